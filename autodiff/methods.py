@@ -1,0 +1,327 @@
+"""What a Tensor can do that needs the upper floors: operators, ndarray's methods and backward.
+
+The operations are made of Tensors, so they cannot exist before the class. This is the one place where the two meet:
+the methods are written out here, for editors, type checkers and readers, each naming the operation it stands for;
+`bind` hands the operations in once they exist, and puts the operators of arithmetic straight onto the class.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+ops: Any = None  # the namespace of operations, handed in by `bind`
+
+
+def bind(operations: Any) -> None:
+    """Give the methods below the operations they name (called once, by ``autodiff/__init__.py``)."""
+    global ops
+    ops = operations
+    for name, operation in {
+        "__add__": ops.add,
+        "__sub__": ops.subtract,
+        "__mul__": ops.multiply,
+        "__truediv__": ops.divide,
+        "__matmul__": ops.matmul,
+        "__neg__": ops.negative,
+    }.items():
+        operation.__doc__ = operation.__doc__ or getattr(ArrayMethods, name).__doc__
+        setattr(ArrayMethods, name, operation)  # no function call in between: these are the hot ones
+
+
+class ArrayMethods:
+    """Operators and methods of ndarray, on Tensors."""
+
+    __slots__ = ()
+
+    def backward(self, gradient: Any = None, *, create_graph: bool = False, retain_graph: bool = True) -> None:
+        """Add the derivatives of this tensor to the ``.grad`` of every leaf it was computed from.
+
+        Args:
+            gradient: the cotangent to start from, an array or Tensor of this shape; 1 if this tensor has one element.
+            create_graph: record the gradients' own graph, so that they can be differentiated again. A leaf and its
+                recorded ``.grad`` then refer to each other: ``zero_grad()`` breaks that cycle (`ad.gradients` makes
+                none).
+            retain_graph: keep the graph for another backward pass; False frees it.
+
+        Raises:
+            ValueError: not one element and no `gradient`, or a `gradient` of the wrong shape.
+            TypeError: a `gradient` whose dtype does not fit.
+            RuntimeError: no gradient required here, a graph that was freed, or data written after use.
+
+        >>> from autodiff import Tensor
+        >>> w = Tensor(3.0, requires_grad=True)
+        >>> (w**2).backward()
+        >>> w.grad
+        Tensor(6.)
+        """
+        ops.backward(self, gradient, create_graph=create_graph, retain_graph=retain_graph)
+
+    # Arithmetic
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)  # type: ignore[no-any-return]
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)  # type: ignore[no-any-return]
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)  # type: ignore[no-any-return]
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)  # type: ignore[no-any-return]
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)  # type: ignore[no-any-return]
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)  # type: ignore[no-any-return]
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)  # type: ignore[no-any-return]
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)  # type: ignore[no-any-return]
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)  # type: ignore[no-any-return]
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)  # type: ignore[no-any-return]
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.mod(self, other)  # type: ignore[no-any-return]
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.mod(other, self)  # type: ignore[no-any-return]
+
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return ops.floor_divide(self, other), ops.mod(self, other)
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return ops.floor_divide(other, self), ops.mod(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.power(self, other)  # type: ignore[no-any-return]
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.power(other, self)  # type: ignore[no-any-return]
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)  # type: ignore[no-any-return]
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)  # type: ignore[no-any-return]
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)  # type: ignore[no-any-return]
+
+    def __pos__(self) -> Tensor:
+        return ops.positive(self)  # type: ignore[no-any-return]
+
+    def __abs__(self) -> Tensor:
+        return ops.absolute(self)  # type: ignore[no-any-return]
+
+    def __round__(self, decimals: int | None = None) -> Tensor:
+        return ops.round(self, decimals or 0)  # type: ignore[no-any-return]
+
+    # Comparisons and logic: boolean tensors, no gradient
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)  # type: ignore[no-any-return]
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)  # type: ignore[no-any-return]
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)  # type: ignore[no-any-return]
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)  # type: ignore[no-any-return]
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)  # type: ignore[no-any-return]
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)  # type: ignore[no-any-return]
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(self, other)  # type: ignore[no-any-return]
+
+    def __rand__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(other, self)  # type: ignore[no-any-return]
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(self, other)  # type: ignore[no-any-return]
+
+    def __ror__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(other, self)  # type: ignore[no-any-return]
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(self, other)  # type: ignore[no-any-return]
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(other, self)  # type: ignore[no-any-return]
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return ops.left_shift(self, other)  # type: ignore[no-any-return]
+
+    def __rlshift__(self, other: Any) -> Tensor:
+        return ops.left_shift(other, self)  # type: ignore[no-any-return]
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return ops.right_shift(self, other)  # type: ignore[no-any-return]
+
+    def __rrshift__(self, other: Any) -> Tensor:
+        return ops.right_shift(other, self)  # type: ignore[no-any-return]
+
+    def __invert__(self) -> Tensor:
+        return ops.invert(self)  # type: ignore[no-any-return]
+
+    # Shape
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)  # type: ignore[no-any-return]
+
+    @property
+    def at(self) -> Any:
+        """Functional updates: ``t.at[i].set(v)``, ``.add(v)``, ``.multiply(v)`` return a new Tensor with gradients to
+        both; where an index repeats, ``add`` and ``multiply`` apply every time and ``set`` leaves one of the values."""
+        return ops.at(self)
+
+    @property
+    def T(self) -> Tensor:
+        """The axes in reverse order."""
+        return ops.transpose(self)  # type: ignore[no-any-return]
+
+    @property
+    def mT(self) -> Tensor:
+        """The last two axes swapped: a stack of matrices, each transposed."""
+        return ops.matrix_transpose(self)  # type: ignore[no-any-return]
+
+    def reshape(self, *shape: Any, order: str = "C") -> Tensor:
+        """The same elements in another shape, as `numpy.reshape`."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[no-any-return]
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """The axes in another order, as `numpy.transpose`."""
+        order = None if not axes else axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
+        return ops.transpose(self, order)  # type: ignore[no-any-return]
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """Two axes exchanged."""
+        return ops.swapaxes(self, axis1, axis2)  # type: ignore[no-any-return]
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        """Without the axes of length 1."""
+        return ops.squeeze(self, axis)  # type: ignore[no-any-return]
+
+    def ravel(self, order: str = "C") -> Tensor:
+        """All elements along one axis."""
+        return ops.ravel(self, order)  # type: ignore[no-any-return]
+
+    def flatten(self, order: str = "C") -> Tensor:
+        """All elements along one axis."""
+        return ops.ravel(self, order)  # type: ignore[no-any-return]
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        """Each element repeated, as `numpy.repeat`."""
+        return ops.repeat(self, repeats, axis)  # type: ignore[no-any-return]
+
+    def take(self, indices: Any, axis: int | None = None, mode: str = "raise") -> Tensor:
+        """The elements at `indices`, as `numpy.take`."""
+        return ops.take(self, indices, axis, mode=mode)  # type: ignore[no-any-return]
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The diagonal, as `numpy.diagonal`."""
+        return ops.diagonal(self, offset, axis1, axis2)  # type: ignore[no-any-return]
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        """The sum of the diagonal."""
+        return ops.trace(self, offset, axis1, axis2)  # type: ignore[no-any-return]
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The same values in another dtype; the gradient comes back in this one. Integers and booleans carry none."""
+        return ops.astype(self, dtype)  # type: ignore[no-any-return]
+
+    def copy(self) -> Tensor:
+        """The same values in memory of their own, with gradient."""
+        return ops.copy(self)  # type: ignore[no-any-return]
+
+    # Reductions
+
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Sum over some axes (all by default), as `numpy.sum`."""
+        return ops.sum(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Mean over some axes, as `numpy.mean`."""
+        return ops.mean(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Product over some axes, as `numpy.prod`."""
+        return ops.prod(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Maximum over some axes; ties share the gradient equally."""
+        return ops.max(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Minimum over some axes; ties share the gradient equally."""
+        return ops.min(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def var(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        """Variance over some axes (divided by n - ddof), as `numpy.var`."""
+        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def std(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        """Standard deviation over some axes, as `numpy.std`; its gradient is 0 where it is 0."""
+        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """Running sum, as `numpy.cumsum`."""
+        return ops.cumsum(self, axis)  # type: ignore[no-any-return]
+
+    def cumprod(self, axis: int | None = None) -> Tensor:
+        """Running product, as `numpy.cumprod`."""
+        return ops.cumprod(self, axis)  # type: ignore[no-any-return]
+
+    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Whether any element is true; no gradient."""
+        return ops.any(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+        """Whether all elements are true; no gradient."""
+        return ops.all(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        """Index of the first maximum; no gradient."""
+        return ops.argmax(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+        """Index of the first minimum; no gradient."""
+        return ops.argmin(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+
+    def argsort(self, axis: int | None = -1, kind: str | None = None) -> Tensor:
+        """Indices that sort; no gradient."""
+        return ops.argsort(self, axis, kind=kind)  # type: ignore[no-any-return]
+
+    def nonzero(self) -> tuple[Tensor, ...]:
+        """Indices of the elements that are not zero; no gradient."""
+        return ops.nonzero(self)  # type: ignore[no-any-return]
+
+    # Elementwise and products
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Limited to an interval; at a bound the gradient is 1, outside 0."""
+        return ops.clip(self, min, max)  # type: ignore[no-any-return]
+
+    def round(self, decimals: int = 0) -> Tensor:
+        """Rounded; its gradient is 0."""
+        return ops.round(self, decimals)  # type: ignore[no-any-return]
+
+    def dot(self, other: Any) -> Tensor:
+        """`numpy.dot` with another tensor or array."""
+        return ops.dot(self, other)  # type: ignore[no-any-return]

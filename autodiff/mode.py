@@ -1,0 +1,126 @@
+"""Grad mode: whether operations are recorded, for this thread and this async task.
+
+The mode is one context variable. Its value is True (record), False (do not), or a `Watch` (see debug.py) that
+looks at every operation as it is made; operations read it once each, so that watching costs nothing while off.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextvars import ContextVar, Token
+from typing import Any, Callable, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+mode: ContextVar[Any] = ContextVar("autodiff_mode", default=True)
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations on tensors that require a gradient are being recorded here.
+
+    >>> with no_grad():
+    ...     is_grad_enabled()
+    False
+    """
+    value = mode.get()
+    return value if isinstance(value, bool) else value.recording
+
+
+class Setting:
+    """A value for `mode`: a context manager, and a decorator of functions, generators and coroutines."""
+
+    def __init__(self) -> None:
+        self._tokens: list[Token[Any]] = []
+
+    def value(self, outer: Any) -> Any:
+        """The mode inside, given the mode outside."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        self._tokens.append(mode.set(self.value(mode.get())))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        mode.reset(self._tokens.pop())
+
+    def _again(self) -> "Setting":
+        return type(self)()
+
+    def __call__(self, function: F) -> F:
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def inside(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return await function(*args, **kwargs)
+
+        elif inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def inside(*args: Any, **kwargs: Any) -> Any:
+                # The body runs in pieces: the mode is set for each piece only, not for whoever iterates.
+                generator, sent, thrown = function(*args, **kwargs), None, None
+                while True:
+                    try:
+                        with self._again():
+                            item = generator.send(sent) if thrown is None else generator.throw(thrown)
+                    except StopIteration as stop:
+                        return stop.value
+                    thrown = None
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        generator.close()
+                        raise
+                    except BaseException as error:
+                        thrown = error
+
+        else:
+
+            @functools.wraps(function)
+            def inside(*args: Any, **kwargs: Any) -> Any:
+                with self._again():
+                    return function(*args, **kwargs)
+
+        return inside  # type: ignore[return-value]
+
+
+class _Switch(Setting):
+    _recording: bool
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        setting = super().__new__(cls)
+        if function is None:
+            return setting
+        if not callable(function):
+            raise TypeError(f"{cls.__name__}() takes no argument (or a function to decorate), not {function!r}")
+        setting._tokens = []
+        return setting(function)
+
+    def value(self, outer: Any) -> Any:
+        return self._recording if isinstance(outer, bool) else outer.switched(self._recording)
+
+
+class no_grad(_Switch):
+    """Stop recording, in a ``with`` block or as a decorator; results need no gradient and keep no graph.
+
+    >>> from autodiff import Tensor
+    >>> x = Tensor(2.0, requires_grad=True)
+    >>> with no_grad():
+    ...     (x * x).requires_grad
+    False
+    """
+
+    _recording = False
+
+
+class enable_grad(_Switch):
+    """Record again inside a `no_grad` block; a ``with`` block or a decorator.
+
+    >>> with no_grad(), enable_grad():
+    ...     is_grad_enabled()
+    True
+    """
+
+    _recording = True

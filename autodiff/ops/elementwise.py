@@ -1,0 +1,563 @@
+"""Elementwise operations: a table of derivatives. In rules, g is the cotangent of the output y; then come the inputs.
+
+Order: arithmetic, powers and roots, exponentials and logarithms, trigonometric, hyperbolic, piecewise (choices,
+steps), activations, and last what has no derivative (comparisons, logic).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Sample, declare, polymorphic, without_gradient
+from ..protocols import implements
+from ..tensor import Tensor
+from .guards import inverse_or_zero, times
+from .samples import binary, draw, unary, with_params
+
+# Arithmetic
+
+
+add = declare(
+    "add", operator.add, [lambda g, y, a, b: g, lambda g, y, a, b: g], arity=2, numpy=np.add,
+    formula="{0} + {1}", derivatives=["1", "1"], samples=binary(),
+)  # fmt: skip
+
+subtract = declare(
+    "subtract", operator.sub, [lambda g, y, a, b: g, lambda g, y, a, b: -g], arity=2, numpy=np.subtract,
+    formula="{0} − {1}", derivatives=["1", "−1"], samples=binary(),
+)  # fmt: skip
+
+multiply = declare(
+    "multiply", operator.mul, [lambda g, y, a, b: g * b, lambda g, y, a, b: g * a], arity=2, numpy=np.multiply,
+    formula="{0} · {1}", derivatives=["{1}", "{0}"], samples=binary(),
+)  # fmt: skip
+
+divide = declare(
+    "divide", np.divide,
+    [lambda g, y, a, b: g / b if type(b) in (float, int) else times(g, 1 / b), lambda g, y, a, b: times(g, -y / b)],
+    arity=2, numpy=np.divide, formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
+    samples=binary(b=(0.5, 2.0)),
+)  # fmt: skip
+
+negative = declare(
+    "negative", operator.neg, [lambda g, y, x: -g], arity=1, numpy=np.negative,
+    formula="−{0}", derivatives=["−1"], samples=unary(),
+)  # fmt: skip
+
+positive = declare(
+    "positive", np.positive, [lambda g, y, x: g], arity=1, numpy=np.positive,
+    formula="+{0}", derivatives=["1"], samples=unary(),
+)  # fmt: skip
+
+reciprocal = declare(
+    "reciprocal", np.reciprocal, [lambda g, y, x: times(g, -y * y)], arity=1, numpy=np.reciprocal,
+    formula="1 / {0}", derivatives=["−{y}²"], samples=unary(0.5, 2.0),
+)  # fmt: skip
+
+mod = declare(
+    "mod", np.mod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(a / b)], arity=2, numpy=np.mod,
+    formula="{0} mod {1}", derivatives=["1", "−⌊{0} / {1}⌋"],
+    samples=lambda rng: [Sample((np.array([5.3, -4.1, 2.7]), np.array([2.0, 1.5, -1.3]))),
+                         Sample((np.array([[5.3], [-4.1]]), np.array([2.0, 1.7]))), Sample((np.array(3.3), 2.0))],
+)  # fmt: skip
+
+fmod = declare(
+    "fmod", np.fmod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * np.trunc(a / b)], arity=2, numpy=np.fmod,
+    formula="fmod({0}, {1})", derivatives=["1", "−trunc({0} / {1})"],
+    samples=lambda rng: [Sample((np.array([5.3, -4.1, 2.7]), np.array([2.0, 1.5, -1.3])))],
+)  # fmt: skip
+
+absolute = declare(
+    "absolute", np.absolute, [lambda g, y, x: g * np.sign(x)], arity=1, numpy=np.absolute,
+    formula="|{0}|", derivatives=["sign({0})"], samples=unary(), doc="|x|; the derivative at 0 is 0.",
+)  # fmt: skip
+implements(np.fabs)(absolute)
+
+deg2rad = declare(
+    "deg2rad", np.deg2rad, [lambda g, y, x: g * (math.pi / 180)], arity=1, numpy=np.deg2rad,
+    formula="{0} · π/180", derivatives=["π/180"], samples=unary(-180, 180),
+)  # fmt: skip
+implements(np.radians)(deg2rad)
+
+rad2deg = declare(
+    "rad2deg", np.rad2deg, [lambda g, y, x: g * (180 / math.pi)], arity=1, numpy=np.rad2deg,
+    formula="{0} · 180/π", derivatives=["180/π"], samples=unary(),
+)  # fmt: skip
+implements(np.degrees)(rad2deg)
+
+
+# Powers and roots
+
+
+def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
+    """g · p · x^(p−1). A vanishing p ends the chain (x² has third derivative 0 at 0, not 0 · ∞)."""
+    if type(p) in (int, float):
+        if p == 0:
+            return np.zeros_like(x)
+        return g if p == 1 else g * (2 * x) if p == 2 else times(g * p, x ** (p - 1))
+    return times(g * p, x ** np.where(p == 0, 1, p - 1))
+
+
+def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
+    """g · y · log x, and 0 at x = 0."""
+    if type(x) in (int, float):
+        return g * y * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan)
+    return times(g, y * np.log(np.where(x == 0, 1, x)))
+
+
+power = declare(
+    "power", operator.pow, [_power_base, _power_exponent], arity=2, numpy=np.power,
+    formula="{0} ^ {1}", derivatives=["{1} · {0} ^ ({1} − 1)", "{y} · log {0}"],
+    samples=lambda rng: [*binary(a=(0.5, 2.0))(rng), Sample((draw(rng, (3,)), 3)), Sample((draw(rng, (2, 2)), 2.0)),
+                         Sample((np.array([0.0, 1.5]), 2)), Sample((2.0, draw(rng, (3,)))), Sample((np.array(-1.5), -2.0)),
+                         Sample((draw(rng, (3,)), np.array([0.0, 1.0, 2.0])), smooth=1,
+                                function=lambda x, p: power(x, p.detach()))],
+    doc="a ^ b. By a, where b is 0 the derivative is 0; by b, where a is 0 it is 0, and NaN where a is negative.",
+)  # fmt: skip
+implements(np.float_power)(lambda a, b: power(_floating(a), b))
+
+square = declare(
+    "square", np.square, [lambda g, y, x: g * (2 * x)], arity=1, numpy=np.square,
+    formula="{0}²", derivatives=["2 · {0}"], samples=unary(),
+)  # fmt: skip
+
+sqrt = declare(
+    "sqrt", np.sqrt, [lambda g, y, x: times(g, 0.5 / y)], arity=1, numpy=np.sqrt,
+    formula="√{0}", derivatives=["1 / (2 · {y})"], samples=unary(0.3, 3.0), doc="√x; the derivative at 0 is ∞.",
+)  # fmt: skip
+
+cbrt = declare(
+    "cbrt", np.cbrt, [lambda g, y, x: times(g, (1 / 3) / (y * y))], arity=1, numpy=np.cbrt,
+    formula="∛{0}", derivatives=["1 / (3 · {y}²)"],
+    samples=lambda rng: [*unary(0.3, 3.0)(rng), Sample((np.array([-0.5, -2.0]),))],
+)  # fmt: skip
+
+hypot = declare(
+    "hypot", np.hypot,
+    [lambda g, y, a, b: g * (a * inverse_or_zero(y)), lambda g, y, a, b: g * (b * inverse_or_zero(y))],
+    arity=2, numpy=np.hypot, formula="√({0}² + {1}²)", derivatives=["{0} / {y}", "{1} / {y}"],
+    samples=binary(a=(0.5, 2.0)), doc="√(a² + b²); at the origin the derivatives are 0.",
+)  # fmt: skip
+
+
+# Exponentials and logarithms
+
+exp = declare(
+    "exp", np.exp, [lambda g, y, x: times(g, y)], arity=1, numpy=np.exp,
+    formula="exp({0})", derivatives=["{y}"], samples=unary(),
+)  # fmt: skip
+
+exp2 = declare(
+    "exp2", np.exp2, [lambda g, y, x: times(g, y * math.log(2))], arity=1, numpy=np.exp2,
+    formula="2 ^ {0}", derivatives=["{y} · log 2"], samples=unary(),
+)  # fmt: skip
+
+expm1 = declare(
+    "expm1", np.expm1, [lambda g, y, x: times(g, y + 1)], arity=1, numpy=np.expm1,
+    formula="exp({0}) − 1", derivatives=["{y} + 1"], samples=unary(),
+)  # fmt: skip
+
+log = declare(
+    "log", np.log, [lambda g, y, x: times(g, 1 / x)], arity=1, numpy=np.log,
+    formula="log {0}", derivatives=["1 / {0}"], samples=unary(0.3, 3.0),
+)  # fmt: skip
+
+log2 = declare(
+    "log2", np.log2, [lambda g, y, x: times(g, (1 / math.log(2)) / x)], arity=1, numpy=np.log2,
+    formula="log₂ {0}", derivatives=["1 / ({0} · log 2)"], samples=unary(0.3, 3.0),
+)  # fmt: skip
+
+log10 = declare(
+    "log10", np.log10, [lambda g, y, x: times(g, (1 / math.log(10)) / x)], arity=1, numpy=np.log10,
+    formula="log₁₀ {0}", derivatives=["1 / ({0} · log 10)"], samples=unary(0.3, 3.0),
+)  # fmt: skip
+
+log1p = declare(
+    "log1p", np.log1p, [lambda g, y, x: times(g, 1 / (1 + x))], arity=1, numpy=np.log1p,
+    formula="log(1 + {0})", derivatives=["1 / (1 + {0})"], samples=unary(-0.6, 2.0),
+)  # fmt: skip
+
+
+def _share(a: Any, b: Any) -> Any:
+    """exp(a) / (exp(a) + exp(b)), also where both are the same infinity."""
+    same = np.isinf(a) & (a == b)
+    if same.any():
+        a, b = np.where(same, 0, a), np.where(same, 0, b)
+    return _sigmoid(a - b)
+
+
+logaddexp = declare(
+    "logaddexp", np.logaddexp,
+    [lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)],
+    arity=2, numpy=np.logaddexp, formula="log(exp({0}) + exp({1}))",
+    derivatives=["exp({0} − {y})", "exp({1} − {y})"], samples=binary(),
+)  # fmt: skip
+
+logaddexp2 = declare(
+    "logaddexp2", np.logaddexp2,
+    [lambda g, y, a, b: g * _share(a * math.log(2), b * math.log(2)),
+     lambda g, y, a, b: g * _share(b * math.log(2), a * math.log(2))],
+    arity=2, numpy=np.logaddexp2, formula="log₂(2^{0} + 2^{1})",
+    derivatives=["2 ^ ({0} − {y})", "2 ^ ({1} − {y})"], samples=binary(),
+)  # fmt: skip
+
+
+# Trigonometric
+
+sin = declare(
+    "sin", np.sin, [lambda g, y, x: g * np.cos(x)], arity=1, numpy=np.sin,
+    formula="sin {0}", derivatives=["cos {0}"], samples=unary(),
+)  # fmt: skip
+
+cos = declare(
+    "cos", np.cos, [lambda g, y, x: -g * np.sin(x)], arity=1, numpy=np.cos,
+    formula="cos {0}", derivatives=["−sin {0}"], samples=unary(),
+)  # fmt: skip
+
+tan = declare(
+    "tan", np.tan, [lambda g, y, x: times(g, 1 + y * y)], arity=1, numpy=np.tan,
+    formula="tan {0}", derivatives=["1 + {y}²"], samples=unary(-1.2, 1.2),
+)  # fmt: skip
+
+arcsin = declare(
+    "arcsin", np.arcsin, [lambda g, y, x: times(g, 1 / np.sqrt((1 - x) * (1 + x)))], arity=1, numpy=np.arcsin,
+    formula="arcsin {0}", derivatives=["1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
+)  # fmt: skip
+
+arccos = declare(
+    "arccos", np.arccos, [lambda g, y, x: times(g, -1 / np.sqrt((1 - x) * (1 + x)))], arity=1, numpy=np.arccos,
+    formula="arccos {0}", derivatives=["−1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
+)  # fmt: skip
+
+arctan = declare(
+    "arctan", np.arctan, [lambda g, y, x: g / (1 + x * x)], arity=1, numpy=np.arctan,
+    formula="arctan {0}", derivatives=["1 / (1 + {0}²)"], samples=unary(),
+)  # fmt: skip
+
+
+def _inverse_radius(a: Any, b: Any) -> Any:
+    return inverse_or_zero(np.hypot(a, b))
+
+
+arctan2 = declare(
+    "arctan2", np.arctan2,
+    [lambda g, y, a, b: g * (b * _inverse_radius(a, b) * _inverse_radius(a, b)),
+     lambda g, y, a, b: -g * (a * _inverse_radius(a, b) * _inverse_radius(a, b))],
+    arity=2, numpy=np.arctan2, formula="arctan2({0}, {1})",
+    derivatives=["{1} / ({0}² + {1}²)", "−{0} / ({0}² + {1}²)"], samples=binary(b=(0.5, 2.0)),
+    doc="The angle of the point (b, a); at the origin the derivatives are 0.",
+)  # fmt: skip
+
+
+def _sinc_derivative(x: Any, order: int) -> Any:
+    """The n-th derivative of sin(πx)/(πx), from ∫₀¹ cos(πxt) dt: by Gauss–Legendre quadrature of
+    ∫₀¹ (πt)ⁿ cos(πxt + nπ/2) dt near 0, and further out by the recurrence z f⁽ⁿ⁾ = sin⁽ⁿ⁾(z) − n f⁽ⁿ⁻¹⁾, z = πx."""
+    if order == 0:
+        return np.sinc(x)
+    z = np.pi * np.asarray(x, dtype=np.result_type(x, np.float64))
+    near = np.abs(z) <= max(20.0, 2.0 * order)
+    nodes, weights = np.polynomial.legendre.leggauss(48 + 2 * order)
+    t, w = (nodes + 1) / 2, weights / 2
+    zn = np.where(near, z, 0.0)[..., None]
+    inside = (np.cos(zn * t + order * np.pi / 2) * t**order) @ w
+    zf = np.where(near, 1.0, z)
+    outside = np.sin(zf) / zf
+    for n in range(1, order + 1):
+        outside = (np.sin(zf + n * np.pi / 2) - n * outside) / zf
+    return (np.where(near, inside, outside) * np.pi**order).astype(np.asarray(x).dtype)[()]
+
+
+_sinc = declare(
+    "sinc", lambda x, order=0: _sinc_derivative(x, order),
+    [lambda g, y, x, order=0: g * _sinc_rule(x, order=order + 1)],
+    formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"],
+    samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)), Sample((np.array([0.0, 0.4]),), {"order": 2})],
+)  # fmt: skip
+_sinc_rule = polymorphic(_sinc)
+
+
+@implements(np.sinc)
+def sinc(x: Any) -> Tensor:
+    """sin(πx)/(πx), 1 at 0, exact to any order of derivative everywhere (the second at 0 is −π²/3)."""
+    return _sinc(_floating(x))  # type: ignore[no-any-return]
+
+
+# Hyperbolic
+
+sinh = declare(
+    "sinh", np.sinh, [lambda g, y, x: times(g, np.cosh(x))], arity=1, numpy=np.sinh,
+    formula="sinh {0}", derivatives=["cosh {0}"], samples=unary(),
+)  # fmt: skip
+
+cosh = declare(
+    "cosh", np.cosh, [lambda g, y, x: times(g, np.sinh(x))], arity=1, numpy=np.cosh,
+    formula="cosh {0}", derivatives=["sinh {0}"], samples=unary(),
+)  # fmt: skip
+
+tanh = declare(
+    "tanh", np.tanh, [lambda g, y, x: g * (1 - y * y)], arity=1, numpy=np.tanh,
+    formula="tanh({0})", derivatives=["1 − {y}²"], samples=unary(),
+)  # fmt: skip
+
+arcsinh = declare(
+    "arcsinh", np.arcsinh, [lambda g, y, x: g / np.hypot(x, 1)], arity=1, numpy=np.arcsinh,
+    formula="arcsinh {0}", derivatives=["1 / √({0}² + 1)"], samples=unary(),
+)  # fmt: skip
+
+arccosh = declare(
+    "arccosh", np.arccosh, [lambda g, y, x: times(g, 1 / np.sqrt((x - 1) * (x + 1)))], arity=1, numpy=np.arccosh,
+    formula="arccosh {0}", derivatives=["1 / √({0}² − 1)"], samples=unary(1.3, 3.0),
+)  # fmt: skip
+
+arctanh = declare(
+    "arctanh", np.arctanh, [lambda g, y, x: times(g, 1 / ((1 - x) * (1 + x)))], arity=1, numpy=np.arctanh,
+    formula="arctanh {0}", derivatives=["1 / (1 − {0}²)"], samples=unary(-0.7, 0.7),
+)  # fmt: skip
+
+
+# Choices: the gradient goes to the input that was chosen; ties share it equally, a NaN that was chosen gets it
+
+
+def _wins(g: Any, a: Any, b: Any, better: Any) -> Any:
+    return np.where(better, g, np.where(a == b, 0.5 * g, 0))
+
+
+_choice_samples = binary(smooth=2)
+
+maximum = declare(
+    "maximum", np.maximum,
+    [lambda g, y, a, b: _wins(g, a, b, (a > b) | (a != a)), lambda g, y, a, b: _wins(g, a, b, (b > a) | (b != b))],
+    arity=2, numpy=np.maximum, formula="max({0}, {1})",
+    derivatives=["1 if {0} > {1} else 0", "1 if {1} > {0} else 0"], samples=_choice_samples,
+)  # fmt: skip
+
+minimum = declare(
+    "minimum", np.minimum,
+    [lambda g, y, a, b: _wins(g, a, b, (a < b) | (a != a)), lambda g, y, a, b: _wins(g, a, b, (b < a) | (b != b))],
+    arity=2, numpy=np.minimum, formula="min({0}, {1})",
+    derivatives=["1 if {0} < {1} else 0", "1 if {1} < {0} else 0"], samples=_choice_samples,
+)  # fmt: skip
+
+fmax = declare(
+    "fmax", np.fmax,
+    [lambda g, y, a, b: _wins(g, a, b, (a > b) | (b != b)), lambda g, y, a, b: _wins(g, a, b, (b > a) | (a != a))],
+    arity=2, numpy=np.fmax, formula="fmax({0}, {1})",
+    derivatives=["1 if {0} > {1} else 0", "1 if {1} > {0} else 0"], samples=_choice_samples,
+)  # fmt: skip
+
+fmin = declare(
+    "fmin", np.fmin,
+    [lambda g, y, a, b: _wins(g, a, b, (a < b) | (b != b)), lambda g, y, a, b: _wins(g, a, b, (b < a) | (a != a))],
+    arity=2, numpy=np.fmin, formula="fmin({0}, {1})",
+    derivatives=["1 if {0} < {1} else 0", "1 if {1} < {0} else 0"], samples=_choice_samples,
+)  # fmt: skip
+
+_clip = declare(
+    "clip", np.clip,
+    [lambda g, y, x, low, high: np.where((x >= low) & (x <= high), g, 0),
+     lambda g, y, x, low, high: np.where((x < low) & (low <= high), g, 0),
+     lambda g, y, x, low, high: np.where((x > high) | (low > high), g, 0)],
+    formula="clip({0}, {1}, {2})",
+    derivatives=["1 if {1} ≤ {0} ≤ {2} else 0", "1 if {0} < {1} else 0", "1 if {0} > {2} else 0"],
+    samples=lambda rng: [Sample((draw(rng, (2, 5)), np.array(-1.03), np.array([0.4, 0.5, 1.0, 1.2, 0.1])), smooth=2),
+                         Sample((draw(rng, ()), -0.5, 0.5), smooth=2), Sample((draw(rng, (0,)), -0.5, 0.5), smooth=2)],
+)  # fmt: skip
+
+
+@implements(np.clip)
+def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Tensor:
+    """`a` limited to an interval, as `numpy.clip`. The derivative is 1 inside and at a bound, 0 outside; a bound gets
+    the gradient of what it cut off."""
+    low, high = a_min if min is None else min, a_max if max is None else max
+    if low is None or high is None:
+        kind = np.dtype(getattr(a, "dtype", np.asarray(a).dtype))
+        ends: Any = (-math.inf, math.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        low, high = ends[0] if low is None else low, ends[1] if high is None else high
+    return _clip(a, low, high)  # type: ignore[no-any-return]
+
+
+_where = declare(
+    "where", np.where,
+    [lambda g, y, c, a, b: np.zeros_like(c), lambda g, y, c, a, b: np.where(c, g, 0),
+     lambda g, y, c, a, b: np.where(c, 0, g)],
+    formula="{1} where {0} else {2}", derivatives=["0", "1 where {0} else 0", "0 where {0} else 1"],
+    samples=lambda rng: [Sample((draw(rng, s) > 0, draw(rng, s), draw(rng, t)))
+                         for s, t in [((), ()), ((2, 3), (3,)), ((3,), (2, 3)), ((0,), (0,))]],
+)  # fmt: skip
+
+
+@implements(np.where)
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """`x` where the condition holds, `y` elsewhere, as `numpy.where`; the branch that was not taken gets exactly 0.
+    With the condition alone, the indices where it holds."""
+    if x is None and y is None:
+        return nonzero(condition)
+    if x is None or y is None:
+        raise ValueError("where: give both x and y, or neither")
+    return _where(condition, x, y)
+
+
+nonzero = without_gradient("nonzero", np.nonzero, np.nonzero)
+
+
+# Steps: the gradient is 0
+
+floor = declare(
+    "floor", np.floor, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.floor,
+    formula="⌊{0}⌋", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
+)  # fmt: skip
+
+ceil = declare(
+    "ceil", np.ceil, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.ceil,
+    formula="⌈{0}⌉", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
+)  # fmt: skip
+
+trunc = declare(
+    "trunc", np.trunc, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.trunc,
+    formula="trunc({0})", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
+)  # fmt: skip
+implements(np.fix)(trunc)
+
+_round = declare(
+    "round", np.round, [lambda g, y, x, decimals=0: np.zeros_like(x)],
+    formula="round({0})", derivatives=["0"],
+    samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),)), Sample((np.array([0.23, -1.66]),), {"decimals": 1})],
+)  # fmt: skip
+
+
+@implements(np.round, np.around)
+def round(a: Any, decimals: int = 0) -> Tensor:
+    """Rounded to a number of decimals, as `numpy.round`; the gradient is 0."""
+    return _round(a, decimals=decimals) if decimals else _round(a)  # type: ignore[no-any-return]
+
+
+implements(np.rint)(round)
+
+sign = declare(
+    "sign", np.sign, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.sign,
+    formula="sign({0})", derivatives=["0"], samples=unary(),
+)  # fmt: skip
+
+heaviside = declare(
+    "heaviside", np.heaviside, [lambda g, y, x, v: np.zeros_like(x), lambda g, y, x, v: np.where(x == 0, g, 0)],
+    arity=2, numpy=np.heaviside, formula="heaviside({0}, {1})", derivatives=["0", "1 if {0} = 0 else 0"],
+    samples=lambda rng: [Sample((draw(rng, (3,)), draw(rng, (3,)))),
+                         Sample((np.array([1.0, 0.0, -1.0]), draw(rng, (3,))), function=lambda x, v: heaviside(x.detach(), v))],
+)  # fmt: skip
+
+floor_divide = declare(
+    "floor_divide", np.floor_divide, [lambda g, y, a, b: np.zeros_like(a), lambda g, y, a, b: np.zeros_like(b)],
+    arity=2, numpy=np.floor_divide, formula="⌊{0} / {1}⌋", derivatives=["0", "0"],
+    samples=lambda rng: [Sample((np.array([5.3, -4.1]), np.array([2.0, 1.5])))],
+)  # fmt: skip
+
+
+@implements(np.divmod)
+def divmod(a: Any, b: Any) -> tuple[Tensor, Tensor]:
+    """``(a // b, a % b)``."""
+    return floor_divide(a, b), mod(a, b)
+
+
+@implements(np.modf)
+def modf(x: Any) -> tuple[Tensor, Tensor]:
+    """Fractional and integral parts, as `numpy.modf`."""
+    whole = trunc(x)
+    return subtract(x, whole), whole
+
+
+@implements(np.nan_to_num)
+def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
+    """NaN and infinities replaced by numbers, as `numpy.nan_to_num`; the gradient there is 0."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    return _where(np.isfinite(x._data), x, np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf))  # type: ignore[no-any-return]
+
+
+# Activations that NumPy lacks
+
+
+def _stable_sigmoid(x: Any) -> Any:
+    z = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, z) / (1 + z)
+
+
+relu = declare(
+    "relu", lambda x: np.maximum(x, 0), [lambda g, y, x: g * (x > 0)], arity=1,
+    formula="max(0, {0})", derivatives=["1 if {0} > 0 else 0"], samples=unary(smooth=2),
+    doc="max(0, x); the derivative at 0 is 0.",
+)  # fmt: skip
+
+sigmoid = declare(
+    "sigmoid", _stable_sigmoid, [lambda g, y, x: g * (y * (1 - y))], arity=1, scipy="expit",
+    formula="σ({0})", derivatives=["{y} · (1 − {y})"], samples=unary(-4, 4),
+    doc="1 / (1 + exp(−x)), without overflow.",
+)  # fmt: skip
+_sigmoid = polymorphic(sigmoid)
+
+softplus = declare(
+    "softplus", lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), [lambda g, y, x: g * _sigmoid(x)], arity=1,
+    formula="log(1 + exp({0}))", derivatives=["σ({0})"], samples=unary(-4, 4),
+    doc="log(1 + exp(x)), without overflow.",
+)  # fmt: skip
+
+
+# Dtype and memory
+
+_astype = declare(
+    "astype", lambda x, dtype: x.astype(dtype), [lambda g, y, x, dtype: g.astype(x.dtype)],
+    formula="{0}", derivatives=["1"], samples=with_params(unary(), {"dtype": np.dtype(np.float64)}),
+)  # fmt: skip
+
+
+@implements(np.astype)
+def astype(x: Any, dtype: Any) -> Tensor:
+    """`x` in another dtype; the gradient comes back in x's own. Integer and boolean results carry no gradient."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    dtype = np.dtype(dtype)
+    if dtype.kind == "f":
+        return _astype(x, dtype=dtype)  # type: ignore[no-any-return]
+    return Tensor(x._data.astype(dtype))
+
+
+copy = declare(
+    "copy", lambda x: x.copy(), [lambda g, y, x: g], arity=1, numpy=np.copy,
+    formula="{0}", derivatives=["1"], samples=unary(),
+)  # fmt: skip
+
+
+def _floating(x: Any) -> Any:
+    """Integers as float64, everything else as it is."""
+    dtype = getattr(x, "dtype", None)
+    if dtype is None or dtype.kind == "f":
+        return x
+    return astype(x, np.float64)
+
+
+# No derivative
+
+equal = without_gradient("equal", np.equal, np.equal)
+not_equal = without_gradient("not_equal", np.not_equal, np.not_equal)
+less = without_gradient("less", np.less, np.less)
+less_equal = without_gradient("less_equal", np.less_equal, np.less_equal)
+greater = without_gradient("greater", np.greater, np.greater)
+greater_equal = without_gradient("greater_equal", np.greater_equal, np.greater_equal)
+logical_and = without_gradient("logical_and", np.logical_and, np.logical_and)
+logical_or = without_gradient("logical_or", np.logical_or, np.logical_or)
+logical_xor = without_gradient("logical_xor", np.logical_xor, np.logical_xor)
+logical_not = without_gradient("logical_not", np.logical_not, np.logical_not)
+bitwise_and = without_gradient("bitwise_and", np.bitwise_and, np.bitwise_and)
+bitwise_or = without_gradient("bitwise_or", np.bitwise_or, np.bitwise_or)
+bitwise_xor = without_gradient("bitwise_xor", np.bitwise_xor, np.bitwise_xor)
+invert = without_gradient("invert", np.invert, np.invert)
+left_shift = without_gradient("left_shift", np.left_shift, np.left_shift)
+right_shift = without_gradient("right_shift", np.right_shift, np.right_shift)
+isfinite = without_gradient("isfinite", np.isfinite, np.isfinite)
+isinf = without_gradient("isinf", np.isinf, np.isinf)
+isnan = without_gradient("isnan", np.isnan, np.isnan)
+signbit = without_gradient("signbit", np.signbit, np.signbit)
+isclose = without_gradient("isclose", np.isclose, np.isclose)
+allclose = without_gradient("allclose", np.allclose, np.allclose)
+array_equal = without_gradient("array_equal", np.array_equal, np.array_equal)

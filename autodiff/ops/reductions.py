@@ -1,0 +1,341 @@
+"""Reductions over any axes: sums and means, products, extremes, moments, running sums, and counts without a gradient.
+
+Names here shadow Python's `sum`, `max`, `any` …, as NumPy's do; rules below use methods of what they are given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Sample, declare, polymorphic, without_gradient
+from ..protocols import REDUCTIONS, implements
+from ..tensor import Tensor
+from .guards import axes_of, count_of, inverse_or_zero, restored
+from .samples import Samples, draw
+from .shape import spread
+
+
+def _samples(smooth: int = 3, low: float = -2.0, high: float = 2.0, empty: bool = False) -> Samples:
+    def samples(rng: np.random.Generator) -> list[Sample]:
+        found = [Sample((draw(rng, (), low, high),), smooth=smooth)]
+        for params in ({}, {"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 1)}):
+            found.append(Sample((draw(rng, (2, 3), low, high),), dict(params), smooth=smooth))
+        found.append(Sample((draw(rng, (2, 3, 2), low, high),), {"axis": (0, -1)}, smooth=smooth))
+        found.append(Sample((draw(rng, (0, 3)),), {"axis": 1}, smooth=smooth))
+        if empty:
+            found.append(Sample((draw(rng, (0, 3)),), {"axis": 0}, smooth=smooth))
+        return found
+
+    return samples
+
+
+def _options(axis: Any, keepdims: Any, ddof: Any = 0) -> dict[str, Any]:
+    """The options that are not the default; none at all on the common path."""
+    options: dict[str, Any] = {}
+    if axis is not None:
+        options["axis"] = tuple(axis) if isinstance(axis, list) else axis
+    if keepdims is True or keepdims is np.True_:
+        options["keepdims"] = True
+    if ddof:
+        options["ddof"] = ddof
+    return options
+
+
+# Sums and means
+
+_sum = declare(
+    "sum", lambda x, axis=None, keepdims=False: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    [lambda g, y, x, axis=None, keepdims=False: spread(restored(g, axis, x.ndim, keepdims), x.shape)],
+    formula="Σ {0}", derivatives=["1"], samples=_samples(empty=True),
+)  # fmt: skip
+
+
+@implements(np.sum)
+def sum(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
+    """Sum over some axes (all by default), as `numpy.sum`.
+
+    >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    Tensor([4., 6.])
+    """
+    return _sum(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+
+
+REDUCTIONS[np.add, "reduce"] = lambda a, axis=0, keepdims=False: sum(a, axis, keepdims=keepdims)
+
+
+def _mean_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    return spread(restored(g, axis, x.ndim, keepdims) / count_of(x.shape, axis), x.shape)
+
+
+_mean = declare(
+    "mean", np.mean, [_mean_rule], formula="mean {0}", derivatives=["1 / n"], samples=_samples(),
+)  # fmt: skip
+
+
+@implements(np.mean)
+def mean(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
+    """Mean over some axes (all by default), as `numpy.mean`."""
+    return _mean(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+
+
+@implements(np.average)
+def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: Any = False) -> Tensor:
+    """Mean weighted by `weights` (of a's shape, or one for each element along `axis`), as `numpy.average`."""
+    if weights is None:
+        return mean(a, axis, keepdims=keepdims)
+    a = a if isinstance(a, Tensor) else Tensor(a)
+    w = weights if isinstance(weights, Tensor) else Tensor(weights)
+    if w.shape != a.shape:
+        if not isinstance(axis, int) or w.ndim != 1 or w.shape[0] != a.shape[axis]:
+            raise ValueError(f"average: weights of shape {w.shape} fit neither a of shape {a.shape} nor its axis {axis}")
+        shape = [1] * a.ndim
+        shape[axis] = w.shape[0]
+        w = w.reshape(shape) * np.ones(a.shape, a.dtype)
+    return sum(a * w, axis, keepdims=keepdims) / sum(w, axis, keepdims=keepdims)
+
+
+# Running sums and products
+
+
+def _flipped(x: Any) -> Any:
+    return x[..., ::-1]
+
+
+def _shifted(x: Any, first: float) -> Any:
+    """x moved one place to the right along the last axis, `first` put in front."""
+    return np.concatenate([np.full(x.shape[:-1] + (1,), first, x.dtype), x[..., :-1]], axis=-1)
+
+
+def _along_last(function: Any, x: Any, axis: int | None) -> Any:
+    """Apply a function along the last axis to x with `axis` put there (x flattened for None)."""
+    if axis is None:
+        return function(x.reshape(-1))
+    return np.swapaxes(function(np.swapaxes(x, axis, -1)), axis, -1)
+
+
+_cumsum = declare(
+    "cumsum", np.cumsum,
+    [lambda g, y, x, axis=None: _along_last(
+        lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape)],
+    formula="cumsum {0}", derivatives=["1"],
+    samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
+    + [Sample((draw(rng, ()),)), Sample((draw(rng, (0, 2)),), {"axis": 0})],
+)  # fmt: skip
+
+
+@implements(np.cumsum)
+def cumsum(a: Any, axis: int | None = None) -> Tensor:
+    """Running sum along an axis (of the flattened tensor by default), as `numpy.cumsum`."""
+    return _cumsum(a, **_options(axis, False))  # type: ignore[no-any-return]
+
+
+REDUCTIONS[np.add, "accumulate"] = lambda a, axis=0: cumsum(a, axis)
+
+
+def _recur(a: Any, b: Any) -> Any:
+    h = np.array(b)
+    for i in range(1, h.shape[-1]):
+        h[..., i] += a[..., i] * h[..., i - 1]
+    return h
+
+
+def _reverse_recurrence(a: Any, g: Any) -> Any:
+    """λᵢ = gᵢ + aᵢ₊₁ λᵢ₊₁ along the last axis: what the recurrence below is, seen from its end."""
+    return _flipped(_recurrence(_shifted(_flipped(a), 0.0), _flipped(g)))
+
+
+_recurrence = polymorphic(declare(
+    "linear_recurrence", _recur,
+    [lambda g, h, a, b: _reverse_recurrence(a, g) * _shifted(h, 0.0), lambda g, h, a, b: _reverse_recurrence(a, g)],
+    formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁", derivatives=["hᵢ₋₁ carried on", "1 carried on"],
+    samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,)))), Sample((draw(rng, (2, 3)), draw(rng, (2, 3))))],
+))  # fmt: skip
+
+
+def _before(x: Any) -> Any:
+    """Product of all earlier elements along the last axis."""
+    return np.cumprod(_shifted(x, 1.0), axis=-1)
+
+
+def _cumprod_rule(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
+    """xᵢ is in every product from i on: ∏_{j<i} xⱼ · Σ_{k≥i} gₖ ∏_{i<j≤k} xⱼ, the sum being a recurrence. No division,
+    so zeros need no special case."""
+    if axis is None:
+        flat = x.reshape(-1)
+        return (_before(flat) * _reverse_recurrence(flat, g)).reshape(x.shape)
+    x, g = np.swapaxes(x, axis, -1), np.swapaxes(g, axis, -1)
+    return np.swapaxes(_before(x) * _reverse_recurrence(x, g), axis, -1)
+
+
+_cumprod = declare(
+    "cumprod", np.cumprod, [_cumprod_rule], formula="cumprod {0}", derivatives=["∏ of the others"],
+    samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
+    + [Sample((np.array([1.5, 0.0, 2.0, 0.0]),)), Sample((draw(rng, ()),)), Sample((draw(rng, (2, 0)),), {"axis": 0})],
+)  # fmt: skip
+
+
+@implements(np.cumprod)
+def cumprod(a: Any, axis: int | None = None) -> Tensor:
+    """Running product along an axis (of the flattened tensor by default), as `numpy.cumprod`."""
+    return _cumprod(a, **_options(axis, False))  # type: ignore[no-any-return]
+
+
+REDUCTIONS[np.multiply, "accumulate"] = lambda a, axis=0: cumprod(a, axis)
+
+
+def _prod_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The product of all the other factors, from the left times from the right, so that zeros need no special case."""
+    axes = axes_of(axis, x.ndim)
+    if not axes:
+        return g
+    last = tuple(range(-len(axes), 0))
+    moved = np.moveaxis(x, axes, last)
+    flat = moved.reshape(moved.shape[: moved.ndim - len(axes)] + (count_of(x.shape, axes),))
+    others = _before(flat) * _flipped(_before(_flipped(flat)))
+    return restored(g, axis, x.ndim, keepdims) * np.moveaxis(others.reshape(moved.shape), last, axes)
+
+
+_prod = declare(
+    "prod", np.prod, [_prod_rule], formula="∏ {0}", derivatives=["∏ of the others"],
+    samples=lambda rng: [*_samples(empty=True)(rng), Sample((np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 1.5]]),), {"axis": 1})],
+)  # fmt: skip
+
+
+@implements(np.prod)
+def prod(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
+    """Product over some axes (all by default), as `numpy.prod`; exact where factors are 0."""
+    return _prod(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+
+
+REDUCTIONS[np.multiply, "reduce"] = lambda a, axis=0, keepdims=False: prod(a, axis, keepdims=keepdims)
+
+
+# Extremes: ties share the gradient equally
+
+
+def _extreme_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    a, top = (v._data if isinstance(v, Tensor) else v for v in (x, y))
+    top = restored(top, axis, a.ndim, keepdims)
+    chosen = (a == top) | ((a != a) & (top != top))
+    ties = np.add.reduce(chosen, axis=None if axis is None else axes_of(axis, a.ndim), keepdims=True)
+    g = restored(g, axis, a.ndim, keepdims)
+    return np.where(chosen, g / ties.astype(a.dtype) if np.any(ties != 1) else g, 0)
+
+
+_max = declare(
+    "max", np.max, [_extreme_rule], formula="max {0}", derivatives=["1 at the maximum, else 0"], samples=_samples(2),
+)  # fmt: skip
+_min = declare(
+    "min", np.min, [_extreme_rule], formula="min {0}", derivatives=["1 at the minimum, else 0"], samples=_samples(2),
+)  # fmt: skip
+
+
+@implements(np.max, np.amax)
+def max(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
+    """Maximum over some axes (all by default), as `numpy.max`; equal maxima share the gradient equally."""
+    return _max(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+
+
+@implements(np.min, np.amin)
+def min(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
+    """Minimum over some axes (all by default), as `numpy.min`; equal minima share the gradient equally."""
+    return _min(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+
+
+REDUCTIONS[np.maximum, "reduce"] = lambda a, axis=0, keepdims=False: max(a, axis, keepdims=keepdims)
+REDUCTIONS[np.minimum, "reduce"] = lambda a, axis=0, keepdims=False: min(a, axis, keepdims=keepdims)
+
+
+@implements(np.ptp)
+def ptp(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
+    """Maximum minus minimum, as `numpy.ptp`."""
+    return max(a, axis, keepdims=keepdims) - min(a, axis, keepdims=keepdims)
+
+
+# Moments
+
+
+def _per(n: float, numerator: float = 1.0) -> float:
+    return numerator / n if n > 0 else math.nan
+
+
+def _var_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
+    centred = x - x.mean(axis=axis, keepdims=True)
+    return restored(g, axis, x.ndim, keepdims) * (_per(count_of(x.shape, axis) - ddof, 2.0) * centred)
+
+
+def _std_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
+    centred = x - x.mean(axis=axis, keepdims=True)
+    g = restored(g * inverse_or_zero(y), axis, x.ndim, keepdims)
+    return g * (_per(count_of(x.shape, axis) - ddof) * centred)
+
+
+_var = declare(
+    "var", np.var, [_var_rule], formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
+    samples=lambda rng: [*_samples()(rng), Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1})],
+)  # fmt: skip
+_std = declare(
+    "std", np.std, [_std_rule], formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
+    samples=lambda rng: [*(s for s in _samples()(rng) if s.inputs[0].ndim),
+                         Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1}), Sample((draw(rng, ()),), smooth=1, function=lambda x: _std(x * 0.0))],
+)  # fmt: skip
+
+
+@implements(np.var)
+def var(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
+    """Variance over some axes, the squares divided by n − ddof, as `numpy.var`."""
+    return _var(a, **_options(axis, keepdims, ddof if correction is None else correction))  # type: ignore[no-any-return]
+
+
+@implements(np.std)
+def std(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
+    """Standard deviation over some axes, as `numpy.std`; where it is 0 its gradient is 0."""
+    return _std(a, **_options(axis, keepdims, ddof if correction is None else correction))  # type: ignore[no-any-return]
+
+
+# Log of a sum of exponentials
+
+
+def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore"):
+        y = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return y if keepdims else np.squeeze(y, axis=axes_of(axis, x.ndim))[()]
+
+
+def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """g times the softmax; exp(−∞ − finite) is 0, also where every entry is −∞."""
+    y = restored(y, axis, x.ndim, keepdims)
+    infinite = ~np.isfinite(y._data if isinstance(y, Tensor) else y)
+    return restored(g, axis, x.ndim, keepdims) * np.exp(x - (np.where(infinite, 0, y) if infinite.any() else y))
+
+
+_logsumexp_op = declare(
+    "logsumexp", _logsumexp, [_logsumexp_rule], formula="log Σ exp {0}", derivatives=["exp({0} − {y})"],
+    samples=_samples(),
+)  # fmt: skip
+
+
+def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """log Σ exp(a) over some axes (all by default), without overflow; entries of −∞ get a gradient of 0.
+
+    >>> logsumexp([1000.0, 1000.0])
+    Tensor(1000.69314718)
+    """
+    return _logsumexp_op(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+
+
+# No derivative
+
+any = without_gradient("any", np.any, np.any)
+all = without_gradient("all", np.all, np.all)
+argmax = without_gradient("argmax", np.argmax, np.argmax)
+argmin = without_gradient("argmin", np.argmin, np.argmin)
+argsort = without_gradient("argsort", np.argsort, np.argsort)
+argpartition = without_gradient("argpartition", np.argpartition, np.argpartition)
+count_nonzero = without_gradient("count_nonzero", np.count_nonzero, np.count_nonzero)
+searchsorted = without_gradient("searchsorted", np.searchsorted, np.searchsorted)

@@ -1,0 +1,444 @@
+"""The record of an operation, and the functions that apply it.
+
+One `Primitive` holds all there is to know of an operation: its forward function, its derivative rules, its formulas as
+text and the samples it is tested on. The backward pass, pictures, tables, checks and docs read the same record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Callable, Iterable, Sequence
+
+import numpy as np
+
+from . import protocols
+from .mode import mode
+from .tensor import Tensor, clock, plain, wrap
+
+Rule = Callable[..., Any]
+
+
+@dataclass(slots=True, eq=False)
+class Primitive:
+    """All that is known of one operation.
+
+    A rule is ``vjp(g, y, *inputs, **params)``: the cotangent `g` of the output `y` times the derivative of `y` by one
+    input. It is written with operators, methods and NumPy functions only, so that it runs on arrays in an ordinary
+    backward pass and on Tensors when the derivative is to be differentiated again.
+    """
+
+    name: str
+    forward: Callable[..., Any]
+    vjps: tuple[Rule | None, ...] = ()
+    each: Rule | None = None
+    """For any number of inputs: ``each(i, g, y, *inputs, **params)`` is the rule for input i."""
+    jvps: tuple[Rule | None, ...] = ()
+    formula: str = ""
+    """The forward formula, ``{0}`` … standing for the inputs."""
+    derivatives: tuple[str, ...] = ()
+    """The local derivative by each input, ``{y}`` standing for the output."""
+    samples: Callable[[np.random.Generator], Iterable["Sample"]] | None = None
+    trusted: bool = False
+    """Its rules return new arrays, views of `g`, or `g` itself, never an array that lives on elsewhere."""
+    documentation: str = ""
+
+    def rules(self, arity: int) -> Sequence[Rule | None]:
+        """The VJP rules for that many inputs."""
+        return self.vjps or [partial(self.each, i) for i in range(arity)]  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+@dataclass(slots=True)
+class Sample:
+    """One set of inputs on which an operation is checked.
+
+    `inputs` are float64 arrays (differentiable) or other values; `wrap`, if given, makes the operation's inputs from
+    free ones (a symmetric matrix from any); `smooth` is the highest order of derivative that exists there.
+    """
+
+    inputs: tuple[Any, ...]
+    params: dict[str, Any] = field(default_factory=dict)
+    wrap: Callable[..., Any] | None = None
+    smooth: int = 3
+    function: Callable[..., Any] | None = None
+    """What is checked in place of the bare operation, if that needs a setting around it."""
+
+
+REGISTRY: dict[str, Primitive] = {}
+"""Every operation of the engine, by name."""
+
+_NUMBERS = frozenset({float, int, bool})
+
+
+def constant(value: Any, name: str) -> Any:
+    """An input that is not a Tensor: a Python number stays one (it is weak: float32 + 1.0 is float32), anything else
+    becomes a real array."""
+    if type(value) in _NUMBERS:
+        return value
+    if not isinstance(value, (np.ndarray, np.generic)):
+        if isinstance(value, Tensor):
+            return value
+        if not hasattr(value, "__array_namespace__"):
+            if value is None or isinstance(value, (str, bytes, dict, set)):
+                raise TypeError(f"{name}: an input must be a Tensor, an array or a number, not {value!r}")
+            if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+                raise TypeError(f"{name}: an input is a list that holds Tensors; join them first with ad.stack(list)")
+            try:
+                value = np.asarray(value)
+            except ValueError as error:
+                raise TypeError(f"{name}: an input must be a Tensor, an array or a number: {error}") from None
+    if value.dtype.kind not in "fiub":
+        reason = "complex tensors are not supported" if value.dtype.kind == "c" else "inputs are real numbers"
+        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {reason}")
+    return value
+
+
+def describe(value: Any) -> str:
+    """How an error message shows an input: its shape, and its dtype where that is unusual; a number by its value."""
+    if type(value) in _NUMBERS:
+        return repr(value)
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if shape is None:
+        return type(value).__name__
+    return f"shape {tuple(shape)}" + (f" ({dtype})" if dtype is not None and dtype.kind != "f" else "")
+
+
+def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | None, error: Exception) -> Exception:
+    """The error a user sees when NumPy refuses the inputs of an operation: it names the operation and what it met."""
+    met = ", ".join(describe(x) for x in inputs)
+    options = "".join(f", {k}={v!r}" for k, v in (params or {}).items())
+    text = str(error).strip().rstrip(".")
+    if text.startswith(record.name + ":"):
+        return error
+    shapes = [np.shape(x._data if isinstance(x, Tensor) else x) for x in inputs]
+    if "broadcast" in text and len(shapes) > 1:
+        text = (
+            f"{text}. Shapes are compared from the right; each pair of lengths must be equal or one of them 1"
+            f" (reshape an input, or insert an axis with t[:, None])"
+        )
+    kind = type(error) if type(error) in (TypeError, IndexError, np.exceptions.AxisError) else ValueError
+    if isinstance(error, np.linalg.LinAlgError):
+        kind = np.linalg.LinAlgError
+    if kind is np.exceptions.AxisError:
+        return np.exceptions.AxisError(f"{record.name}({met}{options}): {text}")
+    return kind(f"{record.name}({met}{options}): {text}")
+
+
+def _record(data: Any, primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None) -> Tensor:
+    """A node of the graph. (The functions below have this inlined where a microsecond counts.)"""
+    y = _new(Tensor)
+    y._data = data
+    y._requires_grad = True
+    y._primitive = primitive
+    y._inputs = inputs
+    y._params = params
+    y._number = clock()
+    y._grad = y._hooks = y._line = y.name = None
+    return y
+
+
+_new = object.__new__
+
+
+def _watched(
+    watch: Any, data: Any, needs: bool, record: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None
+) -> Tensor:
+    """As the end of every operation, under a mode other than plain True or False (see debug.py)."""
+    recorded = needs and watch.recording
+    y = _record(data, record, inputs, params) if recorded else wrap(data)
+    watch.made(y, record, inputs)
+    return y
+
+
+def unary(record: Primitive) -> Callable[..., Any]:
+    """The function that applies a primitive of one array and no options."""
+    forward, current = record.forward, mode.get
+
+    def apply(x, /):  # type: ignore[no-untyped-def]
+        if not isinstance(x, Tensor):
+            x = as_constant_tensor(x, record.name)
+        try:
+            data = forward(x._data)
+        except Exception as error:
+            raise failure(record, (x,), None, error) from error
+        recording = current()
+        if recording is True and x._requires_grad:
+            y = _new(Tensor)
+            y._data = data
+            y._requires_grad = True
+            y._primitive = record
+            y._inputs = (x,)
+            y._number = clock()
+            y._params = y._grad = y._hooks = y._line = y.name = None
+            return y
+        if recording is True or recording is False:
+            return wrap(data)
+        return _watched(recording, data, x._requires_grad, record, (x,), None)
+
+    return apply
+
+
+def binary(record: Primitive) -> Callable[..., Any]:
+    """The function that applies a primitive of two arrays and no options."""
+    forward, current = record.forward, mode.get
+
+    def apply(a, b, /):  # type: ignore[no-untyped-def]
+        try:
+            if isinstance(a, Tensor):
+                if isinstance(b, Tensor):
+                    data = forward(a._data, b._data)
+                    needs = a._requires_grad or b._requires_grad
+                else:
+                    if type(b) is not float:
+                        b = constant(b, record.name)
+                    data = forward(a._data, b)
+                    needs = a._requires_grad
+            elif isinstance(b, Tensor):
+                if type(a) is not float:
+                    a = constant(a, record.name)
+                data = forward(a, b._data)
+                needs = b._requires_grad
+            else:
+                return apply(as_constant_tensor(a, record.name), constant(b, record.name))
+        except Exception as error:
+            raise failure(record, (a, b), None, error) from error
+        recording = current()
+        if recording is True and needs:
+            y = _new(Tensor)
+            y._data = data
+            y._requires_grad = True
+            y._primitive = record
+            y._inputs = (a, b)
+            y._number = clock()
+            y._params = y._grad = y._hooks = y._line = y.name = None
+            return y
+        if recording is True or recording is False:
+            return wrap(data)
+        return _watched(recording, data, needs, record, (a, b), None)
+
+    return apply
+
+
+def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
+    """The function that applies a primitive of any inputs and options. A `polymorphic` one gives an array where no
+    input is a Tensor; such functions are what rules call, and users do not see them."""
+    forward, current, vjps = record.forward, mode.get, record.vjps
+    incomplete = None in vjps
+
+    def apply(*inputs, **params):  # type: ignore[no-untyped-def]
+        arrays, needs, tensors = [], False, False
+        for x in inputs:
+            if isinstance(x, Tensor):
+                arrays.append(x._data)
+                tensors = True
+                if x._requires_grad:
+                    needs = True
+            else:
+                arrays.append(x)
+        if polymorphic and not tensors:
+            return forward(*arrays, **params)
+        if not polymorphic:
+            for i, x in enumerate(inputs):
+                if not isinstance(x, Tensor) and type(x) is not np.ndarray:
+                    arrays[i] = constant(x, record.name)
+                elif type(x) is np.ndarray and x.dtype.kind not in "fiub":
+                    constant(x, record.name)
+            inputs = tuple(x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays))
+        try:
+            data = forward(*arrays, **params)
+        except Exception as error:
+            raise failure(record, inputs, params, error) from error
+        if needs and incomplete:
+            for i, (x, rule) in enumerate(zip(inputs, vjps)):
+                if rule is None and isinstance(x, Tensor) and x._requires_grad:
+                    raise TypeError(
+                        f"{record.name}: has no derivative by input {i}, which requires a gradient; "
+                        f"pass it detached (t.detach())"
+                    )
+        recording = current()
+        if recording is True:
+            return _record(data, record, inputs, params or None) if needs else wrap(data)
+        if recording is False:
+            return wrap(data)
+        return _watched(recording, data, needs, record, inputs, params or None)
+
+    return apply
+
+
+def as_constant_tensor(x: Any, name: str) -> Tensor:
+    """A Tensor of an input that is none."""
+    x = constant(x, name)
+    return wrap(np.asarray(x) if type(x) in _NUMBERS else x)
+
+
+def declare(
+    name: str,
+    forward: Callable[..., Any],
+    vjps: Sequence[Rule | None] = (),
+    *,
+    each: Rule | None = None,
+    formula: str = "",
+    derivatives: Sequence[str] = (),
+    samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None,
+    numpy: Any = None,
+    scipy: str | None = None,
+    arity: int | None = None,
+    polymorphic: bool = False,
+    doc: str = "",
+) -> Callable[..., Any]:
+    """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
+
+    `arity` 1 or 2 says that the operation takes that many arrays and no options, and gives it the fast path.
+    """
+    record = Primitive(
+        name=name,
+        forward=forward,
+        vjps=tuple(vjps),
+        each=each,
+        formula=formula,
+        derivatives=tuple(derivatives),
+        samples=samples,
+        trusted=True,
+        documentation=doc,
+    )
+    if name in REGISTRY:
+        raise ValueError(f"an operation named {name!r} is declared already")
+    REGISTRY[name] = record
+    apply = {1: unary, 2: binary}[arity](record) if arity else general(record, polymorphic)
+    _dress(apply, record)
+    if numpy is not None:
+        protocols.implements(numpy)(apply)
+    if scipy is not None:
+        protocols.SCIPY_UFUNCS[scipy] = apply
+    return apply
+
+
+def _dress(apply: Any, record: Primitive) -> None:
+    apply.__name__ = apply.__qualname__ = record.name
+    apply.primitive = record
+    lines = [record.documentation or record.formula.format("x", "y", "z") or record.name]
+    if record.derivatives:
+        terms = ", ".join(d.format("a", "b", "c", y="y") for d in record.derivatives)
+        lines.append(f"\n\nLocal derivatives: {terms}.")
+    apply.__doc__ = "".join(lines)
+
+
+def polymorphic(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """The operation as rules call it: of arrays an array, of anything with a Tensor in it a Tensor."""
+    forward = operation.primitive.forward  # type: ignore[attr-defined]
+
+    def either(*inputs: Any, **params: Any) -> Any:
+        for x in inputs:
+            if isinstance(x, Tensor):
+                return operation(*inputs, **params)
+        return forward(*inputs, **params)
+
+    return either
+
+
+def without_gradient(name: str, forward: Callable[..., Any], numpy: Any = None, doc: str = "") -> Callable[..., Any]:
+    """Declare a function that has no derivative by nature (comparisons, indices, counts): of Tensors, arrays and
+    numbers it gives constant Tensors."""
+
+    def apply(*args: Any, **params: Any) -> Any:
+        values = [plain(a) for a in args]
+        try:
+            result = forward(*values, **{k: plain(v) for k, v in params.items()})
+        except Exception as error:
+            arrays = [a for a in args if isinstance(a, (Tensor, np.ndarray))]
+            raise failure(Primitive(name, forward), arrays, params, error) from error
+        return _wrapped(result)
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = doc or f"`numpy.{name}` of Tensors; the result is constant (no gradient)."
+    if numpy is not None:
+        protocols.implements(numpy)(apply)
+    return apply
+
+
+def _wrapped(result: Any) -> Any:
+    if isinstance(result, (np.ndarray, np.generic)):
+        return wrap(result)
+    if type(result) is tuple or type(result) is list:
+        return type(result)(_wrapped(r) for r in result)
+    return result
+
+
+def primitive(
+    forward: Callable[..., Any],
+    *,
+    name: str | None = None,
+    vjps: Sequence[Rule | None],
+    jvps: Sequence[Rule | None] = (),
+    formula: str = "",
+    derivatives: Sequence[str] = (),
+) -> Callable[..., Tensor]:
+    """Make an operation of your own, differentiable to any order.
+
+    Args:
+        forward: a function of arrays (and keyword options) that returns an array.
+        name: shown in graphs and errors; the function's own name by default.
+        vjps: one rule for each input, ``vjp(g, y, *inputs, **params)``: the cotangent `g` (shape of the output `y`)
+            times the derivative of `y` by that input, an array of that input's shape (or of the output's shape, which
+            is then summed over broadcast axes). None for an input that has no derivative. Rules are written with
+            operators, methods, NumPy functions and other operations; in a derivative that is to be differentiated
+            again they receive Tensors, and the same rule then gives second and higher orders.
+        jvps: optional forward-mode rules, kept in the record.
+        formula: the forward formula as text, ``{0}`` standing for the first input; shown in tables.
+        derivatives: the local derivative by each input as text, ``{y}`` standing for the output.
+
+    Returns:
+        A function of Tensors, arrays or numbers that returns a Tensor.
+
+    Raises:
+        TypeError: if `forward` or a rule is not callable, or `vjps` is empty.
+
+    >>> import numpy as np, autodiff as ad
+    >>> cube = ad.primitive(lambda x: x**3, name="cube", vjps=[lambda g, y, x: g * 3 * x**2])
+    >>> ad.grad(ad.grad(cube))(2.0)
+    12.0
+    """
+    if not callable(forward):
+        raise TypeError(f"ad.primitive: forward must be a function of arrays, not {forward!r}")
+    if callable(vjps) or not vjps or not all(rule is None or callable(rule) for rule in vjps):
+        raise TypeError("ad.primitive: vjps takes a list with one rule vjp(g, y, *inputs) for each input (or None)")
+    name = name or getattr(forward, "__name__", "primitive")
+    checked = _checked_forward(forward, name, len(vjps))
+    record = Primitive(
+        name=name,
+        forward=checked,
+        vjps=tuple(vjps),
+        jvps=tuple(jvps),
+        formula=formula,
+        derivatives=tuple(derivatives),
+        documentation=(forward.__doc__ or "").strip(),
+    )
+    inner = general(record)
+
+    def apply(*inputs: Any, **params: Any) -> Tensor:
+        if len(inputs) != len(record.vjps):
+            raise TypeError(f"{record.name}: takes {len(record.vjps)} inputs (one for each rule), not {len(inputs)}")
+        if not any(isinstance(x, Tensor) for x in inputs):
+            inputs = (as_constant_tensor(inputs[0], record.name), *inputs[1:])
+        return inner(*inputs, **params)  # type: ignore[no-any-return]
+
+    _dress(apply, record)
+    return apply
+
+
+def _checked_forward(forward: Callable[..., Any], name: str, arity: int) -> Callable[..., Any]:
+    """A user's forward, made to return real arrays of its own (a result that is an input would be shared)."""
+
+    def checked(*arrays: Any, **params: Any) -> Any:
+        y = forward(*arrays, **params)
+        if isinstance(y, Tensor):
+            raise TypeError(f"{name}: forward must return an array, not a Tensor; it is given arrays")
+        y = constant(y, name)
+        if type(y) in _NUMBERS:
+            y = np.asarray(y)
+        return y.copy() if any(y is a for a in arrays) else y
+
+    return checked

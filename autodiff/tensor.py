@@ -1,0 +1,404 @@
+"""The Tensor: an array that is also a node of the graph that computed it.
+
+A Tensor keeps its array, its gradient, the primitive that made it and what it was made from. References point from
+results to inputs only, so a graph is freed by reference counting as soon as its last output goes.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Any, Callable, Iterator, Sequence
+
+import numpy as np
+
+from . import protocols
+from .methods import ArrayMethods
+
+clock = count().__next__
+"""One counter for all threads. A result is always younger (has a larger number) than its inputs; assigning `.data`
+makes a tensor young again, which is how `backward` sees that recorded data were replaced."""
+
+Array = Any
+
+
+class Tensor(ArrayMethods):
+    """An n-dimensional array that remembers how it was computed.
+
+    Args:
+        data: anything ``np.array`` takes: numbers, nested lists, arrays (copied), or a Tensor (copied, detached).
+        requires_grad: whether operations on it are recorded and `backward` leaves the gradient in ``.grad``.
+        dtype: a NumPy real dtype; by default NumPy's choice (Python floats give float64).
+        name: shown in pictures and tables.
+
+    Raises:
+        TypeError: for complex, object or string data, or ``requires_grad=True`` on integers or booleans.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    Tensor([2., 4.])
+    """
+
+    __slots__ = (
+        "_data", "_grad", "_requires_grad", "name", "_primitive", "_inputs", "_params", "_number", "_hooks", "_line",
+        "__weakref__",
+    )  # fmt: skip
+
+    _data: Array
+    _grad: Tensor | None
+    _requires_grad: bool
+    name: str | None
+    _primitive: Any  # the Primitive that made it, None for a leaf
+    _inputs: tuple[Any, ...]  # what it was made from: Tensors, arrays, Python numbers; () for a leaf or a freed node
+    _params: dict[str, Any] | None  # the primitive's keyword arguments
+    _number: int
+    _hooks: dict[Any, Any] | None
+    _line: str | None  # the user's line, where recorded
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
+        self._data = as_array(data, dtype, copy=True)
+        self._grad = self._primitive = self._params = self._hooks = self._line = None
+        self._inputs = ()
+        self._number = clock()
+        self._requires_grad = False
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"Tensor: name= takes a string, not {name!r}")
+        self.name = name
+        if requires_grad:
+            self.requires_grad = True
+
+    # What it holds
+
+    @property
+    def data(self) -> np.ndarray[Any, Any]:
+        """The array, without copying. On a leaf it may be written (``p.data -= step``); on a result it is read-only,
+        because backward needs the values that were computed. Assigning it to a result cuts the result's history.
+        Writing through a kept alias of a leaf's array (``a = p.data; a[0] = 1``) after p was used cannot be seen by
+        `backward`; ``p.data -= ...`` and ``p.data = ...`` can."""
+        data = self._data
+        if self._primitive is None:
+            if isinstance(data, np.generic):
+                data = self._data = np.asarray(data)
+            return data  # type: ignore[no-any-return]
+        view = data[...]
+        if isinstance(view, np.ndarray):
+            view.flags.writeable = False
+        return view  # type: ignore[no-any-return]
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = value._data if isinstance(value, Tensor) else as_array(value, None, copy=False)
+        if self._requires_grad and array.dtype.kind != "f":
+            raise TypeError(
+                f"Tensor.data: a tensor that requires a gradient needs floating-point data, not {array.dtype}; "
+                f"assign array.astype({self._data.dtype}) or set requires_grad = False first"
+            )
+        self._data = array
+        self._number = clock()
+        if self._primitive is not None:
+            self._inputs = ()  # its history does not lead to these values: backward through it is an error
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The accumulated gradient, a Tensor of this shape and dtype, or None. Filled by `backward`."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is not None:
+            value = value if isinstance(value, Tensor) else Tensor(value, dtype=self.dtype)
+            if value.shape != self.shape or value.dtype != self.dtype:
+                raise ValueError(
+                    f"Tensor.grad: needs shape {self.shape} and dtype {self.dtype}, "
+                    f"not shape {value.shape} and dtype {value.dtype}"
+                )
+        self._grad = value
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded. May be set on a leaf."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if self._primitive is not None:
+            if bool(value) is self._requires_grad:
+                return
+            raise RuntimeError("Tensor.requires_grad: this tensor is a result; use detach() to cut it from its graph")
+        if value and self._data.dtype.kind != "f":
+            raise TypeError(
+                f"Tensor: only floating-point tensors can require a gradient, not {self._data.dtype}; "
+                f"write 3.0 instead of 3, or pass dtype=float"
+            )
+        self._requires_grad = bool(value)
+
+    @property
+    def op(self) -> str | None:
+        """Name of the operation that made this tensor, None for a leaf."""
+        return None if self._primitive is None else self._primitive.name
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The tensors this one was made from, in the operation's order; plain arrays and numbers appear as constants."""
+        return tuple(x if isinstance(x, Tensor) else Tensor(x) for x in self._inputs)
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made it."""
+        return self._primitive is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self._data.shape  # type: ignore[no-any-return]
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._data.ndim  # type: ignore[no-any-return]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._data.size  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's dtype."""
+        return self._data.dtype  # type: ignore[no-any-return]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self._data.dtype.itemsize  # type: ignore[no-any-return]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._data.nbytes  # type: ignore[no-any-return]
+
+    def item(self, *index: Any) -> Any:
+        """The value of a tensor of one element (or of the element at `index`) as a Python number."""
+        if not index and self._data.size != 1:
+            raise ValueError(f"Tensor.item(): needs a tensor of one element, not shape {self.shape}; pass an index")
+        return self._data.item(*index)
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The array itself, sharing memory; read-only if this tensor is a result."""
+        return self.data
+
+    def detach(self) -> Tensor:
+        """A constant with the same array (sharing memory), without history."""
+        return wrap(self.data)
+
+    # Gradients (backward itself is in methods.py)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient: sets ``.grad`` to None, and with it the graph it may hold."""
+        self._grad = None
+
+    def register_hook(self, function: Callable[[Tensor], Tensor | None]) -> HookHandle:
+        """Call ``function(gradient)`` whenever this tensor's gradient is computed; what it returns (if not None)
+        replaces the gradient. On a leaf it is called once, after all contributions are summed.
+
+        >>> x = Tensor(3.0, requires_grad=True)
+        >>> handle = x.register_hook(lambda g: 2 * g)
+        >>> (x * x).backward()
+        >>> x.grad
+        Tensor(12.)
+        >>> handle.remove()
+        """
+        if not self._requires_grad:
+            raise RuntimeError("Tensor.register_hook: this tensor does not require a gradient, so none will be computed")
+        if not callable(function):
+            raise TypeError(f"Tensor.register_hook: needs a function of the gradient, not {function!r}")
+        if self._hooks is None:
+            self._hooks = {}
+        handle = HookHandle(self._hooks)
+        self._hooks[handle._key] = function
+        return handle
+
+    def retain_grad(self) -> None:
+        """Have `backward` leave the gradient of this result in ``.grad``, as it does for leaves."""
+        if not self._requires_grad:
+            raise RuntimeError("Tensor.retain_grad: this tensor does not require a gradient")
+        if self._primitive is not None:
+            if self._hooks is None:
+                self._hooks = {}
+            self._hooks["retain_grad"] = None
+
+    # How Python and NumPy see it
+
+    __hash__ = object.__hash__
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return protocols.array_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return protocols.array_function(function, args, kwargs)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if self._requires_grad:
+            protocols.refuse_silent_detach()
+        array = self.data
+        if dtype is not None and np.dtype(dtype) != array.dtype:
+            if copy is False:
+                raise ValueError(f"Tensor: a copy is needed to convert {array.dtype} to {np.dtype(dtype)}")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise TypeError("len() of a 0-d Tensor")
+        return self._data.shape[0]  # type: ignore[no-any-return]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self._data.ndim == 0:
+            raise TypeError("iteration over a 0-d Tensor; use t.item() for its value")
+        return (self[i] for i in range(self._data.shape[0]))
+
+    def _scalar(self, kind: str) -> Any:
+        if self._data.size != 1:
+            raise TypeError(
+                f"{kind}() of a Tensor needs one element, not shape {self.shape}; "
+                f"reduce it first (t.sum(), t.mean(), t.any(), t.all()) or use t.tolist()"
+            )
+        return self._data.item()
+
+    def __bool__(self) -> bool:
+        return bool(self._scalar("bool"))
+
+    def __float__(self) -> float:
+        return float(self._scalar("float"))
+
+    def __int__(self) -> int:
+        return int(self._scalar("int"))
+
+    def __index__(self) -> int:
+        if self._data.ndim or self._data.dtype.kind not in "iu":
+            raise TypeError(f"only a 0-d integer Tensor can be an index, not shape {self.shape} and {self.dtype}")
+        return int(self._data)
+
+    def __complex__(self) -> complex:
+        raise TypeError("complex() of a Tensor: complex tensors are not supported")
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self._data == (value._data if isinstance(value, Tensor) else value)).any())
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self._requires_grad or (isinstance(value, Tensor) and value._requires_grad):
+            raise TypeError(
+                "t[i] = v writes into a recorded array and would make gradients wrong; "
+                "write t = t.at[i].set(v) (or .at[i].add(v), .at[i].multiply(v)), a new Tensor with gradients to both"
+            )
+        self.data[plain(index)] = value._data if isinstance(value, Tensor) else value
+        self._number = clock()
+
+    def __format__(self, spec: str) -> str:
+        return format(self._data.item(), spec) if spec and self._data.size == 1 else format(repr(self), spec)
+
+    def __repr__(self) -> str:
+        text = np.array2string(np.asarray(self._data), separator=", ", prefix="Tensor(")
+        parts = [text if self._data.size else f"{text}, shape={self.shape}"]
+        if self._data.dtype not in (np.float64, np.int64, np.bool_):
+            parts.append(f"dtype={self._data.dtype}")
+        if self.name is not None:
+            parts.append(f"name={self.name!r}")
+        if self._primitive is not None:
+            parts.append(f"op={self._primitive.name!r}")
+        elif self._requires_grad:
+            parts.append("requires_grad=True")
+        return f"{type(self).__name__ if self._primitive is None else 'Tensor'}({', '.join(parts)})"
+
+    # Copying and pickling in memory: leaves only, a graph belongs to the process that recorded it
+
+    def __reduce__(self) -> Any:
+        if self._primitive is not None:
+            raise RuntimeError("only leaf tensors can be copied or pickled; use t.detach() for the values alone")
+        state = (self._data, self._grad and self._grad.detach(), self._requires_grad, self.name)
+        return _blank, (type(self),), state
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self._data, self._grad, self._requires_grad, self.name = state
+
+
+class HookHandle:
+    """What `register_hook` returns; ``remove()`` takes the hook away."""
+
+    def __init__(self, hooks: dict[Any, Any]) -> None:
+        self._hooks, self._key = hooks, clock()
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        self._hooks.pop(self._key, None)
+
+
+def _blank(cls: type[Tensor]) -> Tensor:
+    tensor = cls.__new__(cls)
+    tensor._grad = tensor._primitive = tensor._params = tensor._hooks = tensor._line = tensor.name = None
+    tensor._inputs = ()
+    tensor._number = clock()
+    tensor._requires_grad = False
+    return tensor
+
+
+def wrap(array: Array) -> Tensor:
+    """A constant around an array that is already fit to be one, without copying."""
+    tensor = _new(Tensor)
+    tensor._data = array
+    tensor._requires_grad = False
+    tensor._inputs = ()
+    tensor._number = clock()
+    tensor._primitive = tensor._params = tensor._grad = tensor._hooks = tensor._line = tensor.name = None
+    return tensor
+
+
+_new = object.__new__
+
+
+def plain(value: Any) -> Any:
+    """The value with every Tensor replaced by its array, also inside tuples, lists and slices (an index, say)."""
+    if isinstance(value, Tensor):
+        return value._data
+    if type(value) in (tuple, list):
+        return type(value)(plain(v) for v in value)
+    if isinstance(value, slice):
+        return slice(*(int(v) if isinstance(v, Tensor) else v for v in (value.start, value.stop, value.step)))
+    return value
+
+
+def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
+    """The array of `data`; the one place that wraps raw data and decides which dtypes a Tensor can have."""
+    if isinstance(data, Tensor):
+        data = data._data
+    elif isinstance(data, (list, tuple)) and _holds_recorded(data):
+        raise TypeError(
+            "Tensor: the list holds tensors that require a gradient, which copying would cut off; "
+            "use ad.stack or ad.concatenate"
+        )
+    foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__array_namespace__")
+    if foreign and hasattr(data, "__array_function__"):
+        array = data.copy() if copy else data  # an array type with NumPy's protocols (CuPy) is kept as it is
+        array = array if dtype is None else array.astype(dtype)
+    else:
+        try:
+            array = np.array(data, dtype=dtype, copy=True if copy else None)
+        except ValueError as error:
+            raise ValueError(f"Tensor: cannot make an array of {type(data).__name__}: {error}") from None
+    if isinstance(array, np.generic):
+        array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        reason = "complex tensors are not supported" if array.dtype.kind == "c" else "a Tensor holds real numbers"
+        raise TypeError(f"Tensor: dtype {array.dtype} is refused, {reason} (float, integer or boolean)")
+    return array
+
+
+def _holds_recorded(items: Sequence[Any]) -> bool:
+    return any(
+        (isinstance(x, Tensor) and x._requires_grad) or (isinstance(x, (list, tuple)) and _holds_recorded(x))
+        for x in items
+    )
