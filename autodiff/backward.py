@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from threading import Lock
-from typing import Any, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from .mode import enable_grad, mode, no_grad
-from .tensor import Array, Tensor, as_array, wrap
+from .tensor import Tensor, as_array, wrap
 
 _accumulating = Lock()
 
@@ -22,17 +23,18 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     if g.shape == shape:
         return g
     extra = g.ndim - len(shape)
-    if extra == 1 and g.shape[1:] == shape:  # a bias
-        return g.sum(axis=0)
     axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
     g = g.sum(axis=axes) if axes else g
     return g if g.shape == shape else g.reshape(shape)
 
 
-def _reachable(roots: Iterable[Tensor]) -> dict[int, Tensor]:
-    """Every tensor that requires a gradient and from which a root was computed, by number; with the roots."""
-    found = {root._number: root for root in roots}
-    stack = [root for root in found.values() if root._primitive is not None]
+def _reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """The results and the leaves that require a gradient and from which a root was computed, by number."""
+    nodes: dict[int, Tensor] = {}
+    leaves: dict[int, Tensor] = {}
+    for root in roots:
+        (leaves if root._primitive is None else nodes)[root._number] = root
+    stack = list(nodes.values())
     while stack:
         node = stack.pop()
         inputs = node._inputs
@@ -44,34 +46,36 @@ def _reachable(roots: Iterable[Tensor]) -> dict[int, Tensor]:
         for x in inputs:
             if isinstance(x, Tensor) and x._requires_grad:
                 number = x._number
-                if number not in found:
-                    found[number] = x
-                    if x._primitive is not None:
-                        stack.append(x)
-    return found
+                if x._primitive is None:
+                    leaves[number] = x
+                elif number not in nodes:
+                    nodes[number] = x
+                    stack.append(x)
+    return nodes, leaves
 
 
-def _leading_to(wanted: dict[int, Tensor], found: dict[int, Tensor]) -> dict[int, Tensor]:
-    """Those of the found tensors through which a wanted one is reached, and the wanted ones."""
-    needed: dict[int, Tensor] = {}
-    for number in sorted(found):
-        node = found[number]
-        if number in wanted or any(isinstance(x, Tensor) and x._number in needed for x in node._inputs):
+def _leading_to(wanted: dict[int, Tensor], nodes: dict[int, Tensor]) -> dict[int, Tensor]:
+    """The wanted tensors and those of the nodes through which one of them is reached."""
+    needed = dict(wanted)
+    for number in sorted(nodes):
+        node = nodes[number]
+        if any(isinstance(x, Tensor) and x._number in needed for x in node._inputs):
             needed[number] = node
     return needed
 
 
 def reverse(
     cotangents: dict[int, Any],
-    found: dict[int, Tensor],
+    nodes: dict[int, Tensor],
     wanted: dict[int, Tensor],
     create_graph: bool,
+    needed: dict[int, Tensor] | None = None,
     free: bool = False,
     retain: bool = False,
-) -> tuple[dict[int, Any], bool]:
-    """Walk `found` from young to old, push each cotangent through the rules of the operation that made the tensor, and
-    return the cotangents of the `wanted`, by number, and whether all the rules that ran are trusted to return no array
-    that lives on elsewhere.
+) -> dict[int, Any]:
+    """Walk the nodes from young to old, push each cotangent through the rules of the operation that made the tensor,
+    and return the cotangents of the `wanted`, by number. `needed`, if given, are the only tensors whose cotangents are
+    computed.
 
     With `create_graph` the cotangents and everything the rules see are Tensors, and the rules record what they do.
     """
@@ -80,19 +84,18 @@ def reverse(
     results: dict[int, Any] = {}
     summed: set[int] = set()  # cotangents that are sums made here: these, and only these, may be written
     kept: list[tuple[Tensor, Any]] = []
-    trusted = True
-    for number in sorted(found, reverse=True):
+    for number in sorted(nodes, reverse=True):
         g = cotangents.pop(number, None)
         if g is None:
             continue
-        node = found[number]
+        node = nodes[number]
         if node._hooks:
             g = _run_hooks(node, g, create_graph, kept if retain else None)
+            if "guard" in node._hooks:
+                watch = _Guard(watch)
         if number in wanted:
             results[number] = g
         record = node._primitive
-        if record is None:
-            continue
         y = node if create_graph else node._data
         if g.dtype is not y.dtype and g.dtype != y.dtype:
             g = g.astype(y.dtype)
@@ -117,13 +120,13 @@ def reverse(
                     f"backward: an input of this {record.name} (shape {x.shape}) was written or assigned after it was "
                     f"used, so the recorded graph no longer fits its values; take the gradient before the update"
                 )
-            if n not in found:
+            if not x._requires_grad or (needed is not None and n not in needed):
                 continue
             d = rule(g, y, *arrays) if params is None else rule(g, y, *arrays, **params)
+            if watch is not None:
+                d = watch.pulled(d, g, node, x)
             if d.shape != x._data.shape:
                 d = _fitted(d, x, node)
-            if watch is not None:
-                watch.pulled(d, node, x)
             old = cotangents.get(n)
             if old is None:
                 cotangents[n] = d
@@ -135,22 +138,27 @@ def reverse(
             else:
                 cotangents[n] = old + d
                 summed.add(n)
-        if not record.trusted:
-            trusted = False
         if free:
             node._inputs = ()
             node._params = None
-            del found[number]
+            del nodes[number]
+    for n in wanted:
+        g = cotangents.get(n)
+        if g is not None:
+            leaf = wanted[n]
+            results[n] = _run_hooks(leaf, g, create_graph, None) if leaf._hooks else g
     for node, g in kept:
         node._grad = g if node._grad is None else node._grad + g
-    return results, trusted
+    return results
 
 
 def _fitted(d: Any, x: Tensor, node: Tensor) -> Any:
     """A rule's result of another shape than its input: undo elementwise broadcasting, or say what is wrong."""
     shape, full = x._data.shape, d.shape
-    if full == node._data.shape and len(full) >= len(shape):
-        for n, m in zip(shape[::-1], full[::-1]):
+    if full == node._data.shape:
+        if full[1:] == shape:  # a bias
+            return d.sum(axis=0)
+        for n, m in zip(shape[::-1], full[::-1]) if len(shape) <= len(full) else ((2, 1),):
             if n != m and n != 1:
                 break
         else:
@@ -162,11 +170,27 @@ def _fitted(d: Any, x: Tensor, node: Tensor) -> Any:
     )
 
 
+class _Guard:
+    """On duty in a reverse pass below a `where` that hides infinite or NaN values: where the cotangent of an
+    elementwise operation is 0 because its branch was not taken, so is the one it passes on, and not 0 · ∞."""
+
+    def __init__(self, watch: Any) -> None:
+        self.watch = watch
+
+    def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
+        a, b = (v._data if isinstance(v, Tensor) else v for v in (d, g))
+        if a.shape == b.shape:
+            off = np.isnan(a) & (b == 0)
+            if off.any():
+                d = np.where(off, 0, d)
+        return d if self.watch is None else self.watch.pulled(d, g, node, x)
+
+
 def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor, Any]] | None) -> Any:
     hooks = node._hooks
     assert hooks is not None
     for key, hook in list(hooks.items()):
-        if key == "retain_grad":
+        if hook is None:  # a mark
             continue
         given = g if create_graph else wrap(np.array(g, copy=True))
         with enable_grad() if create_graph else no_grad():
@@ -188,12 +212,13 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
 def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
     """The cotangent an output starts with: what was given, checked, or 1 for an output of one element."""
     if g is None:
-        if y.size != 1:
+        if y._data.size != 1:
             raise ValueError(
                 f"{where}: the output has shape {y.shape}, so its gradient is not one number; reduce it "
                 f"(y.sum(), y.mean()) or give the cotangent to start from, an array of that shape"
             )
-        ones = np.ones(y.shape, y.dtype)
+        data = y._data
+        ones = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
         return wrap(ones) if create_graph else ones
     tensor = g if isinstance(g, Tensor) else wrap(as_array(g, copy=False))
     if tensor.shape != y.shape:
@@ -209,34 +234,32 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
     return tensor if create_graph else tensor._data
 
 
-def _owned(results: Iterable[Any], targets: Iterable[Tensor], shared: Sequence[Any], trusted: bool) -> list[Any]:
+def _owned(results: dict[int, Any], targets: dict[int, Tensor], shared: Sequence[Any]) -> dict[int, Tensor]:
     """Gradients as Tensors that own their memory and have their target's dtype, copying only what lives elsewhere:
-    a view, an array that is also another result or the given cotangent, or one that a user's rule may have kept."""
-    seen = {id(s) for s in shared}
-    owned = []
-    for g, x in zip(results, targets):
-        dtype = x._data.dtype
+    a view, or an array that is also another result or the given cotangent."""
+    seen = {id(s._data if isinstance(s, Tensor) else s) for s in shared}
+    owned: dict[int, Tensor] = {}
+    for n, g in results.items():
+        dtype = targets[n]._data.dtype
         if isinstance(g, Tensor):
             if g._data.dtype != dtype:
                 g = g.astype(dtype)
             if g._requires_grad:
-                owned.append(g)
+                owned[n] = g
                 continue
             g = g._data
         if g.dtype is not dtype and g.dtype != dtype:
             g = g.astype(dtype)
         elif isinstance(g, np.generic):
             g = np.asarray(g)
-        elif not trusted or g.base is not None or id(g) in seen:
+        elif g.base is not None or id(g) in seen:
             g = g.copy()
         seen.add(id(g))
-        owned.append(wrap(g))
+        owned[n] = wrap(g)
     return owned
 
 
-def backward(
-    output: Tensor, gradient: Any = None, *, create_graph: bool = False, retain_graph: bool = True
-) -> None:
+def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False, retain_graph: bool = True) -> None:
     """See `Tensor.backward`."""
     if not output._requires_grad:
         raise RuntimeError(
@@ -244,15 +267,14 @@ def backward(
             "create an input with requires_grad=True"
         )
     g = _first_cotangent(output, gradient, "backward", create_graph)
-    found = _reachable([output])
-    leaves = {n: x for n, x in found.items() if x._primitive is None}
+    nodes, leaves = _reachable([output])
     with enable_grad() if create_graph else _as_is:
         seed = {output._number: g}
-        results, trusted = reverse(seed, found, leaves, create_graph, free=not retain_graph, retain=True)
-        targets = [leaves[n] for n in results]
-        owned = _owned(results.values(), targets, [g], trusted)
+        results = reverse(seed, nodes, leaves, create_graph, free=not retain_graph, retain=True)
+        owned = _owned(results, leaves, [g])
         with _accumulating:
-            for x, new in zip(targets, owned):
+            for n, new in owned.items():
+                x = leaves[n]
                 if x._grad is None:
                     x._grad = new
                 elif create_graph:
@@ -328,14 +350,12 @@ def gradients(
             "gradients: no output requires a gradient: they were computed from constants or under no_grad()"
         )
     shared = [*cotangents.values()]
-    found = _reachable(roots)
-    for n, node in found.items():
-        if node._primitive is None and n not in wanted:  # a leaf nobody asked for: leave out what only leads there
-            found = _leading_to(wanted, found)
-            break
+    nodes, leaves = _reachable(roots)
+    # Where there is a leaf that nobody asked for, leave out what only leads there.
+    needed = None if leaves.keys() <= wanted.keys() else _leading_to(wanted, nodes)
     with enable_grad() if create_graph else _as_is:
-        results, trusted = reverse(cotangents, found, wanted, create_graph)
-        owned = dict(zip(results, _owned(results.values(), [wanted[n] for n in results], shared, trusted)))
+        results = reverse(cotangents, nodes, wanted, create_graph, needed)
+        owned = _owned(results, wanted, shared)
     if len(owned) < len(wanted) and not allow_unused:
         i, x = next((i, x) for i, x in enumerate(xs) if x._number not in owned)
         raise RuntimeError(
@@ -343,7 +363,7 @@ def gradients(
             + (f", name {x.name!r}" if x.name else "")
             + "); pass allow_unused=True to get None for it"
         )
-    return tuple([owned.get(n) for n in (wanted if len(wanted) == len(xs) else [x._number for x in xs])])
+    return tuple([owned.get(x._number) for x in xs])
 
 
 def _seeds(outputs: Any, ys: tuple[Any, ...], grad_outputs: Any) -> tuple[Any, ...]:

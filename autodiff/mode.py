@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Any, Callable, TypeVar
+from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,7 +45,7 @@ class Setting:
     def __exit__(self, *exception: object) -> None:
         mode.reset(self._tokens.pop())
 
-    def _again(self) -> "Setting":
+    def _again(self) -> Setting:
         return type(self)()
 
     def __call__(self, function: F) -> F:
@@ -71,7 +72,29 @@ class Setting:
                     try:
                         sent = yield item
                     except GeneratorExit:
-                        generator.close()
+                        with self._again():
+                            generator.close()
+                        raise
+                    except BaseException as error:
+                        thrown = error
+
+        elif inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def inside(*args: Any, **kwargs: Any) -> Any:
+                generator, sent, thrown = function(*args, **kwargs), None, None
+                while True:
+                    try:
+                        with self._again():
+                            item = await (generator.asend(sent) if thrown is None else generator.athrow(thrown))
+                    except StopAsyncIteration:
+                        return
+                    thrown = None
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        with self._again():
+                            await generator.aclose()
                         raise
                     except BaseException as error:
                         thrown = error

@@ -6,9 +6,10 @@ text and the samples it is tested on. The backward pass, pictures, tables, check
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from .mode import mode
 from .tensor import Tensor, clock, plain, wrap
 
 Rule = Callable[..., Any]
+Operation = Callable[..., Tensor]
 
 
 @dataclass(slots=True, eq=False)
@@ -25,7 +27,8 @@ class Primitive:
 
     A rule is ``vjp(g, y, *inputs, **params)``: the cotangent `g` of the output `y` times the derivative of `y` by one
     input. It is written with operators, methods and NumPy functions only, so that it runs on arrays in an ordinary
-    backward pass and on Tensors when the derivative is to be differentiated again.
+    backward pass and on Tensors when the derivative is to be differentiated again. It returns a new array, a view of
+    `g` or `g` itself, never an input or an array that lives on elsewhere.
     """
 
     name: str
@@ -38,14 +41,14 @@ class Primitive:
     """The forward formula, ``{0}`` … standing for the inputs."""
     derivatives: tuple[str, ...] = ()
     """The local derivative by each input, ``{y}`` standing for the output."""
-    samples: Callable[[np.random.Generator], Iterable["Sample"]] | None = None
-    trusted: bool = False
-    """Its rules return new arrays, views of `g`, or `g` itself, never an array that lives on elsewhere."""
+    samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None
     documentation: str = ""
 
     def rules(self, arity: int) -> Sequence[Rule | None]:
         """The VJP rules for that many inputs."""
-        return self.vjps or [partial(self.each, i) for i in range(arity)]  # type: ignore[arg-type]
+        if self.vjps or self.each is None:
+            return self.vjps
+        return [partial(self.each, i) for i in range(arity)]
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -71,6 +74,13 @@ REGISTRY: dict[str, Primitive] = {}
 """Every operation of the engine, by name."""
 
 _NUMBERS = frozenset({float, int, bool})
+
+
+def filled(text: str, inputs: Sequence[str], output: str = "y") -> str:
+    """A formula of a record with names in place of ``{0}``, ``{1}`` … and ``{y}``; other braces stay as they are."""
+    for i, name in enumerate(inputs):
+        text = text.replace(f"{{{i}}}", name)
+    return text.replace("{y}", output)
 
 
 def constant(value: Any, name: str) -> Any:
@@ -111,20 +121,20 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
     met = ", ".join(describe(x) for x in inputs)
     options = "".join(f", {k}={v!r}" for k, v in (params or {}).items())
     text = str(error).strip().rstrip(".")
-    if text.startswith(record.name + ":"):
-        return error
     shapes = [np.shape(x._data if isinstance(x, Tensor) else x) for x in inputs]
     if "broadcast" in text and len(shapes) > 1:
         text = (
             f"{text}. Shapes are compared from the right; each pair of lengths must be equal or one of them 1"
             f" (reshape an input, or insert an axis with t[:, None])"
         )
+    if isinstance(error, np.exceptions.AxisError):
+        text += "".join(f"; axes of shape {s} are {-len(s)} … {len(s) - 1}" for s in shapes[:1] if s)
+    if "negative integer powers" in text:
+        text += "; write the base as floats, t.astype(float)"
     kind = type(error) if type(error) in (TypeError, IndexError, np.exceptions.AxisError) else ValueError
     if isinstance(error, np.linalg.LinAlgError):
         kind = np.linalg.LinAlgError
-    if kind is np.exceptions.AxisError:
-        return np.exceptions.AxisError(f"{record.name}({met}{options}): {text}")
-    return kind(f"{record.name}({met}{options}): {text}")
+    return kind(text if text.startswith(record.name + ":") else f"{record.name}({met}{options}): {text}")
 
 
 def _record(data: Any, primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None) -> Tensor:
@@ -163,7 +173,7 @@ def unary(record: Primitive) -> Callable[..., Any]:
         try:
             data = forward(x._data)
         except Exception as error:
-            raise failure(record, (x,), None, error) from error
+            raise failure(record, (x,), None, error) from None
         recording = current()
         if recording is True and x._requires_grad:
             y = _new(Tensor)
@@ -202,9 +212,10 @@ def binary(record: Primitive) -> Callable[..., Any]:
                 data = forward(a, b._data)
                 needs = b._requires_grad
             else:
-                return apply(as_constant_tensor(a, record.name), constant(b, record.name))
+                a, b = as_constant_tensor(a, record.name), constant(b, record.name)
+                data, needs = forward(a._data, b), False
         except Exception as error:
-            raise failure(record, (a, b), None, error) from error
+            raise failure(record, (a, b), None, error) from None
         recording = current()
         if recording is True and needs:
             y = _new(Tensor)
@@ -229,28 +240,18 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
     incomplete = None in vjps
 
     def apply(*inputs, **params):  # type: ignore[no-untyped-def]
-        arrays, needs, tensors = [], False, False
-        for x in inputs:
-            if isinstance(x, Tensor):
-                arrays.append(x._data)
-                tensors = True
-                if x._requires_grad:
-                    needs = True
-            else:
-                arrays.append(x)
-        if polymorphic and not tensors:
-            return forward(*arrays, **params)
-        if not polymorphic:
-            for i, x in enumerate(inputs):
-                if not isinstance(x, Tensor) and type(x) is not np.ndarray:
-                    arrays[i] = constant(x, record.name)
-                elif type(x) is np.ndarray and x.dtype.kind not in "fiub":
-                    constant(x, record.name)
-            inputs = tuple(x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays))
+        if len(inputs) == 1 and isinstance(inputs[0], Tensor):
+            arrays, needs = (inputs[0]._data,), inputs[0]._requires_grad
+        else:
+            if polymorphic and not any(isinstance(x, Tensor) for x in inputs):
+                return forward(*inputs, **params)
+            inputs = tuple([x if isinstance(x, Tensor) else constant(x, record.name) for x in inputs])
+            arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
+            needs = any([isinstance(x, Tensor) and x._requires_grad for x in inputs])
         try:
             data = forward(*arrays, **params)
         except Exception as error:
-            raise failure(record, inputs, params, error) from error
+            raise failure(record, inputs, params, error) from None
         if needs and incomplete:
             for i, (x, rule) in enumerate(zip(inputs, vjps)):
                 if rule is None and isinstance(x, Tensor) and x._requires_grad:
@@ -287,12 +288,16 @@ def declare(
     scipy: str | None = None,
     arity: int | None = None,
     polymorphic: bool = False,
+    singular: bool = False,
     doc: str = "",
-) -> Callable[..., Any]:
+) -> Operation:
     """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
 
     `arity` 1 or 2 says that the operation takes that many arrays and no options, and gives it the fast path.
+    `singular` says that its derivative is infinite somewhere: its rules then run without NumPy's warnings.
     """
+    if singular:
+        vjps = [np.errstate(divide="ignore", invalid="ignore", over="ignore")(rule) if rule else None for rule in vjps]
     record = Primitive(
         name=name,
         forward=forward,
@@ -301,7 +306,6 @@ def declare(
         formula=formula,
         derivatives=tuple(derivatives),
         samples=samples,
-        trusted=True,
         documentation=doc,
     )
     if name in REGISTRY:
@@ -319,11 +323,10 @@ def declare(
 def _dress(apply: Any, record: Primitive) -> None:
     apply.__name__ = apply.__qualname__ = record.name
     apply.primitive = record
-    lines = [record.documentation or record.formula.format("x", "y", "z") or record.name]
+    letters = ("x",) if len(record.vjps) == 1 else ("a", "b", "c")
+    apply.__doc__ = record.documentation or filled(record.formula, letters) or record.name
     if record.derivatives:
-        terms = ", ".join(d.format("a", "b", "c", y="y") for d in record.derivatives)
-        lines.append(f"\n\nLocal derivatives: {terms}.")
-    apply.__doc__ = "".join(lines)
+        apply.__doc__ += f"\n\nLocal derivatives: {', '.join(filled(d, letters) for d in record.derivatives)}."
 
 
 def polymorphic(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -349,7 +352,7 @@ def without_gradient(name: str, forward: Callable[..., Any], numpy: Any = None, 
             result = forward(*values, **{k: plain(v) for k, v in params.items()})
         except Exception as error:
             arrays = [a for a in args if isinstance(a, (Tensor, np.ndarray))]
-            raise failure(Primitive(name, forward), arrays, params, error) from error
+            raise failure(Primitive(name, forward), arrays, params, error) from None
         return _wrapped(result)
 
     apply.__name__ = apply.__qualname__ = name
@@ -405,12 +408,12 @@ def primitive(
         raise TypeError(f"ad.primitive: forward must be a function of arrays, not {forward!r}")
     if callable(vjps) or not vjps or not all(rule is None or callable(rule) for rule in vjps):
         raise TypeError("ad.primitive: vjps takes a list with one rule vjp(g, y, *inputs) for each input (or None)")
-    name = name or getattr(forward, "__name__", "primitive")
+    name = str(name or getattr(forward, "__name__", "primitive"))
     checked = _checked_forward(forward, name, len(vjps))
     record = Primitive(
         name=name,
         forward=checked,
-        vjps=tuple(vjps),
+        vjps=tuple(_checked_rule(rule, name) if rule else None for rule in vjps),
         jvps=tuple(jvps),
         formula=formula,
         derivatives=tuple(derivatives),
@@ -440,5 +443,28 @@ def _checked_forward(forward: Callable[..., Any], name: str, arity: int) -> Call
         if type(y) in _NUMBERS:
             y = np.asarray(y)
         return y.copy() if any(y is a for a in arrays) else y
+
+    return checked
+
+
+def _checked_rule(rule: Rule, name: str) -> Rule:
+    """A user's rule, made to return arrays of its own: the engine may keep what a rule returns as somebody's `.grad`,
+    and a user's rule may return an input or an array it closed over."""
+
+    def checked(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        d = rule(g, y, *inputs, **params)
+        if isinstance(d, Tensor):
+            return d if isinstance(g, Tensor) else d._data.copy()
+        d = constant(d, f"{name}, the result of its rule")
+        d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
+        if not isinstance(g, Tensor):
+            return d
+        if d.any():
+            raise TypeError(
+                f"{name}: its rule was given Tensors, because the derivative is to be differentiated again, but "
+                f"returned a plain array and so left the graph; write it with operators and NumPy functions of g, y "
+                f"and the inputs (no .data, .numpy(), np.asarray, scipy)"
+            )
+        return wrap(d)
 
     return checked

@@ -6,7 +6,8 @@ The tables are filled by the operations themselves (ops/), each beside its decla
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 UFUNCS: dict[Any, Callable[..., Any]] = {}
 """NumPy's ufunc -> our operation."""
@@ -21,10 +22,13 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 """NumPy's function -> our operation."""
 
 
-def implements(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def implements(*functions: Any) -> Callable[[F], F]:
     """Decorator: the function below is what these NumPy functions do on Tensors."""
 
-    def register(operation: Callable[..., Any]) -> Callable[..., Any]:
+    def register(operation: F) -> F:
         for function in functions:
             (UFUNCS if hasattr(function, "nin") else FUNCTIONS)[function] = operation
         return operation
@@ -58,28 +62,25 @@ def array_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     if operation is None:
         prefix = "scipy.special." if special is not None else "np."
         raise _no_rule(f"{prefix}{name}" + ("" if method == "__call__" else f".{method}"))
-    if kwargs:
-        for key in ("out", "where", "dtype", "casting", "order", "subok", "signature", "axes", "axis", "initial"):
-            if key not in kwargs or (method != "__call__" and key in ("axis", "initial")):
-                continue
-            if key == "out":
-                if all(target is None for target in kwargs["out"]):
-                    del kwargs["out"]
-                    continue
-                raise TypeError(
-                    f"np.{name}: out= (an array that is written, as in `array += tensor`) cannot be combined with a "
-                    f"Tensor; write `array = array {_SYMBOLS.get(name, name)} tensor`, a new Tensor."
-                )
-            if key == "where":
-                if kwargs["where"] is True:
-                    del kwargs["where"]
-                    continue
-                raise TypeError(
-                    f"np.{name}: where= leaves entries undefined and is refused on a Tensor; "
-                    f"write np.where(mask, np.{name}(...), other)."
-                )
-            raise TypeError(f"np.{name}: the option {key}= is not supported on a Tensor; use t.astype(dtype) before.")
-    return operation(*inputs, **kwargs)
+    allowed = ("axis", "keepdims") if method != "__call__" or ufunc.signature else ()
+    options = {}
+    for key, value in sorted(kwargs.items(), key=lambda option: option[0] != "out"):
+        if key in allowed:
+            options[key] = value
+        elif key == "out" and any(target is not None for target in value):
+            instead = f"array = array {_SYMBOLS[name]} tensor" if name in _SYMBOLS else f"result = np.{name}(tensor)"
+            raise TypeError(
+                f"np.{name}: out= (an array that is written, as in `array += tensor`) cannot be combined with a "
+                f"Tensor; write `{instead}`, a new Tensor."
+            )
+        elif key == "where" and value is not True:
+            raise TypeError(
+                f"np.{name}: where= leaves entries undefined and is refused on a Tensor; "
+                f"write np.where(mask, np.{name}(...), other)."
+            )
+        elif key not in ("out", "where"):
+            raise TypeError(f"np.{name}: the option {key}= is not supported on a Tensor; convert with t.astype first.")
+    return operation(*inputs, **options)
 
 
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "matmul": "@"}
@@ -114,8 +115,11 @@ def refuse_silent_detach() -> None:
         if module.startswith("scipy."):
             if module.startswith(("scipy.optimize", "scipy.integrate", "scipy.sparse.linalg._eigen")):
                 return
-            if not frame.f_code.co_name.startswith(("_", "<")):
-                name = f"{'.'.join(p for p in module.split('.') if not p.startswith('_'))}.{frame.f_code.co_name}"
+            wrapped = frame.f_locals.get("f") if frame.f_code.co_name == "wrapper" else None
+            function = getattr(wrapped, "__name__", frame.f_code.co_qualname.removesuffix(".__init__"))
+            if not function.startswith(("_", "<")):
+                module = getattr(wrapped, "__module__", module)
+                name = ".".join([part for part in module.split(".") if not part.startswith("_")] + [function])
         elif not module.startswith("numpy"):
             break
         frame = frame.f_back

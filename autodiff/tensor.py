@@ -6,8 +6,9 @@ results to inputs only, so a graph is freed by reference counting as soon as its
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any, Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +41,17 @@ class Tensor(ArrayMethods):
     """
 
     __slots__ = (
-        "_data", "_grad", "_requires_grad", "name", "_primitive", "_inputs", "_params", "_number", "_hooks", "_line",
         "__weakref__",
+        "_data",
+        "_grad",
+        "_hooks",
+        "_inputs",
+        "_line",
+        "_number",
+        "_params",
+        "_primitive",
+        "_requires_grad",
+        "name",
     )  # fmt: skip
 
     _data: Array
@@ -52,7 +62,7 @@ class Tensor(ArrayMethods):
     _inputs: tuple[Any, ...]  # what it was made from: Tensors, arrays, Python numbers; () for a leaf or a freed node
     _params: dict[str, Any] | None  # the primitive's keyword arguments
     _number: int
-    _hooks: dict[Any, Any] | None
+    _hooks: dict[Any, Any] | None  # what the reverse pass does here: users' functions, and the marks retain_grad, guard
     _line: str | None  # the user's line, where recorded
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
@@ -139,7 +149,7 @@ class Tensor(ArrayMethods):
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """The tensors this one was made from, in the operation's order; plain arrays and numbers appear as constants."""
+        """The tensors this one was made from, in the operation's order; arrays and numbers appear as constants."""
         return tuple(x if isinstance(x, Tensor) else Tensor(x) for x in self._inputs)
 
     @property
@@ -213,7 +223,7 @@ class Tensor(ArrayMethods):
         >>> handle.remove()
         """
         if not self._requires_grad:
-            raise RuntimeError("Tensor.register_hook: this tensor does not require a gradient, so none will be computed")
+            raise RuntimeError("Tensor.register_hook: this tensor does not require a gradient, none will be computed")
         if not callable(function):
             raise TypeError(f"Tensor.register_hook: needs a function of the gradient, not {function!r}")
         if self._hooks is None:
@@ -319,7 +329,8 @@ class Tensor(ArrayMethods):
     def __reduce__(self) -> Any:
         if self._primitive is not None:
             raise RuntimeError("only leaf tensors can be copied or pickled; use t.detach() for the values alone")
-        state = (self._data, self._grad and self._grad.detach(), self._requires_grad, self.name)
+        grad = None if self._grad is None else self._grad.detach()
+        state = (self._data, grad, self._requires_grad, self.name)
         return _blank, (type(self),), state
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:

@@ -1,9 +1,5 @@
-"""The operations, one record each, sorted by family: elementwise, shape, reductions, products.
+"""The operations, one record each, sorted by family.
 
-Reading order: guards and samples (what declarations share), then the families; each file is a table of derivatives.
+Reading order: guards and samples (what declarations share), then the families, each file a table of derivatives:
+elementwise, indexing, shape, reductions, products, fused, creation, and the namespaces linalg and special.
 """
-
-from .elementwise import *  # noqa: F403
-from .shape import *  # noqa: F403
-from .reductions import *  # noqa: F403
-from .products import *  # noqa: F403

@@ -12,11 +12,116 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, declare, polymorphic, without_gradient
+from ..primitive import Operation, Sample, declare, polymorphic, without_gradient
 from ..protocols import implements
 from ..tensor import Tensor
 from .guards import inverse_or_zero, times
 from .samples import binary, draw, unary, with_params
+
+__all__ = [
+    "abs",
+    "absolute",
+    "acos",
+    "acosh",
+    "add",
+    "allclose",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctan2",
+    "arctanh",
+    "around",
+    "array_equal",
+    "asin",
+    "asinh",
+    "astype",
+    "atan",
+    "atan2",
+    "atanh",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "cbrt",
+    "ceil",
+    "clip",
+    "copy",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "degrees",
+    "divide",
+    "divmod",
+    "equal",
+    "exp",
+    "exp2",
+    "expm1",
+    "fabs",
+    "fix",
+    "float_power", "floor",
+    "floor_divide",
+    "fmax",
+    "fmin",
+    "fmod",
+    "greater",
+    "greater_equal",
+    "heaviside",
+    "hypot",
+    "invert",
+    "isclose",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "left_shift",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logaddexp",
+    "logaddexp2",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "maximum",
+    "minimum",
+    "mod",
+    "modf",
+    "multiply",
+    "nan_to_num",
+    "negative",
+    "nonzero",
+    "not_equal",
+    "positive",
+    "pow",
+    "power",
+    "rad2deg",
+    "radians",
+    "reciprocal",
+    "relu",
+    "remainder",
+    "right_shift",
+    "rint",
+    "round",
+    "sigmoid",
+    "sign",
+    "signbit",
+    "sin",
+    "sinc",
+    "sinh",
+    "softplus",
+    "sqrt",
+    "square",
+    "subtract",
+    "tan",
+    "tanh",
+    "true_divide",
+    "trunc",
+    "where",
+]  # fmt: skip
 
 # Arithmetic
 
@@ -39,7 +144,7 @@ multiply = declare(
 divide = declare(
     "divide", np.divide,
     [lambda g, y, a, b: g / b if type(b) in (float, int) else times(g, 1 / b), lambda g, y, a, b: times(g, -y / b)],
-    arity=2, numpy=np.divide, formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
+    arity=2, numpy=np.divide, singular=True, formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
     samples=binary(b=(0.5, 2.0)),
 )  # fmt: skip
 
@@ -54,8 +159,8 @@ positive = declare(
 )  # fmt: skip
 
 reciprocal = declare(
-    "reciprocal", np.reciprocal, [lambda g, y, x: times(g, -y * y)], arity=1, numpy=np.reciprocal,
-    formula="1 / {0}", derivatives=["−{y}²"], samples=unary(0.5, 2.0),
+    "reciprocal", np.reciprocal, [lambda g, y, x: times(g, -1 / (x * x))], arity=1, numpy=np.reciprocal,
+    singular=True, formula="1 / {0}", derivatives=["−{y}²"], samples=unary(0.5, 2.0),
 )  # fmt: skip
 
 mod = declare(
@@ -98,8 +203,11 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
     if type(p) in (int, float):
         if p == 0:
             return np.zeros_like(x)
-        return g if p == 1 else g * (2 * x) if p == 2 else times(g * p, x ** (p - 1))
-    return times(g * p, x ** np.where(p == 0, 1, p - 1))
+        if p == 2 and not isinstance(g, Tensor):
+            return g * (2 * x)
+        return times(g * p, x ** (p - 1))
+    vanishing = (p == 0) & (x == 0)  # 0 · 0⁻¹
+    return times(g * p, x ** (np.where(vanishing, 1, p - 1) if vanishing.any() else p - 1))
 
 
 def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
@@ -109,16 +217,23 @@ def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
     return times(g, y * np.log(np.where(x == 0, 1, x)))
 
 
-power = declare(
+power: Operation = declare(
     "power", operator.pow, [_power_base, _power_exponent], arity=2, numpy=np.power,
-    formula="{0} ^ {1}", derivatives=["{1} · {0} ^ ({1} − 1)", "{y} · log {0}"],
+    singular=True, formula="{0} ^ {1}", derivatives=["{1} · {0} ^ ({1} − 1)", "{y} · log {0}"],
     samples=lambda rng: [*binary(a=(0.5, 2.0))(rng), Sample((draw(rng, (3,)), 3)), Sample((draw(rng, (2, 2)), 2.0)),
-                         Sample((np.array([0.0, 1.5]), 2)), Sample((2.0, draw(rng, (3,)))), Sample((np.array(-1.5), -2.0)),
+                         Sample((np.array([0.0, 1.5]), 2)), Sample((2.0, draw(rng, (3,)))),
+                         Sample((np.array(-1.5), -2.0)),
                          Sample((draw(rng, (3,)), np.array([0.0, 1.0, 2.0])), smooth=1,
                                 function=lambda x, p: power(x, p.detach()))],
     doc="a ^ b. By a, where b is 0 the derivative is 0; by b, where a is 0 it is 0, and NaN where a is negative.",
 )  # fmt: skip
-implements(np.float_power)(lambda a, b: power(_floating(a), b))
+
+
+@implements(np.float_power)
+def float_power(a: Any, b: Any) -> Tensor:
+    """a ^ b in floating point, also for integers, as `numpy.float_power`."""
+    return power(_floating(a), b)
+
 
 square = declare(
     "square", np.square, [lambda g, y, x: g * (2 * x)], arity=1, numpy=np.square,
@@ -127,12 +242,13 @@ square = declare(
 
 sqrt = declare(
     "sqrt", np.sqrt, [lambda g, y, x: times(g, 0.5 / y)], arity=1, numpy=np.sqrt,
-    formula="√{0}", derivatives=["1 / (2 · {y})"], samples=unary(0.3, 3.0), doc="√x; the derivative at 0 is ∞.",
+    singular=True, formula="√{0}", derivatives=["1 / (2 · {y})"], samples=unary(0.3, 3.0),
+    doc="√x; the derivative at 0 is ∞.",
 )  # fmt: skip
 
 cbrt = declare(
     "cbrt", np.cbrt, [lambda g, y, x: times(g, (1 / 3) / (y * y))], arity=1, numpy=np.cbrt,
-    formula="∛{0}", derivatives=["1 / (3 · {y}²)"],
+    singular=True, formula="∛{0}", derivatives=["1 / (3 · {y}²)"],
     samples=lambda rng: [*unary(0.3, 3.0)(rng), Sample((np.array([-0.5, -2.0]),))],
 )  # fmt: skip
 
@@ -148,37 +264,37 @@ hypot = declare(
 
 exp = declare(
     "exp", np.exp, [lambda g, y, x: times(g, y)], arity=1, numpy=np.exp,
-    formula="exp({0})", derivatives=["{y}"], samples=unary(),
+    singular=True, formula="exp({0})", derivatives=["{y}"], samples=unary(),
 )  # fmt: skip
 
 exp2 = declare(
     "exp2", np.exp2, [lambda g, y, x: times(g, y * math.log(2))], arity=1, numpy=np.exp2,
-    formula="2 ^ {0}", derivatives=["{y} · log 2"], samples=unary(),
+    singular=True, formula="2 ^ {0}", derivatives=["{y} · log 2"], samples=unary(),
 )  # fmt: skip
 
 expm1 = declare(
     "expm1", np.expm1, [lambda g, y, x: times(g, y + 1)], arity=1, numpy=np.expm1,
-    formula="exp({0}) − 1", derivatives=["{y} + 1"], samples=unary(),
+    singular=True, formula="exp({0}) − 1", derivatives=["{y} + 1"], samples=unary(),
 )  # fmt: skip
 
 log = declare(
     "log", np.log, [lambda g, y, x: times(g, 1 / x)], arity=1, numpy=np.log,
-    formula="log {0}", derivatives=["1 / {0}"], samples=unary(0.3, 3.0),
+    singular=True, formula="log {0}", derivatives=["1 / {0}"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log2 = declare(
     "log2", np.log2, [lambda g, y, x: times(g, (1 / math.log(2)) / x)], arity=1, numpy=np.log2,
-    formula="log₂ {0}", derivatives=["1 / ({0} · log 2)"], samples=unary(0.3, 3.0),
+    singular=True, formula="log₂ {0}", derivatives=["1 / ({0} · log 2)"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log10 = declare(
     "log10", np.log10, [lambda g, y, x: times(g, (1 / math.log(10)) / x)], arity=1, numpy=np.log10,
-    formula="log₁₀ {0}", derivatives=["1 / ({0} · log 10)"], samples=unary(0.3, 3.0),
+    singular=True, formula="log₁₀ {0}", derivatives=["1 / ({0} · log 10)"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log1p = declare(
     "log1p", np.log1p, [lambda g, y, x: times(g, 1 / (1 + x))], arity=1, numpy=np.log1p,
-    formula="log(1 + {0})", derivatives=["1 / (1 + {0})"], samples=unary(-0.6, 2.0),
+    singular=True, formula="log(1 + {0})", derivatives=["1 / (1 + {0})"], samples=unary(-0.6, 2.0),
 )  # fmt: skip
 
 
@@ -220,17 +336,17 @@ cos = declare(
 
 tan = declare(
     "tan", np.tan, [lambda g, y, x: times(g, 1 + y * y)], arity=1, numpy=np.tan,
-    formula="tan {0}", derivatives=["1 + {y}²"], samples=unary(-1.2, 1.2),
+    singular=True, formula="tan {0}", derivatives=["1 + {y}²"], samples=unary(-1.2, 1.2),
 )  # fmt: skip
 
 arcsin = declare(
     "arcsin", np.arcsin, [lambda g, y, x: times(g, 1 / np.sqrt((1 - x) * (1 + x)))], arity=1, numpy=np.arcsin,
-    formula="arcsin {0}", derivatives=["1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
+    singular=True, formula="arcsin {0}", derivatives=["1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
 )  # fmt: skip
 
 arccos = declare(
     "arccos", np.arccos, [lambda g, y, x: times(g, -1 / np.sqrt((1 - x) * (1 + x)))], arity=1, numpy=np.arccos,
-    formula="arccos {0}", derivatives=["−1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
+    singular=True, formula="arccos {0}", derivatives=["−1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
 )  # fmt: skip
 
 arctan = declare(
@@ -253,6 +369,10 @@ arctan2 = declare(
 )  # fmt: skip
 
 
+def _cos_derivative(z: Any, order: int) -> Any:
+    return (np.cos, lambda u: -np.sin(u), lambda u: -np.cos(u), np.sin)[order % 4](z)
+
+
 def _sinc_derivative(x: Any, order: int) -> Any:
     """The n-th derivative of sin(πx)/(πx), from ∫₀¹ cos(πxt) dt: by Gauss–Legendre quadrature of
     ∫₀¹ (πt)ⁿ cos(πxt + nπ/2) dt near 0, and further out by the recurrence z f⁽ⁿ⁾ = sin⁽ⁿ⁾(z) − n f⁽ⁿ⁻¹⁾, z = πx."""
@@ -263,39 +383,43 @@ def _sinc_derivative(x: Any, order: int) -> Any:
     nodes, weights = np.polynomial.legendre.leggauss(48 + 2 * order)
     t, w = (nodes + 1) / 2, weights / 2
     zn = np.where(near, z, 0.0)[..., None]
-    inside = (np.cos(zn * t + order * np.pi / 2) * t**order) @ w
+    inside = (_cos_derivative(zn * t, order) * t**order) @ w
     zf = np.where(near, 1.0, z)
     outside = np.sin(zf) / zf
     for n in range(1, order + 1):
-        outside = (np.sin(zf + n * np.pi / 2) - n * outside) / zf
+        outside = (-_cos_derivative(zf, n + 1) - n * outside) / zf
     return (np.where(near, inside, outside) * np.pi**order).astype(np.asarray(x).dtype)[()]
 
 
+def _sinc_rule(g: Any, y: Any, x: Any, order: int = 0) -> Any:
+    return g * _sinc_of(x, order=order + 1)
+
+
 _sinc = declare(
-    "sinc", lambda x, order=0: _sinc_derivative(x, order),
-    [lambda g, y, x, order=0: g * _sinc_rule(x, order=order + 1)],
+    "sinc", lambda x, order=0: _sinc_derivative(x, order), [_sinc_rule],
     formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"],
-    samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)), Sample((np.array([0.0, 0.4]),), {"order": 2})],
+    samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)),
+                         Sample((np.array([0.0, 0.4]),), {"order": 2})],
 )  # fmt: skip
-_sinc_rule = polymorphic(_sinc)
+_sinc_of = polymorphic(_sinc)
 
 
 @implements(np.sinc)
 def sinc(x: Any) -> Tensor:
     """sin(πx)/(πx), 1 at 0, exact to any order of derivative everywhere (the second at 0 is −π²/3)."""
-    return _sinc(_floating(x))  # type: ignore[no-any-return]
+    return _sinc(_floating(x))
 
 
 # Hyperbolic
 
 sinh = declare(
     "sinh", np.sinh, [lambda g, y, x: times(g, np.cosh(x))], arity=1, numpy=np.sinh,
-    formula="sinh {0}", derivatives=["cosh {0}"], samples=unary(),
+    singular=True, formula="sinh {0}", derivatives=["cosh {0}"], samples=unary(),
 )  # fmt: skip
 
 cosh = declare(
     "cosh", np.cosh, [lambda g, y, x: times(g, np.sinh(x))], arity=1, numpy=np.cosh,
-    formula="cosh {0}", derivatives=["sinh {0}"], samples=unary(),
+    singular=True, formula="cosh {0}", derivatives=["sinh {0}"], samples=unary(),
 )  # fmt: skip
 
 tanh = declare(
@@ -310,13 +434,21 @@ arcsinh = declare(
 
 arccosh = declare(
     "arccosh", np.arccosh, [lambda g, y, x: times(g, 1 / np.sqrt((x - 1) * (x + 1)))], arity=1, numpy=np.arccosh,
-    formula="arccosh {0}", derivatives=["1 / √({0}² − 1)"], samples=unary(1.3, 3.0),
+    singular=True, formula="arccosh {0}", derivatives=["1 / √({0}² − 1)"], samples=unary(1.3, 3.0),
 )  # fmt: skip
 
 arctanh = declare(
     "arctanh", np.arctanh, [lambda g, y, x: times(g, 1 / ((1 - x) * (1 + x)))], arity=1, numpy=np.arctanh,
-    formula="arctanh {0}", derivatives=["1 / (1 − {0}²)"], samples=unary(-0.7, 0.7),
+    singular=True, formula="arctanh {0}", derivatives=["1 / (1 − {0}²)"], samples=unary(-0.7, 0.7),
 )  # fmt: skip
+
+
+# NumPy's other names for some of these
+
+abs, fabs, pow, true_divide, remainder = absolute, absolute, power, divide, mod
+radians, degrees = deg2rad, rad2deg
+asin, acos, atan, atan2 = arcsin, arccos, arctan, arctan2
+asinh, acosh, atanh = arcsinh, arccosh, arctanh
 
 
 # Choices: the gradient goes to the input that was chosen; ties share it equally, a NaN that was chosen gets it
@@ -377,7 +509,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
         kind = np.dtype(getattr(a, "dtype", np.asarray(a).dtype))
         ends: Any = (-math.inf, math.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
         low, high = ends[0] if low is None else low, ends[1] if high is None else high
-    return _clip(a, low, high)  # type: ignore[no-any-return]
+    return _clip(a, low, high)
 
 
 _where = declare(
@@ -398,7 +530,19 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
         return nonzero(condition)
     if x is None or y is None:
         raise ValueError("where: give both x and y, or neither")
-    return _where(condition, x, y)
+    result = _where(condition, x, y)
+    if result._primitive is not None and (_hides(condition, x, False) or _hides(condition, y, True)):
+        result._hooks = {"guard": None}  # see backward._Guard
+    return result
+
+
+def _hides(condition: Any, branch: Any, when: bool) -> bool:
+    """Whether a branch is infinite or NaN where it was not taken."""
+    a = branch._data if isinstance(branch, Tensor) else branch
+    if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or np.isfinite(np.vdot(a, a)):
+        return False
+    c = np.asarray(condition._data if isinstance(condition, Tensor) else condition).astype(bool)
+    return bool((~np.isfinite(a) & (c == when)).any())
 
 
 nonzero = without_gradient("nonzero", np.nonzero, np.nonzero)
@@ -421,6 +565,7 @@ trunc = declare(
     formula="trunc({0})", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
 )  # fmt: skip
 implements(np.fix)(trunc)
+fix = trunc
 
 _round = declare(
     "round", np.round, [lambda g, y, x, decimals=0: np.zeros_like(x)],
@@ -432,21 +577,23 @@ _round = declare(
 @implements(np.round, np.around)
 def round(a: Any, decimals: int = 0) -> Tensor:
     """Rounded to a number of decimals, as `numpy.round`; the gradient is 0."""
-    return _round(a, decimals=decimals) if decimals else _round(a)  # type: ignore[no-any-return]
+    return _round(a, decimals=decimals) if decimals else _round(a)
 
 
 implements(np.rint)(round)
+around = rint = round
 
 sign = declare(
     "sign", np.sign, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.sign,
     formula="sign({0})", derivatives=["0"], samples=unary(),
 )  # fmt: skip
 
-heaviside = declare(
+heaviside: Operation = declare(
     "heaviside", np.heaviside, [lambda g, y, x, v: np.zeros_like(x), lambda g, y, x, v: np.where(x == 0, g, 0)],
     arity=2, numpy=np.heaviside, formula="heaviside({0}, {1})", derivatives=["0", "1 if {0} = 0 else 0"],
     samples=lambda rng: [Sample((draw(rng, (3,)), draw(rng, (3,)))),
-                         Sample((np.array([1.0, 0.0, -1.0]), draw(rng, (3,))), function=lambda x, v: heaviside(x.detach(), v))],
+                         Sample((np.array([1.0, 0.0, -1.0]), draw(rng, (3,))),
+                                function=lambda x, v: heaviside(x.detach(), v))],
 )  # fmt: skip
 
 floor_divide = declare(
@@ -473,7 +620,8 @@ def modf(x: Any) -> tuple[Tensor, Tensor]:
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
     """NaN and infinities replaced by numbers, as `numpy.nan_to_num`; the gradient there is 0."""
     x = x if isinstance(x, Tensor) else Tensor(x)
-    return _where(np.isfinite(x._data), x, np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf))  # type: ignore[no-any-return]
+    replaced = np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf)
+    return _where(np.isfinite(x._data), x, replaced)
 
 
 # Activations that NumPy lacks
@@ -512,13 +660,13 @@ _astype = declare(
 )  # fmt: skip
 
 
-@implements(np.astype)
+@implements(*([np.astype] if hasattr(np, "astype") else []))  # NumPy 2.1
 def astype(x: Any, dtype: Any) -> Tensor:
     """`x` in another dtype; the gradient comes back in x's own. Integer and boolean results carry no gradient."""
     x = x if isinstance(x, Tensor) else Tensor(x)
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
-        return _astype(x, dtype=dtype)  # type: ignore[no-any-return]
+        return _astype(x, dtype=dtype)
     return Tensor(x._data.astype(dtype))
 
 

@@ -44,11 +44,10 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def restored(g: Any, axis: Any, ndim: int, keepdims: bool) -> Any:
-    """The cotangent of a reduction with its reduced axes put back, as axes of length 1."""
-    if keepdims or ndim == 0:
+    """The cotangent of a reduction with its reduced axes put back, as axes of length 1, so that it broadcasts against
+    the input (a single number does as it is)."""
+    if keepdims or axis is None or ndim == 0:
         return g
-    if axis is None:
-        return g.reshape((1,) * ndim)
     shape = list(g.shape)
     for a in sorted(axes_of(axis, ndim)):
         shape.insert(a, 1)

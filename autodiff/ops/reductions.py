@@ -10,12 +10,37 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, declare, polymorphic, without_gradient
+from ..primitive import Operation, Sample, declare, polymorphic, without_gradient
 from ..protocols import REDUCTIONS, implements
 from ..tensor import Tensor
 from .guards import axes_of, count_of, inverse_or_zero, restored
 from .samples import Samples, draw
 from .shape import spread
+
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "argmax",
+    "argmin",
+    "argpartition",
+    "argsort",
+    "average",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "prod",
+    "ptp",
+    "searchsorted",
+    "std",
+    "sum",
+    "var",
+]  # fmt: skip
 
 
 def _samples(smooth: int = 3, low: float = -2.0, high: float = 2.0, empty: bool = False) -> Samples:
@@ -60,7 +85,7 @@ def sum(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     Tensor([4., 6.])
     """
-    return _sum(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+    return _sum(a, **_options(axis, keepdims))
 
 
 REDUCTIONS[np.add, "reduce"] = lambda a, axis=0, keepdims=False: sum(a, axis, keepdims=keepdims)
@@ -78,7 +103,7 @@ _mean = declare(
 @implements(np.mean)
 def mean(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Mean over some axes (all by default), as `numpy.mean`."""
-    return _mean(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+    return _mean(a, **_options(axis, keepdims))
 
 
 @implements(np.average)
@@ -90,7 +115,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: Any = Fa
     w = weights if isinstance(weights, Tensor) else Tensor(weights)
     if w.shape != a.shape:
         if not isinstance(axis, int) or w.ndim != 1 or w.shape[0] != a.shape[axis]:
-            raise ValueError(f"average: weights of shape {w.shape} fit neither a of shape {a.shape} nor its axis {axis}")
+            raise ValueError(f"average: weights of shape {w.shape} fit neither shape {a.shape} nor its axis {axis}")
         shape = [1] * a.ndim
         shape[axis] = w.shape[0]
         w = w.reshape(shape) * np.ones(a.shape, a.dtype)
@@ -106,7 +131,8 @@ def _flipped(x: Any) -> Any:
 
 def _shifted(x: Any, first: float) -> Any:
     """x moved one place to the right along the last axis, `first` put in front."""
-    return np.concatenate([np.full(x.shape[:-1] + (1,), first, x.dtype), x[..., :-1]], axis=-1)
+    ahead = np.full(x.shape[:-1] + (1 if x.shape[-1] else 0,), first, x.dtype)
+    return np.concatenate([ahead, x[..., :-1]], axis=-1)
 
 
 def _along_last(function: Any, x: Any, axis: int | None) -> Any:
@@ -129,7 +155,7 @@ _cumsum = declare(
 @implements(np.cumsum)
 def cumsum(a: Any, axis: int | None = None) -> Tensor:
     """Running sum along an axis (of the flattened tensor by default), as `numpy.cumsum`."""
-    return _cumsum(a, **_options(axis, False))  # type: ignore[no-any-return]
+    return _cumsum(a, **_options(axis, False))
 
 
 REDUCTIONS[np.add, "accumulate"] = lambda a, axis=0: cumsum(a, axis)
@@ -180,7 +206,7 @@ _cumprod = declare(
 @implements(np.cumprod)
 def cumprod(a: Any, axis: int | None = None) -> Tensor:
     """Running product along an axis (of the flattened tensor by default), as `numpy.cumprod`."""
-    return _cumprod(a, **_options(axis, False))  # type: ignore[no-any-return]
+    return _cumprod(a, **_options(axis, False))
 
 
 REDUCTIONS[np.multiply, "accumulate"] = lambda a, axis=0: cumprod(a, axis)
@@ -200,14 +226,15 @@ def _prod_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False)
 
 _prod = declare(
     "prod", np.prod, [_prod_rule], formula="∏ {0}", derivatives=["∏ of the others"],
-    samples=lambda rng: [*_samples(empty=True)(rng), Sample((np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 1.5]]),), {"axis": 1})],
+    samples=lambda rng: [*_samples(empty=True)(rng),
+                         Sample((np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 1.5]]),), {"axis": 1})],
 )  # fmt: skip
 
 
 @implements(np.prod)
 def prod(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Product over some axes (all by default), as `numpy.prod`; exact where factors are 0."""
-    return _prod(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+    return _prod(a, **_options(axis, keepdims))
 
 
 REDUCTIONS[np.multiply, "reduce"] = lambda a, axis=0, keepdims=False: prod(a, axis, keepdims=keepdims)
@@ -236,15 +263,16 @@ _min = declare(
 @implements(np.max, np.amax)
 def max(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Maximum over some axes (all by default), as `numpy.max`; equal maxima share the gradient equally."""
-    return _max(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+    return _max(a, **_options(axis, keepdims))
 
 
 @implements(np.min, np.amin)
 def min(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Minimum over some axes (all by default), as `numpy.min`; equal minima share the gradient equally."""
-    return _min(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+    return _min(a, **_options(axis, keepdims))
 
 
+amax, amin = max, min
 REDUCTIONS[np.maximum, "reduce"] = lambda a, axis=0, keepdims=False: max(a, axis, keepdims=keepdims)
 REDUCTIONS[np.minimum, "reduce"] = lambda a, axis=0, keepdims=False: min(a, axis, keepdims=keepdims)
 
@@ -277,23 +305,24 @@ _var = declare(
     "var", np.var, [_var_rule], formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
     samples=lambda rng: [*_samples()(rng), Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1})],
 )  # fmt: skip
-_std = declare(
+_std: Operation = declare(
     "std", np.std, [_std_rule], formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
     samples=lambda rng: [*(s for s in _samples()(rng) if s.inputs[0].ndim),
-                         Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1}), Sample((draw(rng, ()),), smooth=1, function=lambda x: _std(x * 0.0))],
+                         Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1}),
+                         Sample((draw(rng, ()),), smooth=1, function=lambda x: _std(x * 0.0))],
 )  # fmt: skip
 
 
 @implements(np.var)
 def var(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
     """Variance over some axes, the squares divided by n − ddof, as `numpy.var`."""
-    return _var(a, **_options(axis, keepdims, ddof if correction is None else correction))  # type: ignore[no-any-return]
+    return _var(a, **_options(axis, keepdims, ddof if correction is None else correction))
 
 
 @implements(np.std)
 def std(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
     """Standard deviation over some axes, as `numpy.std`; where it is 0 its gradient is 0."""
-    return _std(a, **_options(axis, keepdims, ddof if correction is None else correction))  # type: ignore[no-any-return]
+    return _std(a, **_options(axis, keepdims, ddof if correction is None else correction))
 
 
 # Log of a sum of exponentials
@@ -308,10 +337,12 @@ def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 
 def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """g times the softmax; exp(−∞ − finite) is 0, also where every entry is −∞."""
-    y = restored(y, axis, x.ndim, keepdims)
-    infinite = ~np.isfinite(y._data if isinstance(y, Tensor) else y)
-    return restored(g, axis, x.ndim, keepdims) * np.exp(x - (np.where(infinite, 0, y) if infinite.any() else y))
+    """g times the softmax: exp(x − y) divided by its own sum, which takes the rounding of y out again; exp(−∞ − finite)
+    is 0, also where every entry is −∞."""
+    shift = restored(y._data if isinstance(y, Tensor) else y, axis, x.ndim, keepdims)
+    share = np.exp(x - np.where(np.isfinite(shift), shift, 0))
+    axes = None if axis is None else axes_of(axis, x.ndim)
+    return restored(g, axis, x.ndim, keepdims) * (share * inverse_or_zero(share.sum(axis=axes, keepdims=True)))
 
 
 _logsumexp_op = declare(
@@ -326,7 +357,10 @@ def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     >>> logsumexp([1000.0, 1000.0])
     Tensor(1000.69314718)
     """
-    return _logsumexp_op(a, **_options(axis, keepdims))  # type: ignore[no-any-return]
+    return _logsumexp_op(a, **_options(axis, keepdims))
+
+
+REDUCTIONS[np.logaddexp, "reduce"] = lambda a, axis=0, keepdims=False: logsumexp(a, axis, keepdims=keepdims)
 
 
 # No derivative

@@ -5,13 +5,14 @@ Each operation names its samples in its declaration; tests sweep over all of the
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
 from ..primitive import Sample
 
-Samples = Callable[[np.random.Generator], Iterable[Sample]]
+Samples = Callable[..., Iterable[Sample]]  # of a numpy.random.Generator
 
 SHAPES: tuple[tuple[int, ...], ...] = ((), (0,), (3,), (2, 3), (2, 1, 2))
 PAIRS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
@@ -37,15 +38,11 @@ def unary(low: float = -2.0, high: float = 2.0, smooth: int = 3) -> Samples:
     return lambda rng: [Sample((draw(rng, shape, low, high),), smooth=smooth) for shape in SHAPES]
 
 
-def binary(
-    a: tuple[float, float] = (-2.0, 2.0), b: tuple[float, float] = (-2.0, 2.0), smooth: int = 3
-) -> Samples:
+def binary(a: tuple[float, float] = (-2.0, 2.0), b: tuple[float, float] = (-2.0, 2.0), smooth: int = 3) -> Samples:
     """Two inputs of every pair of shapes, broadcast both ways, with values in the two intervals."""
     return lambda rng: [Sample((draw(rng, s, *a), draw(rng, t, *b)), smooth=smooth) for s, t in PAIRS]
 
 
 def with_params(base: Samples, *options: dict[str, Any]) -> Samples:
     """The samples of `base`, each with each of the options."""
-    return lambda rng: [
-        Sample(s.inputs, params, s.wrap, s.smooth) for params in options for s in base(rng)
-    ]
+    return lambda rng: [Sample(s.inputs, params, s.wrap, s.smooth) for params in options for s in base(rng)]

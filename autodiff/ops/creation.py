@@ -1,0 +1,266 @@
+"""Creation: new tensors from shapes, numbers and other tensors' shapes, with NumPy's names and signatures.
+
+All of them take ``requires_grad=`` and ``name=``. NumPy's functions of a Tensor (``np.zeros_like(t)``,
+``np.linspace(t, u)``) are these. Order: from a shape, from another tensor, ranges.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..protocols import implements
+from ..tensor import Tensor, as_array, plain, wrap
+from .elementwise import astype, power
+from .indexing import _axis
+from .shape import broadcast_to, moveaxis, reshape
+
+__all__ = [
+    "arange",
+    "empty",
+    "empty_like",
+    "eye",
+    "full",
+    "full_like",
+    "geomspace",
+    "identity",
+    "linspace",
+    "logspace",
+    "ones",
+    "ones_like",
+    "zeros",
+    "zeros_like",
+]  # fmt: skip
+
+
+def _made(array: Any, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """A tensor around an array that was made for it."""
+    tensor = wrap(as_array(array, copy=False))
+    if name is not None:
+        if not isinstance(name, str):
+            raise TypeError(f"Tensor: name= takes a string, not {name!r}")
+        tensor.name = name
+    if requires_grad:
+        tensor.requires_grad = True
+    return tensor
+
+
+def _records(*values: Any) -> bool:
+    return any(isinstance(v, Tensor) and v.requires_grad for v in values)
+
+
+def _named(what: str, make: Any, *args: Any, **options: Any) -> Any:
+    """What NumPy makes of plain arguments; its errors with the function's name in front."""
+    try:
+        return make(*[plain(a) for a in args], **{k: plain(v) for k, v in options.items()})
+    except (ValueError, TypeError, ArithmeticError, np.exceptions.AxisError) as error:
+        shown = ", ".join([*map(repr, args), *(f"{k}={v!r}" for k, v in options.items() if v is not None)])
+        kind = type(error) if type(error) in (TypeError, np.exceptions.AxisError) else ValueError
+        raise kind(f"{what}({shown}): {error}") from None
+
+
+# From a shape
+
+
+def zeros(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """A tensor of zeros.
+
+    Args:
+        shape: an integer or a tuple of them.
+        dtype: a NumPy real dtype; float64 by default.
+        requires_grad: whether operations on it are recorded.
+        name: shown in pictures and tables.
+
+    Raises:
+        ValueError: a negative length. TypeError: a dtype that is not real, or one that cannot carry a gradient.
+
+    >>> zeros(2, requires_grad=True)
+    Tensor([0., 0.], requires_grad=True)
+    """
+    return _made(_named("zeros", np.zeros, shape, dtype=dtype), requires_grad, name)
+
+
+def ones(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """A tensor of ones; the arguments are those of `zeros`."""
+    return _made(_named("ones", np.ones, shape, dtype=dtype), requires_grad, name)
+
+
+def empty(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """A tensor of whatever the memory held; the arguments are those of `zeros`."""
+    return _made(_named("empty", np.empty, shape, dtype=dtype), requires_grad, name)
+
+
+def full(
+    shape: Any, fill_value: Any, dtype: Any = None, *, requires_grad: bool = False, name: str | None = None
+) -> Tensor:
+    """A tensor filled with a value (or with one that broadcasts to the shape), which may be a Tensor with gradient.
+
+    >>> full((2, 2), 3.0)
+    Tensor([[3., 3.],
+            [3., 3.]])
+    """
+    if _records(fill_value):
+        return broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), shape)
+    return _made(_named("full", np.full, shape, fill_value, dtype=dtype), requires_grad, name)
+
+
+def eye(
+    N: int,
+    M: int | None = None,
+    k: int = 0,
+    dtype: Any = float,
+    *,
+    requires_grad: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """A matrix of N rows and M columns (N by default) with ones on its k-th diagonal, zeros elsewhere.
+
+    >>> eye(2)
+    Tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return _made(_named("eye", np.eye, N, M, k=k, dtype=dtype), requires_grad, name)
+
+
+def identity(n: int, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """The n × n identity matrix."""
+    return _made(_named("identity", np.identity, n, dtype=dtype), requires_grad, name)
+
+
+# From another tensor: its shape and dtype
+
+
+@implements(np.zeros_like)
+def zeros_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None,
+    *, requires_grad: bool = False, name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """A constant of zeros with the shape and dtype of `a`, unless others are given.
+
+    >>> zeros_like(Tensor([1.0, 2.0]))
+    Tensor([0., 0.])
+    """
+    return _made(_named("zeros_like", np.zeros_like, a, dtype, order, subok, shape), requires_grad, name)
+
+
+@implements(np.ones_like)
+def ones_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None,
+    *, requires_grad: bool = False, name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """A constant of ones with the shape and dtype of `a`, unless others are given."""
+    return _made(_named("ones_like", np.ones_like, a, dtype, order, subok, shape), requires_grad, name)
+
+
+@implements(np.empty_like)
+def empty_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None,
+    *, requires_grad: bool = False, name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """A constant of whatever the memory held, with the shape and dtype of `a`, unless others are given."""
+    return _made(_named("empty_like", np.empty_like, a, dtype, order, subok, shape), requires_grad, name)
+
+
+@implements(np.full_like)
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None,
+    *, requires_grad: bool = False, name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """A tensor filled with a value, which may be a Tensor with gradient, with the shape and dtype of `a`."""
+    if _records(fill_value):
+        like = np.empty_like(plain(a), dtype=dtype, shape=shape)
+        return full(like.shape, fill_value, like.dtype)
+    return _made(_named("full_like", np.full_like, a, fill_value, dtype, order, subok, shape), requires_grad, name)
+
+
+# Ranges
+
+
+def arange(
+    start: Any,
+    stop: Any = None,
+    step: Any = 1,
+    dtype: Any = None,
+    *,
+    requires_grad: bool = False,
+    name: str | None = None,
+) -> Tensor:
+    """Evenly spaced numbers from `start` (0 if `stop` is left out) up to, without, `stop`, as `numpy.arange`.
+
+    Raises:
+        TypeError: an end is a Tensor that requires a gradient, on which the length depends (see `linspace`).
+
+    >>> arange(3.0)
+    Tensor([0., 1., 2.])
+    """
+    if _records(start, stop, step):
+        raise TypeError("arange: its length depends on the ends, so it has no derivative by them; use ad.linspace")
+    start, stop = (0, start) if stop is None else (start, stop)
+    return _made(_named("arange", np.arange, start, stop, step, dtype=dtype), requires_grad, name)
+
+
+@implements(np.linspace)
+def linspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
+    axis: int = 0, *, requires_grad: bool = False, name: str | None = None,
+) -> Any:  # fmt: skip
+    """`num` evenly spaced numbers from `start` to `stop`, as `numpy.linspace`; differentiable by both ends.
+
+    Args:
+        start: a number, or an array of them for many ranges at once; may be a Tensor with gradient, as `stop`.
+        stop: the last number, unless `endpoint` is False.
+        num: how many.
+        endpoint: whether `stop` is one of them.
+        retstep: return the distance as well.
+        dtype: the result's dtype.
+        axis: where, in the result, a range runs.
+
+    >>> b = Tensor(1.0, requires_grad=True)
+    >>> linspace(0.0, b, 3).sum().backward()
+    >>> b.grad
+    Tensor(1.5)
+    """
+    if not _records(start, stop):
+        array, distance = _named(
+            "linspace", np.linspace, start, stop, num, endpoint=endpoint, retstep=True, dtype=dtype, axis=axis
+        )
+        y = _made(array, requires_grad, name)
+        return (y, _made(distance)) if retstep else y
+    parts = num - 1 if endpoint else num
+    if num < 0:
+        raise ValueError(f"linspace: the number of points must not be negative, not {num}")
+    start, stop = (v if isinstance(v, (Tensor, int, float)) else wrap(np.asarray(v)) for v in (start, stop))
+    width = stop - start
+    weight = astype(reshape(np.arange(num) / (parts or 1), (num,) + (1,) * width.ndim), width.dtype)
+    y = start * (1 - weight) + stop * weight
+    if width.ndim:
+        y = moveaxis(y, 0, _axis("linspace", axis, y.shape))
+    y = y if dtype is None else astype(y, dtype)
+    return (y, width / parts if parts > 0 else width * np.nan) if retstep else y
+
+
+@implements(np.logspace)
+def logspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None, axis: int = 0,
+    *, requires_grad: bool = False, name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Powers of `base` whose exponents are evenly spaced, as `numpy.logspace`; differentiable by ends and base."""
+    if _records(start, stop, base):
+        y: Tensor = power(base, linspace(start, stop, num, endpoint, axis=axis))
+        return y if dtype is None else astype(y, dtype)
+    array = _named("logspace", np.logspace, start, stop, num, endpoint=endpoint, base=base, dtype=dtype, axis=axis)
+    return _made(array, requires_grad, name)
+
+
+def geomspace(
+    start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0,
+    *, requires_grad: bool = False, name: str | None = None,
+) -> Tensor:  # fmt: skip
+    """`num` numbers with a constant ratio from `start` to `stop`, as `numpy.geomspace`; of constants only."""
+    if _records(start, stop):
+        raise TypeError(
+            "geomspace: has no derivative by its ends; write ad.exp(ad.linspace(ad.log(a), ad.log(b), num))"
+        )
+    array = _named("geomspace", np.geomspace, start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis)
+    return _made(array, requires_grad, name)

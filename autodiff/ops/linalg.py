@@ -1,0 +1,933 @@
+"""Linear algebra on matrices, the last two axes of a tensor; all other axes are a batch.
+
+Order: systems and inverses, determinants, Cholesky, eigenvalues, singular values, QR, norms, and what is composed of
+them. A function with several results packs them into one array, because an operation of the engine has one output; the
+public function slices it again, so that its one rule sees all cotangents together and serves every order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backward import unbroadcast
+from ..primitive import Sample, as_constant_tensor, declare, polymorphic, without_gradient
+from ..protocols import implements
+from ..tensor import Tensor
+from . import products
+from .elementwise import absolute, sign
+from .guards import count_of, inverse_or_zero, restored, times
+from .products import matmul, tensordot, vecdot
+from .samples import draw
+
+__all__ = [
+    "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond", "cross", "det", "diagonal", "eigh",
+    "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
+    "norm", "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "trace",
+    "vecdot", "vector_norm",
+]  # fmt: skip
+
+
+def _t(x: Any) -> Any:
+    return x.swapaxes(-1, -2)
+
+
+def _raw(x: Any) -> Any:
+    return x._data if isinstance(x, Tensor) else x
+
+
+def _tensor(x: Any, name: str) -> Any:
+    return x if isinstance(x, Tensor) else as_constant_tensor(x, name)
+
+
+def _matrix(x: Any, name: str, square: bool = False) -> Any:
+    """A tensor of one matrix or a batch of them, or the error that says what was given instead."""
+    x = _tensor(x, name)
+    if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
+        kind = "square matrices (..., n, n)" if square else "matrices (..., m, n)"
+        raise np.linalg.LinAlgError(f"{name}: needs {kind}, not shape {x.shape}")
+    return x
+
+
+def _eye_like(a: Any) -> Any:
+    return np.eye(a.shape[-1], dtype=a.dtype)
+
+
+def _square(rng: np.random.Generator, *shape: int) -> Any:
+    """A random matrix (or a batch) away from singular ones: the sample most operations here are checked on."""
+    return draw(rng, shape) + 3.0 * np.eye(shape[-1]) * (1 + np.arange(shape[-1]) / 2)
+
+
+def _symmetric(x: Any) -> Any:
+    return (x + _t(x)) / 2
+
+
+def _positive(x: Any) -> Any:
+    return x @ _t(x) + _eye_like(x)
+
+
+# Systems and inverses
+
+inv = declare(
+    "inv", np.linalg.inv, [lambda g, y, a: -(_t(y) @ g @ _t(y))], arity=1, numpy=np.linalg.inv,
+    formula="{0}⁻¹", derivatives=["−{y}ᵀ · {y}ᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
+    doc="The inverse of square matrices (..., n, n), as `numpy.linalg.inv`. Raises LinAlgError where there is none.",
+)  # fmt: skip
+
+
+def _solved(g: Any, a: Any, b: Any) -> Any:
+    """a⁻ᵀ g, the cotangent of b before its broadcasting is undone."""
+    return np.linalg.solve(_t(a), g[..., None])[..., 0] if b.ndim == 1 else np.linalg.solve(_t(a), g)
+
+
+def _solve_left(g: Any, y: Any, a: Any, b: Any) -> Any:
+    d = _solved(g, a, b)
+    return unbroadcast(-(d[..., :, None] * y[..., None, :] if b.ndim == 1 else d @ _t(y)), a.shape)
+
+
+_solve = declare(
+    "solve", np.linalg.solve, [_solve_left, lambda g, y, a, b: unbroadcast(_solved(g, a, b), b.shape)],
+    arity=2, formula="{0}⁻¹ {1}", derivatives=["−{0}⁻ᵀ · {y}ᵀ", "{0}⁻ᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s), draw(rng, t))) for s, t in [
+        ((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 2, 2), (2,)), ((2, 2, 2), (2, 1)), ((2, 2), (3, 2, 2)), ((2, 2), (2, 0)),
+        ((0, 2, 2), (2,))]],
+)  # fmt: skip
+
+
+def _check_system(name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    a, b = _matrix(a, name, square=True), _tensor(b, name)
+    met = f"{name}: matrices of shape {a.shape} and right-hand sides of shape {b.shape} do not fit"
+    if b.ndim == 0 or b.shape[-2 if b.ndim > 1 else 0] != a.shape[-1]:
+        n = a.shape[-1]
+        raise ValueError(f"{met}; the right-hand side is one vector ({n},) or matrices (..., {n}, k)")
+    if b.ndim > 2 and a.ndim > 2:
+        try:
+            np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        except ValueError:
+            raise ValueError(f"{met}: their batch axes cannot be broadcast against each other") from None
+    return a, b
+
+
+@implements(np.linalg.solve)
+def solve(a: Any, b: Any) -> Tensor:
+    """The solution x of a x = b, as `numpy.linalg.solve`.
+
+    Args:
+        a: square matrices (..., n, n).
+        b: one vector (n,), or matrices (..., n, k); batch axes are broadcast.
+
+    Raises:
+        LinAlgError: a matrix is singular or not square.
+        ValueError: the shapes do not fit.
+
+    >>> solve([[2.0, 0.0], [0.0, 4.0]], [1.0, 1.0])
+    Tensor([0.5 , 0.25])
+    """
+    return _solve(*_check_system("solve", a, b))
+
+
+def _triangular_forward(a: Any, b: Any, trans: int = 0, lower: bool = False, unit_diagonal: bool = False) -> Any:
+    from scipy.linalg.lapack import dtrtrs, strtrs
+
+    matrices = b[:, None] if b.ndim == 1 else b
+    batch = np.broadcast_shapes(a.shape[:-2], matrices.shape[:-2])
+    many = np.broadcast_to(a, batch + a.shape[-2:])
+    matrices = np.broadcast_to(matrices, batch + matrices.shape[-2:])
+    x = np.empty(matrices.shape, np.result_type(a, b, np.float32 if a.dtype.kind == "f" else np.float64))
+    solver = strtrs if x.dtype == np.float32 else dtrtrs
+    for i in np.ndindex(*batch if x.size else (0,)):
+        # The transpose of an array in C's order is in Fortran's, and needs no copy.
+        x[i], info = solver(many[i].T, matrices[i], lower=not lower, trans=1 - trans, unitdiag=unit_diagonal)
+        if info:
+            raise np.linalg.LinAlgError(f"solve_triangular: a matrix is singular, its diagonal element {info - 1} is 0")
+    return x[..., 0] if b.ndim == 1 else x
+
+
+def _triangular_left(
+    g: Any, y: Any, a: Any, b: Any, trans: int = 0, lower: bool = False, unit_diagonal: bool = False
+) -> Any:
+    """−d yᵀ (−y dᵀ where aᵀ was solved), in the triangle that was read."""
+    d = _triangular_solved(g, a, b, trans, lower, unit_diagonal)
+    d, y = (d[..., None], y[..., None]) if b.ndim == 1 else (d, y)
+    full = y @ _t(d) if trans else d @ _t(y)
+    n = a.shape[-1]
+    triangle = np.tri(n, k=-1 if unit_diagonal else 0, dtype=a.dtype)
+    return unbroadcast(-full * (triangle if lower else triangle.T), a.shape)
+
+
+def _triangular_solved(g: Any, a: Any, b: Any, trans: int, lower: bool, unit_diagonal: bool) -> Any:
+    columns = g[..., None] if b.ndim == 1 else g
+    d = _triangular_of(a, columns, trans=1 - trans, lower=lower, unit_diagonal=unit_diagonal)
+    return d[..., 0] if b.ndim == 1 else d
+
+
+_triangular = declare(
+    "solve_triangular", _triangular_forward,
+    [_triangular_left, lambda g, y, a, b, trans=0, lower=False, unit_diagonal=False: unbroadcast(
+        _triangular_solved(g, a, b, trans, lower, unit_diagonal), b.shape)],
+    formula="{0}⁻¹ {1}", derivatives=["−{0}⁻ᵀ · {y}ᵀ, in the triangle", "{0}⁻ᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s), draw(rng, t)), dict.fromkeys(names.split(), 1)) for s, t, names in [
+        ((3, 3), (3,), ""), ((3, 3), (3, 2), "lower"), ((3, 3), (3,), "trans lower"), ((2, 2, 2), (2,), "trans"),
+        ((2, 2), (3, 2, 2), "unit_diagonal"), ((2, 2), (2, 0), "")]],
+)  # fmt: skip
+_triangular_of: Any = polymorphic(_triangular)
+
+
+def solve_triangular(
+    a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False,
+    overwrite_b: bool = False, check_finite: bool = True,
+) -> Tensor:  # fmt: skip
+    """The solution of a x = b for triangular `a`, as `scipy.linalg.solve_triangular`, also in batches.
+
+    Args:
+        a: square matrices (..., n, n), of which only the upper triangle is read (the lower where `lower`).
+        b: one vector (n,), or matrices (..., n, k).
+        trans: 0 or "N" solves with a; 1, 2, "T" or "C" with its transpose.
+        unit_diagonal: take the diagonal as ones, without reading it.
+        overwrite_b, check_finite: accepted for SciPy's sake; `b` is never written.
+
+    Raises:
+        LinAlgError: a matrix is singular or not square.
+        ValueError: the shapes do not fit, NaN or infinity (where `check_finite`), or an unknown `trans`.
+
+    >>> solve_triangular([[2.0, 0.0], [1.0, 1.0]], [2.0, 3.0], lower=True)
+    Tensor([1., 2.])
+    """
+    a, b = _check_system("solve_triangular", a, b)
+    if trans not in (0, 1, 2, "N", "T", "C"):
+        raise ValueError(f'solve_triangular: trans={trans!r}; it is 0 or "N", 1 or "T", 2 or "C"')
+    for x in (a, b):
+        if check_finite and not np.isfinite(x._data).all():
+            raise ValueError(f"solve_triangular: an input of shape {x.shape} holds NaN or infinity")
+    options = {"trans": int(trans not in (0, "N")), "lower": bool(lower), "unit_diagonal": bool(unit_diagonal)}
+    return _triangular(a, b, **{k: v for k, v in options.items() if v})
+
+
+# Determinants
+
+
+def _others(s: Any) -> Any:
+    """For each element along the last axis, the product of all the others."""
+    return np.multiply.reduce(np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]), axis=-1)
+
+
+def _cofactors(a: Any, *directions: Any) -> Any:
+    """The gradient of det at any matrix, singular ones included, or of one of its directional derivatives.
+
+    With a = u diag(s) vᵀ it is ± u diag(∏ of the other s) vᵀ. det is linear in every entry, which in that basis gives
+    its second derivatives too; the coefficient of t₁ … tₖ in the cofactors of a + Σ tᵢ directionᵢ, a polynomial, gives
+    the higher ones by a discrete Fourier transform over the roots of unity.
+    """
+    n, k = a.shape[-1], len(directions)
+    if k >= max(n, 2):
+        return np.zeros_like(a)
+    if k >= 2:
+        size, *sizes = [np.max(np.abs(x), initial=0) or 1.0 for x in (a, *directions)]
+        scales = [size / s for s in sizes]
+        points = np.exp(2j * np.pi * np.arange(max(n, 2)) / max(n, 2))
+        total = np.zeros(a.shape, complex)
+        for ts in itertools.product(points, repeat=k):
+            moved = a + sum(t * scale * d for t, scale, d in zip(ts, scales, directions))
+            total += _cofactors(moved) / np.prod(ts)
+        return (total.real / (len(points) ** k * np.prod(scales))).astype(a.dtype)
+    u, s, vt = np.linalg.svd(a)
+    parity = (np.linalg.det(u) * np.linalg.det(vt))[..., None, None]
+    u, vt = u.conj(), vt.conj()
+    if not directions:
+        return parity * ((u * _others(s)[..., None, :]) @ vt)
+    seen = _t(u) @ directions[0] @ _t(vt)
+    pairs = np.zeros_like(seen)  # ∏ of all s but two
+    for i in range(n):
+        rest = np.array(s)
+        rest[..., i] = 1
+        pairs[..., i, :] = _others(rest)
+    pairs *= 1 - np.eye(n, dtype=a.dtype)
+    diagonal = (pairs @ np.diagonal(seen, axis1=-2, axis2=-1)[..., None]) * np.eye(n, dtype=a.dtype)
+    return parity * (u @ (diagonal - pairs * _t(seen)) @ vt)
+
+
+def _cofactor_rule(i: int, g: Any, y: Any, a: Any, *directions: Any) -> Any:
+    """g is one more direction; for a direction's own cotangent it takes that direction's place."""
+    return _cofactor_of(a, *(d for j, d in enumerate(directions, 1) if j != i), g)
+
+
+_cofactor = declare(
+    "cofactor", _cofactors, each=_cofactor_rule,
+    formula="cofactors of {0}", derivatives=["second derivatives of det {0}"],
+    samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
+    + [Sample((draw(rng, (3, 2)) @ draw(rng, (2, 3)),)), Sample((draw(rng, (3, 3)), draw(rng, (3, 3))), smooth=2)],
+    doc="The gradient of the determinant by every entry, at singular matrices too.",
+)  # fmt: skip
+_cofactor_of: Any = polymorphic(_cofactor)
+
+
+def _safe_inverse(a: Any) -> Any:
+    """The inverse, or None where a matrix is so near a singular one that products with it lose half the digits."""
+    try:
+        inverse = np.linalg.inv(a)
+    except np.linalg.LinAlgError:
+        return None
+    condition = np.abs(a).sum(axis=(-2, -1)) * np.abs(inverse).sum(axis=(-2, -1))
+    return None if np.any(condition > np.finfo(inverse.dtype).eps ** -0.5) else inverse
+
+
+def _det_rule(g: Any, y: Any, a: Any) -> Any:
+    inverse = _safe_inverse(_raw(a))
+    if inverse is None:
+        return g[..., None, None] * _cofactor_of(a)
+    return (g * y)[..., None, None] * _t(np.linalg.inv(a) if isinstance(a, Tensor) else inverse)
+
+
+det = declare(
+    "det", np.linalg.det, [_det_rule], arity=1, numpy=np.linalg.det,
+    formula="det {0}", derivatives=["{y} {0}⁻ᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]]
+    + [Sample((draw(rng, (3, 2)) @ draw(rng, (2, 3)),)), Sample((np.outer([1.0, 2.0, -1.0], [0.5, 1.0, 3.0]),)),
+       Sample((np.zeros((2, 2)),))],
+    doc="The determinant of square matrices (..., n, n), as `numpy.linalg.det`; its derivatives hold at singular ones.",
+)  # fmt: skip
+
+
+def _slogdet_rule(g: Any, y: Any, a: Any) -> Any:
+    g = g[..., 1][..., None, None]
+    singular = (_raw(y)[..., 0] == 0)[..., None, None]
+    if not singular.any():
+        return g * _t(np.linalg.inv(a))
+    inverse = _t(np.linalg.inv(np.where(singular, _eye_like(a), a)))
+    return times(g, np.where(singular, np.inf, inverse))
+
+
+_slogdet = declare(
+    "slogdet", lambda a: np.stack(np.linalg.slogdet(a), axis=-1), [_slogdet_rule], arity=1,
+    formula="sign, log |det {0}|", derivatives=["0, {0}⁻ᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
+)  # fmt: skip
+
+
+class SlogdetResult(NamedTuple):
+    """Sign and logarithm of the absolute value of a determinant."""
+
+    sign: Tensor
+    logabsdet: Tensor
+
+
+@implements(np.linalg.slogdet)
+def slogdet(a: Any) -> SlogdetResult:
+    """Sign and log |det a| of square matrices (..., n, n), as `numpy.linalg.slogdet`; no overflow for large ones.
+
+    At a singular matrix, where the logarithm is −∞, its gradient is infinite.
+
+    >>> slogdet([[0.0, 2.0], [3.0, 0.0]]).sign
+    Tensor(-1.)
+    """
+    y = _slogdet(_matrix(a, "slogdet", square=True))
+    return SlogdetResult(y[..., 0], y[..., 1])
+
+
+# Cholesky
+
+
+def _cholesky_rule(g: Any, y: Any, a: Any, upper: bool = False) -> Any:
+    """L⁻ᵀ Φ(Lᵀ g) L⁻¹ made symmetric, Φ being the lower triangle with half the diagonal (Murray 2016, equation 10)."""
+    factor, g = (_t(y), _t(g)) if upper else (y, g)
+    half = np.tri(a.shape[-1], dtype=a.dtype) - _eye_like(a) / 2
+    left = np.linalg.solve(_t(factor), (_t(factor) @ g) * half)
+    return _symmetric(np.linalg.solve(_t(factor), _t(left)))
+
+
+_cholesky = declare(
+    "cholesky", np.linalg.cholesky, [_cholesky_rule],
+    formula="L with L Lᵀ = {0}", derivatives=["{y}⁻ᵀ Φ({y}ᵀ ·) {y}⁻¹"],
+    samples=lambda rng: [Sample((draw(rng, s),), p, wrap=lambda x: (_positive(x),)) for s, p in [
+        ((3, 3), {}), ((3, 3), {"upper": True}), ((2, 2, 2), {}), ((1, 1), {}), ((0, 2, 2), {})]],
+)  # fmt: skip
+
+
+@implements(np.linalg.cholesky)
+def cholesky(a: Any, /, *, upper: bool = False) -> Tensor:
+    """The triangular factor of symmetric positive definite matrices, as `numpy.linalg.cholesky`.
+
+    Args:
+        a: matrices (..., n, n), taken to be symmetric: one triangle is read, and the gradient is symmetric.
+        upper: give U with Uᵀ U = a in place of L with L Lᵀ = a.
+
+    Raises:
+        LinAlgError: a matrix is not positive definite, or not square.
+
+    >>> cholesky([[4.0, 2.0], [2.0, 5.0]])
+    Tensor([[2., 0.],
+            [1., 2.]])
+    """
+    a = _matrix(a, "cholesky", square=True)
+    return _cholesky(a, upper=True) if upper else _cholesky(a)
+
+
+# Eigenvalues of symmetric matrices
+
+
+def _inverse_gaps(gaps: Any, values: Any, denominator: Any) -> Any:
+    """1/denominator, and 0 where a gap between two of the values is nothing but rounding."""
+    raw = np.abs(_raw(values))
+    top = np.max(raw, axis=-1, initial=0)[..., None, None]
+    closed = np.abs(_raw(gaps)) <= top * (raw.shape[-1] * np.finfo(raw.dtype).eps)
+    return np.where(closed, 0, 1 / np.where(closed, 1, denominator))
+
+
+def _eigh_forward(a: Any, UPLO: Any = "L") -> Any:
+    w, v = np.linalg.eigh(a, UPLO)
+    return np.concatenate([w[..., None, :], v], axis=-2)
+
+
+def _eigh_rule(g: Any, y: Any, a: Any, UPLO: str = "L") -> Any:
+    """V (diag(ḡw) + (Vᵀ ḡV) / (wⱼ − wᵢ)) Vᵀ made symmetric (Giles 2008, section 3.1)."""
+    w, v = y[..., 0, :], y[..., 1:, :]
+    gaps = w[..., None, :] - w[..., :, None]
+    inside = (_t(v) @ g[..., 1:, :]) * _inverse_gaps(gaps, w, gaps) + g[..., 0, None, :] * _eye_like(a)
+    return _symmetric(v @ inside @ _t(v))
+
+
+_eigh = declare(
+    "eigh", _eigh_forward, [_eigh_rule],
+    formula="w, V with {0} V = V diag(w)", derivatives=["V (diag ḡw + Vᵀ ḡV / (wⱼ − wᵢ)) Vᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s),), p, wrap=lambda x: (_symmetric(x),)) for s, p in [
+        ((3, 3), {}), ((3, 3), {"UPLO": "U"}), ((2, 2, 2), {}), ((1, 1), {}), ((0, 2, 2), {})]],
+)  # fmt: skip
+
+
+class EighResult(NamedTuple):
+    """Eigenvalues in ascending order, and eigenvectors as columns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+@implements(np.linalg.eigh)
+def eigh(a: Any, UPLO: str = "L") -> EighResult:
+    """Eigenvalues and eigenvectors of symmetric matrices, as `numpy.linalg.eigh`.
+
+    Args:
+        a: matrices (..., n, n), taken to be symmetric: one triangle is read, and the gradient is symmetric.
+        UPLO: the triangle that is read, "L" or "U".
+
+    Returns:
+        eigenvalues (..., n), ascending, and eigenvectors (..., n, n) as columns. Where eigenvalues repeat, their
+        eigenvectors are an arbitrary basis, and what depends on the choice has no derivative. There the terms with
+        1/(wⱼ − wᵢ) = 1/0 are taken as 0, which is exact for the first derivative of a function of the eigenvalues
+        and for every derivative of their sum over the repeated ones.
+
+    Raises:
+        LinAlgError: a matrix is not square, or the iteration does not converge.
+
+    >>> eigh([[2.0, 1.0], [1.0, 2.0]]).eigenvalues
+    Tensor([1., 3.])
+    """
+    a = _matrix(a, "eigh", square=True)
+    if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
+        raise ValueError(f'eigh: UPLO={UPLO!r}; it is "L" or "U", the triangle that is read')
+    y = _eigh(a) if UPLO.upper() == "L" else _eigh(a, UPLO="U")
+    return EighResult(y[..., 0, :], y[..., 1:, :])
+
+
+@implements(np.linalg.eigvalsh)
+def eigvalsh(a: Any, UPLO: str = "L") -> Tensor:
+    """The eigenvalues of symmetric matrices, ascending, as `numpy.linalg.eigvalsh`; see `eigh`."""
+    return eigh(a, UPLO).eigenvalues
+
+
+# Singular values
+
+
+def _svd_forward(a: Any) -> Any:
+    u, s, vt = np.linalg.svd(a, full_matrices=False)
+    return np.concatenate([u, s[..., None, :], _t(vt)], axis=-2)
+
+
+def _svd_rule(g: Any, y: Any, a: Any) -> Any:
+    """U [skew(Uᵀ ḡU)/E · S + S · skew(Vᵀ ḡV)/E + diag ḡs] Vᵀ with E = sⱼ² − sᵢ² and skew(x) = x − xᵀ, and the parts of
+    ḡU and ḡV outside the ranges of U and V (Townsend 2016)."""
+    m, n = a.shape[-2:]
+    u, s, v = y[..., :m, :], y[..., m, :], y[..., m + 1 :, :]
+    gu, gv = g[..., :m, :], g[..., m + 1 :, :]
+    row, column = s[..., None, :], s[..., :, None]
+    inverse = _inverse_gaps(row - column, s, (row - column) * (row + column))
+    left, right = _t(u) @ gu, _t(v) @ gv
+    inside = (left - _t(left)) * inverse * row + column * ((right - _t(right)) * inverse)
+    d = u @ (inside + g[..., m, None, :] * np.eye(s.shape[-1], dtype=a.dtype)) @ _t(v)
+    if m != n:
+        inverse = _inverse_gaps(row, s, row)
+        if m > n:
+            d = d + ((gu - u @ left) * inverse) @ _t(v)
+        else:
+            d = d + (u * inverse) @ _t(gv - v @ right)
+    return d
+
+
+_svd = declare(
+    "svd", _svd_forward, [_svd_rule], arity=1,
+    formula="U, s, V with U diag(s) Vᵀ = {0}", derivatives=["U (diag ḡs + …) Vᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
+    + [Sample((_square(rng, 4, 4)[:, :2],)), Sample((_square(rng, 4, 4)[:2],)), Sample((draw(rng, (0, 2, 3)),))],
+)  # fmt: skip
+
+
+class SVDResult(NamedTuple):
+    """Left singular vectors as columns, singular values in descending order, right singular vectors as rows."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+@implements(np.linalg.svd)
+def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
+    """The singular value decomposition a = U diag(S) Vh, as `numpy.linalg.svd`.
+
+    Args:
+        a: matrices (..., m, n); k is the smaller of m and n.
+        full_matrices: must be False for matrices that are not square, unless only the values are asked for: the
+            columns beyond the k-th are an arbitrary basis, and have no derivative.
+        compute_uv: whether to give U and Vh; otherwise S alone.
+        hermitian: accepted; the general algorithm is used.
+
+    Returns:
+        U (..., m, k), S (..., k) descending, Vh (..., k, n). Where singular values repeat, or are 0, the terms of the
+        derivative that would divide by 0 are taken as 0; the first derivative by the values is exact there.
+
+    Raises:
+        ValueError: ``full_matrices=True`` for matrices that are not square.
+        LinAlgError: less than two axes, or the iteration does not converge.
+
+    >>> svd([[3.0, 0.0], [0.0, -2.0]]).S
+    Tensor([3., 2.])
+    """
+    a = _matrix(a, "svd")
+    m, n = a.shape[-2:]
+    if full_matrices and compute_uv and m != n:
+        raise ValueError(
+            f"svd: shape {a.shape} is not square; pass full_matrices=False (the vectors beyond the first {min(m, n)} "
+            f"are an arbitrary basis without a derivative), or compute_uv=False for the singular values alone"
+        )
+    y = _svd(a)
+    return SVDResult(y[..., :m, :], y[..., m, :], _t(y[..., m + 1 :, :])) if compute_uv else y[..., m, :]
+
+
+@implements(np.linalg.svdvals)
+def svdvals(x: Any, /) -> Tensor:
+    """The singular values of matrices, descending, as `numpy.linalg.svdvals`."""
+    return svd(x, compute_uv=False)  # type: ignore[no-any-return]
+
+
+# QR
+
+
+def _qr_forward(a: Any) -> Any:
+    q, r = np.linalg.qr(a)
+    return np.concatenate([_t(q), r], axis=-1)
+
+
+def _tall_qr_rule(gq: Any, gr: Any, q: Any, r: Any) -> Any:
+    """(ḡQ + Q S) R⁻ᵀ, S being R ḡRᵀ − ḡQᵀ Q with its lower triangle mirrored (Walter and Lehmann 2018)."""
+    inside = r @ _t(gr) - _t(gq) @ q
+    lower = np.tri(r.shape[-1], dtype=r.dtype)
+    inside = inside * lower + _t(inside * (lower - _eye_like(r)))
+    try:
+        return _t(np.linalg.solve(r, _t(gq + q @ inside)))
+    except np.linalg.LinAlgError:
+        raise np.linalg.LinAlgError(
+            f"qr: has no derivative here: a matrix of the shape {q.shape[:-1] + r.shape[-1:]} does not have full rank"
+        ) from None
+
+
+def _qr_rule(g: Any, y: Any, a: Any) -> Any:
+    """Of a wide matrix, [X Y] = Q [U V], the square part X = Q U is decomposed and Y = Q V follows."""
+    m, n = a.shape[-2:]
+    q, r, gq, gr = _t(y[..., :m]), y[..., m:], _t(g[..., :m]), g[..., m:]
+    if m >= n:
+        return _tall_qr_rule(gq, gr, q, r)
+    rest, g_rest = a[..., m:], gr[..., m:]
+    square = _tall_qr_rule(gq + rest @ _t(g_rest), gr[..., :m], q, r[..., :m])
+    return np.concatenate([square, q @ g_rest], axis=-1)
+
+
+_qr = declare(
+    "qr", _qr_forward, [_qr_rule], arity=1, formula="Qᵀ, R with Q R = {0}", derivatives=["(ḡQ + Q S) R⁻ᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
+    + [Sample((_square(rng, 4, 4)[:, :2],)), Sample((_square(rng, 4, 4)[:2],)), Sample((draw(rng, (0, 3, 2)),))],
+)  # fmt: skip
+
+
+class QRResult(NamedTuple):
+    """Orthonormal columns and an upper triangle."""
+
+    Q: Tensor
+    R: Tensor
+
+
+@implements(np.linalg.qr)
+def qr(a: Any, mode: str = "reduced") -> Any:
+    """The decomposition a = Q R, as `numpy.linalg.qr`.
+
+    Args:
+        a: matrices (..., m, n); k is the smaller of m and n. The derivative needs the first k columns independent.
+        mode: "reduced" gives Q (..., m, k) and R (..., k, n); "r" gives R alone; "complete" is possible for m ≤ n,
+            where it is the same as "reduced".
+
+    Raises:
+        ValueError: another mode, or "complete" for m > n, whose further columns are an arbitrary basis.
+        LinAlgError: less than two axes; in the derivative, a matrix without full rank.
+
+    >>> q, r = qr([[3.0, 1.0], [4.0, 2.0]])
+    >>> abs(r[0, 0])
+    Tensor(5.)
+    """
+    a = _matrix(a, "qr")
+    m, n = a.shape[-2:]
+    if mode not in ("reduced", "r", "complete"):
+        raise ValueError(f'qr: mode={mode!r} is not supported on Tensors; use "reduced", "r" or "complete"')
+    if mode == "complete" and m > n:
+        raise ValueError(
+            f'qr: mode="complete" for shape {a.shape}: the columns of Q beyond the first {n} are an arbitrary basis '
+            f'without a derivative; use mode="reduced"'
+        )
+    y = _qr(a)
+    return y[..., m:] if mode == "r" else QRResult(_t(y[..., :m]), y[..., m:])
+
+
+# Norms
+
+
+def _norm_forward(x: Any, ord: float = 2, axis: Any = None, keepdims: Any = False) -> Any:
+    if ord == 2:
+        if axis is None and not keepdims:
+            return np.sqrt(np.vdot(x, x))
+        return np.sqrt(np.add.reduce(x * x, axis=axis, keepdims=keepdims))
+    with np.errstate(divide="ignore"):
+        return np.add.reduce(np.abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)
+
+
+def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
+    """sign(x) (|x|/y)^(p−1), and 0 where x or y is 0, with derivatives 0 there too (x/y alone for p = 2)."""
+    y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
+    if ord == 2:
+        return (g * inverse_or_zero(y)) * x
+    off = (_raw(x) == 0) | (_raw(y) == 0)
+    ratio = np.where(off, 1, np.abs(x) * inverse_or_zero(y))
+    return g * np.where(off, 0, np.sign(x) * ratio ** (ord - 1))
+
+
+def _norm_of_zeros(x: Any, **params: Any) -> Any:
+    return _p_norm(x * 0.0, **params)
+
+
+_NORMS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((3,), {}), ((2, 3), {}), ((), {}), ((2, 3), {"axis": 0}), ((2, 3, 2), {"axis": (0, -1), "keepdims": True}),
+    ((3,), {"ord": 3.0}), ((2, 3), {"ord": 1.5, "axis": 1}), ((3,), {"ord": 0.5}), ((3,), {"ord": -1.0}),
+    ((0, 3), {"axis": 1}),
+]  # fmt: skip
+
+_p_norm = declare(
+    "norm", _norm_forward, [_norm_rule],
+    formula="‖{0}‖", derivatives=["sign({0}) (|{0}| / {y})^(p − 1)"],
+    samples=lambda rng: [Sample((draw(rng, s),), p) for s, p in _NORMS]
+    + [Sample((draw(rng, (2, 3)),), p, smooth=1, function=_norm_of_zeros) for p in ({}, {"ord": 1.5})],
+)  # fmt: skip
+
+
+def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
+    axes = []
+    for i in axis if isinstance(axis, (tuple, list)) else (axis,):
+        try:
+            i = operator.index(i)
+        except TypeError:
+            raise TypeError(f"{name}: axis={axis!r}; it is None, an integer or a tuple of integers") from None
+        if not -ndim <= i < ndim:
+            raise np.exceptions.AxisError(f"{name}: axis {i} is out of range for a tensor with {ndim} axes")
+        axes.append(i % ndim)
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}: an axis is named twice in axis={axis!r}")
+    return tuple(axes)
+
+
+def _vector_norm(x: Any, ord: Any, axis: Any, keepdims: bool, name: str) -> Tensor:
+    if ord is None or ord == 2:
+        return _p_norm(x, axis=axis, keepdims=True) if keepdims else _p_norm(x, axis=axis)
+    if isinstance(ord, str) or not np.isreal(ord):
+        raise ValueError(f"{name}: ord={ord!r} is no norm of vectors; it is a number, inf or -inf")
+    if ord in (np.inf, -np.inf):
+        if count_of(x.shape, axis) == 0 and ord > 0:
+            return x.sum(axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        sizes = absolute(x)
+        return sizes.max(axis, keepdims=keepdims) if ord > 0 else sizes.min(axis, keepdims=keepdims)
+    if ord in (0, 1):
+        return absolute(x if ord else sign(x)).sum(axis, keepdims=keepdims)
+    return _p_norm(x, ord=float(ord), axis=axis, keepdims=bool(keepdims))
+
+
+def _matrix_norm(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool, name: str) -> Tensor:
+    row, column = axes
+    if ord is None or ord in ("fro", "f"):
+        return _p_norm(x, axis=axes, keepdims=bool(keepdims))
+    if ord not in ("nuc", 1, -1, 2, -2, np.inf, -np.inf):
+        raise ValueError(f'{name}: ord={ord!r} is no norm of matrices; it is "fro", "nuc", 1, -1, 2, -2, inf or -inf')
+    if ord in ("nuc", 2, -2):
+        # The absolute value changes no singular value; its derivative at 0, which is 0, makes that of a zero matrix 0.
+        values, last = absolute(svdvals(np.moveaxis(x, axes, (-2, -1)))), -1
+    else:
+        values = absolute(x).sum(row if ord in (1, -1) else column, keepdims=True)
+        last = column if ord in (1, -1) else row
+    if ord == "nuc" or (values.shape[last] == 0 and ord > 0):
+        y = values.sum(last)
+    else:
+        y = values.max(last) if ord > 0 else values.min(last)
+    lengths = [1 if i in axes else n for i, n in enumerate(x.shape) if keepdims or i not in axes]
+    return y.reshape(tuple(lengths))
+
+
+def _floating(x: Any, name: str) -> Any:
+    x = _tensor(x, name)
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
+@implements(np.linalg.norm)
+def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
+    """Norm of vectors or matrices, as `numpy.linalg.norm`.
+
+    Args:
+        x: a tensor of any rank.
+        ord: for vectors any number p, (Σ |x|^p)^(1/p), with inf, -inf and 0 as their limits; for matrices "fro",
+            "nuc", 1, -1, 2, -2, inf, -inf. By default the square root of the sum of squares.
+        axis: an axis, whose vectors are measured; two axes, whose matrices are; None for the whole of `x`.
+        keepdims: keep the measured axes, with length 1.
+
+    Raises:
+        ValueError: an `ord` that does not exist for vectors or for matrices, or `ord` without `axis` for other ranks.
+        AxisError: an axis that does not exist.
+
+    The derivative at a zero vector or matrix is 0, and for p ≠ 2 every derivative is 0 by an element that is 0.
+
+    >>> x = Tensor([3.0, 4.0], requires_grad=True)
+    >>> norm(x).backward()
+    >>> x.grad
+    Tensor([0.6, 0.8])
+    """
+    x = _floating(x, "norm")
+    if axis is None:
+        if ord is None:
+            return _p_norm(x, axis=tuple(range(x.ndim)), keepdims=True) if keepdims else _p_norm(x)
+        if x.ndim not in (1, 2):
+            raise ValueError(f"norm: ord={ord!r} for shape {x.shape}; name one axis (vectors) or two (matrices)")
+        axes = tuple(range(x.ndim))
+    else:
+        axes = _axes("norm", axis, x.ndim)
+    if len(axes) == 1:
+        return _vector_norm(x, ord, axes[0], keepdims, "norm")
+    if len(axes) == 2:
+        return _matrix_norm(x, ord, axes, keepdims, "norm")
+    raise ValueError(f"norm: axis={axis!r} for shape {x.shape}; one axis (vectors) or two (matrices)")
+
+
+@implements(np.linalg.vector_norm)
+def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:
+    """Norm of the elements along any axes (all by default), taken as one vector, as `numpy.linalg.vector_norm`."""
+    x = _floating(x, "vector_norm")
+    axes = tuple(range(x.ndim)) if axis is None else _axes("vector_norm", axis, x.ndim)
+    return _vector_norm(x, ord, axes, keepdims, "vector_norm")
+
+
+@implements(np.linalg.matrix_norm)
+def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
+    """Norm of matrices (..., m, n), as `numpy.linalg.matrix_norm`; see `norm`."""
+    x = _matrix(_floating(x, "matrix_norm"), "matrix_norm")
+    return _matrix_norm(x, ord, (x.ndim - 2, x.ndim - 1), keepdims, "matrix_norm")
+
+
+# The pseudo-inverse, and what is composed
+
+
+def _pinv_rule(g: Any, y: Any, a: Any, rcond: Any = None, hermitian: bool = False) -> Any:
+    """−Pᵀ g Pᵀ + (1 − A P) gᵀ P Pᵀ + Pᵀ P gᵀ (1 − P A), where the rank stays as it is (Golub and Pereyra 1973)."""
+    p, q, h = y, _t(y), _t(g)
+    left, right = h @ p @ q, q @ p @ h
+    return left - a @ (p @ left) + right - (right @ p) @ a - q @ g @ q
+
+
+_pinv = declare(
+    "pinv", np.linalg.pinv, [_pinv_rule],
+    formula="{0}⁺", derivatives=["−{y}ᵀ · {y}ᵀ + (1 − {0} {y}) ·ᵀ {y} {y}ᵀ + {y}ᵀ {y} ·ᵀ (1 − {y} {0})"],
+    samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2)]]
+    + [Sample((_square(rng, 4, 4)[:, :2],)), Sample((_square(rng, 4, 4)[:2],)), Sample((draw(rng, (0, 2, 3)),)),
+       Sample((draw(rng, (3, 1)), draw(rng, (1, 2))), {"rcond": 1e-5}, wrap=lambda x, y: (x @ y,))],
+)  # fmt: skip
+
+
+@implements(np.linalg.pinv)
+def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None) -> Tensor:
+    """The Moore–Penrose pseudo-inverse of matrices (..., m, n), as `numpy.linalg.pinv`.
+
+    Singular values up to `rcond` (or `rtol`) times the largest count as 0. The derivative is the one at constant rank.
+    """
+    a = _matrix(a, "pinv")
+    if rcond is not None and isinstance(rtol, (int, float, np.ndarray)):
+        raise ValueError(f"pinv: give rcond ({rcond!r}) or rtol ({rtol!r}), not both")
+    limit = rcond if rcond is not None else rtol if isinstance(rtol, (int, float, np.number, np.ndarray)) else None
+    options: dict[str, Any] = {} if limit is None else {"rcond": limit}
+    return _pinv(a, **options, **({"hermitian": True} if hermitian else {}))
+
+
+@implements(np.linalg.lstsq)
+def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Tensor, Tensor, int, Tensor]:
+    """The least-squares solution of a x = b, as `numpy.linalg.lstsq`.
+
+    Args:
+        a: a matrix (m, n).
+        b: a vector (m,) or a matrix (m, k).
+        rcond: singular values up to this times the largest count as 0; by default the precision times max(m, n).
+
+    Returns:
+        The solution (n,) or (n, k) of least norm, the sums of squared residuals (empty where the rank is less than n
+        or m ≤ n), the rank, and the singular values.
+
+    Raises:
+        LinAlgError: `a` is no matrix, or the numbers of rows differ.
+    """
+    a, b = _matrix(_floating(a, "lstsq"), "lstsq"), _floating(b, "lstsq")
+    m, n = a.shape[-2:]
+    if a.ndim != 2 or b.ndim not in (1, 2) or b.shape[0] != m:
+        raise np.linalg.LinAlgError(f"lstsq: shapes {a.shape} and {b.shape}; needs a matrix (m, n) and (m,) or (m, k)")
+    limit = np.finfo(a.dtype).eps * max(m, n) if rcond is None else rcond
+    s = svdvals(a)
+    x = pinv(a, rcond=limit) @ b
+    rank = int((s._data > limit * np.max(s._data, initial=0)).sum())
+    errors = b - a @ x
+    squares = (errors * errors).sum(axis=0).reshape(-1)
+    return x, squares if rank == n and m > n else squares[:0], rank, s
+
+
+@implements(np.linalg.cond)
+def cond(x: Any, p: Any = None) -> Tensor:
+    """The condition number of matrices in a norm (by default the ratio of extreme singular values), as
+    `numpy.linalg.cond`."""
+    x = _matrix(_floating(x, "cond"), "cond")
+    if p is None or p in (2, -2):
+        s = svdvals(x)
+        return s[..., 0] / s[..., -1] if p != -2 else s[..., -1] / s[..., 0]
+    x = _matrix(x, "cond", square=True)
+    return matrix_norm(x, ord=p) * matrix_norm(inv(x), ord=p)
+
+
+matrix_rank = without_gradient("matrix_rank", np.linalg.matrix_rank, np.linalg.matrix_rank)
+
+
+@implements(np.linalg.matrix_power)
+def matrix_power(a: Any, n: int) -> Tensor:
+    """Square matrices to an integer power, as `numpy.linalg.matrix_power`; of the inverse where n is negative.
+
+    >>> matrix_power([[1.0, 1.0], [0.0, 1.0]], 5)
+    Tensor([[1., 5.],
+            [0., 1.]])
+    """
+    a = _matrix(a, "matrix_power", square=True)
+    try:
+        n = operator.index(n)
+    except TypeError:
+        raise TypeError(f"matrix_power: the exponent must be an integer, not {n!r}") from None
+    if n == 0:
+        return np.where(False, a, _eye_like(a))  # type: ignore[no-any-return]
+    base = inv(a) if n < 0 else a
+    n, result = abs(n), None
+    while True:
+        if n & 1:
+            result = base if result is None else result @ base
+        n >>= 1
+        if not n:
+            return result  # type: ignore[return-value]
+        base = base @ base
+
+
+@implements(np.linalg.multi_dot)
+def multi_dot(arrays: Any) -> Tensor:
+    """The product of several matrices in the order that costs least, as `numpy.linalg.multi_dot`.
+
+    Args:
+        arrays: at least two matrices; the first and the last may be vectors (a row and a column).
+
+    Raises:
+        ValueError: less than two, a rank other than that, or lengths that do not fit.
+    """
+    chain = [_tensor(a, "multi_dot") for a in arrays]
+    shapes = [a.shape for a in chain]
+    met = f"multi_dot: shapes {', '.join(map(str, shapes))}"
+    n = len(chain)
+    if n < 2:
+        raise ValueError(f"{met}: needs at least two matrices")
+    if any(a.ndim != 2 and not (a.ndim == 1 and i in (0, n - 1)) for i, a in enumerate(chain)):
+        raise ValueError(f"{met}: each must be a matrix; the first and the last may be a vector")
+    lengths = [1 if len(shapes[0]) == 1 else shapes[0][0], *(s[0] for s in shapes[1:])]
+    lengths.append(1 if len(shapes[-1]) == 1 else shapes[-1][1])
+    for i in range(n - 1):
+        if shapes[i][-1] != lengths[i + 1]:
+            raise ValueError(f"{met}: matrix {i} has {shapes[i][-1]} columns, matrix {i + 1} has {lengths[i + 1]} rows")
+    # cost[i, j]: the least number of multiplications for matrices i … j; split[i, j]: where the last product is.
+    cost = {(i, i): 0 for i in range(n)}
+    split: dict[tuple[int, int], int] = {}
+    for span in range(1, n):
+        for i in range(n - span):
+            j = i + span
+            options = [
+                (cost[i, k] + cost[k + 1, j] + lengths[i] * lengths[k + 1] * lengths[j + 1], k) for k in range(i, j)
+            ]
+            cost[i, j], split[i, j] = min(options)
+
+    return _chained(chain, split, 0, n - 1)  # type: ignore[no-any-return]
+
+
+def _chained(chain: list[Any], split: dict[tuple[int, int], int], i: int, j: int) -> Any:
+    if i == j:
+        return chain[i]
+    k = split[i, j]
+    return matmul(_chained(chain, split, i, k), _chained(chain, split, k + 1, j))
+
+
+@implements(np.linalg.matrix_transpose)
+def matrix_transpose(x: Any, /) -> Tensor:
+    """The last two axes exchanged."""
+    return _t(_matrix(x, "matrix_transpose"))  # type: ignore[no-any-return]
+
+
+@implements(np.linalg.trace)
+def trace(x: Any, /, *, offset: int = 0) -> Tensor:
+    """The sum of a diagonal of matrices (..., m, n), as `numpy.linalg.trace`."""
+    return diagonal(x, offset=offset).sum(-1)
+
+
+@implements(np.linalg.diagonal)
+def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
+    """A diagonal of matrices (..., m, n), as `numpy.linalg.diagonal`."""
+    return _matrix(x, "diagonal").diagonal(offset, -2, -1)  # type: ignore[no-any-return]
+
+
+@implements(np.linalg.outer)
+def outer(x1: Any, x2: Any, /) -> Tensor:
+    """All products of an element of one vector and one of another, as `numpy.linalg.outer`."""
+    a, b = _tensor(x1, "outer"), _tensor(x2, "outer")
+    if a.ndim != 1 or b.ndim != 1:
+        raise ValueError(f"outer: needs two vectors, not shapes {a.shape} and {b.shape} (np.outer flattens them)")
+    return products.outer(a, b)
+
+
+@implements(np.linalg.cross)
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
+    """The cross product of vectors of 3 components along an axis, as `numpy.linalg.cross`."""
+    a, b = _tensor(x1, "cross"), _tensor(x2, "cross")
+    if 3 != a.shape[_axes("cross", axis, a.ndim)[0]] or 3 != b.shape[_axes("cross", axis, b.ndim)[0]]:
+        raise ValueError(f"cross: shapes {a.shape} and {b.shape}; vectors along axis {axis} need 3 components")
+    return products.cross(a, b, axis=axis)
+
+
+implements(np.linalg.matmul)(matmul)
+implements(np.linalg.tensordot)(tensordot)
+implements(np.linalg.vecdot)(vecdot)
