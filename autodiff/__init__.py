@@ -1,15 +1,49 @@
-"""autodiff: reverse-mode automatic differentiation of NumPy programs, to any order, in the open."""
+"""autodiff: reverse-mode automatic differentiation of NumPy programs, to any order, with every step in sight.
+
+A `Tensor` is an array that remembers how it was computed. NumPy's functions work on it and record a graph; `backward`
+and `gradients` walk the graph; the transforms (`grad`, `jacobian`, `hvp` …) do both for functions; `graph` draws it.
+"""
 
 from types import SimpleNamespace as _Namespace
 
+from . import backward as _backward
+from . import linalg as linalg
 from . import methods as _methods
-from . import ops as _ops
-from .backward import backward as _backward
-from .backward import gradients
-from .mode import enable_grad, is_grad_enabled, no_grad
-from .primitive import primitive
-from .tensor import Tensor
+from . import special as special
+from .backward import gradients as gradients
+from .check import GradientCheckError as GradientCheckError
+from .check import gradcheck as gradcheck
+from .check import gradgradcheck as gradgradcheck
+from .checkpoint import checkpoint as checkpoint
+from .debug import AnomalyError as AnomalyError
+from .debug import detect_anomaly as detect_anomaly
+from .debug import record_lines as record_lines
+from .graph import graph as graph
+from .graph import walk as walk
+from .mode import enable_grad as enable_grad
+from .mode import is_grad_enabled as is_grad_enabled
+from .mode import no_grad as no_grad
+from .ops.creation import *
+from .ops.elementwise import *
+from .ops.fused import *
+from .ops.indexing import *
+from .ops.indexing import at as _at
+from .ops.indexing import getitem as _getitem
+from .ops.products import *
+from .ops.reductions import *
+from .ops.shape import *
+from .primitive import primitive as primitive
+from .tensor import Tensor as Tensor
+from .transforms import elementwise_grad as elementwise_grad
+from .transforms import gauss_newton_vp as gauss_newton_vp
+from .transforms import grad as grad
+from .transforms import hessian as hessian
+from .transforms import hvp as hvp
+from .transforms import jacobian as jacobian
+from .transforms import jvp as jvp
+from .transforms import value_and_grad as value_and_grad
+from .transforms import vjp as vjp
 
-_methods.bind(_Namespace(**vars(_ops), backward=_backward))
 tensor = Tensor
-from .ops import *
+
+_methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem=_getitem, at=_at))

@@ -1,0 +1,179 @@
+"""Pictures without a system Graphviz: `graphviz.Digraph` laid out by the library that pygraphviz's wheels carry.
+
+The library runs in a process of its own, so that a crash in it never takes down the user's kernel; a `dot` program is
+used where only that is there.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import graphviz
+
+TIMEOUT = 120
+"""Seconds after which a layout is given up."""
+
+INSTALL = (
+    "Pictures need a layout program, and there is none: `pip install 'pygraphviz>=2'` (no system package is needed) "
+    "or install Graphviz (https://graphviz.org/download)."
+)
+
+# Nothing is freed before the bytes are out: freeing is where some versions of the library crash.
+_CHILD = """
+import os, sys
+import pygraphviz
+from pygraphviz import graphviz as library
+kind, engine = (argument.encode() for argument in sys.argv[1:])
+picture = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
+context = library.gvContextWithBuiltins()
+if library.gvLayout(context, picture.handle, engine):
+    sys.exit(f"no layout engine {engine.decode()!r}")
+rendered = library.gvRenderData(context, picture.handle, kind)
+if not isinstance(rendered, (list, tuple)) or not rendered[1]:
+    sys.exit(f"this library cannot draw the format {kind.decode()!r}")
+sys.stdout.buffer.write(rendered[1])
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+class LayoutError(RuntimeError):
+    """No layout program is installed, or it failed; the message says which and what to do."""
+
+
+def layout(source: str, format: str = "svg", engine: str = "dot") -> bytes:
+    """The picture of DOT source, as the bytes of a file in this format.
+
+    Raises:
+        LayoutError: without a layout program, or if it fails or takes too long.
+    """
+    commands = []
+    if sys.executable and importlib.util.find_spec("pygraphviz") is not None:
+        # -P: a file in the working directory must not be taken for a library
+        commands += [[sys.executable, "-P", "-c", _CHILD, format, engine]] * 2  # a second time if it crashes
+    program = shutil.which(engine)
+    if program is not None:
+        commands.append([program, f"-T{format}"])
+    if not commands:
+        raise LayoutError(INSTALL)
+    for command in commands:
+        try:
+            result = subprocess.run(
+                command, input=source.encode("utf-8", "replace"), capture_output=True, timeout=TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise LayoutError(
+                f"the layout of this graph took longer than {TIMEOUT} s; draw less of it, with a smaller max_nodes"
+            ) from None
+        if result.returncode == 0 and result.stdout:
+            return result.stdout
+        if result.returncode > 0 and command[0] == sys.executable and program is None:
+            break  # it said what is wrong; another time would not help
+    reason = result.stderr.decode(errors="replace").strip().splitlines()
+    ended = f"it crashed with signal {-result.returncode}" if result.returncode < 0 else "it failed"
+    raise LayoutError(f"layout with Graphviz: {ended}" + (f": {reason[-1]}" if reason else ""))
+
+
+class Graph(graphviz.Digraph):  # type: ignore[misc]
+    """A `graphviz.Digraph` that draws itself without a system Graphviz: in a notebook, `render`, `pipe`, `save`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("format", "svg")
+        super().__init__(*args, **kwargs)
+
+    def pipe(  # type: ignore[override]
+        self,
+        format: str | None = None,
+        renderer: str | None = None,
+        formatter: str | None = None,
+        neato_no_op: Any = None,
+        quiet: bool = False,
+        *,
+        engine: str | None = None,
+        encoding: str | None = None,
+    ) -> Any:
+        """The picture as bytes, or as text in an `encoding`.
+
+        Raises:
+            ValueError: for a format or engine that Graphviz does not have.
+            LayoutError: without a layout program, or if it fails.
+        """
+        kind, engine = (format or self.format).lower(), engine or self.engine
+        if kind not in graphviz.FORMATS:
+            raise ValueError(f"unknown format {format!r}; formats are {', '.join(sorted(graphviz.FORMATS))}")
+        if engine not in graphviz.ENGINES:
+            raise ValueError(f"unknown engine {engine!r}; engines are {', '.join(sorted(graphviz.ENGINES))}")
+        if neato_no_op:
+            raise ValueError("neato_no_op is not supported: the nodes have no positions yet")
+        data = layout(self.source, ":".join(filter(None, (kind, renderer, formatter))), engine)
+        return data if encoding is None else data.decode(encoding)
+
+    def render(  # type: ignore[override]
+        self,
+        filename: Any = None,
+        directory: Any = None,
+        view: bool = False,
+        cleanup: bool = False,
+        format: str | None = None,
+        renderer: str | None = None,
+        formatter: str | None = None,
+        neato_no_op: Any = None,
+        quiet: bool = False,
+        quiet_view: bool = False,
+        *,
+        outfile: Any = None,
+        engine: str | None = None,
+        raise_if_result_exists: bool = False,
+        overwrite_source: bool = False,
+    ) -> str:
+        """Save the DOT source to `filename` and the picture to ``filename.format`` or to `outfile` (whose suffix
+        then is the format); returns the picture's path. `cleanup` removes the source again.
+
+        Raises:
+            OSError: for a path that cannot be written.
+            ValueError, LayoutError: as `pipe`.
+        """
+        if outfile is not None:
+            target = Path(self.directory if directory is None else directory, outfile)
+            format = format or target.suffix[1:] or None
+            filename = target.with_suffix(".gv").name if filename is None else filename
+            directory = target.parent if directory is None else directory
+        data = self.pipe(format, renderer, formatter, neato_no_op, engine=engine)
+        source = self.save(filename, directory=directory)
+        if outfile is None:
+            suffix = ".".join(filter(None, (formatter, renderer, (format or self.format).lower())))
+            target = Path(f"{source}.{suffix}")
+        if raise_if_result_exists and target.exists():
+            raise FileExistsError(f"render: {target} exists already")
+        if not overwrite_source and target.absolute() == Path(source).absolute():
+            raise ValueError(f"render: {target} would overwrite the DOT source; give them different names")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        if cleanup and target.absolute() != Path(source).absolute():
+            os.remove(source)
+        if view or quiet_view:
+            self._view(str(target), format=(format or self.format).lower(), quiet=quiet_view)
+        return str(target)
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None, **_: Any
+    ) -> dict[str, Any]:
+        try:
+            return super()._repr_mimebundle_(include, exclude, **_)  # type: ignore[no-any-return]
+        except LayoutError as error:
+            page = f"<p>{html.escape(str(error))}</p><pre>{html.escape(self.source)}</pre>"
+            return {"text/plain": f"{error}\n\n{self.source}", "text/html": page}
+
+    def _repr_svg_(self) -> str | None:
+        try:
+            return self.pipe("svg", encoding="utf-8")  # type: ignore[no-any-return]
+        except LayoutError:
+            return None
