@@ -89,7 +89,7 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]
         kwargs.setdefault("format", "svg")
         super().__init__(*args, **kwargs)
 
-    def pipe(  # type: ignore[override]
+    def pipe(
         self,
         format: str | None = None,
         renderer: str | None = None,
@@ -116,7 +116,7 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]
         data = layout(self.source, ":".join(filter(None, (kind, renderer, formatter))), engine)
         return data if encoding is None else data.decode(encoding)
 
-    def render(  # type: ignore[override]
+    def render(
         self,
         filename: Any = None,
         directory: Any = None,

@@ -1,0 +1,161 @@
+"""The fully connected layer: as a function (one fused operation) and as a module."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor
+from autodiff.primitive import Sample, declare, describe
+
+from .module import Module
+from .parameter import Parameter, as_tensor
+from .random import floating, generator
+
+
+def _product(a: Any, b: Any) -> Any:
+    return a @ b if isinstance(a, Tensor) else a.dot(b)  # for small arrays `dot` takes half the time of `@`
+
+
+def _rows(x: Any) -> Any:
+    """All leading axes as one."""
+    return x if x.ndim == 2 else x.reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _affine(x: Any, weight: Any, bias: Any = None) -> Any:
+    y = _rows(x).dot(weight.T)
+    if bias is not None:
+        if bias.dtype == y.dtype:
+            y += bias
+        else:
+            y = y + bias
+    return y if x.ndim == 2 else y.reshape(x.shape[:-1] + weight.shape[:1])
+
+
+_RULES = [
+    lambda g, y, x, w, b=None: _product(_rows(g), w).reshape(x.shape) if g.ndim != 2 else _product(g, w),
+    lambda g, y, x, w, b=None: _product(_rows(g).T, _rows(x)),
+    lambda g, y, x, w, b=None: _rows(g).sum(axis=0),
+]
+
+_SHAPES = [((4, 3), (2, 3)), ((3,), (2, 3)), ((2, 2, 3), (1, 3)), ((0, 3), (2, 3))]
+
+_linear = declare(
+    "linear", _affine, _RULES, formula="{0} · {1}ᵀ + {2}", derivatives=["{1}", "{0}", "1"],
+    samples=lambda rng: [Sample((rng.normal(size=x), rng.normal(size=w), rng.normal(size=w[:1]))) for x, w in _SHAPES],
+    doc="x · Wᵀ + b over the last axis of x.",
+)  # fmt: skip
+
+_linear_without_bias = declare(
+    "linear_without_bias", _affine, _RULES[:2], formula="{0} · {1}ᵀ", derivatives=["{1}", "{0}"],
+    samples=lambda rng: [Sample((rng.normal(size=x), rng.normal(size=w))) for x, w in _SHAPES],
+    doc="x · Wᵀ over the last axis of x.",
+)  # fmt: skip
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    """The affine map y = x Wᵀ + b over the last axis.
+
+    Args:
+        input: x, shape (..., in_features).
+        weight: W, shape (out_features, in_features).
+        bias: b, shape (out_features,), or None.
+
+    Returns:
+        y, shape (..., out_features).
+
+    Raises:
+        ValueError: for shapes that do not fit.
+    """
+    input, weight, bias = as_tensor(input), as_tensor(weight), None if bias is None else as_tensor(bias)
+    x, w, b = input.shape, weight.shape, None if bias is None else bias.shape
+    if len(w) != 2 or not x or x[-1] != w[1] or (b is not None and b != w[:1]):
+        raise ValueError(
+            f"linear: needs input (..., in), weight (out, in) and bias (out,); got input {x}, weight {w}"
+            + ("" if b is None else f", bias {b}")
+        )
+    if bias is None:
+        return _linear_without_bias(input, weight)
+    return _linear(input, weight, bias)
+
+
+class Linear(Module):
+    """The fully connected layer y = x Wᵀ + b.
+
+    Args:
+        in_features: length of the input's last axis.
+        out_features: length of the output's last axis.
+        bias: whether there is a b.
+        dtype: of the parameters; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√in_features (PyTorch's default); the one
+            that `nn.manual_seed` sets by default.
+
+    Shapes: input (..., in_features), output (..., out_features), `weight` (out_features, in_features), `bias`
+    (out_features,).
+
+    Raises:
+        TypeError, ValueError: for sizes that are not counts, and inputs of another length or kind.
+
+    >>> import numpy as np, nn
+    >>> layer = nn.Linear(3, 2, rng=np.random.default_rng(0))
+    >>> layer
+    Linear(in_features=3, out_features=2, bias=True) · 8 parameters
+    >>> layer(np.ones((5, 3), "float32")).shape
+    (5, 2)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.in_features = _count("in_features", in_features)
+        self.out_features = _count("out_features", out_features)
+        dtype = floating(dtype)
+        self.weight = Parameter(np.empty((out_features, in_features), dtype))
+        self.register_parameter("bias", Parameter(np.empty(out_features, dtype)) if bias else None)
+        self.reset_parameters(rng)
+
+    def reset_parameters(self, rng: np.random.Generator | None = None) -> None:
+        """Draw the initial values again: weight, then bias, uniform within ±1/√in_features."""
+        rng = generator(rng)
+        bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
+        for p in self.parameters():
+            p.data = rng.uniform(-bound, bound, p.shape).astype(p.dtype)
+
+    def forward(self, input: Any) -> Tensor:
+        """x Wᵀ + b."""
+        input = as_tensor(input)
+        if input.shape[-1:] != (self.in_features,) or input.dtype.kind != "f":
+            raise self._refusal(input)
+        if self.bias is None:
+            return _linear_without_bias(input, self.weight)
+        return _linear(input, self.weight, self.bias)
+
+    def _refusal(self, input: Tensor) -> Exception:
+        name = f"Linear(in_features={self.in_features}, out_features={self.out_features})"
+        if input.shape[-1:] != (self.in_features,):
+            return ValueError(f"{name}: got input of shape {input.shape}, expects (..., {self.in_features})")
+        return TypeError(
+            f"{name}: got input of {describe(input)}, expects floating-point values; "
+            f"write x.astype('{self.weight.dtype}')"
+        )
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"Linear: {name} is a number of features, an integer, not {value!r}")
+    if value < 0:
+        raise ValueError(f"Linear: {name} is a number of features, at least 0, not {value}")
+    return int(value)

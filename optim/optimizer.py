@@ -1,0 +1,237 @@
+"""What all optimisers share: parameter groups, checks of hyper-parameters, the step over all parameters, and state.
+
+An optimiser is its update rule: a subclass defines `update`, which changes one parameter's array in place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor, enable_grad
+
+Array = np.ndarray[Any, Any]
+
+
+class Optimizer:
+    """Base of the optimisers.
+
+    Args:
+        params: Tensors that require a gradient (``model.parameters()``), or dicts: one group of them under "params",
+            with hyper-parameters of its own.
+        defaults: the hyper-parameters of groups that do not say otherwise.
+
+    Raises:
+        TypeError: for anything but leaf Tensors.
+        ValueError: for no parameters, one given twice or without ``requires_grad``, or hyper-parameters out of range.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        name = type(self).__name__
+        if isinstance(params, (Tensor, Mapping, str)) or not hasattr(params, "__iter__"):
+            raise TypeError(
+                f"{name}: params takes a list of Tensors or of groups (dicts), such as model.parameters(), "
+                f"not one {type(params).__name__}"
+            )
+        self.defaults = defaults
+        self.param_groups: list[dict[str, Any]] = []
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        self._scratch: dict[tuple[Any, ...], Array] = {}
+        items = list(params)
+        if not items:
+            raise ValueError(f"{name}: got an empty parameter list")
+        groups = items if isinstance(items[0], Mapping) else [{"params": items}]
+        for group in groups:
+            self.add_param_group(group)
+
+    # What a subclass defines
+
+    def check(self, options: dict[str, Any]) -> None:
+        """Raise ValueError for hyper-parameters out of range."""
+
+    def update(self, w: Array, g: Array, state: dict[str, Any], options: dict[str, Any]) -> None:
+        """Change the parameter `w` in place, given its gradient `g` (not to be written), its state and its group."""
+        raise NotImplementedError(f"{type(self).__name__}: define update(self, w, g, state, options)")
+
+    # What users call
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add parameters with hyper-parameters of their own; those not given are the defaults.
+
+        Raises:
+            TypeError, ValueError: as the constructor; the optimiser is then unchanged.
+        """
+        name = type(self).__name__
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise TypeError(f"{name}: a parameter group is a dict with 'params', not {type(group).__name__}")
+        params = group["params"]
+        params = [params] if isinstance(params, Tensor) else list(params)
+        if not params:
+            raise ValueError(f"{name}: got a parameter group with an empty parameter list")
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        for i, p in enumerate(params):
+            label = f"parameter {i}" + (f" ({p.name!r})" if isinstance(p, Tensor) and p.name else "")
+            if not isinstance(p, Tensor):
+                hint = ": pass model.parameters(), without the names" if isinstance(p, tuple) else ""
+                raise TypeError(f"{name}: {label} must be a Tensor, not {type(p).__name__}{hint}")
+            if not p.is_leaf:
+                raise ValueError(f"{name}: {label} is the result of {p.op}, not a leaf; there is nothing to update")
+            if not p.requires_grad:
+                raise ValueError(
+                    f"{name}: {label} (shape {p.shape}) does not require a gradient; leave it out: "
+                    f"[p for p in model.parameters() if p.requires_grad]"
+                )
+            if id(p) in known:
+                raise ValueError(f"{name}: {label} (shape {p.shape}) is given twice")
+            known.add(id(p))
+        options = {**self.defaults, **group, "params": params}
+        for key in group:
+            if key not in self.defaults and key not in ("params", "name", "initial_lr"):
+                raise ValueError(f"{name}: has no hyper-parameter {key!r}; it has {', '.join(self.defaults)}")
+        self.check(options)
+        self.param_groups.append(options)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters (``.grad`` becomes None)."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.zero_grad()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient, in place.
+
+        Args:
+            closure: evaluates the model anew, calls backward and returns the loss; called first, with recording on.
+
+        Returns:
+            What `closure` returned, or None.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            ascent = group.get("maximize", False)
+            for p in group["params"]:
+                gradient = p.grad
+                if gradient is None:
+                    continue
+                g, w = gradient.data, p.data
+                if not w.flags.writeable:
+                    w = w.copy()
+                state = self.state.get(p)
+                if state is None:
+                    state = self.state[p] = {}
+                self.update(w, -g if ascent else g, state, group)
+                p.data = w  # written in place; assigning tells the engine that graphs recorded before no longer fit
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot: the hyper-parameters of the groups, and the state of each parameter by its position."""
+        position = {id(p): i for i, p in enumerate(self._all())}
+        return {
+            "state": {
+                position[id(p)]: {key: _copied(value) for key, value in state.items()}
+                for p, state in self.state.items()
+            },
+            "param_groups": [
+                {**group, "params": [position[id(p)] for p in group["params"]]} for group in self.param_groups
+            ],
+        }
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from a snapshot that `state_dict` took for parameters of the same number and shapes.
+
+        Raises:
+            TypeError: if that is no such dict.
+            ValueError: for other groups, other counts or shapes; the optimiser is then unchanged.
+        """
+        name = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
+            raise TypeError(f"{name}: takes what state_dict() returned, a dict with 'state' and 'param_groups'")
+        groups = state_dict["param_groups"]
+        mine, theirs = ([len(g["params"]) for g in gs] for gs in (self.param_groups, groups))
+        if mine != theirs:
+            raise ValueError(f"{name}: the snapshot has groups of {theirs} parameters, the optimiser of {mine}")
+        for group in groups:
+            missing = [key for key in self.defaults if key not in group]
+            if missing:
+                raise ValueError(f"{name}: the snapshot lacks {', '.join(missing)}; was it taken of another optimiser?")
+            self.check(dict(group))
+        numbers = [n for group in groups for n in group["params"]]
+        by_number = dict(zip(numbers, self._all()))
+        state = {}
+        for number, values in state_dict["state"].items():
+            p = by_number.get(number if number in by_number else int(number))  # JSON turns integer keys into text
+            if p is None:
+                raise ValueError(f"{name}: state for parameter {number!r}, but the groups name {numbers}")
+            what = f"{name}: state of parameter {number}"
+            state[p] = {key: _restored(value, p, f"{what}: {key}") for key, value in values.items()}
+        for group, saved in zip(self.param_groups, groups):
+            group.update({key: value for key, value in saved.items() if key != "params"})
+        self.state = state
+
+    def _all(self) -> list[Tensor]:
+        return [p for group in self.param_groups for p in group["params"]]
+
+    def scratch(self, like: Array, purpose: int = 0) -> Array:
+        """An array of this shape and dtype to compute in, the same one every time."""
+        key = (like.shape, like.dtype, purpose)
+        found = self._scratch.get(key)
+        if found is None:
+            found = self._scratch[key] = np.empty_like(like)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_scratch": {}}
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            options = ", ".join(f"{key}={value!r}" for key, value in group.items() if key != "params")
+            lines.append(f"  group {i}: {len(group['params'])} parameters, {options}")
+        return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
+
+
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _restored(value: Any, p: Tensor, what: str) -> Any:
+    """A saved value as state: numbers as they are, arrays (Tensors too) as copies of the parameter's dtype."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    array = np.asarray(value.data if isinstance(value, Tensor) else value).copy()
+    if array.ndim == 0 and p.ndim:
+        return array.item()
+    if array.shape != p.shape:
+        raise ValueError(f"{what} has shape {array.shape}, the parameter {p.shape}")
+    return array.astype(p.dtype, copy=False)
+
+
+def require(name: str, options: Mapping[str, Any], **ranges: tuple[float, float]) -> None:
+    """Raise unless each named option is a finite number within its range, ends included."""
+    for key, (low, high) in ranges.items():
+        value = options[key]
+        if isinstance(value, (str, bool)) or not hasattr(value, "__float__"):
+            raise TypeError(f"{name}: {key} must be a number, not {value!r}")
+        if not (math.isfinite(value) and low <= value <= high):
+            limits = (
+                ""
+                if low == -math.inf
+                else f" of at least {low:g}" + ("" if high == math.inf else f", at most {high:g}")
+            )
+            raise ValueError(f"{name}: {key} must be a finite number{limits}, not {value!r}")
+
+
+def require_betas(name: str, betas: Any) -> None:
+    """Raise unless `betas` is a pair of numbers in [0, 1)."""
+    try:
+        first, second = (float(beta) for beta in betas)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: betas must be a pair of numbers, not {betas!r}") from None
+    if not (0 <= first < 1 and 0 <= second < 1):
+        raise ValueError(f"{name}: each of betas must be at least 0 and less than 1, not {betas!r}")

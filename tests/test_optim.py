@@ -1,0 +1,253 @@
+"""Optimisers against PyTorch, step for step, and what bad input gets."""
+
+import copy
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import autodiff as ad
+import optim
+
+SGD_OPTIONS = [
+    {},
+    {"lr": 0.05},
+    {"lr": 0.05, "momentum": 0.9},
+    {"lr": 0.05, "momentum": 0.9, "dampening": 0.3},
+    {"lr": 0.05, "momentum": 0.9, "nesterov": True},
+    {"lr": 0.05, "weight_decay": 0.1},
+    {"lr": 0.05, "momentum": 0.8, "weight_decay": 0.1, "nesterov": True},
+    {"lr": 0.002, "momentum": 0.5, "weight_decay": 0.1, "maximize": True},
+]
+ADAM_OPTIONS = [
+    {},
+    {"lr": 0.05},
+    {"lr": 0.05, "betas": (0.5, 0.8), "eps": 1e-3},
+    {"lr": 0.05, "weight_decay": 0.1},
+    {"lr": 0.05, "amsgrad": True},
+    {"lr": 0.05, "amsgrad": True, "weight_decay": 0.1, "maximize": True},
+    {"lr": 0.05, "betas": (0.0, 0.0)},
+]
+CASES = [("SGD", o) for o in SGD_OPTIONS] + [("Adam", o) for o in ADAM_OPTIONS]
+
+
+def problem():
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(4, 4))
+    return a @ a.T + np.eye(4), rng.normal(size=4), rng.normal(size=())
+
+
+def value(w, s, a):
+    """A function of a vector and a scalar, in operators that Tensors of both libraries have."""
+    return (w * (a @ w)).sum() * 0.5 + (s * s - w.sum()) ** 2 + w.sum()
+
+
+@pytest.mark.parametrize("name, options", CASES)
+def test_fifty_steps_equal_pytorch_s(name, options):
+    torch = pytest.importorskip("torch")
+    a, w0, s0 = problem()
+    w, s = (ad.Tensor(x, requires_grad=True) for x in (w0, s0))
+    tw, ts = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (w0, s0))
+    groups, theirs = [{"params": [w]}, {"params": [s], "lr": 0.01}], [{"params": [tw]}, {"params": [ts], "lr": 0.01}]
+    mine, other = getattr(optim, name)(groups, **options), getattr(torch.optim, name)(theirs, **options)
+    for step in range(50):
+        mine.zero_grad()
+        value(w, s, ad.Tensor(a)).backward()
+        other.zero_grad()
+        value(tw, ts, torch.tensor(a)).backward()
+        if step % 7 == 3:  # a parameter without a gradient is skipped
+            s.grad = ts.grad = None
+        mine.step()
+        other.step()
+        np.testing.assert_allclose(w.data, tw.detach().numpy(), rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(s.data, ts.detach().numpy(), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name, options", CASES)
+def test_state_saved_in_the_middle_continues_to_the_bit(name, options):
+    a, w0, s0 = problem()
+
+    def run(steps, start=None):
+        w, s = (ad.Tensor(x, requires_grad=True) for x in ((w0, s0) if start is None else start[0]))
+        optimizer = getattr(optim, name)([w, s], **options)
+        if start is not None:
+            optimizer.load_state_dict(start[1])
+        for _ in range(steps):
+            optimizer.zero_grad()
+            value(w, s, ad.Tensor(a)).backward()
+            optimizer.step()
+        return (w.data.copy(), s.data.copy()), optimizer.state_dict()
+
+    straight, _ = run(20)
+    half = run(10)
+    resumed, _ = run(10, half)
+    for x, y in zip(straight, resumed):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_a_pytorch_state_dict_loads_and_continues_as_there():
+    torch = pytest.importorskip("torch")
+    w0 = np.array([1.0, -2.0, 0.5])
+    tw = torch.tensor(w0, requires_grad=True)
+    other = torch.optim.Adam([tw], lr=0.1)
+    for _ in range(3):
+        other.zero_grad()
+        (tw**2).sum().backward()
+        other.step()
+    w = ad.Tensor(tw.detach().numpy(), requires_grad=True)
+    mine = optim.Adam([w], lr=0.5)
+    mine.load_state_dict(other.state_dict())
+    other.zero_grad()
+    (tw**2).sum().backward()
+    other.step()
+    (w**2).sum().backward()
+    mine.step()
+    np.testing.assert_allclose(w.data, tw.detach().numpy(), rtol=1e-12)
+
+
+def test_a_snapshot_does_not_change_when_training_goes_on():
+    w = ad.Tensor(np.ones(3), requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1, momentum=0.9)
+    (w**2).sum().backward()
+    optimizer.step()
+    snapshot = optimizer.state_dict()
+    before = snapshot["state"][0]["momentum_buffer"].copy()
+    optimizer.step()
+    np.testing.assert_array_equal(snapshot["state"][0]["momentum_buffer"], before)
+    json.dumps(snapshot["param_groups"])
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_the_parameter_s_array_is_updated_in_place_and_keeps_its_dtype(name):
+    w = ad.Tensor(np.ones(3, "float32"), requires_grad=True)
+    array = w.data
+    optimizer = getattr(optim, name)([w], lr=np.float64(0.1), weight_decay=0.1)
+    (w**2).sum().backward()
+    optimizer.step()
+    assert w.data is array and w.dtype == np.float32 and w.grad.dtype == np.float32
+    assert (array != 1).all()
+
+
+def test_a_graph_recorded_before_the_step_is_refused_after_it():
+    w = ad.Tensor(np.ones(3), requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+    loss = (w**2).sum()
+    loss.backward()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="written or assigned"):
+        loss.backward()
+
+
+def test_gradients_are_not_changed_by_a_step():
+    w = ad.Tensor(np.ones(3), requires_grad=True)
+    for optimizer in [
+        optim.SGD([w], lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=True, maximize=True),
+        optim.Adam([w], weight_decay=0.1, amsgrad=True),
+    ]:
+        w.zero_grad()
+        (w * [1.0, 2.0, 3.0]).sum().backward()
+        optimizer.step()
+        optimizer.step()
+        np.testing.assert_array_equal(w.grad.data, [1.0, 2.0, 3.0])
+
+
+def test_the_closure_is_called_with_recording_on_and_its_loss_returned():
+    w = ad.Tensor(2.0, requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.25)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = w**2
+        loss.backward()
+        return loss
+
+    with ad.no_grad():
+        assert optimizer.step(closure).item() == 4.0
+    assert w.item() == 1.0
+    assert optimizer.step() is None
+
+
+def test_groups_override_the_defaults_and_may_be_added_later():
+    a, b = ad.Tensor(1.0, requires_grad=True), ad.Tensor(1.0, requires_grad=True)
+    optimizer = optim.SGD([{"params": a, "lr": 0.5}], lr=0.1)
+    optimizer.add_param_group({"params": [b]})
+    (a + b).backward()
+    optimizer.step()
+    assert (a.item(), b.item()) == (0.5, 0.9)
+    optimizer.param_groups[1]["lr"] = 0.2
+    optimizer.step()
+    assert b.item() == pytest.approx(0.7)
+    assert "2" not in repr(optimizer).splitlines()[0] and "lr=0.5" in repr(optimizer)
+
+
+def test_an_optimiser_and_its_tensors_copy_and_pickle_together():
+    w = ad.Tensor(np.ones(2), requires_grad=True)
+    optimizer = optim.Adam([w], lr=0.1)
+    (w**2).sum().backward()
+    optimizer.step()
+    w.zero_grad()
+    for copied_w, copied in [copy.deepcopy((w, optimizer)), pickle.loads(pickle.dumps((w, optimizer)))]:
+        assert copied.param_groups[0]["params"][0] is copied_w
+        (copied_w**2).sum().backward()
+        copied.step()
+        assert (copied_w.data != w.data).all()
+
+
+w = ad.Tensor([1.0, 2.0], requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "make, kind, words",
+    [
+        (lambda: optim.SGD([], lr=0.1), ValueError, "empty parameter list"),
+        (lambda: optim.SGD([{"params": []}]), ValueError, "empty parameter list"),
+        (lambda: optim.SGD(w), TypeError, "list of Tensors"),
+        (lambda: optim.SGD({"params": [w]}), TypeError, "list of Tensors"),
+        (lambda: optim.SGD(3), TypeError, "list of Tensors"),
+        (lambda: optim.SGD([w, w]), ValueError, "given twice"),
+        (lambda: optim.SGD([{"params": [w]}, {"params": [w]}]), ValueError, "given twice"),
+        (lambda: optim.SGD([np.ones(2)]), TypeError, "must be a Tensor"),
+        (lambda: optim.SGD([("w", w)]), TypeError, "without the names"),
+        (lambda: optim.SGD([ad.Tensor([1.0])]), ValueError, "does not require a gradient"),
+        (lambda: optim.SGD([w * 2]), ValueError, "not a leaf"),
+        (lambda: optim.SGD([w], lr=-1), ValueError, "lr"),
+        (lambda: optim.SGD([w], lr=float("nan")), ValueError, "lr"),
+        (lambda: optim.SGD([w], lr=float("inf")), ValueError, "lr"),
+        (lambda: optim.SGD([w], lr="0.1"), TypeError, "lr"),
+        (lambda: optim.SGD([w], lr=None), TypeError, "lr"),
+        (lambda: optim.SGD([w], momentum=-0.1), ValueError, "momentum"),
+        (lambda: optim.SGD([w], weight_decay=-0.1), ValueError, "weight_decay"),
+        (lambda: optim.SGD([w], nesterov=True), ValueError, "nesterov"),
+        (lambda: optim.SGD([w], momentum=0.9, dampening=0.1, nesterov=True), ValueError, "nesterov"),
+        (lambda: optim.SGD([{"params": [w], "lr": -1}]), ValueError, "lr"),
+        (lambda: optim.SGD([{"params": [w], "lrr": 1}]), ValueError, "lrr"),
+        (lambda: optim.Adam([w], lr=-1), ValueError, "lr"),
+        (lambda: optim.Adam([w], betas=(0.9, 1.0)), ValueError, "betas"),
+        (lambda: optim.Adam([w], betas=(-0.1, 0.9)), ValueError, "betas"),
+        (lambda: optim.Adam([w], betas=(float("nan"), 0.9)), ValueError, "betas"),
+        (lambda: optim.Adam([w], betas=0.9), TypeError, "betas"),
+        (lambda: optim.Adam([w], eps=-1e-8), ValueError, "eps"),
+        (lambda: optim.Adam([w], weight_decay=float("nan")), ValueError, "weight_decay"),
+    ],
+)
+def test_bad_input_is_refused_with_its_name(make, kind, words):
+    with pytest.raises(kind, match=words) as caught:
+        make()
+    assert "SGD" in str(caught.value) or "Adam" in str(caught.value)
+
+
+def test_a_snapshot_that_does_not_fit_is_refused_and_changes_nothing():
+    a, b = ad.Tensor(np.ones(2), requires_grad=True), ad.Tensor(np.ones(3), requires_grad=True)
+    mine, other = optim.SGD([a], lr=0.1, momentum=0.9), optim.SGD([b], lr=0.2, momentum=0.9)
+    b.sum().backward()
+    other.step()
+    with pytest.raises(ValueError, match=r"shape \(3,\), the parameter \(2,\)"):
+        mine.load_state_dict(other.state_dict())
+    with pytest.raises(ValueError, match="groups of"):
+        mine.load_state_dict(optim.SGD([a, b]).state_dict())
+    with pytest.raises(ValueError, match="another optimiser"):
+        mine.load_state_dict(optim.Adam([a]).state_dict())
+    with pytest.raises(TypeError, match="state_dict"):
+        mine.load_state_dict([1])
+    assert mine.param_groups[0]["lr"] == 0.1 and not mine.state
