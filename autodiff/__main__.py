@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 BATCH = 32
 NOISE = 0.2
 """Standard deviation of the noise on training images, a regulariser (Bishop, "Training with noise is equivalent to
-Tikhonov regularization", 1995); like the schedule, chosen by cross-validation on the training part alone."""
+Tikhonov regularization", 1995); like the schedule, chosen by cross-validation on the training part."""
 
 
 class Refusal(Exception):

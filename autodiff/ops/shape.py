@@ -229,7 +229,12 @@ def expand_dims(a: Any, axis: Any) -> Tensor:
     """With new axes of length 1 at these places of the result, as `numpy.expand_dims`."""
     a = _tensor(a, "expand_dims")
     n = a.ndim + (len(axis) if isinstance(axis, (tuple, list)) else 1)
-    new, old = _axes("expand_dims", axis, (1,) * n), iter(a.shape)
+    try:
+        new, old = _axes("expand_dims", axis, (1,) * n), iter(a.shape)
+    except np.exceptions.AxisError:
+        raise np.exceptions.AxisError(
+            f"expand_dims(shape {a.shape}, axis={axis}): the result has {n} axes, numbered {-n} … {n - 1}"
+        ) from None
     return _reshape(a, shape=tuple([1 if i in new else next(old) for i in range(n)]))
 
 

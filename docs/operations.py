@@ -1,0 +1,48 @@
+"""Writes docs/operations.md, the table of operations, from their records: ``python -m docs.operations``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import autodiff  # noqa: F401 (fills the registry)
+from autodiff.primitive import REGISTRY, Primitive, filled
+
+FAMILIES = {
+    "elementwise": "Elementwise",
+    "reductions": "Reductions",
+    "shape": "Shape",
+    "indexing": "Indexing",
+    "products": "Products",
+    "linalg": "Linear algebra (`ad.linalg`)",
+    "special": "Special functions (`ad.special`)",
+    "fused": "Softmax and cross-entropy",
+}
+
+
+def family_of(record: Primitive) -> str:
+    """The file of operations that declares a record: where its rules are."""
+    rule = record.each or next(rule for rule in record.vjps if rule is not None)
+    return rule.__module__.rpartition(".")[2]
+
+
+def table() -> str:
+    """The whole page."""
+    lines = [
+        "# Operations",
+        "",
+        "Every primitive operation with its formula and local derivatives, from the records that the engine itself",
+        "reads (`python -m docs.operations` writes this page). The output is y, the input x, or the inputs a, b, c.",
+        "All other functions are made of these.",
+    ]
+    for family, title in FAMILIES.items():
+        lines += ["", f"## {title}", "", "| operation | y | local derivatives |", "| --- | --- | --- |"]
+        for record in REGISTRY.values():
+            if family_of(record) == family:
+                letters = ("x",) if len(record.vjps) == 1 else ("a", "b", "c")
+                cells = [filled(record.formula, letters), "; ".join(filled(d, letters) for d in record.derivatives)]
+                lines.append(f"| `{record.name}` | " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    Path(__file__).with_name("operations.md").write_text(table(), encoding="utf-8")
