@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from .mode import enable_grad, mode, no_grad
-from .tensor import Tensor, as_array, wrap
+from .tensor import Array, Tensor, as_array, wrap
 
 _accumulating = Lock()
 
@@ -152,12 +153,24 @@ def reverse(
     return results
 
 
+def _summed_rows(d: Any) -> Any:
+    """The sum over the first axis; of a small matrix by BLAS, in a third of the time of a reduction."""
+    if isinstance(d, Tensor) or d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
+        return d.sum(axis=0)
+    return _ones(d.shape[0], d.dtype.char).dot(d)
+
+
+@lru_cache(maxsize=64)
+def _ones(n: int, kind: str) -> Array:
+    return np.ones(n, kind)
+
+
 def _fitted(d: Any, x: Tensor, node: Tensor) -> Any:
     """A rule's result of another shape than its input: undo elementwise broadcasting, or say what is wrong."""
     shape, full = x._data.shape, d.shape
     if full == node._data.shape:
         if full[1:] == shape:  # a bias
-            return d.sum(axis=0)
+            return _summed_rows(d)
         for n, m in zip(shape[::-1], full[::-1]) if len(shape) <= len(full) else ((2, 1),):
             if n != m and n != 1:
                 break
@@ -189,7 +202,7 @@ class _Guard:
 def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor, Any]] | None) -> Any:
     hooks = node._hooks
     assert hooks is not None
-    for key, hook in list(hooks.items()):
+    for hook in list(hooks.values()):
         if hook is None:  # a mark
             continue
         given = g if create_graph else wrap(np.array(g, copy=True))
@@ -354,8 +367,9 @@ def gradients(
     # Where there is a leaf that nobody asked for, leave out what only leads there.
     needed = None if leaves.keys() <= wanted.keys() else _leading_to(wanted, nodes)
     with enable_grad() if create_graph else _as_is:
-        results = reverse(cotangents, nodes, wanted, create_graph, needed)
-        owned = _owned(results, wanted, shared)
+        owned = _owned(reverse(cotangents, nodes, wanted, create_graph, needed), wanted, shared)
+    if len(owned) == len(xs):
+        return tuple(map(owned.__getitem__, wanted))
     if len(owned) < len(wanted) and not allow_unused:
         i, x = next((i, x) for i, x in enumerate(xs) if x._number not in owned)
         raise RuntimeError(

@@ -1,4 +1,10 @@
 """Linear algebra, as `numpy.linalg`: ``ad.linalg.solve(a, b)``."""
 
-from .ops.linalg import *  # noqa: F403
-from .ops.linalg import __all__ as __all__
+from .ops import linalg as _linalg
+from .ops import norms as _norms
+from .ops.linalg import *
+from .ops.norms import *
+
+__all__: list[str] = []
+__all__ += _linalg.__all__
+__all__ += _norms.__all__

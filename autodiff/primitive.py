@@ -169,7 +169,7 @@ def unary(record: Primitive) -> Callable[..., Any]:
 
     def apply(x, /):  # type: ignore[no-untyped-def]
         if not isinstance(x, Tensor):
-            x = as_constant_tensor(x, record.name)
+            x = as_tensor(x, record.name)
         try:
             data = forward(x._data)
         except Exception as error:
@@ -212,7 +212,7 @@ def binary(record: Primitive) -> Callable[..., Any]:
                 data = forward(a, b._data)
                 needs = b._requires_grad
             else:
-                a, b = as_constant_tensor(a, record.name), constant(b, record.name)
+                a, b = as_tensor(a, record.name), constant(b, record.name)
                 data, needs = forward(a._data, b), False
         except Exception as error:
             raise failure(record, (a, b), None, error) from None
@@ -269,8 +269,10 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
     return apply
 
 
-def as_constant_tensor(x: Any, name: str) -> Tensor:
-    """A Tensor of an input that is none."""
+def as_tensor(x: Any, name: str) -> Tensor:
+    """An input as a Tensor: itself if it is one, else a constant."""
+    if isinstance(x, Tensor):
+        return x
     x = constant(x, name)
     return wrap(np.asarray(x) if type(x) in _NUMBERS else x)
 
@@ -425,7 +427,7 @@ def primitive(
         if len(inputs) != len(record.vjps):
             raise TypeError(f"{record.name}: takes {len(record.vjps)} inputs (one for each rule), not {len(inputs)}")
         if not any(isinstance(x, Tensor) for x in inputs):
-            inputs = (as_constant_tensor(inputs[0], record.name), *inputs[1:])
+            inputs = (as_tensor(inputs[0], record.name), *inputs[1:])
         return inner(*inputs, **params)  # type: ignore[no-any-return]
 
     _dress(apply, record)

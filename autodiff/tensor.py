@@ -246,7 +246,8 @@ class Tensor(ArrayMethods):
     __hash__ = object.__hash__
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        return protocols.array_ufunc(ufunc, method, inputs, kwargs)
+        operation = None if kwargs or method != "__call__" else protocols.UFUNCS.get(ufunc)
+        return protocols.array_ufunc(ufunc, method, inputs, kwargs) if operation is None else operation(*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return protocols.array_function(function, args, kwargs)

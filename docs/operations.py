@@ -14,6 +14,7 @@ FAMILIES = {
     "indexing": "Indexing",
     "products": "Products",
     "linalg": "Linear algebra (`ad.linalg`)",
+    "norms": "Norms (`ad.linalg`)",
     "special": "Special functions (`ad.special`)",
     "fused": "Softmax and cross-entropy",
 }

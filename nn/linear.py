@@ -8,15 +8,12 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.ops.products import times, transposed_times
 from autodiff.primitive import Sample, declare, describe
 
 from .module import Module
 from .parameter import Parameter, as_tensor
 from .random import floating, generator
-
-
-def _product(a: Any, b: Any) -> Any:
-    return a @ b if isinstance(a, Tensor) else a.dot(b)  # for small arrays `dot` takes half the time of `@`
 
 
 def _rows(x: Any) -> Any:
@@ -35,8 +32,8 @@ def _affine(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 _RULES = [
-    lambda g, y, x, w, b=None: _product(_rows(g), w).reshape(x.shape) if g.ndim != 2 else _product(g, w),
-    lambda g, y, x, w, b=None: _product(_rows(g).T, _rows(x)),
+    lambda g, y, x, w, b=None: times(_rows(g), w).reshape(x.shape) if g.ndim != 2 else times(g, w),
+    lambda g, y, x, w, b=None: transposed_times(_rows(g), _rows(x)),
     lambda g, y, x, w, b=None: _rows(g).sum(axis=0),
 ]
 

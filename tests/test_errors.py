@@ -106,7 +106,7 @@ ERRORS = {
     "sort axis": (lambda: np.sort(A, axis=5), AxisError, ["sort", "5", "(2, 3)"]),
     "repeat axis": (lambda: np.repeat(A, 2, axis=5), AxisError, ["repeat", "5", "(2, 3)"]),
     "take axis": (lambda: np.take(A, [0], axis=5), AxisError, ["take", "5", "(2, 3)"]),
-    "norm axis": (lambda: np.linalg.norm(A, axis=5), AxisError, ["norm", "5", "(2, 3)"]),
+    "norm axis": (lambda: np.linalg.norm(A, axis=5), AxisError, ["norm", "5", "(2, 3)|2 axes"]),
     "max of nothing": (lambda: leaf(0, 3).max(axis=0), ValueError, ["max", "(0, 3)"]),
     "index": (lambda: A[2], IndexError, ["getitem|index", "2", "(2, 3)"]),
     "too many indices": (lambda: A[0, 0, 0], IndexError, ["getitem|index", "(2, 3)"]),

@@ -13,7 +13,7 @@ import numpy as np
 from ..protocols import implements
 from ..tensor import Tensor, as_array, plain, wrap
 from .elementwise import astype, power
-from .indexing import _axis
+from .guards import checked_axis
 from .shape import broadcast_to, moveaxis, reshape
 
 __all__ = [
@@ -235,7 +235,7 @@ def linspace(
     weight = astype(reshape(np.arange(num) / (parts or 1), (num,) + (1,) * width.ndim), width.dtype)
     y = start * (1 - weight) + stop * weight
     if width.ndim:
-        y = moveaxis(y, 0, _axis("linspace", axis, y.shape))
+        y = moveaxis(y, 0, checked_axis("linspace", axis, y.shape))
     y = y if dtype is None else astype(y, dtype)
     return (y, width / parts if parts > 0 else width * np.nan) if retstep else y
 

@@ -1,10 +1,10 @@
-"""What rules share: products that keep a branch not taken at zero, and the transpose of a reduction.
-
-All of it runs on arrays and on Tensors alike.
+"""What the families share: products that keep a branch not taken at zero, the transpose of a reduction, and checks of
+axes. All that rules call runs on arrays and on Tensors alike.
 """
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -60,3 +60,26 @@ def count_of(shape: tuple[int, ...], axis: Any) -> int:
     for a in axes_of(axis, len(shape)):
         n *= shape[a]
     return n
+
+
+def checked_axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
+    """An axis a user gave as a number from 0.
+
+    Raises:
+        TypeError, numpy.exceptions.AxisError: naming the operation and the shape.
+    """
+    try:
+        number = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"{name}(shape {shape}): an axis is an integer, not {axis!r}") from None
+    if not -len(shape) <= number < len(shape):
+        raise np.exceptions.AxisError(f"{name}(shape {shape}): axis {number} is out of bounds for {len(shape)} axes")
+    return number % len(shape)
+
+
+def checked_axes(name: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """One axis or several as a tuple of numbers from 0, all different."""
+    axes = tuple([checked_axis(name, i, shape) for i in (axis if isinstance(axis, (tuple, list)) else (axis,))])
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"{name}(shape {shape}): axis {axis} is named twice")
+    return axes

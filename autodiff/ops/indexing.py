@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_constant_tensor, constant, declare, polymorphic, without_gradient
+from ..primitive import Sample, as_tensor, constant, declare, polymorphic, without_gradient
 from ..protocols import implements
 from ..tensor import Tensor, plain, wrap
 from .elementwise import astype, divide, multiply, negative, where
+from .guards import checked_axis
 from .samples import draw
 
 __all__ = [
@@ -190,25 +191,10 @@ def getitem(x: Any, index: Any) -> Tensor:
             index = _frozen(index)
         except (ValueError, TypeError) as error:
             raise IndexError(f"getitem(shape {np.shape(plain(x))}): not an index: {error}") from None
-    return _getitem(_tensor(x, "getitem"), index=index)
+    return _getitem(as_tensor(x, "getitem"), index=index)
 
 
 # Picking by position along an axis
-
-
-def _axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
-    """An axis as a number from 0."""
-    try:
-        number = operator.index(axis)
-    except TypeError:
-        raise TypeError(f"{name}(shape {shape}): an axis is an integer, not {axis!r}") from None
-    if not -len(shape) <= number < len(shape):
-        raise np.exceptions.AxisError(f"{name}(shape {shape}): axis {number} is out of bounds for {len(shape)} axes")
-    return number % len(shape)
-
-
-def _tensor(x: Any, name: str) -> Tensor:
-    return x if isinstance(x, Tensor) else as_constant_tensor(x, name)
 
 
 def _integers(name: str, indices: Any) -> Any:
@@ -235,10 +221,10 @@ def take(a: Any, indices: Any, axis: int | None = None, *, mode: str = "raise") 
     Tensor([[2., 2.],
             [4., 4.]])
     """
-    x, i = _tensor(a, "take"), _integers("take", indices)
+    x, i = as_tensor(a, "take"), _integers("take", indices)
     if axis is None:
         x, axis = x.reshape(-1), 0
-    axis = _axis("take", axis, x.shape)
+    axis = checked_axis("take", axis, x.shape)
     n = x.shape[axis]
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"take: mode is 'raise', 'wrap' or 'clip', not {mode!r}")
@@ -267,7 +253,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
     Tensor([[1.],
             [2.]])
     """
-    x, i = _tensor(arr, "take_along_axis"), np.asarray(plain(indices))
+    x, i = as_tensor(arr, "take_along_axis"), np.asarray(plain(indices))
     if i.dtype.kind not in "iu":
         raise IndexError(f"take_along_axis: indices must be integers, not {i.dtype}")
     if axis is None:
@@ -276,7 +262,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
         raise ValueError(
             f"take_along_axis: indices of shape {i.shape} and arr of shape {x.shape} must have the same number of axes"
         )
-    axis = _axis("take_along_axis", axis, x.shape)
+    axis = checked_axis("take_along_axis", axis, x.shape)
     index = [np.arange(n).reshape((-1,) + (1,) * (x.ndim - 1 - d)) for d, n in enumerate(x.shape)]
     index[axis] = i.astype(np.intp)
     try:
@@ -405,7 +391,7 @@ class at:
     __slots__ = ("_tensor",)
 
     def __init__(self, x: Any) -> None:
-        self._tensor = _tensor(x, "at")
+        self._tensor = as_tensor(x, "at")
 
     def __getitem__(self, index: Any) -> _Updates:
         return _Updates(self._tensor, index)
@@ -535,7 +521,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     i = plain(x)
     if weights is None:
         return wrap(np.bincount(i, minlength=minlength))
-    w, i = _tensor(weights, "bincount"), np.asarray(i)
+    w, i = as_tensor(weights, "bincount"), np.asarray(i)
     if i.ndim != 1 or w.shape != i.shape:
         raise ValueError(
             f"bincount: x and weights must have one axis of equal length, not shapes {i.shape} and {w.shape}"

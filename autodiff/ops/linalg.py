@@ -14,21 +14,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_constant_tensor, declare, polymorphic, without_gradient
+from ..primitive import Sample, as_tensor, declare, polymorphic, without_gradient
 from ..protocols import implements
 from ..tensor import Tensor
 from . import products
-from .elementwise import absolute, sign
-from .guards import count_of, inverse_or_zero, restored, times
+from .guards import checked_axes, times
 from .products import matmul, tensordot, vecdot
 from .samples import draw
 
 __all__ = [
-    "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cond", "cross", "det", "diagonal", "eigh",
-    "eigvalsh", "inv", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
-    "norm", "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "trace",
-    "vecdot", "vector_norm",
-]  # fmt: skip
+    "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cross", "det", "diagonal", "eigh",
+    "eigvalsh", "inv", "lstsq", "matmul", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
+    "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "trace",
+    "vecdot", ]  # fmt: skip
 
 
 def _t(x: Any) -> Any:
@@ -39,17 +37,18 @@ def _raw(x: Any) -> Any:
     return x._data if isinstance(x, Tensor) else x
 
 
-def _tensor(x: Any, name: str) -> Any:
-    return x if isinstance(x, Tensor) else as_constant_tensor(x, name)
-
-
 def _matrix(x: Any, name: str, square: bool = False) -> Any:
     """A tensor of one matrix or a batch of them, or the error that says what was given instead."""
-    x = _tensor(x, name)
+    x = as_tensor(x, name)
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
         kind = "square matrices (..., n, n)" if square else "matrices (..., m, n)"
         raise np.linalg.LinAlgError(f"{name}: needs {kind}, not shape {x.shape}")
     return x
+
+
+def _floating(x: Any, name: str) -> Any:
+    x = as_tensor(x, name)
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
 
 
 def _eye_like(a: Any) -> Any:
@@ -99,7 +98,7 @@ _solve = declare(
 
 
 def _check_system(name: str, a: Any, b: Any) -> tuple[Any, Any]:
-    a, b = _matrix(a, name, square=True), _tensor(b, name)
+    a, b = _matrix(a, name, square=True), as_tensor(b, name)
     met = f"{name}: matrices of shape {a.shape} and right-hand sides of shape {b.shape} do not fit"
     if b.ndim == 0 or b.shape[-2 if b.ndim > 1 else 0] != a.shape[-1]:
         n = a.shape[-1]
@@ -597,154 +596,6 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     return y[..., m:] if mode == "r" else QRResult(_t(y[..., :m]), y[..., m:])
 
 
-# Norms
-
-
-def _norm_forward(x: Any, ord: float = 2, axis: Any = None, keepdims: Any = False) -> Any:
-    if ord == 2:
-        if axis is None and not keepdims:
-            return np.sqrt(np.vdot(x, x))
-        return np.sqrt(np.add.reduce(x * x, axis=axis, keepdims=keepdims))
-    with np.errstate(divide="ignore"):
-        return np.add.reduce(np.abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)
-
-
-def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
-    """sign(x) (|x|/y)^(p−1), and 0 where x or y is 0, with derivatives 0 there too (x/y alone for p = 2)."""
-    y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
-    if ord == 2:
-        return (g * inverse_or_zero(y)) * x
-    off = (_raw(x) == 0) | (_raw(y) == 0)
-    ratio = np.where(off, 1, np.abs(x) * inverse_or_zero(y))
-    return g * np.where(off, 0, np.sign(x) * ratio ** (ord - 1))
-
-
-def _norm_of_zeros(x: Any, **params: Any) -> Any:
-    return _p_norm(x * 0.0, **params)
-
-
-_NORMS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
-    ((3,), {}), ((2, 3), {}), ((), {}), ((2, 3), {"axis": 0}), ((2, 3, 2), {"axis": (0, -1), "keepdims": True}),
-    ((3,), {"ord": 3.0}), ((2, 3), {"ord": 1.5, "axis": 1}), ((3,), {"ord": 0.5}), ((3,), {"ord": -1.0}),
-    ((0, 3), {"axis": 1}),
-]  # fmt: skip
-
-_p_norm = declare(
-    "norm", _norm_forward, [_norm_rule],
-    formula="‖{0}‖", derivatives=["sign({0}) (|{0}| / {y})^(p − 1)"],
-    samples=lambda rng: [Sample((draw(rng, s),), p) for s, p in _NORMS]
-    + [Sample((draw(rng, (2, 3)),), p, smooth=1, function=_norm_of_zeros) for p in ({}, {"ord": 1.5})],
-)  # fmt: skip
-
-
-def _axes(name: str, axis: Any, ndim: int) -> tuple[int, ...]:
-    axes = []
-    for i in axis if isinstance(axis, (tuple, list)) else (axis,):
-        try:
-            i = operator.index(i)
-        except TypeError:
-            raise TypeError(f"{name}: axis={axis!r}; it is None, an integer or a tuple of integers") from None
-        if not -ndim <= i < ndim:
-            raise np.exceptions.AxisError(f"{name}: axis {i} is out of range for a tensor with {ndim} axes")
-        axes.append(i % ndim)
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"{name}: an axis is named twice in axis={axis!r}")
-    return tuple(axes)
-
-
-def _vector_norm(x: Any, ord: Any, axis: Any, keepdims: bool, name: str) -> Tensor:
-    if ord is None or ord == 2:
-        return _p_norm(x, axis=axis, keepdims=True) if keepdims else _p_norm(x, axis=axis)
-    if isinstance(ord, str) or not np.isreal(ord):
-        raise ValueError(f"{name}: ord={ord!r} is no norm of vectors; it is a number, inf or -inf")
-    if ord in (np.inf, -np.inf):
-        if count_of(x.shape, axis) == 0 and ord > 0:
-            return x.sum(axis, keepdims=keepdims)  # type: ignore[no-any-return]
-        sizes = absolute(x)
-        return sizes.max(axis, keepdims=keepdims) if ord > 0 else sizes.min(axis, keepdims=keepdims)
-    if ord in (0, 1):
-        return absolute(x if ord else sign(x)).sum(axis, keepdims=keepdims)
-    return _p_norm(x, ord=float(ord), axis=axis, keepdims=bool(keepdims))
-
-
-def _matrix_norm(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool, name: str) -> Tensor:
-    row, column = axes
-    if ord is None or ord in ("fro", "f"):
-        return _p_norm(x, axis=axes, keepdims=bool(keepdims))
-    if ord not in ("nuc", 1, -1, 2, -2, np.inf, -np.inf):
-        raise ValueError(f'{name}: ord={ord!r} is no norm of matrices; it is "fro", "nuc", 1, -1, 2, -2, inf or -inf')
-    if ord in ("nuc", 2, -2):
-        # The absolute value changes no singular value; its derivative at 0, which is 0, makes that of a zero matrix 0.
-        values, last = absolute(svdvals(np.moveaxis(x, axes, (-2, -1)))), -1
-    else:
-        values = absolute(x).sum(row if ord in (1, -1) else column, keepdims=True)
-        last = column if ord in (1, -1) else row
-    if ord == "nuc" or (values.shape[last] == 0 and ord > 0):
-        y = values.sum(last)
-    else:
-        y = values.max(last) if ord > 0 else values.min(last)
-    lengths = [1 if i in axes else n for i, n in enumerate(x.shape) if keepdims or i not in axes]
-    return y.reshape(tuple(lengths))
-
-
-def _floating(x: Any, name: str) -> Any:
-    x = _tensor(x, name)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
-
-
-@implements(np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Tensor:
-    """Norm of vectors or matrices, as `numpy.linalg.norm`.
-
-    Args:
-        x: a tensor of any rank.
-        ord: for vectors any number p, (Σ |x|^p)^(1/p), with inf, -inf and 0 as their limits; for matrices "fro",
-            "nuc", 1, -1, 2, -2, inf, -inf. By default the square root of the sum of squares.
-        axis: an axis, whose vectors are measured; two axes, whose matrices are; None for the whole of `x`.
-        keepdims: keep the measured axes, with length 1.
-
-    Raises:
-        ValueError: an `ord` that does not exist for vectors or for matrices, or `ord` without `axis` for other ranks.
-        AxisError: an axis that does not exist.
-
-    The derivative at a zero vector or matrix is 0, and for p ≠ 2 every derivative is 0 by an element that is 0.
-
-    >>> x = Tensor([3.0, 4.0], requires_grad=True)
-    >>> norm(x).backward()
-    >>> x.grad
-    Tensor([0.6, 0.8])
-    """
-    x = _floating(x, "norm")
-    if axis is None:
-        if ord is None:
-            return _p_norm(x, axis=tuple(range(x.ndim)), keepdims=True) if keepdims else _p_norm(x)
-        if x.ndim not in (1, 2):
-            raise ValueError(f"norm: ord={ord!r} for shape {x.shape}; name one axis (vectors) or two (matrices)")
-        axes = tuple(range(x.ndim))
-    else:
-        axes = _axes("norm", axis, x.ndim)
-    if len(axes) == 1:
-        return _vector_norm(x, ord, axes[0], keepdims, "norm")
-    if len(axes) == 2:
-        return _matrix_norm(x, ord, axes, keepdims, "norm")
-    raise ValueError(f"norm: axis={axis!r} for shape {x.shape}; one axis (vectors) or two (matrices)")
-
-
-@implements(np.linalg.vector_norm)
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:
-    """Norm of the elements along any axes (all by default), taken as one vector, as `numpy.linalg.vector_norm`."""
-    x = _floating(x, "vector_norm")
-    axes = tuple(range(x.ndim)) if axis is None else _axes("vector_norm", axis, x.ndim)
-    return _vector_norm(x, ord, axes, keepdims, "vector_norm")
-
-
-@implements(np.linalg.matrix_norm)
-def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
-    """Norm of matrices (..., m, n), as `numpy.linalg.matrix_norm`; see `norm`."""
-    x = _matrix(_floating(x, "matrix_norm"), "matrix_norm")
-    return _matrix_norm(x, ord, (x.ndim - 2, x.ndim - 1), keepdims, "matrix_norm")
-
-
 # The pseudo-inverse, and what is composed
 
 
@@ -807,18 +658,6 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Tensor, Tensor, i
     return x, squares if rank == n and m > n else squares[:0], rank, s
 
 
-@implements(np.linalg.cond)
-def cond(x: Any, p: Any = None) -> Tensor:
-    """The condition number of matrices in a norm (by default the ratio of extreme singular values), as
-    `numpy.linalg.cond`."""
-    x = _matrix(_floating(x, "cond"), "cond")
-    if p is None or p in (2, -2):
-        s = svdvals(x)
-        return s[..., 0] / s[..., -1] if p != -2 else s[..., -1] / s[..., 0]
-    x = _matrix(x, "cond", square=True)
-    return matrix_norm(x, ord=p) * matrix_norm(inv(x), ord=p)
-
-
 matrix_rank = without_gradient("matrix_rank", np.linalg.matrix_rank, np.linalg.matrix_rank)
 
 
@@ -858,7 +697,7 @@ def multi_dot(arrays: Any) -> Tensor:
     Raises:
         ValueError: less than two, a rank other than that, or lengths that do not fit.
     """
-    chain = [_tensor(a, "multi_dot") for a in arrays]
+    chain = [as_tensor(a, "multi_dot") for a in arrays]
     shapes = [a.shape for a in chain]
     met = f"multi_dot: shapes {', '.join(map(str, shapes))}"
     n = len(chain)
@@ -913,7 +752,7 @@ def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
 @implements(np.linalg.outer)
 def outer(x1: Any, x2: Any, /) -> Tensor:
     """All products of an element of one vector and one of another, as `numpy.linalg.outer`."""
-    a, b = _tensor(x1, "outer"), _tensor(x2, "outer")
+    a, b = as_tensor(x1, "outer"), as_tensor(x2, "outer")
     if a.ndim != 1 or b.ndim != 1:
         raise ValueError(f"outer: needs two vectors, not shapes {a.shape} and {b.shape} (np.outer flattens them)")
     return products.outer(a, b)
@@ -922,8 +761,8 @@ def outer(x1: Any, x2: Any, /) -> Tensor:
 @implements(np.linalg.cross)
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """The cross product of vectors of 3 components along an axis, as `numpy.linalg.cross`."""
-    a, b = _tensor(x1, "cross"), _tensor(x2, "cross")
-    if 3 != a.shape[_axes("cross", axis, a.ndim)[0]] or 3 != b.shape[_axes("cross", axis, b.ndim)[0]]:
+    a, b = as_tensor(x1, "cross"), as_tensor(x2, "cross")
+    if 3 != a.shape[checked_axes("cross", axis, a.shape)[0]] or 3 != b.shape[checked_axes("cross", axis, b.shape)[0]]:
         raise ValueError(f"cross: shapes {a.shape} and {b.shape}; vectors along axis {axis} need 3 components")
     return products.cross(a, b, axis=axis)
 

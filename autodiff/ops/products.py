@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_constant_tensor, declare, describe, polymorphic
+from ..primitive import Sample, as_tensor, declare, describe, polymorphic
 from ..protocols import REDUCTIONS, UFUNCS, implements
 from ..tensor import Tensor
 from .elementwise import multiply, subtract
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def _tensors(name: str, *values: Any) -> tuple[Any, ...]:
-    return tuple([v if isinstance(v, Tensor) else as_constant_tensor(v, name) for v in values])
+    return tuple([as_tensor(v, name) for v in values])
 
 
 # matmul
@@ -63,10 +63,45 @@ def _product(a: Any, b: Any) -> Any:
         raise _misfit("matmul", a, b, error) from None
 
 
+# Of two matrices a and b there are a b, a bᵀ and aᵀ b, and the derivatives of each are among the three. With them a
+# double backward has no transposed matrices in its graph, whose cotangents would come in column-major order (adding one
+# to a row-major cotangent takes longer than a product).
+
+
+def times(a: Any, b: Any) -> Any:
+    """a b of two matrices, arrays or Tensors."""
+    return matmul(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.dot(b)
+
+
+def times_transposed(a: Any, b: Any) -> Any:
+    """a bᵀ of two matrices, arrays or Tensors."""
+    return _times_transposed(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.dot(b.T)
+
+
+def transposed_times(a: Any, b: Any) -> Any:
+    """aᵀ b of two matrices, arrays or Tensors."""
+    return _transposed_times(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.T.dot(b)
+
+
+_times_transposed = declare(
+    "matmul_transposed", lambda a, b: a.dot(b.T),
+    [lambda g, y, a, b: times(g, b), lambda g, y, a, b: transposed_times(g, a)],
+    arity=2, formula="{0} @ {1}ᵀ", derivatives=["{1}", "{0}"],
+    samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [((2, 3), (4, 3)), ((0, 3), (2, 3))]],
+)  # fmt: skip
+
+_transposed_times = declare(
+    "transposed_matmul", lambda a, b: a.T.dot(b),
+    [lambda g, y, a, b: times_transposed(b, g), lambda g, y, a, b: times(a, g)],
+    arity=2, formula="{0}ᵀ @ {1}", derivatives=["{1}", "{0}"],
+    samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [((3, 2), (3, 4)), ((3, 0), (3, 2))]],
+)  # fmt: skip
+
+
 def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
     """g bᵀ, a vector counting as one row (a) or one column (b), summed over broadcast batch axes."""
     if b.ndim == 2 and a.ndim == 2:
-        return g @ b.T if isinstance(g, Tensor) else g.dot(b.T)
+        return times_transposed(g, b)
     if b.ndim == 1:
         d = g[..., None] * b
     elif a.ndim == 1:
@@ -79,7 +114,7 @@ def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
 def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     """aᵀ g, likewise."""
     if a.ndim == 2 and b.ndim == 2:
-        return a.T @ g if isinstance(g, Tensor) else a.T.dot(g)
+        return transposed_times(a, g)
     if a.ndim == 1:
         d = a[:, None] * g[..., None, :] if b.ndim > 1 else a * g
     elif b.ndim == 1:

@@ -85,7 +85,7 @@ def sum(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     Tensor([4., 6.])
     """
-    return _sum(a, **_options(axis, keepdims))
+    return _sum(a) if axis is None and keepdims is False else _sum(a, **_options(axis, keepdims))
 
 
 REDUCTIONS[np.add, "reduce"] = lambda a, axis=0, keepdims=False: sum(a, axis, keepdims=keepdims)

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, declare, without_gradient
+from ..primitive import Sample, as_tensor, declare, without_gradient
 from ..protocols import implements
 from ..tensor import Tensor, plain
 from .elementwise import astype, not_equal, subtract
-from .indexing import _axis, _getitem, _scatter_add, _tensor, take
+from .guards import checked_axes, checked_axis
+from .indexing import _getitem, _scatter_add, take
 from .samples import Samples, draw
 
 __all__ = [
@@ -132,7 +133,7 @@ def _integers(name: str, values: Any) -> tuple[int, ...]:
 @implements(np.broadcast_arrays)
 def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Tensor, ...]:
     """All of them broadcast to their common shape, as `numpy.broadcast_arrays`."""
-    tensors = [_tensor(a, "broadcast_arrays") for a in args]
+    tensors = [as_tensor(a, "broadcast_arrays") for a in args]
     try:
         shape = np.broadcast_shapes(*(t.shape for t in tensors))
     except ValueError:
@@ -176,8 +177,8 @@ def reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -
     """
     shape = (shape,) if type(shape) is int else _integers("reshape", shape)
     if order == "C":
-        return _reshape(_tensor(a, "reshape"), shape=shape)
-    a = _tensor(a, "reshape")
+        return _reshape(as_tensor(a, "reshape"), shape=shape)
+    a = as_tensor(a, "reshape")
     return _reshape(a, shape=shape, order=_order("reshape", a, order))
 
 
@@ -195,8 +196,8 @@ def _order(name: str, a: Tensor, order: str) -> str:
 def ravel(a: Any, order: str = "C") -> Tensor:
     """All elements along one axis, as `numpy.ravel`."""
     if order == "C":
-        return _reshape(_tensor(a, "ravel"), shape=(-1,))
-    a = _tensor(a, "ravel")
+        return _reshape(as_tensor(a, "ravel"), shape=(-1,))
+    a = as_tensor(a, "ravel")
     return _reshape(a, shape=(-1,), order=_order("ravel", a, order))
 
 
@@ -207,30 +208,22 @@ def squeeze(a: Any, axis: Any = None) -> Tensor:
     Raises:
         ValueError: an axis that is named has another length than 1.
     """
-    a = _tensor(a, "squeeze")
+    a = as_tensor(a, "squeeze")
     if axis is None:
         return _reshape(a, shape=tuple([n for n in a.shape if n != 1]))
-    gone = _axes("squeeze", axis, a.shape)
+    gone = checked_axes("squeeze", axis, a.shape)
     if any(a.shape[i] != 1 for i in gone):
         raise ValueError(f"squeeze(shape {a.shape}, axis={axis}): only axes of length 1 can be taken away")
     return _reshape(a, shape=tuple([n for i, n in enumerate(a.shape) if i not in gone]))
 
 
-def _axes(name: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """One axis or several as a tuple of numbers from 0, all different."""
-    axes = tuple([_axis(name, i, shape) for i in (axis if isinstance(axis, (tuple, list)) else (axis,))])
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"{name}(shape {shape}): axis {axis} is named twice")
-    return axes
-
-
 @implements(np.expand_dims)
 def expand_dims(a: Any, axis: Any) -> Tensor:
     """With new axes of length 1 at these places of the result, as `numpy.expand_dims`."""
-    a = _tensor(a, "expand_dims")
+    a = as_tensor(a, "expand_dims")
     n = a.ndim + (len(axis) if isinstance(axis, (tuple, list)) else 1)
     try:
-        new, old = _axes("expand_dims", axis, (1,) * n), iter(a.shape)
+        new, old = checked_axes("expand_dims", axis, (1,) * n), iter(a.shape)
     except np.exceptions.AxisError:
         raise np.exceptions.AxisError(
             f"expand_dims(shape {a.shape}, axis={axis}): the result has {n} axes, numbered {-n} … {n - 1}"
@@ -239,7 +232,7 @@ def expand_dims(a: Any, axis: Any) -> Tensor:
 
 
 def _at_least(name: str, arrays: tuple[Any, ...], shaped: Any) -> Any:
-    tensors = tuple([reshape(t, shaped(t.shape)) for t in (_tensor(a, name) for a in arrays)])
+    tensors = tuple([reshape(t, shaped(t.shape)) for t in (as_tensor(a, name) for a in arrays)])
     return tensors[0] if len(tensors) == 1 else tensors
 
 
@@ -289,7 +282,7 @@ _swapaxes = declare(
 @implements(np.transpose)
 def transpose(a: Any, axes: Any = None) -> Tensor:
     """The axes in reverse order, or in the order given, as `numpy.transpose`."""
-    a = _tensor(a, "transpose")
+    a = as_tensor(a, "transpose")
     return _transpose(a) if axes is None else _transpose(a, axes=_integers("transpose", axes))
 
 
@@ -299,13 +292,13 @@ permute_dims = transpose
 @implements(np.swapaxes)
 def swapaxes(a: Any, axis1: int, axis2: int) -> Tensor:
     """Two axes exchanged, as `numpy.swapaxes`."""
-    return _swapaxes(_tensor(a, "swapaxes"), axis1=axis1, axis2=axis2)
+    return _swapaxes(as_tensor(a, "swapaxes"), axis1=axis1, axis2=axis2)
 
 
 @implements(np.matrix_transpose)
 def matrix_transpose(x: Any, /) -> Tensor:
     """The last two axes exchanged, as `numpy.matrix_transpose`."""
-    x = _tensor(x, "matrix_transpose")
+    x = as_tensor(x, "matrix_transpose")
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: needs at least two axes, not shape {x.shape}")
     return _swapaxes(x, axis1=-1, axis2=-2)
@@ -314,8 +307,8 @@ def matrix_transpose(x: Any, /) -> Tensor:
 @implements(np.moveaxis)
 def moveaxis(a: Any, source: Any, destination: Any) -> Tensor:
     """Axes moved to other places, the rest in their order, as `numpy.moveaxis`."""
-    a = _tensor(a, "moveaxis")
-    here, there = _axes("moveaxis", source, a.shape), _axes("moveaxis", destination, a.shape)
+    a = as_tensor(a, "moveaxis")
+    here, there = checked_axes("moveaxis", source, a.shape), checked_axes("moveaxis", destination, a.shape)
     if len(here) != len(there):
         raise ValueError(f"moveaxis: source {source} and destination {destination} must be equally many")
     order = [i for i in range(a.ndim) if i not in here]
@@ -327,9 +320,9 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Tensor:
 @implements(np.rollaxis)
 def rollaxis(a: Any, axis: int, start: int = 0) -> Tensor:
     """An axis moved to stand before another, as `numpy.rollaxis`; prefer `moveaxis`."""
-    a = _tensor(a, "rollaxis")
-    axis = _axis("rollaxis", axis, a.shape)
-    start = _axis("rollaxis", start, (*a.shape, 1)) if start >= 0 else start + a.ndim
+    a = as_tensor(a, "rollaxis")
+    axis = checked_axis("rollaxis", axis, a.shape)
+    start = checked_axis("rollaxis", start, (*a.shape, 1)) if start >= 0 else start + a.ndim
     if start < 0:
         raise np.exceptions.AxisError(f"rollaxis(shape {a.shape}): start {start - a.ndim} is out of bounds")
     return moveaxis(a, axis, start - 1 if axis < start else start)
@@ -441,7 +434,7 @@ def dstack(tup: Any) -> Tensor:
 @implements(np.column_stack)
 def column_stack(tup: Any) -> Tensor:
     """Tensors of one axis as columns of a matrix, beside matrices, as `numpy.column_stack`."""
-    columns = (_tensor(a, "column_stack") for a in _several("column_stack", tup))
+    columns = (as_tensor(a, "column_stack") for a in _several("column_stack", tup))
     return concatenate([reshape(c, (-1, 1)) if c.ndim < 2 else c for c in columns], 1)
 
 
@@ -468,14 +461,14 @@ def block(arrays: Any) -> Tensor:
     def leaves(part: Any, left: int) -> Any:
         if isinstance(part, list) != (left > 0):
             raise ValueError(f"block: lists must be nested equally deep everywhere, here {depth} deep")
-        return [leaf for p in part for leaf in leaves(p, left - 1)] if left else [_tensor(part, "block")]
+        return [leaf for p in part for leaf in leaves(p, left - 1)] if left else [as_tensor(part, "block")]
 
     n = max(depth, *(t.ndim for t in leaves(arrays, depth)), 1)
 
     def join(part: Any, left: int) -> Tensor:
         if left:
             return concatenate([join(p, left - 1) for p in part], -left)
-        t = _tensor(part, "block")
+        t = as_tensor(part, "block")
         return reshape(t, (1,) * (n - t.ndim) + t.shape)
 
     y = join(arrays, depth)
@@ -506,8 +499,8 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
 
 
 def _split(name: str, ary: Any, places: Any, axis: int, equal: bool) -> list[Tensor]:
-    x = _tensor(ary, name)
-    axis = _axis(name, axis, x.shape)
+    x = as_tensor(ary, name)
+    axis = checked_axis(name, axis, x.shape)
     n = x.shape[axis]
     if np.ndim(places) == 0:
         (parts,) = _integers(name, places)
@@ -554,8 +547,8 @@ def _ndim_of(name: str, a: Any, least: int) -> int:
 
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which they lose, as `numpy.unstack`."""
-    x = _tensor(x, "unstack")
-    axis = _axis("unstack", axis, x.shape)
+    x = as_tensor(x, "unstack")
+    axis = checked_axis("unstack", axis, x.shape)
     return tuple([_getitem(x, index=(slice(None),) * axis + (i,)) for i in range(x.shape[axis])])
 
 
@@ -566,10 +559,10 @@ if hasattr(np, "unstack"):  # NumPy 2.1
 @implements(np.delete)
 def delete(arr: Any, obj: Any, axis: int | None = None) -> Tensor:
     """Without the slices at some places along an axis (of the flattened tensor by default), as `numpy.delete`."""
-    x = _tensor(arr, "delete")
+    x = as_tensor(arr, "delete")
     if axis is None:
         x, axis = ravel(x), 0
-    axis = _axis("delete", axis, x.shape)
+    axis = checked_axis("delete", axis, x.shape)
     try:
         left = np.delete(np.arange(x.shape[axis]), plain(obj))
     except (IndexError, ValueError) as error:
@@ -587,7 +580,7 @@ def tile(A: Any, reps: Any) -> Tensor:
     >>> tile([1.0, 2.0], 2)
     Tensor([1., 2., 1., 2.])
     """
-    a, times = _tensor(A, "tile"), _integers("tile", reps)
+    a, times = as_tensor(A, "tile"), _integers("tile", reps)
     if any(r < 0 for r in times):
         raise ValueError(f"tile: repetitions must not be negative, not {reps}")
     n = max(a.ndim, len(times))
@@ -609,10 +602,10 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
     >>> repeat([1.0, 2.0], [1, 2])
     Tensor([1., 2., 2.])
     """
-    x, counts = _tensor(a, "repeat"), np.asarray(plain(repeats))
+    x, counts = as_tensor(a, "repeat"), np.asarray(plain(repeats))
     if axis is None:
         x, axis = ravel(x), 0
-    axis = _axis("repeat", axis, x.shape)
+    axis = checked_axis("repeat", axis, x.shape)
     if counts.dtype.kind not in "iub":
         raise TypeError(f"repeat: repeats must be integers, not {counts.dtype}")
     if counts.size and counts.min() < 0:
@@ -657,8 +650,8 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
 @implements(np.flip)
 def flip(m: Any, axis: Any = None) -> Tensor:
     """Reversed along some axes (all by default), as `numpy.flip`."""
-    m = _tensor(m, "flip")
-    axes = range(m.ndim) if axis is None else _axes("flip", axis, m.shape)
+    m = as_tensor(m, "flip")
+    axes = range(m.ndim) if axis is None else checked_axes("flip", axis, m.shape)
     back, whole = slice(None, None, -1), slice(None)
     return _getitem(m, index=tuple([back if i in axes else whole for i in range(m.ndim)]))
 
@@ -700,8 +693,8 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Tensor:
 @implements(np.rot90)
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Tensor:
     """Turned by k right angles in the plane of two axes, from the first towards the second, as `numpy.rot90`."""
-    m, k = _tensor(m, "rot90"), k % 4
-    plane = _axes("rot90", tuple(axes), m.shape)
+    m, k = as_tensor(m, "rot90"), k % 4
+    plane = checked_axes("rot90", tuple(axes), m.shape)
     if len(plane) != 2:
         raise ValueError(f"rot90: axes are two different ones, not {axes}")
     if k in (0, 2):
@@ -744,7 +737,7 @@ def pad(
     >>> pad([1.0, 2.0, 3.0], (1, 2), mode="reflect")
     Tensor([2., 1., 2., 3., 2., 1.])
     """
-    x = _tensor(array, "pad")
+    x = as_tensor(array, "pad")
     width = _widths(x, plain(pad_width))
     if mode == "constant":
         if isinstance(constant_values, Tensor) and constant_values.requires_grad:
@@ -763,7 +756,7 @@ def pad(
 
 def _widths(x: Tensor, width: Any) -> tuple[tuple[int, int], ...]:
     if isinstance(width, dict):
-        named = {_axis("pad", a, x.shape): w for a, w in width.items()}
+        named = {checked_axis("pad", a, x.shape): w for a, w in width.items()}
         width = [tuple(np.broadcast_to(named.get(i, 0), 2)) for i in range(x.ndim)]
     try:
         pairs = np.broadcast_to(np.asarray(width), (x.ndim, 2)) if x.ndim else np.zeros((0, 2), int)
@@ -789,10 +782,10 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     >>> diagonal([[1.0, 2.0], [3.0, 4.0]])
     Tensor([1., 4.])
     """
-    a = _tensor(a, "diagonal")
+    a = as_tensor(a, "diagonal")
     if a.ndim < 2:
         raise ValueError(f"diagonal: needs at least two axes, not shape {a.shape}")
-    plane = _axes("diagonal", (axis1, axis2), a.shape)
+    plane = checked_axes("diagonal", (axis1, axis2), a.shape)
     if plane != (a.ndim - 2, a.ndim - 1):
         a = moveaxis(a, plane, (-2, -1))
     return _getitem(a, index=(..., *_diagonal_index(a.shape[-2], a.shape[-1], offset)))
@@ -801,7 +794,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 @implements(np.diag)
 def diag(v: Any, k: int = 0) -> Tensor:
     """The k-th diagonal of a matrix, or a matrix with a vector there and zeros elsewhere, as `numpy.diag`."""
-    v = _tensor(v, "diag")
+    v = as_tensor(v, "diag")
     if v.ndim == 2:
         return diagonal(v, k)
     if v.ndim != 1:
@@ -819,7 +812,7 @@ def diagflat(v: Any, k: int = 0) -> Tensor:
 @implements(np.trace)
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of the diagonal, as `numpy.trace`."""
-    a = _tensor(a, "trace")
+    a = as_tensor(a, "trace")
     if a.ndim < 2:
         raise ValueError(f"trace: needs at least two axes, not shape {a.shape}")
     return diagonal(a, offset, axis1, axis2).sum(axis=-1)
@@ -917,10 +910,10 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = _MISSING, append: An
     >>> diff([1.0, 4.0, 9.0])
     Tensor([3., 5.])
     """
-    a = _tensor(a, "diff")
+    a = as_tensor(a, "diff")
     if n < 0:
         raise ValueError(f"diff: n must not be negative, not {n}")
-    axis = _axis("diff", axis, a.shape)
+    axis = checked_axis("diff", axis, a.shape)
     ends = [_end(e, a, axis) for e in (prepend, append)]
     parts = [*ends[0], a, *ends[1]]
     a = concatenate(parts, axis) if n and len(parts) > 1 else a
@@ -934,7 +927,7 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = _MISSING, append: An
 def _end(value: Any, a: Tensor, axis: int) -> list[Tensor]:
     if value is _MISSING or value is getattr(np, "_NoValue", None):
         return []
-    value = _tensor(value, "diff")
+    value = as_tensor(value, "diff")
     return [value if value.ndim else broadcast_to(value, (*a.shape[:axis], 1, *a.shape[axis + 1 :]))]
 
 

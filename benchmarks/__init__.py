@@ -1,0 +1,1 @@
+"""Speed of the engine beside its peers, in one process: ``python -m benchmarks --help``."""

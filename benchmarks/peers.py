@@ -1,0 +1,228 @@
+"""The sides: this engine, its peers and hand-written NumPy, each saying once how a gradient and an HVP are taken.
+
+A loss is written once, ``loss(xp, params, constants)``: operators, methods, and the functions `xp` (the side) has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+Arrays = list[np.ndarray[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A scalar loss, where it is differentiated, and its derivatives written by hand."""
+
+    loss: Callable[..., Any]
+    params: Arrays
+    constants: Arrays = field(default_factory=list)
+    vectors: Arrays = field(default_factory=list)
+    """What the Hessian is multiplied by."""
+    gradient_by_hand: Callable[..., Arrays] | None = None
+    hvp_by_hand: Callable[..., Arrays] | None = None
+
+
+class Unsupported(Exception):
+    """Why a side does not take part in a workload."""
+
+
+class Peer:
+    """One side. `gradient` and `hvp` return a function of no arguments that computes the derivative by all params."""
+
+    name: str
+    package: str
+    threads: tuple[int, ...] = (1, 2)
+
+    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        """Record the loss, and differentiate what was recorded: the two halves of `gradient`."""
+        raise Unsupported("records nothing")
+
+    def gradient(self, problem: Problem) -> Callable[[], Any]:
+        forward, backward = self.tape(problem)
+        return lambda: backward(forward())
+
+    def hvp(self, problem: Problem) -> Callable[[], Any]:
+        raise Unsupported("no second derivatives")
+
+    def arrays(self, result: Any) -> Arrays:
+        """A result as arrays, for the comparison of sides."""
+        return [np.asarray(r) for r in result]
+
+    def version(self) -> str:
+        return metadata.version(self.package)
+
+
+class Ours(Peer):
+    name = "ours"
+
+    def __init__(self) -> None:
+        import autodiff
+
+        self.ad, self.tanh, self.relu = autodiff, autodiff.tanh, autodiff.relu
+
+    def variables(self, problem: Problem) -> tuple[Any, Any, Any]:
+        tensor = self.ad.Tensor
+        return (
+            [tensor(p, requires_grad=True) for p in problem.params],
+            [tensor(c) for c in problem.constants],
+            [tensor(v) for v in problem.vectors],
+        )
+
+    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        params, constants, _ = self.variables(problem)
+        gradients = self.ad.gradients
+        return lambda: problem.loss(self, params, constants), lambda loss: gradients(loss, params)
+
+    def hvp(self, problem: Problem) -> Callable[[], Any]:
+        params, constants, vectors = self.variables(problem)
+        gradients = self.ad.gradients
+
+        def run() -> Any:
+            first = gradients(problem.loss(self, params, constants), params, create_graph=True)
+            return gradients(first, params, vectors)
+
+        return run
+
+    def version(self) -> str:
+        return "this checkout"
+
+
+class Torch(Peer):
+    name = package = "torch"
+
+    def __init__(self) -> None:
+        import torch
+
+        self.torch, self.tanh, self.relu = torch, torch.tanh, torch.relu
+
+    def variables(self, problem: Problem) -> tuple[Any, Any, Any]:
+        tensor = self.torch.tensor
+        return (
+            [tensor(p, requires_grad=True) for p in problem.params],
+            [tensor(c) for c in problem.constants],
+            [tensor(v) for v in problem.vectors],
+        )
+
+    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        params, constants, _ = self.variables(problem)
+        grad = self.torch.autograd.grad
+        return lambda: problem.loss(self, params, constants), lambda loss: grad(loss, params)
+
+    def hvp(self, problem: Problem) -> Callable[[], Any]:
+        params, constants, vectors = self.variables(problem)
+        grad = self.torch.autograd.grad
+
+        def run() -> Any:
+            first = grad(problem.loss(self, params, constants), params, create_graph=True)
+            return grad(first, params, vectors)
+
+        return run
+
+
+class Autograd(Peer):
+    name = package = "autograd"
+
+    def __init__(self) -> None:
+        import autograd
+        import autograd.numpy as anp
+
+        self.autograd, self.tanh, self.relu = autograd, anp.tanh, partial(anp.maximum, 0.0)
+
+    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        record = self.autograd.make_vjp(lambda params: problem.loss(self, params, problem.constants))
+        one = problem.params[0].dtype.type(1)
+        return lambda: record(problem.params)[0], lambda vjp: vjp(one)
+
+    def hvp(self, problem: Problem) -> Callable[[], Any]:
+        first = self.autograd.make_vjp(self.autograd.grad(lambda ps: problem.loss(self, ps, problem.constants)))
+        return lambda: first(problem.params)[0](problem.vectors)
+
+
+class MyGrad(Peer):
+    name = package = "mygrad"
+
+    def __init__(self) -> None:
+        import mygrad
+        from mygrad.nnet.activations import relu
+
+        mygrad.turn_memory_guarding_off()  # its documentation's advice where speed counts
+        self.mygrad, self.tanh, self.relu = mygrad, mygrad.tanh, relu
+
+    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        params = [self.mygrad.tensor(p) for p in problem.params]
+
+        def backward(loss: Any) -> Any:
+            loss.backward()
+            return [p.grad for p in params]
+
+        return lambda: problem.loss(self, params, problem.constants), backward
+
+
+class Jax(Peer):
+    name = package = "jax"
+    threads = (2,)  # its pool is made once and cannot be resized
+
+    def __init__(self) -> None:
+        import jax
+
+        self.jax, self.tanh, self.relu = jax, jax.numpy.tanh, jax.nn.relu
+
+    def compiled(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> Callable[[], Any]:
+        jitted = self.jax.jit(function)
+        placed = [[self.jax.numpy.asarray(a) for a in group] for group in arguments]
+        ready = self.jax.block_until_ready
+        return lambda: ready(jitted(*placed))
+
+    def gradient(self, problem: Problem) -> Callable[[], Any]:
+        return self.compiled(
+            self.jax.grad(lambda ps, cs: problem.loss(self, ps, cs)), problem.params, problem.constants
+        )
+
+    def hvp(self, problem: Problem) -> Callable[[], Any]:
+        first = self.jax.grad(lambda ps, cs: problem.loss(self, ps, cs))
+
+        def double_backward(ps: Any, cs: Any, vs: Any) -> Any:
+            return self.jax.vjp(lambda p: first(p, cs), ps)[1](vs)[0]
+
+        return self.compiled(double_backward, problem.params, problem.constants, problem.vectors)
+
+
+class NumPy(Peer):
+    name = package = "numpy"
+
+    def gradient(self, problem: Problem) -> Callable[[], Any]:
+        if problem.gradient_by_hand is None:
+            raise Unsupported("not written by hand")
+        return partial(problem.gradient_by_hand, problem.params, problem.constants)
+
+    def hvp(self, problem: Problem) -> Callable[[], Any]:
+        if problem.hvp_by_hand is None:
+            raise Unsupported("not written by hand")
+        return partial(problem.hvp_by_hand, problem.params, problem.constants, problem.vectors)
+
+
+ALL: tuple[type[Peer], ...] = (Ours, Torch, Autograd, MyGrad, Jax, NumPy)
+
+
+def load(names: Sequence[str]) -> tuple[dict[str, Peer], dict[str, str]]:
+    """The named sides that are installed, and why the others are missing."""
+    found: dict[str, Peer] = {}
+    missing: dict[str, str] = {}
+    for peer in ALL:
+        if peer.name not in names:
+            continue
+        try:
+            found[peer.name] = peer()
+        except ModuleNotFoundError as error:
+            if peer is Ours:
+                raise
+            root = (error.name or "").partition(".")[0]
+            missing[peer.name] = "not installed" if root == peer.package else f"cannot be imported: {error}"
+    return found, missing
