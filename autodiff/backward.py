@@ -369,7 +369,7 @@ def gradients(
     with enable_grad() if create_graph else _as_is:
         owned = _owned(reverse(cotangents, nodes, wanted, create_graph, needed), wanted, shared)
     if len(owned) == len(xs):
-        return tuple(map(owned.__getitem__, wanted))
+        return tuple([owned[n] for n in wanted])  # of a list: a tuple of an iterator swells CPython's free lists
     if len(owned) < len(wanted) and not allow_unused:
         i, x = next((i, x) for i, x in enumerate(xs) if x._number not in owned)
         raise RuntimeError(
