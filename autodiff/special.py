@@ -1,4 +1,4 @@
 """Special functions, as `scipy.special`: ``ad.special.erf(x)``."""
 
-from .ops.special import *  # noqa: F403
+from .ops.special import *
 from .ops.special import __all__ as __all__

@@ -47,7 +47,7 @@ _FLOORS = (  # from the ground up; a module may import only what stands before i
     {"ops"},
     {"linalg", "special", "tree"},
     {"transforms"},
-    {"check", "checkpoint", "debug", "graph", "layout"},
+    {"check", "checkpoint", "debug", "explain", "graph", "layout", "page"},
     {"__init__"},
     {"__main__"},
 )
