@@ -507,8 +507,8 @@ def test_empty_batches_and_empty_matrices_keep_numpys_shapes():
         assert [y.shape for y in f(x)] == [y.shape for y in f(a)]
     e = Tensor(np.zeros((0, 0)), requires_grad=True)
     assert np.linalg.det(e).item() == 1 and ad.gradients(np.linalg.det(e), e)[0].shape == (0, 0)
-    for ord in (None, 1, 2, np.inf, "nuc"):
-        assert la.norm(np.zeros((0, 2)), ord, axis=(0, 1)).item() == np.linalg.norm(np.zeros((0, 2)), ord, axis=(0, 1))
+    for ord in (None, 1, 2, np.inf, "nuc"):  # as NumPy's from 2.2; before, some were an error
+        assert la.norm(np.zeros((0, 2)), ord, axis=(0, 1)).item() == 0
     assert la.solve(np.zeros((0, 2, 2)), np.ones(2)).shape == (0, 2)
 
 

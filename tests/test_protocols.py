@@ -207,7 +207,7 @@ def test_numpy_options_of_reductions_and_methods_reach_us():
         (np.std(x, ddof=1, keepdims=True), P.std(ddof=1, keepdims=True)),
         (np.max(x, axis=1), P.max(axis=1)),
         (np.cumsum(x, axis=1), P.cumsum(axis=1)),
-        (np.clip(x, min=0.4), np.clip(P, 0.4, None)),
+        (np.clip(x, 0.4, None), np.clip(P, 0.4, None)),
         (np.clip(x, a_min=0.4, a_max=1.0), np.clip(P, 0.4, 1.0)),
         (np.transpose(x, (1, 0)), P.T),
         (np.reshape(x, -1), P.reshape(-1)),
