@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -217,24 +218,19 @@ class _Parser(argparse.ArgumentParser):
         raise Refusal(message)
 
 
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return value
+def _whole(least: int) -> Callable[[str], int]:
+    """The type of an option that is a whole number of at least `least`."""
 
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text!r}")
+        return value
 
-def _seed(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 0, not {text!r}")
-    return value
+    return parse
 
 
 def _rate(text: str) -> float:
@@ -253,9 +249,9 @@ def options(arguments: list[str] | None) -> argparse.Namespace:
         "Train a 64-64-32-10 network on the UCI handwritten digits with this engine, check a Hessian-vector product by "
         "double backward, and write the graph of the loss (SVG) and the learning curve (PNG)."
     ))  # fmt: skip
-    parser.add_argument("--epochs", type=_positive, default=40, help="passes over the training part (default 40)")
+    parser.add_argument("--epochs", type=_whole(1), default=40, help="passes over the training part (default 40)")
     parser.add_argument("--lr", type=_rate, default=1e-2, help="first learning rate of Adam (default 0.01)")
-    parser.add_argument("--seed", type=_seed, default=0, help="of initial weights and batches (default 0)")
+    parser.add_argument("--seed", type=_whole(0), default=0, help="of initial weights and batches (default 0)")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR",
                         help="folder for the pictures, made if needed (default ./results)")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -6,6 +6,7 @@ text and the samples it is tested on. The backward pass, pictures, tables, check
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -77,10 +78,10 @@ _NUMBERS = frozenset({float, int, bool})
 
 
 def filled(text: str, inputs: Sequence[str], output: str = "y") -> str:
-    """A formula of a record with names in place of ``{0}``, ``{1}`` … and ``{y}``; other braces stay as they are."""
-    for i, name in enumerate(inputs):
-        text = text.replace(f"{{{i}}}", name)
-    return text.replace("{y}", output)
+    """A formula of a record with names in place of ``{0}``, ``{1}`` … and ``{y}``; other braces stay as they are.
+    All at once: a name may itself look like a placeholder."""
+    names = {"y": output} | {str(i): name for i, name in enumerate(inputs)}
+    return re.sub(r"\{(\d+|y)\}", lambda found: names.get(found[1], found[0]), text)
 
 
 def constant(value: Any, name: str) -> Any:
