@@ -21,9 +21,12 @@ ROOT = Path(__file__).parent.parent
 def start(*arguments, cwd=None, code=None):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *(["-c", code] if code else ["-m", "autodiff"]), *map(str, arguments)]
+    # A shell starts background jobs with Ctrl-C ignored, and their children inherit that: here it is in force again.
+    heard = None if os.name != "posix" else lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     return subprocess.Popen(
-        command, cwd=cwd or ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+        command, cwd=cwd or ROOT, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heard,
+    )  # fmt: skip
 
 
 def run(*arguments, **options):
