@@ -202,8 +202,12 @@ class Tensor(ArrayMethods):
         return self.data
 
     def detach(self) -> Tensor:
-        """A constant with the same array (sharing memory), without history."""
-        return wrap(self.data)
+        """A constant with the same array (sharing memory), without history; read-only where this tensor requires a
+        gradient, because a write would not be seen by `backward`."""
+        view = self.data[...]
+        if self._requires_grad and isinstance(view, np.ndarray):
+            view.flags.writeable = False
+        return wrap(view)
 
     # Gradients (backward itself is in methods.py)
 
@@ -306,7 +310,10 @@ class Tensor(ArrayMethods):
                 "t[i] = v writes into a recorded array and would make gradients wrong; "
                 "write t = t.at[i].set(v) (or .at[i].add(v), .at[i].multiply(v)), a new Tensor with gradients to both"
             )
-        self.data[plain(index)] = value._data if isinstance(value, Tensor) else value
+        array = self.data
+        if isinstance(array, np.ndarray) and not array.flags.writeable:
+            raise TypeError("t[i] = v: this tensor shares its memory with a recorded one; write t = t.copy() first")
+        array[plain(index)] = value._data if isinstance(value, Tensor) else value
         self._number = clock()
 
     def __format__(self, spec: str) -> str:

@@ -607,3 +607,19 @@ def test_a_rule_of_the_wrong_shape_is_named():
     with pytest.raises(ValueError, match=r"wrong.*input 0.*\(1,\).*\(3,\)"):
         wrong(x).sum().backward()
     assert x.grad is None
+
+
+def test_a_detached_tensor_cannot_be_written_behind_the_graphs_back():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).sum()
+    alias = x.detach()
+    assert np.shares_memory(alias.data, x.data)
+    with pytest.raises(TypeError, match=r"t\.copy\(\)"):
+        alias[0] = 9.0
+    with pytest.raises(ValueError, match="read-only"):
+        alias.data[0] = 9.0
+    y.backward()
+    np.testing.assert_array_equal(x.grad.data, [2.0, 4.0])
+    free = x.detach().copy()
+    free[0] = 9.0
+    assert x.data[0] == 1.0
