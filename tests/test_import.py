@@ -47,7 +47,7 @@ _FLOORS = (  # from the ground up; a module may import only what stands before i
     {"ops"},
     {"linalg", "special", "tree"},
     {"transforms"},
-    {"check", "checkpoint", "debug", "explain", "graph", "layout", "page"},
+    {"check", "checkpoint", "debug", "explain", "graph", "layout", "looks", "page", "passes", "selection"},
     {"__init__"},
     {"__main__"},
 )
