@@ -18,6 +18,7 @@ from .checkpoint import checkpoint as checkpoint
 from .debug import AnomalyError as AnomalyError
 from .debug import detect_anomaly as detect_anomaly
 from .debug import record_lines as record_lines
+from .explain import explain as explain
 from .graph import graph as graph
 from .graph import walk as walk
 from .mode import enable_grad as enable_grad
