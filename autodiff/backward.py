@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from threading import Lock
@@ -13,9 +15,24 @@ from typing import Any
 import numpy as np
 
 from .mode import enable_grad, mode, no_grad
-from .tensor import Array, Tensor, as_array, wrap
+from .tensor import Array, Tensor, as_array, clock, wrap
 
 _accumulating = Lock()
+
+passes: deque[tuple[int, int, int]] = deque(maxlen=256)
+"""Of the latest reverse passes that were recorded (`create_graph`), the clock before and after, and the order of the
+derivatives: pictures draw what each made as a layer of its own."""
+
+
+def _order(numbers: Sequence[int]) -> int:
+    """The order of the derivatives that a pass through the nodes with these numbers (ascending) gives."""
+    order, known = 1, list(passes)
+    for began, ended, of in reversed(known[: bisect_left(known, (numbers[-1],))] if numbers else ()):
+        if ended < numbers[0]:
+            break
+        if numbers[bisect_left(numbers, began)] < ended:
+            order = max(order, of + 1)
+    return order
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
@@ -82,6 +99,8 @@ def reverse(
     """
     watch = mode.get()
     watch = None if isinstance(watch, bool) else watch
+    began = clock() if create_graph else 0
+    order = _order(sorted(nodes)) if create_graph else 0
     results: dict[int, Any] = {}
     summed: set[int] = set()  # cotangents that are sums made here: these, and only these, may be written
     kept: list[tuple[Tensor, Any]] = []
@@ -148,6 +167,8 @@ def reverse(
         if g is not None:
             leaf = wanted[n]
             results[n] = _run_hooks(leaf, g, create_graph, None) if leaf._hooks else g
+    if create_graph:
+        passes.append((began, clock(), order))
     for node, g in kept:
         node._grad = g if node._grad is None else node._grad + g
     return results

@@ -15,7 +15,7 @@ from . import passes as reverse_passes
 from .looks import DIRECTIONS, FONT, SHOW, Frames, kind_of, operation_text, tensor_text
 from .looks import printable as printable
 from .passes import Passes
-from .selection import Call, Drawing, Homes, Selection, count, homes_of, in_bands
+from .selection import Drawing, Homes, Selection, homes_of, in_bands
 from .tensor import Tensor
 
 if TYPE_CHECKING:
@@ -100,63 +100,73 @@ def _steps(output: Tensor, results: list[Tensor]) -> Iterator[tuple[Tensor, str 
 
 
 def _named(names: Any, output: Tensor, results: list[Tensor]) -> tuple[dict[int, str], set[int], list[tuple[str, Any]]]:
-    """The names given by the user: by tensor, which of them are a module's parameters, and the modules."""
-    by_id: dict[int, str] = {}
-    parameters: set[int] = set()
+    """The names given by the user: by tensor (one given singly wins), which of them are a module's parameters, and the
+    modules."""
+    singles: dict[int, str] = {}
+    parameters: dict[int, str] = {}
     modules: list[tuple[str, Any]] = []
     if names is None:
-        return by_id, parameters, modules
-    items = list(names.items()) if isinstance(names, Mapping) else [("", names)]
-    present: set[int] = set()
-    if isinstance(names, Mapping) and any(isinstance(thing, Tensor) for thing in names.values()):
-        present = {id(output), *map(id, results), *(id(x) for node in results for x in node._inputs)}
-    for name, thing in items:
+        return singles, set(), modules
+    given = names if isinstance(names, Mapping) else {"": names}
+    present = {id(output), *map(id, results), *(id(x) for node in results for x in node._inputs)}
+    for name, thing in given.items():
+        what = f"names[{name!r}]" if given is names else "names"
         if not isinstance(name, str):
             raise TypeError(f"graph: names must be strings, not {name!r}")
         if hasattr(thing, "named_parameters"):
-            for key, p in thing.named_parameters():
-                by_id[id(p)] = f"{name}.{key}" if name else key
-                parameters.add(id(p))
+            own = {id(p): f"{name}.{key}" if name else key for key, p in thing.named_parameters()}
+            if own and present.isdisjoint(own):
+                raise ValueError(f"graph: {what}, {type(thing).__name__}, has no parameter in this graph")
+            parameters |= own
             if hasattr(thing, "named_modules"):
                 modules += [(f"{name}.{path}".strip(".") if path else name, m) for path, m in thing.named_modules()]
-        elif isinstance(thing, Tensor) and isinstance(names, Mapping):
+        elif isinstance(thing, Tensor) and given is names:
             if id(thing) not in present:
-                raise ValueError(f"graph: names[{name!r}] is a tensor of shape {thing.shape} that is not in this graph")
-            by_id[id(thing)] = name
+                raise ValueError(f"graph: {what}, a tensor of shape {thing.shape}, is not in this graph")
+            singles[id(thing)] = name
         else:
+            kind = type(thing).__name__ + (f" for {name!r}" if given is names else "")
             raise TypeError(
-                "graph: names takes a dict from names to Tensors, or a module with named_parameters(), not "
-                + (f"{type(thing).__name__} for {name!r}" if isinstance(names, Mapping) else type(thing).__name__)
+                f"graph: names takes a dict from names to Tensors, or a module with named_parameters(), not {kind}"
             )
-    return by_id, parameters, modules
+    return parameters | singles, set(parameters), modules
+
+
+PARTS = 8
+"""Of a vector u of more parts than this, the parts (all ones) are not drawn."""
 
 
 def _chosen(
     output: Tensor, results: list[Tensor], homes: Homes, passes: Passes | None, max_nodes: int
 ) -> tuple[Drawing, Homes]:
     """What is drawn of the results, and where everything belongs."""
-    bands: list[Call] = []
-    shown, folded = {id(output)}, set[int]()
-    if passes is not None:
-        homes, bands = in_bands(homes, results, passes.layers, passes.rule_of, passes.labels)
-        shown |= passes.titles.keys()
-        folded = {id(x) for x in results if passes.layers[x._number] and id(x) not in shown and x.name is None}
-    count(homes)
-    drawing = Selection(results, homes, shown, folded, max_nodes, bands).arranged()
-    if not results:
-        drawing.tensors[id(output)] = (f"t{output._number}", output, None)
-    if passes is not None:
-        for entry in passes.cotangents:  # a seed that is a gradient already, and gradients that are zero
-            x = entry.value
-            if x._primitive is None and id(x) not in drawing.tensors and id(x) in passes.kinds:
-                drawing.tensors[id(x)] = (f"t{x._number}", x, bands[entry.layer])
-            if entry.seed and (root := drawing.place(id(entry.by))) is not None:
-                drawing.turns.append((root, drawing.place(id(x)) or root))
-        for i, x in enumerate((x for _, x, _ in drawing.references if id(x) not in passes.titles), 1):
-            passes.titles.setdefault(id(x), f"r{i}")
-        if passes.left_out:
-            text = f"… the backward passes of {passes.left_out:,} operations are not shown"
-            drawing.gaps["passes"] = text, bands[1]
+    if passes is None:
+        drawing = Selection(results, homes, max_nodes, shown={id(output)}).arranged()
+        if not results:
+            drawing.tensors[id(output)] = (f"t{output._number}", output, None)
+        return drawing, homes
+    homes, bands = in_bands(homes, results, passes.layers, passes.rule_of, passes.labels)
+    titled = {id(output), *passes.titles}
+    drawing = Selection(
+        results,
+        homes,
+        max_nodes,
+        shown=titled,
+        folded={id(x) for x in results if passes.layers[x._number] and id(x) not in titled and x.name is None},
+        unseen={id(u) for u, _ in passes.directions} if len(passes.directions) > PARTS else (),
+        always=[
+            (entry.value, bands[entry.layer])  # the seeds, and gradients that are zero
+            for entry in passes.cotangents
+            if entry.value._primitive is None and id(entry.value) in passes.kinds
+        ],
+        bands=True,
+    ).arranged()
+    for entry in passes.cotangents:
+        root, seed = drawing.place(id(entry.by)), drawing.place(id(entry.value))
+        if entry.seed and root is not None and seed is not None:
+            drawing.turns.append((root, seed))
+    nameless = dict.fromkeys(id(x) for _, x, _ in drawing.references if id(x) not in passes.titles)
+    passes.titles |= zip(nameless, passes.free("r"))
     return drawing, homes
 
 
@@ -174,13 +184,20 @@ def graph(
 
     A box with a bold border is a leaf that requires a gradient, a cylinder a parameter, a note with a folded corner a
     constant, a rounded box a result, a double border the output, an ellipse an operation. Tooltips carry the values,
-    the formula and the rule by which the gradient passes.
+    the formula and the rule by which the gradient passes, and under `record_lines` the line that made the node.
 
     Args:
         output: any Tensor.
-        names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used.
+        names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used. A name given to
+            a Tensor singly wins.
         show: what tensor nodes show, of "value", "grad" and "shape". Large values are summarised.
-        order: 1, the graph of the computation.
+        order: 1, the graph of the computation. 2, and below it that of its gradient, in three bands that differ by
+            frame, tint and the shape of the operations: the forward pass (ellipses), from left to right; the first
+            backward pass (hexagons), from the output f, with a cotangent of ones, to the gradients ∂f/∂w and on to
+            s = ∇fᵀu, with u all ones; and the second backward pass (octagons), from s to the Hessian-vector product
+            ∂s/∂w. A dashed box stands for a value of an earlier pass. Backward passes that the output's own graph
+            holds are recognised: so draw s = ∇fᵀu for a vector u of your own, or a Hessian-vector product itself.
+            Results without a name are called v1, v2 … or, in backward passes, r1, r2 …
         group: whether the operations of each call of a module in `names` are framed.
         max_nodes: above so many nodes, modules are drawn as one node each, then the middle is left out, and a node
             says how many are not shown.
@@ -191,16 +208,23 @@ def graph(
         No system Graphviz is needed. A node's name in the DOT source is also its ``id`` in the SVG: ``t5`` is the
         tensor whose ``_number`` is 5, ``op5`` the operation that made it, ``t5i1`` the array or number that was
         input 1 of that operation, ``module9`` a module drawn as one node (9: the youngest tensor made in it);
-        ``gap`` and ``rest`` stand for what is not shown. An edge's title is ``t3->op5``.
+        ``gap``, ``rest`` (and ``gap0`` …) stand for what is not shown. An edge's title is ``t3->op5``. With order 2,
+        ``pass0``, ``pass1`` and ``pass2`` are the bands, and in the backward passes a result that is no cotangent is
+        written in its operation's node; ``op9t5`` stands for tensor 5 of an earlier pass, used by operation 9.
 
     Raises:
         TypeError: `output` is no Tensor, or `names` no dict or module.
-        ValueError: an option that does not exist, or a name for a tensor that is not in the graph.
+        ValueError: an option that does not exist, or a name for a tensor that is not in the graph, or for a module
+            that has parameters, but none in the graph.
         RuntimeError: the graph was freed.
+
+    With order 2 the reverse passes run (and call hooks), so that their errors can be raised too.
 
     >>> x = Tensor(3.0, requires_grad=True, name="x")
     >>> picture = graph(x * x + 1.0)
     >>> "x" in picture.source
+    True
+    >>> "second backward pass" in graph(x**3, order=2).source
     True
     """
     from .layout import Graph  # graphviz is imported only by who draws
@@ -219,12 +243,18 @@ def graph(
     by_id, parameters, modules = _named(names, output, results)
     homes = homes_of(results, modules if group else [])
     passes = None
-    if order == 2 and results:
+    too_many = len(results) if order == 2 and len(results) > reverse_passes.LIMIT else 0
+    if order == 2 and results and not too_many:
         leaves = {id(x): x for node in results for x in node._inputs if isinstance(x, Tensor) and x._primitive is None}
         passes = reverse_passes.record(output, results, leaves.values())
         passes.describe(output, results, by_id)
         results = _behind(passes.roots, "graph")
+        for node in results:  # what a hook or a rule brought in from elsewhere was there before
+            passes.layers.setdefault(node._number, 0)
     drawing, homes = _chosen(output, results, homes, passes, int(max_nodes))
+    if too_many:
+        text = f"… the backward passes of {too_many:,} operations are not shown"
+        drawing.gaps["passes"] = text, None
     titles = by_id if passes is None else passes.titles
     kinds = {} if passes is None else passes.kinds
 
@@ -234,7 +264,7 @@ def graph(
         node_attr={"fontname": FONT, "fontsize": "11", "fontcolor": "#111111", "margin": "0.12,0.06", "height": "0.3"},
         edge_attr={"color": "#555555", "arrowsize": "0.7"},
     )  # fmt: skip
-    frames = Frames(picture)
+    frames = Frames(picture, direction)
     for unit, closed, nodes in drawing.units:
         if closed is not None:
             lines = [printable(closed.label), f"{len(nodes)} operation{'s' * (len(nodes) != 1)}"]
@@ -256,7 +286,7 @@ def graph(
     for name, (text, home) in drawing.gaps.items():
         frames.node(home, name, "gap", [text], [text])
     frames.close()
-    frames.edges(drawing, direction)
+    frames.edges(drawing)
     return picture
 
 

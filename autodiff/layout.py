@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -163,17 +164,42 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]
             self._view(str(target), format=(format or self.format).lower(), quiet=quiet_view)
         return str(target)
 
+    def __repr__(self) -> str:
+        statements = [line.split("[")[0].strip() for line in self.body if "[" in line or " -> " in line]
+        edges = sum(" -> " in statement for statement in statements)
+        nodes = len(statements) - edges - sum(s.startswith("subgraph ") or s == "graph" for s in statements)
+        return f"<Graph: {nodes} node{'s' * (nodes != 1)}, {edges} edge{'s' * (edges != 1)}>"
+
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None, **_: Any
     ) -> dict[str, Any]:
         try:
-            return super()._repr_mimebundle_(include, exclude, **_)  # type: ignore[no-any-return]
+            shown: dict[str, Any] = super()._repr_mimebundle_(include, exclude, **_)
         except LayoutError as error:
             page = f"<p>{html.escape(str(error))}</p><pre>{html.escape(self.source)}</pre>"
             return {"text/plain": f"{error}\n\n{self.source}", "text/html": page}
+        if (svg := shown.get("image/svg+xml")) is not None:
+            shown["image/svg+xml"] = _fitting(svg)
+            if include is None and "text/html" not in set(exclude or ()):
+                shown["text/html"] = _inline(svg)
+        return shown
 
     def _repr_svg_(self) -> str | None:
         try:
-            return self.pipe("svg", encoding="utf-8")  # type: ignore[no-any-return]
+            return _fitting(self.pipe("svg", encoding="utf-8"))
         except LayoutError:
             return None
+
+
+def _fitting(svg: str, style: str = "max-width:100%;height:auto") -> str:
+    """An SVG that is made smaller where the page is narrower, not cut off."""
+    return svg.replace("<svg ", f'<svg style="{style}" ', 1)
+
+
+def _inline(svg: str) -> str:
+    """A picture as a part of a page, where its tooltips work, which they do not in an SVG that a notebook shows as an
+    image. It is made smaller where the page is narrower, down to a third; below that it can be scrolled."""
+    natural = re.search(r'<svg width="([\d.]+)pt"', svg)
+    narrowest = f";min-width:{float(natural[1]) / 3:.0f}pt" if natural else ""
+    picture = _fitting(svg[svg.index("<svg ") :], f"max-width:100%;height:auto{narrowest}")
+    return f'<div style="overflow-x:auto">{picture}</div>'

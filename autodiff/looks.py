@@ -32,19 +32,20 @@ SYMBOLS = {
 # palette of Okabe and Ito); the shape alone tells the kinds apart as well.
 STYLES: dict[str, dict[str, str]] = {
     "variable": {"shape": "box", "style": "filled,bold", "penwidth": "2.2", "fillcolor": "#d6ecfa", "color": "#0072b2"},
-    "parameter": {"shape": "cylinder", "style": "filled", "fillcolor": "#fde9c9", "color": "#a86a00"},
+    "parameter": {"shape": "cylinder", "style": "filled", "fillcolor": "#fde9c9", "color": "#a86a00", "labelloc": "b"},
     "constant": {"shape": "note", "style": "filled", "fillcolor": "#ececec", "color": "#6b6b6b"},
     "result": {"shape": "box", "style": "filled,rounded", "fillcolor": "#ffffff", "color": "#555555"},
     "output": {"shape": "box", "style": "filled,rounded", "fillcolor": "#d9f2e6", "color": "#00734f",
                "peripheries": "2"},
-    "seed": {"shape": "box", "style": "filled,diagonals", "fillcolor": "#ffffff", "color": "#222222"},
+    "seed": {"shape": "box", "style": "filled,diagonals", "fillcolor": "#ffffff", "color": "#222222",
+             "margin": "0.2,0.1"},
     "gradient": {"shape": "box", "style": "filled,rounded,bold", "penwidth": "2.2", "fillcolor": "#ffffff",
                  "color": "#222222"},
     "operation": {"shape": "ellipse", "style": "filled", "fillcolor": "#fffbe0", "color": "#555555"},
     "module": {"shape": "component", "style": "filled", "fillcolor": "#f3e3ee", "color": "#8a4674"},
     "reference": {"shape": "box", "style": "dashed,filled", "fillcolor": "#ffffff", "color": "#888888",
                   "fontcolor": "#444444", "fontsize": "10", "height": "0.2", "margin": "0.06,0.02"},
-    "gap": {"shape": "plain", "style": "", "fontcolor": "#444444"},
+    "gap": {"shape": "plaintext", "style": "", "fontcolor": "#444444", "height": "0.2", "margin": "0.06,0.02"},
 }  # fmt: skip
 _TITLES = {"variable": "input", "parameter": "parameter", "constant": "constant", "output": "output"}
 _MEANING = {"variable": "leaf that requires a gradient", "seed": "seed, with which the pass starts",
@@ -205,9 +206,13 @@ def _factor(text: str) -> str:
 
 
 def _option(key: str, value: Any) -> str:
-    if hasattr(value, "shape"):
+    if isinstance(value, (Tensor, np.ndarray)):
         return f"{key}: {_dtype_and_shape(value)}"
-    return f"{key}={printable(repr(value), 24)}"
+    try:
+        text = str(value) if isinstance(value, np.dtype) else repr(value)
+    except Exception:  # the user's own class may not be able to show itself; the picture can do without
+        text = type(value).__name__
+    return f"{key}={printable(text, 24)}"
 
 
 # Frames and edges
@@ -225,13 +230,15 @@ def _length(edges: list[tuple[str, str]]) -> int:
 
 
 FONT = "Helvetica,Arial,sans-serif"
+TURNS = {"LR": {1: "e", 2: "w"}, "RL": {1: "w", 2: "e"}}
+"""On which side a turn leads around the frames, from the end of a pass to the beginning of the next."""
 
 
 class Frames:
     """The picture's nodes, sorted into the frames of the module calls and the bands of the passes that hold them."""
 
-    def __init__(self, picture: Graph) -> None:
-        self.picture = picture
+    def __init__(self, picture: Graph, direction: str) -> None:
+        self.picture, self.direction = picture, direction
         self.bodies: dict[Call | None, list[str]] = {None: []}
         self.inside: dict[Call | None, list[Call]] = {None: []}
         self.layer: dict[str, int] = {}
@@ -254,6 +261,8 @@ class Frames:
 
     def close(self) -> None:
         """Write all nodes, each frame inside its own."""
+        if self.direction in ("LR", "RL"):  # where the layout puts later frames above earlier ones
+            self.inside[None].sort(key=lambda call: call.band or 0, reverse=True)
         names: dict[Call, str] = {}
         stack: list[Any] = [None]
         while stack:
@@ -268,7 +277,7 @@ class Frames:
             self.picture.body += self.bodies[item]
             stack += reversed(self.inside[item])
 
-    def edges(self, drawing: Drawing, direction: str) -> None:
+    def edges(self, drawing: Drawing) -> None:
         """Write the edges: the forward pass from left to right, the first backward pass below it the other way, the
         second one back again."""
         body = self.picture.body
@@ -277,15 +286,18 @@ class Frames:
                 body.append(f"\t{target} -> {source} [dir=back]\n")
             else:
                 body.append(f"\t{source} -> {target}\n")
-        for source, target in drawing.turns:  # an edge within a rank leads to the right, or up
-            ends = f"{target} -> {source} [dir=back" if direction in ("LR", "RL") else f"{source} -> {target} ["
-            body.append(f'\t{ends} style=bold color="#222222" minlen=0]\n')
+        for source, target in drawing.turns:
+            side = TURNS.get(self.direction, {}).get(self.layer[target])
+            ports = f" tailport={side} headport={side}" if side else ""
+            body.append(f'\t{source} -> {target} [style=bold color="#222222" minlen=0{ports}]\n')
         if _length(drawing.edges) > LONG:
             self.picture.graph_attr.update(splines="line", nslimit="2", nslimit1="2", mclimit="0.5")
 
     def _frame(self, call: Call) -> str:
         label = escaped([printable(call.label, 100)])
-        attributes = {"style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "tooltip": label}
+        attributes = {"style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11"}
         if call.band is not None:
-            attributes |= {**BANDS[call.band], "id": f"pass{call.band}", "fontsize": "14", "fontcolor": "#111111"}
-        return str(self.picture._attr_list(label, kwargs=attributes))
+            attributes = {**BANDS[call.band], "id": f"pass{call.band}", "fontsize": "14", "fontcolor": "#111111"}
+            if self.direction in ("TB", "BT"):  # the turns lead over the frames' other end
+                attributes["labelloc"] = "b"
+        return str(self.picture._attr_list(label, kwargs=attributes | {"tooltip": label}))

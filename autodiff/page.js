@@ -79,18 +79,22 @@
     find("now-full").textContent = row.dataset.full ? `All digits: ${row.dataset.full}` : "";
     const list = find("now-factors"), from = sourcesOf(row).map(rowOf);
     list.replaceChildren();
-    from.forEach((source, i) => {
+    // A local derivative is about to be multiplied by the cotangent that came in; the next step is the product.
+    const product = row.dataset.role === "local" ? rows[now + 1] : null;
+    const incoming = product ? sourcesOf(product).slice(0, 1).map(rowOf) : [];
+    [...incoming, ...from].forEach((source, k) => {
+      const i = k - incoming.length;
       const title = document.createElement("dt"), value = document.createElement("dd");
       const jump = document.createElement("button");
       jump.type = "button";
       jump.textContent = `step ${source.dataset.step}`;
       jump.setAttribute("aria-label", `Go to step ${source.dataset.step}`);
       jump.dataset.jump = source.dataset.step;
-      title.append(`${roleOf(source, row, i)} ${textOf(source, "quantity")} `, jump);
+      title.append(`${i < 0 ? "incoming cotangent" : roleOf(source, row, i)} ${textOf(source, "quantity")} `, jump);
       value.textContent = textOf(source, "value");
       list.append(title, value);
     });
-    if (from.length) {
+    if (from.length || incoming.length) {
       const title = document.createElement("dt"), value = document.createElement("dd");
       title.className = value.className = "result";
       title.textContent = RESULTS[row.dataset.role] || "value";
@@ -143,13 +147,19 @@
     follow(chart, key);
   }
 
+  // The lit node comes into the middle of its view, or the middle of all lit nodes where these fit into it.
   function follow({ view, nodes }, key) {
     const node = nodes.get(key);
     if (!node) return;
     const box = view.getBoundingClientRect(), at = node.getBoundingClientRect();
+    const lit = [...view.querySelectorAll(".node.lit")].map((each) => each.getBoundingClientRect());
+    const middle = (low, high, room) => {
+      const start = Math.min(...lit.map((each) => each[low])), end = Math.max(...lit.map((each) => each[high]));
+      return end - start <= room - 16 ? (start + end) / 2 : (at[low] + at[high]) / 2;
+    };
     view.scrollTo({
-      left: view.scrollLeft + at.left + at.width / 2 - box.left - box.width / 2,
-      top: view.scrollTop + at.top + at.height / 2 - box.top - box.height / 2,
+      left: view.scrollLeft + middle("left", "right", view.clientWidth) - box.left - box.width / 2,
+      top: view.scrollTop + middle("top", "bottom", view.clientHeight) - box.top - box.height / 2,
       behavior: calm.matches || timer !== null ? "instant" : "smooth",
     });
   }
@@ -217,7 +227,11 @@
     moves[id]();
   });
   addEventListener("hashchange", start);
-  addEventListener("resize", () => { if (now >= 0) reveal(rows[now]); });
+  addEventListener("resize", () => {
+    if (now < 0) return;
+    light(rows[now]);
+    reveal(rows[now]);
+  });
   if (find("fit")) {
     find("fit").addEventListener("change", (event) => fit(event.target.checked));
     const width = Math.max(...views.map(({ view }) => view.querySelector("svg").width.baseVal.value));

@@ -70,7 +70,8 @@ class Page(str):
     def _repr_html_(self) -> str:
         return (
             f'<iframe srcdoc="{html.escape(str(self))}" sandbox="allow-scripts" title="Backpropagation step by step" '
-            f'width="100%" height="{HEIGHT}" style="border: 1px solid #8888; border-radius: 6px"></iframe>'
+            f'width="100%" height="{HEIGHT}" '
+            'style="border: 1px solid #8888; border-radius: 6px; box-sizing: border-box"></iframe>'
         )
 
     def __repr__(self) -> str:
@@ -120,7 +121,8 @@ def _page(explanation: Explained) -> Page:
             script=script,
             count=max(len(rows), 1),
             rowcount=len(rows) + 1,
-            picture=_figure(pictures, notice, rows, name),
+            picture=_figure(pictures, notice, name),
+            words=_words(rows),
             rows=_table(rows, _Places(explanation, pictures)),
         )
     )
@@ -196,11 +198,12 @@ def _table(rows: Sequence[Row], places: _Places) -> str:
         starts = i > 0 and PHASES.get(rows[i - 1].phase) != PHASES.get(row.phase)
         kind = ' class="phase-start"' * starts
         full = _all_digits(row.number)
+        full = "" if re.sub(r"\.0(?=[],]|$)|\n", "", full) == row.value else full  # (it shows them all already)
         lines.append(
             f'<tr role="row"{kind} data-step="{row.step}" data-phase="{_text(phase)}" '
             f'data-role="{role}"{" data-back" * (row.phase in BACKWARD)} data-node="{places.of(row, role)}" '
             f'data-other="{other}" data-sources="{" ".join(map(str, row.sources))}" '
-            f'data-full="{_text("" if full == row.value else full)}">'
+            f'data-full="{_text(full)}">'
             f'<th role="rowheader" scope="row">{row.step}</th>'
             f'<td role="cell" class="quantity">{_text(row.quantity)}</td>'
             f'<td role="cell" class="expression">{_text(row.expression)}</td>'
@@ -235,18 +238,20 @@ def _pictures(explanation: Explained) -> tuple[list[Picture], str]:
     for row in explanation.rows:
         if row.tensor is not None and row.phase in VALUES:
             names[row.tensor._number] = row.quantity
+    constants = [row for row in explanation.rows if row.tensor is None and row.expression == "constant"]
     try:
-        return [_drawn(root, names, changed) for root in roots], ""
+        arrays = {node: row.quantity for row, node in zip(constants, _constant_arrays(explanation))}
+        return [_drawn(root, names, arrays, changed) for root in roots], ""
     except (RuntimeError, ImportError) as error:  # no layout program, or the graph was freed since
         return [], f"There is no picture of the graph, only the table. {error}"
 
 
-def _drawn(root: Tensor, names: Mapping[int, str], changed: bool) -> Picture:
+def _drawn(root: Tensor, names: Mapping[int, str], arrays: Mapping[str, str], changed: bool) -> Picture:
     tensors = {x._number: x for node, _, _ in walk(root) for x in node._inputs if isinstance(x, Tensor)}
     tensors[root._number] = root
     named = {names[number]: x for number, x in tensors.items() if number in names}
     show = ["value"] * (not changed) + ["shape"] * any(x.ndim for x in tensors.values())
-    return _svg(graph(root, names=named, show=show).pipe("svg"), tooltips=not changed)
+    return _svg(graph(root, names=named, show=show).pipe("svg"), arrays, tooltips=not changed)
 
 
 def _overwritten(row: Row) -> bool:
@@ -304,8 +309,9 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _TOOLTIP = "{http://www.w3.org/1999/xlink}title"
 
 
-def _svg(source: bytes, tooltips: bool) -> Picture:
-    """Graphviz's SVG as a part of the page: no ids that could meet others, nodes and edges named for the script."""
+def _svg(source: bytes, arrays: Mapping[str, str], tooltips: bool) -> Picture:
+    """Graphviz's SVG as a part of the page: no ids that could meet others, nodes and edges named for the script, and
+    arrays called as in the table."""
     root = ElementTree.fromstring(source)
     nodes = set()
     for part in list(root.iter()):
@@ -327,12 +333,16 @@ def _svg(source: bytes, tooltips: bool) -> Picture:
             keys = ("data-from", "data-to") if kind.startswith("edge") else ("data-node",)
             group.attrib.update(zip(keys, (start, end)))
             nodes |= {start} if kind.startswith("node") else set()
+            called = group.find(f".//{_SVG}text")
+            if start in arrays and called is not None and called.text == "constant":
+                called.text = arrays[start]
     for part in root.iter():  # HTML knows no namespaces
         part.tag = part.tag.removeprefix(_SVG)
         part.tail = None
         part.attrib = {key: value for key, value in part.attrib.items() if not key.startswith("{")}
-    for side in ("width", "height"):
-        root.set(side, f"{float(root.get(side, '100pt').removesuffix('pt')) * 1.2:.0f}")
+    for side, points in zip(("width", "height"), root.get("viewBox", "0 0 100 100").split()[2:]):
+        root.set(side, f"{float(points) * 1.2:.0f}")
+    root.attrib.pop("style", None)
     root.attrib.update({"aria-hidden": "true", "focusable": "false"})
     return ElementTree.tostring(root, "unicode"), nodes
 
@@ -344,21 +354,19 @@ _ARROW = (
 )
 
 
-def _figure(pictures: Sequence[Picture], notice: str, rows: Sequence[Row], name: str) -> str:
-    words = _words(rows)
+def _figure(pictures: Sequence[Picture], notice: str, name: str) -> str:
     if not pictures:
-        return f'<p class="notice" role="note">{_text(notice)}</p>\n{words}'
+        return f'<p class="notice" role="note">{_text(notice)}</p>'
     views = "\n".join(
         f'<div class="view" tabindex="0" role="region" aria-label="Picture of the graph"{" hidden" * (i > 0)}>'
-        f'<div role="img" aria-label="Graph of the computation of {_text(name)}: {_count(svg)}. In words below, and '
-        f'step by step in the table.">{svg}</div></div>'
+        f'<div role="img" aria-label="Graph of the computation of {_text(name)}: {_count(svg)}. In words below, '
+        f'and step by step in the table.">{svg}</div></div>'
         for i, (svg, _) in enumerate(pictures)
     )
     return (
         f'<section class="picture" id="picture" aria-label="Graph">{_ARROW}\n<div class="bar"><span class="legend">'
         f'<span><i></i>forward</span> <span><i class="back"></i>backward</span></span>'
-        f'<label><input type="checkbox" id="fit" checked> Fit to window</label></div>\n{views}\n{words}'
-        f"</section>"
+        f'<label><input type="checkbox" id="fit" checked> Fit to window</label></div>\n{views}\n</section>'
     )
 
 

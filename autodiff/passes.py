@@ -6,7 +6,7 @@ They run with seeds that are variables, so that nothing on the way from the seed
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -20,7 +20,7 @@ from .mode import mode
 from .primitive import Primitive, _record
 from .tensor import Tensor
 
-LIMIT = 30_000
+LIMIT = 20_000
 """From a graph of so many operations the passes are not recorded: they would take seconds, and not be seen."""
 
 
@@ -54,8 +54,6 @@ class Passes:
     """Each part of the vector u, with the leaf that it belongs to."""
     scalar: Tensor | None = None
     """s = ∇fᵀu, from which the second pass starts."""
-    left_out: int = 0
-    """Of how many operations there are no passes, because they are too many."""
     titles: dict[int, str] = field(default_factory=dict)
     """What tensors are called, by id."""
     kinds: dict[int, str] = field(default_factory=dict)
@@ -67,21 +65,30 @@ class Passes:
         """The results of the passes."""
         return [entry for entry in self.cotangents if entry.gradient]
 
+    def free(self, letter: str) -> Iterator[str]:
+        """Names that nothing has yet: the letter with 1, 2 …"""
+        taken = set(self.titles.values())
+        return (name for i in count(1) if (name := f"{letter}{i}") not in taken)
+
     def describe(self, output: Tensor, forward: Sequence[Tensor], names: Mapping[int, str]) -> None:
         """Find the words: titles of tensors in the field's notation (v1, v2 … for results without a name), and of the
         layers."""
-        root = names.get(id(output)) or output.name or ("f" if self.recorded == 0 else "s")
+        root = names.get(id(output)) or output.name or ("f", "s", "output")[self.recorded]
         root = printable(root, 16)
         titles = self.titles
-        titles |= {id(x): x.name for node in forward for x in (*node._inputs, node) if isinstance(x, Tensor) and x.name}
+        titles |= {
+            id(x): x.name
+            for node in forward
+            for x in (*node._inputs, node)
+            if isinstance(x, Tensor) and x.name is not None
+        }
         titles |= {id(output): root, **names}
         leaves = {entry.by._number: entry.by for entry in self.cotangents if entry.gradient}
         nameless = [x for x in leaves.values() if id(x) not in titles]
         results = [x for x in forward if id(x) not in titles and self.layers[x._number] == 0]
         generated = {id(x) for x in results}
         for letter, group in (("x", nameless), ("v", results)):
-            free = (name for i in count(1) if (name := f"{letter}{i}") not in titles.values())
-            titles |= {id(x): name for x, name in zip(group, free)}
+            titles |= {id(x): name for x, name in zip(group, self.free(letter))}
         for layer in (1, 2):
             of = "s" if layer == 2 and self.scalar is not None else root
             found: dict[int, dict[str, bool]] = {}
@@ -89,6 +96,7 @@ class Passes:
                 by = titles.get(id(entry.by))
                 if entry.layer != layer or by is None:
                     continue
+                by = printable(by, 40)
                 key, title = id(entry.value), f"∂{of}/∂" + (f"({by})" if "/" in by or " " in by else by)
                 found.setdefault(key, {}).setdefault(title, id(entry.by) in generated)
                 if entry.gradient or (entry.seed and key not in self.kinds):
@@ -101,7 +109,7 @@ class Passes:
                 for u, x in self.directions:
                     titles[id(u)] = "u" if len(self.directions) == 1 else f"u for {titles[id(x)]}"
         ends = f": from {root} to ∇{root}" if self.recorded == 0 else ""
-        of = f": from s = ∇{root}ᵀu to ∇s = Hu" if self.scalar is not None else ""
+        of = f": from s = ∇{root}ᵀu, u = 1, to ∇s = Hu" if self.scalar is not None else ""
         of = f": from {root}" if self.recorded == 1 else of
         self.labels = ["forward pass", f"first backward pass{ends}", f"second backward pass{of}"]
 
@@ -109,8 +117,9 @@ class Passes:
 class _Observer(Watch):
     """The grad mode while a pass is recorded: sees every node that is made, and to which rule it belongs."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: int) -> None:
         super().__init__(recording=True)
+        self.began = began
         self.rule_of: dict[int, Tensor] = {}
         self.cotangents: dict[int, tuple[Tensor, Tensor]] = {}
         self.fresh: list[int] = []
@@ -134,6 +143,8 @@ class _Observer(Watch):
         self.fresh.append(y._number)
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
+        if node._number > self.began:  # a pass within a rule (as `checkpoint` runs): all of it belongs to that rule
+            return d
         self.rule_of.update((number, node) for number in self.fresh)
         self.fresh.clear()
         self.last, self.summing = (node, x), x._number in self.cotangents
@@ -156,7 +167,10 @@ INNER = Primitive("∇fᵀu", _inner, each=_inner_rule, formula="Σ ∇f · u")
 
 def recorded_layers(results: Sequence[Tensor]) -> dict[int, int]:
     """For each result by number: how many recorded reverse passes lie behind it."""
-    known = sorted(getattr(backward, "passes", ()), key=lambda entry: entry[1])
+    known: list[tuple[int, int, int]] = []  # without the passes that ran within a rule of another
+    for entry in sorted(getattr(backward, "passes", ())):
+        if not known or entry[1] > known[-1][1]:
+            known.append(entry)
     ends = [end for _, end, _ in known]
     layers: dict[int, int] = {}
     for node in results:  # oldest first
@@ -181,9 +195,6 @@ def record(output: Tensor, results: Sequence[Tensor], leaves: Iterable[Tensor]) 
     layers = recorded_layers(results)
     passes = Passes([output], layers, recorded=min(2, max(layers.values(), default=0)))
     wanted = sorted((x for x in leaves if x._requires_grad), key=lambda x: x._number)
-    if len(results) > LIMIT:
-        passes.left_out = len(results)
-        return passes
     token = mode.set(True)
     try:
         with np.errstate(all="ignore"):
@@ -200,14 +211,15 @@ def record(output: Tensor, results: Sequence[Tensor], leaves: Iterable[Tensor]) 
 def _pull(passes: Passes, root: Tensor, wanted: list[Tensor], layer: int) -> None:
     """One pass from a root, watched."""
     seed = Tensor(np.ones(root.shape, root.dtype), requires_grad=True)
-    observer = _Observer()
+    observer = _Observer(seed._number)
     token = mode.set(observer)
     try:
         found = backward.gradients(root, wanted, seed, create_graph=True, allow_unused=True)
     finally:
         mode.reset(token)
     passes.rule_of |= observer.rule_of
-    passes.layers |= dict.fromkeys(observer.rule_of, layer)
+    # Made after the last rule: gradients brought to the dtypes of their leaves, and what hooks of leaves do.
+    passes.layers |= dict.fromkeys((*observer.rule_of, *observer.fresh), layer)
     passes.cotangents.append(Cotangent(seed, root, layer, seed=True))
     passes.cotangents += [Cotangent(d, x, layer) for x, d in observer.cotangents.values()]
     for x, g in zip(wanted, found):

@@ -6,7 +6,7 @@ Order: homes, the drawing, then the choice: everything; or modules closed, inner
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, groupby, pairwise
 from typing import Any
@@ -29,7 +29,6 @@ class Call:
     parent: Call | None = None
     closed: bool = False
     """Drawn as one node."""
-    count: int = 0
     band: int | None = None
     """For a band, its layer: 0 forward, 1 and 2 the backward passes."""
 
@@ -52,6 +51,12 @@ def band_of(call: Call | None) -> Call | None:
     for last in chain(call):
         call = last
     return call if call is not None and call.band is not None else None
+
+
+def around_both(a: Call | None, b: Call | None) -> Call | None:
+    """The innermost call in which both ran."""
+    around = set(chain(b))
+    return next((call for call in chain(a) if call in around), None)
 
 
 Homes = dict[int, Call]
@@ -113,13 +118,6 @@ def in_bands(
         home = homes.get(origin._number)
         placed[node._number] = bands[layer] if home is None else mirror(home, layer, pattern)
     return placed, bands
-
-
-def count(homes: Homes) -> None:
-    """Let every call know how many operations it holds."""
-    for home in homes.values():
-        for call in chain(home):
-            call.count += 1
 
 
 # The drawing
@@ -190,9 +188,8 @@ class Units:
         return (self[u] for u in range(len(self)))
 
 
-def hidden_in(units: Units, shown: set[int]) -> set[Any]:
-    """What stays inside a closed module: results used only there, and its own parameters and constants. The results
-    `shown`, by id, never do."""
+def hidden_in(units: Units) -> set[Any]:
+    """What stays inside a closed module: results used only there, and its own parameters and constants."""
     if units.merged is None:
         return set()
     user: dict[Any, int] = {}
@@ -211,7 +208,7 @@ def hidden_in(units: Units, shown: set[int]) -> set[Any]:
         if user[key] >= 0 and units[user[key]][0] is not None:
             if not isinstance(x, Tensor) or type(x) is not Tensor or not (x._requires_grad or x.name):
                 hidden.add(key)
-    return hidden - shown
+    return hidden
 
 
 def not_shown(n: int) -> str:
@@ -228,23 +225,28 @@ class Selection:
     Args:
         results: all of them, oldest first.
         homes: where they were made.
-        shown: ids of the results that have a node of their own in any case.
-        folded: ids of the results that are written in their operation's node.
         max_nodes: how many nodes are drawn.
-        bands: the picture's bands, if it has them.
+        shown: ids of the results that have a node of their own even if only their module uses them.
+        folded: ids of the results that are written in their operation's node.
+        unseen: ids of the tensors that are not drawn at all.
+        always: leaves that are drawn in any case, each with its home.
+        bands: whether the picture has a band for each pass.
     """
 
     def __init__(
         self,
         results: list[Tensor],
         homes: Homes,
-        shown: set[int],
-        folded: set[int],
         max_nodes: int,
-        bands: list[Call],
+        shown: Collection[int] = (),
+        folded: Collection[int] = (),
+        unseen: Collection[int] = (),
+        always: Sequence[tuple[Tensor, Call]] = (),
+        bands: bool = False,
     ) -> None:
-        self.results, self.homes, self.shown, self.folded = results, homes, shown, folded
-        self.max_nodes, self.bands = max_nodes, bands
+        self.results, self.homes, self.max_nodes = results, homes, max_nodes
+        self.shown, self.folded, self.unseen, self.bands = shown, folded, unseen, bands
+        self.always = {id(x): (f"t{x._number}", x, home) for x, home in always}
         self.band_at: dict[int, Call | None] = {}
         """The band to which a tensor belongs: its own, or for a leaf that of its first use."""
         if bands:
@@ -255,6 +257,12 @@ class Selection:
                         self.band_at.setdefault(x._number, band)
         self.units = Units(results, homes)
         self.hidden: set[Any] = set()
+        self.found: list[Gap] = []
+        self.room: int | None = None
+        """For how many more leaves there is room, if not for all."""
+        self.dropped: set[Any] = set()
+        """Leaves for which there was none."""
+        self.edges: Counter[tuple[str, str]] = Counter()
         self.drawing = Drawing()
 
     def arranged(self) -> Drawing:
@@ -273,17 +281,21 @@ class Selection:
             self.units = Units(self.results, self.homes)
             everything = self.fits()
         if not everything:
-            self.hidden = hidden_in(self.units, self.shown)
-        gaps = [] if everything else self.gaps()
-        self.fill(gaps, None if everything else self.max_nodes)
+            self.hidden = self.hidden_now()
+            self.found, self.room = self.gaps(), 0
+        self.fill()
         return self.drawing
 
     def fits(self) -> bool:
         """Whether all may be drawn, with modules as they are now open or closed."""
         if len(self.units) > self.max_nodes:
             return False
-        self.hidden, seen = hidden_in(self.units, self.shown), set[Any]()
-        return sum(self.cost(nodes, seen) for _, nodes in self.units) <= self.max_nodes
+        self.hidden, seen = self.hidden_now(), set(self.always)
+        return len(seen) + sum(self.cost(nodes, seen) for _, nodes in self.units) <= self.max_nodes
+
+    def hidden_now(self) -> set[Any]:
+        """What is not drawn, with modules as they are now open or closed."""
+        return hidden_in(self.units).difference(self.shown, self.always).union(self.unseen)
 
     def own_node(self, node: Tensor) -> bool:
         return id(node) not in self.hidden and id(node) not in self.folded
@@ -303,30 +315,35 @@ class Selection:
         }  # fmt: skip
         seen |= new
         if self.bands:
-            new |= {("reference", id(x)) for node in nodes for x in node._inputs if self.is_reference(x, node)}
+            new |= {
+                (nodes[-1]._number, id(x)) for node in nodes for x in node._inputs
+                if self.is_reference(x, node) and id(x) not in self.hidden
+            }  # fmt: skip
         return 1 + len(new) + sum(map(self.own_node, nodes))
 
     def gaps(self) -> list[Gap]:
         """What is left out: the middle; in a picture with bands, the middle of each."""
-        found: list[Gap] = []
         runs = [(0, len(self.units))]
         if self.bands:
-            kinds = [band_of(self.homes.get(nodes[0]._number)) for _, nodes in self.units]
-            edges = [0, *accumulate(len(list(group)) for _, group in groupby(kinds))]
+            bands = [band_of(self.homes.get(nodes[0]._number)) for _, nodes in self.units]
+            edges = [0, *accumulate(len(list(group)) for _, group in groupby(bands))]
             if len(edges) <= 4:
-                runs = list(pairwise(edges))
-        left = self.max_nodes
-        sizes = {run: sum(self.cost(self.units[u][1], set()) for u in range(*run)) for run in runs}
-        seen: set[Any] = set()
-        for i, run in enumerate(sorted(runs, key=sizes.__getitem__)):
+                runs = sorted(pairwise(edges), key=self.size)  # what the small ones do not need is left for the others
+        found: list[Gap] = []
+        left, seen = self.max_nodes - len(self.always), set[Any](self.always)
+        for i, run in enumerate(runs):
             first, last, used = self.ends(*run, left // (len(runs) - i), seen)
             left -= used
             if first < last:
-                nodes = self.units[first][1][0], self.units[last - 1][1][-1]
-                home = band_of(self.homes.get(nodes[0]._number))
-                name = "gap" if len(runs) == 1 else f"gap{home.band if home else ''}"
-                found.append(Gap(name, first, last, nodes[0]._number, nodes[1]._number, home))
+                oldest, youngest = self.units[first][1][0]._number, self.units[last - 1][1][-1]._number
+                home = around_both(self.homes.get(oldest), self.homes.get(youngest))
+                band = band_of(home)
+                found.append(Gap(f"gap{band.band}" if band else "gap", first, last, oldest, youngest, home))
         return sorted(found, key=lambda gap: gap.first)
+
+    def size(self, run: tuple[int, int]) -> int:
+        """How many nodes there would be for these units."""
+        return sum(self.cost(self.units[u][1], set()) for u in range(*run))
 
     def ends(self, start: int, stop: int, room: int, seen: set[Any]) -> tuple[int, int, int]:
         """How many units to keep at the beginning, from which on at the end, and what they cost, alternating from the
@@ -346,103 +363,92 @@ class Selection:
                 first += 1
         return first, last, room - left
 
-    def fill(self, gaps: list[Gap], room: int | None) -> None:
-        """Put everything into the drawing but what is in the gaps, and at most about `room` nodes."""
-        drawing, hidden = self.drawing, self.hidden
-        kept, start = list[int](), 0
-        for gap in gaps:
+    def fill(self) -> None:
+        """Put everything into the drawing but what is in the gaps, and leaves as long as there is room."""
+        drawing, kept, start = self.drawing, list[int](), 0
+        for gap in self.found:
             kept += range(start, gap.first)
             start = gap.last
         kept += range(start, len(self.units))
-        edges: dict[tuple[str, str], int] = Counter()
-        drawn = sum(1 + sum(map(self.own_node, self.units[u][1])) for u in kept)
-        dropped: set[Any] = set()
-        named: set[str] = set()
-
-        def reference(x: Tensor, unit: str, home: Call | None) -> str:
-            name = f"{unit}t{x._number}"
-            if name not in named:
-                named.add(name)
-                drawing.references.append((name, x, home))
-            return name
-
-        def source_of(x: Tensor) -> str | None:
-            for gap in gaps:
-                if gap.oldest <= x._number <= gap.youngest:
-                    return gap.name
-            return drawing.place(id(x))
-
-        def leaf(x: Any, key: Any, name: str, call: Call | None) -> str | None:
-            """The drawn node of a leaf, made if there is room."""
-            nonlocal drawn
-            known = drawing.tensors.get(key)
-            if known is not None:
-                if known[2] is not call:  # shared: it belongs to no one module, but to the pass that used it first
-                    drawing.tensors[key] = (known[0], known[1], band_of(known[2]))
-                return known[0]
-            if key in hidden:
-                return None
-            if room is not None and drawn >= max(room - len(gaps), 3):
-                dropped.add(key)
-                return "rest"
-            drawn += 1
-            drawing.tensors[key] = (name, x, call)
-            return name
-
+        drawing.tensors |= self.always
+        if self.room is not None:
+            self.room = max(self.max_nodes - len(self.found), 3) - len(self.always)
+            self.room -= sum(1 + sum(map(self.own_node, self.units[u][1])) for u in kept)
         for u in kept:
             closed, nodes = self.units[u]
             unit = f"{'op' if closed is None else 'module'}{nodes[-1]._number}"
             drawing.units.append((unit, closed, nodes))
             for node in nodes:
-                home = self.homes.get(node._number) if closed is None else closed.parent
-                for i, x in enumerate(node._inputs):
-                    if self.is_reference(x, node):
-                        source = reference(x, unit, home) if id(x) not in hidden else None
-                    elif isinstance(x, Tensor) and x._primitive is not None:
-                        source = source_of(x)
-                    else:
-                        own = type(x) is not Tensor or not (x._requires_grad or x.name)
-                        name = f"t{x._number}" if isinstance(x, Tensor) else f"t{node._number}i{i}"
-                        source = leaf(x, key_of(x, node, i), name, home if own else band_of(home))
-                    if source is not None and source != unit:
-                        edges[source, unit] = 1 if source in named else edges[source, unit] + 1
-                if id(node) in hidden:
-                    continue
-                if id(node) in self.folded:
-                    drawing.within[id(node)] = unit
-                else:
-                    name = f"t{node._number}"
-                    drawing.tensors[id(node)] = (name, node, home)
-                    edges[unit, name] += 1
-        counted: set[Any] = hidden | dropped
-        for gap in gaps:
-            drawing.gaps[gap.name] = not_shown(self.count_gap(gap, gaps, counted, edges)), gap.home
-        if dropped:
-            drawing.gaps["rest"] = not_shown(len(dropped)), None
-        for (source, target), n in edges.items():
+                self.fill_in(node, unit, self.homes.get(node._number) if closed is None else closed.parent)
+        counted = self.hidden | self.dropped
+        for gap in self.found:
+            drawing.gaps[gap.name] = not_shown(self.count_gap(gap, counted)), gap.home
+        if self.dropped:
+            drawing.gaps["rest"] = not_shown(len(self.dropped)), None
+        for (source, target), n in self.edges.items():
             drawing.edges += [(source, target)] * (1 if source in drawing.gaps or target in drawing.gaps else n)
 
-    def count_gap(self, gap: Gap, gaps: list[Gap], counted: set[Any], edges: dict[tuple[str, str], int]) -> int:
+    def fill_in(self, node: Tensor, unit: str, home: Call | None) -> None:
+        """Draw the inputs of a result and the result itself, with the edges to and from its unit."""
+        for i, x in enumerate(node._inputs):
+            if self.is_reference(x, node):
+                name = f"{unit}t{x._number}"
+                if id(x) not in self.hidden and (name, unit) not in self.edges:
+                    self.drawing.references.append((name, x, home))
+                    self.edges[name, unit] = 1
+                continue
+            if isinstance(x, Tensor) and x._primitive is not None:
+                gap = next((gap.name for gap in self.found if gap.oldest <= x._number <= gap.youngest), None)
+                source = gap or self.drawing.place(id(x))
+            else:
+                source = self.leaf(x, i, node, home)
+            if source is not None and source != unit:
+                self.edges[source, unit] += 1
+        if id(node) in self.folded and id(node) not in self.hidden:
+            self.drawing.within[id(node)] = unit
+        elif id(node) not in self.hidden:
+            name = f"t{node._number}"
+            self.drawing.tensors[id(node)] = (name, node, home)
+            self.edges[unit, name] += 1
+
+    def leaf(self, x: Any, i: int, node: Tensor, home: Call | None) -> str | None:
+        """The drawn node of input i of a node, a leaf; made if there is room."""
+        key, tensors = key_of(x, node, i), self.drawing.tensors
+        if type(x) is Tensor and (x._requires_grad or x.name):  # the user's, not the module's
+            home = band_of(home)
+        known = tensors.get(key)
+        if known is not None:
+            if known[2] is not home:  # shared: it belongs to no one module, but to the pass that used it first
+                tensors[key] = (known[0], known[1], band_of(known[2]))
+            return known[0]
+        if key in self.hidden:
+            return None
+        if self.room is not None:
+            if self.room <= 0:
+                self.dropped.add(key)
+                return "rest"
+            self.room -= 1
+        name = f"t{x._number}" if isinstance(x, Tensor) else f"t{node._number}i{i}"
+        tensors[key] = (name, x, home)
+        return name
+
+    def count_gap(self, gap: Gap, counted: set[Any]) -> int:
         """Lead edges from what is drawn into the gap; returns the number of nodes in it that are not `counted` yet."""
-        missing, leaves = gap.last - gap.first, dict[int, Any]()
+        missing, before = gap.last - gap.first, dict[int, Any]()
         for u in range(gap.first, gap.last):
             for node in self.units[u][1]:
-                if self.own_node(node):
-                    missing += 1
+                missing += self.own_node(node)
                 for x in node._inputs:
-                    if isinstance(x, Tensor):
-                        if x._primitive is None or x._number < gap.oldest:
-                            leaves[id(x)] = x
-                    elif isinstance(x, np.ndarray):
-                        leaves[id(x)] = x
-                    else:
+                    if not isinstance(x, (Tensor, np.ndarray)):
                         missing += 1
-        for key, x in leaves.items():
+                    elif not isinstance(x, Tensor) or x._primitive is None or x._number < gap.oldest:
+                        before[id(x)] = x
+        for key, x in before.items():
             source = self.drawing.place(key)
-            if source is not None or any(g.oldest <= getattr(x, "_number", -1) <= g.youngest for g in gaps):
-                if source is not None and not self.is_reference(x, self.units[gap.first][1][0]):
-                    edges[source, gap.name] = 1
-            elif key not in counted:
+            if source is not None:
+                if not self.is_reference(x, self.units[gap.first][1][0]):
+                    self.edges[source, gap.name] = 1
+            elif key not in counted and getattr(x, "_primitive", None) is None:
                 counted.add(key)
                 missing += 1
         return missing

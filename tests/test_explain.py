@@ -5,6 +5,8 @@ import gc
 import io
 import json
 import re
+import shutil
+import subprocess
 import time
 import weakref
 from html.parser import HTMLParser
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.explain import PHASES, explain
+from autodiff.formats import _latex, cells
 from autodiff.ops.samples import Sample
 from autodiff.primitive import REGISTRY, Primitive, general
 
@@ -572,7 +575,141 @@ def test_hostile_names_break_no_format_and_inject_nothing(name) -> None:
         assert line.count(" & ") == 4 or line.startswith(r"\multicolumn")
 
 
+NAMES = [
+    *HOSTILE,
+    "θ₁",
+    "ŷ",
+    "x̂",
+    "θ̂",
+    "λ_max",
+    "w¹²₃₄",
+    "½(ŷ − y)²",
+    "ϵ",
+    "Å",
+    "ế",
+    "𝑥",
+    "한",
+    "a,,b",
+    "\u0301x",
+    "ﬁ",
+    "--",
+    "ß",
+    "x ^ 2",
+    "😀",
+]
+
+
+def test_what_the_table_writes_itself_is_latex_of_ascii_and_so_are_greek_and_accented_names() -> None:
+    t = {
+        "θ₁": variable(-2.0),
+        "ŵ": variable([1.0, -3e-5]),
+        "λ̄": variable(1.0),
+        "½": variable(0.5),
+        "Ångström": variable(4.0),
+    }
+    y = sum((np.tanh(v * v).sum() for v in t.values()), 0.0) ** 2
+    text = explain(
+        y, names=t, hvp=[np.ones(v.shape) for v in t.values()], update=("sgd", 0.1), wrt=t.values()
+    ).to_latex()
+    assert text.isascii() and r"$\theta {}_{1}$ & input & $-$2 & " in text and r"$\bar{\lambda }$" in text
+    assert r"\^{w}" in text and r"\frac{1}{2}" in text and r"\r{A}ngstr\"{o}m" in text and "{[}1, $-$3e{-}05{]}" in text
+    assert re.search(r"v\d+\\textsuperscript\{2\} & ", text)
+    for record in REGISTRY.values():
+        for formula in (record.formula or "", *record.derivatives):
+            assert _latex(formula).isascii(), formula
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex is installed: the LaTeX was not compiled")
+def test_plain_pdflatex_compiles_every_table(tmp_path) -> None:
+    tables = []
+    for name in NAMES:
+        x, w = variable([1.0, 2.0], name), variable([3.0, -4.0])
+        h = x * w
+        tables.append(explain((h - h * h).sum(), names={name: h, name + "w": w}, hvp=[np.ones(2)] * 2).to_latex())
+    formulas = [t for record in REGISTRY.values() for t in (record.name, record.formula or "", *record.derivatives)]
+    body = "\n\n".join([*tables, *map(_latex, formulas)])
+    size = r"\usepackage[paperwidth=900mm,paperheight=3000mm,margin=10mm]{geometry}"
+    (tmp_path / "t.tex").write_text(
+        rf"\documentclass{{article}}{size}\begin{{document}}" + body + r"\end{document}", "utf-8"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60)
+    assert result.returncode == 0, result.stdout.decode(errors="replace")[-2000:]
+    log = (tmp_path / "t.log").read_text("latin-1")
+    assert "Missing character" not in log and "LaTeX Error" not in log
+
+
+def test_a_markdown_reader_finds_every_cell_as_it_was() -> None:
+    mistune = pytest.importorskip("mistune", reason="mistune is not installed: the Markdown was not read")
+    read = mistune.create_markdown(escape=False, plugins=["table", "strikethrough"])
+    for name in NAMES:
+        x, w = variable([1.0, 2.0], name), variable([3.0, -4.0])
+        table = explain((x * w).sum(), names={name + "w": w})
+        page = Cells()
+        page.feed(read(table.to_markdown()))
+        assert page.tags == {"table", "thead", "tbody", "tr", "th", "td"}
+        assert [c.strip() for c in page.cells] == [c.strip() for row in table.rows for c in cells(row)]
+
+
+def test_matrix_operations_show_their_products_as_matrices() -> None:
+    import nn
+
+    rng = np.random.default_rng(0)
+    layer, X, A = nn.Linear(3, 2, dtype=float), variable(rng.normal(size=(4, 3)), "X"), variable(np.ones((2, 3)), "A")
+    h = layer(X)
+    table = explain((h**2).sum() + (A.T @ A).sum(), names={"": layer, "h": h, "Aᵀ": A})
+    for quantity, expression, value in [
+        ("∂L/∂X", "∂L/∂h @ weight", 2 * h.data @ layer.weight.data),
+        ("∂L/∂weight", "(∂L/∂h)ᵀ @ X", 2 * h.data.T @ X.data),
+        ("∂L/∂bias", "Σ ∂L/∂h", 2 * h.data.sum(axis=0)),
+    ]:
+        row = at(table, quantity)
+        assert row.expression == expression
+        np.testing.assert_allclose(row.number, value, rtol=1e-12)
+    assert [r.expression for r in table.rows if " via " in r.quantity and r.expression.startswith("(")] == ["(∂L/∂v3)ᵀ"]
+    table = explain((A @ A.T @ A).sum(), hvp=[np.ones((2, 3))])
+    for row in table.rows:  # "(g)ᵀ @ a" and "a @ (g)ᵀ" are what they say
+        if row.phase == "second" and " @ " in row.expression and len(row.sources) == 3:
+            g, _, other = (table.rows[k - 1].number for k in row.sources)
+            left, right = row.expression.split(" @ ")
+            first = left.strip("()ᵀ") == table.rows[row.sources[0] - 1].quantity.strip("()")
+            a, b = (g, other) if first else (other, g)
+            np.testing.assert_allclose(
+                row.number, (a.T if left.endswith("ᵀ") else a) @ (b.T if right.endswith("ᵀ") else b)
+            )
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_array_computations_have_the_engines_gradients_and_their_contributions_sum_up(data) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    shapes = [(2, 3), (3,), (1, 3), (2, 1), ()]
+    leaves = [variable(rng.normal(size=data.draw(st.sampled_from(shapes)))) for _ in range(3)]
+    y = leaves[0]
+    for k in range(data.draw(st.integers(1, 5))):
+        other = leaves[data.draw(st.integers(0, 2))]
+        y = data.draw(st.sampled_from([
+            lambda: y + other, lambda: y * other, lambda: np.tanh(y) - y.mean(), lambda: np.maximum(y, other),
+            lambda: y.reshape(-1)[::-1] @ y.reshape(-1) * other, lambda: y.T.sum(axis=0) * 0.5,
+        ]) if y.ndim else st.sampled_from([lambda: y + other, lambda: y * other, lambda: np.sin(y)]))()  # fmt: skip
+    y = (y * leaves[0]).sum()
+    used = [x for x in leaves if any(x is t for node, _, _ in ad.walk(y) for t in node.inputs)]
+    table = explain(y, wrt=used, hvp=[np.ones(x.shape) for x in used], update=("sgd", 0.5))
+    for x, g in zip(used, ad.gradients(y, used)):
+        name = table.names[x._number]
+        np.testing.assert_allclose(at(table, f"∂L/∂{name}").number, g.data, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(at(table, f"{name}⁺").number, x.data - 0.5 * g.data, rtol=1e-12, atol=1e-14)
+        assert at(table, f"(H·u)[{name}]").number.shape == x.shape
+    for row in table.rows:
+        if " + " in row.expression and row.phase in ("backward", "gradient", "second"):
+            np.testing.assert_allclose(
+                row.number, sum(table.rows[k - 1].number for k in row.sources), rtol=1e-9, atol=1e-12
+            )
+
+
 def test_bad_arguments_are_refused_with_a_message_that_names_them() -> None:
+    import nn
+
     x, other = variable([1.0, 2.0], "x"), variable(1.0, "stranger")
     y = (x * Tensor([1.0, 1.0], name="c")).sum()
     constant = y.inputs[0].inputs[1]
@@ -594,7 +731,11 @@ def test_bad_arguments_are_refused_with_a_message_that_names_them() -> None:
         (ValueError, "'fast'", {"update": ("sgd", "fast")}),
         (ValueError, "not 2", {"hvp": [np.ones(2), np.ones(2)]}),
         (ValueError, "x needs shape (2,), not (3,)", {"hvp": [np.ones(3)]}),
-        (TypeError, "dtype", {"hvp": [np.array(["a", "b"])]}),
+        (TypeError, "hvp for x: dtype", {"hvp": [np.array(["a", "b"])]}),
+        (TypeError, "not dict", {"hvp": {"x": [1.0, 2.0]}}),
+        (ValueError, "names, Linear, has no parameter", {"names": nn.Linear(1, 1)}),
+        (ValueError, "names['m'], Linear, has no parameter", {"names": {"m": nn.Linear(1, 1)}}),
+        (ValueError, "update needs a leaf", {"wrt": y.inputs[0], "update": ("sgd", 0.1)}),
         (ValueError, "digits", {"digits": 0}),
         (ValueError, "digits", {"digits": 2.5}),
         (ValueError, "leaf", {"output": variable(1.0), "hvp": [1.0]}),

@@ -26,6 +26,10 @@ def test_importing_autodiff_imports_neither_scipy_nor_graphviz_nor_matplotlib() 
     assert _python(code).stdout.strip() == "[]"
 
 
+def test_importing_autodiff_and_nn_does_not_import_safetensors() -> None:
+    assert _python("import sys, autodiff, nn; print('safetensors' in sys.modules)").stdout.strip() == "False"
+
+
 def test_importing_autodiff_costs_at_most_50_ms_over_numpy(tmp_path: Path) -> None:
     # Bytecode is cached, as it is after installation; processes alternate, and the medians are compared.
     cache = {"PYTHONPYCACHEPREFIX": str(tmp_path)}
@@ -45,9 +49,10 @@ _FLOORS = (  # from the ground up; a module may import only what stands before i
     {"primitive"},
     {"backward"},
     {"ops"},
-    {"linalg", "special", "tree"},
+    {"linalg", "special", "tree", "flat"},
     {"transforms"},
-    {"check", "checkpoint", "debug", "explain", "graph", "layout", "looks", "page", "passes", "selection"},
+    {"check", "checkpoint", "clipping", "debug", "persistence", "layout", "selection", "passes", "looks", "graph"},
+    {"formats", "steps", "explain", "page"},
     {"__init__"},
     {"__main__"},
 )

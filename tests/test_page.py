@@ -209,6 +209,12 @@ def test_leaves_and_unusual_numbers_have_pages():
     assert "nan" in text and "inf" in text
 
 
+def test_arrays_are_called_in_the_picture_as_in_the_table():
+    text = ad.explain(layer()[2]).to_html()
+    svg = text[text.index('class="graph"') : text.index("</svg></div>")]
+    assert ">v1</text>" in svg and ">constant</text>" not in svg
+
+
 def test_all_digits_are_those_of_the_number():
     x = ad.Tensor([1 / 3, 2 / 3], requires_grad=True, dtype=np.float32, name="x")
     _, *rows = Reader(ad.explain(x.sum()).to_html()).rows
@@ -317,6 +323,15 @@ def test_pressing_the_steps_shows_the_numbers_of_the_engine(browser, tmp_path):
             np.testing.assert_array_equal(np.array(ast.literal_eval(full)), row.number)
             found[row.quantity] = np.array(ast.literal_eval(full))
         factors = [explanation.rows[s - 1].value for s in row.sources]
+        if (
+            state["factors"] and state["factors"][-1][0] == "local derivative"
+        ):  # shown with what it is multiplied by next
+            incoming = explanation.rows[explanation.rows[i + 1].sources[0] - 1]
+            assert state["factors"][0] == [
+                f"incoming cotangent {incoming.quantity} step {incoming.step}",
+                incoming.value,
+            ]
+            factors.insert(0, incoming.value)
         assert [value for _, value in state["factors"]] == [*factors, row.value][: len(factors) + bool(factors)]
         if len(state["factors"]) > 2 and "product" in state["factors"][-1][0]:
             assert state["factors"][0][0].startswith("incoming cotangent")
@@ -383,6 +398,59 @@ def test_the_direction_of_the_pass_is_lit_on_the_edges(browser, tmp_path):
         assert all(op in edge for edge in state["edges"]) and len(state["edges"]) == edges
     start = "getComputedStyle(document.querySelector('.edge.lit path')).markerStart"
     assert "against" in browser.run(start)  # the arrow of the backward pass points against that of the edge
+
+
+LIT = """(() => {
+  const view = document.querySelector(".view:not([hidden])"), box = view.getBoundingClientRect();
+  const lit = [...view.querySelectorAll(".node.lit:not(.near)")].map((n) => n.getBoundingClientRect());
+  const near = [...view.querySelectorAll(".node.near")].map((n) => n.getBoundingClientRect());
+  const right = box.left + view.clientLeft + view.clientWidth, bottom = box.top + view.clientTop + view.clientHeight;
+  const inside = (r) => r.left >= Math.max(box.left, 0) - 1 && r.right <= Math.min(right, innerWidth) + 1
+    && r.top >= Math.max(box.top, 0) - 1 && r.bottom <= Math.min(bottom, innerHeight) + 1;
+  const all = [...lit, ...near], wide = (low, high) => Math.max(...all.map((r) => r[high])) - Math.min(...all.map((r) => r[low]));
+  return { count: lit.length, inside: lit.every(inside), near: near.every(inside),
+           fits: wide("left", "right") < view.clientWidth - 16 && wide("top", "bottom") < view.clientHeight - 16 };
+})()"""
+
+
+@in_browser
+@pytest.mark.parametrize("width, height", [(1200, 900), (500, 740), (360, 740), (360, 640)])
+def test_the_lit_node_is_in_sight_at_every_step_wherever_the_page_was_scrolled_to(browser, tmp_path, width, height):
+    w, v, y = layer()
+    explanation = ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)], update=("sgd", 0.1))
+    explanation.to_html(tmp_path / "page.html")
+    browser.window(width, height)
+    browser.open(tmp_path / "page.html")
+    for fit in (False, True):
+        browser.run(
+            f"document.getElementById('fit').checked !== {str(fit).lower()} && document.getElementById('fit').click()"
+        )
+        browser.press("Home")
+        for i, row in enumerate(explanation.rows):
+            if i % 10 == 5:
+                browser.run("scrollTo(0, document.documentElement.scrollHeight)")
+            state = browser.run(LIT)
+            assert state["count"] == 1 and state["inside"], (row.step, row.quantity, fit)
+            assert state["near"] or not state["fits"], (row.step, row.quantity, fit)
+            browser.press("ArrowRight")
+    browser.window(height, width)  # the phone is turned
+    browser.run("scrollTo(0, 0); new Promise((done) => setTimeout(done, 100))")
+    assert browser.run(LIT)["inside"]
+
+
+@in_browser
+def test_smooth_scrolling_comes_to_rest_with_the_lit_node_in_sight(browser, tmp_path):
+    w, v, y = layer()
+    ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)]).to_html(tmp_path / "page.html")
+    browser.window(360, 740, calm=False)
+    browser.open(tmp_path / "page.html", "#step=3")
+    for _ in range(40):
+        browser.press("ArrowRight")  # faster than any animation
+    end = time.monotonic() + 10
+    while not browser.run(LIT)["inside"] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert browser.run(STATE)["seek"] == 43 and browser.run(LIT)["inside"]
+    browser.window(1200, 900)
 
 
 @in_browser
@@ -460,6 +528,9 @@ CONTRAST = """(() => {
     const text = n.querySelector("text"), shape = n.querySelector("polygon, path, ellipse");
     if (text && shape) worst[n.getAttribute("class")] = ratio(getComputedStyle(text).fill, getComputedStyle(shape).fill);
   }
+  const edges = [...document.querySelectorAll(".node [stroke]:not([stroke=none])")];
+  const faint = edges.filter((e) => !(ratio(getComputedStyle(e).stroke, ground(e)) >= 3)).map((e) => [e.outerHTML, 0]);
+  if (faint.length) return faint;
   for (const e of document.querySelectorAll(".edge.lit path")) worst.edge = ratio(getComputedStyle(e).stroke, ground(e));
   return Object.entries(worst).filter(([, r]) => !(r >= 4.5));
 })()"""
@@ -503,6 +574,30 @@ def test_screen_readers_find_the_table_its_headers_the_buttons_and_the_picture(b
     assert named("slider") == ["Step"] and named("combobox") == ["Speed"]
     assert any("Graph of the computation of L" in name for name in named("image") + named("img"))
     assert "status" in dict(found) and all(name for role in ("button", "region", "checkbox") for name in named(role))
+
+
+@in_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_kind_of_node_is_legible(browser, tmp_path, dark):
+    import nn
+    from autodiff.looks import STYLES
+
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    loss = nn.CrossEntropyLoss()(model(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)), np.array([0, 1]))
+    ad.explain(loss, names=model).to_html(tmp_path / "net.html")
+    ad.explain(long()[1]).to_html(tmp_path / "long.html")
+    browser.window(1200, 900, dark=dark)
+    seen = set()
+    for name, step in (("net", 19), ("long", 9)):
+        browser.open(tmp_path / f"{name}.html", f"#step={step}")
+        seen |= set(browser.run("[...document.querySelectorAll('.node')].map((n) => n.classList[1])"))
+        assert browser.run(CONTRAST) == []
+        for kind in STYLES if name == "net" else ():  # and those that pages do not hold today
+            browser.run(
+                f"document.querySelector('.node.operation, .node.seen').setAttribute('class', 'node seen {kind}')"
+            )
+            assert browser.run(CONTRAST) == [], kind
+    assert {"parameter", "constant", "operation", "result", "output", "gap"} <= seen
 
 
 @in_browser
