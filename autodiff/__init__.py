@@ -33,6 +33,8 @@ from .ops.indexing import getitem as _getitem
 from .ops.products import *
 from .ops.reductions import *
 from .ops.shape import *
+from .persistence import load as load
+from .persistence import save as save
 from .primitive import primitive as primitive
 from .tensor import Tensor as Tensor
 from .transforms import elementwise_grad as elementwise_grad

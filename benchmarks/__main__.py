@@ -40,9 +40,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--list", action="store_true", help="list the workloads and stop")
     options = parser.parse_args(arguments)
 
-    from .workloads import workloads  # brings NumPy, which must not come before `main` has set the environment
+    from . import networks, workloads  # bring NumPy, which must not come before `main` has set the environment
 
-    known = workloads(options.quick)
+    known = workloads.workloads(options.quick) + networks.workloads()
     options.workloads = [w for w in known if not options.only or any(part in w.name for part in options.only)]
     names = ", ".join(w.name for w in known)
     for part in options.only or ():

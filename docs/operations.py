@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import autodiff  # noqa: F401 (fills the registry)
+import nn  # noqa: F401 (fills the registry, the engine's and its own)
 from autodiff.primitive import REGISTRY, Primitive, filled
 
 FAMILIES = {
@@ -23,7 +23,8 @@ FAMILIES = {
 def family_of(record: Primitive) -> str:
     """The file of operations that declares a record: where its rules are."""
     rule = record.each or next(rule for rule in record.vjps if rule is not None)
-    return rule.__module__.rpartition(".")[2]
+    package, _, file = rule.__module__.rpartition(".")
+    return f"`nn.{file}`" if package.startswith("nn") else file
 
 
 def table() -> str:
@@ -35,7 +36,8 @@ def table() -> str:
         "reads (`python -m docs.operations` writes this page). The output is y, the input x, or the inputs a, b, c.",
         "All other functions are made of these.",
     ]
-    for family, title in FAMILIES.items():
+    found = {family_of(record) for record in REGISTRY.values()}
+    for family, title in (FAMILIES | {name: name for name in sorted(found) if name.startswith("`nn.")}).items():
         lines += ["", f"## {title}", "", "| operation | y | local derivatives |", "| --- | --- | --- |"]
         for record in REGISTRY.values():
             if family_of(record) == family:

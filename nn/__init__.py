@@ -1,18 +1,110 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
-Reading order: module, parameter and random (what all layers share), then linear, activation, loss, container.
+Reading order: module, parameter, random, arguments and hooks (what all layers share); linear, activation, loss/ and
+container; normalization, dropout, embedding and shaping; conv, pooling and resampling; recurrent_cells, recurrence and
+recurrent; attention, transformer and vision; init, penalty, saving, summary and utils.
 """
 
-from . import functional
-from .activation import ReLU, Sigmoid, Tanh
-from .container import Sequential
-from .linear import Linear
-from .loss import CrossEntropyLoss, MSELoss
+from . import functional, init, penalty, utils
+from .activation import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LeakyReLU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    ReLU6,
+    Sigmoid,
+    Sign,
+    SiLU,
+    Sine,
+    Snake,
+    Softmax,
+    Softmin,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Step,
+    Tanh,
+    TriangleWave,
+)
+from .attention import MultiheadAttention
+from .container import MLP, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .dropout import Dropout, Dropout2d
+from .embedding import Embedding
+from .linear import Bilinear, Linear
+from .loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    ContrastiveLoss,
+    CosineEmbeddingLoss,
+    CrossEntropyLoss,
+    DiceLoss,
+    FocalLoss,
+    GaussianNLLLoss,
+    HalfMSELoss,
+    HingeEmbeddingLoss,
+    HingeLoss,
+    HuberLoss,
+    IoULoss,
+    KLDivLoss,
+    L1Loss,
+    MarginRankingLoss,
+    MSELoss,
+    NLLLoss,
+    PerceptronLoss,
+    PerceptualLoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+    SoftMarginLoss,
+    SSELoss,
+    TotalVariationLoss,
+    TripletMarginLoss,
+)
 from .module import Module
+from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from .parameter import Parameter
+from .pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from .random import get_default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
+from .recurrent import GRU, LSTM, RNN
+from .recurrent_cells import GRUCell, LSTMCell, RNNCell
+from .resampling import Upsample, ZeroPad2d
+from .saving import load, save
+from .shaping import Flatten, Identity, Unflatten
+from .summary import Summary, summary
+from .transformer import (
+    PositionalEncoding,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
+from .vision import PatchEmbedding, VisionTransformer, vit_arithmetic
 
 __all__ = [
-    "CrossEntropyLoss", "Linear", "MSELoss", "Module", "Parameter", "ReLU", "Sequential", "Sigmoid", "Tanh",
-    "functional", "get_default_dtype", "get_rng_state", "manual_seed", "set_default_dtype", "set_rng_state",
+    "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "MLP", "RNN", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
+    "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Bilinear",
+    "ContrastiveLoss", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "CosineEmbeddingLoss",
+    "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "Embedding", "Flatten", "FocalLoss", "GRUCell",
+    "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
+    "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell",
+    "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss", "MaxPool1d",
+    "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU", "Parameter",
+    "ParameterDict", "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss", "PoissonNLLLoss",
+    "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "SSELoss", "Sequential", "SiLU", "Sigmoid", "Sign",
+    "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign",
+    "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder", "TransformerDecoderLayer",
+    "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss", "Unflatten", "Upsample",
+    "VisionTransformer", "ZeroPad2d", "functional", "get_default_dtype", "get_rng_state", "init", "load", "manual_seed",
+    "penalty", "save", "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
 ]  # fmt: skip

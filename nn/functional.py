@@ -1,7 +1,83 @@
 """The functions behind the modules, under PyTorch's names (``nn.functional as F``)."""
 
-from .activation import log_softmax, relu, sigmoid, softmax, tanh
-from .linear import linear
-from .loss import cross_entropy, mse_loss
+from .activation import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    log_softmax,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    sign,
+    silu,
+    sine,
+    snake,
+    softmax,
+    softmin,
+    softplus,
+    softshrink,
+    softsign,
+    step,
+    tanh,
+    triangle_wave,
+)
+from .attention import scaled_dot_product_attention
+from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from .dropout import dropout, dropout2d
+from .embedding import embedding
+from .linear import bilinear, linear
+from .loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    contrastive_loss,
+    cosine_embedding_loss,
+    cross_entropy,
+    dice_loss,
+    focal_loss,
+    gaussian_nll_loss,
+    half_mse_loss,
+    hinge_embedding_loss,
+    hinge_loss,
+    huber_loss,
+    iou_loss,
+    kl_div,
+    l1_loss,
+    margin_ranking_loss,
+    mse_loss,
+    nll_loss,
+    perceptron_loss,
+    perceptual_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+    sse_loss,
+    total_variation_loss,
+    triplet_margin_loss,
+)
+from .normalization import batch_norm, group_norm, layer_norm, rms_norm
+from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from .resampling import interpolate, pad, upsample
 
-__all__ = ["cross_entropy", "linear", "log_softmax", "mse_loss", "relu", "sigmoid", "softmax", "tanh"]
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "bilinear",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "contrastive_loss", "conv1d", "conv2d",
+    "conv_transpose1d", "conv_transpose2d", "cosine_embedding_loss", "cross_entropy", "dice_loss", "dropout",
+    "dropout2d", "elu", "embedding", "focal_loss", "gaussian_nll_loss", "gelu", "glu", "group_norm", "half_mse_loss",
+    "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "hinge_loss", "huber_loss",
+    "interpolate", "iou_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid",
+    "margin_ranking_loss", "max_pool1d", "max_pool2d", "mish", "mse_loss", "nll_loss", "pad", "perceptron_loss",
+    "perceptual_loss", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "selu",
+    "sigmoid", "sign", "silu", "sine", "smooth_l1_loss", "snake", "soft_margin_loss", "softmax", "softmin", "softplus",
+    "softshrink", "softsign", "sse_loss", "step", "tanh", "total_variation_loss", "triangle_wave",
+    "triplet_margin_loss", "upsample",
+]  # fmt: skip

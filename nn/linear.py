@@ -1,4 +1,4 @@
-"""The fully connected layer: as a function (one fused operation) and as a module."""
+"""The fully connected layer and the bilinear one: each as a function and as a module."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.products import times, transposed_times
-from autodiff.primitive import Sample, declare, describe
+from autodiff.primitive import Sample, declare
 
+from .arguments import count, floats
 from .module import Module
 from .parameter import Parameter, as_tensor
 from .random import floating, generator
@@ -114,8 +116,8 @@ class Linear(Module):
         dtype: Any = None,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self.in_features = _count("in_features", in_features)
-        self.out_features = _count("out_features", out_features)
+        self.in_features = count("Linear", "in_features", in_features)
+        self.out_features = count("Linear", "out_features", out_features)
         dtype = floating(dtype)
         self.weight = Parameter(np.empty((out_features, in_features), dtype))
         self.register_parameter("bias", Parameter(np.empty(out_features, dtype)) if bias else None)
@@ -132,27 +134,125 @@ class Linear(Module):
         """x Wᵀ + b."""
         input = as_tensor(input)
         if input.shape[-1:] != (self.in_features,) or input.dtype.kind != "f":
-            raise self._refusal(input)
+            self._refuse(input)
         if self.bias is None:
             return _linear_without_bias(input, self.weight)
         return _linear(input, self.weight, self.bias)
 
-    def _refusal(self, input: Tensor) -> Exception:
+    def _refuse(self, input: Tensor) -> None:
         name = f"Linear(in_features={self.in_features}, out_features={self.out_features})"
         if input.shape[-1:] != (self.in_features,):
-            return ValueError(f"{name}: got input of shape {input.shape}, expects (..., {self.in_features})")
-        return TypeError(
-            f"{name}: got input of {describe(input)}, expects floating-point values; "
-            f"write x.astype('{self.weight.dtype}')"
-        )
+            raise ValueError(f"{name}: got input of shape {input.shape}, expects (..., {self.in_features})")
+        floats(name, input, self.weight)
+
+    def multiply_adds(self, input_shapes: tuple[Any, ...], output_shape: Any) -> int:
+        """in_features for each output."""
+        return int(math.prod(output_shape)) * self.in_features
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
-def _count(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"Linear: {name} is a number of features, an integer, not {value!r}")
-    if value < 0:
-        raise ValueError(f"Linear: {name} is a number of features, at least 0, not {value}")
-    return int(value)
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
+    """y = x₁ᵀ W x₂ + b, for each of the matrices in W.
+
+    Args:
+        input1: x₁, shape (..., in1).
+        input2: x₂, shape (..., in2), with the same axes before.
+        weight: W, shape (out, in1, in2).
+        bias: b, shape (out,), or None.
+
+    Returns:
+        y, shape (..., out).
+
+    Raises:
+        ValueError: for shapes that do not fit.
+
+    >>> bilinear([1.0, 2.0], [3.0], [[[1.0], [10.0]]])
+    Tensor([63.])
+    """
+    x1, x2, w = (as_tensor(v) for v in (input1, input2, weight))
+    b = None if bias is None else as_tensor(bias)
+    fits = x1.ndim and x2.ndim and x1.shape[:-1] == x2.shape[:-1] and w.shape[1:] == x1.shape[-1:] + x2.shape[-1:]
+    if not fits or (b is not None and b.shape != w.shape[:1]):
+        raise ValueError(
+            f"bilinear: needs inputs (..., in1) and (..., in2), weight (out, in1, in2) and bias (out,); got inputs "
+            f"{x1.shape} and {x2.shape}, weight {w.shape}" + ("" if b is None else f", bias {b.shape}")
+        )
+    y = ad.einsum("...i,oij,...j->...o", x1, w, x2)
+    return y if b is None else y + b
+
+
+class Bilinear(Module):
+    """The layer y = x₁ᵀ W x₂ + b of two inputs.
+
+    Args:
+        in1_features: length of the first input's last axis.
+        in2_features: length of the second input's last axis.
+        out_features: length of the output's last axis.
+        bias: whether there is a b.
+        dtype: of the parameters; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√in1_features (PyTorch's default); the one
+            that `nn.manual_seed` sets by default.
+
+    Shapes: inputs (..., in1_features) and (..., in2_features), output (..., out_features), `weight` (out_features,
+    in1_features, in2_features), `bias` (out_features,).
+
+    Raises:
+        TypeError, ValueError: for sizes that are not counts, and inputs of another shape or kind.
+
+    >>> import numpy as np, nn
+    >>> nn.Bilinear(3, 4, 2)(np.ones((5, 3), "float32"), np.ones((5, 4), "float32")).shape
+    (5, 2)
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.in1_features = count("Bilinear", "in1_features", in1_features, 1)
+        self.in2_features = count("Bilinear", "in2_features", in2_features)
+        self.out_features = count("Bilinear", "out_features", out_features)
+        dtype = floating(dtype)
+        self.weight = Parameter(np.empty((out_features, in1_features, in2_features), dtype))
+        self.register_parameter("bias", Parameter(np.empty(out_features, dtype)) if bias else None)
+        self.reset_parameters(rng)
+
+    def reset_parameters(self, rng: np.random.Generator | None = None) -> None:
+        """Draw the initial values again: weight, then bias, uniform within ±1/√in1_features."""
+        rng = generator(rng)
+        bound = 1 / math.sqrt(self.in1_features)
+        for p in self.parameters():
+            p.data = rng.uniform(-bound, bound, p.shape).astype(p.dtype)
+
+    def forward(self, input1: Any, input2: Any) -> Tensor:
+        """x₁ᵀ W x₂ + b."""
+        input1, input2 = as_tensor(input1), as_tensor(input2)
+        name = f"Bilinear({self.extra_repr()})"
+        n, m = self.in1_features, self.in2_features
+        if input1.shape[-1:] != (n,) or input2.shape[-1:] != (m,) or input1.shape[:-1] != input2.shape[:-1]:
+            raise ValueError(
+                f"{name}: got inputs of shapes {input1.shape} and {input2.shape}, expects (..., {n}) and (..., {m}) "
+                f"with the same axes before"
+            )
+        floats(name, input1, self.weight)
+        floats(name, input2, self.weight)
+        return bilinear(input1, input2, self.weight, self.bias)
+
+    def multiply_adds(self, input_shapes: tuple[Any, ...], output_shape: Any) -> int:
+        """in1_features · (in2_features + 1) for each output."""
+        return int(math.prod(output_shape)) * self.in1_features * (self.in2_features + 1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )

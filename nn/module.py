@@ -13,8 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.tensor import clock, wrap
+from autodiff.tensor import HookHandle, clock, wrap
 
+from . import hooks
 from .parameter import Parameter
 from .random import floating
 
@@ -52,12 +53,13 @@ class Module:
 
     _roles: dict[str, str]
     _calls: deque[tuple[int, int]]
+    _hooks: dict[Any, hooks.Hook] | None
     training: bool
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Made here and not in __init__, so that a subclass need not call super().__init__().
         module = super().__new__(cls)
-        module.__dict__.update(_roles={}, training=True, _calls=deque(maxlen=256))
+        module.__dict__.update(_roles={}, training=True, _calls=deque(maxlen=256), _hooks=None)
         return module
 
     # Calling
@@ -69,7 +71,7 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Tensors are numbered as they are made: from these two numbers a picture knows what was made in this call.
         start = clock()
-        result = self.forward(*args, **kwargs)
+        result = hooks.call(self, self._hooks, args, kwargs) if self._hooks else self.forward(*args, **kwargs)
         self._calls.append((start, clock()))
         return result
 
@@ -147,6 +149,8 @@ class Module:
             raise TypeError(f"add_module({name!r}): takes a Module or None, not {module!r}")
         self._register(name, module, MODULE)
 
+    register_module = add_module
+
     def _own(self, *roles: str) -> Iterator[tuple[str, Any]]:
         values = self.__dict__
         named = ((name, values[name]) for name, role in self._roles.items() if role in roles)
@@ -219,10 +223,62 @@ class Module:
 
     def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
         """Call `fn` with every module inside, children first, and with this one."""
-        for child in self.children():
-            child.apply(fn)
-        fn(self)
+        stack: list[tuple[Module, Iterator[Module]]] = [(self, self.children())]
+        while stack:
+            module, coming = stack[-1]
+            child = next(coming, None)
+            if child is not None:
+                stack.append((child, child.children()))
+            else:
+                fn(module)
+                stack.pop()
         return self
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of a dotted name (the empty one is this module's own).
+
+        Raises:
+            AttributeError: if there is none.
+
+        >>> import nn
+        >>> nn.Sequential(nn.Tanh(), nn.Sequential(nn.Linear(2, 1))).get_submodule("1.0")
+        Linear(in_features=2, out_features=1, bias=True) · 3 parameters
+        """
+        found: Module = self
+        for name in target.split(".") if target else ():
+            found = found._get(name, target, MODULE)
+        return found
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of a dotted name.
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        path, _, name = target.rpartition(".")
+        found: Parameter = self.get_submodule(path)._get(name, target, PARAMETER)
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a dotted name.
+
+        Raises:
+            AttributeError: if there is none.
+        """
+        path, _, name = target.rpartition(".")
+        found: Tensor = self.get_submodule(path)._get(name, target, BUFFER, TRANSIENT)
+        return found
+
+    def _get(self, name: str, target: str, *roles: str) -> Any:
+        if self._roles.get(name) not in roles or self.__dict__[name] is None:
+            there = ", ".join(n for n, _ in self._own(*roles)) or "none"
+            raise AttributeError(
+                f"{type(self).__name__} has no {roles[0]} {name!r} (asked for {target!r}); it has: {there}"
+            )
+        return self.__dict__[name]
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name.isidentifier()]  # "0" can be no attribute
 
     # States
 
@@ -244,10 +300,10 @@ class Module:
             p.requires_grad = requires_grad
         return self
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters (``.grad`` becomes None)."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters: ``.grad`` becomes None (or zeros, with ``set_to_none=False``)."""
         for p in self.parameters():
-            p.zero_grad()
+            p.grad = None if set_to_none or p.grad is None else np.zeros_like(p.data)
 
     def astype(self: Self, dtype: Any) -> Self:
         """Convert floating-point parameters, their gradients and buffers, in place; returns the module.
@@ -263,6 +319,92 @@ class Module:
                 if gradient is not None:
                     tensor.grad = gradient.detach().astype(target)
         return self
+
+    def float(self: Self) -> Self:
+        """``astype("float32")``."""
+        return self.astype(np.float32)
+
+    def double(self: Self) -> Self:
+        """``astype("float64")``."""
+        return self.astype(np.float64)
+
+    # Hooks
+
+    def _register_hook(self, kind: str, hook: Any, prepend: bool, with_kwargs: bool = False) -> HookHandle:
+        if self._hooks is None:
+            self.__dict__["_hooks"] = {}
+        return hooks.register(self._hooks, kind, hook, prepend, with_kwargs)  # type: ignore[arg-type]
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call ``hook(module, args)`` before `forward`; what it returns (if not None) replaces the arguments.
+
+        Args:
+            hook: the function; a result that is no tuple stands for one argument.
+            prepend: call it before the hooks that are there.
+            with_kwargs: call ``hook(module, args, kwargs)``, which returns None or (args, kwargs).
+
+        Returns:
+            An object whose ``remove()`` takes the hook away.
+        """
+        return self._register_hook(hooks.FORWARD_PRE, hook, prepend, with_kwargs)
+
+    def register_forward_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> HookHandle:
+        """Call ``hook(module, args, output)`` after `forward`; what it returns (if not None) replaces the output.
+
+        Args:
+            hook: the function.
+            prepend: call it before the hooks that are there.
+            with_kwargs: call ``hook(module, args, kwargs, output)``.
+
+        Returns:
+            An object whose ``remove()`` takes the hook away.
+
+        >>> import nn
+        >>> layer = nn.Linear(3, 2)
+        >>> handle = layer.register_forward_hook(lambda module, args, output: print(args[0].shape, "→", output.shape))
+        >>> y = layer(np.ones((5, 3)))
+        (5, 3) → (5, 2)
+        >>> handle.remove()
+        """
+        return self._register_hook(hooks.FORWARD, hook, prepend, with_kwargs)
+
+    def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call ``hook(module, grad_output)`` in a backward pass, when the gradients by the module's outputs are known;
+        what it returns (if not None) replaces them.
+
+        Args:
+            hook: the function. `grad_output` is a tuple with a Tensor for each output (None for one that has no
+                gradient); so is what it returns, or one Tensor for one output.
+            prepend: call it before the hooks that are there.
+
+        Returns:
+            An object whose ``remove()`` takes the hook away; from calls that follow.
+        """
+        return self._register_hook(hooks.BACKWARD_PRE, hook, prepend)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+        """Call ``hook(module, grad_input, grad_output)`` in a backward pass, when the gradients by the module's inputs
+        are known; what it returns (if not None) replaces `grad_input`.
+
+        Args:
+            hook: the function. `grad_input` is a tuple with an entry for each positional argument: the gradient that
+                came through this call, or None for what needs none. `grad_output` has an entry for each output.
+            prepend: call it before the hooks that are there.
+
+        Returns:
+            An object whose ``remove()`` takes the hook away; from calls that follow.
+
+        >>> import nn
+        >>> layer = nn.Tanh()
+        >>> handle = layer.register_full_backward_hook(lambda module, grad_input, grad_output: print(grad_input))
+        >>> layer(ad.Tensor([0.0], requires_grad=True)).sum().backward()
+        (Tensor([1.]),)
+        """
+        return self._register_hook(hooks.BACKWARD, hook, prepend)
 
     # Saving and loading
 
@@ -293,12 +435,16 @@ class Module:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: takes a dict of arrays by name, not {type(state_dict).__name__}")
         own = self.state_dict()
+        owners = {id(_memory(tensor.data)) for tensor in own.values()}
         missing = [name for name in own if name not in state_dict]
         unexpected = [str(name) for name in state_dict if name not in own]
         found, wrong = {}, []
         for name, target in own.items():
             if name in state_dict:
-                found[name], complaint = _fitting(state_dict[name], target)
+                value, complaint = _fitting(state_dict[name], target)
+                if value is not None and value is not target.data and id(_memory(value)) in owners:
+                    value = value.copy()  # the module's own memory under another name: it may be written first
+                found[name] = value
                 if complaint:
                     wrong.append(f"{name}: {complaint}")
         if strict:
@@ -326,19 +472,74 @@ class Module:
         """What the representation shows between the parentheses: the options the layer was made with."""
         return ""
 
+    def multiply_adds(self, input_shapes: tuple[Any, ...], output_shape: Any) -> int:
+        """The multiplications, each with its addition, of one call: what `nn.summary` shows. A layer that multiplies
+        defines it; modules inside count their own.
+
+        Args:
+            input_shapes: the shape of each argument of `forward` in its order, None for what is no array.
+            output_shape: the shape of the output; of several, a tuple of their shapes.
+        """
+        return 0
+
     def __repr__(self) -> str:
-        children = list(self._own(MODULE))
-        options = self.extra_repr()
-        lines = [] if options else [f"({name}): Parameter{p.shape}" for name, p in self._own(PARAMETER)]
-        lines += [f"({name}): {child!r}" for name, child in children]
-        if lines:
-            options += "\n  " + "\n".join(lines).replace("\n", "\n  ") + "\n"
-        count = sum(p.size for p in self.parameters())
-        return f"{type(self).__name__}({options})" + (f" · {count:,} parameter{'s' * (count != 1)}" if count else "")
+        counts = _parameter_counts(self)
+        lines: list[str] = []
+        opened: set[int] = set()
+        stack: list[tuple[str, str, Any]] = [("", "", self)]  # indentation, what stands before, a module or its end
+        while stack:
+            indent, name, item = stack.pop()
+            if not isinstance(item, Module):
+                lines.append(indent + name)
+                opened.discard(item)
+                continue
+            if id(item) in opened:
+                lines.append(f"{indent}{name}{type(item).__name__}(...)")  # a module that is inside itself
+                continue
+            if item is not self and type(item).__repr__ is not Module.__repr__:
+                lines += [indent + line for line in f"{name}{item!r}".split("\n")]
+                continue
+            count = counts[id(item)]
+            end = ")" + (f" · {count:,} parameter{'s' * (count != 1)}" if count else "")
+            options = item.extra_repr()
+            inside: list[tuple[str, str, Any]] = []
+            if not options:
+                inside = [(indent + "  ", f"({n}): Parameter{p.shape}", None) for n, p in item._own(PARAMETER)]
+            inside += [(indent + "  ", f"({n}): ", child) for n, child in item._own(MODULE)]
+            start = f"{name}{type(item).__name__}({options}" + ("" if inside else end)
+            lines += [indent + line for line in start.split("\n")]
+            if inside:
+                opened.add(id(item))
+                stack += [(indent, end, id(item)), *reversed(inside)]
+        return "\n".join(lines)
+
+
+def _parameter_counts(root: Module) -> dict[int, int]:
+    """The number of parameters in each module of a tree, by its id; one that is shared inside a module counts once."""
+    found: dict[int, dict[int, int]] = {}
+    stack = [(root, False)]
+    while stack:
+        module, ready = stack.pop()
+        if ready:
+            sizes = found[id(module)]
+            for child in module.children():
+                sizes.update(found[id(child)])
+        elif id(module) not in found:
+            found[id(module)] = {id(p): p.size for _, p in module._own(PARAMETER)}
+            stack.append((module, True))
+            stack += [(child, False) for child in module.children()]
+    return {key: sum(sizes.values()) for key, sizes in found.items()}
 
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor) and not isinstance(value, Parameter)
+
+
+def _memory(array: Any) -> Any:
+    """The array that owns the memory of a view."""
+    while isinstance(getattr(array, "base", None), np.ndarray):
+        array = array.base
+    return array
 
 
 def _fitting(value: Any, target: Tensor) -> tuple[Any, str | None]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import autodiff as ad
+import nn  # noqa: F401 (its layers declare operations too)
 from autodiff import Tensor
 from autodiff.check import _pullback_of, gradcheck, gradgradcheck
 from autodiff.primitive import REGISTRY, Primitive, Sample, general

@@ -1,0 +1,161 @@
+"""Gradients kept within bounds, in place: by their norm all together, or value by value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .mode import enable_grad
+from .ops.elementwise import clip, multiply
+from .tensor import Tensor, wrap
+
+_BLOCK = 1 << 15  # elements that are converted to float64 at a time, so that they stay in the cache
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> Tensor:
+    """Scale the gradients of all parameters by one factor, min(1, max_norm / (norm + 10⁻⁶)), so that their norm, all of
+    them taken as one vector, is at most `max_norm`.
+
+    Args:
+        parameters: a Tensor or Tensors; those without ``.grad`` are passed over, one given twice counts once.
+        max_norm: the largest norm allowed.
+        norm_type: p of the p-norm, above 0; ``math.inf`` for the largest absolute value.
+        error_if_nonfinite: raise for a norm that is infinite or NaN, before anything is changed; otherwise an infinite
+            norm makes the gradients 0 (and NaN where they were infinite), a NaN makes all of them NaN.
+
+    Returns:
+        The norm before clipping, a 0-d float64 Tensor (computed in float64, whatever the gradients' dtypes).
+
+    Raises:
+        TypeError: for anything but Tensors.
+        ValueError: for a negative `max_norm` or a `norm_type` that is not above 0.
+        RuntimeError: for a norm that is not finite, with `error_if_nonfinite`.
+
+    A gradient that is part of a graph (``create_graph=True``) is replaced by the scaled one, recorded with the factor
+    as a constant.
+
+    >>> w = Tensor([3.0, 4.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> clip_grad_norm_([w], max_norm=5.0)
+    Tensor(10.)
+    >>> print(np.round(w.grad, 5))
+    Tensor([3., 4.])
+    """
+    held = _with_gradients(parameters, "clip_grad_norm_")
+    largest, p = _number(max_norm, "clip_grad_norm_: max_norm"), _number(norm_type, "clip_grad_norm_: norm_type")
+    if p == 0:
+        raise ValueError("clip_grad_norm_: norm_type is above 0 (math.inf for the largest absolute value), not 0")
+    total = _norm([t.grad._data for t in held], p)  # type: ignore[union-attr]
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(
+            f"clip_grad_norm_: the norm of order {p:g} is {total}, so the gradients cannot be clipped; nothing was "
+            f"changed (error_if_nonfinite=False scales them by it all the same)"
+        )
+    factor = math.nan if largest == total == math.inf else largest / (total + 1e-6)
+    if not factor >= 1:
+        for t in held:
+            _scale(t, factor)
+    return wrap(np.array(total))
+
+
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+    """Limit each value of the gradients to [−clip_value, clip_value]; NaN stays NaN.
+
+    Args:
+        parameters: a Tensor or Tensors; those without ``.grad`` are passed over.
+        clip_value: the bound.
+
+    Raises:
+        TypeError: for anything but Tensors.
+        ValueError: for a negative bound.
+
+    >>> w = Tensor([3.0, -4.0, 0.5], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> clip_grad_value_(w, 2.0)
+    >>> w.grad
+    Tensor([ 2., -2.,  1.])
+    """
+    bound = _number(clip_value, "clip_grad_value_: clip_value")
+    for t in _with_gradients(parameters, "clip_grad_value_"):
+        gradient, data = t.grad, t.grad.data  # type: ignore[union-attr]
+        if gradient.requires_grad:  # type: ignore[union-attr]
+            with enable_grad():
+                t.grad = clip(gradient, -bound, bound)
+        else:
+            _write(t, np.clip(data, -bound, bound, out=data if data.flags.writeable else None))
+
+
+def _with_gradients(parameters: Any, where: str) -> list[Tensor]:
+    listed = [parameters] if isinstance(parameters, Tensor) else parameters
+    if isinstance(listed, (str, bytes, dict)) or not isinstance(listed, Iterable):
+        raise TypeError(f"{where}: takes a Tensor or Tensors (model.parameters()), not {type(parameters).__name__}")
+    held = {}
+    for t in listed:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{where}: takes a Tensor or Tensors (model.parameters()), and got a {type(t).__name__}")
+        if t.grad is not None:
+            held[id(t)] = t
+    return list(held.values())
+
+
+def _number(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{what} is a number, not {value!r}") from None
+    if not number >= 0:
+        raise ValueError(f"{what} is at least 0, not {number}")
+    return number
+
+
+def _norm(arrays: list[Any], p: float) -> float:
+    """The p-norm of all arrays as one vector, without overflow where the norm itself has none."""
+    if p == 2:
+        square = sum(_sum_of_powers(a, 2.0, 1.0) for a in arrays)
+        if 1e-280 < square < math.inf or math.isnan(square):
+            return math.sqrt(square)
+    peaks = [float(np.abs(a).max()) for a in arrays if a.size]
+    largest = math.nan if any(map(math.isnan, peaks)) else max(peaks, default=0.0)
+    if p == math.inf or largest == 0 or not math.isfinite(largest):
+        return largest
+    with np.errstate(over="ignore"):
+        return float(np.float64(sum(_sum_of_powers(a, p, largest) for a in arrays)) ** (1 / p) * largest)
+
+
+def _sum_of_powers(a: Any, p: float, unit: float) -> float:
+    """The sum of |a / unit|^p in float64, block by block."""
+    flat, total = a.reshape(-1), 0.0
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for i in range(0, flat.size, _BLOCK):
+            block = flat[i : i + _BLOCK].astype(np.float64, copy=False)
+            block = block if unit == 1 else block / unit
+            total += float(block.dot(block)) if p == 2 else float((np.abs(block) ** p).sum())
+    return total
+
+
+def _scale(t: Tensor, factor: float) -> None:
+    gradient = t.grad
+    assert gradient is not None
+    if gradient.requires_grad:
+        with enable_grad():
+            t.grad = multiply(gradient, factor)
+        return
+    data = gradient.data
+    # A factor that the gradient's own dtype rounds to nothing is applied in float64.
+    wide = np.float64 if factor < np.finfo(data.dtype).smallest_normal else None
+    with np.errstate(invalid="ignore", under="ignore"):
+        scaled = np.multiply(
+            data, factor, out=data if data.flags.writeable else np.empty_like(data), dtype=wide, casting="same_kind"
+        )
+    _write(t, scaled)
+
+
+def _write(t: Tensor, array: Any) -> None:
+    """Note that a gradient was written, or give it a new array where its own is not its to write."""
+    assert t.grad is not None
+    t.grad.data = array

@@ -1,0 +1,92 @@
+"""Checks of what layers are given: each returns the value in its final form, or names the layer in an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor
+from autodiff.primitive import describe
+
+
+def count(layer: str, name: str, value: Any, least: int = 0) -> int:
+    """`value` as an integer of at least `least`.
+
+    Raises:
+        TypeError, ValueError: otherwise.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{layer}: {name} is an integer, not {value!r}")
+    if value < least:
+        raise ValueError(f"{layer}: {name} is at least {least}, not {value}")
+    return int(value)
+
+
+def counts(layer: str, name: str, value: Any, n: int, least: int = 0) -> tuple[int, ...]:
+    """One integer per axis: `n` of them as they are, or one for all axes.
+
+    Raises:
+        TypeError, ValueError: otherwise.
+    """
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        values = tuple(value)
+        if len(values) == 1:
+            values *= n
+        if len(values) != n:
+            raise ValueError(f"{layer}: {name} is one integer or {n}, not {value!r}")
+        return tuple(count(layer, name, v, least) for v in values)
+    return (count(layer, name, value, least),) * n
+
+
+def number(layer: str, name: str, value: Any, low: float = -np.inf, high: float = np.inf) -> float:
+    """`value` as a float within [low, high].
+
+    Raises:
+        TypeError, ValueError: otherwise (NaN too).
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{layer}: {name} is a number, not {value!r}")
+    if not low <= value <= high:
+        limits = f"within [{low:g}, {high:g}]" if high != np.inf else f"at least {low:g}"
+        raise ValueError(f"{layer}: {name} is {'a number' if low == -np.inf else limits}, not {value}")
+    return float(value)
+
+
+def positive(layer: str, name: str, value: Any) -> float:
+    """`value` as a float greater than 0.
+
+    Raises:
+        TypeError, ValueError: otherwise (NaN too).
+    """
+    if number(layer, name, value) <= 0:
+        raise ValueError(f"{layer}: {name} is greater than 0, not {value}")
+    return float(value)
+
+
+def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
+    """`value` if it is one of `options`.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if isinstance(value, str) or value is None:
+        for option in options:
+            if value == option and type(value) is type(option):
+                return value
+    *first, last = (repr(option) for option in options)
+    raise ValueError(f"{layer}: {name} is {', '.join(first)}{' or ' if first else ''}{last}, not {value!r}")
+
+
+def floats(layer: str, input: Tensor, like: Tensor | None = None) -> None:
+    """Whether an input has floating-point values.
+
+    Raises:
+        TypeError: otherwise, saying what to write.
+    """
+    if input.dtype.kind != "f":
+        dtype = "float32" if like is None else like.dtype
+        raise TypeError(
+            f"{layer}: got input of {describe(input)}, expects floating-point values; write x.astype('{dtype}')"
+        )

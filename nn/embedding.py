@@ -1,0 +1,250 @@
+"""Embedding: rows of a table, picked by integers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor
+from autodiff.primitive import Sample, declare, polymorphic
+
+from .arguments import count, number
+from .module import Module
+from .parameter import Parameter, as_tensor
+from .random import floating, generator
+
+# Which part of its cotangent each picked row gives to the table is `share`: None for all of it, else an array of the
+# index's shape with one axis more, 0 for padding.
+
+_INDICES = (np.array([[0, 2], [2, 1]]), np.array(1), np.array([2, 2, 2, 0]), np.zeros(0, np.intp))
+
+
+def _added_up(g: Any, rows: int, index: Any, share: Any = None) -> Any:
+    width = g.shape[-1]
+    z = np.zeros((rows, width), g.dtype)
+    values = (g if share is None else g * share).reshape(-1)
+    np.add.at(z.reshape(-1), (index.reshape(-1, 1) * width + np.arange(width)).reshape(-1), values)  # flat: the fastest
+    return z
+
+
+def _added_up_rule(c: Any, z: Any, g: Any, rows: int, index: Any, share: Any = None) -> Any:
+    picked = _picked(c, index=index)
+    return picked if share is None else picked * share
+
+
+_embedding = declare(
+    "embedding", lambda weight, index, share=None: weight[index],
+    [lambda g, y, weight, index, share=None: _scattered(g, rows=weight.shape[0], index=index, share=share)],
+    formula="{0}[i]", derivatives=["1 at row i, else 0"],
+    samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {"index": i}) for i in _INDICES],
+    doc="Rows of a matrix.",
+)  # fmt: skip
+_picked: Any = polymorphic(_embedding)
+
+_scattered: Any = polymorphic(declare(
+    "embedding_pullback", _added_up, [_added_up_rule],
+    formula="zeros, {0} added at rows i", derivatives=["its row i"],
+    samples=lambda rng: [Sample((rng.normal(size=(*i.shape, 2)),), {"rows": 3, "index": i, "share": share})
+                         for i in _INDICES for share in (None, (i > 0).astype(float)[..., None])],
+    doc="The cotangent of an embedding's table.",
+))  # fmt: skip
+
+
+def embedding(
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """The rows of a table that the input names.
+
+    Args:
+        input: integers of any shape, each a row's number.
+        weight: the table, shape (rows, width).
+        padding_idx: a row (negative ones count from the end) that gets no gradient.
+        max_norm: rows that are picked and have a larger norm are scaled down to it first, in the table itself.
+        norm_type: p of that norm.
+        scale_grad_by_freq: divide a row's gradient by how often the input names it.
+        sparse: only False; gradients are dense.
+
+    Returns:
+        Shape (*input.shape, width).
+
+    Raises:
+        IndexError: for numbers outside 0 … rows − 1.
+        TypeError: for values that are no integers.
+        ValueError: for a table that is no matrix, or ``sparse=True``.
+
+    >>> embedding([2, 0], [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
+    Tensor([[4., 5.],
+           [0., 1.]])
+    """
+    return _look_up("embedding", input, as_tensor(weight), padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
+
+
+def _look_up(
+    layer: str, input: Any, weight: Tensor, padding_idx: int | None, max_norm: float | None, norm_type: float,
+    scale_grad_by_freq: bool, sparse: bool,
+) -> Tensor:  # fmt: skip
+    if weight.ndim != 2:
+        raise ValueError(f"{layer}: needs a weight of shape (rows, width), got {weight.shape}")
+    if sparse:
+        raise ValueError(f"{layer}: sparse=True is not supported, gradients are dense; leave it out")
+    named = as_tensor(input)
+    if named.dtype.kind not in "iu" and (named.size or named.dtype.kind == "b"):
+        raise TypeError(
+            f"{layer}: got input of {named.dtype}, shape {named.shape}; expects integers, the numbers of rows"
+        )
+    rows = weight.shape[0]
+    index = np.array(named.data, dtype=np.intp)  # a copy: it must not change before the backward pass
+    if index.size and not (index.min() >= 0 and index.max() < rows):
+        wrong = index[(index < 0) | (index >= rows)].flat[0]
+        raise IndexError(f"{layer}: index {wrong} is out of range for {rows} rows (0 … {rows - 1})")
+    padding = _padding(layer, padding_idx, rows)
+    if max_norm is not None:
+        _renormalise(
+            weight, np.unique(index), number(layer, "max_norm", max_norm), number(layer, "norm_type", norm_type)
+        )
+    share = None
+    if padding is not None:
+        share = (index != padding).astype(weight.dtype)[..., None]
+    if scale_grad_by_freq and index.size:
+        frequency = np.bincount(index.reshape(-1), minlength=rows)[index].astype(weight.dtype)[..., None]
+        share = 1 / frequency if share is None else share / frequency
+    return _embedding(weight, index=index, share=share)
+
+
+def _padding(layer: str, padding_idx: int | None, rows: int) -> int | None:
+    if padding_idx is None:
+        return None
+    padding = count(layer, "padding_idx", padding_idx, -rows)
+    if padding >= rows:
+        raise ValueError(f"{layer}: padding_idx is a row, {-rows} … {rows - 1}, not {padding_idx}")
+    return padding % rows
+
+
+def _renormalise(weight: Tensor, rows: Any, limit: float, norm_type: float) -> None:
+    """Scale rows of the table down to a norm, in place, as PyTorch does."""
+    data = weight.data
+    norms = np.linalg.norm(data[rows], norm_type, axis=1)
+    large = norms > limit
+    if large.any():
+        data[rows[large]] *= (limit / (norms[large] + 1e-7)).astype(data.dtype)[:, None]
+        weight.data = data
+
+
+class Embedding(Module):
+    """A table of vectors, looked up by integers.
+
+    Args:
+        num_embeddings: rows of the table.
+        embedding_dim: length of the vectors.
+        padding_idx: a row (negative ones count from the end) that starts at 0 and gets no gradient.
+        max_norm: vectors that are looked up and have a larger norm are scaled down to it first, in the table itself.
+        norm_type: p of that norm.
+        scale_grad_by_freq: divide a vector's gradient by how often the input names it.
+        sparse: only False; gradients are dense.
+        dtype: of the table; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are standard normal (PyTorch's default); the one that
+            `nn.manual_seed` sets by default.
+
+    Shapes: input (...) of integers, output (..., embedding_dim), `weight` (num_embeddings, embedding_dim).
+
+    Raises:
+        IndexError: for an input outside 0 … num_embeddings − 1.
+        TypeError: for an input that has no integers.
+        ValueError: for sizes that are not counts, a padding_idx outside the table, ``sparse=True``.
+
+    >>> import numpy as np, nn
+    >>> layer = nn.Embedding(10, 3, padding_idx=0)
+    >>> layer(np.array([[1, 2], [0, 9]])).shape
+    (2, 2, 3)
+    >>> layer([0]).data
+    array([[0., 0., 0.]], dtype=float32)
+    """
+
+    weight: Parameter
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.num_embeddings = count("Embedding", "num_embeddings", num_embeddings)
+        self.embedding_dim = count("Embedding", "embedding_dim", embedding_dim)
+        self.padding_idx = _padding("Embedding", padding_idx, num_embeddings)
+        self.max_norm = None if max_norm is None else number("Embedding", "max_norm", max_norm)
+        self.norm_type = number("Embedding", "norm_type", norm_type)
+        self.scale_grad_by_freq = bool(scale_grad_by_freq)
+        if sparse:
+            raise ValueError("Embedding: sparse=True is not supported, gradients are dense; leave it out")
+        self.weight = Parameter(np.empty((num_embeddings, embedding_dim), floating(dtype)))
+        self.reset_parameters(rng)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        embeddings: Any,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
+    ) -> Embedding:
+        """An embedding with the given table, which is copied.
+
+        Args:
+            embeddings: the table, floating-point, shape (num_embeddings, embedding_dim).
+            freeze: whether the table stays as it is (needs no gradient).
+            padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse: as for the class. The padding row keeps its
+                values.
+
+        Raises:
+            ValueError: for a table that is no matrix.
+
+        >>> import nn
+        >>> nn.Embedding.from_pretrained(np.eye(3))([2]).data
+        array([[0., 0., 1.]])
+        """
+        table = Parameter(embeddings, requires_grad=not freeze)
+        if table.ndim != 2 or table.dtype.kind != "f":
+            raise ValueError(
+                f"{cls.__name__}.from_pretrained: needs floating-point values of shape (rows, width), got "
+                f"{table.dtype} of shape {table.shape}"
+            )
+        # The random initial values are not to move the default generator.
+        rows, width = table.shape
+        rng = np.random.default_rng(0)
+        layer = cls(rows, width, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, table.dtype, rng)
+        layer.weight = table
+        return layer
+
+    def reset_parameters(self, rng: np.random.Generator | None = None) -> None:
+        """Draw the initial values again: standard normal, the padding row 0."""
+        values = generator(rng).standard_normal(self.weight.shape).astype(self.weight.dtype)
+        if self.padding_idx is not None:
+            values[self.padding_idx] = 0
+        self.weight.data = values
+
+    def forward(self, input: Any) -> Tensor:
+        """The rows of `weight` that the input names."""
+        name = f"Embedding({self.num_embeddings}, {self.embedding_dim})"
+        return _look_up(name, input, self.weight, self.padding_idx, self.max_norm, self.norm_type,
+                        self.scale_grad_by_freq, False)  # fmt: skip
+
+    def extra_repr(self) -> str:
+        usual = {"padding_idx": None, "max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False}
+        shown = [f", {name}={getattr(self, name)}" for name in usual if getattr(self, name) != usual[name]]
+        return f"{self.num_embeddings}, {self.embedding_dim}{''.join(shown)}"

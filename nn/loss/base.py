@@ -1,0 +1,127 @@
+"""What the losses share: reductions, and checks that nothing broadcasts silently."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor
+
+from ..activation import given
+from ..arguments import choice
+from ..module import Module
+from ..parameter import as_tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def reduced(values: Tensor, reduction: str, name: str) -> Tensor:
+    """The mean, the sum, or ("none") the values themselves; a mean over nothing is NaN, with a warning."""
+    if reduction == "mean":
+        return values.mean() if values.size else over_nothing(values, name)
+    if reduction == "sum":
+        return values.sum()
+    choice(name, "reduction", reduction, REDUCTIONS)
+    return values
+
+
+def over_nothing(values: Tensor, name: str) -> Tensor:
+    """NaN, in the graph of `values`, with a warning."""
+    warnings.warn(f"{name}: the mean over nothing is NaN", RuntimeWarning, stacklevel=4)
+    return values.sum() * math.nan
+
+
+def fitted(value: Any, like: Tensor) -> Tensor:
+    """A target as a Tensor: numbers, lists and integers in the dtype of `like`, floating-point arrays as they are."""
+    tensor = as_tensor(value)
+    if tensor.dtype != like.dtype and (not hasattr(value, "dtype") or tensor.dtype.kind != "f"):
+        return Tensor(tensor.data.astype(like.dtype))
+    return tensor
+
+
+def pair(name: str, input: Any, target: Any, number: bool = False) -> tuple[Tensor, Tensor]:
+    """Input and target of one shape (or, with `number`, a target that is one number).
+
+    Raises:
+        TypeError: unless the input has floating-point values.
+        ValueError: for another shape, which would silently broadcast.
+    """
+    input = given(name, input)
+    target = fitted(target, input)
+    if input.shape != target.shape and not (number and target.ndim == 0):
+        raise ValueError(f"{name}: input has shape {input.shape}, target {target.shape}; they must be the same")
+    return input, target
+
+
+def unit(name: str, what: str, value: Tensor) -> None:
+    """Whether all values are probabilities; ValueError otherwise (NaN too)."""
+    a = value.data
+    if a.size and not (a.min() >= 0 and a.max() <= 1):
+        raise ValueError(f"{name}: {what} has values in {a.min():g} … {a.max():g}, expects probabilities within [0, 1]")
+
+
+def signs(name: str, target: Tensor) -> None:
+    """Whether all values are 1 or −1; ValueError otherwise."""
+    if not (np.abs(target.data) == 1).all():
+        raise ValueError(f"{name}: target has values other than 1 and -1, such as {_stray(target.data)}")
+
+
+def _stray(a: Any) -> Any:
+    return a[np.abs(a) != 1].flat[0]
+
+
+def weights(name: str, what: str, weight: Any, input: Tensor) -> Any:
+    """Weights that broadcast to the input's shape, as a constant of its dtype.
+
+    Raises:
+        TypeError: if they require a gradient.
+        ValueError: for a shape that does not fit.
+    """
+    w = constant(name, what, weight, input)
+    try:
+        fits = np.broadcast_shapes(w.shape, input.shape) == input.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{name}: {what} of shape {w.shape} does not broadcast to input of shape {input.shape}")
+    return w
+
+
+def constant(name: str, what: str, value: Any, like: Tensor) -> Any:
+    """An array in the dtype of `like` from what must not require a gradient."""
+    tensor = as_tensor(value)
+    if tensor.requires_grad:
+        raise TypeError(f"{name}: {what} is a constant; pass it detached (t.detach())")
+    return tensor.data.astype(like.dtype, copy=False)
+
+
+class Loss(Module):
+    """Base of the losses: keeps `reduction`, and shows the options that are not the default ones."""
+
+    reduction: str
+    _reductions: tuple[str, ...] = REDUCTIONS
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        self.reduction = choice(type(self).__name__, "reduction", reduction, self._reductions)
+
+    def extra_repr(self) -> str:
+        shown = []
+        for name, parameter in inspect.signature(type(self)).parameters.items():
+            value = getattr(self, name, parameter.default)
+            if isinstance(value, (str, bool, int, float)) and value != parameter.default:
+                shown.append(f"{name}={value!r}")
+            elif isinstance(value, Tensor):
+                shown.append(f"{name}=Tensor{value.shape}")
+        return ", ".join(shown)
+
+
+def buffer(weight: Any) -> Tensor | None:
+    """Weights as a module keeps them."""
+    if weight is None:
+        return None
+    tensor = as_tensor(weight)
+    return tensor if tensor.dtype.kind == "f" else tensor.astype(np.float64)

@@ -1,0 +1,530 @@
+"""A recurrent layer over a whole sequence as one fused operation, for tanh and ReLU cells, LSTM and GRU.
+
+Order: the layout of what an operation is given, the linear recurrences that derivatives of derivatives need, the
+cells, their operations, and `scan`, which applies one. Arrays are time-major and one block per gate: (gates, T, N, H).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import autodiff as ad
+from autodiff import Tensor
+from autodiff.primitive import Sample, declare, polymorphic
+
+# What an operation is given
+
+
+def _part(i: int, g: Any, y: Any, *arrays: Any) -> Any:
+    start = sum(a.size for a in arrays[:i])
+    return g[start : start + arrays[i].size].reshape(arrays[i].shape)
+
+
+_vector: Any = polymorphic(declare(
+    "vector", lambda *arrays: np.concatenate([a.reshape(-1) for a in arrays]), each=_part,
+    formula="({0}, {1}, …)", derivatives=["its part"],
+    samples=lambda rng: [Sample((rng.normal(size=(2, 3)), rng.normal(size=()), rng.normal(size=(0, 2)))),
+                         Sample((rng.normal(size=(1, 2)),))],
+    doc="All elements of all inputs, as one vector.",
+))  # fmt: skip
+
+
+class Layout(NamedTuple):
+    """Where weights, biases, initial states and the input lie in the one vector that a fused operation takes.
+
+    They are one vector because backpropagation through time gives all their gradients in one sweep, and a rule gives
+    one result.
+    """
+
+    steps: int
+    batch: int
+    inputs: int
+    hidden: int
+    bias: bool
+
+    def __repr__(self) -> str:
+        return f"{self.steps} steps × {self.batch}, {self.inputs} → {self.hidden}"
+
+    def parts(self, cell: Cell, flat: Any, x: Any) -> tuple[Any, Any, Any, Any, list[Any], Any]:
+        """w_ih (gates, H, D), w_hh (gates, H, H), b_ih and b_hh (gates, 1, H) or None, the states (N, H) each, and
+        x (T, N, D), which is not in the vector if it is constant: views of an array, Tensors of a Tensor."""
+        steps, batch, inputs, hidden, bias = self
+        gates, states = cell.gates, cell.states
+        shapes: list[tuple[int, ...]] = [(gates, hidden, inputs), (gates, hidden, hidden)]
+        shapes.extend([(gates, 1, hidden)] * (2 * bias))
+        shapes.extend([(batch, hidden)] * states)
+        shapes.extend([(steps, batch, inputs)] * (x is None))
+        found, start = [], 0
+        for shape in shapes:
+            end = start + math.prod(shape)
+            found.append(flat[start:end].reshape(shape))
+            start = end
+        biases = found[2:4] if bias else [None, None]
+        first = 2 + 2 * bias
+        return (*found[:2], *biases, found[first : first + states], found[-1] if x is None else x)
+
+
+def _rows(x: Any) -> Any:
+    """Time and batch as one axis."""
+    return x.reshape(x.shape[:-3] + (x.shape[-3] * x.shape[-2], x.shape[-1]))
+
+
+def _shifted(first: Any, y: Any) -> Any:
+    """What each step started from: the initial value, then y without its last step, along the time axis -3."""
+    return np.concatenate([first[..., None, :, :], y[..., :-1, :, :]], axis=-3)
+
+
+# Linear recurrences. With states s (states, N, H), of which the first is h, and links A (states, gates, T, N, H) and
+# B (states, states, T, N, H), which act on each unit by itself:
+#     tangent:  s_t = v_t + A_t (W h_{t−1}) + B_t s_{t−1}
+#     adjoint:  λ_t = g_t + B_{t+1}ᵀ λ_{t+1}, whose h also receives Wᵀ A_{t+1}ᵀ λ_{t+1}
+# Each is the other's transpose, and both have the same derivatives by A, B and W: products of one's λ and other's s.
+
+
+def _tangent_forward(v: Any, a: Any, b: Any, w: Any) -> Any:
+    y = np.array(v)
+    for t in range(1, v.shape[1]):
+        s = y[:, t - 1]
+        y[:, t] += (a[:, :, t] * (s[0] @ w.swapaxes(-1, -2))).sum(axis=1) + (b[:, :, t] * s).sum(axis=1)
+    return y
+
+
+def _adjoint_forward(g: Any, a: Any, b: Any, w: Any) -> Any:
+    y = np.array(g)
+    for t in range(g.shape[1] - 1, 0, -1):
+        s = y[:, t, None]
+        y[:, t - 1] += (b[:, :, t] * s).sum(axis=0)
+        y[0, t - 1] += ((a[:, :, t] * s).sum(axis=0) @ w).sum(axis=0)
+    return y
+
+
+def _by_a(adjoint: Any, tangent: Any, a: Any, w: Any) -> Any:
+    before = _shifted(0 * tangent[0, 0], tangent[0])
+    return adjoint[:, None] * (_rows(before) @ w.swapaxes(-1, -2)).reshape(a.shape[1:])
+
+
+def _by_b(adjoint: Any, tangent: Any) -> Any:
+    return adjoint[:, None] * _shifted(0 * tangent[:, 0], tangent)
+
+
+def _by_w(adjoint: Any, tangent: Any, a: Any) -> Any:
+    before = _shifted(0 * tangent[0, 0], tangent[0])
+    return _rows((a * adjoint[:, None]).sum(axis=0)).swapaxes(-1, -2) @ _rows(before)
+
+
+_LINKS = [(2, 2, 3, 1, 2), (1, 3, 1, 2, 1), (1, 1, 2, 0, 2)]  # states, gates, T, N, H
+
+
+def _link_samples(rng: np.random.Generator) -> list[Sample]:
+    return [
+        Sample((rng.normal(size=(c, t, n, h)), rng.normal(size=(c, k, t, n, h)), rng.normal(size=(c, c, t, n, h)),
+                rng.normal(size=(k, h, h))))
+        for c, k, t, n, h in _LINKS
+    ]  # fmt: skip
+
+
+_tangent: Any = polymorphic(declare(
+    "recurrence", _tangent_forward,
+    [lambda g, y, v, a, b, w: _adjoint(g, a, b, w),
+     lambda g, y, v, a, b, w: _by_a(_adjoint(g, a, b, w), y, a, w),
+     lambda g, y, v, a, b, w: _by_b(_adjoint(g, a, b, w), y),
+     lambda g, y, v, a, b, w: _by_w(_adjoint(g, a, b, w), y, a)],
+    formula="{y}ₜ = {0}ₜ + {1}ₜ({3} {y}ₜ₋₁) + {2}ₜ {y}ₜ₋₁",
+    derivatives=["its transpose", "λₜ({3} {y}ₜ₋₁)ᵀ", "λₜ {y}ₜ₋₁ᵀ", "Σ {1}ₜᵀ λₜ {y}ₜ₋₁ᵀ"], samples=_link_samples,
+))  # fmt: skip
+
+_adjoint: Any = polymorphic(declare(
+    "recurrence_transposed", _adjoint_forward,
+    [lambda g, y, v, a, b, w: _tangent(g, a, b, w),
+     lambda g, y, v, a, b, w: _by_a(y, _tangent(g, a, b, w), a, w),
+     lambda g, y, v, a, b, w: _by_b(y, _tangent(g, a, b, w)),
+     lambda g, y, v, a, b, w: _by_w(y, _tangent(g, a, b, w), a)],
+    formula="{y}ₜ = {0}ₜ + {3}ᵀ {1}ₜ₊₁ᵀ {y}ₜ₊₁ + {2}ₜ₊₁ᵀ {y}ₜ₊₁",
+    derivatives=["its transpose", "{y}ₜ({3} sₜ₋₁)ᵀ", "{y}ₜ sₜ₋₁ᵀ", "Σ {1}ₜᵀ {y}ₜ sₜ₋₁ᵀ"], samples=_link_samples,
+))  # fmt: skip
+
+
+# Cells
+
+
+class Run(NamedTuple):
+    """What a run over a sequence leaves: the states, and the gates' values for `Cell.back`."""
+
+    y: Any
+    gates: Any
+
+    def __repr__(self) -> str:
+        return "kept"
+
+
+FEW = 2
+"""For more steps than these it pays to copy weights into the form that products take fastest."""
+
+
+def _empty(shape: Sequence[int], dtype: Any) -> Any:
+    """An uninitialised array that starts at a multiple of 64 bytes, a cache line: that saves a quarter of the time of
+    a small product, and more of a sum's."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + 63, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+def _together(y: Any) -> int:
+    """How many steps of y (states, T, N, H) to treat together, so that what is computed stays in the cache."""
+    return int(min(y.shape[1], max(1, 32768 // max(1, y[0, 0].size))))
+
+
+class Cell:
+    """The mathematics of one kind of cell: `run` and `back` on arrays, in place and step by step; `links` for
+    derivatives that are to be differentiated again."""
+
+    gates: int
+    states: int
+    signs: tuple[int, ...]
+    """By which the weights of each gate are multiplied in advance; −1 for e^(−a) in a sigmoid."""
+
+    def run(self, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, states: list[Any], x: Any) -> Run:
+        """All steps, from the initial states."""
+        raise NotImplementedError
+
+    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+        """The cotangents of x W_ih + b_ih and of h W_hh + b_hh (gates, T, N, H), and of the initial states."""
+        raise NotImplementedError
+
+    def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        """The derivatives of a step's states (rows) by a = h W_hh + b_hh, by p = x W_ih + b_ih (gates), and by the
+        states before."""
+        raise NotImplementedError
+
+    def _projected(self, w_ih: Any, w_hh: Any, bias: Any, x: Any, room: int = 0) -> tuple[Any, Any]:
+        """x W_ih + bias for all steps in one product, with that many blocks of room behind; and W_hhᵀ; both signed."""
+        signs = np.array(self.signs, x.dtype)[:, None, None]
+        (steps, batch, _), hidden = x.shape, w_hh.shape[-1]
+        rows, weights = _rows(x), np.multiply(w_ih.swapaxes(-1, -2), signs)
+        if bias is not None:  # is the weight of an input that is always 1
+            rows = np.concatenate([rows, np.ones((steps * batch, 1), x.dtype)], axis=1)
+            weights = np.concatenate([weights, bias * signs], axis=1)
+        out = _empty((self.gates + room, steps, batch, hidden), x.dtype)
+        np.matmul(rows, weights, out=out.reshape(self.gates + room, steps * batch, hidden)[: self.gates])
+        transposed = w_hh.swapaxes(-1, -2)
+        return out, np.multiply(transposed, signs, out=_empty(w_hh.shape, x.dtype) if steps > FEW else None)
+
+
+def _sigmoid(negative: Any) -> None:
+    """1 / (1 + e^(−a)) in place of −a."""
+    np.exp(negative, out=negative)
+    np.add(negative, 1, out=negative)
+    np.reciprocal(negative, out=negative)
+
+
+class Plain(Cell):
+    """h = φ(W x + b + U h + c)."""
+
+    gates, states, signs = 1, 1, (1,)
+
+    def __init__(self, relu: bool) -> None:
+        self.relu = relu
+
+    def run(self, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, states: list[Any], x: Any) -> Run:
+        y, w = self._projected(w_ih, w_hh, None if b_ih is None else b_ih + b_hh, x)
+        (h,) = states
+        w, product = w[0], _empty(h.shape, y.dtype)
+        for a in y[0]:
+            np.matmul(h, w, out=product)
+            np.add(a, product, out=a)
+            if self.relu:
+                np.maximum(a, 0, out=a)
+            else:
+                np.tanh(a, out=a)
+            h = a
+        return Run(y, None)
+
+    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+        local = _empty(y.shape, y.dtype)
+        if self.relu:
+            np.greater(y, 0, out=local)
+        else:
+            np.multiply(y, y, out=local)
+            np.subtract(1, local, out=local)
+        w, dh = w_hh[0], np.zeros_like(states[0])
+        for t in range(y.shape[1] - 1, -1, -1):
+            np.add(dh, g[0, t], out=dh)
+            d = np.multiply(local[0, t], dh, out=local[0, t])
+            np.matmul(d, w, out=dh)
+        return local, local, [dh]
+
+    def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        h = y[0]
+        local = (h.data > 0).astype(h.dtype) if self.relu else 1 - h * h
+        return [[local]], [[local]], [[np.zeros(h.shape, h.dtype)]]
+
+
+class LSTM(Cell):
+    """c = f c + i g and h = o tanh(c), with i, f, o = σ(W x + b + U h + d) and g = tanh of the same."""
+
+    gates, states, signs = 4, 2, (-1, -1, 1, -1)
+
+    def run(self, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, states: list[Any], x: Any) -> Run:
+        gates, w = self._projected(w_ih, w_hh, None if b_ih is None else b_ih + b_hh, x)
+        y = _empty((2, *gates.shape[1:]), gates.dtype)
+        product = _empty((4, *gates.shape[2:]), gates.dtype)
+        h, c = states
+        room = product[0]
+        with np.errstate(over="ignore"):
+            for t in range(len(x)):
+                a = gates[:, t]
+                np.matmul(h, w, out=product)
+                np.add(a, product, out=a)
+                i, f, g, o = a
+                _sigmoid(a[:2])
+                np.tanh(g, out=g)
+                _sigmoid(o)
+                h, after = y[:, t]
+                np.multiply(f, c, out=after)
+                np.multiply(i, g, out=room)
+                c = np.add(after, room, out=after)
+                np.tanh(c, out=room)
+                np.multiply(o, room, out=h)
+        return Run(y, gates)
+
+    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+        i, f, n, o = kept
+        (h, c), (steps, *shape) = y, y.shape[1:]
+        d, k = _empty(kept.shape, y.dtype), _empty((_together(y), *shape), y.dtype)
+        dh, dc, room = (_empty(shape, y.dtype) for _ in range(3))
+        dh[...] = dc[...] = 0
+        product = _empty((4, *shape), y.dtype)
+        cell = bool(g[1].any())
+        for end in range(steps, 0, -len(k)):
+            # The factors that do not depend on cotangents, for some steps together
+            start = max(end - len(k), 0)
+            part = slice(start, end)
+            di, df, dn, do = d[:, part]
+            now = k[: end - start]
+            np.tanh(c[part], out=now)  # ∂h/∂c = o (1 − tanh² c), the product o tanh c being h
+            np.multiply(now, h[part], out=now)
+            np.subtract(o[part], now, out=now)
+            np.subtract(1, o[part], out=do)  # h (1 − o)
+            np.multiply(do, h[part], out=do)
+            np.multiply(i[part], n[part], out=di)  # i (1 − g²), and i (1 − i) g
+            np.multiply(di, n[part], out=dn)
+            np.subtract(i[part], dn, out=dn)
+            np.subtract(1, i[part], out=df)
+            np.multiply(di, df, out=di)
+            np.subtract(1, f[part], out=df)  # f (1 − f) c before
+            np.multiply(df, f[part], out=df)
+            later = max(start, 1)
+            np.multiply(d[1, later:end], c[later - 1 : end - 1], out=d[1, later:end])
+            if start == 0:
+                np.multiply(d[1, 0], states[1], out=d[1, 0])
+            for t in range(end - 1, start - 1, -1):
+                np.add(dh, g[0, t], out=dh)
+                if cell:
+                    np.add(dc, g[1, t], out=dc)
+                np.add(dc, np.multiply(now[t - start], dh, out=room), out=dc)
+                now_d = d[:, t]
+                np.multiply(now_d[:3], dc, out=now_d[:3])
+                np.multiply(now_d[3], dh, out=now_d[3])
+                np.multiply(dc, f[t], out=dc)
+                np.matmul(now_d, w_hh, out=product)
+                np.add.reduce(product, axis=0, out=dh)
+        return d, d, [dh, dc]
+
+    def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        s = p + a
+        i, f, n, o = ad.sigmoid(s[0]), ad.sigmoid(s[1]), np.tanh(s[2]), ad.sigmoid(s[3])
+        squashed = np.tanh(y[1])
+        k = o * (1 - squashed * squashed)
+        by_i, by_f, by_n = n * i * (1 - i), before[1] * f * (1 - f), i * (1 - n * n)
+        zero = np.zeros(i.shape, i.dtype)
+        links = [[k * by_i, k * by_f, k * by_n, squashed * o * (1 - o)], [by_i, by_f, by_n, zero]]
+        return links, links, [[zero, k * f], [zero, f]]
+
+
+class GRU(Cell):
+    """h = (1 − z) n + z h, with r, z = σ(W x + b + U h + d) and n = tanh(W x + b + r (U h + d)); z being 1 − σ(…)
+    where the update gate says what is new."""
+
+    gates, states = 3, 1
+
+    def __init__(self, new: bool) -> None:
+        self.new = new
+        self.signs = (-1, 1 if new else -1, 1)
+
+    def run(self, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, states: list[Any], x: Any) -> Run:
+        bias = None if b_ih is None else np.concatenate([b_ih[:2] + b_hh[:2], b_ih[2:]])
+        gates, w = self._projected(w_ih, w_hh, bias, x, room=1)  # r, z, n and, behind them, U h + d of n
+        y = _empty((1, *gates.shape[1:]), gates.dtype)
+        product = _empty((3, *gates.shape[2:]), gates.dtype)
+        (h,) = states
+        with np.errstate(over="ignore"):
+            for t in range(len(x)):
+                np.matmul(h, w, out=product)
+                a = gates[:2, t]
+                np.add(a, product[:2], out=a)
+                _sigmoid(a)
+                r, z, n, u = gates[:, t]
+                if b_hh is None:
+                    u[...] = product[2]
+                else:
+                    np.add(product[2], b_hh[2], out=u)
+                np.multiply(r, u, out=product[2])
+                np.add(n, product[2], out=n)
+                np.tanh(n, out=n)
+                after = np.subtract(h, n, out=y[0, t])
+                np.multiply(after, z, out=after)
+                h = np.add(after, n, out=after)
+        return Run(y, gates)
+
+    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+        d = _empty((3, *kept.shape[1:]), kept.dtype)
+        hidden = _empty(d.shape, d.dtype)
+        dh, room = _empty(d.shape[2:], d.dtype), _empty(d.shape[2:], d.dtype)
+        dh[...] = 0
+        product = _empty((3, *dh.shape), d.dtype)
+        for t in range(len(y[0]) - 1, -1, -1):
+            r, z, n, u = kept[:, t]
+            dr, dz, dn = d[:, t]
+            before = y[0, t - 1] if t else states[0]
+            np.add(dh, g[0, t], out=dh)
+            # n: dh (1 − z)(1 − n²)
+            np.multiply(n, n, out=dn)
+            np.subtract(1, dn, out=dn)
+            np.subtract(1, z, out=room)
+            np.multiply(dn, room, out=dn)
+            np.multiply(dn, dh, out=dn)
+            # z: ± dh (h − n) z (1 − z)
+            np.multiply(room, z, out=room)
+            np.multiply(room, dh, out=room)
+            np.subtract(before, n, out=dz)
+            np.multiply(dz, room, out=dz)
+            if self.new:
+                np.negative(dz, out=dz)
+            # U h + d of n: dn r; and r: dn u r (1 − r)
+            of_u = np.multiply(dn, r, out=hidden[2, t])
+            np.multiply(of_u, u, out=dr)
+            np.subtract(1, r, out=room)
+            np.multiply(dr, room, out=dr)
+            hidden[:2, t] = d[:2, t]
+            np.matmul(hidden[:, t], w_hh, out=product)
+            np.multiply(dh, z, out=dh)
+            np.add.reduce(product, axis=0, out=room)
+            np.add(dh, room, out=dh)
+        return d, hidden, [dh]
+
+    def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        r, z = ad.sigmoid(p[0] + a[0]), ad.sigmoid(p[1] + a[1])
+        n = np.tanh(p[2] + r * a[2])
+        slope = z * (1 - z) * (n - before[0] if self.new else before[0] - n)
+        kept = 1 - z if self.new else z
+        by_n = (1 - kept) * (1 - n * n)
+        by_r = by_n * a[2] * r * (1 - r)
+        return [[by_r, slope, by_n * r]], [[by_r, slope, by_n]], [[kept]]
+
+
+# Their operations
+
+
+def _stacked(rows: list[Any]) -> Any:
+    return np.stack([np.stack(row) for row in rows])
+
+
+def _differentiable(cell: Cell, g: Any, y: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, states: Any, x: Any) -> Any:
+    """What `Cell.back` computes, of Tensors and in operations with derivatives: the links of all steps at once, then
+    one linear recurrence."""
+    blocks = (cell.gates, *y.shape[1:])
+    before = np.stack([_shifted(s, h) for s, h in zip(states, y)])
+    p = (_rows(x) @ w_ih.swapaxes(-1, -2)).reshape(blocks)
+    a = (_rows(before[0]) @ w_hh.swapaxes(-1, -2)).reshape(blocks)
+    if b_ih is not None:
+        p, a = p + b_ih[:, None], a + b_hh[:, None]
+    by_a, by_p, by_s = cell.links(p, a, y, before)
+    links, between = _stacked(by_a), _stacked(by_s)
+    adjoint = _adjoint(g, links, between, w_hh)
+    hidden = (links * adjoint[:, None]).sum(axis=0)
+    d = hidden if by_p is by_a else (_stacked(by_p) * adjoint[:, None]).sum(axis=0)
+    first = (between[:, :, 0] * adjoint[:, None, 0]).sum(axis=0)
+    return d, hidden, [first[0] + (hidden[:, 0] @ w_hh).sum(axis=0), *first[1:]]
+
+
+def _fused(name: str, cell: Cell, formula: str) -> Any:
+    def forward(flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
+        return (run or cell.run(*layout.parts(cell, flat, constant))).y
+
+    def rule(g: Any, y: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
+        parts = layout.parts(cell, flat, constant)
+        w_ih, w_hh, b_ih, _, states, x = parts
+        if isinstance(g, Tensor):  # to be differentiated again, and so must depend on the inputs visibly
+            d, hidden, initial = _differentiable(cell, g, y, *parts)
+        else:
+            kept = (run or cell.run(*parts)).gates
+            if layout.steps > FEW:
+                w_hh, given = _empty(w_hh.shape, y.dtype), w_hh
+                w_hh[...] = given
+            d, hidden, initial = cell.back(g, y, kept, w_hh, states)
+        rows, below = _rows(d), _rows(hidden)
+        by_w_hh = below[:, : layout.batch].swapaxes(-1, -2) @ states[0]
+        if layout.steps > 1:
+            by_w_hh = by_w_hh + below[:, layout.batch :].swapaxes(-1, -2) @ _rows(y[0, :-1])
+        found = [rows.swapaxes(-1, -2) @ _rows(x), by_w_hh]
+        if b_ih is not None:
+            ones = np.ones((1, rows.shape[1]), y.dtype)
+            found.append(ones @ rows)
+            found.append(found[-1] if hidden is d else ones @ below)
+        found += initial
+        if constant is None:
+            found.append((rows @ w_ih).sum(axis=0))
+        return _vector(*found)
+
+    def samples(rng: np.random.Generator) -> list[Sample]:
+        found = []
+        for (t, n, k, h), bias, constant in [((3, 2, 2, 1), True, False), ((2, 1, 1, 2), False, True),
+                                             ((2, 0, 1, 1), True, False)]:  # fmt: skip
+            x = rng.normal(size=(t, n, k))
+            size = cell.gates * (h * k + h * h + 2 * bias * h) + cell.states * n * h + (not constant) * x.size
+            wrap = (lambda flat, x=x: (flat, Tensor(x, dtype=flat.dtype))) if constant else None
+            found.append(Sample((rng.normal(size=size),), {"layout": Layout(t, n, k, h, bias)}, wrap))
+        return found
+
+    return cell, declare(name, forward, [rule, None], formula=formula, samples=samples,
+                         derivatives=["backpropagation through time", "0 (constant)"])  # fmt: skip
+
+
+KINDS = {
+    "tanh": _fused("rnn_tanh", Plain(relu=False), "tanh(W xₜ + U {y}ₜ₋₁ + b)"),
+    "relu": _fused("rnn_relu", Plain(relu=True), "max(0, W xₜ + U {y}ₜ₋₁ + b)"),
+    "lstm": _fused("lstm", LSTM(), "(o tanh(cₜ), cₜ = f cₜ₋₁ + i g)"),
+    "gru": _fused("gru", GRU(new=False), "(1 − z) n + z {y}ₜ₋₁"),
+    "gru_new": _fused("gru_new", GRU(new=True), "(1 − z) {y}ₜ₋₁ + z n"),
+}
+
+
+def scan(kind: str, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """Run a cell over a sequence.
+
+    Args:
+        kind: "tanh", "relu", "lstm", "gru", or "gru_new", in which the update gate is the share of what is new.
+        x: the input, shape (T, N, D).
+        states: what the cell starts from, shape (N, H): h, and c for an LSTM.
+        weights: w_ih (gates · H, D), w_hh (gates · H, H), and both biases (gates · H,) or none, PyTorch's gate order.
+
+    Returns:
+        the states after each step, shape (states, T, N, H).
+    """
+    cell, operation = KINDS[kind]
+    (steps, batch, inputs), hidden = x.shape, states[0].shape[-1]
+    parts, constant = [*weights, *states], not x.requires_grad
+    if not constant:
+        parts.append(x)
+    dtype = np.result_type(x.dtype, *[part.dtype for part in parts])
+    flat = _vector(*parts)
+    arguments = [flat, x] if constant else [flat]
+    arguments = [t if t.dtype == dtype else t.astype(dtype) for t in arguments]
+    layout = Layout(steps, batch, inputs, hidden, len(weights) == 4)
+    run = cell.run(*layout.parts(cell, arguments[0].data, arguments[1].data if constant else None))
+    return operation(*arguments, layout=layout, run=run)  # type: ignore[no-any-return]

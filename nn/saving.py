@@ -1,0 +1,52 @@
+"""Models in files: safetensors or npz, never pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from autodiff import Tensor, persistence
+from autodiff.persistence import FilePath
+
+from .module import Module
+
+
+def save(model: Module | Mapping[str, Any], path: FilePath) -> None:
+    """Write a model's parameters and buffers to a file, which is replaced as a whole or left as it was.
+
+    Args:
+        model: a module, or a state (Tensors or arrays by name).
+        path: a file whose name ends in ``.safetensors`` (which PyTorch reads too; needs the ``safetensors`` library) or
+            ``.npz``.
+
+    Raises:
+        TypeError: for anything else, or values that are no real numbers.
+        ValueError: for another suffix.
+        OSError: if the file cannot be written, naming it.
+
+    >>> import pathlib, tempfile, nn
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "model.npz"
+    >>> nn.save(nn.Linear(3, 2), path)
+    >>> model = nn.Linear(3, 2)
+    >>> model.load_state_dict(nn.load(path))
+    Incompatible(missing_keys=[], unexpected_keys=[])
+    """
+    if not isinstance(model, (Module, Mapping)):
+        raise TypeError(f"nn.save: takes a module or its state_dict(), not {type(model).__name__}")
+    persistence.save(model.state_dict() if isinstance(model, Module) else model, path)
+
+
+def load(path: FilePath) -> dict[str, Tensor]:
+    """Read a state from a file, for `Module.load_state_dict`; a PyTorch model saved with safetensors is one.
+
+    Args:
+        path: a file whose name ends in ``.safetensors`` or ``.npz``.
+
+    Returns:
+        Constant Tensors by name; bfloat16 becomes float32.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: for a file that is cut short, of another format or malicious, naming it.
+    """
+    return persistence.load(path)
