@@ -19,18 +19,17 @@ from .tensor import Array, Tensor, as_array, clock, wrap
 
 _accumulating = Lock()
 
-passes: deque[tuple[int, int, int]] = deque(maxlen=256)
+passes: deque[tuple[int, int, int]] = deque(maxlen=64)
 """Of the latest reverse passes that were recorded (`create_graph`), the clock before and after, and the order of the
 derivatives: pictures draw what each made as a layer of its own."""
 
 
 def _order(numbers: Sequence[int]) -> int:
     """The order of the derivatives that a pass through the nodes with these numbers (ascending) gives."""
-    order, known = 1, list(passes)
-    for began, ended, of in reversed(known[: bisect_left(known, (numbers[-1],))] if numbers else ()):
-        if ended < numbers[0]:
-            break
-        if numbers[bisect_left(numbers, began)] < ended:
+    order = 1
+    for began, ended, of in tuple(passes):  # in no order, where threads run
+        first = bisect_left(numbers, began)
+        if first < len(numbers) and numbers[first] < ended:
             order = max(order, of + 1)
     return order
 

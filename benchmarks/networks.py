@@ -200,6 +200,81 @@ def stepping(optimizer: str, tensors: int, foreach: bool, **options: Any) -> Wor
     return Workload(name, title, run, None, (Target(1.3, against="torch"),))
 
 
+def epoch() -> Workload:
+    """A whole epoch of `optim.fit` on the handwritten digits, and of the same loop written for torch."""
+
+    def model(nn: Any) -> Any:
+        return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+
+    @functools.cache
+    def digits() -> tuple[Any, Any]:
+        try:
+            from sklearn.datasets import load_digits
+        except ModuleNotFoundError:
+            raise Unsupported("needs scikit-learn's digits") from None
+        found = load_digits()
+        return (found.data / 16).astype(np.float32), found.target
+
+    @functools.cache
+    def weights() -> dict[str, Any]:
+        import nn
+
+        nn.manual_seed(0)
+        return {key: value.data.copy() for key, value in model(nn).state_dict().items()}
+
+    def prepare(peer: Peer) -> tuple[Callable[[bool], Any], Any]:
+        """A function that trains for an epoch (in random order or as the data are), and the model."""
+        X, y = digits()
+        if peer.name == "ours":
+            import nn
+            import optim
+
+            ours = model(nn)
+            ours.load_state_dict(weights())
+            adam, loss = optim.Adam(ours.parameters()), nn.CrossEntropyLoss()
+
+            def train(shuffled: bool) -> Any:
+                data = (X, y) if shuffled else optim.batches(X, y, 32, shuffle=False)
+                return optim.fit(ours, loss, data, optimizer=adam, epochs=1, batch_size=32)
+
+            return train, ours
+        if peer.name == "torch":
+            torch = peer.torch  # type: ignore[attr-defined]
+            theirs = model(torch.nn)
+            theirs.load_state_dict({key: torch.tensor(value) for key, value in weights().items()})
+            optimizer, criterion = torch.optim.Adam(theirs.parameters()), torch.nn.CrossEntropyLoss()
+            inputs, targets = torch.tensor(X), torch.tensor(y)
+
+            def train(shuffled: bool) -> Any:
+                theirs.train()
+                order = torch.randperm(len(inputs)) if shuffled else torch.arange(len(inputs))
+                total = 0.0
+                for i in range(0, len(inputs), 32):
+                    chosen = order[i : i + 32]
+                    optimizer.zero_grad()
+                    value = criterion(theirs(inputs[chosen]), targets[chosen])
+                    value.backward()
+                    optimizer.step()
+                    total += value.item() * len(chosen)
+                return total / len(inputs)
+
+            return train, theirs
+        raise Unsupported("has no optimisers")
+
+    def run(peer: Peer) -> Run:
+        def result() -> Arrays:
+            train, network = prepare(peer)
+            train(False)
+            values = [p.data if peer.name == "ours" else p.detach().numpy() for p in network.parameters()]
+            return [np.concatenate([v.ravel() for v in values])]
+
+        train, _ = prepare(peer)
+        return Run(lambda: train(True), result)
+
+    title = "epoch on the digits, MLP 64-64-10, batch 32, Adam"
+    return Workload("digits-epoch", title, run, None, (Target(0.9, against="torch"),))
+
+
 def workloads() -> list[Workload]:
     """All of them, in the order of the tables."""
     return [
@@ -215,4 +290,5 @@ def workloads() -> list[Workload]:
         *(stepping(name, n, foreach, **options)
           for name, options in (("SGD", {"lr": 1e-6, "momentum": 0.9}), ("Adam", {"lr": 1e-6}))
           for n in (2, 20, 200) for foreach in (False, True)),
+        epoch(),
     ]  # fmt: skip

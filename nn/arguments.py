@@ -10,6 +10,19 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.primitive import describe
 
+from .parameter import as_tensor
+
+
+def integer(layer: str, name: str, value: Any) -> int:
+    """`value` as an integer.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{layer}: {name} is an integer, not {value!r}")
+    return int(value)
+
 
 def count(layer: str, name: str, value: Any, least: int = 0) -> int:
     """`value` as an integer of at least `least`.
@@ -17,9 +30,7 @@ def count(layer: str, name: str, value: Any, least: int = 0) -> int:
     Raises:
         TypeError, ValueError: otherwise.
     """
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{layer}: {name} is an integer, not {value!r}")
-    if value < least:
+    if integer(layer, name, value) < least:
         raise ValueError(f"{layer}: {name} is at least {least}, not {value}")
     return int(value)
 
@@ -90,3 +101,14 @@ def floats(layer: str, input: Tensor, like: Tensor | None = None) -> None:
         raise TypeError(
             f"{layer}: got input of {describe(input)}, expects floating-point values; write x.astype('{dtype}')"
         )
+
+
+def float_input(layer: str, input: Any) -> Tensor:
+    """A layer's input as a Tensor of floating-point values.
+
+    Raises:
+        TypeError: for other values.
+    """
+    tensor = as_tensor(input)
+    floats(layer, tensor)
+    return tensor

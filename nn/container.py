@@ -395,9 +395,8 @@ class ParameterDict(_Dict[Parameter]):
 def _activation(value: Any) -> Module | None:
     """A new activation: of a class, a name as in `nn.functional`, a module (copied) or None."""
     if isinstance(value, str):
-        names = {name.lower(): found for name, found in vars(activations).items()
-                 if isinstance(found, type) and issubclass(found, Module) and found.__module__ == activations.__name__
-                 and not name.startswith("_") and name != "Activation"}  # fmt: skip
+        modules = [getattr(activations, name) for name in activations.__all__ if name[0].isupper()]
+        names = {module.__name__.lower(): module for module in modules}
         found = names.get(value.lower().replace("_", ""))
         if found is None:
             raise ValueError(f"MLP: no activation is named {value!r}; there are: {', '.join(sorted(names))}")
@@ -472,6 +471,7 @@ class MLP(Sequential):
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes are at least two numbers, of inputs and of outputs, not {sizes}")
         p = number("MLP", "dropout", dropout, 0, 1)
+        _activation(activation), _norm(norm, 1, dtype)  # checked where there is no hidden layer too
         modules: list[Module | None] = []
         for i, (n, m) in enumerate(pairwise(sizes)):
             last = i == len(sizes) - 2

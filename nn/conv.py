@@ -25,7 +25,7 @@ from .arguments import choice, count, counts, floats
 from .module import Module
 from .parameter import Parameter, as_tensor
 from .random import floating, generator
-from .resampling import pad
+from .resampling import padded
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -319,7 +319,7 @@ def _apply(name: str, n: int, input: Any, w: Any, b: Any, how: dict[str, Any], m
     x, batched = _batched(name, n, input, w, w.shape[1] * how["groups"])
     widths = _widths(how["padding"], kernel, how["dilation"])
     if mode != "zeros" and any(map(any, widths)):
-        x = pad(x, [p for pair in reversed(widths) for p in pair], mode)
+        x = padded(name, x, tuple([p for pair in reversed(widths) for p in pair]), mode)
         widths = ((0, 0),) * n
     for length, k, pair, d in zip(x.shape[2:], kernel, widths, how["dilation"]):
         if length + sum(pair) < d * (k - 1) + 1:
@@ -363,7 +363,7 @@ def _apply_back(name: str, n: int, input: Any, w: Any, b: Any, how: dict[str, An
     if b is None or any(beyond):
         y = _transposed_convolution_without_bias(x, w, **how)
         if any(beyond):
-            y = pad(y, [m for extra in reversed(beyond) for m in (0, extra)])
+            y = padded(name, y, tuple([m for extra in reversed(beyond) for m in (0, extra)]))
             y = y if b is None else y + b.reshape(-1, *[1] * n)
     else:
         y = _transposed_convolution(x, w, b, **how)

@@ -245,11 +245,16 @@ def _of_input(g: Any, y: Any, x: Any, weight: Any, bias: Any = 0.0, **p: Any) ->
     return _pullback(x, g, **p)
 
 
+def _fitted(sums: Any, weight: Any) -> Any:
+    """Sums for each weight in its shape; of the one number that stands for all weights, their sum."""
+    return sums.reshape(weight.shape) if hasattr(weight, "shape") else sums.sum()
+
+
 def _of_weight(g: Any, y: Any, x: Any, weight: Any, bias: Any = 0.0, **p: Any) -> Any:
     view = p["view"]
     if isinstance(g, Tensor):
         h = (g * _normalised(x, 1.0, **p)).reshape(view.applied)
-        return h.sum(axis=view.over).reshape(weight.shape)
+        return _fitted(h.sum(axis=view.over), weight)
     kept: Any = p.get("kept")
     product = kept.product(g) if view.joint and kept is not None else None
     if product is None:
@@ -258,16 +263,16 @@ def _of_weight(g: Any, y: Any, x: Any, weight: Any, bias: Any = 0.0, **p: Any) -
             t = _into(t if kept.far else None, np.multiply, t, kept.inverse)
             if _present(offset):
                 t -= offset * kept.inverse
-            return _total(view.over, g.reshape(view.applied), t.reshape(view.applied)).reshape(weight.shape)
+            return _fitted(_total(view.over, g.reshape(view.applied), t.reshape(view.applied)), weight)
         h = g.reshape(view.applied)
         product = _total(view.over, h, t) - offset * _total(view.over, h)
-    return (product * kept.inverse).reshape(weight.shape)
+    return _fitted(product * kept.inverse, weight)
 
 
 def _of_bias(g: Any, y: Any, x: Any, weight: Any, bias: Any, **p: Any) -> Any:
     view = p["view"]
     g = g.reshape(view.applied)
-    return (g.sum(axis=view.over) if isinstance(g, Tensor) else _total(view.over, g)).reshape(bias.shape)
+    return _fitted(g.sum(axis=view.over) if isinstance(g, Tensor) else _total(view.over, g), bias)
 
 
 def _inverse(x: Any, view: View, eps: float, centred: bool = True, kept: Any = None) -> Any:
@@ -645,7 +650,7 @@ class _BatchNorm(_Affine):
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
             + ("" if self.unbiased_running_var else ", unbiased_running_var=False")
         )
 
@@ -744,7 +749,10 @@ class LayerNorm(_Affine):
         return _sample_norm(name, _layer_norm, input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )
 
 
 class RMSNorm(_Affine):
@@ -835,4 +843,7 @@ class GroupNorm(_Affine):
         return _grouped(name, input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )

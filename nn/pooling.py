@@ -22,6 +22,7 @@ from autodiff.primitive import Sample, declare, polymorphic
 from .arguments import count, counts, floats
 from .module import Module
 from .parameter import as_tensor
+from .rules import raw
 
 Ints = tuple[int, ...]
 Slices = tuple[slice, ...]
@@ -53,10 +54,6 @@ def _slices(lengths: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: 
     whole = (slice(None), slice(None))
     axes = [_along(*axis) for axis in zip(lengths, kernel, stride, padding, dilation, size)]
     return [tuple([whole + place for place in zip(*offset)]) for offset in product(*axes)]
-
-
-def _raw(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) else x
 
 
 def _ordered(g: Any, y: Any) -> Any:
@@ -167,7 +164,7 @@ def _routes(backwards: bool) -> Any:
 _max_pool = declare(
     "max_pool", _maximum,
     [lambda g, y, x, size, **how: _route(
-        g, chosen=_first_maximum(_raw(y), _raw(x), **how), lengths=x.shape[2:], size=size, **how)],
+        g, chosen=_first_maximum(raw(y), raw(x), **how), lengths=x.shape[2:], size=size, **how)],
     formula="max over windows of {0}", derivatives=["1 at the first maximum, else 0"], samples=_windows,
     doc="The maximum over windows of the spatial axes.",
 )  # fmt: skip
@@ -248,7 +245,7 @@ def _means(backwards: bool) -> Any:
 
 
 _avg_pool = declare(
-    "avg_pool", _mean, [lambda g, y, x, **how: _spread_over(_ordered(g, y), **how)],
+    "avg_pool", _mean, [lambda g, y, x, **how: spread_over(_ordered(g, y), **how)],
     formula="mean over windows of {0}", derivatives=["1/n in the window"], samples=_means(False),
     doc="The mean over windows of the spatial axes.",
 )  # fmt: skip
@@ -259,7 +256,7 @@ _avg_pool_transposed = declare(
     doc="Every element, divided by its window's size, over its window: the transpose of avg_pool.",
 )  # fmt: skip
 _mean_over: Any = polymorphic(_avg_pool)
-_spread_over: Any = polymorphic(_avg_pool_transposed)
+spread_over: Any = polymorphic(_avg_pool_transposed)
 
 
 # The mean over windows of unequal lengths, along one axis

@@ -12,7 +12,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.primitive import Sample, declare
 from autodiff.tensor import wrap
 
 from .arguments import choice, count, floats
@@ -20,10 +20,9 @@ from .linear import linear
 from .module import Module
 from .parameter import Parameter, as_tensor
 from .random import floating, generator
+from .rules import sigmoid_of
 
 # What follows the matrix products. The states of an LSTM, h and c, are one array (2, N, H).
-
-_sigmoid = polymorphic(ad.sigmoid)
 
 
 def _split(a: Any, gates: int) -> list[Any]:
@@ -34,8 +33,8 @@ def _split(a: Any, gates: int) -> list[Any]:
 def _lstm_forward(a: Any, c: Any) -> Any:
     i, f, g, o = _split(a, 4)
     y = np.empty((2, *c.shape), np.result_type(a, c))
-    y[1] = _sigmoid(f) * c + _sigmoid(i) * np.tanh(g)
-    y[0] = _sigmoid(o) * np.tanh(y[1])
+    y[1] = sigmoid_of(f) * c + sigmoid_of(i) * np.tanh(g)
+    y[0] = sigmoid_of(o) * np.tanh(y[1])
     return y
 
 
@@ -47,7 +46,7 @@ def _lstm_cell_state(g: Any, y: Any, o: Any) -> Any:
 
 def _lstm_by_gates(g: Any, y: Any, a: Any, c: Any) -> Any:
     i, f, n, o = _split(a, 4)
-    i, f, n, o = _sigmoid(i), _sigmoid(f), np.tanh(n), _sigmoid(o)
+    i, f, n, o = sigmoid_of(i), sigmoid_of(f), np.tanh(n), sigmoid_of(o)
     dc = _lstm_cell_state(g, y, o)
     parts = [dc * n * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - n * n), g[0] * y[0] * (1 - o)]
     return np.concatenate(parts, axis=-1)
@@ -55,7 +54,7 @@ def _lstm_by_gates(g: Any, y: Any, a: Any, c: Any) -> Any:
 
 def _lstm_by_state(g: Any, y: Any, a: Any, c: Any) -> Any:
     _, f, _, o = _split(a, 4)
-    return _lstm_cell_state(g, y, _sigmoid(o)) * _sigmoid(f)
+    return _lstm_cell_state(g, y, sigmoid_of(o)) * sigmoid_of(f)
 
 
 _lstm_cell = declare(
@@ -70,8 +69,8 @@ _lstm_cell = declare(
 def _gru_gates(p: Any, a: Any, new: bool) -> Any:
     """r, z, n and what r multiplies, z being the share of the old state."""
     (pr, pz, pn), (ar, az, an) = _split(p, 3), _split(a, 3)
-    r = _sigmoid(pr + ar)
-    return r, _sigmoid(-(pz + az) if new else pz + az), np.tanh(pn + r * an), an
+    r = sigmoid_of(pr + ar)
+    return r, sigmoid_of(-(pz + az) if new else pz + az), np.tanh(pn + r * an), an
 
 
 def _gru_forward(p: Any, a: Any, h: Any, new: bool) -> Any:

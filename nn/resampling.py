@@ -9,10 +9,10 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 
-from .arguments import choice, count, counts, floats, number
+from .arguments import choice, counts, floats, integer, number
 from .module import Module
 from .parameter import as_tensor
-from .pooling import _spread_over
+from .pooling import spread_over
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -20,12 +20,10 @@ _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "ci
 def _widths(name: str, width: Any, n: int | None = None) -> tuple[int, ...]:
     """PyTorch's list of widths: a pair for each axis, from the last axis on."""
     values = tuple(width) if isinstance(width, (tuple, list, np.ndarray)) else (width,) * (2 * n if n else 1)
-    for value in values:
-        count(name, "a width", value, least=-(2**62))
     if len(values) % 2 or (n and len(values) != 2 * n):
         wanted = f"one integer or {2 * n}" if n else "a pair of integers for each axis, from the last axis on"
         raise ValueError(f"{name}: takes {wanted}, not {width!r}")
-    return tuple(int(v) for v in values)
+    return tuple(integer(name, "a width", v) for v in values)
 
 
 def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
@@ -46,28 +44,32 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
     >>> pad([[1.0, 2.0, 3.0]], (1, 2), mode="reflect")
     Tensor([[2., 1., 2., 3., 2., 1.]])
     """
-    x, widths = as_tensor(input), _widths("pad", pad)
-    choice("pad", "mode", mode, list(_MODES))
+    return padded("pad", as_tensor(input), _widths("pad", pad), mode, value)
+
+
+def padded(name: str, x: Tensor, widths: tuple[int, ...], mode: str = "constant", value: float | None = None) -> Tensor:
+    """`pad` for the function or layer of this name."""
+    choice(name, "mode", mode, list(_MODES))
     pairs = [(widths[i], widths[i + 1]) for i in range(0, len(widths), 2)]
     if len(pairs) > x.ndim:
-        raise ValueError(f"pad: got input of shape {x.shape} and widths for {len(pairs)} axes")
+        raise ValueError(f"{name}: got input of shape {x.shape} and widths for {len(pairs)} axes")
     pairs = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
     if mode == "constant":
         if any(n + before + after < 0 or min(n + before, n + after) < 0 for n, (before, after) in zip(x.shape, pairs)):
-            raise ValueError(f"pad: got input of shape {x.shape}, of which pad={tuple(widths)} leaves nothing")
+            raise ValueError(f"{name}: got input of shape {x.shape}, of which pad={widths} leaves nothing")
         if any(min(pair) < 0 for pair in pairs):
             x = x[tuple([slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, pairs)])]
             pairs = [(max(b, 0), max(a, 0)) for b, a in pairs]
         return x if not any(map(any, pairs)) else ad.pad(x, pairs, constant_values=0 if value is None else value)
     if value is not None:
-        raise ValueError(f"pad: value={value!r} is for mode 'constant', not {mode!r}")
+        raise ValueError(f"{name}: value={value!r} is for mode 'constant', not {mode!r}")
     limits = {"reflect": "less than the length of its axis", "circular": "at most the length of its axis"}
     for n, pair in zip(x.shape, pairs):
         if min(pair) < 0:
-            raise ValueError(f"pad: mode {mode!r} takes widths of at least 0, not {tuple(widths)}")
+            raise ValueError(f"{name}: mode {mode!r} takes widths of at least 0, not {widths}")
         if any(pair) and (n == 0 or (max(pair) > n - (mode == "reflect") and mode in limits)):
             limit = limits.get(mode, "for an axis that is not empty")
-            raise ValueError(f"pad: with mode {mode!r} a width is {limit}; got shape {x.shape} and pad={tuple(widths)}")
+            raise ValueError(f"{name}: with mode {mode!r} a width is {limit}; got shape {x.shape} and pad={widths}")
     return x if not any(map(any, pairs)) else ad.pad(x, pairs, mode=_MODES[mode])
 
 
@@ -95,7 +97,7 @@ class ZeroPad2d(Module):
         input = as_tensor(input)
         if input.ndim not in (3, 4):
             raise ValueError(f"ZeroPad2d: got input of shape {input.shape}, expects (N, C, H, W) or (C, H, W)")
-        return pad(input, self.padding)
+        return padded("ZeroPad2d", input, self.padding)
 
     def extra_repr(self) -> str:
         return f"{self.padding}"
@@ -134,7 +136,7 @@ def _nearest(name: str, input: Any, size: Any, scale_factor: Any, recompute: Any
     if all(k % m == 0 and step == m / k for m, k, step in zip(lengths, sizes, steps)):
         window = tuple(k // m for m, k in zip(lengths, sizes))
         how = dict(kernel=window, stride=window, padding=(0,) * n, include=True, over=1)
-        return x * 1 if sizes == lengths else _spread_over(x, lengths=sizes, size=lengths, **how)
+        return x * 1 if sizes == lengths else spread_over(x, lengths=sizes, size=lengths, **how)
     for axis, (m, k, step) in enumerate(zip(lengths, sizes, steps), 2):
         # PyTorch's single precision decides which element is the nearest.
         source = np.minimum(np.arange(k, dtype=np.float32) * np.float32(step), m - 1).astype(np.int64)

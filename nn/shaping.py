@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from autodiff import Tensor
 
+from .arguments import integer
 from .module import Module
 from .parameter import as_tensor
 
@@ -30,12 +29,6 @@ class Identity(Module):
         return input
 
 
-def _axis(layer: str, name: str, value: Any) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{layer}: {name} is an axis, an integer, not {value!r}")
-    return int(value)
-
-
 def _place(layer: str, name: str, axis: int, shape: tuple[int, ...]) -> int:
     if not -len(shape) <= axis < len(shape):
         raise IndexError(f"{layer}: got input of shape {shape}, which has no axis {name}={axis}")
@@ -54,8 +47,8 @@ class Flatten(Module):
     """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
-        self.start_dim = _axis("Flatten", "start_dim", start_dim)
-        self.end_dim = _axis("Flatten", "end_dim", end_dim)
+        self.start_dim = integer("Flatten", "start_dim", start_dim)
+        self.end_dim = integer("Flatten", "end_dim", end_dim)
 
     def forward(self, input: Any) -> Tensor:
         """The input in its new shape."""
@@ -85,10 +78,10 @@ class Unflatten(Module):
     """
 
     def __init__(self, dim: int, unflattened_size: Sequence[int]) -> None:
-        self.dim = _axis("Unflatten", "dim", dim)
+        self.dim = integer("Unflatten", "dim", dim)
         if not isinstance(unflattened_size, (tuple, list)) or not unflattened_size:
             raise TypeError(f"Unflatten: unflattened_size is a tuple of lengths, not {unflattened_size!r}")
-        sizes = tuple(_axis("Unflatten", "unflattened_size", n) for n in unflattened_size)
+        sizes = tuple(integer("Unflatten", "unflattened_size", n) for n in unflattened_size)
         if sizes.count(-1) > 1 or min(sizes) < -1:
             raise ValueError(f"Unflatten: unflattened_size has lengths of at least 0 and one −1 at most, not {sizes}")
         self.unflattened_size = sizes

@@ -1,6 +1,7 @@
 """What all optimisers share: parameter groups, checks of hyper-parameters, the step over all parameters, and state.
 
-An optimiser is its update rule: a subclass defines `update`, which changes one parameter's array in place.
+An optimiser is its update rule. A subclass names the arrays it keeps (`buffers`), says once a step how its numbers go
+on (`advance`) and changes a piece of a parameter in place (`update`); which pieces is decided in bucket.py.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad
 
-Array = np.ndarray[Any, Any]
+from .bucket import Array, Bucket, buckets
 
 
 class Optimizer:
@@ -39,6 +40,9 @@ class Optimizer:
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
         self.state: dict[Tensor, dict[str, Any]] = {}
+        self.stepped = False
+        """Whether `step` has been called, which a schedule asks."""
+        self._buckets: list[list[Bucket]] = []
         self._scratch: dict[tuple[Any, ...], Array] = {}
         items = list(params)
         if not items:
@@ -49,12 +53,31 @@ class Optimizer:
 
     # What a subclass defines
 
+    elementwise = True
+    """Whether `update` may be given any piece of the parameters; with False it gets them one by one, and whole."""
+
+    beyond: tuple[str, ...] = ()
+    """Hyper-parameters that PyTorch lacks: a snapshot without them is accepted, they stay as they are."""
+
     def check(self, options: dict[str, Any]) -> None:
         """Raise ValueError for hyper-parameters out of range."""
 
-    def update(self, w: Array, g: Array, state: dict[str, Any], options: dict[str, Any]) -> None:
-        """Change the parameter `w` in place, given its gradient `g` (not to be written), its state and its group."""
-        raise NotImplementedError(f"{type(self).__name__}: define update(self, w, g, state, options)")
+    def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
+        """Names of the arrays kept for each parameter; they start with zeros, or what `initial` says."""
+        return ()
+
+    def initial(self, name: str, options: dict[str, Any]) -> float:
+        """What a buffer starts with."""
+        return 0.0
+
+    def advance(self, numbers: dict[str, Any], options: dict[str, Any]) -> Any:
+        """Called once a step: bring the state's numbers (step counts) forward, and return the coefficients that
+        `update` needs."""
+        raise NotImplementedError(f"{type(self).__name__}: define advance(self, numbers, options)")
+
+    def update(self, w: Array, g: Array, state: dict[str, Array], coefficients: Any) -> None:
+        """Change `w` in place, given the gradient `g` (not to be written) and the buffers, all of one shape."""
+        raise NotImplementedError(f"{type(self).__name__}: define update(self, w, g, state, coefficients)")
 
     # What users call
 
@@ -109,24 +132,21 @@ class Optimizer:
         Returns:
             What `closure` returned, or None.
         """
+        self.stepped = True
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            ascent = group.get("maximize", False)
-            for p in group["params"]:
-                gradient = p.grad
-                if gradient is None:
-                    continue
-                g, w = gradient.data, p.data
-                if not w.flags.writeable:
-                    w = w.copy()
-                state = self.state.get(p)
-                if state is None:
-                    state = self.state[p] = {}
-                self.update(w, -g if ascent else g, state, group)
-                p.data = w  # written in place; assigning tells the engine that graphs recorded before no longer fit
+        if len(self._buckets) != len(self.param_groups):
+            self._buckets = [[] for _ in self.param_groups]
+        for i, group in enumerate(self.param_groups):
+            params = [p for p in group["params"] if p.grad is not None]
+            names = self.buffers(group)
+            found = self._buckets[i]
+            if len(params) != sum(len(b.params) for b in found) or not all(b.fits(self.state, names) for b in found):
+                found = self._buckets[i] = buckets(self, params, group)
+            for bucket in found:
+                bucket.step(self, group)
         return loss
 
     def state_dict(self) -> dict[str, Any]:
@@ -157,10 +177,10 @@ class Optimizer:
         if mine != theirs:
             raise ValueError(f"{name}: the snapshot has groups of {theirs} parameters, the optimiser of {mine}")
         for group in groups:
-            missing = [key for key in self.defaults if key not in group]
+            missing = [key for key in self.defaults if key not in group and key not in self.beyond]
             if missing:
                 raise ValueError(f"{name}: the snapshot lacks {', '.join(missing)}; was it taken of another optimiser?")
-            self.check(dict(group))
+            self.check({**self.defaults, **group})
         numbers = [n for group in groups for n in group["params"]]
         by_number = dict(zip(numbers, self._all()))
         state = {}
@@ -177,16 +197,16 @@ class Optimizer:
     def _all(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
-    def scratch(self, like: Array, purpose: int = 0) -> Array:
-        """An array of this shape and dtype to compute in, the same one every time."""
-        key = (like.shape, like.dtype, purpose)
+    def scratch(self, like: Array, purpose: str = "") -> Array:
+        """An array of this shape and dtype to compute in, the same memory every time."""
+        key = (purpose, like.dtype)
         found = self._scratch.get(key)
-        if found is None:
-            found = self._scratch[key] = np.empty_like(like)
-        return found
+        if found is None or found.size < like.size:
+            found = self._scratch[key] = np.empty(like.size, like.dtype)
+        return found[: like.size].reshape(like.shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scratch": {}}
+        return {**self.__dict__, "_scratch": {}, "_buckets": []}
 
     def __repr__(self) -> str:
         lines = []
@@ -194,6 +214,15 @@ class Optimizer:
             options = ", ".join(f"{key}={value!r}" for key, value in group.items() if key != "params")
             lines.append(f"  group {i}: {len(group['params'])} parameters, {options}")
         return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
+
+
+def decayed(optimizer: Optimizer, w: Array, g: Array, decay: float) -> Array:
+    """g + λ w, the gradient with weight decay as a penalty ½ λ w² has it."""
+    if not decay:
+        return g
+    sum = np.multiply(w, decay, out=optimizer.scratch(w, "decayed"))
+    sum += g
+    return sum
 
 
 def _copied(value: Any) -> Any:

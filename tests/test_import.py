@@ -51,7 +51,7 @@ _FLOORS = (  # from the ground up; a module may import only what stands before i
     {"ops"},
     {"linalg", "special", "tree", "flat"},
     {"transforms"},
-    {"check", "checkpoint", "clipping", "debug", "persistence", "layout", "selection", "passes", "looks", "graph"},
+    {"check", "checkpoint", "clipping", "curvature", "debug", "persistence", "random", "layout", "selection", "passes", "looks", "graph"},
     {"formats", "steps", "explain", "page"},
     {"__init__"},
     {"__main__"},

@@ -1,12 +1,12 @@
 """Activations against PyTorch, closed forms, finite differences and the documents' numbers."""
 
-import json
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from against_torch import agrees_with_torch, same_layer
+from documents import ENTRIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -15,11 +15,6 @@ import autodiff as ad
 import nn
 import nn.functional as F
 from autodiff.primitive import REGISTRY
-from tests.against_torch import agrees_with_torch, same_layer
-
-ENTRIES = {
-    e["id"]: e for e in json.loads((Path(__file__).parent / "data" / "worked_examples.json").read_text())["entries"]
-}
 
 # (module, its options, function): all that PyTorch has
 TORCH_S = [
@@ -363,6 +358,10 @@ def test_the_primitives_are_registered_with_samples_and_formulas():
         (lambda: nn.GLU(dim=2)(np.ones((2, 4))), ValueError, "no axis 2"),
         (lambda: nn.GLU()(np.array(1.0)), ValueError, "glu"),
         (lambda: nn.Softmax(dim=3)(np.ones((2, 4))), np.exceptions.AxisError, "axis 3"),
+        (lambda: nn.Softmax(1.5), TypeError, "Softmax: dim is an integer, not 1.5"),
+        (lambda: nn.LogSoftmax("1"), TypeError, "LogSoftmax: dim"),
+        (lambda: F.softmin(np.ones((2, 4)), dim=0.0), TypeError, "softmin: dim is an integer"),
+        (lambda: nn.GLU(None), TypeError, "GLU: dim is an integer, not None"),
     ],
 )  # fmt: skip
 def test_bad_options_and_inputs_are_named(call, kind, words):

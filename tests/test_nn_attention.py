@@ -1,19 +1,15 @@
 """Attention: the function and the layer against PyTorch, every kind of mask, and what bad input gets."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from against_torch import agrees_with_torch, same_layer
+from documents import ENTRIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import autodiff as ad
 import nn
 import nn.functional as F
-
-ENTRIES = json.loads((Path(__file__).parent / "data" / "worked_examples.json").read_text())["entries"]
 
 
 @pytest.fixture
@@ -41,7 +37,7 @@ def hides(*shape, seed=1):
 
 
 def test_attention_gives_the_documents_weights_output_gradients_and_hessian_vector_product():
-    (entry,) = [e for e in ENTRIES if e["id"] == "scaled-dot-product-attention"]
+    entry = ENTRIES["scaled-dot-product-attention"]
     arrays = tuple(np.array(entry["inputs"][n]) for n in "QKV")
     c, expected = np.array(entry["inputs"]["C"]), entry["expected"]
     loss = lambda q, k, v: (F.scaled_dot_product_attention(q, k, v) * c).sum()

@@ -187,7 +187,7 @@ def test_an_mlp_is_pytorch_s_sequential():
     reference = t.Sequential(t.Linear(3, 4), t.BatchNorm1d(4), t.Tanh(), t.Linear(4, 5), t.BatchNorm1d(5), t.Tanh(),
                              t.Linear(5, 2), t.Sigmoid()).double()  # fmt: skip
     model = nn.MLP([3, 4, 5, 2], activation="tanh", output_activation=nn.Sigmoid, norm="batch", dtype="float64")
-    from tests.against_torch import same_layer
+    from against_torch import same_layer
 
     same_layer(model, reference, np.random.default_rng(0).normal(size=(6, 3)))
 
@@ -228,6 +228,8 @@ def test_an_mlp_refuses_what_it_cannot_build():
         (lambda: nn.MLP(3), ValueError, "MLP: sizes"),
         (lambda: nn.MLP([3, 2.5]), TypeError, "out_features"),
         (lambda: nn.MLP([3, 2, 1], "tahn"), ValueError, "MLP: no activation is named 'tahn'.*tanh"),
+        (lambda: nn.MLP([3, 2], "tahn"), ValueError, "MLP: no activation is named 'tahn'"),
+        (lambda: nn.MLP([3, 2], norm="group"), ValueError, "MLP: norm"),
         (lambda: nn.MLP([3, 2, 1], np.tanh), TypeError, "MLP: activation"),
         (lambda: nn.MLP([3, 2, 1], norm="group"), ValueError, "MLP: norm"),
         (lambda: nn.MLP([3, 2, 1], norm=3), TypeError, "MLP: norm"),

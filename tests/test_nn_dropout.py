@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from documents import ENTRIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,8 +77,11 @@ def test_second_derivatives_go_through_the_mask():
 
 
 def test_the_documents_example_is_reproduced():
-    # entry dropout-example-3 of the source documents' numbers: keep probability 0.6
-    h, mask, keep = np.array([0.4, 0.7, 0.3, 0.1, 0.9]), np.array([1.0, 0.0, 1.0, 0.0, 1.0]), 0.6
+    entry = ENTRIES["dropout-example-3"]
+    expected = entry["expected"]
+    h, mask, keep = (np.array(entry["inputs"][key]) for key in ("h", "mask", "keep_probability"))
+    p = expected["equivalent_pytorch_p"]
+    assert p == pytest.approx(1 - keep)
 
     class Given(np.random.Generator):
         """Draws this mask."""
@@ -86,14 +90,13 @@ def test_the_documents_example_is_reproduced():
             return np.where(mask == 1, 0.0, 0.99).astype(dtype)
 
     rng = Given(np.random.PCG64())
-    documents, pytorch = (nn.Dropout(1 - keep, inverted=i, rng=rng) for i in (False, True))
-    np.testing.assert_allclose(documents(h).data, [0.4, 0, 0.3, 0, 0.9])
-    np.testing.assert_allclose(documents.eval()(h).data, [0.24, 0.42, 0.18, 0.06, 0.54])
-    np.testing.assert_allclose(pytorch(h).data, [0.6666666666666667, 0, 0.5, 0, 1.5])
-    np.testing.assert_allclose(pytorch.eval()(h).data, h)
-    many = F.dropout(np.tile(h, (200_000, 1)), 1 - keep, inverted=False, rng=np.random.default_rng(0)).data
-    variance = [0.0384, 0.1176, 0.0216, 0.0024, 0.1944]
-    np.testing.assert_allclose(many.var(axis=0), variance, rtol=0.02)
+    documents, pytorch = (nn.Dropout(p, inverted=i, rng=rng) for i in (False, True))
+    np.testing.assert_allclose(documents(h).data, expected["train"])
+    np.testing.assert_allclose(documents.eval()(h).data, expected["test_scaled"])
+    np.testing.assert_allclose(pytorch(h).data, expected["train_inverted"])
+    np.testing.assert_allclose(pytorch.eval()(h).data, expected["test_inverted"])
+    many = F.dropout(np.tile(h, (200_000, 1)), p, inverted=False, rng=np.random.default_rng(0)).data
+    np.testing.assert_allclose(many.var(axis=0), expected["variance_of_masked_unit"], rtol=0.02)
     np.testing.assert_allclose(many.mean(axis=0), keep * h, rtol=0.02)
 
 

@@ -4,13 +4,13 @@ import copy
 
 import numpy as np
 import pytest
+from against_torch import agrees_with_torch, same_layer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import autodiff as ad
 import nn
 import nn.functional as F
-from tests.against_torch import agrees_with_torch, same_layer
 
 # Embedding
 

@@ -4,7 +4,9 @@ import math
 
 import numpy as np
 import pytest
+import scipy.integrate
 import scipy.stats
+from documents import ENTRIES
 
 import autodiff as ad
 import nn
@@ -109,14 +111,17 @@ def test_orthogonal_matrices_are_uniformly_distributed():
 
 
 def test_the_documents_variances_are_reproduced():
-    # entry initialisation-variances of the source documents' numbers
-    fan_in, fan_out = 100, 64
+    entry = ENTRIES["initialisation-variances"]
+    fan_in, fan_out = entry["inputs"]["fan_in"], entry["inputs"]["fan_out"]
+    expected = entry["expected"]
+    assert expected["xavier_std"] ** 2 == pytest.approx(expected["xavier_variance"], rel=1e-14)
+    assert expected["he_std"] ** 2 == pytest.approx(expected["he_variance"], rel=1e-14)
     for name, options, variance, bound in [
-        ("lecun_normal_", {}, 0.01, None),
-        ("xavier_normal_", {}, 0.012195121951219513, None),
-        ("xavier_uniform_", {}, 0.012195121951219513, 0.19127301391900148),
-        ("kaiming_normal_", {"nonlinearity": "relu"}, 0.02, None),
-        ("kaiming_uniform_", {"nonlinearity": "relu"}, 0.02, 0.2449489742783178),
+        ("lecun_normal_", {}, expected["one_over_n"], None),
+        ("xavier_normal_", {}, expected["xavier_variance"], None),
+        ("xavier_uniform_", {}, expected["xavier_variance"], expected["xavier_uniform_bound"]),
+        ("kaiming_normal_", {"nonlinearity": "relu"}, expected["he_variance"], None),
+        ("kaiming_uniform_", {"nonlinearity": "relu"}, expected["he_variance"], expected["he_uniform_bound"]),
     ]:
         values = np.concatenate([
             getattr(init, name)(nn.Parameter(np.empty((fan_out, fan_in))), rng=np.random.default_rng(i), **options).data
@@ -126,7 +131,25 @@ def test_the_documents_variances_are_reproduced():
         if bound is not None:
             assert 0.999 * bound < np.abs(values).max() <= bound
     values = nn.Linear(fan_in, fan_out, rng=np.random.default_rng(0), dtype="float64").weight.data
-    assert np.abs(values).max() <= 0.1 and values.var() == pytest.approx(0.0033333333333333335, rel=0.05)
+    bound, variance = (expected[f"pytorch_linear_default_{key}"] for key in ("uniform_bound", "variance"))
+    assert 0.99 * bound < np.abs(values).max() <= bound and values.var() == pytest.approx(variance, rel=0.05)
+
+
+def test_the_documents_moments_of_activations_of_a_unit_normal_input_are_reproduced():
+    expected = ENTRIES["initialisation-variances"]["expected"]
+
+    def mean(function):  # over the standard normal distribution, in halves as ReLU has a kink
+        weighted = lambda x: function(x) * scipy.stats.norm.pdf(x)
+        return sum(scipy.integrate.quad(weighted, *part, epsabs=1e-13)[0] for part in [(-12, 0), (0, 12)])
+
+    for name in ("relu", "tanh", "sigmoid"):
+        value = lambda x, name=name: getattr(nn.functional, name)(x).item()
+        slope = ad.grad(getattr(nn.functional, name))
+        first, second = mean(value), mean(lambda x, value=value: value(x) ** 2)
+        found = {"mean": first, "second_moment": second, "variance": second - first**2, "mean_derivative": mean(slope),
+                 "mean_squared_derivative": mean(lambda x, slope=slope: slope(x) ** 2)}  # fmt: skip
+        for key, number in expected[f"{name}_of_unit_normal"].items():
+            assert found[key] == pytest.approx(number, rel=1e-9), (name, key)
 
 
 def test_variance_is_kept_through_deep_networks_as_the_rules_promise():

@@ -1,11 +1,11 @@
 """Losses against PyTorch, closed forms, finite differences and the documents' numbers."""
 
-import json
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
+from against_torch import agrees_with_torch
+from documents import ENTRIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -13,11 +13,7 @@ from hypothesis.extra import numpy as hnp
 import autodiff as ad
 import nn
 import nn.functional as F
-from tests.against_torch import agrees_with_torch
 
-ENTRIES = {
-    e["id"]: e for e in json.loads((Path(__file__).parent / "data" / "worked_examples.json").read_text())["entries"]
-}
 REDUCTIONS = ["mean", "sum", "none"]
 
 
@@ -674,7 +670,11 @@ ONES = np.ones((4, 3))
         (lambda: nn.FocalLoss(gamma=-1.0), ValueError, "FocalLoss: gamma"),
         (lambda: F.hinge_loss(ONES, 0 * ONES), ValueError, r"hinge_loss: target has values other than 1 and -1"),
         (lambda: F.soft_margin_loss(ONES, 2 * ONES), ValueError, "2.0"),
-        (lambda: F.margin_ranking_loss(ONES, ONES[0], ONES), ValueError, "margin_ranking_loss"),
+        (lambda: F.margin_ranking_loss(ONES, ONES[0], ONES), ValueError, r"margin_ranking_loss: input1 has .*, input2 \("),
+        (lambda: F.margin_ranking_loss(ONES, ONES, ONES[0]), ValueError, r"margin_ranking_loss: input1 has .*, target \("),
+        (lambda: F.cosine_embedding_loss(ONES, ONES[0], [1]), ValueError, r"cosine_embedding_loss: input1 has .*, input2"),
+        (lambda: F.triplet_margin_loss(ONES, ONES[0], ONES), ValueError, r"anchor has shape \(4, 3\), positive \(3,\)"),
+        (lambda: F.triplet_margin_loss(ONES, ONES, ONES[0]), ValueError, r"anchor has shape \(4, 3\), negative \(3,\)"),
         (lambda: F.margin_ranking_loss(ONES, ONES, np.ones(4)), ValueError, "margin_ranking_loss"),
         (lambda: F.cosine_embedding_loss(ONES, ONES, ONES), ValueError, r"cosine_embedding_loss: needs vectors"),
         (lambda: F.cosine_embedding_loss(ONES, ONES, [0] * 4), ValueError, "1 and -1"),

@@ -1,23 +1,18 @@
 """Batch, layer, group and RMS norm against PyTorch, finite differences and the documents' numbers."""
 
 import copy
-import json
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
+from against_torch import same_layer
+from documents import ENTRIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import autodiff as ad
 import nn
 import nn.functional as F
-from tests.against_torch import same_layer
-
-ENTRIES = {
-    e["id"]: e for e in json.loads((Path(__file__).parent / "data" / "worked_examples.json").read_text())["entries"]
-}
 
 
 def randomised(reference, rng):
@@ -411,3 +406,18 @@ def test_a_refused_batch_leaves_the_layer_as_it_was():
             layer(x)
     for key, value in layer.state_dict().items():
         np.testing.assert_array_equal(value.data, before[key].data)
+
+
+def test_representations_show_the_options_as_pytorch_s():
+    torch = pytest.importorskip("torch")
+    for name, arguments, options in [
+        ("BatchNorm1d", (3, 1e-3, None), {"affine": False}),
+        ("BatchNorm2d", (3,), {"bias": False, "track_running_stats": False}),
+        ("LayerNorm", ((2, 3),), {"bias": False}),
+        ("LayerNorm", (3,), {"elementwise_affine": False}),
+        ("GroupNorm", (2, 4), {"bias": False}),
+        ("RMSNorm", (3,), {}),
+    ]:
+        shown = repr(getattr(nn, name)(*arguments, **options)).partition(" · ")[0]
+        assert shown == repr(getattr(torch.nn, name)(*arguments, **options))
+    assert repr(nn.BatchNorm1d(3, unbiased_running_var=False)).endswith("unbiased_running_var=False) · 6 parameters")

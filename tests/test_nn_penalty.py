@@ -1,20 +1,14 @@
 """Penalties on weights: closed forms, PyTorch's gradients, the documents' numbers, and which weights they reach."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
+from against_torch import agrees_with_torch
+from documents import ENTRIES
 from hypothesis import given
 from hypothesis import strategies as st
 
 import autodiff as ad
 import nn
-from tests.against_torch import agrees_with_torch
-
-ENTRIES = {
-    e["id"]: e for e in json.loads((Path(__file__).parent / "data" / "worked_examples.json").read_text())["entries"]
-}
 
 
 def layer_of(weight, bias=False):

@@ -300,6 +300,7 @@ X = np.ones((2, 3, 6, 6), "float32")
     (ValueError, r"ZeroPad2d: takes one integer or 4, not \(1, 2\)", lambda: nn.ZeroPad2d((1, 2))),
     (TypeError, r"ZeroPad2d: a width is an integer", lambda: nn.ZeroPad2d(1.5)),
     (ValueError, r"ZeroPad2d: got input of shape \(6, 6\)", lambda: nn.ZeroPad2d(1)(X[0, 0])),
+    (ValueError, r"ZeroPad2d: got input of shape .* leaves nothing", lambda: nn.ZeroPad2d(-4)(X)),
     (ValueError, r"pad: takes a pair of integers for each axis", lambda: F.pad(X, (1, 2, 3))),
     (ValueError, r"pad: got input of shape .* and widths for 5 axes", lambda: F.pad(X, (1,) * 10)),
     (ValueError, r"pad: mode is 'constant', 'reflect', 'replicate' or 'circular', not 'edge'", lambda: F.pad(X, (1, 1), "edge")),

@@ -3,14 +3,13 @@ documents' numbers."""
 
 import copy
 import gc
-import json
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 from against_torch import close, same_layer
+from documents import ENTRIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,9 +17,6 @@ import autodiff as ad
 import nn
 from autodiff import Tensor
 
-EXAMPLES = {
-    e["id"]: e for e in json.loads((Path(__file__).parent / "data" / "worked_examples.json").read_text())["entries"]
-}
 KINDS = ["RNN", "LSTM", "GRU"]
 BOTH = {"LSTM": 2}  # number of states, 1 by default
 
@@ -328,7 +324,7 @@ def approx(found, expected):
 
 
 def test_the_documents_scalar_network_unrolled_over_three_steps():
-    entry = EXAMPLES["rnn-bptt-scalar"]
+    entry = ENTRIES["rnn-bptt-scalar"]
     i, e = entry["inputs"], entry["expected"]
     rnn = load(nn.RNN(1, 1, dtype="float64"), weight_ih_l0=i["w_x"], weight_hh_l0=i["w_h"], bias_ih_l0=i["b"],
                bias_hh_l0=0)  # fmt: skip
@@ -352,7 +348,7 @@ def test_the_documents_scalar_network_unrolled_over_three_steps():
 
 
 def test_the_documents_network_of_two_units_truncated_to_its_last_steps():
-    entry = EXAMPLES["rnn-bptt-matrix-truncated"]
+    entry = ENTRIES["rnn-bptt-matrix-truncated"]
     i, e = entry["inputs"], entry["expected"]
     rnn = load(nn.RNN(2, 2, dtype="float64"), weight_ih_l0=i["W_x"], weight_hh_l0=i["W_h"], bias_ih_l0=i["b"],
                bias_hh_l0=[0, 0])  # fmt: skip
@@ -377,7 +373,7 @@ def test_the_documents_network_of_two_units_truncated_to_its_last_steps():
 
 
 def test_the_documents_scalar_lstm():
-    entry = EXAMPLES["lstm-scalar-trace"]
+    entry = ENTRIES["lstm-scalar-trace"]
     i, e = entry["inputs"], entry["expected"]
     gates = [i["weights_h_x_bias"][gate] for gate in "ifco"]  # PyTorch's order
     lstm = load(nn.LSTM(1, 1, dtype="float64"), weight_ih_l0=[g[1] for g in gates], weight_hh_l0=[g[0] for g in gates],
@@ -411,7 +407,7 @@ def test_the_documents_scalar_lstm():
 @pytest.mark.parametrize("convention", ["notes", "pytorch"])
 @pytest.mark.parametrize("kind", ["GRU", "GRUCell"])
 def test_the_documents_scalar_gru_in_both_conventions(kind, convention):
-    entry = EXAMPLES["gru-scalar-conventions"]
+    entry = ENTRIES["gru-scalar-conventions"]
     i, e = entry["inputs"], entry["expected"]
     gates = [i["weights_h_x_bias"][gate] for gate in "rzn"]
     options = {"update": "new", "reset_after": False} if convention == "notes" else {}
@@ -430,7 +426,7 @@ def test_the_documents_scalar_gru_in_both_conventions(kind, convention):
 
 
 def test_the_reset_gate_before_or_after_the_matrix_product():
-    entry = EXAMPLES["gru-reset-placement"]
+    entry = ENTRIES["gru-reset-placement"]
     i, e = entry["inputs"], entry["expected"]
     r, h = np.array(i["r"]), np.array(i["h"])
     for reset_after, name in [(False, "before (notes)"), (True, "after (PyTorch)")]:
@@ -444,13 +440,17 @@ def test_the_reset_gate_before_or_after_the_matrix_product():
 
 
 def test_the_documents_parameter_counts():
-    layers = {kind: getattr(nn, kind)(100, 64) for kind in KINDS}
+    entry = ENTRIES["recurrent-parameter-counts"]
     count = lambda m: sum(p.size for p in m.parameters())
-    assert layers["RNN"].weight_ih_l0.size == 6400 and layers["RNN"].weight_hh_l0.size == 4096
-    assert {kind: count(layer) for kind, layer in layers.items()} == {"RNN": 10624, "LSTM": 42496, "GRU": 31872}
-    one_bias = {kind: count(layer) - layer.bias_hh_l0.size for kind, layer in layers.items()}
-    assert one_bias == {"RNN": 10560, "LSTM": 42240, "GRU": 31680}
-    assert 10 * one_bias["RNN"] == 105600  # ten steps that do not share their weights
+    found = {}
+    for kind in KINDS:
+        layer = getattr(nn, kind)(entry["inputs"]["D"], entry["inputs"]["H"])
+        found[f"pytorch_{kind.lower()}_two_biases"] = count(layer)
+        found[f"{kind.lower()}_one_bias"] = count(layer) - layer.bias_hh_l0.size
+        if kind == "RNN":
+            found["W_x"], found["W_h"] = layer.weight_ih_l0.size, layer.weight_hh_l0.size
+    found["unshared_rnn_10_steps"] = 10 * found["rnn_one_bias"]
+    assert found == entry["expected"]
 
 
 # Options that torch lacks, and its initial values

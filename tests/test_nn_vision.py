@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from against_torch import close, same_layer
+from documents import ENTRIES
 
 import autodiff as ad
 import nn
@@ -223,29 +224,19 @@ def test_bad_options_and_inputs_are_errors_that_name_the_layer(call, error, matc
 # What it costs
 
 
-DOCUMENT = {  # the entry vit-token-and-attention-counts: a 224 × 224 image, D = 192, 3 heads, MLP ratio 4
-    16: {
-        "patches": 196, "tokens": 197, "head_dim": 64, "attention_entries_per_head": 38809,
-        "attention_entries_per_layer": 116427, "attention_multiply_adds_N2D": 7451328,
-        "projection_multiply_adds_4ND2": 29048832, "mlp_hidden": 768, "mlp_multiply_adds_N_D_Dmlp": 29048832,
-    },
-    8: {
-        "patches": 784, "tokens": 785, "head_dim": 64, "attention_entries_per_head": 616225,
-        "attention_entries_per_layer": 1848675, "attention_multiply_adds_N2D": 118315200,
-        "projection_multiply_adds_4ND2": 115752960, "mlp_hidden": 768, "mlp_multiply_adds_N_D_Dmlp": 115752960,
-    },
-}  # fmt: skip
-
-
 def test_vit_arithmetic_gives_the_documents_numbers():
+    entry = ENTRIES["vit-token-and-attention-counts"]
+    image, patches, width, heads, ratio = (entry["inputs"][k] for k in ("image", "patch", "D", "heads", "mlp_ratio"))
     entries = []
-    for patch, expected in DOCUMENT.items():
-        cost = nn.vit_arithmetic(224, patch, 192, 12, 3, 4)
+    for patch in patches:
+        cost = nn.vit_arithmetic(image, patch, width, 12, heads, ratio)
+        expected = entry["expected"][f"patch_{patch}"]
         assert {name: cost[name] for name in expected} == expected
         assert cost["attention_multiply_adds"] == 2 * cost["attention_multiply_adds_N2D"]
-        assert cost["projection_multiply_adds"] > cost["attention_multiply_adds"] or cost["tokens"] > 2 * 192
+        assert cost["projection_multiply_adds"] > cost["attention_multiply_adds"] or cost["tokens"] > 2 * width
         entries.append(cost["attention_entries_per_layer"])
-    np.testing.assert_allclose(entries[1] / entries[0], 15.878404493802984, rtol=1e-14)
+    ratio = entry["expected"]["ratio_of_attention_entries"]
+    np.testing.assert_allclose(entries[1] / entries[0], ratio, rtol=1e-14)
 
 
 def test_vit_arithmetic_counts_the_parameters_of_torchvision_s_models_and_of_ours():

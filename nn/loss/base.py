@@ -11,8 +11,7 @@ import numpy as np
 
 from autodiff import Tensor
 
-from ..activation import given
-from ..arguments import choice
+from ..arguments import choice, float_input
 from ..module import Module
 from ..parameter import as_tensor
 
@@ -43,17 +42,20 @@ def fitted(value: Any, like: Tensor) -> Tensor:
     return tensor
 
 
-def pair(name: str, input: Any, target: Any, number: bool = False) -> tuple[Tensor, Tensor]:
-    """Input and target of one shape (or, with `number`, a target that is one number).
+def pair(
+    name: str, input: Any, target: Any, number: bool = False, names: tuple[str, str] = ("input", "target")
+) -> tuple[Tensor, Tensor]:
+    """Input and target (or what else their `names` are) of one shape (or, with `number`, a target that is one number).
 
     Raises:
         TypeError: unless the input has floating-point values.
         ValueError: for another shape, which would silently broadcast.
     """
-    input = given(name, input)
+    input = float_input(name, input)
     target = fitted(target, input)
     if input.shape != target.shape and not (number and target.ndim == 0):
-        raise ValueError(f"{name}: input has shape {input.shape}, target {target.shape}; they must be the same")
+        one, other = names
+        raise ValueError(f"{name}: {one} has shape {input.shape}, {other} {target.shape}; they must be the same")
     return input, target
 
 

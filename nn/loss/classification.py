@@ -13,16 +13,12 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.guards import times
 from autodiff.ops.samples import draw
-from autodiff.primitive import Sample, declare, describe, polymorphic
+from autodiff.primitive import Sample, declare, describe
 
-from ..activation import given
-from ..arguments import choice, number
+from ..arguments import choice, float_input, number
 from ..parameter import as_tensor
+from ..rules import sigmoid_of, softplus_of
 from .base import REDUCTIONS, Loss, buffer, constant, fitted, over_nothing, pair, reduced, unit, weights
-
-_sigmoid_of: Any = polymorphic(ad.sigmoid)
-_softplus_of: Any = polymorphic(ad.softplus)
-
 
 # Class indices
 
@@ -104,7 +100,7 @@ def cross_entropy(
     Tensor(0.69314718)
     """
     name = "cross_entropy"
-    input, target = given(name, input), as_tensor(target)
+    input, target = float_input(name, input), as_tensor(target)
     axis, probabilities = _class_axis(input), target.dtype.kind == "f"
     if weight is None and label_smoothing == 0 and target.size:
         if probabilities or not (target._data == ignore_index).any():
@@ -152,7 +148,7 @@ def nll_loss(
     """
     name = "nll_loss"
     choice(name, "reduction", reduction, REDUCTIONS)
-    input, target = given(name, input), as_tensor(target)
+    input, target = float_input(name, input), as_tensor(target)
     index, ignored = _indices(name, input, target, ignore_index)
     w = _class_weights(name, weight, input)
     mass = None if w is None else w[index]
@@ -215,8 +211,8 @@ def _logistic_forward(x: Any, a: Any, b: Any) -> Any:
 
 _logistic = declare(
     "binary_cross_entropy_with_logits", _logistic_forward,
-    [lambda g, y, x, a, b: g * (b * _sigmoid_of(x) - a * _sigmoid_of(-x)),
-     lambda g, y, x, a, b: g * _softplus_of(-x), lambda g, y, x, a, b: g * _softplus_of(x)],
+    [lambda g, y, x, a, b: g * (b * sigmoid_of(x) - a * sigmoid_of(-x)),
+     lambda g, y, x, a, b: g * softplus_of(-x), lambda g, y, x, a, b: g * softplus_of(x)],
     formula="−{1} log σ({0}) − {2} log σ(−{0})",
     derivatives=["{2} σ({0}) − {1} σ(−{0})", "−log σ({0})", "−log σ(−{0})"],
     samples=lambda rng: [Sample((draw(rng, s, -4, 4), draw(rng, s, 0, 1), draw(rng, s, 0, 1)))
@@ -272,7 +268,7 @@ def focal_loss(input: Any, target: Any, alpha: Any = 0.25, gamma: float = 2.0, *
     """
     name = "focal_loss"
     gamma = number(name, "gamma", gamma, 0)
-    input, target = given(name, input), as_tensor(target)
+    input, target = float_input(name, input), as_tensor(target)
     a = constant(name, "alpha", alpha, input)
     if target.dtype.kind == "f":
         input, target = pair(name, input, target)

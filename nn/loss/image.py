@@ -8,8 +8,7 @@ from typing import Any
 import autodiff as ad
 from autodiff import Tensor
 
-from ..activation import given
-from ..arguments import number
+from ..arguments import float_input, number
 from .base import Loss, pair, reduced, unit
 from .regression import mse_loss
 
@@ -70,7 +69,7 @@ def total_variation_loss(input: Any, *, reduction: str = "mean") -> Tensor:
     Tensor(3.)
     """
     name = "total_variation_loss"
-    input = given(name, input)
+    input = float_input(name, input)
     if input.ndim < 2:
         raise ValueError(f"{name}: needs images (..., H, W), got shape {input.shape}")
     x, y = input[..., 1:] - input[..., :-1], input[..., 1:, :] - input[..., :-1, :]

@@ -104,15 +104,16 @@ def margin_ranking_loss(
     Tensor(0.25)
     """
     name = "margin_ranking_loss"
-    input1, input2 = pair(name, input1, input2)
-    input1, target = _signed(name, input1, target)
+    input1, input2 = pair(name, input1, input2, names=("input1", "input2"))
+    input1, target = pair(name, input1, target, names=("input1", "target"))
+    signs(name, target)
     values = _missing(number(name, "margin", margin) - target * ad.subtract(input1, input2))
     return reduced(values, reduction, name)
 
 
 def _vectors(name: str, x1: Any, x2: Any, target: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Two batches of vectors and one target for each pair."""
-    x1, x2 = pair(name, x1, x2)
+    x1, x2 = pair(name, x1, x2, names=("input1", "input2"))
     target = fitted(target, x1)
     if not x1.ndim or target.shape != x1.shape[:-1]:
         raise ValueError(
@@ -177,8 +178,8 @@ def triplet_margin_loss(
     """
     name = "triplet_margin_loss"
     margin, p, eps = greater_than_0(name, "margin", margin), number(name, "p", p), number(name, "eps", eps)
-    anchor, positive = pair(name, anchor, positive)
-    anchor, negative = pair(name, anchor, negative)
+    anchor, positive = pair(name, anchor, positive, names=("anchor", "positive"))
+    anchor, negative = pair(name, anchor, negative, names=("anchor", "negative"))
     if not anchor.ndim:
         raise ValueError(f"{name}: needs vectors (..., D), got numbers")
 

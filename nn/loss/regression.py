@@ -12,7 +12,7 @@ from autodiff import Tensor
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import declare
 
-from ..activation import hardtanh_of
+from ..activation.piecewise import hardtanh_of
 from ..arguments import number, positive
 from .base import Loss, fitted, pair, reduced
 

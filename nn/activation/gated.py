@@ -1,0 +1,272 @@
+"""Activations that multiply by a gate: x Φ(x), x σ(x), x tanh(softplus(x)) and a σ(b)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import autodiff as ad
+from autodiff import Tensor
+from autodiff.ops.samples import draw, unary
+from autodiff.primitive import Sample, declare, polymorphic
+
+from ..arguments import choice, float_input, integer
+from ..rules import sigmoid_of, softplus_of
+from .base import Activation, Inplace
+
+# Primitives
+
+_ndtr_of: Any = polymorphic(ad.special.ndtr)
+
+# Φ(−a) = exp(−a²/2) Σ cₖ tᵏ with t = 1 / (1 + 0.3 a), for a ≥ 0: relative error 1.5e-7, which is as good as float32.
+_TAIL = (
+    0.1196292659884783, 0.12075446489402819, 0.09991030266163385, 0.12857212549783079, -0.053703307466653506,
+    0.2063745412231555, -0.1572150324143415, 0.035677566216158536,
+)  # fmt: skip
+_BLOCK = 32768  # elements: all that a block needs stays in the second-level cache
+
+
+def _gelu_float32(x: Any) -> Any:
+    """max(x, 0) − |x| Φ(−|x|), block by block: many times faster than SciPy's error function."""
+    x = np.ascontiguousarray(x)
+    y = np.empty_like(x)
+    flat, out = x.reshape(-1), y.reshape(-1)
+    p, t = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
+    for start in range(0, flat.size, _BLOCK):
+        v, w = flat[start : start + _BLOCK], out[start : start + _BLOCK]
+        p, t = p[: v.size], t[: v.size]
+        np.abs(v, out=w)
+        np.minimum(w, 30, out=w)  # where the density is 0 already: infinity would make it NaN
+        np.multiply(w, np.float32(0.3), out=t)
+        t += 1
+        np.reciprocal(t, out=t)
+        p.fill(_TAIL[-1])
+        for c in _TAIL[-2::-1]:
+            p *= t
+            p += np.float32(c)
+        p *= t
+        p *= w
+        np.multiply(v, v, out=t)
+        t *= np.float32(-0.5)
+        np.exp(t, out=t)
+        p *= t
+        np.maximum(v, 0, out=w)
+        w -= p
+    return y
+
+
+def _density(x: Any) -> Any:
+    """φ(x), the standard normal density."""
+    return np.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+
+
+def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
+    """g (Φ(x) + x φ(x)). In an ordinary backward pass Φ is y / x, which costs little (but cannot be differentiated)."""
+    if isinstance(g, Tensor) or not x.ndim or x.dtype != np.float32:
+        return g * (_ndtr_of(x) + x * _density(x))
+    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
+    d = np.empty_like(x)
+    flat, values, out = x.reshape(-1), y.reshape(-1), d.reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        v, w = flat[start : start + _BLOCK], out[start : start + _BLOCK]
+        np.multiply(v, v, out=w)
+        w *= np.float32(-0.5)
+        np.exp(w, out=w)
+        w *= np.float32(1 / math.sqrt(2 * math.pi))
+        w *= v
+        zero = v == 0
+        if zero.any():
+            w += values[start : start + _BLOCK] / (v + zero)
+            w += zero * np.float32(0.5)
+        else:
+            w += values[start : start + _BLOCK] / v
+    d *= g
+    return d
+
+
+_gelu = declare(
+    "gelu", lambda x: _gelu_float32(x) if x.dtype == np.float32 and x.ndim else x * _ndtr_of(x), [_gelu_rule], arity=1,
+    formula="{0} · Φ({0})", derivatives=["Φ({0}) + {0} · φ({0})"], samples=unary(-4, 4),
+)  # fmt: skip
+
+_C, _A = math.sqrt(2 / math.pi), 0.044715
+
+
+def _gelu_tanh_rule(g: Any, y: Any, x: Any) -> Any:
+    square = x * x
+    t = np.tanh(x * (square * (_C * _A) + _C))
+    return g * ((t + 1) * 0.5 + x * (1 - t * t) * (square * (1.5 * _C * _A) + 0.5 * _C))
+
+
+_gelu_tanh = declare(
+    "gelu_tanh", lambda x: (x * 0.5) * (np.tanh(x * (x * x * (_C * _A) + _C)) + 1), [_gelu_tanh_rule], arity=1,
+    formula="½ · {0} · (1 + tanh u)", derivatives=["½ (1 + tanh u) + ½ · {0} · (1 − tanh² u) · u′"],
+    samples=unary(-4, 4), doc="½ x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³).",
+)  # fmt: skip
+
+
+def _silu_rule(g: Any, y: Any, x: Any) -> Any:
+    s = sigmoid_of(x)
+    return g * (s + x * (s * (1 - s)))
+
+
+_silu = declare(
+    "silu", lambda x: x * sigmoid_of(x), [_silu_rule], arity=1,
+    formula="{0} · σ({0})", derivatives=["σ({0}) + {y} · (1 − σ({0}))"], samples=unary(-4, 4),
+)  # fmt: skip
+
+
+def _mish_rule(g: Any, y: Any, x: Any) -> Any:
+    t = np.tanh(softplus_of(x))
+    return g * (t + (x * sigmoid_of(x)) * (1 - t * t))
+
+
+_mish = declare(
+    "mish", lambda x: x * np.tanh(softplus_of(x)), [_mish_rule], arity=1,
+    formula="{0} · tanh(log(1 + exp({0})))", derivatives=["t + {0} · σ({0}) · (1 − t²), t = {y} / {0}"],
+    samples=unary(-4, 4),
+)  # fmt: skip
+
+
+def _halves(x: Any, axis: int) -> Any:
+    n = x.shape[axis] // 2
+    before = (slice(None),) * axis
+    return x[(*before, slice(None, n))], x[(*before, slice(n, None))]
+
+
+def _glu_forward(x: Any, axis: int) -> Any:
+    a, b = _halves(x, axis)
+    return a * sigmoid_of(b)
+
+
+def _glu_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
+    s = sigmoid_of(_halves(x, axis)[1])
+    return np.concatenate([g * s, g * y * (1 - s)], axis=axis)
+
+
+_glu = declare(
+    "glu", _glu_forward, [_glu_rule], formula="a · σ(b), (a, b) = {0}", derivatives=["(σ(b), {y} · (1 − σ(b)))"],
+    samples=lambda rng: [Sample((draw(rng, (4,)),), {"axis": 0}), Sample((draw(rng, (2, 4)),), {"axis": 1}),
+                         Sample((draw(rng, (2, 2)),), {"axis": 0}), Sample((draw(rng, (0, 2)),), {"axis": 1})],
+)  # fmt: skip
+
+
+# Functions
+
+
+def gelu(input: Any, approximate: str = "none") -> Tensor:
+    """x Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016).
+
+    Args:
+        input: any shape.
+        approximate: "none", or "tanh" for ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+
+    Raises:
+        ValueError: for another `approximate`.
+
+    >>> gelu([-1.0, 2.0])
+    Tensor([-0.15865525,  1.95449974])
+    """
+    exact = choice("gelu", "approximate", approximate, ("none", "tanh")) == "none"
+    return (_gelu if exact else _gelu_tanh)(float_input("gelu", input))
+
+
+def silu(input: Any, inplace: bool = False) -> Tensor:
+    """x σ(x), also known as swish.
+
+    >>> silu([-1.0, 2.0])
+    Tensor([-0.26894142,  1.76159416])
+    """
+    return _silu(float_input("silu", input))
+
+
+def mish(input: Any, inplace: bool = False) -> Tensor:
+    """x tanh(softplus(x)) (Misra, 2019).
+
+    >>> mish([-1.0, 2.0])
+    Tensor([-0.30340146,  1.94395896])
+    """
+    return _mish(float_input("mish", input))
+
+
+def glu(input: Any, dim: int = -1) -> Tensor:
+    """a σ(b), where a and b are the halves of the input along `dim` (Dauphin et al., 2017).
+
+    Args:
+        input: of even length along `dim`.
+        dim: the axis, which the output has half of.
+
+    Raises:
+        ValueError: for an odd length or an axis that does not exist.
+
+    >>> glu([1.0, 2.0, 0.0, 0.0])
+    Tensor([0.5, 1. ])
+    """
+    input = float_input("glu", input)
+    dim = integer("glu", "dim", dim)
+    if not -input.ndim <= dim < input.ndim or input.shape[dim] % 2:
+        raise ValueError(f"glu: input of shape {input.shape} has no axis {dim} of even length")
+    return _glu(input, axis=dim % input.ndim)
+
+
+# Modules
+
+
+class GELU(Activation):
+    """x Φ(x), exact or ("tanh") approximate, as `gelu`.
+
+    >>> GELU()(ad.Tensor([-1.0, 2.0]))
+    Tensor([-0.15865525,  1.95449974])
+    """
+
+    _options = ("approximate",)
+
+    def __init__(self, approximate: str = "none") -> None:
+        self.approximate = choice("GELU", "approximate", approximate, ("none", "tanh"))
+
+    def forward(self, input: Any) -> Tensor:
+        """x Φ(x)."""
+        return gelu(input, self.approximate)
+
+
+class SiLU(Inplace):
+    """x σ(x), as `silu`.
+
+    >>> SiLU()(ad.Tensor([-1.0, 2.0]))
+    Tensor([-0.26894142,  1.76159416])
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """x σ(x)."""
+        return silu(input)
+
+
+class Mish(Inplace):
+    """x tanh(softplus(x)), as `mish`.
+
+    >>> Mish()(ad.Tensor([-1.0, 2.0]))
+    Tensor([-0.30340146,  1.94395896])
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """x tanh(softplus(x))."""
+        return mish(input)
+
+
+class GLU(Activation):
+    """a σ(b) of the input's halves along `dim`, as `glu`.
+
+    >>> GLU()(ad.Tensor([[1.0, 2.0, 0.0, 0.0]])).shape
+    (1, 2)
+    """
+
+    _options = ("dim",)
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = integer("GLU", "dim", dim)
+
+    def forward(self, input: Any) -> Tensor:
+        """a σ(b)."""
+        return glu(input, self.dim)

@@ -1,0 +1,150 @@
+"""Batches of arrays that belong together, gone through as often as one likes, in order or shuffled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor
+from autodiff.tensor import wrap
+
+Rows = Any
+"""An array, a Tensor, or a tuple of them."""
+
+
+def batches(
+    X: Rows,
+    y: Rows = None,
+    batch_size: int | None = 32,
+    shuffle: bool = False,
+    rng: np.random.Generator | None = None,
+    drop_last: bool = False,
+) -> Batches:
+    """Cut arrays into batches along their first axis.
+
+    Args:
+        X: an array or Tensor of N samples, or a tuple of them; anything else is made an array.
+        y: likewise, the targets; without them the batches are those of X alone.
+        batch_size: samples in a batch; None for all in one.
+        shuffle: draw a new order (``rng.permutation(N)``) each time the batches are gone through.
+        rng: the generator to draw from; a fresh one by default.
+        drop_last: leave the last batch out if it is smaller.
+
+    Returns:
+        An object that can be iterated over again and again and has a length, the number of batches. It gives pairs of
+        batches of X and y, arrays for arrays, Tensors for Tensors, tuples for tuples. In order, batches of arrays are
+        views; shuffled, they are copies.
+
+    Raises:
+        ValueError: for no samples, for X and y of different lengths, or a batch size less than 1.
+        TypeError: for a number in place of an array, or a wrong `rng`.
+
+    >>> data = batches(np.arange(5), np.arange(5) ** 2, batch_size=2)
+    >>> len(data)
+    3
+    >>> for x, y in data:
+    ...     print(x, y)
+    [0 1] [0 1]
+    [2 3] [4 9]
+    [4] [16]
+    """
+    return Batches(X, y, batch_size, shuffle, rng, drop_last)
+
+
+class Batches:
+    """What `batches` returns.
+
+    Args:
+        X, y, batch_size, shuffle, rng, drop_last: see there.
+    """
+
+    def __init__(
+        self,
+        X: Rows,
+        y: Rows = None,
+        batch_size: int | None = 32,
+        shuffle: bool = False,
+        rng: np.random.Generator | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        if rng is not None and not isinstance(rng, np.random.Generator):
+            raise TypeError(
+                f"batches: rng= takes a numpy.random.Generator such as np.random.default_rng(0), not {rng!r}"
+            )
+        self.X, self.y = rows(X, "batches: X"), None if y is None else rows(y, "batches: y")
+        self.samples = common_length({"X": self.X} if y is None else {"X": self.X, "y": self.y}, "batches")
+        self.batch_size = checked_size(batch_size, self.samples, "batches")
+        self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
+        self.rng = np.random.default_rng() if rng is None else rng
+
+    def __len__(self) -> int:
+        whole, rest = divmod(self.samples, self.batch_size)
+        return whole + bool(rest and not self.drop_last)
+
+    def __iter__(self) -> Iterator[Any]:
+        order = self.rng.permutation(self.samples) if self.shuffle else None
+        for start in range(0, len(self) * self.batch_size, self.batch_size):
+            chosen: Any = slice(start, start + self.batch_size)
+            if order is not None:
+                chosen = order[chosen]
+            x = _taken(self.X, chosen)
+            yield x if self.y is None else (x, _taken(self.y, chosen))
+
+    def __repr__(self) -> str:
+        how = ", shuffled" if self.shuffle else ""
+        return f"Batches({len(self)} of {self.batch_size} from {self.samples} samples{how})"
+
+
+def rows(value: Any, name: str) -> Rows:
+    """`value` as an array, a Tensor or a tuple of them, each with a first axis."""
+    if isinstance(value, tuple):
+        if not value:
+            raise ValueError(f"{name} is an empty tuple")
+        return tuple(rows(item, f"{name}[{i}]") for i, item in enumerate(value))
+    if not isinstance(value, (Tensor, np.ndarray)):
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be made an array: {error}") from None
+    if not value.ndim:
+        raise TypeError(f"{name} must be an array with samples along its first axis, not one value, {value!r}")
+    return value
+
+
+def leaves(value: Rows) -> list[Any]:
+    """The arrays of nested tuples."""
+    return [leaf for item in value for leaf in leaves(item)] if isinstance(value, tuple) else [value]
+
+
+def common_length(named: dict[str, Rows], where: str) -> int:
+    """The number of samples that all arrays have."""
+    lengths = {name: [len(leaf) for leaf in leaves(value)] for name, value in named.items()}
+    found = {n for ns in lengths.values() for n in ns}
+    if len(found) > 1:
+        text = " and ".join(f"{name} {', '.join(map(str, ns))}" for name, ns in lengths.items())
+        raise ValueError(f"{where}: data of different lengths: {text}")
+    (n,) = found
+    if not n:
+        raise ValueError(f"{where}: there are no samples, the length of {' and '.join(named)} is 0")
+    return n
+
+
+def checked_size(batch_size: Any, samples: int, where: str) -> int:
+    """The size of a batch, at most all samples."""
+    if batch_size is None:
+        return samples
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
+        raise TypeError(f"{where}: batch_size must be an integer, or None for all samples, not {batch_size!r}")
+    if batch_size < 1:
+        raise ValueError(f"{where}: batch_size must be at least 1, not {batch_size}")
+    return int(batch_size)
+
+
+def _taken(value: Rows, chosen: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value[chosen] if value.requires_grad else wrap(_taken(value.data, chosen))
+    if isinstance(value, tuple):
+        return tuple([_taken(item, chosen) for item in value])
+    return value[chosen] if isinstance(chosen, slice) else value.take(chosen, axis=0)

@@ -1,0 +1,767 @@
+"""Schedules of the learning rate, under PyTorch's names and with its numbers.
+
+Each is made after the optimiser, sets the first learning rate at once and the next one at every `step`, which is called
+after the optimiser's, once an epoch (or once a batch, where the counts are batches). η is a group's learning rate when
+the schedule was made, t the number of steps of the schedule.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .optimizer import Optimizer
+
+
+class LRScheduler:
+    """Base of the schedules: a subclass defines `next_lr`.
+
+    Args:
+        optimizer: the optimiser.
+        last_epoch: −1 at the start; when training is taken up again, the number of steps before.
+
+    Raises:
+        TypeError: for anything but an optimiser.
+        ValueError: for parameters out of range.
+    """
+
+    schedulers: Sequence[LRScheduler] = ()
+    """Those that a schedule of schedules consists of."""
+
+    restarts = True
+    """Whether the schedule, when `SequentialLR` comes to it, starts from η and not from the rate it finds."""
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"{type(self).__name__}: takes an optimiser first, not {type(optimizer).__name__}")
+        if isinstance(last_epoch, bool) or not isinstance(last_epoch, int) or last_epoch < -1:
+            raise ValueError(f"{type(self).__name__}: last_epoch is −1 or a count of steps, not {last_epoch!r}")
+        self.optimizer = optimizer
+        for group in optimizer.param_groups:
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise ValueError(
+                    f"{type(self).__name__}: last_epoch={last_epoch} needs the learning rate of the start as "
+                    f"'initial_lr' of every group"
+                )
+        self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self._forward()
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The learning rate at step t, from that at step t − 1 and η."""
+        raise NotImplementedError(f"{type(self).__name__}: define next_lr(self, lr, base, t)")
+
+    def _set(self, lrs: Iterable[float]) -> None:
+        for group, lr in zip(self.optimizer.param_groups, lrs):
+            group["lr"] = lr
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def _forward(self) -> None:
+        self.last_epoch += 1
+        lrs = [group["lr"] for group in self.optimizer.param_groups]
+        self._set([self.next_lr(lr, base, self.last_epoch) for lr, base in zip(lrs, self.base_lrs)])
+
+    def step(self) -> None:
+        """Set the next learning rate."""
+        if self.last_epoch == 0 and not self.optimizer.stepped:
+            warnings.warn(
+                f"{type(self).__name__}.step() was called before optimizer.step(): the first learning rate is never "
+                f"used; call optimizer.step() first",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._forward()
+
+    def restart(self) -> None:
+        """Begin anew, as `SequentialLR` does when it comes to this schedule."""
+        self.last_epoch = -1
+        if self.restarts:
+            self._set(self.base_lrs)
+        self._forward()
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of each group, as set last."""
+        return list(self._last_lr)
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot of plain values (functions are not in it)."""
+        state = {
+            key: list(value) if isinstance(value, list) else value
+            for key, value in self.__dict__.items()
+            if key not in ("optimizer", "schedulers") and not _has_functions(value)
+        }
+        if self.schedulers:
+            state["schedulers"] = [schedule.state_dict() for schedule in self.schedulers]
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from a snapshot that `state_dict` took; the optimiser's groups have a state of their own.
+
+        Raises:
+            TypeError, ValueError: if that is no snapshot of such a schedule.
+        """
+        name = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state_dict, Mapping):
+            raise TypeError(f"{name}: takes what state_dict() returned, not {type(state_dict).__name__}")
+        own = self.state_dict()
+        if set(own) != set(state_dict):
+            raise ValueError(f"{name}: the snapshot has {sorted(state_dict)}, this schedule {sorted(own)}")
+        inner = state_dict.get("schedulers", [])
+        if len(inner) != len(self.schedulers):
+            raise ValueError(f"{name}: the snapshot has {len(inner)} schedules, this one {len(self.schedulers)}")
+        for schedule, state in zip(self.schedulers, inner):
+            schedule.load_state_dict(state)
+        values = {key: value for key, value in state_dict.items() if key != "schedulers"}
+        self.__dict__.update({key: list(v) if isinstance(v, list) else v for key, v in values.items()})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(step {self.last_epoch}, lr={self._last_lr})"
+
+
+def _has_functions(value: Any) -> bool:
+    return callable(value) or (isinstance(value, list) and any(map(callable, value)))
+
+
+def _number(scheduler: LRScheduler, name: str, value: Any, low: float = -math.inf) -> float:
+    """`value` if it is a finite number of at least `low`."""
+    what = f"{type(scheduler).__name__}: {name} must be a number{'' if low == -math.inf else f' of at least {low:g}'}"
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        raise TypeError(f"{what}, not {value!r}")
+    if not (math.isfinite(value) and value >= low):
+        raise ValueError(f"{what}, not {value!r}")
+    return float(value)
+
+
+def _integer(scheduler: LRScheduler, name: str, value: Any, low: int) -> int:
+    """`value` if it is an integer of at least `low`."""
+    if not math.isfinite(number := _number(scheduler, name, value)) or int(number) != number or number < low:
+        raise ValueError(f"{type(scheduler).__name__}: {name} must be an integer of at least {low}, not {value!r}")
+    return int(number)
+
+
+def _per_group(scheduler: LRScheduler, name: str, value: Any, groups: int) -> list[Any]:
+    """One value for all groups, or a list of one for each."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value] * groups
+    if len(values) != groups:
+        raise ValueError(f"{type(scheduler).__name__}: {name} has {len(values)} values for {groups} parameter groups")
+    return values
+
+
+class LambdaLR(LRScheduler):
+    """η f(t), for a function (or one for each group) of your own.
+
+    >>> import autodiff as ad, optim
+    >>> optimizer = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=0.1)
+    >>> schedule = LambdaLR(optimizer, lambda t: 0.5**t)
+    >>> schedule.get_last_lr()
+    [0.1]
+    """
+
+    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
+        self.lr_lambdas = _lambdas(self, optimizer, lr_lambda)
+        super().__init__(optimizer, last_epoch)
+
+    def _forward(self) -> None:
+        self.last_epoch += 1
+        self._set([base * f(self.last_epoch) for base, f in zip(self.base_lrs, self.lr_lambdas)])
+
+
+class MultiplicativeLR(LRScheduler):
+    """The rate before times f(t), from t = 1 on, for a function (or one for each group) of your own."""
+
+    restarts = False
+
+    def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
+        self.lr_lambdas = _lambdas(self, optimizer, lr_lambda)
+        super().__init__(optimizer, last_epoch)
+
+    def _forward(self) -> None:
+        self.last_epoch += 1
+        t, lrs = self.last_epoch, [group["lr"] for group in self.optimizer.param_groups]
+        self._set([lr * f(t) if t > 0 else lr for lr, f in zip(lrs, self.lr_lambdas)])
+
+
+def _lambdas(scheduler: LRScheduler, optimizer: Any, functions: Any) -> list[Callable[[int], float]]:
+    found = _per_group(scheduler, "lr_lambda", functions, len(getattr(optimizer, "param_groups", ())))
+    for f in found:
+        if not callable(f):
+            raise TypeError(f"{type(scheduler).__name__}: lr_lambda takes a function of the step, not {f!r}")
+    return found
+
+
+class ConstantLR(LRScheduler):
+    """η · factor while t < total_iters, then η."""
+
+    def __init__(self, optimizer: Optimizer, factor: float = 1 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
+        self.factor = _number(self, "factor", factor, 0)
+        if self.factor > 1:
+            raise ValueError(f"ConstantLR: factor must be at most 1, not {factor!r}")
+        self.total_iters = _integer(self, "total_iters", total_iters, 0)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        if t == 0:
+            return lr * self.factor if self.total_iters else lr
+        return lr / self.factor if t == self.total_iters else lr
+
+
+class LinearLR(LRScheduler):
+    """η times a factor that goes in a straight line from start_factor (t = 0) to end_factor (t = total_iters)."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        self.start_factor = _number(self, "start_factor", start_factor, 0)
+        if not 0 < self.start_factor <= 1:
+            raise ValueError(f"LinearLR: start_factor must be greater than 0 and at most 1, not {start_factor!r}")
+        self.end_factor = _number(self, "end_factor", end_factor, 0)
+        if self.end_factor > 1:
+            raise ValueError(f"LinearLR: end_factor must be at most 1, not {end_factor!r}")
+        self.total_iters = _integer(self, "total_iters", total_iters, 1)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        if t == 0:
+            return lr * self.start_factor
+        if t > self.total_iters:
+            return lr
+        change = self.end_factor - self.start_factor
+        return lr * (1 + change / (self.total_iters * self.start_factor + (t - 1) * change))
+
+
+class WarmupLR(LRScheduler):
+    """η (t + 1) / total_iters while t < total_iters, then η: the first step is already more than nothing.
+
+    >>> import autodiff as ad, optim
+    >>> optimizer = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> WarmupLR(optimizer, 4).get_last_lr()
+    [0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, total_iters: int, last_epoch: int = -1) -> None:
+        self.total_iters = _integer(self, "total_iters", total_iters, 1)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        if t == 0:
+            return lr / self.total_iters
+        return lr * (t + 1) / t if t < self.total_iters else lr
+
+
+class StepLR(LRScheduler):
+    """η γ^⌊t / step_size⌋.
+
+    >>> import autodiff as ad, optim
+    >>> optimizer = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> schedule = StepLR(optimizer, step_size=2, gamma=0.5)
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> rates
+    [1.0, 1.0, 0.5, 0.5, 0.25]
+    """
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        self.step_size = _integer(self, "step_size", step_size, 1)
+        self.gamma = _number(self, "gamma", gamma, 0)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        return lr if t == 0 or t % self.step_size else lr * self.gamma
+
+
+class MultiStepLR(LRScheduler):
+    """η times γ for each of the milestones that t has reached."""
+
+    def __init__(
+        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        self.milestones = sorted(_integer(self, "milestones", m, 0) for m in milestones)
+        self.gamma = _number(self, "gamma", gamma, 0)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        times = Counter(self.milestones)[t]
+        return lr * self.gamma**times if times else lr
+
+
+class ExponentialLR(LRScheduler):
+    """η γᵗ. A rate of e^(−λ t) has γ = e^(−λ)."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = _number(self, "gamma", gamma, 0)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        return lr if t == 0 else lr * self.gamma
+
+
+class PolynomialLR(LRScheduler):
+    """η (1 − t / total_iters)^power while t < total_iters, then 0."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        self.total_iters = _integer(self, "total_iters", total_iters, 1)
+        self.power = _number(self, "power", power, 0)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        if t == 0 or t > self.total_iters:
+            return lr
+        return lr * float(((1 - t / self.total_iters) / (1 - (t - 1) / self.total_iters)) ** self.power)
+
+
+class InverseTimeLR(LRScheduler):
+    """η / (1 + γ t).
+
+    >>> import autodiff as ad, optim
+    >>> optimizer = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> schedule = InverseTimeLR(optimizer, gamma=1.0)
+    >>> optimizer.step()
+    >>> schedule.step()
+    >>> schedule.get_last_lr()
+    [0.5]
+    """
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = _number(self, "gamma", gamma, 0)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        return lr if t == 0 else lr * (1 + self.gamma * (t - 1)) / (1 + self.gamma * t)
+
+
+class CosineAnnealingLR(LRScheduler):
+    """η_min + ½ (η − η_min) (1 + cos(π t / T_max)): after T_max steps the rate climbs again."""
+
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+        self.T_max = _integer(self, "T_max", T_max, 1)
+        self.eta_min = _number(self, "eta_min", eta_min, 0)
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        if t == 0:
+            return lr
+        low, length = self.eta_min, self.T_max
+        if (t - 1 - length) % (2 * length) == 0:
+            return lr + (base - low) * (1 - math.cos(math.pi / length)) / 2
+        return (1 + math.cos(math.pi * t / length)) / (1 + math.cos(math.pi * (t - 1) / length)) * (lr - low) + low
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """η_min + ½ (η − η_min) (1 + cos(π s / T)), s steps after a restart; the first period T is T_0, the next ones
+    T_mult times as long."""
+
+    def __init__(
+        self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        self.T_0 = self.T_i = _integer(self, "T_0", T_0, 1)
+        self.T_mult = _integer(self, "T_mult", T_mult, 1)
+        self.eta_min = _number(self, "eta_min", eta_min, 0)
+        self.T_cur: float = last_epoch
+        super().__init__(optimizer, last_epoch)
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """The rule above."""
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * self.T_cur / self.T_i)) / 2
+
+    def _forward(self) -> None:
+        self.T_cur += 1
+        if self.T_cur >= self.T_i:
+            self.T_cur -= self.T_i
+            self.T_i *= self.T_mult
+        super()._forward()
+
+    def restart(self) -> None:
+        """Begin anew."""
+        self.T_cur, self.T_i = -1, self.T_0
+        super().restart()
+
+    def step(self, epoch: float | None = None) -> None:
+        """Set the next learning rate, or that of `epoch`, which may have a fraction (epoch + batch / batches)."""
+        if epoch is None:
+            super().step()
+            return
+        if not epoch >= 0:
+            raise ValueError(f"CosineAnnealingWarmRestarts.step: epoch must be at least 0, not {epoch!r}")
+        periods = 0
+        if epoch >= self.T_0:
+            ratio = epoch / self.T_0
+            periods = int(ratio if self.T_mult == 1 else math.log(ratio * (self.T_mult - 1) + 1, self.T_mult))
+        before = periods if self.T_mult == 1 else (self.T_mult**periods - 1) / (self.T_mult - 1)
+        self.T_i = self.T_0 * self.T_mult**periods
+        self.T_cur = epoch - self.T_0 * before
+        self.last_epoch = math.floor(epoch)
+        self._set([self.next_lr(0.0, base, self.last_epoch) for base in self.base_lrs])
+
+
+def _momentum(scheduler: LRScheduler, optimizer: Optimizer, group: dict[str, Any], value: float) -> None:
+    """Set what an optimiser has as momentum."""
+    if "momentum" in optimizer.defaults:
+        group["momentum"] = value
+    elif "betas" in optimizer.defaults:
+        group["betas"] = (value, *group["betas"][1:])
+    else:
+        name = type(scheduler).__name__
+        raise ValueError(f"{name}: {type(optimizer).__name__} has no momentum to cycle; say cycle_momentum=False")
+
+
+class CyclicLR(LRScheduler):
+    """Up from base_lr to max_lr in step_size_up steps and down again in step_size_down, again and again.
+
+    The height of a cycle is 1 ("triangular"), halved from cycle to cycle ("triangular2"), γᵗ ("exp_range"), or
+    scale_fn(cycle or t). With cycle_momentum the momentum (or β₁) goes the other way, from max_momentum to
+    base_momentum.
+
+    Source: Smith, "Cyclical learning rates for training neural networks", 2017.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: Any,
+        max_lr: Any,
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        scale_fn: Callable[[float], float] | None = None,
+        scale_mode: str = "cycle",
+        cycle_momentum: bool = True,
+        base_momentum: Any = 0.8,
+        max_momentum: Any = 0.9,
+        last_epoch: int = -1,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"CyclicLR: takes an optimiser first, not {type(optimizer).__name__}")
+        groups = len(optimizer.param_groups)
+        if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
+            raise ValueError(f"CyclicLR: mode is 'triangular', 'triangular2' or 'exp_range', not {mode!r}")
+        if scale_mode not in ("cycle", "iterations"):
+            raise ValueError(f"CyclicLR: scale_mode is 'cycle' or 'iterations', not {scale_mode!r}")
+        if scale_fn is not None and not callable(scale_fn):
+            raise TypeError(f"CyclicLR: scale_fn takes a function, not {scale_fn!r}")
+        lows = [_number(self, "base_lr", v, 0) for v in _per_group(self, "base_lr", base_lr, groups)]
+        self.max_lrs = [_number(self, "max_lr", v, 0) for v in _per_group(self, "max_lr", max_lr, groups)]
+        self.up = _integer(self, "step_size_up", step_size_up, 1)
+        down = step_size_up if step_size_down is None else step_size_down
+        self.down = _integer(self, "step_size_down", down, 1)
+        self.mode, self.gamma = mode, _number(self, "gamma", gamma, 0)
+        self.scale_fn, self.scale_mode, self.cycle_momentum = scale_fn, scale_mode, bool(cycle_momentum)
+        self.momenta = [
+            (_number(self, "base_momentum", low, 0), _number(self, "max_momentum", high, 0))
+            for low, high in zip(
+                _per_group(self, "base_momentum", base_momentum, groups),
+                _per_group(self, "max_momentum", max_momentum, groups),
+            )
+        ]
+        if last_epoch == -1:
+            for group, low in zip(optimizer.param_groups, lows):
+                group["lr"] = low
+                group["initial_lr"] = low
+        super().__init__(optimizer, last_epoch)
+        self.base_lrs = lows
+
+    def _height(self, t: int, cycle: float) -> float:
+        if self.scale_fn is not None:
+            return self.scale_fn(cycle if self.scale_mode == "cycle" else t)
+        if self.mode == "triangular":
+            return 1.0
+        return float(0.5 ** (cycle - 1)) if self.mode == "triangular2" else float(self.gamma**t)
+
+    def _forward(self) -> None:
+        self.last_epoch += 1
+        t, total = self.last_epoch, self.up + self.down
+        cycle = math.floor(1 + t / total)
+        x, peak = 1 + t / total - cycle, self.up / total
+        share = (x / peak if x <= peak else (x - 1) / (peak - 1)) * self._height(t, cycle)
+        if self.cycle_momentum:
+            for group, (low, high) in zip(self.optimizer.param_groups, self.momenta):
+                _momentum(self, self.optimizer, group, high - (high - low) * share)
+        self._set([base + (high - base) * share for base, high in zip(self.base_lrs, self.max_lrs)])
+
+
+class OneCycleLR(LRScheduler):
+    """Up from max_lr / div_factor to max_lr in the first pct_start of total_steps, then down to
+    max_lr / (div_factor · final_div_factor), by half a cosine or in a straight line; once only.
+
+    With three_phase it first comes down to where it started, as slowly as it went up. With cycle_momentum the momentum
+    (or β₁) goes the other way. `step` is called after every batch.
+
+    Raises:
+        ValueError: for parameters out of range, and by `step` when total_steps are over.
+
+    Source: Smith & Topin, "Super-convergence", 2019.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: Any,
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: Any = 0.85,
+        max_momentum: Any = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+        last_epoch: int = -1,
+    ) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"OneCycleLR: takes an optimiser first, not {type(optimizer).__name__}")
+        if total_steps is None and (epochs is None or steps_per_epoch is None):
+            raise ValueError("OneCycleLR: needs total_steps, or epochs and steps_per_epoch")
+        if total_steps is None:
+            total_steps = _integer(self, "epochs", epochs, 1) * _integer(self, "steps_per_epoch", steps_per_epoch, 1)
+        self.total_steps = _integer(self, "total_steps", total_steps, 1)
+        self.pct_start = _number(self, "pct_start", pct_start, 0)
+        if self.pct_start > 1:
+            raise ValueError(f"OneCycleLR: pct_start must be at most 1, not {pct_start!r}")
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f"OneCycleLR: anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}")
+        self.anneal_strategy, self.three_phase, self.cycle_momentum = anneal_strategy, three_phase, cycle_momentum
+        groups = len(optimizer.param_groups)
+        self.max_lrs = [_number(self, "max_lr", v, 0) for v in _per_group(self, "max_lr", max_lr, groups)]
+        self.momenta = [
+            (_number(self, "base_momentum", low, 0), _number(self, "max_momentum", high, 0))
+            for low, high in zip(
+                _per_group(self, "base_momentum", base_momentum, groups),
+                _per_group(self, "max_momentum", max_momentum, groups),
+            )
+        ]
+        self.div_factor = _number(self, "div_factor", div_factor)
+        self.final_div_factor = _number(self, "final_div_factor", final_div_factor)
+        if self.div_factor <= 0 or self.final_div_factor <= 0:
+            raise ValueError(
+                f"OneCycleLR: div_factor and final_div_factor must be positive, not {div_factor}, {final_div_factor}"
+            )
+        if last_epoch == -1:
+            for group, high in zip(optimizer.param_groups, self.max_lrs):
+                group["initial_lr"] = high / self.div_factor
+        super().__init__(optimizer, last_epoch)
+
+    def _between(self, start: float, end: float, share: float) -> float:
+        if self.anneal_strategy == "linear":
+            return (end - start) * share + start
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+
+    def _share(self, t: int) -> tuple[int, float]:
+        """In which phase step t is, and how far."""
+        top, last = self.pct_start * self.total_steps - 1, self.total_steps - 1
+        ends = [top, 2 * top, last] if self.three_phase else [top, last]
+        start = 0.0
+        for phase, end in enumerate(ends):
+            if t <= end or phase == len(ends) - 1:
+                return phase, (t - start) / (end - start) if end != start else 1.0
+            start = end
+        raise AssertionError
+
+    def _forward(self) -> None:
+        t = self.last_epoch + 1
+        if t > self.total_steps:
+            raise ValueError(f"OneCycleLR: step {t} is past the end, total_steps={self.total_steps}")
+        self.last_epoch = t
+        phase, share = self._share(t)
+        lrs = []
+        for group, high, (base_m, max_m) in zip(self.optimizer.param_groups, self.max_lrs, self.momenta):
+            first = high / self.div_factor
+            last = first / self.final_div_factor
+            if self.three_phase:
+                lr, m = [((first, high), (max_m, base_m)), ((high, first), (base_m, max_m)),
+                         ((first, last), (max_m, max_m))][phase]  # fmt: skip
+            else:
+                lr, m = [((first, high), (max_m, base_m)), ((high, last), (base_m, max_m))][phase]
+            lrs.append(self._between(*lr, share))
+            if self.cycle_momentum:
+                _momentum(self, self.optimizer, group, self._between(*m, share))
+        self._set(lrs)
+
+
+class ReduceLROnPlateau(LRScheduler):
+    """The rate before times factor, when a metric has not improved for more than `patience` epochs.
+
+    Args:
+        optimizer: the optimiser.
+        mode: "min" if less is better, "max" if more is.
+        factor: less than 1.
+        patience: epochs without improvement that are allowed.
+        threshold: what counts as improvement: by so much, relative to the best ("rel") or absolutely ("abs").
+        threshold_mode: see `threshold`.
+        cooldown: epochs after a reduction in which none are counted.
+        min_lr: the least rate, for all groups or for each.
+        eps: a smaller change of the rate is not made.
+
+    `step(metrics)` takes the metric of the epoch.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        mode: str = "min",
+        factor: float = 0.1,
+        patience: int = 10,
+        threshold: float = 1e-4,
+        threshold_mode: str = "rel",
+        cooldown: int = 0,
+        min_lr: Any = 0,
+        eps: float = 1e-8,
+    ) -> None:
+        if mode not in ("min", "max"):
+            raise ValueError(f"ReduceLROnPlateau: mode is 'min' or 'max', not {mode!r}")
+        if threshold_mode not in ("rel", "abs"):
+            raise ValueError(f"ReduceLROnPlateau: threshold_mode is 'rel' or 'abs', not {threshold_mode!r}")
+        self.mode, self.threshold_mode = mode, threshold_mode
+        self.factor = _number(self, "factor", factor, 0)
+        if self.factor >= 1:
+            raise ValueError(f"ReduceLROnPlateau: factor must be less than 1, not {factor!r}")
+        self.patience = _integer(self, "patience", patience, 0)
+        self.threshold = _number(self, "threshold", threshold, 0)
+        self.cooldown = _integer(self, "cooldown", cooldown, 0)
+        self.eps = _number(self, "eps", eps, 0)
+        self.best = math.inf if mode == "min" else -math.inf
+        self.num_bad_epochs = self.cooldown_counter = 0
+        super().__init__(optimizer)
+        self.min_lrs = [
+            _number(self, "min_lr", low, 0) for low in _per_group(self, "min_lr", min_lr, len(optimizer.param_groups))
+        ]
+
+    def next_lr(self, lr: float, base: float, t: int) -> float:
+        """Nothing changes without a metric."""
+        return lr
+
+    def _better(self, metric: float) -> bool:
+        if not math.isfinite(self.best):
+            return metric < self.best if self.mode == "min" else metric > self.best
+        if self.mode == "min":
+            relative, absolute = self.best * (1 - self.threshold), self.best - self.threshold
+            return metric < (relative if self.threshold_mode == "rel" else absolute)
+        relative, absolute = self.best * (1 + self.threshold), self.best + self.threshold
+        return metric > (relative if self.threshold_mode == "rel" else absolute)
+
+    def step(self, metrics: Any = None) -> None:
+        """Take the metric of an epoch, and reduce the rate if it is time."""
+        if metrics is None or isinstance(metrics, (str, bool)) or not hasattr(metrics, "__float__"):
+            raise TypeError(f"ReduceLROnPlateau.step: takes the metric of the epoch, a number, not {metrics!r}")
+        metric = float(metrics)
+        self.last_epoch += 1
+        if self._better(metric):
+            self.best, self.num_bad_epochs = metric, 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter > 0:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        lrs = [group["lr"] for group in self.optimizer.param_groups]
+        if self.num_bad_epochs > self.patience:
+            self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+            lower = [max(lr * self.factor, low) for lr, low in zip(lrs, self.min_lrs)]
+            lrs = [new if lr - new > self.eps else lr for lr, new in zip(lrs, lower)]
+        self._set(lrs)
+
+
+class SequentialLR(LRScheduler):
+    """One schedule after another: the next one begins at its milestone.
+
+    Args:
+        optimizer: the optimiser of all schedules.
+        schedulers: the schedules.
+        milestones: the steps at which the second and the following ones begin.
+
+    >>> import autodiff as ad, optim
+    >>> optimizer = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=1.0)
+    >>> warm, decay = WarmupLR(optimizer, 2), ExponentialLR(optimizer, 0.5)
+    >>> schedule = SequentialLR(optimizer, [warm, decay], milestones=[2])
+    >>> rates = []
+    >>> for epoch in range(5):
+    ...     rates += schedule.get_last_lr()
+    ...     optimizer.step()
+    ...     schedule.step()
+    >>> rates
+    [0.5, 1.0, 1.0, 0.5, 0.25]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int], last_epoch: int = -1
+    ) -> None:
+        self.schedulers = _schedules(type(self), schedulers, optimizer)
+        self.milestones = [_integer(self, "milestones", m, 0) for m in milestones]
+        if len(self.milestones) != len(self.schedulers) - 1 or sorted(self.milestones) != self.milestones:
+            raise ValueError(
+                f"SequentialLR: {len(self.schedulers)} schedules need {len(self.schedulers) - 1} milestones in "
+                f"increasing order, not {list(milestones)}"
+            )
+        if any(isinstance(s, ReduceLROnPlateau) for s in self.schedulers):
+            raise ValueError("SequentialLR: ReduceLROnPlateau needs a metric at every step and cannot be one of them")
+        self.optimizer, self.last_epoch = optimizer, last_epoch + 1
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        for schedule in self.schedulers:
+            schedule.last_epoch = -1
+        self.schedulers[0].restart()
+        self._last_lr = self.schedulers[0].get_last_lr()
+
+    def _forward(self) -> None:
+        self.last_epoch += 1
+        i = bisect_right(self.milestones, self.last_epoch)
+        schedule = self.schedulers[i]
+        if i > 0 and self.milestones[i - 1] == self.last_epoch:
+            schedule.restart()
+        else:
+            schedule._forward()
+        self._last_lr = schedule.get_last_lr()
+
+
+class ChainedScheduler(LRScheduler):
+    """Several schedules at once: each `step` is a step of all, in order, so that their factors multiply.
+
+    Args:
+        schedulers: the schedules of one optimiser, each of which changes the rate that it finds.
+    """
+
+    def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        first = schedulers[0] if isinstance(schedulers, Sequence) and len(schedulers) else None
+        self.schedulers = _schedules(type(self), schedulers, optimizer or getattr(first, "optimizer", None))
+        self.optimizer = self.schedulers[0].optimizer
+        self.last_epoch = 0
+        self._last_lr = self.schedulers[-1].get_last_lr()
+
+    def step(self) -> None:
+        """Set the next learning rate."""
+        for schedule in self.schedulers:
+            schedule.step()
+        self.last_epoch += 1
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+def _schedules(kind: type, schedulers: Any, optimizer: Any) -> list[LRScheduler]:
+    found = list(schedulers) if isinstance(schedulers, Sequence) else []
+    if not found or not all(isinstance(s, LRScheduler) for s in found):
+        raise TypeError(f"{kind.__name__}: takes a list of schedules, not {schedulers!r}")
+    if any(s.optimizer is not optimizer for s in found):
+        raise ValueError(f"{kind.__name__}: all schedules must be of the same optimiser")
+    return found
