@@ -4,7 +4,9 @@ A `Tensor` is an array that remembers how it was computed. NumPy's functions wor
 and `gradients` walk the graph; the transforms (`grad`, `jacobian`, `hvp` …) do both for functions; `graph` draws it.
 """
 
+from importlib import import_module as _import_module
 from types import SimpleNamespace as _Namespace
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import backward as _backward
 from . import linalg as linalg
@@ -47,6 +49,15 @@ from .transforms import jvp as jvp
 from .transforms import value_and_grad as value_and_grad
 from .transforms import vjp as vjp
 
+if _TYPE_CHECKING:
+    from . import curvature as curvature
+
 tensor = Tensor
 
 _methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem=_getitem, at=_at))
+
+
+def __getattr__(name: str) -> object:
+    if name == "curvature":  # needs SciPy, which takes longer to import than all the rest
+        return _import_module(".curvature", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

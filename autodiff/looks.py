@@ -166,6 +166,13 @@ def tensor_text(
     return lines or ["·"], [printable(line, 400) for line in tip]
 
 
+def options_of(node: Tensor) -> list[tuple[str, Any]]:
+    """The options an operation was called with that say something: not those left out or off, nor what it notes for
+    its own backward pass (objects whose `internal` is True)."""
+    given = (node._params or {}).items()
+    return [(k, v) for k, v in given if v is not None and v is not False and getattr(v, "internal", False) is not True]
+
+
 def operation_text(
     node: Tensor, names: Mapping[int, str], show: tuple[str, ...], written: bool = False
 ) -> tuple[list[str], list[str]]:
@@ -173,8 +180,7 @@ def operation_text(
     is `written` there."""
     record = node._primitive
     lines = [SYMBOLS.get(record.name, printable(record.name))]
-    params = (node._params or {}).items()
-    options = [_option(key, value) for key, value in params if value is not None and value is not False]
+    options = [_option(key, value) for key, value in options_of(node)]
     if options:
         lines.append(", ".join(options) if len(", ".join(options)) <= 32 else f"{options[0]}, …")
     array, name = np.asarray(node._data), names.get(id(node))

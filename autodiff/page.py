@@ -11,7 +11,6 @@ import hashlib
 import html
 import os
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -22,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .graph import graph, walk
+from .persistence import replace_file
 from .tensor import Tensor
 
 HEIGHT = 720
@@ -93,15 +93,8 @@ def write(explanation: Explained, path: str | os.PathLike[str] | None = None) ->
         return page
     if target.exists() and not target.is_file():
         target.write_text(page, "utf-8")  # a device or a pipe is written to, not replaced; a directory is refused
-        return page
-    beside = target.with_name(f".{target.name[:40]}.{os.getpid()}.part")
-    try:
-        beside.write_text(page, "utf-8", newline="\n")
-        if target.exists():
-            shutil.copymode(target, beside)
-        os.replace(beside, target)
-    finally:
-        beside.unlink(missing_ok=True)
+    else:
+        replace_file(target, lambda file: file.write(page.encode()))
     return page
 
 

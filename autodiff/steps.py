@@ -16,6 +16,7 @@ import numpy as np
 from .backward import _leading_to, _reachable, reverse, unbroadcast
 from .formats import size, text_of
 from .graph import _results, printable
+from .looks import options_of
 from .mode import enable_grad, mode
 from .ops import elementwise, special
 from .primitive import REGISTRY, Primitive, filled, general
@@ -208,11 +209,7 @@ class Table:
         record, inputs = node._primitive, [self.called(x, letter) for x in node._inputs]
         text = record.formula or f"{printable(record.name)}({', '.join(f'{{{i}}}' for i in range(len(inputs)))})"
         placed = _placed(text, node)
-        options = [
-            _option(key, value)
-            for key, value in (node._params or {}).items()
-            if value is not None and value is not False and not (key == "index" and placed != text)
-        ]
+        options = [_option(key, value) for key, value in options_of(node) if not (key == "index" and placed != text)]
         text = placed
         return _filled(text, inputs, "y") + (f" ({', '.join(options)})" if options else "")
 

@@ -23,8 +23,8 @@ FAMILIES = {
 def family_of(record: Primitive) -> str:
     """The file of operations that declares a record: where its rules are."""
     rule = record.each or next(rule for rule in record.vjps if rule is not None)
-    package, _, file = rule.__module__.rpartition(".")
-    return f"`nn.{file}`" if package.startswith("nn") else file
+    module = rule.__module__
+    return f"`{module}`" if module.startswith("nn.") else module.rpartition(".")[2]
 
 
 def table() -> str:

@@ -1,6 +1,6 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
-Reading order: module, parameter, random, arguments and hooks (what all layers share); linear, activation, loss/ and
+Reading order: module, parameter, random, arguments, rules and hooks (what layers share); linear, activation/, loss/ and
 container; normalization, dropout, embedding and shaping; conv, pooling and resampling; recurrent_cells, recurrence and
 recurrent; attention, transformer and vision; init, penalty, saving, summary and utils.
 """

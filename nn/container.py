@@ -471,7 +471,8 @@ class MLP(Sequential):
         if len(sizes) < 2:
             raise ValueError(f"MLP: sizes are at least two numbers, of inputs and of outputs, not {sizes}")
         p = number("MLP", "dropout", dropout, 0, 1)
-        _activation(activation), _norm(norm, 1, dtype)  # checked where there is no hidden layer too
+        if len(sizes) == 2:  # where neither has a place, they are checked all the same
+            _activation(activation), _norm(norm, 1, dtype)
         modules: list[Module | None] = []
         for i, (n, m) in enumerate(pairwise(sizes)):
             last = i == len(sizes) - 2

@@ -23,7 +23,7 @@ _dropout = declare(
 )  # fmt: skip
 
 
-def _apply(
+def _dropped(
     layer: str, input: Any, shape: tuple[int, ...], p: float, training: bool, rng: Any, inverted: bool
 ) -> Tensor:
     """`shape` is that of the mask."""
@@ -66,7 +66,7 @@ def dropout(
         TypeError: for values that are not floating-point, or another `rng`.
     """
     input = as_tensor(input)
-    return _apply("dropout", input, input.shape, number("dropout", "p", p, 0, 1), training, rng, inverted)
+    return _dropped("dropout", input, input.shape, number("dropout", "p", p, 0, 1), training, rng, inverted)
 
 
 def dropout2d(
@@ -94,7 +94,7 @@ def _channels(layer: str, input: Any, p: float, training: bool, rng: Any, invert
     input = as_tensor(input)
     if input.ndim not in (3, 4):
         raise ValueError(f"{layer}: got input of shape {input.shape}, expects (N, C, H, W) or (N, C, L)")
-    return _apply(layer, input, input.shape[:2] + (1,) * (input.ndim - 2), p, training, rng, inverted)
+    return _dropped(layer, input, input.shape[:2] + (1,) * (input.ndim - 2), p, training, rng, inverted)
 
 
 class Dropout(Module):
@@ -136,7 +136,7 @@ class Dropout(Module):
     def forward(self, input: Any) -> Tensor:
         """x ⊙ mask / (1 − p)."""
         input = as_tensor(input)
-        return _apply(f"Dropout(p={self.p})", input, input.shape, self.p, self.training, self.rng, self.inverted)
+        return _dropped(f"Dropout(p={self.p})", input, input.shape, self.p, self.training, self.rng, self.inverted)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}" + ("" if self.inverted else ", inverted=False")

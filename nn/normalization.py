@@ -39,6 +39,9 @@ class View(NamedTuple):
     over: tuple[int, ...]
     """The axes along which they are constant."""
 
+    def __repr__(self) -> str:
+        return f"{self.axes} of {self.shape}"
+
     @property
     def joint(self) -> bool:
         """Whether all values that share their statistics share their weight."""
@@ -121,6 +124,7 @@ class Statistics:
     of the input, as arrays that broadcast against it in its view."""
 
     __slots__ = ("_product", "far", "inverse", "mean", "variance")
+    internal = True
 
     mean: Any
     variance: Any

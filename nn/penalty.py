@@ -18,6 +18,7 @@ from .arguments import number, positive
 from .conv import Convolution
 from .linear import Bilinear, Linear
 from .module import Module
+from .vision import PatchEmbedding
 
 Strength = float | Tensor | Mapping[str, Any]
 
@@ -45,7 +46,7 @@ _power = declare(
 _power_of: Any = polymorphic(_power)
 
 
-_PENALISED = (Linear, Bilinear, Convolution)
+_PENALISED = (Linear, Bilinear, Convolution, PatchEmbedding)
 
 
 def _layers(model: Module) -> Iterator[tuple[str, Any]]:

@@ -65,7 +65,7 @@ def _ordered(g: Any, y: Any) -> Any:
     return copy
 
 
-def _like(x: Any, lengths: Ints) -> Any:
+def _zeros_as(x: Any, lengths: Ints) -> Any:
     """Zeros with other spatial lengths, in the memory order of x."""
     return np.zeros_like(x, shape=x.shape[:2] + lengths)
 
@@ -212,7 +212,7 @@ def _divided(x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padd
 
 
 def _mean(x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, **over: Any) -> Any:
-    y = _like(x, size)
+    y = _zeros_as(x, size)
     for there, here in _slices(lengths, kernel, stride, padding, (1,) * len(size), size):
         y[there] += x[here]
     return _divided(y, lengths, size, kernel, stride, padding, **over)
@@ -220,7 +220,7 @@ def _mean(x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding
 
 def _spread(g: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, **over: Any) -> Any:
     g = _divided(g, lengths, size, kernel, stride, padding, **over)
-    d = _like(g, lengths)
+    d = _zeros_as(g, lengths)
     apart = _apart(kernel, stride, (1,) * len(size))
     for there, here in _slices(lengths, kernel, stride, padding, (1,) * len(size), size):
         if apart:

@@ -157,8 +157,10 @@ class Run(NamedTuple):
     y: Any
     gates: Any
 
-    def __repr__(self) -> str:
-        return "kept"
+    @property
+    def internal(self) -> bool:
+        """Pictures and tables do not show it."""
+        return True
 
 
 FEW = 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -26,12 +25,18 @@ def test_importing_autodiff_imports_neither_scipy_nor_graphviz_nor_matplotlib() 
     assert _python(code).stdout.strip() == "[]"
 
 
+def test_curvature_is_imported_by_who_uses_it() -> None:
+    code = "import sys, autodiff as ad; before = 'scipy' in sys.modules; print(before, ad.curvature.Hessian.__name__)"
+    assert _python(code).stdout.strip() == "False Hessian"
+
+
 def test_importing_autodiff_and_nn_does_not_import_safetensors() -> None:
     assert _python("import sys, autodiff, nn; print('safetensors' in sys.modules)").stdout.strip() == "False"
 
 
 def test_importing_autodiff_costs_at_most_50_ms_over_numpy(tmp_path: Path) -> None:
-    # Bytecode is cached, as it is after installation; processes alternate, and the medians are compared.
+    # Bytecode is cached, as it is after installation; processes alternate, and the least times are compared, which
+    # other work on the machine disturbs least.
     cache = {"PYTHONPYCACHEPREFIX": str(tmp_path)}
     _python("import numpy, autodiff", **cache)
     numpy, both = [], []
@@ -40,7 +45,7 @@ def test_importing_autodiff_costs_at_most_50_ms_over_numpy(tmp_path: Path) -> No
             start = time.perf_counter()
             _python(code, **cache)
             times.append(time.perf_counter() - start)
-    assert statistics.median(both) - statistics.median(numpy) < 0.050
+    assert min(both) - min(numpy) < 0.050
 
 
 _FLOORS = (  # from the ground up; a module may import only what stands before it (or beside it, in its own group)
@@ -51,7 +56,20 @@ _FLOORS = (  # from the ground up; a module may import only what stands before i
     {"ops"},
     {"linalg", "special", "tree", "flat"},
     {"transforms"},
-    {"check", "checkpoint", "clipping", "curvature", "debug", "persistence", "random", "layout", "selection", "passes", "looks", "graph"},
+    {"curvature"},
+    {
+        "check",
+        "checkpoint",
+        "clipping",
+        "debug",
+        "persistence",
+        "random",
+        "layout",
+        "selection",
+        "passes",
+        "looks",
+        "graph",
+    },
     {"formats", "steps", "explain", "page"},
     {"__init__"},
     {"__main__"},

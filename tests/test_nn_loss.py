@@ -624,6 +624,27 @@ NAN = float("nan")
 ONES = np.ones((4, 3))
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("name, options", [("mse_loss", {}), ("l1_loss", {}), ("huber_loss", {"delta": 0.7})])
+def test_losses_on_real_values_take_pytorch_s_weights(name, options, reduction):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, t, w = rng.normal(size=(4, 3)), rng.normal(size=(4, 3)), rng.uniform(0, 2, (4, 3))
+    theirs = getattr(torch.nn.functional, name)
+    agrees_with_torch(
+        lambda x, t: getattr(F, name)(x, t, weight=w, reduction=reduction, **options),
+        lambda x, t: theirs(x, t, weight=torch.tensor(w), reduction=reduction, **options),
+        x, t,
+    )  # fmt: skip
+    assert getattr(F, name)(x.astype("f"), t.astype("f"), weight=w, reduction=reduction).dtype == np.float32
+
+
+def test_a_mean_over_weights_of_sum_zero_is_nan_with_a_warning():
+    for loss in (F.mse_loss, F.l1_loss):
+        with pytest.warns(RuntimeWarning, match="mean over nothing is NaN"):
+            assert np.isnan(loss(np.ones(3), np.ones(3), weight=np.zeros(3)).item())
+
+
 @pytest.mark.parametrize(
     "call, kind, words",
     [
@@ -631,6 +652,8 @@ ONES = np.ones((4, 3))
         (lambda: F.mse_loss(ONES.astype(int), ONES), TypeError, "mse_loss: got input of"),
         (lambda: F.l1_loss(1.0, ONES), ValueError, "l1_loss"),
         (lambda: F.mse_loss(ONES, None), TypeError, "real numbers"),
+        (lambda: F.mse_loss(ONES, ONES, weight=np.ones(4)), ValueError, r"mse_loss: weight of shape \(4,\)"),
+        (lambda: F.huber_loss(ONES, ONES, weight=np.ones((4, 3, 1))), ValueError, "huber_loss: weight of shape"),
         (lambda: nn.MSELoss(reduction=None), ValueError, "MSELoss: reduction is 'mean', 'sum' or 'none', not None"),
         (lambda: nn.HuberLoss(delta=0.0), ValueError, "HuberLoss: delta is greater than 0"),
         (lambda: nn.SmoothL1Loss(beta=-1.0), ValueError, "SmoothL1Loss: beta"),

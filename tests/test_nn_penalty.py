@@ -189,3 +189,11 @@ def test_names_of_a_dict_are_those_of_layers_or_their_weights():
 def test_bad_models_strengths_and_exponents_are_named(call, kind, words):
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_a_vision_transformer_s_patch_embedding_is_penalised_as_the_convolution_that_it_is():
+    model = nn.VisionTransformer(4, 2, 1, 1, 4, 6, num_classes=3)
+    weights = [p for name, p in model.named_parameters()
+               if name.endswith("weight") and "ln" not in name and "in_proj" not in name]  # fmt: skip
+    assert any(p is model.conv_proj.weight for p in weights)
+    assert nn.penalty.l2(model).item() == pytest.approx(sum((p.data**2).sum() for p in weights), rel=1e-6)

@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed: the noteb
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SECONDS = 60  # for each cell; all three notebooks together take about ten
+SECONDS = 60  # for each cell; all five notebooks together take about 25
 
 
 def figures(notebook):
@@ -28,11 +28,13 @@ def figures(notebook):
     return shown
 
 
-def test_there_are_three_notebooks():
+def test_there_are_five_notebooks():
     assert [n.name for n in NOTEBOOKS] == [
         "01_first_graph.ipynb",
         "02_backprop_step_by_step.ipynb",
         "03_double_backward_hvp.ipynb",
+        "04_training.ipynb",
+        "05_optimisers.ipynb",
     ]
 
 

@@ -14,16 +14,29 @@ from autodiff.primitive import declare
 
 from ..activation.piecewise import hardtanh_of
 from ..arguments import number, positive
-from .base import Loss, fitted, pair, reduced
+from .base import Loss, fitted, over_nothing, pair, reduced, weights
 
 
-def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
+def _weighted(values: Tensor, weight: Any, reduction: str, name: str) -> Tensor:
+    """The losses times constant weights, reduced; the mean is over the weights' sum."""
+    if weight is None:
+        return reduced(values, reduction, name)
+    w = weights(name, "weight", weight, values)
+    if reduction != "mean":
+        return reduced(values * w, reduction, name)
+    total = float(np.broadcast_to(w, values.shape).sum())
+    return (values * w).sum() * (1 / total) if total else over_nothing(values, name)
+
+
+def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
     """(input − target)², averaged, summed or as it is.
 
     Args:
         input: predictions, any shape.
         target: the same shape, or one number.
         reduction: "mean", "sum" or "none". (So for all losses.)
+        weight: factors of the losses, of the input's shape or such that they broadcast to it; the mean is then over
+            their sum.
 
     Raises:
         ValueError: for another shape (which would silently broadcast) or an unknown `reduction`.
@@ -32,11 +45,11 @@ def mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
     Tensor(2.)
     """
     input, target = pair("mse_loss", input, target, number=True)
-    return reduced(ad.square(ad.subtract(input, target)), reduction, "mse_loss")
+    return _weighted(ad.square(ad.subtract(input, target)), weight, reduction, "mse_loss")
 
 
 def half_mse_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
-    """½ (input − target)², whose derivative is input − target; arguments and errors as `mse_loss`.
+    """½ (input − target)², whose derivative is input − target; arguments and errors as `mse_loss`, without weights.
 
     >>> half_mse_loss(ad.Tensor([1.0, 3.0]), [1.0, 1.0], reduction="sum")
     Tensor(2.)
@@ -55,14 +68,14 @@ def sse_loss(input: Any, target: Any) -> Tensor:
     return reduced(ad.square(ad.subtract(input, target)), "sum", "sse_loss")
 
 
-def l1_loss(input: Any, target: Any, *, reduction: str = "mean") -> Tensor:
+def l1_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:
     """|input − target|, with derivative 0 at 0; arguments and errors as `mse_loss`.
 
     >>> l1_loss(ad.Tensor([1.0, 3.0]), [1.0, 1.0])
     Tensor(1.)
     """
     input, target = pair("l1_loss", input, target, number=True)
-    return reduced(ad.absolute(ad.subtract(input, target)), reduction, "l1_loss")
+    return _weighted(ad.absolute(ad.subtract(input, target)), weight, reduction, "l1_loss")
 
 
 def _huber_forward(d: Any, delta: float) -> Any:
@@ -78,12 +91,13 @@ _huber = declare(
 )  # fmt: skip
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None) -> Tensor:
     """½ d² where |d| < δ, δ (|d| − ½ δ) elsewhere, with d = input − target.
 
     Args:
         input, target, reduction: as `mse_loss`.
         delta: δ, where the parabola goes over into a line.
+        weight: factors of the losses as for `mse_loss`, but (as PyTorch's) the mean stays over their number.
 
     Raises:
         ValueError: unless δ is positive, and as `mse_loss`.
@@ -93,7 +107,10 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     """
     delta = positive("huber_loss", "delta", delta)
     input, target = pair("huber_loss", input, target, number=True)
-    return reduced(_huber(ad.subtract(input, target), delta=delta), reduction, "huber_loss")
+    values = _huber(ad.subtract(input, target), delta=delta)
+    if weight is not None:
+        values = values * weights("huber_loss", "weight", weight, values)
+    return reduced(values, reduction, "huber_loss")
 
 
 def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: float = 1.0) -> Tensor:

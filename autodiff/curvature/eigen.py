@@ -1,0 +1,207 @@
+"""Extreme eigenvalues of a symmetric operator, and the numbers that follow from them.
+
+Every function takes an operator of this package, any SciPy LinearOperator, or a matrix; symmetry is taken for granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh
+
+from ..tensor import Array, plain
+from .operators import ParameterOperator
+
+SMALL = 32
+"""Up to this size eigenpairs come from the matrix itself: as many products as Lanczos would take."""
+
+DENSE = 1000
+"""Up to this size whole spectra, and least eigenvalues, come from the matrix itself."""
+
+
+class Eigenpairs(NamedTuple):
+    """Eigenvalues and their unit eigenvectors, the columns of `vectors`."""
+
+    values: Array
+    vectors: Array
+
+
+def symmetric(where: str, op: Any) -> LinearOperator:
+    """The operator in a form whose products are checked to be finite.
+
+    Raises:
+        TypeError, ValueError: if it is no square operator or matrix.
+    """
+    try:
+        operator = aslinearoperator(op)
+    except TypeError:
+        raise TypeError(f"{where}: needs an operator or a matrix, not {type(op).__name__}") from None
+    if operator.shape[0] != operator.shape[1]:
+        raise ValueError(f"{where}: needs a symmetric operator, not one of shape {operator.shape}")
+    dtype = operator.dtype if operator.dtype is not None and operator.dtype.kind == "f" else np.dtype(float)
+
+    def finite(product: Array) -> Array:
+        if not np.isfinite(product).all():
+            raise np.linalg.LinAlgError(
+                f"{where}: the operator's product with a finite vector has NaN or infinite entries, so it has no "
+                f"spectrum; are the loss and its derivatives finite at these parameters?"
+            )
+        return product
+
+    return LinearOperator(
+        operator.shape,
+        matvec=lambda v: finite(operator.matvec(v)),
+        matmat=lambda V: finite(operator.matmat(V)),
+        dtype=dtype,
+    )
+
+
+def dense(operator: LinearOperator) -> Array:
+    """The symmetric matrix of a small operator, in at least double precision, free of the rounding's asymmetry."""
+    matrix = operator.matmat(np.eye(operator.shape[0], dtype=operator.dtype)).astype(float)
+    return (matrix + matrix.T) / 2
+
+
+def eigenpairs(
+    op: Any, k: int, which: str = "LA", *, tol: float = 0.0, maxiter: int | None = None,
+    rng: np.random.Generator | int | None = None,
+) -> Eigenpairs:  # fmt: skip
+    """The k largest or smallest eigenvalues and their eigenvectors, by SciPy's Lanczos method (ARPACK).
+
+    Args:
+        op: a symmetric operator or matrix of size n.
+        k: how many, 1 to n.
+        which: "LA", the largest, given in falling order; "SA", the smallest, in rising order; "LM", those of largest
+            magnitude, in falling order of it.
+        tol: relative accuracy of the eigenvalues; 0 is as good as the dtype allows.
+        maxiter: how often Lanczos may restart; 10 n by default.
+        rng: draws the first vector: a `numpy.random.Generator`, a seed or None.
+
+    Returns:
+        a named tuple ``(values, vectors)``, shapes (k,) and (n, k).
+
+    Raises:
+        ValueError: k or `which` out of range, or op is not square.
+        numpy.linalg.LinAlgError: the curvature is not finite.
+        scipy.sparse.linalg.ArpackNoConvergence: not converged after `maxiter` restarts.
+
+    >>> eigenpairs(np.diag([3.0, -5.0, 1.0]), 2).values
+    array([3., 1.])
+    """
+    operator = symmetric("eigenpairs", op)
+    n = operator.shape[0]
+    if which not in ("LA", "SA", "LM"):
+        raise ValueError(f"eigenpairs: which must be 'LA', 'SA' or 'LM', not {which!r}")
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= n:
+        raise ValueError(f"eigenpairs: k must be a whole number from 1 to {n} (the operator's size), not {k!r}")
+    start = np.random.default_rng(rng).standard_normal(n).astype(operator.dtype)
+    if n <= SMALL or k >= n - 1:
+        values, vectors = np.linalg.eigh(dense(operator))
+    elif not operator.matvec(start).any():  # the zero matrix, on which ARPACK fails
+        values, vectors = np.zeros(k), np.eye(n, k)
+    else:
+        values, vectors = eigsh(operator, k, which=which, v0=start, tol=tol, maxiter=maxiter)
+    rank = {"LA": -values, "SA": values, "LM": -np.abs(values)}[which]
+    chosen = np.argsort(rank, kind="stable")[:k]
+    return Eigenpairs(values[chosen], vectors[:, chosen])
+
+
+def sharpness(op: Any, *, tol: float = 0.0, rng: np.random.Generator | int | None = None) -> float:
+    """The largest eigenvalue, λmax.
+
+    >>> sharpness(np.diag([3.0, -5.0, 1.0]))
+    3.0
+    """
+    return float(eigenpairs(op, 1, tol=tol, rng=rng).values[0])
+
+
+def max_stable_lr(
+    op: Any, *, momentum: float = 0.0, tol: float = 0.0, rng: np.random.Generator | int | None = None
+) -> float:
+    """The learning rate 2/λmax from which on gradient descent diverges on the quadratic with this curvature.
+
+    With (classical) momentum μ it is 2(1 + μ)/λmax. Infinite where λmax is 0.
+
+    Raises:
+        numpy.linalg.LinAlgError: if λmax is negative: on a function that curves down everywhere every rate diverges.
+
+    >>> max_stable_lr(np.diag([100.0, 1.0]))
+    0.02
+    """
+    if not 0 <= momentum < 1:
+        raise ValueError(f"max_stable_lr: momentum must be in [0, 1), not {momentum!r}")
+    top = sharpness(op, tol=tol, rng=rng)
+    if top < 0:
+        raise np.linalg.LinAlgError(
+            f"max_stable_lr: the largest eigenvalue is {top:.6g}: the curvature is negative definite, "
+            f"and gradient descent diverges with every learning rate"
+        )
+    return 2 * (1 + momentum) / top if top else float("inf")
+
+
+def condition_number(op: Any, *, tol: float = 0.0, rng: np.random.Generator | int | None = None) -> float:
+    """λmax / λmin of a positive definite operator; infinite where λmin is 0 within rounding.
+
+    Up to 1000 rows from the matrix itself, else by Lanczos, whose convergence at λmin is slow if the number is large.
+
+    Raises:
+        numpy.linalg.LinAlgError: if an eigenvalue is negative (add damping, or use the Gauss–Newton matrix), or the
+            curvature is not finite.
+
+    >>> condition_number(np.diag([100.0, 1.0]))
+    100.0
+    """
+    low, high = extremes("condition_number", op, tol, rng)
+    n = np.shape(op)[0]
+    rounding = n * np.finfo(getattr(op, "dtype", None) if _floating(op) else float).eps * max(abs(low), abs(high))
+    if low < -rounding:
+        raise np.linalg.LinAlgError(
+            f"condition_number: needs a positive definite operator, but its eigenvalues run from {low:.6g} to "
+            f"{high:.6g}; add damping, or use the Gauss–Newton matrix"
+        )
+    return high / low if low > rounding else float("inf")
+
+
+def _floating(op: Any) -> bool:
+    dtype = getattr(op, "dtype", None)
+    return dtype is not None and dtype.kind == "f"
+
+
+def extremes(where: str, op: Any, tol: float, rng: np.random.Generator | int | None) -> tuple[float, float]:
+    """The least and the largest eigenvalue."""
+    operator = symmetric(where, op)
+    if operator.shape[0] <= DENSE:
+        values = np.linalg.eigvalsh(dense(operator))
+        return float(values[0]), float(values[-1])
+    rng = np.random.default_rng(rng)
+    low, high = (eigenpairs(operator, 1, which, tol=tol, rng=rng).values[0] for which in ("SA", "LA"))
+    return float(low), float(high)
+
+
+def curvature_along(op: Any, u: Any) -> float:
+    """The curvature along a direction, uᵀHu / uᵀu.
+
+    Args:
+        op: a symmetric operator or matrix.
+        u: a vector, or for an operator of this package a list of arrays in the parameters' shapes.
+
+    Raises:
+        ValueError: if u is zero or has another size. NaN passes through.
+
+    >>> curvature_along(np.diag([100.0, 1.0]), [1.0, 1.0])
+    50.5
+    """
+    u = vector_of(op, u)
+    square = float(u @ u)
+    if square == 0:
+        raise ValueError("curvature_along: the direction is zero")
+    return float(u @ (aslinearoperator(op) @ u)) / square
+
+
+def vector_of(op: Any, u: Any) -> Array:
+    """A direction as a flat array: itself, or the flattened list of arrays."""
+    if isinstance(op, ParameterOperator) and isinstance(u, Sequence) and any(np.ndim(plain(x)) for x in u):
+        return op.flatten(u)
+    return np.asarray(plain(u) if not isinstance(u, (list, tuple)) else [plain(x) for x in u], dtype=float)

@@ -1,0 +1,178 @@
+"""The Fisher information matrix as an operator, in its three forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Array, Tensor, plain
+from .operators import CurvatureOperator, Recorded
+from .recorded import Parts, Pullback, Pushforward, evaluated, scalar, variable
+
+KINDS, LIKELIHOODS = ("exact", "mc", "empirical"), ("softmax", "gaussian")
+
+
+class Fisher(CurvatureOperator):
+    """The Fisher matrix F = E[∇log p ∇log pᵀ] of a network whose output z holds the parameters of a distribution for
+    each sample, averaged over the samples: with Jₙ the Jacobian of sample n's output,
+
+        exact:      F = 1/N Σₙ Jₙᵀ (diag pₙ − pₙpₙᵀ) Jₙ (softmax),  1/N Σₙ Jₙᵀ Jₙ (Gaussian)
+        mc:         F = 1/(N S) Σₙₛ Jₙᵀ rₙₛ rₙₛᵀ Jₙ,  rₙₛ = ∂(−log p(tₙₛ | zₙ))/∂zₙ, targets tₙₛ drawn from the model
+        empirical:  F = 1/N Σₙ Jₙᵀ rₙ rₙᵀ Jₙ with the targets of the data
+
+    The exact one equals the Gauss–Newton matrix of the mean cross-entropy, or of ½‖z − t‖² averaged over samples.
+
+    Args:
+        output: a recorded Tensor or a function, as for `GaussNewton`. Softmax: logits, the classes along the last axis,
+            every other index a sample. Gaussian (means, unit variance): the first axis counts samples.
+        loss: the loss the samples are scaled like, a function of the output that returns the mean (or sum, see
+            `reduction`) over samples of −log p. Only ``kind="empirical"`` evaluates it, as ``loss(output, targets)``,
+            ``loss(output)`` without targets, or ``loss(output, *batch)`` with `batches`; None takes the likelihood's.
+        params, batches, damping: as for `Hessian`.
+        kind: "exact", "mc" or "empirical".
+        likelihood: "softmax" or "gaussian".
+        targets: for the empirical kind, class indices (softmax) or an array in the output's shape (Gaussian); with
+            `batches` a function ``targets(*batch)``.
+        samples: for the mc kind, targets drawn for each sample. They are drawn once: the operator is one matrix.
+        rng: a `numpy.random.Generator`, a seed or None.
+        reduction: "mean" or "sum" over samples.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `GaussNewton`; also for an unknown kind or likelihood, missing targets.
+
+    Source: Martens, "New insights and perspectives on the natural gradient method", 2020; Kunstner et al.,
+    "Limitations of the empirical Fisher approximation", 2019.
+
+    >>> import autodiff as ad
+    >>> z = ad.Tensor([[0.0, 0.0]], requires_grad=True)
+    >>> Fisher(z * 1.0, None, z).to_dense()
+    array([[ 0.25, -0.25],
+           [-0.25,  0.25]])
+    """
+
+    def __init__(
+        self,
+        output: Tensor | Callable[..., Any],
+        loss: Callable[..., Any] | None,
+        params: Tensor | Iterable[Tensor],
+        *,
+        kind: str = "exact",
+        likelihood: str = "softmax",
+        targets: Any = None,
+        samples: int = 1,
+        rng: np.random.Generator | int | None = None,
+        batches: Iterable[Any] | None = None,
+        reduction: str = "mean",
+        damping: float = 0.0,
+    ) -> None:
+        if kind not in KINDS or likelihood not in LIKELIHOODS:
+            raise ValueError(
+                f"Fisher: kind must be one of {', '.join(KINDS)} and likelihood one of {', '.join(LIKELIHOODS)}, "
+                f"not {kind!r} and {likelihood!r}"
+            )
+        if loss is not None and (isinstance(loss, Tensor) or not callable(loss)):
+            raise TypeError(f"Fisher: loss must be a function of the output or None, not {type(loss).__name__}")
+        if kind == "empirical" and loss is None and targets is None:
+            raise ValueError("Fisher: the empirical kind needs targets, or a loss that knows them")
+        if batches is not None and targets is not None and not callable(targets):
+            raise TypeError("Fisher: with batches=, targets must be a function of a batch, targets(*batch)")
+        if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
+            raise ValueError(f"Fisher: samples must be a whole number from 1, not {samples!r}")
+        self.kind, self.likelihood, self.samples = kind, likelihood, int(samples)
+        self._output, self._loss, self._targets = output, loss, targets
+        self._seed = int(np.random.default_rng(rng).integers(2**63))
+        self._draws = np.random.default_rng(self._seed)
+        super().__init__({"output": output}, params, batches, reduction, damping)
+
+    def _recordings(self) -> Any:
+        self._draws = np.random.default_rng(self._seed)  # the same targets in every product
+        return super()._recordings()
+
+    @property
+    def value(self) -> float:
+        """Not defined: the Fisher matrix belongs to a model, not to a loss."""
+        raise AttributeError("Fisher: has no value; evaluate the loss")
+
+    @property
+    def gradient(self) -> Array:
+        """Not defined: the Fisher matrix belongs to a model, not to a loss."""
+        raise AttributeError("Fisher: has no gradient; differentiate the loss")
+
+    def _recorded(self, batch: tuple[Any, ...]) -> Recorded:
+        output = evaluated("Fisher", "output", self._output, batch)
+        z: Array = np.asarray(output._data)
+        flat = z.reshape(-1, z.shape[-1] if z.ndim else 1) if self.likelihood == "softmax" else _rows(z)
+        residuals = None if self.kind == "exact" else self._residuals(z, flat, batch)
+        scale = 1 / max(len(flat), 1) if self.reduction == "mean" else 1.0
+        return _FisherAt(output, flat, self.likelihood, residuals, scale, self.params)
+
+    def _residuals(self, z: Array, flat: Array, batch: tuple[Any, ...]) -> Array:
+        """∂(−log p(t | z))/∂z of every draw and sample, shape (draws, samples, outputs of a sample)."""
+        if self.kind == "mc":
+            if self.likelihood == "gaussian":
+                return self._draws.standard_normal((self.samples, *flat.shape)).astype(z.dtype)
+            p = _softmax(flat)
+            below = p.cumsum(axis=-1)[:, :-1]  # the last class takes what rounding leaves
+            u = self._draws.random((self.samples, len(flat), 1))
+            drawn = (u > below).sum(axis=-1)
+            return p - (drawn[..., None] == np.arange(p.shape[-1]))
+        targets = plain(self._targets(*batch) if callable(self._targets) else self._targets)
+        if self._loss is None:
+            return self._from_targets(z, flat, np.asarray(targets))[None]
+        x = variable(z)
+        given = batch if targets is None else (targets,)
+        loss = scalar("Fisher", evaluated("Fisher", "loss", self._loss, (x, *given)))
+        (d,) = Pullback([loss], [x])([np.ones(loss.shape, loss.dtype)])
+        d = np.zeros(z.shape, z.dtype) if d is None else d
+        return d.reshape(1, *flat.shape) * z.dtype.type(len(flat) if self.reduction == "mean" else 1)
+
+    def _from_targets(self, z: Array, flat: Array, t: Array) -> Array:
+        if self.likelihood == "gaussian":
+            if t.shape != z.shape:
+                raise ValueError(f"Fisher: Gaussian targets must have the output's shape {z.shape}, not {t.shape}")
+            return flat - t.reshape(flat.shape).astype(z.dtype)
+        if (
+            t.dtype.kind not in "iu"
+            or t.shape != z.shape[:-1]
+            or (t.size and not 0 <= t.min() <= t.max() < z.shape[-1])
+        ):
+            raise ValueError(
+                f"Fisher: softmax targets must be class indices 0 … {z.shape[-1] - 1} of shape {z.shape[:-1]}, "
+                f"not {t.dtype} of shape {t.shape}"
+            )
+        return _softmax(flat) - (t.reshape(-1, 1) == np.arange(z.shape[-1]))
+
+
+class _FisherAt:
+    value = float("nan")
+    gradient: Parts = ()
+
+    def __init__(
+        self, output: Tensor, z: Array, likelihood: str, residuals: Array | None, scale: float, params: list[Tensor]
+    ) -> None:
+        self.output, self.residuals, self.scale = output, residuals, z.dtype.type(scale)
+        self.p = _softmax(z) if likelihood == "softmax" and residuals is None else None
+        self.shape = z.shape
+        self.push, self.pull = Pushforward(output, params), Pullback([output], params)
+
+    def product(self, tangents: Parts) -> Parts:
+        w: Any = self.push(tangents).reshape(self.shape)
+        if self.residuals is not None:
+            r = self.residuals
+            w = np.einsum("snk,sn->nk", r, np.einsum("snk,nk->sn", r, w)) / w.dtype.type(len(r))
+        elif self.p is not None:
+            w = self.p * (w - (self.p * w).sum(axis=-1, keepdims=True))
+        w = (self.scale * w).astype(self.output.dtype, copy=False)
+        return self.pull([w.reshape(self.output.shape)])
+
+
+def _rows(z: Array) -> Array:
+    """One row for each sample."""
+    return z.reshape(z.shape[0], z[0].size if len(z) else 0) if z.ndim > 1 else z.reshape(-1, 1)
+
+
+def _softmax(z: Array) -> Array:
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)

@@ -1,0 +1,543 @@
+"""Hessian, Jacobian and Gauss–Newton matrix as operators that SciPy accepts: products with vectors, never the matrix.
+
+Order: what all share (parameters as one vector, the point at which an operator stands), the Jacobian, sums over
+batches, the Hessian, the Gauss–Newton matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from .. import flat, tree
+from ..backward import gradients
+from ..tensor import Array, Tensor, plain
+from .recorded import Parts, Pullback, Pushforward, evaluated, scalar, variable
+
+# Parameters as one vector
+
+
+class ParameterOperator(LinearOperator):  # type: ignore[misc]
+    """What all operators share: vectors over the flattened parameters, and the point at which the operator stands.
+
+    An operator is one fixed matrix, that of the parameters' values when it was made. If a parameter is changed
+    afterwards, products raise RuntimeError; `refresh` moves the operator to the new values.
+    """
+
+    def __init__(self, params: Tensor | Iterable[Tensor]) -> None:
+        self.name = type(self).__name__
+        self.params = [params] if isinstance(params, Tensor) else list(params)
+        seen: dict[int, int] = {}
+        for i, p in enumerate(self.params):
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{self.name}: params must be Tensors, but params[{i}] is {type(p).__name__}")
+            if not p.requires_grad:
+                raise ValueError(
+                    f"{self.name}: params[{i}] (shape {p.shape}) does not require a gradient; "
+                    f"create it with requires_grad=True before the computation"
+                )
+            if seen.setdefault(p._number, i) != i:
+                raise ValueError(f"{self.name}: params[{i}] is params[{seen[p._number]}] again")
+        if not self.params:
+            raise ValueError(f"{self.name}: needs at least one parameter")
+        self.size = sum(p.size for p in self.params)
+        """How many entries all parameters have together."""
+        ends = np.cumsum([p.size for p in self.params]).tolist()
+        self._slices = [slice(end - p.size, end) for p, end in zip(self.params, ends)]
+        self._take_point()
+        dtype = np.result_type(np.float32, *(p.dtype for p in self.params))
+        super().__init__(dtype, self._shape_of_matrix())
+
+    def _shape_of_matrix(self) -> tuple[int, int]:
+        return self.size, self.size
+
+    # The point
+
+    def _take_point(self) -> None:
+        self._point = [(p._number, _snapshot(p._data)) for p in self.params]
+
+    def _require_point(self) -> None:
+        """Never a mixture of two points. Bits are compared too, because the engine cannot see every write."""
+        for i, (p, (number, values)) in enumerate(zip(self.params, self._point)):
+            if p._number != number or not _same_bits(p._data, values):
+                raise RuntimeError(
+                    f"{self.name}: params[{i}] (shape {p.shape}) was changed after this operator was made; "
+                    f"make a new one at the new values, or move this one there with .refresh()"
+                )
+
+    # Vectors
+
+    def split(self, vector: Any) -> list[Array]:
+        """Views of a vector over the parameters (`size` entries) in the parameters' shapes."""
+        return flat.split(np.asarray(plain(vector)), self.params)
+
+    def flatten(self, values: Sequence[Any]) -> Array:
+        """One vector of arrays or Tensors in the parameters' shapes (None stands for zeros).
+
+        Raises:
+            ValueError: for another number of arrays, or another shape.
+        """
+        values = list(values)
+        if len(values) != len(self.params):
+            raise ValueError(f"{self.name}.flatten: {len(values)} arrays for {len(self.params)} parameters")
+        for i, (v, p) in enumerate(zip(values, self.params)):
+            if v is not None and np.shape(plain(v)) != p.shape:
+                raise ValueError(f"{self.name}.flatten: array {i} has shape {np.shape(plain(v))}, not {p.shape}")
+        return flat.flatten(values, self.params).astype(self.dtype, copy=False)
+
+    def matvec(self, x: Any) -> Array:
+        """The product with one vector.
+
+        Raises:
+            ValueError: if the vector has another length.
+            TypeError: if it is not real.
+            RuntimeError: if a parameter was changed after the operator was made.
+        """
+        x = self._fitting("matvec", x, self.shape[1], 1)
+        y: Array = self._matvec(x.reshape(-1))
+        return y if x.ndim == 1 else y.reshape(-1, 1)
+
+    def rmatvec(self, x: Any) -> Array:
+        """The product of the transposed operator with one vector."""
+        x = self._fitting("rmatvec", x, self.shape[0], 1)
+        y: Array = self._rmatvec(x.reshape(-1))
+        return y if x.ndim == 1 else y.reshape(-1, 1)
+
+    def matmat(self, X: Any) -> Array:
+        """The products with the columns of a matrix; every graph is recorded once for all of them."""
+        return self._matmat(self._fitting("matmat", X, self.shape[1], 2))
+
+    def rmatmat(self, X: Any) -> Array:
+        """The products of the transposed operator with the columns of a matrix."""
+        return self._rmatmat(self._fitting("rmatmat", X, self.shape[0], 2))
+
+    def _fitting(self, method: str, x: Any, length: int, ndim: int) -> Array:
+        x = np.asarray(plain(x))
+        column = ndim == 1 and x.shape == (length, 1)
+        if (x.ndim != ndim or x.shape[0] != length) and not column:
+            wanted = f"({length},)" if ndim == 1 else f"({length}, any)"
+            raise ValueError(
+                f"{self.name}.{method}: needs shape {wanted} for an operator of shape {self.shape}, not {x.shape}"
+            )
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"{self.name}.{method}: needs real numbers, not {x.dtype}")
+        return x.astype(self.dtype, copy=False)
+
+    def to_dense(self) -> Array:
+        """The matrix itself, where it is small: one product for each column (or row, where these are fewer)."""
+        m, n = self.shape
+        return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
+
+    def _tangents(self, vector: Array) -> list[Array]:
+        return [vector[s].reshape(p.shape).astype(p.dtype, copy=False) for s, p in zip(self._slices, self.params)]
+
+    def _write(self, row: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
+        for s, part in zip(self._slices, parts):
+            if part is None:
+                if not add:
+                    row[s] = 0
+                continue
+            part = np.ravel(part)
+            if weight != 1:
+                part = part * part.dtype.type(weight)
+            if add:
+                row[s] += part
+            else:
+                row[s] = part
+
+
+def _snapshot(a: Any) -> bytes | Array:
+    return (
+        a.tobytes() if a.nbytes <= 65536 or a.itemsize > 8 else np.array(a)
+    )  # bytes compare faster where they are few
+
+
+def _same_bits(a: Any, before: bytes | Array) -> bool:
+    if isinstance(before, bytes):
+        return a.tobytes() == before  # type: ignore[no-any-return]
+    if a.shape != before.shape or a.dtype != before.dtype:
+        return False
+    kind = f"u{a.itemsize}"  # NaN equals itself, too
+    return np.array_equal(a.view(kind), before.view(kind))
+
+
+# The Jacobian
+
+
+class Jacobian(ParameterOperator):
+    """The derivative of all outputs by all parameters, shape (output.size, number of parameters).
+
+    J v is `matvec` (the change of the flattened output along v), Jᵀ u is `rmatvec`; both walk graphs that are recorded
+    once, J v at about the cost of a forward pass.
+
+    Args:
+        output: a recorded Tensor of any shape, or a function of no arguments that returns one.
+        params: a parameter or several.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: output or params are not what they should be.
+
+    >>> import autodiff as ad
+    >>> w = ad.Tensor([1.0, 2.0], requires_grad=True)
+    >>> J = Jacobian(w**2, w)
+    >>> J.to_dense()
+    array([[2., 0.],
+           [0., 4.]])
+    >>> J.rmatvec([1.0, 1.0])
+    array([2., 4.])
+    """
+
+    def __init__(self, output: Tensor | Callable[[], Any], params: Tensor | Iterable[Tensor]) -> None:
+        self._source = _source("Jacobian", "output", output)
+        self._output = evaluated("Jacobian", "output", output, ())
+        super().__init__(params)
+        self._connect()
+
+    def _shape_of_matrix(self) -> tuple[int, int]:
+        return self._output.size, self.size
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the output before it is flattened."""
+        return self._output.shape
+
+    def _connect(self) -> None:
+        self._push, self._pull = Pushforward(self._output, self.params), Pullback([self._output], self.params)
+        self._require_point()
+
+    def refresh(self) -> None:
+        """Record the output anew at the parameters' present values."""
+        if isinstance(self._source, Tensor):
+            raise RuntimeError("Jacobian.refresh: was made of a recorded Tensor; pass a function to record anew")
+        self._take_point()
+        output = evaluated("Jacobian", "output", self._source, ())
+        if output.size != self.shape[0]:
+            raise ValueError(f"Jacobian.refresh: output has shape {output.shape}, it had {self._output.shape}")
+        self._output = output
+        self._connect()
+
+    def _matmat(self, X: Array) -> Array:
+        self._require_point()
+        Y = np.empty((X.shape[1], self.shape[0]), self.dtype)
+        for v, y in zip(np.ascontiguousarray(X.T), Y):
+            y[...] = np.ravel(self._push(self._tangents(v)))
+        return Y.T
+
+    def _rmatmat(self, X: Array) -> Array:
+        self._require_point()
+        Y = np.empty((X.shape[1], self.size), self.dtype)
+        for u, y in zip(np.ascontiguousarray(X.T), Y):
+            self._write(y, self._pull([u.reshape(self._output.shape).astype(self._output.dtype, copy=False)]))
+        return Y.T
+
+    def _matvec(self, x: Array) -> Array:
+        return self._matmat(x.reshape(-1, 1))[:, 0]
+
+    def _rmatvec(self, x: Array) -> Array:
+        return self._rmatmat(x.reshape(-1, 1))[:, 0]
+
+
+def _source(where: str, what: str, given: Any) -> Any:
+    """A recorded Tensor or a function, after checking that it is one of them."""
+    if isinstance(given, Tensor):
+        if not given.requires_grad:
+            raise RuntimeError(
+                f"{where}: {what} does not require a gradient: it was computed from constants or under no_grad(), "
+                f"so its derivatives are unknown"
+            )
+    elif not callable(given):
+        raise TypeError(f"{where}: {what} must be a recorded Tensor or a function, not {type(given).__name__}")
+    return given
+
+
+# Sums over batches
+
+
+class Recorded(Protocol):
+    """One recorded graph of a curvature operator: the loss, its gradient, and products of the curvature with vectors,
+    these in the parameters' shapes."""
+
+    value: float
+    gradient: Parts
+
+    @property
+    def product(self) -> Callable[[Parts], Parts]:
+        """The curvature times a vector."""
+
+
+class CurvatureOperator(ParameterOperator):
+    """What the symmetric operators share: damping, and the sum or mean over batches.
+
+    A subclass records one graph in `_recorded(batch)`.
+    """
+
+    def __init__(
+        self,
+        functions: dict[str, Tensor | Callable[..., Any]],
+        params: Tensor | Iterable[Tensor],
+        batches: Iterable[Any] | None,
+        reduction: str,
+        damping: float,
+    ) -> None:
+        name = type(self).__name__
+        for what, given in functions.items():
+            _source(name, what, given)
+            if batches is not None and isinstance(given, Tensor):
+                raise TypeError(f"{name}: with batches= the {what} must be a function of a batch, not a Tensor")
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f"{name}: reduction must be 'mean' or 'sum', not {reduction!r}")
+        if batches is not None and not isinstance(batches, Iterable):
+            raise TypeError(f"{name}: batches must be an iterable of batches, not {type(batches).__name__}")
+        # What can be run through only once (a generator, zip) would leave nothing for the second product: keep it all.
+        self.batches = list(batches) if isinstance(batches, Iterator) else batches
+        self.reduction = reduction
+        self.damping = damping
+        self._frozen = any(isinstance(given, Tensor) for given in functions.values())
+        super().__init__(params)
+        self._at: Recorded | None = None
+        self._summary: tuple[float, Array] | None = None
+        self._connect()
+
+    @property
+    def damping(self) -> float:
+        """The multiple of the identity that is added; may be set."""
+        return self._damping
+
+    @damping.setter
+    def damping(self, value: float) -> None:
+        if not np.isfinite(value):
+            raise ValueError(f"{type(self).__name__}: damping must be a finite number, not {value!r}")
+        self._damping = float(value)
+
+    def _connect(self) -> None:
+        if self.batches is None:
+            self._at = self._recorded(())
+            self._require_point()
+
+    def refresh(self) -> None:
+        """Move to the parameters' present values, recording anew.
+
+        Raises:
+            RuntimeError: if the operator was made of a recorded Tensor.
+        """
+        if self._frozen:
+            raise RuntimeError(f"{self.name}.refresh: was made of a recorded Tensor; pass a function to record anew")
+        self._take_point()
+        self._summary = None
+        self._connect()
+
+    def _recorded(self, batch: tuple[Any, ...]) -> Recorded:
+        raise NotImplementedError
+
+    def _recordings(self) -> Iterator[tuple[float, Recorded]]:
+        """Each recorded graph with its weight; who drops one before asking for the next has one alive at a time."""
+        self._require_point()
+        if self._at is not None:
+            yield 1.0, self._at
+            return
+        empty = True
+        assert self.batches is not None
+        for batch in self.batches:
+            given = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
+            weight = float(_length(self.name, given)) if self.reduction == "mean" else 1.0
+            if weight == 0:
+                continue
+            empty = False
+            yield weight, self._recorded(given)
+            self._require_point()
+        if empty:
+            raise ValueError(f"{self.name}: batches holds no samples")
+
+    @property
+    def value(self) -> float:
+        """The loss at this point (with batches= one pass over them, once)."""
+        return self._totals()[0]
+
+    @property
+    def gradient(self) -> Array:
+        """The gradient of the loss at this point, flattened; a copy."""
+        return self._totals()[1].copy()
+
+    def _totals(self) -> tuple[float, Array]:
+        if self._summary is None:
+            value, gradient, total = 0.0, np.zeros(self.size, self.dtype), 0.0
+            for weight, at in self._recordings():
+                total += weight
+                value += weight * at.value
+                self._write(gradient, at.gradient, weight, add=True)
+                del at
+            divisor = total if self.reduction == "mean" else 1.0
+            self._summary = value / divisor, gradient / self.dtype.type(divisor)
+        return self._summary
+
+    def _products(self, V: Array) -> Array:
+        """The products with the rows of V, as rows."""
+        Y = np.empty(V.shape, self.dtype)
+        total = 0.0
+        for weight, at in self._recordings():
+            for v, y in zip(V, Y):
+                self._write(y, at.product(self._tangents(v)), weight, add=total > 0)
+            total += weight
+            del at  # or the next graph would be recorded while this one is alive
+        if self.reduction == "mean" and total != 1:
+            Y /= self.dtype.type(total)
+        if self._damping:
+            Y += self.dtype.type(self._damping) * V
+        return Y
+
+    def _matvec(self, x: Array) -> Array:
+        return self._products(x.reshape(1, -1))[0]
+
+    def _matmat(self, X: Array) -> Array:
+        return self._products(np.ascontiguousarray(X.T)).T
+
+    _rmatvec, _rmatmat = _matvec, _matmat
+
+    def _adjoint(self) -> CurvatureOperator:
+        return self
+
+    _transpose = _adjoint
+
+
+def _length(where: str, batch: tuple[Any, ...]) -> int:
+    """How many samples a batch has: the first length of its first array."""
+    leaves, _ = tree.flatten(batch)
+    shape = getattr(leaves[0], "shape", ()) if leaves else ()
+    if not shape:
+        raise TypeError(
+            f"{where}: a batch must begin with an array of samples, whose first length is its weight in the mean "
+            f"(or pass reduction='sum')"
+        )
+    return int(shape[0])
+
+
+# The Hessian
+
+
+class Hessian(CurvatureOperator):
+    """The second derivatives of a loss by the parameters, as an operator: H v = ∇(∇f · v), v held fixed.
+
+    Without `batches` the loss and its gradient are recorded once, and a product is one reverse pass through that graph.
+    With `batches` each product records one batch after the other and frees it, so that a data set never has to fit in
+    one graph; the batches have to be the same each time for the operator to be one matrix.
+
+    Args:
+        loss: a recorded Tensor of one element, or a function of no arguments (with `batches`: of a batch's parts,
+            ``loss(*batch)``) that returns one.
+        params: a parameter or several; all others are constants.
+        batches: an iterable of batches, each a tuple or list of arguments (or one argument). What can be iterated only
+            once, a generator or a zip, is kept as a list.
+        reduction: "mean" if the loss is a mean over samples: batches are then weighted by their lengths (of the first
+            array); "sum" adds them up.
+        damping: a multiple of the identity that is added.
+
+    A parameter that does not influence the loss, or only linearly, has exact zeros as its rows and columns. NaN and
+    infinity in the derivatives pass through to the products.
+
+    Raises:
+        TypeError, ValueError: loss, params or batches are not what they should be.
+        RuntimeError: the Tensor was not recorded; or, by a product, a parameter was changed in the meantime.
+
+    Source: Pearlmutter, "Fast exact multiplication by the Hessian", 1994.
+
+    >>> import autodiff as ad
+    >>> w = ad.Tensor([1.0, 3.0], requires_grad=True)
+    >>> H = Hessian(w[0] ** 2 * w[1], w)
+    >>> H @ [1.0, 0.0]
+    array([6., 2.])
+    >>> H.to_dense()
+    array([[6., 2.],
+           [2., 0.]])
+    """
+
+    def __init__(
+        self,
+        loss: Tensor | Callable[..., Any],
+        params: Tensor | Iterable[Tensor],
+        *,
+        batches: Iterable[Any] | None = None,
+        reduction: str = "mean",
+        damping: float = 0.0,
+    ) -> None:
+        self._loss = loss
+        super().__init__({"loss": loss}, params, batches, reduction, damping)
+
+    def _recorded(self, batch: tuple[Any, ...]) -> Recorded:
+        return _HessianAt(scalar("Hessian", evaluated("Hessian", "loss", self._loss, batch)), self.params)
+
+
+class _HessianAt:
+    product: Callable[[Parts], Parts]
+
+    def __init__(self, loss: Tensor, params: list[Tensor]) -> None:
+        slopes: Sequence[Tensor | None] = [None] * len(params)
+        if loss._requires_grad:
+            slopes = gradients(loss, params, create_graph=True, allow_unused=True)
+        self.value = loss.item()
+        self.gradient: Parts = [None if g is None else g._data for g in slopes]
+        self.product = Pullback(slopes, params)
+
+
+# The Gauss–Newton matrix
+
+
+class GaussNewton(CurvatureOperator):
+    """The generalised Gauss–Newton matrix G = Jᵀ H J of a loss of an output, J the output's Jacobian by the parameters
+    and H the loss's Hessian by the output.
+
+    Positive semi-definite where the loss is convex in the output, and equal to the Hessian where the output is linear
+    in the parameters.
+
+    Args:
+        output: a recorded Tensor of any shape, or a function of no arguments (with `batches`: ``output(*batch)``).
+        loss: a function of the output that returns a Tensor of one element; with `batches`, ``loss(output, *batch)``.
+            It is differentiated by its first argument only.
+        params, batches, reduction, damping: as for `Hessian`.
+
+    Raises:
+        TypeError, ValueError, RuntimeError: as `Hessian`.
+
+    Source: Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002.
+
+    >>> import autodiff as ad
+    >>> w = ad.Tensor([1.0, 2.0], requires_grad=True)
+    >>> G = GaussNewton(lambda: w**2, lambda z: (0.5 * z**2).sum(), w)
+    >>> G.to_dense()
+    array([[ 4.,  0.],
+           [ 0., 16.]])
+    """
+
+    def __init__(
+        self,
+        output: Tensor | Callable[..., Any],
+        loss: Callable[..., Any],
+        params: Tensor | Iterable[Tensor],
+        *,
+        batches: Iterable[Any] | None = None,
+        reduction: str = "mean",
+        damping: float = 0.0,
+    ) -> None:
+        if isinstance(loss, Tensor) or not callable(loss):
+            raise TypeError(f"GaussNewton: loss must be a function of the output, not {type(loss).__name__}")
+        self._output, self._loss = output, loss
+        super().__init__({"output": output}, params, batches, reduction, damping)
+
+    def _recorded(self, batch: tuple[Any, ...]) -> Recorded:
+        output = evaluated("GaussNewton", "output", self._output, batch)
+        z = variable(output._data)
+        loss = scalar("GaussNewton", evaluated("GaussNewton", "loss", self._loss, (z, *batch)))
+        return _GaussNewtonAt(output, _HessianAt(loss, [z]), self.params)
+
+
+class _GaussNewtonAt:
+    def __init__(self, output: Tensor, outer: _HessianAt, params: list[Tensor]) -> None:
+        self.outer = outer
+        self.push, self.pull = Pushforward(output, params), Pullback([output], params)
+        self.value = outer.value
+        self.gradient: Parts = self.pull(outer.gradient)
+
+    def product(self, tangents: Parts) -> Parts:
+        return self.pull(self.outer.product([self.push(tangents)]))
