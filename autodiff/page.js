@@ -157,11 +157,11 @@
       const start = Math.min(...lit.map((each) => each[low])), end = Math.max(...lit.map((each) => each[high]));
       return end - start <= room - 16 ? (start + end) / 2 : (at[low] + at[high]) / 2;
     };
-    view.scrollTo({
-      left: view.scrollLeft + middle("left", "right", view.clientWidth) - box.left - box.width / 2,
-      top: view.scrollTop + middle("top", "bottom", view.clientHeight) - box.top - box.height / 2,
-      behavior: calm.matches || timer !== null ? "instant" : "smooth",
-    });
+    const left = middle("left", "right", view.clientWidth) - box.left - box.width / 2;
+    const top = middle("top", "bottom", view.clientHeight) - box.top - box.height / 2;
+    const far = Math.abs(left) > view.clientWidth / 2 || Math.abs(top) > view.clientHeight / 2; // not a neighbour's step
+    const behavior = far || calm.matches || timer !== null ? "instant" : "smooth";
+    view.scrollTo({ left: view.scrollLeft + left, top: view.scrollTop + top, behavior });
   }
 
   function fit(on) {

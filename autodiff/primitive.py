@@ -21,6 +21,18 @@ from .tensor import Tensor, clock, plain, wrap
 Rule = Callable[..., Any]
 Operation = Callable[..., Tensor]
 
+KINDS = ("elementwise", "piecewise", "linear", "multilinear", "reduction")
+"""Operations whose forward derivative follows from what the record has (see forward.py for how):
+
+- elementwise: an element of the output depends on one element of each input, or else the Jacobians are symmetric; the
+  VJP rules are then the JVP rules.
+- piecewise: elementwise, and the slopes do not change as the inputs move (except in steps).
+- linear: the forward function is linear in all its inputs together.
+- multilinear: the forward function is linear in each of its inputs alone, a product.
+- reduction: an element of the output depends on those elements of the inputs that lie along the option `axis`, which
+  is removed (unless `keepdims`).
+"""
+
 
 @dataclass(slots=True, eq=False)
 class Primitive:
@@ -37,7 +49,9 @@ class Primitive:
     vjps: tuple[Rule | None, ...] = ()
     each: Rule | None = None
     """For any number of inputs: ``each(i, g, y, *inputs, **params)`` is the rule for input i."""
-    jvps: tuple[Rule | None, ...] = ()
+    jvps: tuple[Rule | None, ...] | str = ()
+    """How forward mode goes: one of `KINDS`, or one rule for each input, ``jvp(t, y, *inputs, **params)``: what the
+    tangent `t` of that input adds to the tangent of the output. Without, it is the transpose of the VJP rules."""
     formula: str = ""
     """The forward formula, ``{0}`` … standing for the inputs."""
     derivatives: tuple[str, ...] = ()
@@ -292,6 +306,7 @@ def declare(
     arity: int | None = None,
     polymorphic: bool = False,
     singular: bool = False,
+    jvps: Sequence[Rule | None] | str = (),
     doc: str = "",
 ) -> Operation:
     """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
@@ -306,6 +321,7 @@ def declare(
         forward=forward,
         vjps=tuple(vjps),
         each=each,
+        jvps=_forward_rules(jvps, name),
         formula=formula,
         derivatives=tuple(derivatives),
         samples=samples,
@@ -321,6 +337,14 @@ def declare(
     if scipy is not None:
         protocols.SCIPY_UFUNCS[scipy] = apply
     return apply
+
+
+def _forward_rules(jvps: Sequence[Rule | None] | str, name: str) -> tuple[Rule | None, ...] | str:
+    if isinstance(jvps, str):
+        if jvps not in KINDS:
+            raise ValueError(f"{name}: jvps takes one rule for each input, or one of {', '.join(KINDS)}, not {jvps!r}")
+        return jvps
+    return tuple(jvps)
 
 
 def _dress(apply: Any, record: Primitive) -> None:
@@ -378,7 +402,7 @@ def primitive(
     *,
     name: str | None = None,
     vjps: Sequence[Rule | None],
-    jvps: Sequence[Rule | None] = (),
+    jvps: Sequence[Rule | None] | str = (),
     formula: str = "",
     derivatives: Sequence[str] = (),
 ) -> Callable[..., Tensor]:
@@ -392,7 +416,10 @@ def primitive(
             is then summed over broadcast axes). None for an input that has no derivative. Rules are written with
             operators, methods, NumPy functions and other operations; in a derivative that is to be differentiated
             again they receive Tensors, and the same rule then gives second and higher orders.
-        jvps: optional forward-mode rules, kept in the record.
+        jvps: optional, for forward mode: one rule for each input, ``jvp(t, y, *inputs, **params)``, what the tangent
+            `t` of that input adds to the tangent of the output; or a word from which they follow, "elementwise",
+            "piecewise" (elementwise, the slopes constant), "linear", "multilinear" or "reduction". By default the
+            forward derivative is that of the pullback by its cotangent, which is as right but slower.
         formula: the forward formula as text, ``{0}`` standing for the first input; shown in tables.
         derivatives: the local derivative by each input as text, ``{y}`` standing for the output.
 
@@ -401,6 +428,7 @@ def primitive(
 
     Raises:
         TypeError: if `forward` or a rule is not callable, or `vjps` is empty.
+        ValueError: if `jvps` is another word, or there are not as many as `vjps`.
 
     >>> import numpy as np, autodiff as ad
     >>> cube = ad.primitive(lambda x: x**3, name="cube", vjps=[lambda g, y, x: g * 3 * x**2])
@@ -412,12 +440,21 @@ def primitive(
     if callable(vjps) or not vjps or not all(rule is None or callable(rule) for rule in vjps):
         raise TypeError("ad.primitive: vjps takes a list with one rule vjp(g, y, *inputs) for each input (or None)")
     name = str(name or getattr(forward, "__name__", "primitive"))
+    forward_rules = _forward_rules(jvps, name)
+    if not isinstance(forward_rules, str):
+        if not all(rule is None or callable(rule) for rule in forward_rules):
+            raise TypeError(
+                "ad.primitive: jvps takes a list with one rule jvp(t, y, *inputs) for each input, or a word"
+            )
+        if forward_rules and len(forward_rules) != len(vjps):
+            raise ValueError(f"{name}: {len(forward_rules)} forward rules for {len(vjps)} vjps; give one for each")
+        forward_rules = tuple(_checked_rule(rule, name) if rule else None for rule in forward_rules)
     checked = _checked_forward(forward, name, len(vjps))
     record = Primitive(
         name=name,
         forward=checked,
         vjps=tuple(_checked_rule(rule, name) if rule else None for rule in vjps),
-        jvps=tuple(jvps),
+        jvps=forward_rules,
         formula=formula,
         derivatives=tuple(derivatives),
         documentation=(forward.__doc__ or "").strip(),

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .backward import _reachable, gradients
+from .backward import _owned, _reachable, gradients
+from .forward import ForwardOverReverse, Pushforward, Unsupported
 from .mode import enable_grad, is_grad_enabled
 from .ops.elementwise import positive
 from .primitive import _record
@@ -24,7 +25,7 @@ Function = Callable[..., Any]
 class _Run:
     """One run of a function on fresh variables in place of the arguments that are differentiated."""
 
-    __slots__ = ("form", "given", "outer", "output_form", "outputs", "variables", "where")
+    __slots__ = ("form", "given", "outer", "output_form", "outputs", "reached", "variables", "where")
 
     def __init__(
         self,
@@ -53,9 +54,8 @@ class _Run:
             if not isinstance(y, Tensor):
                 raise TypeError(_not_a_tensor(where, f, y))
         # A tensor older than this run that requires a gradient, closed over or received: results must stay connected.
-        self.outer = recording and any(
-            min(found, default=start) < start for found in _reachable([y for y in self.outputs if y._requires_grad])
-        )
+        self.reached = _reachable([y for y in self.outputs if y._requires_grad])
+        self.outer = recording and any(min(found, default=start) < start for found in self.reached)
 
     def _variable(self, x: Any, k: int, recording: bool, own: bool) -> Tensor:
         if isinstance(x, Tensor):
@@ -304,8 +304,7 @@ def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...
 def jvp(f: Function, primals: Any, tangents: Any) -> tuple[Any, Any]:
     """The value of `f` and its derivative in a direction, the product of the Jacobian with a tangent.
 
-    The pullback is linear in its cotangent u, u ↦ uᵀJ, and the derivative of that map is J: two reverse passes give a
-    forward product (the "double-VJP trick").
+    Tangents are pushed through the recorded graph, which takes about as long as recording it.
 
     Args:
         f: a function that returns a Tensor, or a nested list, tuple or dict of Tensors.
@@ -333,8 +332,20 @@ def jvp(f: Function, primals: Any, tangents: Any) -> tuple[Any, Any]:
 
 
 def _push(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
-    """J v for each output: the derivative of the pullback by its cotangent. (That starts from 1, not from 0, where
-    rules may leave out a branch.)"""
+    """J v for each output."""
+    try:
+        forward = Pushforward(run.outputs, run.variables)
+    except Unsupported:
+        return _push_by_reverse(run, tangents, create_graph)
+    with enable_grad():
+        pushed = forward(tangents if create_graph else [v._data for v in tangents], create_graph)
+    zeros = [wrap(np.zeros(y.shape, y.dtype)) if d is None else d for d, y in zip(pushed, run.outputs)]
+    return zeros if create_graph else [d if isinstance(d, Tensor) else wrap(d) for d in zeros]
+
+
+def _push_by_reverse(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
+    """J v as the derivative of the pullback by its cotangent, so that hooks are heard and values watched. (That starts
+    from 1, not from 0, where rules may leave out a branch.)"""
     with enable_grad():
         dummies = [_leaf(np.ones(y.shape, y.dtype)) for y in run.outputs]
         pulled = run.pull(dummies, create_graph=True)
@@ -409,8 +420,8 @@ def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 
 
 def hvp(f: Function, primals: Any, tangents: Any) -> Any:
-    """The Hessian of a scalar function times a vector, by differentiating the gradient once more: three passes, and
-    never the matrix.
+    """The Hessian of a scalar function times a vector, by differentiating the gradient once more, forward over reverse:
+    four passes, and never the matrix.
 
     H v = ∂/∂x (∇f(x) · v), with v held fixed.
 
@@ -437,9 +448,24 @@ def hvp(f: Function, primals: Any, tangents: Any) -> Any:
     run.scalar()
     vs = run.tangents(directions)
     tensors = run.outer or _recorded(vs)
-    slopes = run.pull([None], create_graph=True)
-    products = run.returned(_pull(slopes, run.variables, vs, tensors), tensors)
+    products = run.returned(_curved(run, vs, tensors), tensors)
     return products if isinstance(primals, tuple) else products[0]
+
+
+def _curved(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
+    """H v for each variable: forward over reverse, or reverse over reverse where that is not enough."""
+    if not create_graph:
+        try:
+            over = ForwardOverReverse(run.outputs, run.variables, reached=run.reached)
+        except Unsupported:
+            pass
+        else:
+            arrays = [v._data for v in tangents]
+            found = {x._number: d for x, d in zip(run.variables, over(arrays)) if d is not None}
+            owned = _owned(found, {x._number: x for x in run.variables}, arrays)
+            return [owned[x._number] if x._number in owned else wrap(np.zeros(x.shape, x.dtype)) for x in run.variables]
+    slopes = run.pull([None], create_graph=True)
+    return _pull(slopes, run.variables, tangents, create_graph)
 
 
 def gauss_newton_vp(model: Function, loss: Function, primals: Any, tangents: Any) -> Any:

@@ -81,14 +81,13 @@ class Ours(Peer):
         return lambda: problem.loss(self, params, constants), lambda loss: gradients(loss, params)
 
     def hvp(self, problem: Problem) -> Callable[[], Any]:
-        params, constants, vectors = self.variables(problem)
-        gradients = self.ad.gradients
+        _, constants, _ = self.variables(problem)
+        params, vectors, hvp = tuple(problem.params), tuple(problem.vectors), self.ad.hvp
 
-        def run() -> Any:
-            first = gradients(problem.loss(self, params, constants), params, create_graph=True)
-            return gradients(first, params, vectors)
+        def loss(*given: Any) -> Any:
+            return problem.loss(self, given, constants)
 
-        return run
+        return lambda: hvp(loss, params, vectors)
 
     def version(self) -> str:
         return "this checkout"

@@ -55,6 +55,7 @@ _FLOORS = (  # from the ground up; a module may import only what stands before i
     {"backward"},
     {"ops"},
     {"linalg", "special", "tree", "flat"},
+    {"forward"},
     {"transforms"},
     {"curvature"},
     {

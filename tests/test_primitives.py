@@ -72,6 +72,78 @@ def test_each_primitive_has_the_derivatives_of_its_differences(name):
         check(REGISTRY[name])
 
 
+def check_forward(record):
+    """The forward derivative is the transpose of the reverse one and the slope of differences, and stays so for the
+    derivatives of the derivative; the Hessian product, forward over reverse, is that of two reverse passes."""
+    rng = np.random.default_rng(zlib.crc32(record.name.encode()) + 1)
+    for sample in record.samples(np.random.default_rng(zlib.crc32(record.name.encode()))):
+        function, arrays = function_of(record, sample)
+        if not arrays or not all(np.isfinite(a).all() for a in arrays):
+            continue
+        arrays = tuple(arrays)
+        tangents = tuple(rng.uniform(-1, 1, a.shape) for a in arrays)
+
+        def flat(*xs, function=function):
+            return ad.concatenate([y.ravel() for y in flatten(function(*xs))[0]])
+
+        y, slope = ad.jvp(flat, arrays, tangents)
+        assert slope.shape == y.shape and slope.dtype == y.dtype
+        same(slope, transposed_twice(flat, arrays, tangents), 1e-9)
+        step = 1e-6
+        ahead, behind = (flat(*[Tensor(a + e * t) for a, t in zip(arrays, tangents)]).data for e in (step, -step))
+        same(slope, (ahead - behind) / (2 * step), 1e-5)
+        for moving in range(len(arrays)):  # one input alone
+            alone = tuple(t * (i == moving) for i, t in enumerate(tangents))
+            only = ad.jvp(lambda x, i=moving: flat(*arrays[:i], x, *arrays[i + 1 :]), arrays[moving], alone[moving])[1]
+            same(only, transposed_twice(flat, arrays, alone), 1e-9)
+        if sample.smooth < 2:
+            continue
+        weights = rng.uniform(0.5, 1.5, y.shape)
+
+        def loss(*xs, flat=flat, weights=weights):
+            return (flat(*xs) * weights).sum()
+
+        def slope_of(*xs, loss=loss, tangents=tangents):
+            return sum(((d * t).sum() for d, t in zip(ad.grad(loss, range_of(xs))(*xs), tangents)), Tensor(0.0))
+
+        expected = ad.grad(slope_of, range_of(arrays))(*arrays)
+        for found, right in zip(ad.hvp(loss, arrays, tangents), expected):
+            same(found, right, 1e-9)
+        for found, right in zip(ad.jvp(ad.grad(loss, range_of(arrays)), arrays, tangents)[1], expected):
+            same(found, right, 1e-9)
+        for found, right in zip(
+            ad.grad(lambda *xs: ad.jvp(loss, xs, tangents)[1], range_of(arrays))(*arrays), expected
+        ):
+            same(found, right, 1e-9)
+
+
+def range_of(xs):
+    return tuple(range(len(xs)))
+
+
+def same(found, right, rtol):
+    assert found.shape == right.shape and found.dtype == right.dtype
+    np.testing.assert_allclose(found, right, rtol=rtol, atol=rtol * (1 + np.max(np.abs(right), initial=0.0)))
+
+
+def transposed_twice(f, arrays, tangents):
+    """J t as the gradient by u of (uᵀJ) t."""
+    y, _ = vjp(f, *arrays)
+
+    def pulled(u):
+        xs = [Tensor(a, requires_grad=True) for a in arrays]
+        ds = ad.gradients(f(*xs), xs, u, create_graph=True, allow_unused=True)
+        return sum(((d * t).sum() for d, t in zip(ds, tangents) if d is not None), u.sum() * 0.0)
+
+    return ad.grad(pulled)(np.ones(y.shape))
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_each_primitive_has_the_forward_derivatives_that_its_reverse_ones_imply(name):
+    with np.errstate(all="ignore"):
+        check_forward(REGISTRY[name])
+
+
 def _samples(rng):
     return [Sample((rng.uniform(0.5, 1.0, 3),))]
 

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from .. import flat, tree
 from ..backward import gradients
+from ..forward import ForwardOverReverse, Unsupported
 from ..tensor import Array, Tensor, plain
 from .recorded import Parts, Pullback, Pushforward, evaluated, scalar, variable
 
@@ -473,12 +474,20 @@ class _HessianAt:
     product: Callable[[Parts], Parts]
 
     def __init__(self, loss: Tensor, params: list[Tensor]) -> None:
-        slopes: Sequence[Tensor | None] = [None] * len(params)
-        if loss._requires_grad:
-            slopes = gradients(loss, params, create_graph=True, allow_unused=True)
         self.value = loss.item()
-        self.gradient: Parts = [None if g is None else g._data for g in slopes]
-        self.product = Pullback(slopes, params)
+        self.gradient: Parts
+        try:
+            if any(not p.is_leaf for p in params):
+                raise Unsupported
+            over = ForwardOverReverse([loss], params)
+        except Unsupported:  # results as parameters, hooks or checkpoints: the gradient is recorded, and differentiated
+            slopes: Sequence[Tensor | None] = [None] * len(params)
+            if loss._requires_grad:
+                slopes = gradients(loss, params, create_graph=True, allow_unused=True)
+            self.gradient = [None if g is None else g._data for g in slopes]
+            self.product = Pullback(slopes, params)
+        else:
+            self.gradient, self.product = over.gradient(), over
 
 
 # The Gauss–Newton matrix

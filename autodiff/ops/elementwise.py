@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import operator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..primitive import Operation, Sample, declare, polymorphic, without_gradient
+from ..primitive import Operation, Sample, polymorphic, without_gradient
+from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor
 from .guards import inverse_or_zero, times
@@ -123,22 +125,24 @@ __all__ = [
     "where",
 ]  # fmt: skip
 
+declare = partial(_declare, jvps="elementwise")
+
 # Arithmetic
 
 
 add = declare(
     "add", operator.add, [lambda g, y, a, b: g, lambda g, y, a, b: g], arity=2, numpy=np.add,
-    formula="{0} + {1}", derivatives=["1", "1"], samples=binary(),
+    jvps="piecewise", formula="{0} + {1}", derivatives=["1", "1"], samples=binary(),
 )  # fmt: skip
 
 subtract = declare(
     "subtract", operator.sub, [lambda g, y, a, b: g, lambda g, y, a, b: -g], arity=2, numpy=np.subtract,
-    formula="{0} − {1}", derivatives=["1", "−1"], samples=binary(),
+    jvps="piecewise", formula="{0} − {1}", derivatives=["1", "−1"], samples=binary(),
 )  # fmt: skip
 
 multiply = declare(
     "multiply", operator.mul, [lambda g, y, a, b: g * b, lambda g, y, a, b: g * a], arity=2, numpy=np.multiply,
-    formula="{0} · {1}", derivatives=["{1}", "{0}"], samples=binary(),
+    jvps="multilinear", formula="{0} · {1}", derivatives=["{1}", "{0}"], samples=binary(),
 )  # fmt: skip
 
 divide = declare(
@@ -150,12 +154,12 @@ divide = declare(
 
 negative = declare(
     "negative", operator.neg, [lambda g, y, x: -g], arity=1, numpy=np.negative,
-    formula="−{0}", derivatives=["−1"], samples=unary(),
+    jvps="piecewise", formula="−{0}", derivatives=["−1"], samples=unary(),
 )  # fmt: skip
 
 positive = declare(
     "positive", np.positive, [lambda g, y, x: g], arity=1, numpy=np.positive,
-    formula="+{0}", derivatives=["1"], samples=unary(),
+    jvps="piecewise", formula="+{0}", derivatives=["1"], samples=unary(),
 )  # fmt: skip
 
 reciprocal = declare(
@@ -165,32 +169,32 @@ reciprocal = declare(
 
 mod = declare(
     "mod", np.mod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(a / b)], arity=2, numpy=np.mod,
-    formula="{0} mod {1}", derivatives=["1", "−⌊{0} / {1}⌋"],
+    jvps="piecewise", formula="{0} mod {1}", derivatives=["1", "−⌊{0} / {1}⌋"],
     samples=lambda rng: [Sample((np.array([5.3, -4.1, 2.7]), np.array([2.0, 1.5, -1.3]))),
                          Sample((np.array([[5.3], [-4.1]]), np.array([2.0, 1.7]))), Sample((np.array(3.3), 2.0))],
 )  # fmt: skip
 
 fmod = declare(
     "fmod", np.fmod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * np.trunc(a / b)], arity=2, numpy=np.fmod,
-    formula="fmod({0}, {1})", derivatives=["1", "−trunc({0} / {1})"],
+    jvps="piecewise", formula="fmod({0}, {1})", derivatives=["1", "−trunc({0} / {1})"],
     samples=lambda rng: [Sample((np.array([5.3, -4.1, 2.7]), np.array([2.0, 1.5, -1.3])))],
 )  # fmt: skip
 
 absolute = declare(
     "absolute", np.absolute, [lambda g, y, x: g * np.sign(x)], arity=1, numpy=np.absolute,
-    formula="|{0}|", derivatives=["sign({0})"], samples=unary(), doc="|x|; the derivative at 0 is 0.",
+    jvps="piecewise", formula="|{0}|", derivatives=["sign({0})"], samples=unary(), doc="|x|; the derivative at 0 is 0.",
 )  # fmt: skip
 implements(np.fabs)(absolute)
 
 deg2rad = declare(
     "deg2rad", np.deg2rad, [lambda g, y, x: g * (math.pi / 180)], arity=1, numpy=np.deg2rad,
-    formula="{0} · π/180", derivatives=["π/180"], samples=unary(-180, 180),
+    jvps="piecewise", formula="{0} · π/180", derivatives=["π/180"], samples=unary(-180, 180),
 )  # fmt: skip
 implements(np.radians)(deg2rad)
 
 rad2deg = declare(
     "rad2deg", np.rad2deg, [lambda g, y, x: g * (180 / math.pi)], arity=1, numpy=np.rad2deg,
-    formula="{0} · 180/π", derivatives=["180/π"], samples=unary(),
+    jvps="piecewise", formula="{0} · 180/π", derivatives=["180/π"], samples=unary(),
 )  # fmt: skip
 implements(np.degrees)(rad2deg)
 
@@ -463,28 +467,28 @@ _choice_samples = binary(smooth=2)
 maximum = declare(
     "maximum", np.maximum,
     [lambda g, y, a, b: _wins(g, a, b, (a > b) | (a != a)), lambda g, y, a, b: _wins(g, a, b, (b > a) | (b != b))],
-    arity=2, numpy=np.maximum, formula="max({0}, {1})",
+    arity=2, numpy=np.maximum, jvps="piecewise", formula="max({0}, {1})",
     derivatives=["1 if {0} > {1} else 0", "1 if {1} > {0} else 0"], samples=_choice_samples,
 )  # fmt: skip
 
 minimum = declare(
     "minimum", np.minimum,
     [lambda g, y, a, b: _wins(g, a, b, (a < b) | (a != a)), lambda g, y, a, b: _wins(g, a, b, (b < a) | (b != b))],
-    arity=2, numpy=np.minimum, formula="min({0}, {1})",
+    arity=2, numpy=np.minimum, jvps="piecewise", formula="min({0}, {1})",
     derivatives=["1 if {0} < {1} else 0", "1 if {1} < {0} else 0"], samples=_choice_samples,
 )  # fmt: skip
 
 fmax = declare(
     "fmax", np.fmax,
     [lambda g, y, a, b: _wins(g, a, b, (a > b) | (b != b)), lambda g, y, a, b: _wins(g, a, b, (b > a) | (a != a))],
-    arity=2, numpy=np.fmax, formula="fmax({0}, {1})",
+    arity=2, numpy=np.fmax, jvps="piecewise", formula="fmax({0}, {1})",
     derivatives=["1 if {0} > {1} else 0", "1 if {1} > {0} else 0"], samples=_choice_samples,
 )  # fmt: skip
 
 fmin = declare(
     "fmin", np.fmin,
     [lambda g, y, a, b: _wins(g, a, b, (a < b) | (b != b)), lambda g, y, a, b: _wins(g, a, b, (b < a) | (a != a))],
-    arity=2, numpy=np.fmin, formula="fmin({0}, {1})",
+    arity=2, numpy=np.fmin, jvps="piecewise", formula="fmin({0}, {1})",
     derivatives=["1 if {0} < {1} else 0", "1 if {1} < {0} else 0"], samples=_choice_samples,
 )  # fmt: skip
 
@@ -493,7 +497,7 @@ _clip = declare(
     [lambda g, y, x, low, high: np.where((x >= low) & (x <= high), g, 0),
      lambda g, y, x, low, high: np.where((x < low) & (low <= high), g, 0),
      lambda g, y, x, low, high: np.where((x > high) | (low > high), g, 0)],
-    formula="clip({0}, {1}, {2})",
+    jvps="piecewise", formula="clip({0}, {1}, {2})",
     derivatives=["1 if {1} ≤ {0} ≤ {2} else 0", "1 if {0} < {1} else 0", "1 if {0} > {2} else 0"],
     samples=lambda rng: [Sample((draw(rng, (2, 5)), np.array(-1.03), np.array([0.4, 0.5, 1.0, 1.2, 0.1])), smooth=2),
                          Sample((draw(rng, ()), -0.5, 0.5), smooth=2), Sample((draw(rng, (0,)), -0.5, 0.5), smooth=2)],
@@ -516,7 +520,7 @@ _where = declare(
     "where", np.where,
     [lambda g, y, c, a, b: np.zeros_like(c), lambda g, y, c, a, b: np.where(c, g, 0),
      lambda g, y, c, a, b: np.where(c, 0, g)],
-    formula="{1} where {0} else {2}", derivatives=["0", "1 where {0} else 0", "0 where {0} else 1"],
+    jvps="piecewise", formula="{1} where {0} else {2}", derivatives=["0", "1 where {0} else 0", "0 where {0} else 1"],
     samples=lambda rng: [Sample((draw(rng, s) > 0, draw(rng, s), draw(rng, t)))
                          for s, t in [((), ()), ((2, 3), (3,)), ((3,), (2, 3)), ((0,), (0,))]],
 )  # fmt: skip
@@ -552,24 +556,25 @@ nonzero = without_gradient("nonzero", np.nonzero, np.nonzero)
 
 floor = declare(
     "floor", np.floor, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.floor,
-    formula="⌊{0}⌋", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
+    jvps="piecewise", formula="⌊{0}⌋", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
 )  # fmt: skip
 
 ceil = declare(
     "ceil", np.ceil, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.ceil,
-    formula="⌈{0}⌉", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
+    jvps="piecewise", formula="⌈{0}⌉", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
 )  # fmt: skip
 
 trunc = declare(
     "trunc", np.trunc, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.trunc,
-    formula="trunc({0})", derivatives=["0"], samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
+    jvps="piecewise", formula="trunc({0})", derivatives=["0"],
+    samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),))],
 )  # fmt: skip
 implements(np.fix)(trunc)
 fix = trunc
 
 _round = declare(
     "round", np.round, [lambda g, y, x, decimals=0: np.zeros_like(x)],
-    formula="round({0})", derivatives=["0"],
+    jvps="piecewise", formula="round({0})", derivatives=["0"],
     samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),)), Sample((np.array([0.23, -1.66]),), {"decimals": 1})],
 )  # fmt: skip
 
@@ -585,12 +590,13 @@ around = rint = round
 
 sign = declare(
     "sign", np.sign, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.sign,
-    formula="sign({0})", derivatives=["0"], samples=unary(),
+    jvps="piecewise", formula="sign({0})", derivatives=["0"], samples=unary(),
 )  # fmt: skip
 
 heaviside: Operation = declare(
     "heaviside", np.heaviside, [lambda g, y, x, v: np.zeros_like(x), lambda g, y, x, v: np.where(x == 0, g, 0)],
-    arity=2, numpy=np.heaviside, formula="heaviside({0}, {1})", derivatives=["0", "1 if {0} = 0 else 0"],
+    arity=2, numpy=np.heaviside, jvps="piecewise",
+    formula="heaviside({0}, {1})", derivatives=["0", "1 if {0} = 0 else 0"],
     samples=lambda rng: [Sample((draw(rng, (3,)), draw(rng, (3,)))),
                          Sample((np.array([1.0, 0.0, -1.0]), draw(rng, (3,))),
                                 function=lambda x, v: heaviside(x.detach(), v))],
@@ -598,7 +604,7 @@ heaviside: Operation = declare(
 
 floor_divide = declare(
     "floor_divide", np.floor_divide, [lambda g, y, a, b: np.zeros_like(a), lambda g, y, a, b: np.zeros_like(b)],
-    arity=2, numpy=np.floor_divide, formula="⌊{0} / {1}⌋", derivatives=["0", "0"],
+    arity=2, numpy=np.floor_divide, jvps="piecewise", formula="⌊{0} / {1}⌋", derivatives=["0", "0"],
     samples=lambda rng: [Sample((np.array([5.3, -4.1]), np.array([2.0, 1.5])))],
 )  # fmt: skip
 
@@ -633,7 +639,7 @@ def _stable_sigmoid(x: Any) -> Any:
 
 relu = declare(
     "relu", lambda x: np.maximum(x, 0), [lambda g, y, x: g * (x > 0)], arity=1,
-    formula="max(0, {0})", derivatives=["1 if {0} > 0 else 0"], samples=unary(smooth=2),
+    jvps="piecewise", formula="max(0, {0})", derivatives=["1 if {0} > 0 else 0"], samples=unary(smooth=2),
     doc="max(0, x); the derivative at 0 is 0.",
 )  # fmt: skip
 
@@ -655,7 +661,7 @@ softplus = declare(
 
 _astype = declare(
     "astype", lambda x, dtype: x.astype(dtype), [lambda g, y, x, dtype: g.astype(x.dtype)],
-    formula="{0}", derivatives=["1"], samples=with_params(unary(), {"dtype": np.dtype(np.float64)}),
+    jvps="linear", formula="{0}", derivatives=["1"], samples=with_params(unary(), {"dtype": np.dtype(np.float64)}),
 )  # fmt: skip
 
 
@@ -671,7 +677,7 @@ def astype(x: Any, dtype: Any) -> Tensor:
 
 copy = declare(
     "copy", lambda x: x.copy(), [lambda g, y, x: g], arity=1, numpy=np.copy,
-    formula="{0}", derivatives=["1"], samples=unary(),
+    jvps="piecewise", formula="{0}", derivatives=["1"], samples=unary(),
 )  # fmt: skip
 
 

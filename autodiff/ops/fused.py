@@ -37,7 +37,7 @@ def _softmax_forward(x: Any, axis: int) -> Any:
 _softmax = declare(
     "softmax", _softmax_forward,
     [lambda g, y, x, axis: y * (g - (g * y).sum(axis=axis, keepdims=True))],
-    formula="softmax({0})", derivatives=["diag({y}) − {y} {y}ᵀ"], samples=_over_axes,
+    jvps="elementwise", formula="softmax({0})", derivatives=["diag({y}) − {y} {y}ᵀ"], samples=_over_axes,
 )  # fmt: skip
 _softmax_of = polymorphic(_softmax)
 
@@ -108,7 +108,7 @@ def _classes_rule(g: Any, y: Any, x: Any, target: Any, axis: int) -> Any:
 
 _cross_entropy_of_classes = declare(
     "cross_entropy", _of_classes, [_classes_rule],
-    formula="−log softmax({0})ₜ", derivatives=["softmax({0}) − one-hot(t)"],
+    jvps="reduction", formula="−log softmax({0})ₜ", derivatives=["softmax({0}) − one-hot(t)"],
     samples=lambda rng: [Sample((draw(rng, (4,)),), {"target": np.array(2), "axis": -1}),
                          Sample((draw(rng, (3, 4)),), {"target": np.array([0, 3, 3]), "axis": 1}),
                          Sample((draw(rng, (2, 3, 2)),), {"target": np.array([[0, 1], [2, 2]]), "axis": 1}),
@@ -130,7 +130,7 @@ _cross_entropy_of_probabilities = declare(
     "cross_entropy_with_probabilities", _of_probabilities,
     [_probabilities_rule,
      lambda g, y, x, p, axis: -restored(g, axis, x.ndim, False) * _log_softmax_of(x, axis=axis)],
-    formula="−Σ {1} log softmax({0})", derivatives=["softmax({0}) Σ{1} − {1}", "−log softmax({0})"],
+    jvps="reduction", formula="−Σ {1} log softmax({0})", derivatives=["softmax({0}) Σ{1} − {1}", "−log softmax({0})"],
     samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,), 0.1, 0.5)), {"axis": -1}),
                          Sample((draw(rng, (2, 3)), draw(rng, (2, 3), 0.1, 0.5)), {"axis": 0})],
 )  # fmt: skip

@@ -40,7 +40,7 @@ def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(ndim))
     axes = (axis,) if not isinstance(axis, (tuple, list)) else tuple(axis)
-    return tuple(int(a) % ndim if ndim else 0 for a in axes)
+    return tuple([int(a) % ndim if ndim else 0 for a in axes])
 
 
 def restored(g: Any, axis: Any, ndim: int, keepdims: bool) -> Any:

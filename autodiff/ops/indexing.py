@@ -158,14 +158,14 @@ _INDICES: tuple[tuple[tuple[int, ...], Any], ...] = (
 _getitem = declare(
     "getitem", lambda x, index: x[index],
     [lambda g, y, x, index: _scatter_add(g, shape=x.shape, index=index)],
-    formula="{0}[i]", derivatives=["1 at i, else 0"],
+    jvps="linear", formula="{0}[i]", derivatives=["1 at i, else 0"],
     samples=lambda rng: [Sample((draw(rng, shape),), {"index": index}) for shape, index in _INDICES],
 )  # fmt: skip
 _pick = polymorphic(_getitem)
 
 _scatter_add: Any = polymorphic(declare(
     "scatter_add", _scattered, [lambda g, y, v, shape, index: _pick(g, index=index)],
-    formula="zeros, {0} added at i", derivatives=["its element at i"],
+    jvps="linear", formula="zeros, {0} added at i", derivatives=["its element at i"],
     samples=lambda rng: [Sample((draw(rng, np.empty(shape)[index].shape),), {"shape": shape, "index": index})
                          for shape, index in _INDICES],
 ))  # fmt: skip
@@ -321,7 +321,7 @@ def _assigned_value(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
 
 _index_set = declare(
     "index_set", _assigned, [lambda g, y, t, v, index: _set(g, 0, index=index), _assigned_value],
-    formula="{0}, with {1} at i", derivatives=["0 at i, else 1", "1 at i where it was kept"],
+    jvps="linear", formula="{0}, with {1} at i", derivatives=["0 at i, else 1", "1 at i where it was kept"],
     samples=lambda rng: [*(Sample((draw(rng, shape), draw(rng, np.empty(shape)[index].shape)), {"index": index})
                            for shape, index in _INDICES),
                          Sample((draw(rng, (3, 2)), draw(rng, (2,))), {"index": slice(0, 2)}),

@@ -49,7 +49,7 @@ _NORMS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 
 _p_norm = declare(
     "norm", _norm_forward, [_norm_rule],
-    formula="‖{0}‖", derivatives=["sign({0}) (|{0}| / {y})^(p − 1)"],
+    jvps="reduction", formula="‖{0}‖", derivatives=["sign({0}) (|{0}| / {y})^(p − 1)"],
     samples=lambda rng: [Sample((draw(rng, s),), p) for s, p in _NORMS]
     + [Sample((draw(rng, (2, 3)),), p, smooth=1, function=_norm_of_zeros) for p in ({}, {"ord": 1.5})],
 )  # fmt: skip

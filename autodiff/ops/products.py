@@ -86,14 +86,14 @@ def transposed_times(a: Any, b: Any) -> Any:
 _times_transposed = declare(
     "matmul_transposed", lambda a, b: a.dot(b.T),
     [lambda g, y, a, b: times(g, b), lambda g, y, a, b: transposed_times(g, a)],
-    arity=2, formula="{0} @ {1}ᵀ", derivatives=["{1}", "{0}"],
+    arity=2, jvps="multilinear", formula="{0} @ {1}ᵀ", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [((2, 3), (4, 3)), ((0, 3), (2, 3))]],
 )  # fmt: skip
 
 _transposed_times = declare(
     "transposed_matmul", lambda a, b: a.T.dot(b),
     [lambda g, y, a, b: times_transposed(b, g), lambda g, y, a, b: times(a, g)],
-    arity=2, formula="{0}ᵀ @ {1}", derivatives=["{1}", "{0}"],
+    arity=2, jvps="multilinear", formula="{0}ᵀ @ {1}", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [((3, 2), (3, 4)), ((3, 0), (3, 2))]],
 )  # fmt: skip
 
@@ -126,7 +126,7 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 matmul = declare(
     "matmul", _product, [_matmul_left, _matmul_right], arity=2, numpy=np.matmul,
-    formula="{0} @ {1}", derivatives=["{1}ᵀ", "{0}ᵀ"],
+    jvps="multilinear", formula="{0} @ {1}", derivatives=["{1}ᵀ", "{0}ᵀ"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [
         ((2, 3), (3, 2)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 1, 2, 3), (4, 3, 1)),
         ((3,), (2, 3, 2)), ((2, 2, 3), (3,)), ((0, 3), (3, 2)), ((2, 0), (0, 3))]],
@@ -237,7 +237,7 @@ def _tensordot_right(g: Any, y: Any, a: Any, b: Any, axes: tuple[tuple[int, ...]
 
 _tensordot = declare(
     "tensordot", np.tensordot, [_tensordot_left, _tensordot_right],
-    formula="Σ {0} {1}", derivatives=["{1}", "{0}"],
+    jvps="multilinear", formula="Σ {0} {1}", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t)), {"axes": axes}) for s, t, axes in [
         ((2, 3), (3, 2), ((1,), (0,))), ((2, 3, 2), (2, 4, 3), ((1, 0), (2, 0))), ((3,), (2,), ((), ())),
         ((), (), ((), ())), ((2, 3), (3, 2), ((0, 1), (1, 0))), ((0, 2), (2, 3), ((1,), (0,))),
@@ -419,7 +419,7 @@ _CASES: list[tuple[str, list[tuple[int, ...]]]] = [
 ]  # fmt: skip
 
 _einsum = declare(
-    "einsum", _contract, each=_einsum_rule, formula="Σ {0} {1} …", derivatives=["Σ of the others"],
+    "einsum", _contract, each=_einsum_rule, jvps="multilinear", formula="Σ {0} {1} …", derivatives=["Σ of the others"],
     samples=lambda rng: [Sample(tuple(draw(rng, s) for s in shapes), {"subscripts": text}) for text, shapes in _CASES],
 )  # fmt: skip
 _contraction = polymorphic(_einsum)
@@ -501,7 +501,7 @@ _cross = declare(
     "cross", _cross_forward,
     [lambda g, y, a, b: unbroadcast(_cross_of(b, g), a.shape),
      lambda g, y, a, b: unbroadcast(_cross_of(g, a), b.shape)],
-    arity=2, formula="{0} × {1}", derivatives=["{1} ×", "× {0}"],
+    arity=2, jvps="multilinear", formula="{0} × {1}", derivatives=["{1} ×", "× {0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t)))
                          for s, t in [((3,), (3,)), ((2, 3), (3,)), ((2, 1, 3), (4, 3)), ((0, 3), (3,))]],
 )  # fmt: skip

@@ -74,7 +74,7 @@ def _options(axis: Any, keepdims: Any, ddof: Any = 0) -> dict[str, Any]:
 _sum = declare(
     "sum", lambda x, axis=None, keepdims=False: np.add.reduce(x, axis=axis, keepdims=keepdims),
     [lambda g, y, x, axis=None, keepdims=False: spread(restored(g, axis, x.ndim, keepdims), x.shape)],
-    formula="Σ {0}", derivatives=["1"], samples=_samples(empty=True),
+    jvps="linear", formula="Σ {0}", derivatives=["1"], samples=_samples(empty=True),
 )  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def _mean_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False)
 
 
 _mean = declare(
-    "mean", np.mean, [_mean_rule], formula="mean {0}", derivatives=["1 / n"], samples=_samples(),
+    "mean", np.mean, [_mean_rule], jvps="linear", formula="mean {0}", derivatives=["1 / n"], samples=_samples(),
 )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ _cumsum = declare(
     "cumsum", np.cumsum,
     [lambda g, y, x, axis=None: _along_last(
         lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape)],
-    formula="cumsum {0}", derivatives=["1"],
+    jvps="linear", formula="cumsum {0}", derivatives=["1"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((draw(rng, ()),)), Sample((draw(rng, (0, 2)),), {"axis": 0})],
 )  # fmt: skip
@@ -225,7 +225,7 @@ def _prod_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False)
 
 
 _prod = declare(
-    "prod", np.prod, [_prod_rule], formula="∏ {0}", derivatives=["∏ of the others"],
+    "prod", np.prod, [_prod_rule], jvps="reduction", formula="∏ {0}", derivatives=["∏ of the others"],
     samples=lambda rng: [*_samples(empty=True)(rng),
                          Sample((np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 1.5]]),), {"axis": 1})],
 )  # fmt: skip
@@ -253,10 +253,12 @@ def _extreme_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = Fal
 
 
 _max = declare(
-    "max", np.max, [_extreme_rule], formula="max {0}", derivatives=["1 at the maximum, else 0"], samples=_samples(2),
+    "max", np.max, [_extreme_rule], jvps="reduction",
+    formula="max {0}", derivatives=["1 at the maximum, else 0"], samples=_samples(2),
 )  # fmt: skip
 _min = declare(
-    "min", np.min, [_extreme_rule], formula="min {0}", derivatives=["1 at the minimum, else 0"], samples=_samples(2),
+    "min", np.min, [_extreme_rule], jvps="reduction",
+    formula="min {0}", derivatives=["1 at the minimum, else 0"], samples=_samples(2),
 )  # fmt: skip
 
 
@@ -302,11 +304,12 @@ def _std_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, 
 
 
 _var = declare(
-    "var", np.var, [_var_rule], formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
+    "var", np.var, [_var_rule], jvps="reduction", formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
     samples=lambda rng: [*_samples()(rng), Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1})],
 )  # fmt: skip
 _std: Operation = declare(
-    "std", np.std, [_std_rule], formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
+    "std", np.std, [_std_rule], jvps="reduction",
+    formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
     samples=lambda rng: [*(s for s in _samples()(rng) if s.inputs[0].ndim),
                          Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1}),
                          Sample((draw(rng, ()),), smooth=1, function=lambda x: _std(x * 0.0))],
@@ -346,7 +349,8 @@ def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = F
 
 
 _logsumexp_op = declare(
-    "logsumexp", _logsumexp, [_logsumexp_rule], formula="log Σ exp {0}", derivatives=["exp({0} − {y})"],
+    "logsumexp", _logsumexp, [_logsumexp_rule], jvps="reduction",
+    formula="log Σ exp {0}", derivatives=["exp({0} − {y})"],
     samples=_samples(),
 )  # fmt: skip
 

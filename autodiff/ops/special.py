@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from operator import index
 from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, declare, polymorphic
+from ..primitive import Sample, polymorphic
+from ..primitive import declare as _declare
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .elementwise import sigmoid
@@ -42,6 +44,8 @@ def _scipy(name: str) -> Callable[..., Any]:
 
     return forward
 
+
+declare = partial(_declare, jvps="elementwise")
 
 # Error functions
 
