@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .bucket import Array
-from .optimizer import Optimizer, decayed, require, require_betas
+from .optimizer import Optimizer, decayed, require_moments
 
 
 class Coefficients(NamedTuple):
@@ -92,8 +92,7 @@ class Adam(Optimizer):
 
     def check(self, options: dict[str, Any]) -> None:
         """Raise ValueError for hyper-parameters out of range."""
-        require(type(self).__name__, options, lr=(0, math.inf), eps=(0, math.inf), weight_decay=(0, math.inf))
-        require_betas(type(self).__name__, options["betas"])
+        require_moments(type(self).__name__, options)
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """m and v, and with amsgrad the largest v so far."""

@@ -11,7 +11,7 @@ import numpy as np
 from .adam import Adam, Coefficients
 from .adaptive import averaged
 from .bucket import Array
-from .optimizer import Optimizer, decayed, require, require_betas
+from .optimizer import Optimizer, decayed, require, require_moments
 
 
 class AdamW(Adam):
@@ -107,8 +107,7 @@ class Adamax(Optimizer):
 
     def check(self, options: dict[str, Any]) -> None:
         """Raise ValueError for hyper-parameters out of range."""
-        require(type(self).__name__, options, lr=(0, math.inf), eps=(0, math.inf), weight_decay=(0, math.inf))
-        require_betas(type(self).__name__, options["betas"])
+        require_moments(type(self).__name__, options)
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """m and u."""
@@ -194,9 +193,8 @@ class NAdam(Optimizer):
 
     def check(self, options: dict[str, Any]) -> None:
         """Raise ValueError for hyper-parameters out of range."""
-        names = ("lr", "eps", "weight_decay", "momentum_decay")
-        require(type(self).__name__, options, **{name: (0, math.inf) for name in names})
-        require_betas(type(self).__name__, options["betas"])
+        require_moments(type(self).__name__, options)
+        require(type(self).__name__, options, momentum_decay=(0, math.inf))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """m and v."""
@@ -287,8 +285,7 @@ class RAdam(Optimizer):
 
     def check(self, options: dict[str, Any]) -> None:
         """Raise ValueError for hyper-parameters out of range."""
-        require(type(self).__name__, options, lr=(0, math.inf), eps=(0, math.inf), weight_decay=(0, math.inf))
-        require_betas(type(self).__name__, options["betas"])
+        require_moments(type(self).__name__, options)
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """m and v."""

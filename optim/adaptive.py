@@ -188,14 +188,7 @@ class RMSprop(Optimizer):
             np.maximum(v, 0, out=v)  # a variance that rounding makes negative
         rooted(v, eps, inside, out=d)
         np.divide(g, d, out=d)
-        if momentum:
-            b = state["momentum_buffer"]
-            b *= momentum
-            b += d
-            np.multiply(b, lr, out=d)
-        else:
-            d *= lr
-        w -= d
+        moved(w, d, lr, momentum, state)
 
 
 class Adadelta(Optimizer):
@@ -276,6 +269,18 @@ def averaged(mean: Array, x: Array, kept: float, scratch: Array) -> None:
     """mean ← kept · mean + (1 − kept) · x, in place; `scratch` may be x."""
     mean *= kept
     mean += np.multiply(x, 1 - kept, out=scratch)
+
+
+def moved(w: Array, d: Array, lr: float, momentum: float, state: dict[str, Array]) -> None:
+    """b ← μ b + d and w ← w − η b, in place; without momentum w ← w − η d. `d` is overwritten."""
+    if momentum:
+        b = state["momentum_buffer"]
+        b *= momentum
+        b += d
+        np.multiply(b, lr, out=d)
+    else:
+        d *= lr
+    w -= d
 
 
 def rooted(v: Array, eps: float, inside: bool, out: Array) -> None:

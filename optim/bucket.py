@@ -35,7 +35,7 @@ class Bucket:
 
     def __init__(self, params: list[Tensor], states: list[dict[str, Any]], names: tuple[str, ...]) -> None:
         self.params, self.states, self.names = params, states, names
-        self.dtype = params[0].dtype
+        self.dtype, self.shapes = params[0].dtype, [p.shape for p in params]
         self.numbers = {key: value for key, value in states[0].items() if not isinstance(value, np.ndarray)}
         self.single = len(params) == 1
         if self.single:
@@ -59,8 +59,9 @@ class Bucket:
         """Whether nobody has replaced any part of the state, and all parameters still have gradients."""
         if names != self.names:
             return False
-        for p, own, views in zip(self.params, self.states, self.views):
-            if state.get(p) is not own or p.grad is None or p.dtype != self.dtype:
+        for p, shape, own, views in zip(self.params, self.shapes, self.states, self.views):
+            w = p._data
+            if state.get(p) is not own or p.grad is None or w.dtype != self.dtype or w.shape != shape:
                 return False
             for name, view in zip(names, views):
                 if own.get(name) is not view:
@@ -134,12 +135,17 @@ def buckets(optimizer: Optimizer, params: Iterable[Tensor], options: dict[str, A
     found: list[Bucket] = []
     small: dict[Any, tuple[list[Tensor], list[dict[str, Any]]]] = {}
     for p in params:
-        state = optimizer.state.get(p)
-        if state is None:
-            state = optimizer.state[p] = {}
+        state = optimizer.state[p]
         for name in names:
-            if name not in state:
+            if state.get(name) is None:
                 state[name] = np.full(p.shape, optimizer.initial(name, options), p.dtype)
+            elif np.shape(state[name]) != p.shape:
+                raise ValueError(
+                    f"{type(optimizer).__name__}.step: a parameter has shape {p.shape} now, its state ({name}) "
+                    f"{np.shape(state[name])}; make a new optimiser, or optimizer.state.pop(parameter)"
+                )
+            elif not isinstance(state[name], np.ndarray) or state[name].dtype != p.dtype:
+                state[name] = np.array(state[name], p.dtype)
         if p.size > SMALL or not optimizer.elementwise:
             found.append(Bucket([p], [state], names))
         else:

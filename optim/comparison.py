@@ -12,6 +12,7 @@ import numpy as np
 from autodiff import Tensor, no_grad
 
 from .bucket import Array
+from .drawing import axes_for
 from .optimizer import Optimizer
 
 Function = Callable[[Any, Any], Any]
@@ -87,8 +88,7 @@ class Comparison:
         Raises:
             ImportError: without matplotlib.
         """
-        if ax is None:
-            ax = _axes("Comparison.plot", (7, 5))
+        ax = axes_for("Comparison.plot", ax, (7, 5))
         xlim, ylim = self._limits(0) if xlim is None else xlim, self._limits(1) if ylim is None else ylim
         x, y = np.meshgrid(np.linspace(*xlim, 241), np.linspace(*ylim, 241))
         z = self._grid(x, y)
@@ -139,8 +139,7 @@ class Comparison:
         Raises:
             ImportError: without matplotlib.
         """
-        if ax is None:
-            ax = _axes("Comparison.plot_values", (7, 4))
+        ax = axes_for("Comparison.plot_values", ax, (7, 4))
         colours = {name: f"C{i % 10}" for i, name in enumerate(self.values)}
         labelled = set()
         for name, _, value in self._runs():
@@ -243,6 +242,8 @@ def compare(
     momentum   (10, 1)  0.641859  0.102853       40  0.73598     0.031653
     """
     name = "compare"
+    if not callable(f):
+        raise TypeError(f"{name}: f takes a function of x and y, not {f!r}")
     points = np.asarray(starts, float)
     if points.ndim == 0 or points.shape[-1] != 2 or not points.size or not np.isfinite(points).all():
         raise ValueError(f"{name}: starts is a point (x, y) or an array of them, finite, not {starts!r}")
@@ -293,14 +294,6 @@ def _run(
             if point.grad is not None and not np.isfinite(point.grad.data).all():
                 break
     return path, values
-
-
-def _axes(what: str, size: tuple[float, float]) -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(f"{what} needs matplotlib: pip install matplotlib") from error
-    return plt.figure(figsize=size, layout="constrained").add_subplot()
 
 
 def _number(f: Function, x: Any, y: Any) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -95,6 +95,67 @@ class Batches:
     def __repr__(self) -> str:
         how = ", shuffled" if self.shuffle else ""
         return f"Batches({len(self)} of {self.batch_size} from {self.samples} samples{how})"
+
+
+# For who takes data
+
+
+def as_batches(data: Any, batch_size: Any, rng: np.random.Generator | None, dtype: Any, where: str) -> Any:
+    """(X, y) as batches of Tensors, in a new order in each epoch if there is a generator; batches as they are.
+
+    Floating-point arrays are cast to `dtype`, if there is one; `where` begins the messages of errors.
+    """
+    if not isinstance(data, tuple):
+        if isinstance(data, (np.ndarray, Tensor, Mapping, str)) or not hasattr(data, "__iter__"):
+            raise TypeError(f"{where} takes a tuple (X, y), or batches (x, y), not {type(data).__name__}")
+        return data
+    if len(data) != 2:
+        raise ValueError(f"{where} takes a tuple (X, y), not one of {len(data)}; give batches as a list")
+    X, y = (rows(value, f"{where}: {part}") for part, value in zip("Xy", data))
+    checked_size(batch_size, common_length({"X": X, "y": y}, where), where.partition(":")[0])
+    X = _constants(X, dtype, f"{where}: X", "")
+    y = _constants(y, dtype, f"{where}: y", "; number the classes 0, 1, 2 …")
+    return Batches(X, y, batch_size, shuffle=rng is not None, rng=rng)
+
+
+def _constants(value: Rows, dtype: Any, name: str, hint: str) -> Rows:
+    """Constant Tensors of the arrays, without copying; floating-point ones are cast."""
+    if isinstance(value, tuple):
+        return tuple(_constants(item, dtype, f"{name}[{i}]", hint) for i, item in enumerate(value))
+    array = value.data if isinstance(value, Tensor) else value
+    kind = array.dtype.kind
+    if kind not in "fiub":
+        raise TypeError(f"{name} must hold numbers, not {array.dtype}{hint if kind in 'OUS' else ''}")
+    if kind == "f" and dtype is not None:
+        array = array.astype(dtype, copy=False)
+    return wrap(array)
+
+
+def dtype_of(model: Any) -> Any:
+    """The dtype of a model's parameters; None if there are several, or none."""
+    dtypes = {p.dtype for p in model.parameters()}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def pair(batch: Any, where: str) -> tuple[Any, Any]:
+    """A batch (x, y)."""
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise TypeError(
+            f"{where}: each batch must be a pair (x, y), not {type(batch).__name__} (arrays of all samples are given "
+            f"as a tuple, (X, y))"
+        )
+    return batch[0], batch[1]
+
+
+def length(x: Any, y: Any, where: str) -> int:
+    """The number of samples in a batch."""
+    for value in (x, y):
+        if isinstance(value, Mapping):
+            value = tuple(value.values())
+        for first in leaves(value)[:1]:
+            if isinstance(first, (np.ndarray, Tensor)) and first.ndim:
+                return len(first)
+    return common_length({"x": rows(x, f"{where}: x"), "y": rows(y, f"{where}: y")}, where)
 
 
 def rows(value: Any, name: str) -> Rows:

@@ -76,15 +76,15 @@ class EarlyStopping:
             model: whose weights are copied (by ``state_dict()``) if this epoch is the best, for `restore`.
         """
         value = float(loss)
-        self.epoch += 1
         improved = value < self._reference - self.min_delta
         self.count = 0 if improved else self.count + 1
         if improved or self.compare == "previous":
             self._reference = value
         if value < self.best:
-            self.best, self.best_epoch = value, self.epoch
             if model is not None and self.restore_best:
                 self.weights = {name: tensor.data.copy() for name, tensor in model.state_dict().items()}
+            self.best, self.best_epoch = value, self.epoch + 1
+        self.epoch += 1  # at the end: after an interrupt before it, the step can be made again
         return self.stopped
 
     def restore(self, model: Any) -> None:

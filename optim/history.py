@@ -15,6 +15,8 @@ import numpy as np
 
 from autodiff.persistence import FilePath, replace_file
 
+from .drawing import axes_for
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -99,6 +101,14 @@ class History:
         for name, value in values.items():
             self._columns.setdefault(name, []).append(float(value))
 
+    def cut(self, epochs: int) -> None:
+        """Forget all epochs after so many."""
+        short = min([epochs, *map(len, self._columns.values())])
+        for values in (self.seconds, *self._columns.values()):
+            del values[short:]
+        if not short:
+            self._columns.clear()
+
     # Reading
 
     def __len__(self) -> int:
@@ -139,11 +149,13 @@ class History:
     def best_epoch(self) -> int:
         """The epoch of the lowest validation loss (training loss, if there is no other), the first one being 1; 0 where
         no loss is a number."""
-        losses = [loss if not math.isnan(loss) else math.inf for loss in self._monitored()]
+        losses = [loss if not math.isnan(loss) else math.inf for loss in self.monitored]
         lowest = min(losses, default=math.inf)
         return losses.index(lowest) + 1 if lowest < math.inf else 0
 
-    def _monitored(self) -> list[float]:
+    @property
+    def monitored(self) -> list[float]:
+        """The validation loss of each epoch; the training loss, if there is no other."""
         if "val_loss" not in self and "train_loss" not in self:
             raise ValueError(f"History: there is neither 'val_loss' nor 'train_loss', but {self.keys()}")
         return self["val_loss" if "val_loss" in self else "train_loss"]
@@ -187,6 +199,9 @@ class History:
             raise ValueError(f"History.diagnose: needs the training loss of an epoch at least; there is {self.keys()}")
         if isinstance(window, bool) or not isinstance(window, (int, np.integer)) or window < 2:
             raise ValueError(f"History.diagnose: window is a number of epochs, at least 2, not {window!r}")
+        for name, threshold in dict(high=high, gap=gap, rise=rise, plateau=plateau).items():
+            if not isinstance(threshold, (int, float, np.number)) or not threshold >= 0:
+                raise ValueError(f"History.diagnose: {name} must be a number of at least 0, not {threshold!r}")
         train, best = self["train_loss"], self.best_epoch
         validated = "val_loss" in self
         val, which = (self["val_loss"], "validation") if validated else (train, "training")
@@ -288,12 +303,7 @@ class History:
                     f"History.plot: there is no {name!r}; there are {', '.join(self._columns) or 'no columns'}"
                 )
             chosen += found
-        if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError("History.plot needs matplotlib: pip install matplotlib") from error
-            ax = plt.figure(layout="constrained").add_subplot()
+        ax = axes_for("History.plot", ax)
         epochs = range(1, len(self) + 1)
         for name in chosen:
             kind, _, rest = name.partition("_")
@@ -304,7 +314,7 @@ class History:
         if "val_loss" in chosen and self.best_epoch:
             ax.axvline(self.best_epoch, color="0.6", linewidth=1, zorder=0, label=f"best epoch, {self.best_epoch}")
         ax.set_xlabel("epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         ax.set_ylabel(" and ".join(dict.fromkeys(n.removeprefix("train_").removeprefix("val_") for n in chosen)))
         ax.legend()
         return ax

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .adam import Adam, Coefficients
+from .adaptive import moved
 from .bucket import Array
 from .optimizer import Optimizer, decayed, require
 
@@ -86,14 +87,7 @@ class LARS(Optimizer):
         ratio = trust * length / (slope + decay * length) if length and slope else 1.0
         d = self.scratch(w)
         np.multiply(decayed(self, w, g, decay), ratio, out=d)
-        if momentum:
-            b = state["momentum_buffer"]
-            b *= momentum
-            b += d
-            np.multiply(b, lr, out=d)
-        else:
-            d *= lr
-        w -= d
+        moved(w, d, lr, momentum, state)
 
 
 class LAMB(Adam):

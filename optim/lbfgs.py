@@ -15,6 +15,9 @@ from autodiff.flat import assign, flatten
 from .bucket import Array
 from .optimizer import Optimizer, require
 
+_PAIRS = ("old_stps", "old_dirs", "ro")
+"""Under PyTorch's names: the changes s of the parameters, y of the gradient, and 1 / s·y."""
+
 
 class Point(NamedTuple):
     """A point of the line: how far, the loss there, its gradient, and its slope along the line."""
@@ -104,6 +107,8 @@ class LBFGS(Optimizer):
         def evaluate() -> tuple[float, Array]:
             with enable_grad():
                 self.loss = closure()
+            if self.loss is None:
+                raise TypeError("LBFGS.step: the closure must return the loss, not None")
             return float(self.loss), flatten([p.grad for p in params], params)
 
         loss, g = evaluate()
@@ -114,7 +119,7 @@ class LBFGS(Optimizer):
                 break
             total = memory["n_iter"] = memory.get("n_iter", 0) + 1
             d = -g if total == 1 else self._direction(g, group["history_size"])
-            memory["previous"], before = g, loss
+            memory["prev_flat_grad"], before = g, loss
             slope = float(g @ d)
             t = min(1.0, 1.0 / float(np.abs(g).sum())) * lr if total == 1 else lr
             memory["d"], memory["t"] = d, t
@@ -148,25 +153,26 @@ class LBFGS(Optimizer):
     def _direction(self, g: Array, size: int) -> Array:
         """−H g by the two-loop recursion, after taking the last change into the memory."""
         memory = self.memory
-        pairs = memory.setdefault("pairs", [])
-        s, y = memory["d"] * memory["t"], g - memory["previous"]
+        steps, changes, inverses = (memory.setdefault(key, []) for key in _PAIRS)
+        s, y = memory["d"] * memory["t"], g - memory["prev_flat_grad"]
         curvature = float(s @ y)
         if curvature > 1e-10:
-            del pairs[: len(pairs) - size + 1]
-            pairs.append((s, y, 1 / curvature))
-            memory["scale"] = curvature / float(y @ y)
+            for kept, new in zip((steps, changes, inverses), (s, y, 1 / curvature)):
+                kept.append(new)
+                del kept[:-size]
+            memory["H_diag"] = curvature / float(y @ y)
         q, weights = -g, []
-        for s, y, inverse in reversed(pairs):
+        for s, y, inverse in zip(reversed(steps), reversed(changes), reversed(inverses)):
             weights.append(float(s @ q) * inverse)
             q -= weights[-1] * y
-        q *= memory.get("scale", 1.0)
-        for (s, y, inverse), weight in zip(pairs, reversed(weights)):
+        q *= memory.get("H_diag", 1.0)
+        for s, y, inverse, weight in zip(steps, changes, inverses, reversed(weights)):
             q += (weight - float(y @ q) * inverse) * s
         return q
 
     def state_dict(self) -> dict[str, Any]:
         """A snapshot: the hyper-parameters, and the changes that make up the curvature."""
-        return {**super().state_dict(), "state": copy.deepcopy(self.memory)}
+        return {**super().state_dict(), "state": {0: copy.deepcopy(self.memory)} if self.memory else {}}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a snapshot that `state_dict` took for parameters of the same number and shapes.
@@ -175,17 +181,28 @@ class LBFGS(Optimizer):
             TypeError: if that is no such dict.
             ValueError: for other counts or shapes; the optimiser is then unchanged.
         """
-        memory = state_dict.get("state", {}) if isinstance(state_dict, Mapping) else {}
+        saved = state_dict.get("state", {}) if isinstance(state_dict, Mapping) else {}
+        saved = saved.get(0, saved.get("0", {}))
+        dtype = np.result_type(*(p.dtype for p in self._all()))
         size = sum(p.size for p in self._all())
-        vectors = [memory[key] for key in ("d", "previous") if key in memory]
-        for vector in vectors + [v for s, y, _ in memory.get("pairs", []) for v in (s, y)]:
-            if np.shape(vector) != (size,):
+
+        def vector(value: Any) -> Array:
+            array = np.asarray(value).astype(dtype)
+            if array.shape != (size,):
                 raise ValueError(
                     f"LBFGS.load_state_dict: the parameters have {size} entries, the snapshot's vectors shape "
-                    f"{np.shape(vector)}"
+                    f"{array.shape}"
                 )
+            return array
+
+        kinds: dict[str, Callable[[Any], Any]] = dict(
+            n_iter=int, func_evals=int, d=vector, t=float, prev_flat_grad=vector, H_diag=float
+        )
+        memory: dict[str, Any] = {key: kind(saved[key]) for key, kind in kinds.items() if saved.get(key) is not None}
+        for key in _PAIRS:
+            memory[key] = [(float if key == "ro" else vector)(value) for value in saved.get(key) or ()]
         super().load_state_dict({**state_dict, "state": {}} if isinstance(state_dict, Mapping) else state_dict)
-        self.memory = copy.deepcopy(dict(memory))
+        self.memory = memory if saved else {}
 
 
 def _largest(x: Array) -> float:

@@ -14,8 +14,10 @@ import numpy as np
 from autodiff import Tensor, enable_grad
 
 from .bucket import Array
-from .data import batches
+from .data import as_batches, dtype_of, pair
+from .drawing import axes_for
 from .optimizer import Optimizer, require
+from .training import check_parts, one_number
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,7 @@ class LearningRates:
         Raises:
             ImportError: without matplotlib.
         """
-        if ax is None:
-            try:
-                import matplotlib.pyplot as plt
-            except ImportError as error:
-                raise ImportError("LearningRates.plot needs matplotlib: pip install matplotlib") from error
-            ax = plt.figure(layout="constrained").add_subplot()
+        ax = axes_for("LearningRates.plot", ax)
         shown = np.isfinite(self.losses)
         ax.plot(self.rates[shown], self.losses[shown], color="0.75", linewidth=1, label="loss of each batch")
         ax.plot(self.rates, self.smoothed, color="C0", linewidth=2, label="smoothed")
@@ -125,7 +122,7 @@ def lr_find(
 
     Source: Smith, "Cyclical learning rates for training neural networks", 2017, section 3.3.
 
-    >>> import nn
+    >>> import nn, optim
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(200, 5)); y = X @ rng.normal(size=(5, 1))
     >>> model = nn.Linear(5, 1, rng=rng)
@@ -134,8 +131,10 @@ def lr_find(
     >>> 0.01 < found.suggestion < 1
     True
     """
-    _check(optimizer, start, end, steps, smoothing, stop_factor)
-    feed = _forever(data, batch_size, rng, model)
+    check_parts(model, loss, optimizer, "lr_find")
+    _check(start, end, steps, smoothing, stop_factor)
+    rng = np.random.default_rng() if rng is None else rng
+    feed = _forever(as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data"))
     rates = np.geomspace(start, end, steps)
     losses: list[float] = []
     average = lowest = math.inf
@@ -151,6 +150,7 @@ def lr_find(
                 optimizer.zero_grad()
                 with np.errstate(all="ignore"), enable_grad():  # the sweep ends in an explosion: no news
                     value = loss(model(*x) if type(x) is tuple else model(x), y)
+                    one_number(value, "lr_find")
                     value.backward()
                 return value
 
@@ -177,10 +177,7 @@ def lr_find(
     return LearningRates(rates[: len(found)], found, smoothed, suggestion)
 
 
-def _check(optimizer: Any, start: Any, end: Any, steps: Any, smoothing: Any, stop_factor: Any) -> None:
-    if not isinstance(optimizer, Optimizer):
-        hint = "optim.SGD(model.parameters())"
-        raise TypeError(f"lr_find: optimizer must be an optimiser such as {hint}, not {type(optimizer).__name__}")
+def _check(start: Any, end: Any, steps: Any, smoothing: Any, stop_factor: Any) -> None:
     given = dict(start=start, end=end, smoothing=smoothing, stop_factor=stop_factor)
     anything = (0.0, math.inf)
     require("lr_find", given, start=anything, end=anything, smoothing=(0, 1), stop_factor=(1, math.inf))
@@ -192,39 +189,15 @@ def _check(optimizer: Any, start: Any, end: Any, steps: Any, smoothing: Any, sto
         raise ValueError(f"lr_find: steps must be a whole number of at least 2, not {steps!r}")
 
 
-def _forever(
-    data: Any, batch_size: int | None, rng: np.random.Generator | None, model: Any
-) -> Iterator[tuple[Any, Any]]:
-    """The batches again and again; floating-point arrays of (X, y) are cast to the dtype of the parameters."""
-    if isinstance(data, tuple):
-        if len(data) != 2:
-            raise ValueError(f"lr_find: data takes a tuple (X, y), not one of {len(data)}; give batches as a list")
-        dtypes = {p.dtype for p in model.parameters()}
-        dtype = dtypes.pop() if len(dtypes) == 1 else None
-        X, y = (_cast(part, dtype) for part in data)
-        data = batches(X, y, batch_size=batch_size, shuffle=True, rng=rng)
-    elif isinstance(data, (np.ndarray, Tensor, str)) or not isinstance(data, Iterable):
-        raise TypeError(f"lr_find: data takes a tuple (X, y), or batches (x, y), not {type(data).__name__}")
-
-    def feed() -> Iterator[tuple[Any, Any]]:
-        while True:
-            empty = True
-            for batch in data:
-                if not (isinstance(batch, (tuple, list)) and len(batch) == 2):
-                    raise TypeError(f"lr_find: each batch of data must be a pair (x, y), not {type(batch).__name__}")
-                yield batch[0], batch[1]
-                empty = False
-            if empty:
-                raise ValueError("lr_find: there are no (more) batches; a generator can be gone through only once")
-
-    return feed()
-
-
-def _cast(value: Any, dtype: Any) -> Any:
-    if isinstance(value, tuple):
-        return tuple(_cast(item, dtype) for item in value)
-    array = np.asarray(value.data if isinstance(value, Tensor) else value)
-    return array.astype(dtype, copy=False) if array.dtype.kind == "f" and dtype is not None else array
+def _forever(data: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """The batches again and again."""
+    while True:
+        empty = True
+        for batch in data:
+            yield pair(batch, "lr_find: data")
+            empty = False
+        if empty:
+            raise ValueError("lr_find: there are no (more) batches; a generator can be gone through only once")
 
 
 @contextmanager

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .optimizer import Optimizer
 
 
@@ -22,7 +24,8 @@ class LRScheduler:
 
     Args:
         optimizer: the optimiser.
-        last_epoch: −1 at the start; when training is taken up again, the number of steps before.
+        last_epoch: −1 at the start. When training is taken up again without a snapshot of the schedule, the index of
+            the last epoch that was trained: the schedule stands at the next one, whose rate the optimiser already has.
 
     Raises:
         TypeError: for anything but an optimiser.
@@ -32,13 +35,13 @@ class LRScheduler:
     schedulers: Sequence[LRScheduler] = ()
     """Those that a schedule of schedules consists of."""
 
-    restarts = True
-    """Whether the schedule, when `SequentialLR` comes to it, starts from η and not from the rate it finds."""
+    recursive = True
+    """Whether a rate follows from the one before; otherwise from η alone."""
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"{type(self).__name__}: takes an optimiser first, not {type(optimizer).__name__}")
-        if isinstance(last_epoch, bool) or not isinstance(last_epoch, int) or last_epoch < -1:
+        if isinstance(last_epoch, bool) or not isinstance(last_epoch, (int, np.integer)) or last_epoch < -1:
             raise ValueError(f"{type(self).__name__}: last_epoch is −1 or a count of steps, not {last_epoch!r}")
         self.optimizer = optimizer
         for group in optimizer.param_groups:
@@ -50,22 +53,36 @@ class LRScheduler:
                     f"'initial_lr' of every group"
                 )
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
-        self._forward()
+        self.last_epoch = int(last_epoch)
+        if last_epoch == -1 or not self.recursive:
+            self._forward()
+        else:
+            self.last_epoch += 1
+            self._set(self._lrs())
 
     def next_lr(self, lr: float, base: float, t: int) -> float:
         """The learning rate at step t, from that at step t − 1 and η."""
         raise NotImplementedError(f"{type(self).__name__}: define next_lr(self, lr, base, t)")
 
-    def _set(self, lrs: Iterable[float]) -> None:
-        for group, lr in zip(self.optimizer.param_groups, lrs):
+    def _lrs(self) -> list[float]:
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def _set(self, lrs: list[float]) -> None:
+        groups = self.optimizer.param_groups
+        if len(lrs) != len(groups):
+            raise ValueError(
+                f"{type(self).__name__}: is for {len(lrs)} parameter groups, the optimiser has {len(groups)} now; make "
+                f"the schedule after the last add_param_group"
+            )
+        for group, lr in zip(groups, lrs):
             group["lr"] = lr
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self._last_lr = self._lrs()
 
     def _forward(self) -> None:
         self.last_epoch += 1
-        lrs = [group["lr"] for group in self.optimizer.param_groups]
-        self._set([self.next_lr(lr, base, self.last_epoch) for lr, base in zip(lrs, self.base_lrs)])
+        for group in self.optimizer.param_groups[len(self.base_lrs) :]:  # added since
+            self.base_lrs.append(float(group.setdefault("initial_lr", group["lr"])))
+        self._set([self.next_lr(lr, base, self.last_epoch) for lr, base in zip(self._lrs(), self.base_lrs)])
 
     def step(self) -> None:
         """Set the next learning rate."""
@@ -78,11 +95,14 @@ class LRScheduler:
             )
         self._forward()
 
-    def restart(self) -> None:
-        """Begin anew, as `SequentialLR` does when it comes to this schedule."""
+    def rewind(self) -> None:
+        """Go to where no step has been made; the rate stays."""
         self.last_epoch = -1
-        if self.restarts:
-            self._set(self.base_lrs)
+
+    def restart(self) -> None:
+        """Begin anew from η, as `SequentialLR` does when it comes to this schedule."""
+        self.rewind()
+        self._set(self.base_lrs)
         self._forward()
 
     def get_last_lr(self) -> list[float]:
@@ -163,6 +183,8 @@ class LambdaLR(LRScheduler):
     [0.1]
     """
 
+    recursive = False
+
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
         self.lr_lambdas = _lambdas(self, optimizer, lr_lambda)
         super().__init__(optimizer, last_epoch)
@@ -173,9 +195,9 @@ class LambdaLR(LRScheduler):
 
 
 class MultiplicativeLR(LRScheduler):
-    """The rate before times f(t), from t = 1 on, for a function (or one for each group) of your own."""
+    """The rate before times f(t), from t = 1 on, for a function (or one for each group) of your own.
 
-    restarts = False
+    When `SequentialLR` comes to it, it goes on from the rate there is, at once times f(0)."""
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Any, last_epoch: int = -1) -> None:
         self.lr_lambdas = _lambdas(self, optimizer, lr_lambda)
@@ -183,8 +205,18 @@ class MultiplicativeLR(LRScheduler):
 
     def _forward(self) -> None:
         self.last_epoch += 1
-        t, lrs = self.last_epoch, [group["lr"] for group in self.optimizer.param_groups]
-        self._set([lr * f(t) if t > 0 else lr for lr, f in zip(lrs, self.lr_lambdas)])
+        if self.last_epoch:
+            self._multiply()
+        else:
+            self._set(self._lrs())
+
+    def _multiply(self) -> None:
+        self._set([lr * f(self.last_epoch) for lr, f in zip(self._lrs(), self.lr_lambdas)])
+
+    def restart(self) -> None:
+        """Begin anew, from the rate there is."""
+        self.last_epoch = 0
+        self._multiply()
 
 
 def _lambdas(scheduler: LRScheduler, optimizer: Any, functions: Any) -> list[Callable[[int], float]]:
@@ -209,7 +241,9 @@ class ConstantLR(LRScheduler):
         """The rule above."""
         if t == 0:
             return lr * self.factor if self.total_iters else lr
-        return lr / self.factor if t == self.total_iters else lr
+        if t == self.total_iters:
+            return lr / self.factor if self.factor else base
+        return lr
 
 
 class LinearLR(LRScheduler):
@@ -373,14 +407,18 @@ class CosineAnnealingWarmRestarts(LRScheduler):
     """η_min + ½ (η − η_min) (1 + cos(π s / T)), s steps after a restart; the first period T is T_0, the next ones
     T_mult times as long."""
 
+    recursive = False
+
     def __init__(
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
         self.T_0 = self.T_i = _integer(self, "T_0", T_0, 1)
         self.T_mult = _integer(self, "T_mult", T_mult, 1)
         self.eta_min = _number(self, "eta_min", eta_min, 0)
-        self.T_cur: float = last_epoch
+        self.T_cur: float = -1
         super().__init__(optimizer, last_epoch)
+        if last_epoch >= 0:
+            self.step(last_epoch + 1)
 
     def next_lr(self, lr: float, base: float, t: int) -> float:
         """The rule above."""
@@ -393,10 +431,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
             self.T_i *= self.T_mult
         super()._forward()
 
-    def restart(self) -> None:
-        """Begin anew."""
+    def rewind(self) -> None:
+        """Go to where no step has been made; the rate stays."""
+        super().rewind()
         self.T_cur, self.T_i = -1, self.T_0
-        super().restart()
 
     def step(self, epoch: float | None = None) -> None:
         """Set the next learning rate, or that of `epoch`, which may have a fraction (epoch + batch / batches)."""
@@ -416,15 +454,27 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self._set([self.next_lr(0.0, base, self.last_epoch) for base in self.base_lrs])
 
 
-def _momentum(scheduler: LRScheduler, optimizer: Optimizer, group: dict[str, Any], value: float) -> None:
+def _momentum(group: dict[str, Any], value: float) -> None:
     """Set what an optimiser has as momentum."""
-    if "momentum" in optimizer.defaults:
+    if "momentum" in group:
         group["momentum"] = value
-    elif "betas" in optimizer.defaults:
-        group["betas"] = (value, *group["betas"][1:])
     else:
-        name = type(scheduler).__name__
+        group["betas"] = (value, *group["betas"][1:])
+
+
+def _momenta(scheduler: LRScheduler, optimizer: Any, low: Any, high: Any, cycled: bool) -> list[tuple[float, float]]:
+    """The bounds of the momentum of each group, for an optimiser that has one."""
+    name = type(scheduler).__name__
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{name}: takes an optimiser first, not {type(optimizer).__name__}")
+    if cycled and not {"momentum", "betas"} & set(optimizer.defaults):
         raise ValueError(f"{name}: {type(optimizer).__name__} has no momentum to cycle; say cycle_momentum=False")
+    groups = len(optimizer.param_groups)
+    lows, highs = (
+        [_number(scheduler, key, v, 0) for v in _per_group(scheduler, key, value, groups)]
+        for key, value in (("base_momentum", low), ("max_momentum", high))
+    )
+    return list(zip(lows, highs))
 
 
 class CyclicLR(LRScheduler):
@@ -436,6 +486,8 @@ class CyclicLR(LRScheduler):
 
     Source: Smith, "Cyclical learning rates for training neural networks", 2017.
     """
+
+    recursive = False
 
     def __init__(
         self,
@@ -453,8 +505,7 @@ class CyclicLR(LRScheduler):
         max_momentum: Any = 0.9,
         last_epoch: int = -1,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"CyclicLR: takes an optimiser first, not {type(optimizer).__name__}")
+        self.momenta = _momenta(self, optimizer, base_momentum, max_momentum, cycle_momentum)
         groups = len(optimizer.param_groups)
         if scale_fn is None and mode not in ("triangular", "triangular2", "exp_range"):
             raise ValueError(f"CyclicLR: mode is 'triangular', 'triangular2' or 'exp_range', not {mode!r}")
@@ -469,17 +520,9 @@ class CyclicLR(LRScheduler):
         self.down = _integer(self, "step_size_down", down, 1)
         self.mode, self.gamma = mode, _number(self, "gamma", gamma, 0)
         self.scale_fn, self.scale_mode, self.cycle_momentum = scale_fn, scale_mode, bool(cycle_momentum)
-        self.momenta = [
-            (_number(self, "base_momentum", low, 0), _number(self, "max_momentum", high, 0))
-            for low, high in zip(
-                _per_group(self, "base_momentum", base_momentum, groups),
-                _per_group(self, "max_momentum", max_momentum, groups),
-            )
-        ]
         if last_epoch == -1:
             for group, low in zip(optimizer.param_groups, lows):
                 group["lr"] = low
-                group["initial_lr"] = low
         super().__init__(optimizer, last_epoch)
         self.base_lrs = lows
 
@@ -498,7 +541,7 @@ class CyclicLR(LRScheduler):
         share = (x / peak if x <= peak else (x - 1) / (peak - 1)) * self._height(t, cycle)
         if self.cycle_momentum:
             for group, (low, high) in zip(self.optimizer.param_groups, self.momenta):
-                _momentum(self, self.optimizer, group, high - (high - low) * share)
+                _momentum(group, high - (high - low) * share)
         self._set([base + (high - base) * share for base, high in zip(self.base_lrs, self.max_lrs)])
 
 
@@ -514,6 +557,8 @@ class OneCycleLR(LRScheduler):
 
     Source: Smith & Topin, "Super-convergence", 2019.
     """
+
+    recursive = False
 
     def __init__(
         self,
@@ -532,8 +577,7 @@ class OneCycleLR(LRScheduler):
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"OneCycleLR: takes an optimiser first, not {type(optimizer).__name__}")
+        self.momenta = _momenta(self, optimizer, base_momentum, max_momentum, cycle_momentum)
         if total_steps is None and (epochs is None or steps_per_epoch is None):
             raise ValueError("OneCycleLR: needs total_steps, or epochs and steps_per_epoch")
         if total_steps is None:
@@ -547,13 +591,6 @@ class OneCycleLR(LRScheduler):
         self.anneal_strategy, self.three_phase, self.cycle_momentum = anneal_strategy, three_phase, cycle_momentum
         groups = len(optimizer.param_groups)
         self.max_lrs = [_number(self, "max_lr", v, 0) for v in _per_group(self, "max_lr", max_lr, groups)]
-        self.momenta = [
-            (_number(self, "base_momentum", low, 0), _number(self, "max_momentum", high, 0))
-            for low, high in zip(
-                _per_group(self, "base_momentum", base_momentum, groups),
-                _per_group(self, "max_momentum", max_momentum, groups),
-            )
-        ]
         self.div_factor = _number(self, "div_factor", div_factor)
         self.final_div_factor = _number(self, "final_div_factor", final_div_factor)
         if self.div_factor <= 0 or self.final_div_factor <= 0:
@@ -598,7 +635,7 @@ class OneCycleLR(LRScheduler):
                 lr, m = [((first, high), (max_m, base_m)), ((high, last), (base_m, max_m))][phase]
             lrs.append(self._between(*lr, share))
             if self.cycle_momentum:
-                _momentum(self, self.optimizer, group, self._between(*m, share))
+                _momentum(group, self._between(*m, share))
         self._set(lrs)
 
 
@@ -676,15 +713,33 @@ class ReduceLROnPlateau(LRScheduler):
         if self.cooldown_counter > 0:
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
-        lrs = [group["lr"] for group in self.optimizer.param_groups]
+        lrs = self._lrs()
         if self.num_bad_epochs > self.patience:
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
+            if len(set(self.min_lrs)) == 1:  # for groups added since, too
+                self.min_lrs = self.min_lrs[:1] * len(lrs)
             lower = [max(lr * self.factor, low) for lr, low in zip(lrs, self.min_lrs)]
             lrs = [new if lr - new > self.eps else lr for lr, new in zip(lrs, lower)]
         self._set(lrs)
 
 
-class SequentialLR(LRScheduler):
+class _Composite(LRScheduler):
+    """A schedule of schedules."""
+
+    def rewind(self) -> None:
+        """Go to where no step has been made; the rate stays."""
+        super().rewind()
+        for schedule in self.schedulers:
+            schedule.rewind()
+
+    def restart(self) -> None:
+        """Begin anew from η."""
+        self.rewind()
+        self._set([group["initial_lr"] for group in self.optimizer.param_groups])
+        self._forward()
+
+
+class SequentialLR(_Composite):
     """One schedule after another: the next one begins at its milestone.
 
     Args:
@@ -715,28 +770,23 @@ class SequentialLR(LRScheduler):
                 f"SequentialLR: {len(self.schedulers)} schedules need {len(self.schedulers) - 1} milestones in "
                 f"increasing order, not {list(milestones)}"
             )
-        if any(isinstance(s, ReduceLROnPlateau) for s in self.schedulers):
-            raise ValueError("SequentialLR: ReduceLROnPlateau needs a metric at every step and cannot be one of them")
-        self.optimizer, self.last_epoch = optimizer, last_epoch + 1
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
-        for schedule in self.schedulers:
-            schedule.last_epoch = -1
-        self.schedulers[0].restart()
-        self._last_lr = self.schedulers[0].get_last_lr()
+        self.optimizer = optimizer
+        self.restart()
+        self.last_epoch = last_epoch + 1
 
     def _forward(self) -> None:
+        first = self.last_epoch == -1
         self.last_epoch += 1
         i = bisect_right(self.milestones, self.last_epoch)
         schedule = self.schedulers[i]
-        if i > 0 and self.milestones[i - 1] == self.last_epoch:
+        if i > 0 and self.milestones[i - 1] == self.last_epoch and not first:
             schedule.restart()
         else:
             schedule._forward()
         self._last_lr = schedule.get_last_lr()
 
 
-class ChainedScheduler(LRScheduler):
+class ChainedScheduler(_Composite):
     """Several schedules at once: each `step` is a step of all, in order, so that their factors multiply.
 
     Args:
@@ -750,18 +800,19 @@ class ChainedScheduler(LRScheduler):
         self.last_epoch = 0
         self._last_lr = self.schedulers[-1].get_last_lr()
 
-    def step(self) -> None:
-        """Set the next learning rate."""
+    def _forward(self) -> None:
         for schedule in self.schedulers:
-            schedule.step()
+            schedule._forward()
         self.last_epoch += 1
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+        self._last_lr = self._lrs()
 
 
 def _schedules(kind: type, schedulers: Any, optimizer: Any) -> list[LRScheduler]:
     found = list(schedulers) if isinstance(schedulers, Sequence) else []
     if not found or not all(isinstance(s, LRScheduler) for s in found):
         raise TypeError(f"{kind.__name__}: takes a list of schedules, not {schedulers!r}")
+    if any(isinstance(s, ReduceLROnPlateau) for s in found):
+        raise ValueError(f"{kind.__name__}: ReduceLROnPlateau needs a metric at every step and cannot be one of them")
     if any(s.optimizer is not optimizer for s in found):
         raise ValueError(f"{kind.__name__}: all schedules must be of the same optimiser")
     return found

@@ -6,7 +6,9 @@ on (`advance`) and changes a piece of a parameter in place (`update`); which pie
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,13 +23,14 @@ class Optimizer:
     """Base of the optimisers.
 
     Args:
-        params: Tensors that require a gradient (``model.parameters()``), or dicts: one group of them under "params",
-            with hyper-parameters of its own.
+        params: Tensors (``model.parameters()``), pairs of a name and a Tensor (``model.named_parameters()``), or dicts:
+            one group of either under "params", with hyper-parameters of its own. Those that do not require a gradient
+            are left as they are, until they do.
         defaults: the hyper-parameters of groups that do not say otherwise.
 
     Raises:
         TypeError: for anything but leaf Tensors.
-        ValueError: for no parameters, one given twice or without ``requires_grad``, or hyper-parameters out of range.
+        ValueError: for no parameters, none that requires a gradient, one given twice, or hyper-parameters out of range.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -39,7 +42,7 @@ class Optimizer:
             )
         self.defaults = defaults
         self.param_groups: list[dict[str, Any]] = []
-        self.state: dict[Tensor, dict[str, Any]] = {}
+        self.state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.stepped = False
         """Whether `step` has been called, which a schedule asks."""
         self._buckets: list[list[Bucket]] = []
@@ -50,6 +53,11 @@ class Optimizer:
         groups = items if isinstance(items[0], Mapping) else [{"params": items}]
         for group in groups:
             self.add_param_group(group)
+        if not any(p.requires_grad for p in self._all()):
+            raise ValueError(
+                f"{name}: no parameter requires a gradient, so there is nothing to train; say requires_grad=True when "
+                f"you make the Tensors, or model.requires_grad_()"
+            )
 
     # What a subclass defines
 
@@ -94,34 +102,43 @@ class Optimizer:
         params = [params] if isinstance(params, Tensor) else list(params)
         if not params:
             raise ValueError(f"{name}: got a parameter group with an empty parameter list")
+        named = [isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in params]
+        names: list[str] = [p[0] for p in params] if all(named) else []
+        if names:
+            params = [p for _, p in params]
+        elif any(named):
+            raise TypeError(
+                f"{name}: all parameters must have a name, or none (parameter {named.index(False)} has none)"
+            )
         known = {id(p) for other in self.param_groups for p in other["params"]}
         for i, p in enumerate(params):
-            label = f"parameter {i}" + (f" ({p.name!r})" if isinstance(p, Tensor) and p.name else "")
+            called = names[i] if names else getattr(p, "name", None)
+            label = f"parameter {i}" + (f" ({called!r})" if called else "")
             if not isinstance(p, Tensor):
-                hint = ": pass model.parameters(), without the names" if isinstance(p, tuple) else ""
-                raise TypeError(f"{name}: {label} must be a Tensor, not {type(p).__name__}{hint}")
+                raise TypeError(f"{name}: {label} must be a Tensor, not {type(p).__name__}")
             if not p.is_leaf:
                 raise ValueError(f"{name}: {label} is the result of {p.op}, not a leaf; there is nothing to update")
-            if not p.requires_grad:
-                raise ValueError(
-                    f"{name}: {label} (shape {p.shape}) does not require a gradient; leave it out: "
-                    f"[p for p in model.parameters() if p.requires_grad]"
-                )
+            if p.dtype.kind != "f":
+                raise ValueError(f"{name}: {label} (shape {p.shape}) has dtype {p.dtype}; only floats can be trained")
             if id(p) in known:
                 raise ValueError(f"{name}: {label} (shape {p.shape}) is given twice")
             known.add(id(p))
         options = {**self.defaults, **group, "params": params}
+        if names:
+            options["param_names"] = names
         for key in group:
-            if key not in self.defaults and key not in ("params", "name", "initial_lr"):
+            if key not in self.defaults and key not in ("params", "param_names", "name", "initial_lr"):
                 raise ValueError(f"{name}: has no hyper-parameter {key!r}; it has {', '.join(self.defaults)}")
         self.check(options)
         self.param_groups.append(options)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters (``.grad`` becomes None)."""
-        for group in self.param_groups:
-            for p in group["params"]:
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters: ``.grad`` becomes None, or with ``set_to_none=False`` zeros."""
+        for p in self._all():
+            if set_to_none or p.grad is None:
                 p.zero_grad()
+            else:
+                p.grad = Tensor(np.zeros(p.shape, p.dtype))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.
@@ -182,16 +199,22 @@ class Optimizer:
                 raise ValueError(f"{name}: the snapshot lacks {', '.join(missing)}; was it taken of another optimiser?")
             self.check({**self.defaults, **group})
         numbers = [n for group in groups for n in group["params"]]
-        by_number = dict(zip(numbers, self._all()))
-        state = {}
+        by_number = {str(number): p for number, p in zip(numbers, self._all())}  # JSON turns integer keys into text
+        arrays = {
+            id(p): self.buffers({**self.defaults, **saved})
+            for group, saved in zip(self.param_groups, groups)
+            for p in group["params"]
+        }
+        state: dict[Tensor, dict[str, Any]] = defaultdict(dict)
         for number, values in state_dict["state"].items():
-            p = by_number.get(number if number in by_number else int(number))  # JSON turns integer keys into text
+            p = by_number.get(str(number))
             if p is None:
                 raise ValueError(f"{name}: state for parameter {number!r}, but the groups name {numbers}")
             what = f"{name}: state of parameter {number}"
-            state[p] = {key: _restored(value, p, f"{what}: {key}") for key, value in values.items()}
+            for key, value in values.items():
+                state[p][key] = _restored(value, p, key in arrays[id(p)], f"{what}: {key}")
         for group, saved in zip(self.param_groups, groups):
-            group.update({key: value for key, value in saved.items() if key != "params"})
+            group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})
         self.state = state
 
     def _all(self) -> list[Tensor]:
@@ -209,11 +232,17 @@ class Optimizer:
         return {**self.__dict__, "_scratch": {}, "_buckets": []}
 
     def __repr__(self) -> str:
+        usual = inspect.signature(type(self)).parameters
         lines = []
         for i, group in enumerate(self.param_groups):
-            options = ", ".join(f"{key}={value!r}" for key, value in group.items() if key != "params")
-            lines.append(f"  group {i}: {len(group['params'])} parameters, {options}")
-        return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
+            shown = []
+            for key in self.defaults:
+                value = group[key]
+                if not isinstance(value, bool) or key not in usual or value != usual[key].default:
+                    shown.append(f"{key}={_shown(value)}")
+            count, name = len(group["params"]), f" {group['name']!r}" if "name" in group else ""
+            lines.append(f"  group {i}{name}: {count} parameter{'s' * (count != 1)}, {', '.join(shown)}\n")
+        return f"{type(self).__name__}(\n{''.join(lines)})"
 
 
 def decayed(optimizer: Optimizer, w: Array, g: Array, decay: float) -> Array:
@@ -225,17 +254,26 @@ def decayed(optimizer: Optimizer, w: Array, g: Array, decay: float) -> Array:
     return sum
 
 
+def _shown(value: Any) -> str:
+    """A hyper-parameter as text, numbers to six digits."""
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(_shown, value))})"
+    return f"{float(value):g}" if isinstance(value, (float, np.floating)) else f"{value!r}"
+
+
 def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
 
-def _restored(value: Any, p: Tensor, what: str) -> Any:
+def _restored(value: Any, p: Tensor, is_buffer: bool, what: str) -> Any:
     """A saved value as state: numbers as they are, arrays (Tensors too) as copies of the parameter's dtype."""
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or (not is_buffer and isinstance(value, (bool, int, float, str))):
         return value
     array = np.asarray(value.data if isinstance(value, Tensor) else value).copy()
-    if array.ndim == 0 and p.ndim:
+    if array.ndim == 0 and not is_buffer:
         return array.item()
+    if array.size == 0 == p.size:  # JSON turns all empty arrays into []
+        array = array.reshape(p.shape)
     if array.shape != p.shape:
         raise ValueError(f"{what} has shape {array.shape}, the parameter {p.shape}")
     return array.astype(p.dtype, copy=False)
@@ -245,7 +283,7 @@ def require(name: str, options: Mapping[str, Any], **ranges: tuple[float, float]
     """Raise unless each named option is a finite number within its range, ends included."""
     for key, (low, high) in ranges.items():
         value = options[key]
-        if isinstance(value, (str, bool)) or not hasattr(value, "__float__"):
+        if isinstance(value, (str, bool)) or not hasattr(value, "__float__") or getattr(value, "ndim", 0) != 0:
             raise TypeError(f"{name}: {key} must be a number, not {value!r}")
         if not (math.isfinite(value) and low <= value <= high):
             limits = (
@@ -254,6 +292,12 @@ def require(name: str, options: Mapping[str, Any], **ranges: tuple[float, float]
                 else f" of at least {low:g}" + ("" if high == math.inf else f", at most {high:g}")
             )
             raise ValueError(f"{name}: {key} must be a finite number{limits}, not {value!r}")
+
+
+def require_moments(name: str, options: Mapping[str, Any]) -> None:
+    """Raise unless the hyper-parameters that Adam and its relatives share are within their ranges."""
+    require(name, options, lr=(0, math.inf), eps=(0, math.inf), weight_decay=(0, math.inf))
+    require_betas(name, options["betas"])
 
 
 def require_betas(name: str, betas: Any) -> None:

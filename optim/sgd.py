@@ -130,5 +130,5 @@ class SGD(Optimizer):
         """Continue from a snapshot, PyTorch's too, which does not say that a momentum has started."""
         super().load_state_dict(state_dict)
         for state in self.state.values():
-            if "momentum_buffer" in state:
+            if state.get("momentum_buffer") is not None:
                 state["started"] = True

@@ -30,6 +30,7 @@ from autodiff.tensor import wrap
 
 from .adam import Adam
 from .bucket import Array
+from .data import dtype_of
 from .history import History
 from .optimizer import Optimizer
 from .training import fit as train
@@ -200,6 +201,9 @@ class _Net(BaseEstimator):  # type: ignore[misc]
 
     def _begin(self, X: Array) -> None:
         """Make the random generator, the network and its optimiser."""
+        if not callable(self.optimizer):
+            hint = "a function that makes an optimiser, such as optim.SGD"
+            raise TypeError(f"{type(self).__name__}: optimizer must be {hint}, not {self.optimizer!r}")
         self._rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         self.module_ = self._network(X.shape[1], self._n_outputs, X.dtype)
         options = {"weight_decay": self.weight_decay} if self.weight_decay else {}
@@ -285,8 +289,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         """The outputs of the network in evaluation mode."""
         check_is_fitted(self, "module_")
         X = validate_data(self, X, reset=False, dtype=_DTYPES)
-        dtypes = {p.dtype for p in self.module_.parameters()}
-        X = X.astype(dtypes.pop(), copy=False) if len(dtypes) == 1 else X
+        X = X.astype(dtype_of(self.module_) or X.dtype, copy=False)
         self.module_.eval()
         with no_grad():
             parts = [np.asarray(self.module_(wrap(X[i : i + _ROWS]))) for i in range(0, len(X), _ROWS)]

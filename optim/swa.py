@@ -76,8 +76,14 @@ class _Average:
         """Continue from a snapshot that `state_dict` took.
 
         Raises:
+            TypeError: if that is no such dict.
             ValueError: for another number of averages or other shapes.
         """
+        if not isinstance(state_dict, Mapping) or set(state_dict) != {"updates", "shadow"}:
+            raise TypeError(
+                f"{type(self).__name__}.load_state_dict: takes what state_dict() returned, a dict with 'updates' and "
+                f"'shadow'"
+            )
         shadow = [np.asarray(a) for a in state_dict["shadow"]]
         if [a.shape for a in shadow] != [a.shape for a in self.shadow]:
             raise ValueError(

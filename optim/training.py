@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,11 +17,11 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.clipping import clip_grad_norm_
+from autodiff.mode import mode
 from autodiff.persistence import FilePath
-from autodiff.tensor import wrap
 
 from .checkpointing import Checkpoints, generators, random_state, set_random_state
-from .data import Batches, checked_size, common_length, leaves, rows
+from .data import as_batches, dtype_of, length, pair
 from .early_stopping import EarlyStopping
 from .history import History
 from .lbfgs import LBFGS
@@ -133,30 +134,18 @@ def fit(
     >>> history.train_loss[-1] < 0.05
     True
     """
-    missing = [
-        name for name in ("parameters", "state_dict", "load_state_dict", "train", "eval") if not hasattr(model, name)
-    ]
-    if missing or isinstance(model, type) or not callable(model):
-        raise TypeError(
-            f"fit: the model must be a module, not {model!r}" + f" (no {', '.join(missing)})" * bool(missing)
-        )
-    if not callable(loss) or isinstance(loss, type):
-        raise TypeError(f"fit: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r}")
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(
-            f"fit: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r}"
-        )
-    own = {id(p) for p in model.parameters()}
-    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
-        raise ValueError("fit: the optimiser has none of the model's parameters; was it made for another model?")
+    check_parts(model, loss, optimizer, "fit")
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 1:
         raise ValueError(f"fit: epochs must be an integer of at least 1, not {epochs!r}")
     if scheduler is not None and getattr(scheduler, "optimizer", None) is not optimizer:
         raise ValueError(f"fit: scheduler= takes a schedule of the same optimiser, not {scheduler!r}")
-    if clip_norm is not None and not (isinstance(clip_norm, (int, float, np.number)) and 0 < clip_norm < math.inf):
+    numeric = isinstance(clip_norm, (int, float, np.number)) and not isinstance(clip_norm, bool)
+    if clip_norm is not None and not (numeric and 0 < clip_norm < math.inf):
         raise ValueError(f"fit: clip_norm must be a positive number, not {clip_norm!r}")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"fit: rng= takes a numpy.random.Generator such as np.random.default_rng(0), not {rng!r}")
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        raise TypeError(f"fit: checkpoint= takes the path of a folder, not {checkpoint!r}")
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the folder to continue from")
     rng = np.random.default_rng() if rng is None else rng
@@ -165,12 +154,12 @@ def fit(
         stopping = EarlyStopping(math.inf if stopping is None else stopping, restore_best=restore_best_weights)
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         raise TypeError(f"fit: callbacks= takes a list of functions or objects, not {callbacks!r}")
-    callbacks = list(callbacks)
+    callbacks, dtype = list(callbacks), dtype_of(model)
     run = _Run(
         model=model,
         loss=loss,
-        train=_batches(data, batch_size, rng, model, "data"),
-        validation=None if validation is None else _batches(validation, batch_size, None, model, "validation"),
+        train=as_batches(data, batch_size, rng, dtype, "fit: data"),
+        validation=None if validation is None else as_batches(validation, batch_size, None, dtype, "fit: validation"),
         metrics=_named(metrics),
         clip_norm=clip_norm,
         stopping=stopping,
@@ -192,35 +181,35 @@ def fit(
 # What is checked
 
 
-def _batches(data: Any, batch_size: Any, rng: np.random.Generator | None, model: Any, name: str) -> Any:
-    """(X, y) as batches of Tensors, in a new order in each epoch if there is a generator; batches as they are."""
-    if not isinstance(data, tuple):
-        if isinstance(data, (np.ndarray, Tensor, Mapping, str)) or not hasattr(data, "__iter__"):
-            raise TypeError(f"fit: {name} takes a tuple (X, y), or batches (x, y), not {type(data).__name__}")
-        return data
-    if len(data) != 2:
-        raise ValueError(f"fit: {name} takes a tuple (X, y), not one of {len(data)}; give batches as a list")
-    X, y = (rows(value, f"fit: {part} of {name}") for part, value in zip("Xy", data))
-    samples = common_length({"X": X, "y": y}, f"fit: {name}")
-    checked_size(batch_size, samples, "fit")
-    dtypes = {p.dtype for p in model.parameters()}
-    dtype = dtypes.pop() if len(dtypes) == 1 else None
-    X, y = (_tensors(value, dtype, f"fit: {part} of {name}") for part, value in zip("Xy", (X, y)))
-    return Batches(X, y, batch_size, shuffle=rng is not None, rng=rng)
+def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
+    """Raise unless these can be trained together; `where` begins the messages."""
+    missing = [
+        name for name in ("parameters", "state_dict", "load_state_dict", "train", "eval") if not hasattr(model, name)
+    ]
+    if missing or isinstance(model, type) or not callable(model):
+        raise TypeError(
+            f"{where}: the model must be a module, not {model!r}" + f" (no {', '.join(missing)})" * bool(missing)
+        )
+    if not callable(loss) or isinstance(loss, type):
+        raise TypeError(
+            f"{where}: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r}"
+        )
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"{where}: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r}"
+        )
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise ValueError(f"{where}: the optimiser has none of the model's parameters; was it made for another model?")
 
 
-def _tensors(value: Any, dtype: Any, name: str) -> Any:
-    """Constant Tensors of the arrays, without copying; floating-point ones are cast."""
-    if isinstance(value, tuple):
-        return tuple(_tensors(item, dtype, f"{name}[{i}]") for i, item in enumerate(value))
-    array = value.data if isinstance(value, Tensor) else value
-    kind = array.dtype.kind
-    if kind not in "fiub":
-        hint = "; number the classes 0, 1, 2 …" if kind in "OUS" and name.startswith("fit: y") else ""
-        raise TypeError(f"{name} must hold numbers, not {array.dtype}{hint}")
-    if kind == "f" and dtype is not None:
-        array = array.astype(dtype, copy=False)
-    return wrap(array)
+def one_number(value: Any, where: str) -> float:
+    """What a loss returned, as a number."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{where}: the loss must return a Tensor, not {type(value).__name__}")
+    if value.size != 1:
+        raise ValueError(f"{where}: the loss must return one number (reduction='mean'), not shape {value.shape}")
+    return float(value.item())
 
 
 def _named(metrics: Any) -> dict[str, Callable[[Any, Any], Any]]:
@@ -228,6 +217,8 @@ def _named(metrics: Any) -> dict[str, Callable[[Any, Any], Any]]:
         return {}
     if callable(metrics):
         metrics = [metrics]
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise TypeError(f"fit: metrics= takes a dict of functions or a list of them, not {metrics!r}")
     if not isinstance(metrics, Mapping):
         listed = list(metrics)
         metrics = {getattr(f, "__name__", type(f).__name__): f for f in listed}
@@ -245,22 +236,6 @@ def _every_batch(scheduler: Any) -> bool:
     """Whether a schedule counts batches."""
     inside = getattr(scheduler, "schedulers", ())
     return isinstance(scheduler, (OneCycleLR, CyclicLR)) or any(_every_batch(schedule) for schedule in inside)
-
-
-def _pair(batch: Any, name: str) -> tuple[Any, Any]:
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise TypeError(
-            f"fit: each batch of {name} must be a pair (x, y), not {type(batch).__name__} (arrays of all samples are "
-            f"given as a tuple, (X, y))"
-        )
-    return batch[0], batch[1]
-
-
-def _samples(x: Any, y: Any, name: str) -> int:
-    try:
-        return len(leaves(x)[0])
-    except (TypeError, IndexError):
-        return common_length({"x": rows(x, f"fit: x in {name}"), "y": rows(y, f"fit: y in {name}")}, f"fit: {name}")
 
 
 # The loop
@@ -297,18 +272,19 @@ class _Run:
         self.after_batch: list[Callable[[TrainingState], Any]] = []
         for callback in self.callbacks:
             ends = [getattr(callback, f"on_{what}_end", None) for what in ("epoch", "batch")]
+            if isinstance(callback, type) or (ends == [None, None] and not callable(callback)):
+                raise TypeError(
+                    f"fit: a callback is a function of the state, or an object with on_epoch_end(state) or "
+                    f"on_batch_end(state), not {callback!r}"
+                )
             if ends == [None, None]:
-                if not callable(callback) or isinstance(callback, type):
-                    raise TypeError(
-                        f"fit: a callback is a function of the state, or an object with on_epoch_end(state) or "
-                        f"on_batch_end(state), not {callback!r}"
-                    )
                 ends[0] = callback
             self.after_epoch += [ends[0]] if ends[0] else []
             self.after_batch += [ends[1]] if ends[1] else []
 
     def __call__(self, progress: bool | None) -> History:
         state, history, stopping = self.state, self.state.history, self.stopping
+        recording = mode.get()
         bar = _bar(progress, self.train, state)
         try:
             while state.epoch < state.epochs and not stopping.stopped:
@@ -321,6 +297,8 @@ class _Run:
                 history.stopped = "patience" if stopping.stopped else None
         except KeyboardInterrupt:
             history.stopped = "interrupted"
+            mode.set(recording)  # which a with block that was struck at its very end has not set back
+            self.settle()
         finally:
             state.output = None
             if bar is not None:
@@ -362,6 +340,13 @@ class _Run:
         self.save(best=self.monitored and self.stopping.best_epoch == len(state.history))
         return go_on
 
+    def settle(self) -> None:
+        """Make up for an interrupt in the middle of noting an epoch: it is noted as a whole, or not at all."""
+        history = self.state.history
+        history.cut(len(history.seconds))
+        if self.monitored and len(history) > self.stopping.epoch:
+            self.stopping.step(history.monitored[-1], self.model if self.restores else None)
+
     def learn(self, bar: Any) -> dict[str, float]:
         """One pass over the data, with a step after each batch; the mean loss and metrics."""
         state, model, loss, params, clip_norm = self.state, self.model, self.loss, self.params, self.clip_norm
@@ -383,7 +368,7 @@ class _Run:
 
         means = _Means("train", self.metrics)
         for batch in self.train:
-            x, y = batch if type(batch) is tuple and len(batch) == 2 else _pair(batch, "data")
+            x, y = batch if type(batch) is tuple and len(batch) == 2 else pair(batch, "fit: data")
             state.batch += 1
             if needs_closure:
                 optimizer.step(evaluate)
@@ -405,7 +390,7 @@ class _Run:
         """The mean loss and metrics of the validation data."""
         means, model, loss = _Means("val", self.metrics), self.model, self.loss
         for i, batch in enumerate(self.validation, 1):
-            x, y = _pair(batch, "validation")
+            x, y = pair(batch, "fit: validation")
             output = model(*x) if type(x) is tuple else model(x)
             means.add(x, y, output, _number(loss(output, y), self.state, "validation ", i))
         return means.result(self.state)
@@ -479,7 +464,7 @@ class _Means:
         self.samples = 0
 
     def add(self, x: Any, y: Any, output: Any, loss: float) -> None:
-        n = x._data.shape[0] if type(x) is Tensor and x._data.ndim else _samples(x, y, self.prefix)
+        n = x._data.shape[0] if type(x) is Tensor and x._data.ndim else length(x, y, f"fit: {self.prefix}")
         self.samples += n
         self.sums["loss"] += n * loss
         if self.metrics:
@@ -506,11 +491,7 @@ class _Means:
 
 def _number(value: Any, state: TrainingState, what: str, batch: int | None = None) -> float:
     """The loss as a number, if it is a finite one."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"fit: the loss must return a Tensor, not {type(value).__name__}")
-    if value.size != 1:
-        raise ValueError(f"fit: the loss must return one number (reduction='mean'), not shape {value.shape}")
-    number = float(value.item())
+    number = one_number(value, "fit")
     if not math.isfinite(number):
         raise FloatingPointError(
             f"fit: the {what}loss is {number} in epoch {state.epoch}, batch {state.batch if batch is None else batch}; "

@@ -179,6 +179,7 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
         (dict(steps=0), ValueError, "steps"),
         (dict(steps=2.5), ValueError, "steps"),
         (dict(minimum=1.0), ValueError, "minimum"),
+        (dict(f=3), TypeError, "function of x and y, not 3"),
         (dict(f=lambda x, y: 1.0), TypeError, "one element, not float"),
         (dict(f=lambda x, y: ad.stack([x, y])), TypeError, r"one element, not one of shape \(2,\)"),
     ],

@@ -246,6 +246,22 @@ def test_batches_can_come_from_any_iterable_and_keep_what_they_are():
     assert first["val_loss"][0] != again["val_loss"][0]
 
 
+def test_batches_of_dicts_and_lists_count_by_their_samples():
+    class Chosen(nn.Module):
+        def __init__(self, key):
+            super().__init__()
+            self.layer, self.key = nn.Linear(4, 3, dtype="float64"), key
+
+        def forward(self, x):
+            return self.layer(x[self.key])
+
+    X, y = problem(10)
+    for key, make in (("a", lambda x: {"a": x, "b": x}), (1, lambda x: [x, x, x])):
+        listed = [(make(X[:8]), y[:8]), (make(X[8:]), y[8:])]
+        history = train(Chosen(key), listed, epochs=1, validation=listed, metrics={"n": lambda output, y: len(y)})
+        assert history["train_n"] == history["val_n"] == [6.8]
+
+
 def test_l_bfgs_gets_its_closure():
     X, y = problem()
     model = network()
@@ -318,6 +334,53 @@ def test_ctrl_c_gives_the_best_weights_and_the_history():
     assert same(weights(model), each[history.best_epoch - 1])
 
 
+def test_ctrl_c_on_any_line_between_two_epochs_leaves_whole_rows_and_their_best_weights():
+    files = [
+        Path(optim.__file__).parent / f"{name}.py" for name in ("training", "history", "early_stopping", "lr_scheduler")
+    ]
+    names = {"epoch", "append", "step", "_forward", "_set", "next_lr", "_lrs"}
+    each = []
+    options = {"epochs": 5, "validation": tuple(part[:20] for part in problem()), "patience": 9, "batch_size": 16}
+
+    def run(strike, callbacks=()):
+        model, count, where = network(), 0, None
+
+        def trace(frame, event, arg):
+            nonlocal count, where
+            if event == "call":
+                code = frame.f_code
+                return trace if Path(code.co_filename) in files and code.co_name in names else None
+            if event == "line":
+                count += 1
+                if count == strike:
+                    where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+                    raise KeyboardInterrupt
+            return trace
+
+        optimizer = optim.Adam(model.parameters(), lr=0.9)
+        schedule = optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            history = train(model, optimizer=optimizer, scheduler=schedule, callbacks=callbacks, **options)
+        except KeyboardInterrupt:
+            raise AssertionError(f"an interrupt went through at {where}") from None
+        finally:
+            sys.settrace(before)
+        return model, history, count, where
+
+    _, whole, lines, _ = run(-1, [lambda state: each.append(weights(state.model))])
+    assert lines > 100 and whole.best_epoch not in (1, 5)
+    for strike in range(lines // 5, 3 * lines // 5):  # the second and the third epoch
+        model, history, _, where = run(strike)
+        assert history.stopped == "interrupted" and ad.is_grad_enabled(), where
+        assert {len(history[column]) for column in history.keys()} <= {len(history)}, where
+        assert history.to_dict() == {c: whole[c][: len(history)] for c in history.keys()}, where
+        assert len(history.seconds) == len(history), where
+        if len(history):
+            assert same(weights(model), each[history.best_epoch - 1]), where
+
+
 def test_a_callback_that_returns_true_stops_after_the_epoch_or_within_it():
     assert len(train(epochs=9, callbacks=[lambda state: state.epoch == 4])) == 4
     losses = []
@@ -368,7 +431,7 @@ def test_a_validation_loss_that_is_nan_stops_too():
 
 def test_labels_of_the_wrong_kind_are_an_error_that_says_so():
     X, y = problem()
-    with pytest.raises(TypeError, match="y of data must hold numbers, not <U21; number the classes"):
+    with pytest.raises(TypeError, match="data: y must hold numbers, not <U21; number the classes"):
         train(data=(X, y.astype(str)))
     with pytest.raises((TypeError, ValueError)):
         train(data=(X, y.astype(float)))
@@ -391,6 +454,10 @@ def test_labels_of_the_wrong_kind_are_an_error_that_says_so():
         ({"epochs": 2.0}, ValueError, "epochs"),
         ({"clip_norm": 0}, ValueError, "clip_norm"),
         ({"clip_norm": math.nan}, ValueError, "clip_norm"),
+        ({"clip_norm": True}, ValueError, "clip_norm"),
+        ({"checkpoint": 3}, TypeError, "path of a folder, not 3"),
+        ({"metrics": "accuracy"}, TypeError, "not 'accuracy'"),
+        ({"callbacks": [Batches]}, TypeError, "a callback is a function.*not <class"),
         ({"patience": 0}, ValueError, "patience"),
         ({"resume": True}, ValueError, "needs checkpoint="),
         ({"rng": 0}, TypeError, "numpy.random.Generator"),

@@ -113,6 +113,9 @@ def test_a_diagnosis_needs_an_epoch_and_sensible_arguments():
         curves([1.0]).diagnose(window=1)
     with pytest.raises(ValueError, match="scale"):
         curves([1.0]).diagnose(scale=0)
+    for threshold in (-1, "a", float("nan"), None):
+        with pytest.raises(ValueError, match="rise must be a number of at least 0"):
+            curves([1.0]).diagnose(rise=threshold)
 
 
 def test_the_best_epoch_is_the_first_lowest_and_passes_over_nan():
@@ -269,3 +272,11 @@ def test_other_options_are_checked():
     with pytest.raises(ValueError, match="compare"):
         EarlyStopping(1, compare="first")
     assert optim.EarlyStopping is EarlyStopping
+
+
+def test_a_single_epoch_is_drawn_at_a_whole_number():
+    pytest.importorskip("matplotlib").use("Agg")
+    ax = curves([1.0]).plot()
+    ax.figure.canvas.draw()
+    low, high = ax.get_xlim()
+    assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1.0]

@@ -328,13 +328,19 @@ def test_the_picture_shows_losses_over_logarithmic_rates_and_the_suggestion(tmp_
         (dict(data=(1, 2, 3)), ValueError, "not one of 3"),
         (dict(batch_size=0), ValueError, "batch_size"),
         (dict(rng=0), TypeError, "rng"),
+        (dict(data=(np.full((4, 5), "a"), np.ones(4))), TypeError, "lr_find: data: X must hold numbers"),
+        (dict(model=3), TypeError, "lr_find: the model must be a module"),
+        (dict(optimizer=optim.SGD(nn.Linear(1, 1).parameters())), ValueError, "lr_find: .*another model"),
+        (dict(loss=nn.MSELoss), TypeError, "lr_find: loss takes a function"),
+        (dict(loss=lambda output, y: 1.0), TypeError, "lr_find: the loss must return a Tensor"),
+        (dict(loss=nn.MSELoss(reduction="none")), ValueError, "lr_find: .*reduction='mean'"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_changed(change, error, message):
     model, X, y = problem()
     optimizer = optim.SGD(model.parameters(), lr=0.5)
     kept = everything(model, optimizer)
-    arguments = dict(data=(X, y), optimizer=optimizer) | change
+    arguments = dict(model=model, loss=nn.MSELoss(), data=(X, y), optimizer=optimizer) | change
     with pytest.raises(error, match=message):
-        optim.lr_find(model, nn.MSELoss(), **arguments)
+        optim.lr_find(**arguments)
     np.testing.assert_equal(everything(model, optimizer), kept)

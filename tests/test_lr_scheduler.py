@@ -40,6 +40,16 @@ CASES = {
     "SequentialLR with restarts": lambda m, o: m.SequentialLR(
         o, [m.ConstantLR(o, 0.1, 4), m.StepLR(o, 5), m.CosineAnnealingWarmRestarts(o, 4)], [6, 30]
     ),
+    "SequentialLR of those that go on from the rate there is": lambda m, o: m.SequentialLR(
+        o, [m.ExponentialLR(o, 0.9), m.MultiplicativeLR(o, lambda t: 0.95)], [5]
+    ),
+    "SequentialLR, the first one skipped": lambda m, o: m.SequentialLR(o, [m.LinearLR(o), m.StepLR(o, 3)], [0]),
+    "SequentialLR with cycles": lambda m, o: m.SequentialLR(
+        o, [m.ConstantLR(o, 0.1, 5), m.CyclicLR(o, 0.1, 0.3, 4), m.OneCycleLR(o, 0.3, 90)], [5, 20]
+    ),
+    "ChainedScheduler of a SequentialLR": lambda m, o: m.ChainedScheduler(
+        [m.SequentialLR(o, [m.ConstantLR(o, 0.5, 3), m.StepLR(o, 4, 0.5)], [3]), m.ExponentialLR(o, 0.9)]
+    ),
     "ChainedScheduler": lambda m, o: m.ChainedScheduler(
         [m.ConstantLR(o, 0.1, 4), m.ExponentialLR(o, 0.9), m.CosineAnnealingLR(o, 30)]
     ),
@@ -70,6 +80,122 @@ def test_each_of_100_epochs_has_pytorchs_learning_rate_and_momentum(case, optimi
         np.testing.assert_allclose(hyper(a), hyper(b), rtol=1e-9, atol=1e-15)
         np.testing.assert_allclose(s.get_last_lr(), [float(x) for x in t.get_last_lr()], rtol=1e-9, atol=1e-15)
         a.step(), b.step(), s.step(), t.step()
+
+
+def in_order(m, o, e):
+    return {
+        "StepLR": lambda: m.StepLR(o, 7, 0.5, e),
+        "MultiStepLR": lambda: m.MultiStepLR(o, [3, 10], 0.5, e),
+        "ConstantLR": lambda: m.ConstantLR(o, 0.5, 8, e),
+        "LinearLR": lambda: m.LinearLR(o, 0.1, 0.7, 20, e),
+        "ExponentialLR": lambda: m.ExponentialLR(o, 0.9, e),
+        "PolynomialLR": lambda: m.PolynomialLR(o, 20, 2.0, e),
+        "CosineAnnealingLR": lambda: m.CosineAnnealingLR(o, 6, 0.01, e),
+        "CosineAnnealingWarmRestarts": lambda: m.CosineAnnealingWarmRestarts(o, 4, 1, 0.01, e),
+        "CyclicLR": lambda: m.CyclicLR(o, 0.1, 1.0, 4, 6, last_epoch=e),
+        "OneCycleLR": lambda: m.OneCycleLR(o, 1.0, 60, last_epoch=e),
+        "LambdaLR": lambda: m.LambdaLR(o, lambda t: 0.9**t, e),
+        "MultiplicativeLR": lambda: m.MultiplicativeLR(o, lambda t: 0.9, e),
+    }
+
+
+RESUMED = list(in_order(None, None, None))
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_taken_up_again_by_last_epoch_alone_it_is_pytorchs(name):
+    torch = pytest.importorskip("torch")
+    for trained in (1, 5, 12):
+        found = []
+        for make, module in ((ours, lr_scheduler), (lambda **kw: theirs(torch, **kw), torch.optim.lr_scheduler)):
+            optimizer = make(momentum=0.9)
+            schedule = in_order(module, optimizer, -1)[name]()
+            for _ in range(trained):
+                optimizer.step(), schedule.step()
+            fresh = make(momentum=0.9)
+            fresh.load_state_dict(optimizer.state_dict())
+            schedule, rates = in_order(module, fresh, trained - 1)[name](), [hyper(fresh)]
+            assert schedule.last_epoch == trained
+            for _ in range(12):
+                fresh.step(), schedule.step()
+                rates.append(hyper(fresh))
+            found.append(rates)
+        np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", [*RESUMED, "CosineAnnealingWarmRestarts, longer and longer", "InverseTimeLR", "WarmupLR"]
+)
+def test_taken_up_again_by_last_epoch_alone_it_goes_on_as_if_never_stopped(name):
+    def make(optimizer, e):
+        own = {
+            "CosineAnnealingWarmRestarts, longer and longer": lambda: lr_scheduler.CosineAnnealingWarmRestarts(
+                optimizer, 3, 2, last_epoch=e
+            ),
+            "InverseTimeLR": lambda: lr_scheduler.InverseTimeLR(optimizer, 0.1, e),
+            "WarmupLR": lambda: lr_scheduler.WarmupLR(optimizer, 9, e),
+        }
+        return {**in_order(lr_scheduler, optimizer, e), **own}[name]()
+
+    whole = ours(momentum=0.9)
+    schedule = make(whole, -1)
+    for trained in range(1, 25):
+        whole.step(), schedule.step()
+        fresh = ours(momentum=0.9)
+        fresh.load_state_dict(whole.state_dict())
+        make(fresh, np.int64(trained - 1))
+        np.testing.assert_allclose(hyper(fresh), hyper(whole), rtol=1e-12)
+
+
+def test_schedules_of_schedules_may_contain_each_other():
+    def make(o):
+        inner = lr_scheduler.SequentialLR(
+            o, [lr_scheduler.LinearLR(o, 0.2, 1, 4), lr_scheduler.ExponentialLR(o, 0.9)], [4]
+        )
+        chain = lr_scheduler.ChainedScheduler([lr_scheduler.StepLR(o, 3, 0.5), lr_scheduler.ExponentialLR(o, 0.8)])
+        return lr_scheduler.SequentialLR(o, [lr_scheduler.ConstantLR(o, 0.1, 9), inner, chain], [2, 9])
+
+    expected = (
+        [0.1] * 2 + [0.2, 0.4, 0.6, 0.8] + [0.9**t for t in range(3)] + [0.5 ** (t // 3) * 0.8**t for t in range(8)]
+    )
+    np.testing.assert_allclose(rates(make, 17, lr=1.0), expected, rtol=1e-12)
+
+
+def test_groups_that_are_added_later_are_scheduled_as_in_pytorch():
+    torch = pytest.importorskip("torch")
+    for make in (
+        lambda m, o: m.StepLR(o, 1, 0.5),
+        lambda m, o: m.ExponentialLR(o, 0.5),
+        lambda m, o: m.ReduceLROnPlateau(o, patience=0),
+    ):
+        a, b = ours(), theirs(torch)
+        s, t = make(lr_scheduler, a), make(torch.optim.lr_scheduler, b)
+        a.add_param_group({"params": [ad.Tensor(1.0, requires_grad=True)], "lr": 3.0})
+        b.add_param_group({"params": [torch.tensor(1.0, requires_grad=True)], "lr": 3.0})
+        for _ in range(3):
+            a.step(), b.step()
+            metric = [1.0] if "Plateau" in type(s).__name__ else []
+            s.step(*metric), t.step(*metric)
+            np.testing.assert_allclose(hyper(a), hyper(b), rtol=1e-12)
+    optimizer = ours()
+    schedule = lr_scheduler.LambdaLR(optimizer, lambda t: 0.5**t)
+    optimizer.add_param_group({"params": [ad.Tensor(1.0, requires_grad=True)]})
+    optimizer.step()
+    with pytest.raises(ValueError, match=r"LambdaLR.*2 parameter groups.*has 3"):
+        schedule.step()
+
+
+def test_a_schedule_that_is_refused_leaves_the_optimiser_alone():
+    optimizer = optim.Adagrad([ad.Tensor(1.0, requires_grad=True)], lr=0.123)
+    before = dict(optimizer.param_groups[0])
+    for make in (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR):
+        with pytest.raises(ValueError, match="momentum"):
+            make(optimizer, 1.0, 10)
+        assert optimizer.param_groups[0] == before
+
+
+def test_a_constant_factor_of_nothing_ends():
+    assert rates(lambda o: lr_scheduler.ConstantLR(o, 0.0, 2), 4, lr=0.5).tolist() == [0, 0, 0.5, 0.5]
 
 
 @pytest.mark.parametrize("options", [
@@ -162,6 +288,10 @@ def test_a_schedule_that_steps_before_the_optimiser_warns_and_otherwise_nothing_
     schedule = lr_scheduler.StepLR(optimizer, 3)
     with pytest.warns(UserWarning, match=r"before optimizer\.step"):
         schedule.step()
+    schedule = lr_scheduler.ChainedScheduler([schedule, lr_scheduler.ExponentialLR(optimizer, 0.9)])
+    with pytest.warns(UserWarning, match=r"ChainedScheduler.*before optimizer\.step") as caught:
+        schedule.step()
+    assert len(caught) == 1 and caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         optimizer = ours()
@@ -201,6 +331,7 @@ def test_one_cycle_past_its_end_raises():
     (lambda o: lr_scheduler.SequentialLR(o, [lr_scheduler.StepLR(o, 2)], [3]), ValueError, "milestones"),
     (lambda o: lr_scheduler.SequentialLR(o, [], []), TypeError, "SequentialLR"),
     (lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.StepLR(o, 2), lr_scheduler.StepLR(ours(), 2)]), ValueError, "same"),
+    (lambda o: lr_scheduler.ChainedScheduler([lr_scheduler.ReduceLROnPlateau(o)]), ValueError, "ChainedScheduler.*metric"),
     (lambda o: lr_scheduler.StepLR(o, 2, last_epoch=3), ValueError, "initial_lr"),
     (lambda o: lr_scheduler.StepLR(o, 2).load_state_dict({"x": 1}), ValueError, "StepLR.load_state_dict"),
     (lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 2).step(-1), ValueError, "epoch"),
@@ -265,3 +396,9 @@ def test_batch_norm_gets_plain_means_of_its_statistics_anew():
     np.testing.assert_allclose(model[0].running_mean.data, x.mean((0, 1)), rtol=1e-5)
     np.testing.assert_allclose(model[0].running_var.data, x.var(1, ddof=1).mean(0), rtol=1e-5)
     assert not model.training and model[0].momentum == 0.1
+
+
+@pytest.mark.parametrize("state", [{}, 3, {"shadow": [np.ones(2)]}])
+def test_averages_refuse_what_is_no_snapshot(state):
+    with pytest.raises(TypeError, match=r"EMA.load_state_dict: takes what state_dict"):
+        optim.swa.EMA([ad.Tensor(np.ones(2), requires_grad=True)]).load_state_dict(state)

@@ -16,7 +16,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed: the noteb
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SECONDS = 60  # for each cell; all five notebooks together take about 25
+SECONDS = 60  # for each cell; all seven notebooks together take about 60
 
 
 def figures(notebook):
@@ -28,13 +28,15 @@ def figures(notebook):
     return shown
 
 
-def test_there_are_five_notebooks():
+def test_there_are_seven_notebooks():
     assert [n.name for n in NOTEBOOKS] == [
         "01_first_graph.ipynb",
         "02_backprop_step_by_step.ipynb",
         "03_double_backward_hvp.ipynb",
         "04_training.ipynb",
         "05_optimisers.ipynb",
+        "06_curvature.ipynb",
+        "07_second_order_optimisation.ipynb",
     ]
 
 

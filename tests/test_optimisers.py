@@ -115,6 +115,169 @@ def test_a_state_dict_of_pytorch_goes_on_here(torch, name, options):
     assert largest_error([x], [t]) < 1e-9
 
 
+def given(params, rng, skip=()):
+    """Random gradients, of this library's Tensors and PyTorch's alike."""
+    for i, pair in enumerate(zip(*params)):
+        g = np.asarray(rng.normal(size=pair[0].shape))
+        for p in pair:
+            kind = ad.Tensor if isinstance(p, ad.Tensor) else type(p.data)
+            wrap = (
+                (lambda g: ad.Tensor(g.astype(p.dtype))) if kind is ad.Tensor else pytest.importorskip("torch").tensor
+            )
+            p.grad = None if i in skip else wrap(g.copy())
+
+
+SHAPES = [(3,), (2, 3), (), (0,), (0, 3), (1,)]
+
+
+def both(torch, shapes=SHAPES, seed=0):
+    rng = np.random.default_rng(seed)
+    values = [np.asarray(rng.normal(size=s)) for s in shapes]
+    ours, theirs = ([make(v.copy(), requires_grad=True) for v in values] for make in (ad.Tensor, torch.tensor))
+    return ours, theirs, rng
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_whatever_happens_between_steps_they_are_pytorchs(torch, name):
+    """A parameter without a gradient now and then, new rates, a group that is added, a parameter frozen for a while,
+    other values."""
+    a, b, rng = both(torch)
+    ours, theirs = ([make([{"params": p[:2], "lr": 0.01}, {"params": p[2:4]}]) for make, p in
+                    ((getattr(optim, name), a), (getattr(torch.optim, name), b))])  # fmt: skip
+    for i in range(30):
+        given([a, b], rng, skip=(i % 3, i % 7) if i % 2 else (1,) if 8 < i < 12 else ())
+        if i == 5:
+            ours.add_param_group({"params": a[4:], "lr": 0.3}), theirs.add_param_group({"params": b[4:], "lr": 0.3})
+        if i == 15:
+            ours.param_groups[0]["lr"] = theirs.param_groups[0]["lr"] = 0.2
+        if i == 20:
+            a[1].data = np.ones((2, 3))
+            b[1].data.fill_(1.0)
+        if i % 10 == 9:
+            ours.zero_grad(set_to_none=False), theirs.zero_grad(set_to_none=False)
+        ours.step(), theirs.step()
+        assert largest_error(a[:3] + a[5:], b[:3] + b[5:]) < 1e-12
+
+
+def test_a_momentum_that_is_switched_on_off_and_on_again_is_pytorchs(torch):
+    a, b, rng = both(torch)
+    ours, theirs = optim.SGD(a, 0.01), torch.optim.SGD(b, 0.01)
+    for momentum in [0, 0, 0.5, 0.9, 0.9, 0, 0, 0.3, 0.3, 0, 0.2]:
+        ours.param_groups[0]["momentum"] = theirs.param_groups[0]["momentum"] = momentum
+        given([a, b], rng)
+        ours.step(), theirs.step()
+        assert largest_error(a[:3], b[:3]) < 1e-12
+
+
+@pytest.mark.parametrize("name, options", CASES)
+def test_state_dicts_of_any_shape_go_on_here_and_in_pytorch(torch, name, options):
+    a, b, rng = both(torch)
+    theirs = getattr(torch.optim, name)(b, **options)
+    for _ in range(4):
+        given([a, b], rng)
+        theirs.step()
+    for p, q in zip(a, b):
+        p.data = q.detach().numpy().copy()
+    ours = getattr(optim, name)(a, **options)
+    ours.load_state_dict(theirs.state_dict())
+    for i in range(8):
+        if i == 4:  # and back
+            state = ours.state_dict()
+            state["state"] = {
+                i: {k: v if isinstance(v, bool) else torch.as_tensor(np.array(v)) for k, v in s.items()}
+                for i, s in state["state"].items()
+            }
+            theirs = getattr(torch.optim, name)(b, **options)
+            theirs.load_state_dict({**state, "param_groups": [{**theirs.defaults, **g} for g in state["param_groups"]]})
+        given([a, b], rng)
+        ours.step(), theirs.step()
+        assert largest_error(a[:3], b[:3]) < 1e-12
+
+
+@pytest.mark.parametrize("suffix", [".json", ".npz", ".safetensors", ".pickle"])
+@pytest.mark.parametrize("name, options", [*CASES, *OWN])
+def test_a_snapshot_continues_to_the_bit_through_files(name, options, suffix, tmp_path):
+    rng = np.random.default_rng(4)
+    a = [ad.Tensor(np.asarray(rng.normal(size=s)), requires_grad=True) for s in SHAPES]
+    first = getattr(optim, name)(a, **options)
+    for _ in range(3):
+        given([a], rng)
+        first.step()
+    saved, file = first.state_dict(), tmp_path / f"state{suffix}"
+    if suffix == ".json":
+        loaded = json.loads(json.dumps(saved, default=lambda v: v.tolist()))
+    elif suffix == ".pickle":
+        loaded = pickle.loads(pickle.dumps(saved))
+    else:
+        flat = {f"{i}/{key}": np.asarray(v) for i, s in saved["state"].items() for key, v in s.items()}
+        ad.save(flat, file)
+        loaded = {**saved, "state": {}}
+        for key, value in ad.load(file).items():
+            loaded["state"].setdefault(key.split("/")[0], {})[key.split("/")[1]] = value
+    b = [ad.Tensor(p.data.copy(), requires_grad=True) for p in a]
+    second = getattr(optim, name)(b, **options)
+    second.load_state_dict(loaded)
+    for _ in range(3):
+        given([a, b], rng)
+        first.step(), second.step()
+    for p, q in zip(a, b):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+@pytest.mark.parametrize("name, options", [*CASES, *OWN])
+def test_state_follows_a_parameter_to_another_dtype_and_refuses_another_shape(name, options):
+    model, rng = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 2)), np.random.default_rng(5)
+    optimizer = getattr(optim, name)(model.parameters(), **options)
+    given([list(model.parameters())], rng)
+    optimizer.step()
+    model.astype("float64")
+    given([list(model.parameters())], rng)
+    optimizer.step()
+    arrays = [v for s in optimizer.state.values() for v in s.values() if isinstance(v, np.ndarray)]
+    assert {x.dtype for x in (*arrays, *(p.data for p in model.parameters()))} == {np.dtype("float64")}
+    if arrays:
+        model[0].bias.data = np.ones(5)
+        given([list(model.parameters())], rng)
+        with pytest.raises(ValueError, match=rf"{name}.step.*shape \(5,\) now.*\(2,\)"):
+            optimizer.step()
+
+
+def test_parameters_may_have_names_as_in_pytorch(torch):
+    model, other = nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    ours, theirs = optim.SGD(model.named_parameters(), 0.1), torch.optim.SGD(other.named_parameters(), 0.1)
+    assert ours.state_dict()["param_groups"][0]["param_names"] == ["weight", "bias"]
+    assert theirs.state_dict()["param_groups"][0]["param_names"] == ["weight", "bias"]
+    ours.load_state_dict(theirs.state_dict())
+    with pytest.raises(ValueError, match=r"parameter 1 .'again'. .*twice"):
+        optim.SGD([("w", model.weight), ("again", model.weight)])
+
+
+def test_frozen_parameters_wait_until_they_are_thawed(torch):
+    a, b, _ = both(torch, [(3,), (2,)])
+    a[0].requires_grad = b[0].requires_grad = False
+    ours, theirs = optim.Adam(a), torch.optim.Adam(b)
+    for i in range(8):
+        if i == 3:
+            a[0].requires_grad = b[0].requires_grad = True
+        if i == 6:
+            a[1].requires_grad = b[1].requires_grad = False
+        ours.zero_grad(), theirs.zero_grad()
+        sum((p**2).sum() for p in a).backward(), sum((p**2).sum() for p in b).backward()
+        ours.step(), theirs.step()
+        assert largest_error(a, b) < 1e-12
+
+
+def test_the_repr_is_one_line_of_hyper_parameters_for_each_group():
+    w, v = (ad.Tensor(np.ones(2), requires_grad=True) for _ in range(2))
+    groups = [{"params": [w], "name": "first"}, {"params": [v], "lr": np.float32(0.1), "amsgrad": True}]
+    assert repr(optim.Adam(groups, betas=[0.9, 0.99])) == (
+        "Adam(\n"
+        "  group 0 'first': 1 parameter, lr=0.001, betas=(0.9, 0.99), eps=1e-08, weight_decay=0\n"
+        "  group 1: 1 parameter, lr=0.1, betas=(0.9, 0.99), eps=1e-08, weight_decay=0, amsgrad=True\n"
+        ")"
+    )
+
+
 @pytest.mark.parametrize("name, options", [*CASES, *OWN])
 def test_small_large_strided_and_late_parameters_are_updated_as_one_by_one(name, options):
     """The engine gathers small parameters and cuts large ones: what comes out is what single ones give."""
@@ -328,6 +491,61 @@ def test_lbfgs_finds_the_minimum_of_rosenbrock_in_many_dimensions_and_over_sever
     optimizer.step(closure)
     gradient = np.concatenate([p.grad.data for p in parts])
     assert np.abs(gradient).max() < 1e-8
+
+
+@pytest.mark.parametrize("options", [
+    {"lr": 0.1, "max_iter": 3}, {"max_iter": 4, "history_size": 1},
+    {"max_iter": 2, "line_search_fn": "strong_wolfe"}, {"max_eval": 3, "line_search_fn": "strong_wolfe"},
+])  # fmt: skip
+@pytest.mark.parametrize("frozen", [None, 2])
+def test_lbfgs_takes_pytorchs_steps_over_many_calls(torch, options, frozen):
+    """So many that there are more changes than half of the history, which keeps them all."""
+    a, b, _ = both(torch, [(3,), (2, 2), ()])
+    ours, theirs = optim.LBFGS(a, **options), torch.optim.LBFGS(b, **options)
+
+    def closure(optimizer, params):
+        def evaluate():
+            optimizer.zero_grad()
+            loss = params[0].sum() * params[1].sum()
+            for i, p in enumerate(params, 1):
+                loss = loss + (i * p * p + 0.1 * p**4 + 0.5 * p).sum()
+            loss.backward()
+            return loss
+
+        return evaluate
+
+    for i in range(30):
+        if i == frozen:
+            a[1].requires_grad = b[1].requires_grad = False
+        x, y = ours.step(closure(ours, a)), theirs.step(closure(theirs, b))
+        assert x.item() == pytest.approx(y.item(), abs=1e-9)
+        assert largest_error(a, b) < 1e-9
+
+
+def test_a_snapshot_of_lbfgs_goes_on_from_pytorch_and_through_json(torch):
+    def closure(optimizer, x):
+        def evaluate():
+            optimizer.zero_grad()
+            loss = 100 * (x[1] - x[0] ** 2) ** 2 + (1 - x[0]) ** 2
+            loss.backward()
+            return loss
+
+        return evaluate
+
+    t = torch.tensor([-1.2, 1.0], requires_grad=True)
+    theirs = torch.optim.LBFGS([t], max_iter=3)
+    theirs.step(closure(theirs, t))
+    x = ad.Tensor(t.detach().numpy().copy(), requires_grad=True)
+    ours = optim.LBFGS([x])
+    ours.load_state_dict(theirs.state_dict())
+    for _ in range(4):
+        theirs.step(closure(theirs, t)), ours.step(closure(ours, x))
+        assert largest_error([x], [t]) < 1e-9
+        state = json.loads(json.dumps(ours.state_dict(), default=lambda v: v.tolist()))
+        ours = optim.LBFGS([x])
+        ours.load_state_dict(state)
+    with pytest.raises(TypeError, match="must return the loss"):
+        ours.step(lambda: None)
 
 
 def test_a_snapshot_of_lbfgs_continues_to_the_bit():

@@ -349,6 +349,7 @@ def test_another_loss_may_be_minimised(rng):
         (NetClassifier(hidden=(0,)), ValueError, "hidden"),
         (NetClassifier(hidden=(2.5,)), ValueError, "hidden"),
         (NetClassifier(module=nn.Linear(4, 3)), TypeError, "write lambda n, k"),
+        (NetClassifier(optimizer="adam"), TypeError, "optimizer must be a function.*not 'adam'"),
         (NetClassifier(module=lambda n, k: nn.Linear(n, k + 1)), ValueError, r"\(32, 3\), not \(32, 4\)"),
         (NetClassifier(lr=-1.0), ValueError, "lr"),
         (NetClassifier(epochs=0), ValueError, "epochs"),
