@@ -303,7 +303,8 @@ class _Traced:
         nodes = _made_since(start, d)
         self.nodes = [nodes[n] for n in sorted(nodes)]
         self.result = d._number
-        self.others = [x._number for z in self.nodes for x in z._inputs if isinstance(x, Tensor) and x._number < start]
+        used = [x for z in self.nodes for x in z._inputs if isinstance(x, Tensor)]
+        self.others = {x._number: x for x in used if x._number < start}
         self.value = d._data
 
     def __call__(self, h: Any, number: int, moved: dict[int, Any]) -> Any:
@@ -337,8 +338,8 @@ class ForwardOverReverse:
         reached: the nodes and leaves that the outputs were computed from, if the caller has them.
 
     Raises:
-        Unsupported: there are hooks on the way, values are watched (`detect_anomaly`), or a function is run again
-            (`checkpoint`).
+        Unsupported: there are hooks on the way, values are watched (`detect_anomaly`), a function is run again
+            (`checkpoint`), or a rule closes over a result that the outputs were not computed from.
         RuntimeError: a tensor was changed after it was recorded (here or by a product).
 
     Source: Pearlmutter, "Fast exact multiplication by the Hessian", 1994.
@@ -423,6 +424,8 @@ class ForwardOverReverse:
                 elif way is _CURVED:
                     rule = traced = _Traced(rule, g, node, i, moving)
                     held.update(traced.others)
+                    if any([z._requires_grad and z._inputs and k not in nodes for k, z in traced.others.items()]):
+                        raise Unsupported  # it may move, but no tangent comes by
                 if n in nodes:
                     d = traced.value if way is _CURVED else rule(g, y, *arrays, **params)
                     if d.shape != x._data.shape:

@@ -419,7 +419,8 @@ def primitive(
         jvps: optional, for forward mode: one rule for each input, ``jvp(t, y, *inputs, **params)``, what the tangent
             `t` of that input adds to the tangent of the output; or a word from which they follow, "elementwise",
             "piecewise" (elementwise, the slopes constant), "linear", "multilinear" or "reduction". By default the
-            forward derivative is that of the pullback by its cotangent, which is as right but slower.
+            forward derivative is that of the pullback by its cotangent, which is as right but slower. A word speaks of
+            the inputs alone: give none for rules that read other tensors that move.
         formula: the forward formula as text, ``{0}`` standing for the first input; shown in tables.
         derivatives: the local derivative by each input as text, ``{y}`` standing for the output.
 

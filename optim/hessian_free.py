@@ -10,7 +10,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.backward import gradients
-from autodiff.flat import assign, flatten
+from autodiff.flat import assign, flatten, split
 
 from .bucket import Array
 from .conjugate_gradient import SPACING, Path, conjugate_gradients, norm
@@ -33,7 +33,8 @@ class HessianFree(SecondOrder):
     - Backtracking: of the points they went through (every 1.3-fold number of steps), from the last one back as long as
       the loss, computed anew, decreases. Then p is shrunk by 0.8 until the loss is below f (Armijo, 0.01).
     - Levenberg–Marquardt: with ρ = (f(w) − f(w + p)) / (m(0) − m(p)), m without damping, λ becomes λ / `factor` if
-      ρ > ¾, and λ · `factor` if ρ < ¼.
+      ρ > ¾, and λ · `factor` if ρ < ¼. It stays above what rounding hides beside the
+      largest curvature.
     - Should a loss that is not convex in the output make G indefinite, λ is raised as far as conjugate gradients ask.
 
     Args:
@@ -41,7 +42,8 @@ class HessianFree(SecondOrder):
         damping: λ at first, greater than 0; the present one is in ``param_groups[0]["damping"]``. In the units of the
             curvature: for a mean loss less than for a sum.
         factor: of λ's change.
-        cg_max: products in one step at most.
+        cg_max: products in one step at most. Training gets on faster with about 30, since the next step begins where
+            this one ended.
         progress: see above.
         warm_start: from 0 (begin at 0) to 1.
         memory: directions that precondition the next solution; 0 for none.
@@ -86,7 +88,7 @@ class HessianFree(SecondOrder):
         damping: float = 1.0,
         *,
         factor: float = 1.5,
-        cg_max: int = 250,
+        cg_max: int = 100,
         progress: float = 5e-4,
         warm_start: float = 0.95,
         memory: int = 20,
@@ -154,7 +156,7 @@ class HessianFree(SecondOrder):
         path = Path(b, start, r)
         fallen = [path.decrease(start, r)]
         kept, end = 1.0, (start, r)
-        inverse, pairs, spacing = self._preconditioner(shift), [], 1
+        inverse, pairs, spacing, steepest = self._preconditioner(shift), [], 1, 0.0
         steps = conjugate_gradients(product, b, start, most=int(group["cg_max"]), tol=1e-12 * norm(b), inverse=inverse)
         for i, step in enumerate(steps, 1):
             square = float(step.direction @ step.direction)
@@ -165,6 +167,7 @@ class HessianFree(SecondOrder):
                 pairs.append((step.direction, step.product - step.direction.dtype.type(shift) * step.direction))
                 if len(pairs) > group["memory"]:
                     pairs, spacing = pairs[1::2], 2 * spacing
+            steepest = max(steepest, step.curvature / square)
             end = step.end, step.residual
             fallen.append(path.decrease(*end))
             if i >= kept:
@@ -177,6 +180,7 @@ class HessianFree(SecondOrder):
             path.add(*end)
         if pairs:
             self.memory["directions"], self.memory["products"] = (np.array(side) for side in zip(*pairs))
+        self.negligible = float(np.finfo(b.dtype).eps) * steepest
         return path, 0.0
 
     def _preconditioner(self, shift: float) -> Callable[[Array], Array] | None:
@@ -222,15 +226,15 @@ class HessianFree(SecondOrder):
             if not t:
                 self.memory.pop("direction", None)
         if ratio > 0.75:
-            group["damping"] = max(float(group["damping"]) / float(group["factor"]), 1e-300)
+            lower = max(float(group["damping"]) / float(group["factor"]), self.negligible, 1e-300)
+            group["damping"] = min(float(group["damping"]), lower)
         elif not ratio >= 0.25:
             group["damping"] = float(group["damping"]) * float(group["factor"])
 
 
 def gauss_newton(output: Tensor, loss: Tensor, params: list[Tensor]) -> Callable[[Array], Array]:
     """v ↦ Jᵀ H J v of a recorded pair: H is the Hessian of the loss by the output, from the graph between them."""
-    from autodiff.curvature import Jacobian  # needs SciPy
-    from autodiff.curvature.recorded import Pullback
+    from autodiff.curvature.recorded import Pullback  # needs SciPy
 
     slope = gradients(loss, output, create_graph=True, allow_unused=True)[0] if output.requires_grad else None
     if slope is None:
@@ -238,10 +242,24 @@ def gauss_newton(output: Tensor, loss: Tensor, params: list[Tensor]) -> Callable
             f"HessianFree.step: the loss was not computed from the output (shape {output.shape}) that the closure "
             f"returned with it, or that does not depend on the parameters; return the very Tensor that the loss takes"
         )
-    jacobian, outer = Jacobian(output, params), Pullback([slope], [output])
+    push, outer, pull = _forward(output, params), Pullback([slope], [output]), Pullback([output], params)
 
     def product(v: Array) -> Array:
-        (bent,) = outer([jacobian.matvec(v).reshape(output.shape).astype(output.dtype, copy=False)])
-        return np.zeros_like(v) if bent is None else np.asarray(jacobian.rmatvec(np.ravel(bent)))
+        tangents = [part.astype(p.dtype, copy=False) for part, p in zip(split(v, params), params)]
+        moved = push(tangents)
+        (bent,) = outer([moved]) if moved is not None else (None,)
+        return np.zeros_like(v) if bent is None else flatten(pull([bent]), params).astype(v.dtype, copy=False)
 
     return product
+
+
+def _forward(output: Tensor, params: list[Tensor]) -> Callable[[list[Array]], Any]:
+    """v ↦ J v: tangents pushed through the recorded graph, or by two reverse passes where an operation bars the way."""
+    from autodiff.curvature import recorded
+    from autodiff.forward import Pushforward, Unsupported
+
+    try:
+        push = Pushforward([output], params)
+    except Unsupported:
+        return recorded.Pushforward(output, params)
+    return lambda tangents: push(tangents)[0]

@@ -2,12 +2,15 @@
 
 import gc
 import os
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin after work starve the other core
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from autodiff.random import manual_seed
 
 # "reproducible" draws the same examples on every machine; HYPOTHESIS_PROFILE=explore draws new ones, and more.
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -29,6 +32,16 @@ def pytest_collection_modifyitems(config, items):
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_every_time():
+    """Whatever a test draws from the default generators, of a new layer's weights say, is the same in every run."""
+    manual_seed(0)
+    np.random.seed(0)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(0)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Curvature operators: products against torch, dense formulas and closed forms; batches, points, memory, bad input."""
 
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -342,6 +343,17 @@ def test_sampled_targets_are_drawn_once_also_with_batches(problem, rng):
     assert not np.allclose(M, other.to_dense())
 
 
+def test_sampled_targets_are_the_same_in_threads_that_share_the_operator(problem, rng):
+    params, x, y, _ = problem
+    batches = [(x[:8],), (x[8:],)]
+    F = Fisher(lambda x: forward(params, x), None, params, kind="mc", batches=batches, rng=0)
+    v = rng.standard_normal(F.size)
+    expected = F @ v
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: F @ v, range(80)):
+            np.testing.assert_array_equal(found, expected)
+
+
 def test_samples_of_a_sequence_are_counted_one_by_one(rng):
     w = Tensor(rng.standard_normal((4, 3)), requires_grad=True)
     x = rng.standard_normal((2, 5, 4))
@@ -631,6 +643,8 @@ CONSTANT = Tensor([1.0, 2.0])
         (lambda: Hessian(lambda: W.sum(), [W, np.ones(2)]), TypeError, r"params\[1\] is ndarray"),
         (lambda: Hessian(lambda: W.sum(), CONSTANT), ValueError, "requires_grad=True"),
         (lambda: Hessian(lambda: W.sum(), W, damping=np.inf), ValueError, "finite"),
+        (lambda: Hessian(lambda: W.sum(), W, damping="0.1"), ValueError, "damping must be a finite number"),
+        (lambda: Hessian(lambda: W.sum(), W, damping=None), ValueError, "damping must be a finite number"),
         (lambda: Hessian(lambda: W.sum(), W, reduction="max"), ValueError, "'mean' or 'sum'"),
         (lambda: Hessian(lambda: W.sum(), W, batches=3), TypeError, "iterable"),
         (lambda: Hessian(W.sum(), W, batches=[(W,)]), TypeError, "function of a batch"),
@@ -645,6 +659,7 @@ CONSTANT = Tensor([1.0, 2.0])
         (lambda: Fisher(lambda: W * 1, None, W, likelihood="poisson"), ValueError, "likelihood"),
         (lambda: Fisher(lambda: W * 1, None, W, kind="empirical"), ValueError, "needs targets"),
         (lambda: Fisher(lambda: W * 1, None, W, kind="empirical", targets=2), ValueError, "class indices"),
+        (lambda: Fisher(lambda: W * 1, None, W, kind="empirical", targets=-1), ValueError, "-1 … -1"),
         (lambda: Fisher(lambda: W * 1, None, W, kind="empirical", targets=0.5), ValueError, "class indices"),
         (lambda: Fisher(lambda: W * 1, None, W, kind="empirical", likelihood="gaussian", targets=[1.0]), ValueError,
          "output's shape"),

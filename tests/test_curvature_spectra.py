@@ -93,6 +93,29 @@ def test_the_zero_matrix_and_one_of_low_rank_have_eigenpairs(rng):
     )
 
 
+@pytest.mark.parametrize("which", ["LA", "SA", "LM"])
+@pytest.mark.parametrize("scale", [1e-200, 1e-30, 1.0, 1e150])
+def test_eigenpairs_are_as_good_at_any_scale(rng, which, scale):
+    A = rng.standard_normal((60, 60))
+    A = (A + A.T) * scale
+    expected = np.linalg.eigvalsh(A)
+    found = eigenpairs(A, 2, which, rng=0)
+    if which == "LM":
+        expected = expected[np.argsort(-np.abs(expected))]
+    np.testing.assert_allclose(found.values, expected[::-1][:2] if which == "LA" else expected[:2], rtol=1e-10)
+    np.testing.assert_allclose(A @ found.vectors, found.vectors * found.values, rtol=0, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_eigenvalue_zero_of_a_singular_matrix_is_found(sign):
+    """ARPACK alone loses it: the first product takes the whole kernel out of the start vector."""
+    A = sign * np.diag(np.repeat([2.0, 0.0], 30))
+    for which in ("LA", "SA"):
+        for k in (1, 3):
+            expected = 2 * sign if (which == "LA") == (sign > 0) else 0.0
+            np.testing.assert_allclose(eigenpairs(A, k, which, rng=0).values, expected, atol=1e-13)
+
+
 def test_float32_operators_give_eigenvalues_to_single_precision(rng):
     params, (x, y) = network(rng, (4, 8, 3), np.float32), data(rng, 30, (4, 3))
     x = x.astype(np.float32)
@@ -361,6 +384,21 @@ W = Tensor([1.0, 2.0], requires_grad=True)
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_steps_and_directions_of_the_wrong_size_and_complex_matrices_are_refused():
+    model = quadratic_model(lambda: (W**2).sum(), W)
+    for call in (
+        lambda: model([1.0]), lambda: model.predicted_decrease(np.ones(3)), lambda: model(np.ones((2, 1))),
+        lambda: model(1.0), lambda: curvature_along(np.eye(2), np.ones(3)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"needs shape \(2,\)"):
+            call()
+    for f in (trace, diagonal, spectral_density, condition_number, sharpness):
+        with pytest.raises(ValueError, match=r"\(0, 0\)"):
+            f(np.zeros((0, 0)))
+    with pytest.raises(TypeError, match="real symmetric operator, not one of complex128"):
+        sharpness(np.array([[1.0, 1j], [-1j, 1.0]]))
 
 
 def test_every_function_takes_any_operator_or_matrix(rng):

@@ -267,6 +267,18 @@ def test_a_rule_may_close_over_a_tensor_that_moves():
     assert found[1] == 0.0
 
 
+def test_a_rule_may_close_over_a_result_that_the_graph_itself_does_not_reach():
+    def loss(x):
+        k = (x**2).sum()
+        return ad.primitive(lambda a: a**2, name="own", vjps=[lambda g, y, a: 2 * g * a * k])(x).sum()
+
+    x, v = np.array([1.0, 2.0]), np.array([1.0, -1.0])
+    leaf = variable(x)
+    expected = 2 * (x @ x) * v + 4 * x * (x @ v)  # of the gradient as the rule gives it, 2 x k
+    np.testing.assert_allclose(ad.hvp(loss, x, v), expected, rtol=1e-12)
+    np.testing.assert_allclose(ad.curvature.Hessian(loss(leaf), leaf) @ v, expected, rtol=1e-12)
+
+
 # Nesting
 
 

@@ -176,7 +176,7 @@ def test_pytorch_loads_a_model_saved_here(tmp_path):
     theirs = torch.nn.Sequential(torch.nn.Linear(3, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
     theirs.load_state_dict(files.load_file(tmp_path / "model.safetensors"))
     x = np.ones((1, 3), "float32")
-    np.testing.assert_allclose(mine(x).data, theirs(torch.tensor(x)).detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(mine(x).data, theirs(torch.tensor(x)).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 # What cannot be saved

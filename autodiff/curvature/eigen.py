@@ -40,6 +40,10 @@ def symmetric(where: str, op: Any) -> LinearOperator:
         raise TypeError(f"{where}: needs an operator or a matrix, not {type(op).__name__}") from None
     if operator.shape[0] != operator.shape[1]:
         raise ValueError(f"{where}: needs a symmetric operator, not one of shape {operator.shape}")
+    if not operator.shape[0]:
+        raise ValueError(f"{where}: needs one parameter at least, the operator has shape (0, 0)")
+    if operator.dtype is not None and operator.dtype.kind == "c":
+        raise TypeError(f"{where}: needs a real symmetric operator, not one of {operator.dtype}")
     dtype = operator.dtype if operator.dtype is not None and operator.dtype.kind == "f" else np.dtype(float)
 
     def finite(product: Array) -> Array:
@@ -99,13 +103,27 @@ def eigenpairs(
     start = np.random.default_rng(rng).standard_normal(n).astype(operator.dtype)
     if n <= SMALL or k >= n - 1:
         values, vectors = np.linalg.eigh(dense(operator))
-    elif not operator.matvec(start).any():  # the zero matrix, on which ARPACK fails
-        values, vectors = np.zeros(k), np.eye(n, k)
     else:
-        values, vectors = eigsh(operator, k, which=which, v0=start, tol=tol, maxiter=maxiter)
+        values, vectors = _by_lanczos(operator, k, which, start, tol, maxiter)
     rank = {"LA": -values, "SA": values, "LM": -np.abs(values)}[which]
     chosen = np.argsort(rank, kind="stable")[:k]
     return Eigenpairs(values[chosen], vectors[:, chosen])
+
+
+def _by_lanczos(
+    operator: LinearOperator, k: int, which: str, start: Array, tol: float, maxiter: int | None
+) -> tuple[Array, Array]:
+    """ARPACK on the operator as it likes it: of about unit size, because below 1e-11 it takes values for zero; and
+    shifted, because it begins with a product, which in a singular matrix takes the kernel out of the start vector."""
+    scale = float(np.abs(operator.matvec(start)).max()) / float(np.abs(start).max())
+    if scale == 0:  # the zero matrix
+        return np.zeros(k), np.eye(len(start), k)
+    shift = 0.0 if which == "LM" else 1 / 64
+    shifted = LinearOperator(
+        operator.shape, matvec=lambda v: operator.matvec(v) / scale + shift * v, dtype=operator.dtype
+    )
+    values, vectors = eigsh(shifted, k, which=which, v0=start, tol=tol, maxiter=maxiter)
+    return (values - shift) * scale, vectors
 
 
 def sharpness(op: Any, *, tol: float = 0.0, rng: np.random.Generator | int | None = None) -> float:
@@ -193,15 +211,18 @@ def curvature_along(op: Any, u: Any) -> float:
     >>> curvature_along(np.diag([100.0, 1.0]), [1.0, 1.0])
     50.5
     """
-    u = vector_of(op, u)
+    u = vector_of("curvature_along", op, u)
     square = float(u @ u)
     if square == 0:
         raise ValueError("curvature_along: the direction is zero")
     return float(u @ (aslinearoperator(op) @ u)) / square
 
 
-def vector_of(op: Any, u: Any) -> Array:
+def vector_of(where: str, op: Any, u: Any) -> Array:
     """A direction as a flat array: itself, or the flattened list of arrays."""
     if isinstance(op, ParameterOperator) and isinstance(u, Sequence) and any(np.ndim(plain(x)) for x in u):
         return op.flatten(u)
-    return np.asarray(plain(u) if not isinstance(u, (list, tuple)) else [plain(x) for x in u], dtype=float)
+    v: Array = np.asarray(plain(u) if not isinstance(u, (list, tuple)) else [plain(x) for x in u], dtype=float)
+    if v.shape != (np.shape(op)[0],):
+        raise ValueError(f"{where}: a vector needs shape ({np.shape(op)[0]},), not {v.shape}")
+    return v

@@ -83,12 +83,7 @@ class Fisher(CurvatureOperator):
         self.kind, self.likelihood, self.samples = kind, likelihood, int(samples)
         self._output, self._loss, self._targets = output, loss, targets
         self._seed = int(np.random.default_rng(rng).integers(2**63))
-        self._draws = np.random.default_rng(self._seed)
         super().__init__({"output": output}, params, batches, reduction, damping)
-
-    def _recordings(self) -> Any:
-        self._draws = np.random.default_rng(self._seed)  # the same targets in every product
-        return super()._recordings()
 
     @property
     def value(self) -> float:
@@ -100,22 +95,23 @@ class Fisher(CurvatureOperator):
         """Not defined: the Fisher matrix belongs to a model, not to a loss."""
         raise AttributeError("Fisher: has no gradient; differentiate the loss")
 
-    def _recorded(self, batch: tuple[Any, ...]) -> Recorded:
+    def _recorded(self, batch: tuple[Any, ...], position: int) -> Recorded:
         output = evaluated("Fisher", "output", self._output, batch)
         z: Array = np.asarray(output._data)
         flat = z.reshape(-1, z.shape[-1] if z.ndim else 1) if self.likelihood == "softmax" else _rows(z)
-        residuals = None if self.kind == "exact" else self._residuals(z, flat, batch)
+        residuals = None if self.kind == "exact" else self._residuals(z, flat, batch, position)
         scale = 1 / max(len(flat), 1) if self.reduction == "mean" else 1.0
         return _FisherAt(output, flat, self.likelihood, residuals, scale, self.params)
 
-    def _residuals(self, z: Array, flat: Array, batch: tuple[Any, ...]) -> Array:
+    def _residuals(self, z: Array, flat: Array, batch: tuple[Any, ...], position: int) -> Array:
         """∂(−log p(t | z))/∂z of every draw and sample, shape (draws, samples, outputs of a sample)."""
         if self.kind == "mc":
+            draws = np.random.default_rng([self._seed, position])  # the same targets in every product
             if self.likelihood == "gaussian":
-                return self._draws.standard_normal((self.samples, *flat.shape)).astype(z.dtype)
+                return draws.standard_normal((self.samples, *flat.shape)).astype(z.dtype)
             p = _softmax(flat)
             below = p.cumsum(axis=-1)[:, :-1]  # the last class takes what rounding leaves
-            u = self._draws.random((self.samples, len(flat), 1))
+            u = draws.random((self.samples, len(flat), 1))
             drawn = (u > below).sum(axis=-1)
             return p - (drawn[..., None] == np.arange(p.shape[-1]))
         targets = plain(self._targets(*batch) if callable(self._targets) else self._targets)
@@ -140,7 +136,7 @@ class Fisher(CurvatureOperator):
         ):
             raise ValueError(
                 f"Fisher: softmax targets must be class indices 0 … {z.shape[-1] - 1} of shape {z.shape[:-1]}, "
-                f"not {t.dtype} of shape {t.shape}"
+                f"not {t.dtype} of shape {t.shape}{f', {t.min()} … {t.max()}' if t.size else ''}"
             )
         return _softmax(flat) - (t.reshape(-1, 1) == np.arange(z.shape[-1]))
 

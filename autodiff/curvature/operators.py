@@ -272,7 +272,7 @@ class Recorded(Protocol):
 class CurvatureOperator(ParameterOperator):
     """What the symmetric operators share: damping, and the sum or mean over batches.
 
-    A subclass records one graph in `_recorded(batch)`.
+    A subclass records one graph in `_recorded(batch, position)`, that of the batch that comes at this position.
     """
 
     def __init__(
@@ -309,13 +309,13 @@ class CurvatureOperator(ParameterOperator):
 
     @damping.setter
     def damping(self, value: float) -> None:
-        if not np.isfinite(value):
+        if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
             raise ValueError(f"{type(self).__name__}: damping must be a finite number, not {value!r}")
         self._damping = float(value)
 
     def _connect(self) -> None:
         if self.batches is None:
-            self._at = self._recorded(())
+            self._at = self._recorded((), 0)
             self._require_point()
 
     def refresh(self) -> None:
@@ -330,7 +330,7 @@ class CurvatureOperator(ParameterOperator):
         self._summary = None
         self._connect()
 
-    def _recorded(self, batch: tuple[Any, ...]) -> Recorded:
+    def _recorded(self, batch: tuple[Any, ...], position: int) -> Recorded:
         raise NotImplementedError
 
     def _recordings(self) -> Iterator[tuple[float, Recorded]]:
@@ -341,13 +341,13 @@ class CurvatureOperator(ParameterOperator):
             return
         empty = True
         assert self.batches is not None
-        for batch in self.batches:
+        for position, batch in enumerate(self.batches):
             given = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
             weight = float(_length(self.name, given)) if self.reduction == "mean" else 1.0
             if weight == 0:
                 continue
             empty = False
-            yield weight, self._recorded(given)
+            yield weight, self._recorded(given, position)
             self._require_point()
         if empty:
             raise ValueError(f"{self.name}: batches holds no samples")
@@ -466,7 +466,7 @@ class Hessian(CurvatureOperator):
         self._loss = loss
         super().__init__({"loss": loss}, params, batches, reduction, damping)
 
-    def _recorded(self, batch: tuple[Any, ...]) -> Recorded:
+    def _recorded(self, batch: tuple[Any, ...], position: int) -> Recorded:
         return _HessianAt(scalar("Hessian", evaluated("Hessian", "loss", self._loss, batch)), self.params)
 
 
@@ -534,7 +534,7 @@ class GaussNewton(CurvatureOperator):
         self._output, self._loss = output, loss
         super().__init__({"output": output}, params, batches, reduction, damping)
 
-    def _recorded(self, batch: tuple[Any, ...]) -> Recorded:
+    def _recorded(self, batch: tuple[Any, ...], position: int) -> Recorded:
         output = evaluated("GaussNewton", "output", self._output, batch)
         z = variable(output._data)
         loss = scalar("GaussNewton", evaluated("GaussNewton", "loss", self._loss, (z, *batch)))

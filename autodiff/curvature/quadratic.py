@@ -37,7 +37,7 @@ class QuadraticModel:
 
     def predicted_decrease(self, step: Any) -> float:
         """m(0) − m(s) = −gᵀs − ½ sᵀHs."""
-        s = vector_of(self.curvature, step)
+        s = vector_of("quadratic_model", self.curvature, step)
         return -float(self.gradient @ s) - 0.5 * float(s @ (self.curvature @ s))
 
     @cached_property
