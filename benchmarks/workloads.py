@@ -249,9 +249,9 @@ def workloads(quick: bool = False) -> list[Workload]:
         gradient("mlp-2-16-16-1-gradient", "MLP 2-16-16-1, tanh, batch 32, gradient", small, torch=0.60),
         hvp("mlp-2-16-16-1-hvp", "MLP 2-16-16-1, tanh, batch 32, HVP", small, torch=0.75),
         gradient("mlp-784-256-128-10-gradient", "MLP 784-256-128-10, relu, batch 128, gradient", medium, torch=1.05),
-        hvp("mlp-784-256-128-10-hvp", "MLP 784-256-128-10, relu, batch 128, HVP", medium, torch=1.15),
+        hvp("mlp-784-256-128-10-hvp", "MLP 784-256-128-10, relu, batch 128, HVP", medium, torch=0.85),
         gradient("mlp-1024x4-gradient", "MLP 1024×4, relu, batch 256, gradient", large, torch=1.15, numpy=1.10),
-        hvp("mlp-1024x4-hvp", "MLP 1024×4, relu, batch 256, HVP", large, torch=1.30),
+        hvp("mlp-1024x4-hvp", "MLP 1024×4, relu, batch 256, HVP", large, torch=1.05),
         long_chain("chain-1000000", 5_000 if quick else 1_000_000, (
             Target(1.20, against="torch"),
             Target(450, figure="bytes a node, recorded"),
