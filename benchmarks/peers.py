@@ -59,26 +59,34 @@ class Peer:
         return metadata.version(self.package)
 
 
-class Ours(Peer):
+class Eager(Peer):
+    """A side that records as it computes."""
+
+    tensor: Callable[..., Any]
+    grad: Callable[..., Any]
+
+    def variables(self, problem: Problem) -> tuple[Any, Any, Any]:
+        """Parameters, constants and vectors as its tensors."""
+        return (
+            [self.tensor(p, requires_grad=True) for p in problem.params],
+            [self.tensor(c) for c in problem.constants],
+            [self.tensor(v) for v in problem.vectors],
+        )
+
+    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        params, constants, _ = self.variables(problem)
+        grad = self.grad
+        return lambda: problem.loss(self, params, constants), lambda loss: grad(loss, params)
+
+
+class Ours(Eager):
     name = "ours"
 
     def __init__(self) -> None:
         import autodiff
 
         self.ad, self.tanh, self.relu = autodiff, autodiff.tanh, autodiff.relu
-
-    def variables(self, problem: Problem) -> tuple[Any, Any, Any]:
-        tensor = self.ad.Tensor
-        return (
-            [tensor(p, requires_grad=True) for p in problem.params],
-            [tensor(c) for c in problem.constants],
-            [tensor(v) for v in problem.vectors],
-        )
-
-    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
-        params, constants, _ = self.variables(problem)
-        gradients = self.ad.gradients
-        return lambda: problem.loss(self, params, constants), lambda loss: gradients(loss, params)
+        self.tensor, self.grad = autodiff.Tensor, autodiff.gradients
 
     def hvp(self, problem: Problem) -> Callable[[], Any]:
         _, constants, _ = self.variables(problem)
@@ -93,30 +101,18 @@ class Ours(Peer):
         return "this checkout"
 
 
-class Torch(Peer):
+class Torch(Eager):
     name = package = "torch"
 
     def __init__(self) -> None:
         import torch
 
         self.torch, self.tanh, self.relu = torch, torch.tanh, torch.relu
-
-    def variables(self, problem: Problem) -> tuple[Any, Any, Any]:
-        tensor = self.torch.tensor
-        return (
-            [tensor(p, requires_grad=True) for p in problem.params],
-            [tensor(c) for c in problem.constants],
-            [tensor(v) for v in problem.vectors],
-        )
-
-    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
-        params, constants, _ = self.variables(problem)
-        grad = self.torch.autograd.grad
-        return lambda: problem.loss(self, params, constants), lambda loss: grad(loss, params)
+        self.tensor, self.grad = torch.tensor, torch.autograd.grad
 
     def hvp(self, problem: Problem) -> Callable[[], Any]:
         params, constants, vectors = self.variables(problem)
-        grad = self.torch.autograd.grad
+        grad = self.grad
 
         def run() -> Any:
             first = grad(problem.loss(self, params, constants), params, create_graph=True)

@@ -10,6 +10,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.clipping import clip_grad_norm_, clip_grad_value_
+from autodiff.flat import assign
 
 from .random import get_default_dtype
 
@@ -67,13 +68,7 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
     for p in listed:
         if not p.is_leaf:
             raise TypeError(f"vector_to_parameters: parameters are leaves, not results of {p.op}")
-    values = values.copy()  # it may be a view of the parameters
-    start = 0
-    for p in listed:
-        data = p.data if p.data.flags.writeable else np.empty_like(p.data)
-        data[...] = values[start : start + p.size].reshape(p.shape)
-        p.data = data  # tells the engine that a graph recorded before no longer fits
-        start += p.size
+    assign(listed, values.copy())  # it may be a view of the parameters
 
 
 def _listed(parameters: Any, where: str) -> list[Tensor]:

@@ -234,7 +234,7 @@ class HessianFree(SecondOrder):
 
 def gauss_newton(output: Tensor, loss: Tensor, params: list[Tensor]) -> Callable[[Array], Array]:
     """v ↦ Jᵀ H J v of a recorded pair: H is the Hessian of the loss by the output, from the graph between them."""
-    from autodiff.curvature.recorded import Pullback  # needs SciPy
+    from autodiff.curvature.recorded import Pullback, Pushforward  # needs SciPy
 
     slope = gradients(loss, output, create_graph=True, allow_unused=True)[0] if output.requires_grad else None
     if slope is None:
@@ -242,24 +242,11 @@ def gauss_newton(output: Tensor, loss: Tensor, params: list[Tensor]) -> Callable
             f"HessianFree.step: the loss was not computed from the output (shape {output.shape}) that the closure "
             f"returned with it, or that does not depend on the parameters; return the very Tensor that the loss takes"
         )
-    push, outer, pull = _forward(output, params), Pullback([slope], [output]), Pullback([output], params)
+    push, outer, pull = Pushforward(output, params), Pullback([slope], [output]), Pullback([output], params)
 
     def product(v: Array) -> Array:
         tangents = [part.astype(p.dtype, copy=False) for part, p in zip(split(v, params), params)]
-        moved = push(tangents)
-        (bent,) = outer([moved]) if moved is not None else (None,)
+        (bent,) = outer([push(tangents)])
         return np.zeros_like(v) if bent is None else flatten(pull([bent]), params).astype(v.dtype, copy=False)
 
     return product
-
-
-def _forward(output: Tensor, params: list[Tensor]) -> Callable[[list[Array]], Any]:
-    """v ↦ J v: tangents pushed through the recorded graph, or by two reverse passes where an operation bars the way."""
-    from autodiff.curvature import recorded
-    from autodiff.forward import Pushforward, Unsupported
-
-    try:
-        push = Pushforward([output], params)
-    except Unsupported:
-        return recorded.Pushforward(output, params)
-    return lambda tangents: push(tangents)[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import os
 import re
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -73,8 +75,8 @@ def test_the_stored_notebook_is_complete_and_belongs_to_no_machine(path):
     nbformat.validate(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert len(text.encode()) < 1_000_000
-    assert not re.findall(r"(?:/home/|/Users/|/tmp/|/root/|[A-Z]:\\\\Users)[\w./-]*", text)
-    assert str(ROOT) not in text
+    for place in (ROOT, Path.home(), Path(tempfile.gettempdir()), Path(sys.prefix)):
+        assert len(place.parts) < 2 or f"{place}{os.sep}" not in text
     assert not re.findall(r"\bat 0x[0-9a-f]+", text)
 
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from .. import forward
 from ..backward import _leading_to, _reachable, gradients, reverse
 from ..mode import enable_grad
 from ..tensor import Array, Tensor, wrap
@@ -46,18 +48,23 @@ class Pullback:
 
 
 class Pushforward:
-    """v ↦ J v: the pullback of the pullback, which is linear in its cotangent u, so that its derivative by u is J.
-
-    The first pullback is recorded when the first product is asked for. (It starts from u = 1, not from 0, where rules
-    may leave out a branch.)
+    """v ↦ J v, in forward mode. Where the graph bars its way (hooks, for one): the pullback of the pullback, which is
+    linear in its cotangent u, so that its derivative by u is J; that is recorded when the first product is asked for.
+    (It starts from u = 1, not from 0, where rules may leave out a branch.)
     """
 
     def __init__(self, output: Tensor, inputs: Sequence[Tensor]) -> None:
         self.output, self.inputs = output, inputs
         self.twice: Pullback | None = None
+        self.push: forward.Pushforward | None = None
+        with suppress(forward.Unsupported):
+            self.push = forward.Pushforward([output], inputs)
 
     def __call__(self, tangents: Parts) -> Array:
         """J v, in the output's shape."""
+        if self.push is not None:
+            (pushed,) = self.push(tangents)
+            return np.zeros(self.output.shape, self.output.dtype) if pushed is None else pushed
         if self.twice is None:
             u = variable(np.ones(self.output.shape, self.output.dtype))
             pulled: Sequence[Tensor | None] = [None] * len(self.inputs)
