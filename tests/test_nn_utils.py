@@ -250,3 +250,11 @@ def test_a_clipped_step_of_training_is_pytorch_s():
     )
     for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
         np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-9)
+
+
+def test_a_vector_that_is_the_parameters_own_memory_is_read_before_it_is_written():
+    memory = np.arange(3.0)
+    first, second = nn.Parameter([0.0], dtype="float64"), nn.Parameter([0.0, 0.0], dtype="float64")
+    first.data, second.data = memory[2:], memory[:2]
+    nn.utils.vector_to_parameters(memory, [first, second])
+    assert first.data.tolist() == [0.0] and second.data.tolist() == [1.0, 2.0]
