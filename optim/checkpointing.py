@@ -2,8 +2,10 @@
 
 The folder has ``checkpoint.json``, which holds the numbers and names the files with the arrays (safetensors):
 ``model-12.safetensors`` (the weights, for `nn.load`) and ``training-12.safetensors`` (other arrays, the optimiser's).
-Each checkpoint has new files of its own; only when they are on the disk is the JSON file replaced, in one step; only
-then are the old files deleted. So at every moment, whatever happens, the folder holds a whole checkpoint.
+Each checkpoint has new files of its own, whose names the JSON file gives before they are made; only when they are on
+the disk is it replaced, in one step, to say that they hold; only then are the old files deleted. So at every moment,
+whatever happens, the folder holds a whole checkpoint, and nothing is deleted or replaced that the JSON file did not
+name: other files in the folder, whatever they are called, are somebody else's.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from autodiff.random import generator
 Array = np.ndarray[Any, Any]
 
 _FORMAT = 1
-_OURS = re.compile(r"\.?(model|training)-\d+\.safetensors(\.[0-9a-f]+\.tmp)?|\.checkpoint\.json\.[0-9a-f]+\.tmp")
+_OURS = re.compile(r"(model|training)-\d+\.safetensors")
 
 
 class Checkpoints:
@@ -76,23 +78,33 @@ class Checkpoints:
             ImportError: without safetensors.
         """
         before = self._content()
+        named = _names(before) if before else set()
         serial = before["serial"] + 1 if before else 0
-        files = {
-            "model": f"model-{serial}.safetensors",
-            "training": f"training-{serial}.safetensors",
-            "best": self._best,
-        }
-        if best:
-            files["best"] = files["model"]
+        while any(name not in named and (self.folder / name).exists() for name in _new_names(serial).values()):
+            serial += 1  # a file of that name that is not ours
+        new = _new_names(serial)
+        files = new | {"best": new["model"] if best else self._best}
         arrays: dict[str, Array] = {}
-        content = {"format": _FORMAT, "serial": serial, "files": files, "state": encoded(state, "", arrays)}
-        text = json.dumps(content, indent=1, allow_nan=False).encode()
-        persistence.save(weights, self.folder / f"model-{serial}.safetensors")
-        persistence.save(arrays, self.folder / f"training-{serial}.safetensors")
+        old = named - set(files.values())
+        content = {
+            "format": _FORMAT, "serial": serial, "files": files, "others": sorted(old),
+            "state": encoded(state, "", arrays),
+        }  # fmt: skip
+        text = _json(content)
+        if before is not None:
+            announced = _json(before | {"others": sorted(named | set(new.values()))})
+            replace_file(self.index, lambda file: file.write(announced))
+        persistence.save(weights, self.folder / new["model"])
+        persistence.save(arrays, self.folder / new["training"])
         replace_file(self.index, lambda file: file.write(text))
         self._best = files["best"]
+        self._delete(old, named | set(new.values()) | {self.index.name})
+
+    def _delete(self, files: set[str], written: set[str]) -> None:
+        """Delete these files, and what a killed write of one of the `written` left."""
+        unfinished = re.compile(rf"\.({'|'.join(map(re.escape, written))})\.[0-9a-f]+\.tmp")
         for path in self.folder.iterdir():
-            if _OURS.fullmatch(path.name) and path.name not in files.values():
+            if path.name in files or unfinished.fullmatch(path.name):
                 with suppress(OSError):
                     path.unlink()
 
@@ -123,12 +135,26 @@ class Checkpoints:
             valid = content["format"] == _FORMAT and isinstance(content["serial"], int) and "state" in content
             names = [content["files"][key] for key in ("model", "training", "best")]
             # Names from a file must not lead out of the folder.
+            names += content.get("others", [])
             valid = valid and all(_OURS.fullmatch(name) for name in names if name is not None) and None not in names[:2]
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{self.index} is no checkpoint: {error!r}") from None
         if not valid:
             raise ValueError(f"{self.index} is no checkpoint of this version (format {_FORMAT})")
         return content  # type: ignore[no-any-return]
+
+
+def _new_names(serial: int) -> dict[str, str]:
+    return {key: f"{key}-{serial}.safetensors" for key in ("model", "training")}
+
+
+def _names(content: dict[str, Any]) -> set[str]:
+    """The files that an index names: those of its checkpoint, and others that a training made and may delete."""
+    return {name for name in (*content["files"].values(), *content.get("others", [])) if name is not None}
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, allow_nan=False).encode()
 
 
 # States as JSON, arrays apart

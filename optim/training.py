@@ -118,7 +118,8 @@ def fit(
         ends the training early, and the history of complete epochs is returned.
 
     Raises:
-        FloatingPointError: if a loss is NaN or infinite, naming epoch and batch; the weights are those before it.
+        FloatingPointError: if a loss, a gradient or a parameter becomes NaN or infinite, naming epoch and batch. Of a
+            loss or a gradient, the weights are those before its step; a checkpoint always holds finite ones.
         TypeError, ValueError: for data that are empty, of different lengths or no numbers, and arguments out of range.
         Whatever the model and the loss raise (labels of a wrong kind, say).
 
@@ -266,6 +267,11 @@ class _Run:
         self.params = [p for group in self.state.optimizer.param_groups for p in group["params"]]
         named = {id(p) for owner in (self.model, self.loss) for p in getattr(owner, "parameters", tuple)()}
         self.others = [p for p in self.params if id(p) not in named]  # a checkpoint has to have them too
+        self.names = {
+            id(p): repr(name)
+            for owner in (self.loss, self.model)
+            for name, p in getattr(owner, "named_parameters", tuple)()
+        }
         self.lasting = [callback for callback in self.callbacks if _state_of(callback) is not None]
         self.every_batch = _every_batch(self.state.scheduler)
         self.after_epoch: list[Callable[[TrainingState], Any]] = []
@@ -340,6 +346,21 @@ class _Run:
         self.save(best=self.monitored and self.stopping.best_epoch == len(state.history))
         return go_on
 
+    def require_finite(self, what: str, values: list[Any]) -> None:
+        """Raise unless these arrays, one for each parameter (or None), have finite numbers only."""
+        for p, value in zip(self.params, values):
+            if value is None:
+                continue
+            array = value.data if isinstance(value, Tensor) else value
+            if not np.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():  # vdot: one pass, no temporary
+                bad = int(array.size - np.isfinite(array).sum())
+                name = self.names.get(id(p), "outside the model")
+                raise FloatingPointError(
+                    f"fit: {what} the parameter {name} (shape {p.shape}) has {bad} of {array.size} values NaN or "
+                    f"infinite in epoch {self.state.epoch}, batch {self.state.batch}; a smaller learning rate or "
+                    f"clip_norm= may help, ad.detect_anomaly() shows where a gradient comes from"
+                )
+
     def settle(self) -> None:
         """Make up for an interrupt in the middle of noting an epoch: it is noted as a whole, or not at all."""
         history = self.state.history
@@ -359,9 +380,12 @@ class _Run:
                 p.zero_grad()
             output = model(*x) if type(x) is tuple else model(x)
             value = loss(output, y)
-            if not evaluations:  # L-BFGS evaluates more than once, and may try points that are too far
+            steps = len(evaluations)
+            if not steps:  # L-BFGS evaluates more than once, and may try points that are too far
                 evaluations.append((output, _number(value, state, "")))
             value.backward(retain_graph=False)
+            if not steps:
+                self.require_finite("the gradient of", [p.grad for p in params])
             if clip_norm is not None:
                 clip_grad_norm_(params, clip_norm)
             return value
@@ -371,7 +395,14 @@ class _Run:
             x, y = batch if type(batch) is tuple and len(batch) == 2 else pair(batch, "fit: data")
             state.batch += 1
             if needs_closure:
+                before = [p.data.copy() for p in params]
                 optimizer.step(evaluate)
+                try:
+                    self.require_finite("after the step,", [p.data for p in params])
+                except FloatingPointError:
+                    for p, data in zip(params, before):
+                        p.data = data
+                    raise
             else:
                 evaluate()
                 optimizer.step()
@@ -402,6 +433,8 @@ class _Run:
         if self.checkpoints is None:
             return
         state = self.state
+        if state.epoch:
+            self.require_finite("after the last step,", [p.data for p in self.params])
         self.checkpoints.write(
             self.model.state_dict(),
             {

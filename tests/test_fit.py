@@ -421,6 +421,63 @@ def test_a_loss_that_is_nan_or_infinite_stops_with_epoch_and_batch_before_it_rea
     assert same(before, weights(model))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("kind", ["sgd", "clipped", "lbfgs"])
+def test_a_gradient_that_is_not_finite_stops_with_parameter_epoch_and_batch_before_the_step(tmp_path, bad, kind):
+    spoilt = ad.primitive(lambda x: x.copy(), name="spoilt", vjps=[lambda g, y, x: g * bad])
+    before, calls = {}, []
+
+    def loss(output, target):
+        calls.append(1)
+        if kind == "lbfgs" or len(calls) == 8:
+            before.update(weights(model))
+            output = spoilt(output)
+        return nn.functional.cross_entropy(output, target)
+
+    model = network()
+    options = {"clip_norm": 1.0} if kind == "clipped" else {}
+    if kind == "lbfgs":
+        options["optimizer"] = optim.LBFGS(model.parameters())
+    where = "epoch 1, batch 1" if kind == "lbfgs" else "epoch 2, batch 3"
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(FloatingPointError, match=rf"gradient of the parameter '\d\.weight'.*{where}"),
+    ):
+        train(model, loss=loss, batch_size=10, checkpoint=tmp_path, **options)
+    assert same(before, weights(model))
+    (path,) = tmp_path.glob("model-*.safetensors")
+    assert all(np.isfinite(t.data).all() for t in nn.load(path).values())
+
+
+def test_weights_that_overflow_in_the_last_step_are_not_written_over_a_good_checkpoint(tmp_path):
+    model = network()
+    sgd = optim.SGD(model.parameters(), lr=0.01)
+
+    def overflow(state):
+        if state.epoch == 2:
+            model[0].weight.data = np.full_like(model[0].weight.data, np.inf)
+
+    with pytest.raises(FloatingPointError, match=r"the parameter '0\.weight' .* epoch 2"):
+        train(model, optimizer=sgd, epochs=2, checkpoint=tmp_path, callbacks=[overflow])
+    (path,) = tmp_path.glob("model-*.safetensors")
+    assert all(np.isfinite(t.data).all() for t in nn.load(path).values())
+
+
+def test_a_step_of_lbfgs_that_ends_in_nan_leaves_the_weights_before_it():
+    model = network()
+    before = weights(model)
+    calls = []
+
+    def loss(output, target):
+        calls.append(1)
+        value = nn.functional.cross_entropy(output, target)
+        return value if len(calls) == 1 else value * math.nan
+
+    with np.errstate(invalid="ignore"), pytest.raises(FloatingPointError, match="after the step, the parameter"):
+        train(model, loss=loss, optimizer=optim.LBFGS(model.parameters()), batch_size=None)
+    assert same(before, weights(model))
+
+
 def test_a_validation_loss_that_is_nan_stops_too():
     X, y = problem(20)
     V = X.copy()

@@ -322,6 +322,27 @@ def test_killed_at_any_moment(tmp_path):
     assert run(tmp_path, epochs=40) == whole
 
 
+# Files of others
+
+
+def test_files_of_the_user_in_the_folder_are_neither_deleted_nor_replaced(tmp_path):
+    """Whatever their names: only what the index names is ours."""
+    mine = ["model-7.safetensors", "model-3.safetensors", "training-1.safetensors", ".model-9.safetensors.0a1b.tmp"]
+    for name in mine:
+        (tmp_path / name).write_bytes(name.encode())
+
+    def strike(state, where):  # and one that appears while training goes on
+        if (state.epoch, where) == (1, "epoch"):
+            (tmp_path / "model-2.safetensors").write_bytes(b"model-2.safetensors")
+
+    whole = run(None, resume=False, epochs=4)
+    assert run(tmp_path, strike=strike, epochs=2, resume=False) is not None
+    assert run(tmp_path, epochs=4) == whole
+    for name in [*mine, "model-2.safetensors"]:
+        assert (tmp_path / name).read_bytes() == name.encode()
+    assert len(os.listdir(tmp_path)) <= len(mine) + 1 + 4
+
+
 # What does not fit
 
 
