@@ -37,11 +37,20 @@ from .activation import (
     Tanh,
     TriangleWave,
 )
-from .attention import MultiheadAttention
-from .container import MLP, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
-from .conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .attention.attention import MultiheadAttention
+from .attention.transformer import (
+    PositionalEncoding,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
+from .attention.vision import PatchEmbedding, VisionTransformer, vit_arithmetic
 from .dropout import Dropout, Dropout2d
 from .embedding import Embedding
+from .images.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
+from .images.pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
+from .images.resampling import Upsample, ZeroPad2d
 from .linear import Bilinear, Linear
 from .loss import (
     BCELoss,
@@ -71,25 +80,16 @@ from .loss import (
     TotalVariationLoss,
     TripletMarginLoss,
 )
-from .module import Module
+from .module.container import MLP, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .module.module import Module
+from .module.parameter import Parameter
+from .module.saving import load, save
+from .module.summary import Summary, summary
 from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
-from .parameter import Parameter
-from .pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from .random import get_default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
-from .recurrent import GRU, LSTM, RNN
-from .recurrent_cells import GRUCell, LSTMCell, RNNCell
-from .resampling import Upsample, ZeroPad2d
-from .saving import load, save
+from .recurrent.cells import GRUCell, LSTMCell, RNNCell
+from .recurrent.layers import GRU, LSTM, RNN
 from .shaping import Flatten, Identity, Unflatten
-from .summary import Summary, summary
-from .transformer import (
-    PositionalEncoding,
-    TransformerDecoder,
-    TransformerDecoderLayer,
-    TransformerEncoder,
-    TransformerEncoderLayer,
-)
-from .vision import PatchEmbedding, VisionTransformer, vit_arithmetic
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "MLP", "RNN", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",

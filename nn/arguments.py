@@ -10,7 +10,7 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.primitive import describe
 
-from .parameter import as_tensor
+from .module.parameter import as_tensor
 
 
 def integer(layer: str, name: str, value: Any) -> int:

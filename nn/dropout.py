@@ -10,8 +10,8 @@ from autodiff import Tensor
 from autodiff.primitive import Sample, declare
 
 from .arguments import floats, number
-from .module import Module
-from .parameter import as_tensor
+from .module.module import Module
+from .module.parameter import as_tensor
 from .random import generator
 
 _dropout = declare(

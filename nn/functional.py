@@ -31,10 +31,12 @@ from .activation import (
     tanh,
     triangle_wave,
 )
-from .attention import scaled_dot_product_attention
-from .conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from .attention.attention import scaled_dot_product_attention
 from .dropout import dropout, dropout2d
 from .embedding import embedding
+from .images.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
+from .images.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from .images.resampling import interpolate, pad, upsample
 from .linear import bilinear, linear
 from .loss import (
     binary_cross_entropy,
@@ -65,8 +67,6 @@ from .loss import (
     triplet_margin_loss,
 )
 from .normalization import batch_norm, group_norm, layer_norm, rms_norm
-from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
-from .resampling import interpolate, pad, upsample
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "bilinear",

@@ -13,8 +13,8 @@ from autodiff.ops.products import times, transposed_times
 from autodiff.primitive import Sample, declare
 
 from .arguments import count, floats
-from .module import Module
-from .parameter import Parameter, as_tensor
+from .module.module import Module
+from .module.parameter import Parameter, as_tensor
 from .random import floating, generator
 
 

@@ -18,8 +18,8 @@ from autodiff.primitive import Operation, Sample, declare, polymorphic
 from autodiff.tensor import clock
 
 from .arguments import count, floats, number
-from .module import Module
-from .parameter import Parameter, as_tensor
+from .module.module import Module
+from .module.parameter import Parameter, as_tensor
 from .random import floating
 
 # Views: the shapes in which an input is seen

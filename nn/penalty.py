@@ -15,10 +15,10 @@ from autodiff.ops.samples import draw, with_params
 from autodiff.primitive import Sample, declare, polymorphic
 
 from .arguments import number, positive
-from .conv import Convolution
+from .attention.vision import PatchEmbedding
+from .images.conv import Convolution
 from .linear import Bilinear, Linear
-from .module import Module
-from .vision import PatchEmbedding
+from .module.module import Module
 
 Strength = float | Tensor | Mapping[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 from autodiff import Tensor
 
 from .arguments import integer
-from .module import Module
-from .parameter import as_tensor
+from .module.module import Module
+from .module.parameter import as_tensor
 
 
 class Identity(Module):

@@ -10,7 +10,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.clipping import clip_grad_norm_, clip_grad_value_
-from autodiff.flat import assign
+from autodiff.transforms.flat import assign
 
 from .random import get_default_dtype
 

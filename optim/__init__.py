@@ -9,26 +9,26 @@ sklearn (imported only by who uses it); learning_rules; last what uses curvature
 from autodiff.clipping import clip_grad_norm_, clip_grad_value_
 
 from . import lr_scheduler, swa
-from .adam import Adam
-from .adam_family import Adamax, AdamW, NAdam, RAdam
-from .adaptive import Adadelta, Adagrad, RMSprop
-from .comparison import Comparison, compare
 from .data import batches
-from .early_stopping import EarlyStopping
-from .hessian_free import HessianFree
-from .history import History
-from .layerwise import LAMB, LARS
-from .lbfgs import LBFGS
-from .learning_rules import LearningTrace, hebbian_learning, perceptron_learning
-from .lr_finder import LearningRates, lr_find
-from .minimization import minimize
-from .natural_gradient import NaturalGradient
-from .newton import Newton
-from .newton_cg import NewtonCG
+from .first_order.adam import Adam
+from .first_order.adam_family import Adamax, AdamW, NAdam, RAdam
+from .first_order.adaptive import Adadelta, Adagrad, RMSprop
+from .first_order.layerwise import LAMB, LARS
+from .first_order.sgd import SGD
+from .first_order.signs import Lion, Rprop
 from .optimizer import Optimizer
-from .sgd import SGD
-from .signs import Lion, Rprop
-from .training import fit
+from .second_order.hessian_free import HessianFree
+from .second_order.lbfgs import LBFGS
+from .second_order.minimization import minimize
+from .second_order.natural_gradient import NaturalGradient
+from .second_order.newton import Newton
+from .second_order.newton_cg import NewtonCG
+from .studies.comparison import Comparison, compare
+from .studies.learning_rules import LearningTrace, hebbian_learning, perceptron_learning
+from .studies.lr_finder import LearningRates, lr_find
+from .training.early_stopping import EarlyStopping
+from .training.fit import fit
+from .training.history import History
 
 __all__ = [
     "LAMB", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Comparison", "EarlyStopping",

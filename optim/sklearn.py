@@ -28,12 +28,12 @@ import autodiff as ad
 from autodiff import Tensor, no_grad
 from autodiff.tensor import wrap
 
-from .adam import Adam
 from .bucket import Array
 from .data import dtype_of
-from .history import History
+from .first_order.adam import Adam
 from .optimizer import Optimizer
-from .training import fit as train
+from .training.fit import fit as train
+from .training.history import History
 
 _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ad.relu, "tanh": ad.tanh, "sigmoid": ad.sigmoid, "softplus": ad.softplus, "identity": lambda x: x,

@@ -1,8 +1,7 @@
-"""Importing the engine is light, and arrows point one way."""
+"""Importing the engine is light."""
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
@@ -47,71 +46,3 @@ def test_importing_autodiff_costs_at_most_50_ms_over_numpy(tmp_path: Path) -> No
             times.append(time.perf_counter() - start)
     assert min(both) - min(numpy) < 0.050
 
-
-_FLOORS = (  # from the ground up; a module may import only what stands before it (or beside it, in its own group)
-    {"mode", "protocols", "methods"},
-    {"tensor"},
-    {"primitive"},
-    {"backward"},
-    {"ops"},
-    {"linalg", "special", "tree", "flat"},
-    {"forward"},
-    {"transforms"},
-    {"curvature"},
-    {
-        "check",
-        "checkpoint",
-        "clipping",
-        "debug",
-        "persistence",
-        "random",
-        "layout",
-        "selection",
-        "passes",
-        "looks",
-        "graph",
-    },
-    {"formats", "steps", "explain", "page"},
-    {"__init__"},
-    {"__main__"},
-)
-
-
-def _imports(path: Path) -> set[str]:
-    """The modules of the project that a file imports anywhere in it, inside functions too; not for types alone."""
-    found = set()
-    tree = ast.parse(path.read_text())
-    typing_only = {
-        id(n)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
-        for n in ast.walk(block)
-    }
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {a.name for a in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            package = path.relative_to(ROOT).with_suffix("").parts[: -node.level] if node.level else ()
-            base = ".".join((*package, *([node.module] if node.module else [])))
-            found |= {base} if node.module else {f"{base}.{a.name}" for a in node.names}
-    return found
-
-
-def test_no_import_points_up() -> None:
-    floor = {name: i for i, names in enumerate(_FLOORS) for name in names}
-    for path in sorted((ROOT / "autodiff").rglob("*.py")):
-        here = path.relative_to(ROOT / "autodiff").with_suffix("").parts[0]
-        for name in _imports(path):
-            parts = name.split(".")
-            if parts[0] in ("nn", "optim"):
-                assert here == "__main__", f"{path} imports {name}"
-            if parts[0] == "autodiff" and len(parts) > 1:
-                assert floor[parts[1]] <= floor[here], f"{path} imports {name}"
-
-
-def test_nn_and_optim_do_not_know_each_other() -> None:
-    for package, other in (("nn", "optim"), ("optim", "nn")):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            assert not any(name.split(".")[0] == other for name in _imports(path)), path

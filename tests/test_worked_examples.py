@@ -6,7 +6,6 @@ form of the entry's `expected`; every number it is compared with is read from th
 in `without`, with the reason, so that nothing is dropped silently.
 """
 
-import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,10 +14,8 @@ import pytest
 
 import autodiff as ad
 from autodiff import Tensor
+from tests.documents import ENTRIES
 
-ENTRIES = {
-    e["id"]: e for e in json.loads((Path(__file__).parent / "data" / "worked_examples.json").read_text())["entries"]
-}
 EXAMPLES = {}
 
 
@@ -69,7 +66,7 @@ def compare(got, expected, path, rtol, atol, without, omitted):
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_the_worked_example_is_reproduced(entry):
     if entry not in EXAMPLES:  # it needs a layer or an optimiser: the test file of that has it
-        others = [p for p in Path(__file__).parent.glob("test_*.py") if p.name != Path(__file__).name]
+        others = [p for p in Path(__file__).parent.rglob("test_*.py") if p.name != Path(__file__).name]
         assert any(f'"{entry}"' in p.read_text() for p in others)
         return
     function, without = EXAMPLES[entry]

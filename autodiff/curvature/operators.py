@@ -12,10 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from .. import flat, tree
 from ..backward import gradients
-from ..forward import ForwardOverReverse, Unsupported
 from ..tensor import Array, Tensor, plain
+from ..transforms import flat, tree
+from ..transforms.forward import ForwardOverReverse, Unsupported
 from .recorded import Parts, Pullback, Pushforward, evaluated, scalar, variable
 
 # Parameters as one vector

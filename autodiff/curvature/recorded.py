@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import forward
 from ..backward import _leading_to, _reachable, gradients, reverse
 from ..mode import enable_grad
 from ..tensor import Array, Tensor, wrap
+from ..transforms import forward
 
 Parts = Sequence["Array | None"]
 """An array for each parameter (or output); None stands for zeros."""

@@ -22,24 +22,8 @@ from .exponential import (
     softsign,
     tanh,
 )
-from .gated import (
-    GELU,
-    GLU,
-    Mish,
-    SiLU,
-    gelu,
-    glu,
-    mish,
-    silu,
-)
-from .periodic import (
-    Sine,
-    Snake,
-    TriangleWave,
-    sine,
-    snake,
-    triangle_wave,
-)
+from .gated import GELU, GLU, Mish, SiLU, gelu, glu, mish, silu
+from .periodic import Sine, Snake, TriangleWave, sine, snake, triangle_wave
 from .piecewise import (
     Hardshrink,
     Hardsigmoid,
@@ -64,14 +48,7 @@ from .piecewise import (
     softshrink,
     step,
 )
-from .softmaxes import (
-    LogSoftmax,
-    Softmax,
-    Softmin,
-    log_softmax,
-    softmax,
-    softmin,
-)
+from .softmaxes import LogSoftmax, Softmax, Softmin, log_softmax, softmax, softmin
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "SELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU",

@@ -15,7 +15,7 @@ from autodiff.ops.samples import draw, unary, with_params
 from autodiff.primitive import Sample, declare, polymorphic
 
 from ..arguments import count, float_input, number
-from ..parameter import Parameter
+from ..module.parameter import Parameter
 from ..random import floating
 from ..rules import raw
 from .base import Activation, Inplace, number_like

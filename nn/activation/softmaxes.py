@@ -9,7 +9,7 @@ import autodiff as ad
 from autodiff import Tensor
 
 from ..arguments import integer
-from ..parameter import as_tensor
+from ..module.parameter import as_tensor
 from .base import Activation
 
 # Functions

@@ -12,8 +12,8 @@ import numpy as np
 from autodiff import Tensor
 
 from ..arguments import choice, float_input
-from ..module import Module
-from ..parameter import as_tensor
+from ..module.module import Module
+from ..module.parameter import as_tensor
 
 REDUCTIONS = ("mean", "sum", "none")
 

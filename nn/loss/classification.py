@@ -16,7 +16,7 @@ from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
 
 from ..arguments import choice, float_input, number
-from ..parameter import as_tensor
+from ..module.parameter import as_tensor
 from ..rules import sigmoid_of, softplus_of
 from .base import REDUCTIONS, Loss, buffer, constant, fitted, over_nothing, pair, reduced, unit, weights
 

@@ -1,0 +1,270 @@
+"""Checking derivatives against differences: `gradcheck` for first, `gradgradcheck` for second order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..mode import no_grad
+from ..tensor import Tensor, wrap
+from ..transforms.functional import vjp
+from ..transforms.tree import flatten
+
+Function = Callable[..., Any]
+
+ELEMENTS = 2000
+"""Up to so many input elements each is moved by itself; beyond, all are moved at once in random directions."""
+OUTPUTS = 200
+"""Up to so many output elements each is looked at; beyond, two random combinations of all."""
+
+
+class GradientCheckError(AssertionError):
+    """A derivative that does not agree with the difference quotient, or a function for which there is none."""
+
+
+def gradcheck(
+    f: Function, inputs: Any, eps: float | None = None, rtol: float | None = None, atol: float | None = None
+) -> bool:
+    """Check the derivatives of `f` against central differences, (f(x + ε) − f(x − ε)) / 2ε.
+
+    Args:
+        f: a function of Tensors that returns a Tensor, or a nested list, tuple or dict of Tensors.
+        inputs: its arguments: one Tensor or array, or a tuple or list of arguments, each of which may be nested.
+            Floating-point Tensors, arrays and numbers are checked, everything else is passed on.
+        eps: the step, times max(1, \\|x\\|) for each element x; 1e-6 by default, 1e-3 where an input is coarser than
+            float64.
+        rtol, atol: a derivative may differ by ``atol + rtol * abs(numeric)``. By default 1e-5 and 1e-7, 1e-3 and
+            1e-4 with float32, 2e-2 and 2e-3 with float16; the default `atol` grows with the values of `f`.
+
+    Differences are taken in float64 whatever the inputs are. All elements of the Jacobian are compared; with more than
+    200 outputs, two random combinations of them; with more than 2000 input elements, random directions, in which a
+    wrong element is then searched for.
+
+    Returns:
+        True.
+
+    Raises:
+        GradientCheckError: a derivative is wrong; the message shows the input, the element, the analytic and the
+            numeric value. Also if f gives another value when called again.
+        ValueError: an input contains NaN or infinity, or there is none to check.
+        TypeError: f does not return Tensors.
+
+    >>> gradcheck(lambda x, y: np.sin(x) * y, (np.array([0.5, 1.0]), 2.0))
+    True
+    >>> import autodiff as ad
+    >>> cube = ad.primitive(lambda x: x**3, name="cube", vjps=[lambda g, y, x: g * 2 * x**2])
+    >>> gradcheck(cube, np.array([1.0, 2.0]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    autodiff.checking.gradcheck.GradientCheckError: gradcheck of cube: 2 of 4 derivatives are wrong. The worst ...
+    """
+    return _Check("gradcheck", f, inputs, eps, rtol, atol).run()
+
+
+def gradgradcheck(
+    f: Function, inputs: Any, eps: float | None = None, rtol: float | None = None, atol: float | None = None
+) -> bool:
+    """Check the second derivatives of `f`: `gradcheck` of its pullback, by the inputs and by the cotangent, which is
+    random but the same each time.
+
+    Arguments, result and errors are those of `gradcheck`.
+
+    >>> gradgradcheck(lambda x: np.sin(x) * x, np.array([0.5, 1.0]))
+    True
+    """
+    pullback, arguments, names = _pullback_of(f, inputs)
+    return _Check("gradgradcheck", pullback, arguments, eps, rtol, atol, names).run()
+
+
+def _pullback_of(f: Function, inputs: Any) -> tuple[Function, tuple[Any, ...], list[str]]:
+    """The gradient of f as a function of the checked inputs and the cotangents, arguments for it, and their names."""
+    first = _Check("gradgradcheck", f, inputs)
+    rng = np.random.default_rng(0)
+    cotangents = [rng.uniform(0.5, 1.5, y.shape).astype(y.dtype) for y in first.outputs]
+    n = len(first.names)
+
+    def pullback(*arguments: Any) -> Any:
+        return vjp(first.of_checked, list(arguments[:n]))[1](list(arguments[n:]))[0]
+
+    pullback.__name__ = f"the gradient of {first.title}"
+    names = [*first.names, *(f"the cotangent of output {i}" for i in range(len(cotangents)))]
+    return pullback, (*first.arrays, *cotangents), names
+
+
+class _Check:
+    """One function with the inputs at which it is checked."""
+
+    def __init__(
+        self,
+        where: str,
+        f: Function,
+        inputs: Any,
+        eps: float | None = None,
+        rtol: float | None = None,
+        atol: float | None = None,
+        names: list[str] | None = None,
+    ) -> None:
+        self.where, self.f = where, f
+        self.title = getattr(f, "__name__", type(f).__name__)
+        if not callable(f):
+            raise TypeError(f"{where}: needs a function, not {f!r}")
+        arguments = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+        self.leaves, self.form = flatten(arguments)
+        names = names or [f"input {p[1:].replace(']', '', 1)}" for p in self.form.paths()]
+        self.places, self.names, self.arrays = [], [], []
+        for k, (x, name) in enumerate(zip(self.leaves, names)):
+            array = x._data if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, (float, np.generic)) else x
+            if not hasattr(array, "dtype") or array.dtype.kind != "f":
+                continue
+            bad = np.argwhere(~np.isfinite(array))
+            if len(bad):
+                i = tuple(map(int, bad[0]))
+                raise ValueError(
+                    f"{where}: {name} contains {array[i]} at index {i}; derivatives are checked at numbers"
+                )
+            self.places.append(k)
+            self.names.append(name)
+            self.arrays.append(np.array(array))
+        if not self.arrays:
+            raise ValueError(f"{where}: no floating-point input to check in {inputs!r}")
+        precision = min((a.dtype for a in self.arrays), key=lambda dtype: dtype.itemsize)
+        fine = precision.itemsize >= 8
+        self.eps = (1e-6 if fine else 1e-3) if eps is None else eps
+        self.rtol = (1e-5 if fine else 1e-3 if precision.itemsize == 4 else 2e-2) if rtol is None else rtol
+        self.exact = [a.astype(np.float64) if a.dtype.itemsize < 8 else a for a in self.arrays]
+        self.outputs = self._outputs(self.arrays)
+        if not self.outputs:
+            raise TypeError(
+                f"{where}: {self.title} returns no floating-point Tensor, so there is no derivative to check"
+            )
+        values = self._flat(self.outputs)
+        if not np.isfinite(values).all():
+            raise GradientCheckError(f"{where} of {self.title}: the output is not finite at these inputs")
+        size = 1.0 + np.max(np.abs(values), initial=0.0)
+        again = self._flat(self._outputs(self.arrays))
+        if again.shape != values.shape or np.any(np.abs(again - values) > 100 * np.finfo(precision).eps * size):
+            raise GradientCheckError(
+                f"{where} of {self.title}: the function is random, a second call with the same inputs gave another "
+                f"value; fix the seed inside it"
+            )
+        self.atol = (1e-7 if fine else 1e-4 if precision.itemsize == 4 else 2e-3) * size if atol is None else atol
+
+    def of_checked(self, xs: Sequence[Any]) -> Any:
+        """The function of the checked inputs alone, giving a list of its floating-point outputs."""
+        leaves = list(self.leaves)
+        for k, x in zip(self.places, xs):
+            leaves[k] = x
+        outputs, _ = flatten(self.f(*self.form.build(leaves)))
+        for y in outputs or [None]:
+            if not isinstance(y, Tensor):
+                raise TypeError(
+                    f"{self.where}: {self.title} must return a Tensor (or a nested list, tuple or dict of Tensors), "
+                    f"not {y!r} ({type(y).__name__})"
+                )
+        return [y for y in outputs if y._data.dtype.kind == "f"]
+
+    def _outputs(self, arrays: Sequence[Any]) -> list[Any]:
+        with no_grad():
+            return [np.asarray(y._data) for y in self.of_checked([wrap(a) for a in arrays])]
+
+    def _flat(self, outputs: Sequence[Any]) -> Any:
+        parts = [np.asarray(y, np.float64).reshape(-1) for y in outputs]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def run(self) -> bool:
+        with no_grad():
+            ys, pullback = vjp(self.of_checked, self.arrays)
+        m, n = sum(y.size for y in ys), sum(a.size for a in self.arrays)
+        rng = np.random.default_rng(1)
+        self.combined = m > OUTPUTS
+        rows = rng.choice([-1.0, 1.0], (2, m)) if self.combined else np.eye(m)
+        rows *= rng.uniform(0.5, 1.5, rows.shape) if self.combined else 1.0
+        analytic = np.empty((len(rows), n))
+        for row, target in zip(rows, analytic):
+            target[:] = self._flat(pullback(self._split(row, ys))[0])
+        if n <= ELEMENTS:
+            numeric = np.empty_like(analytic)
+            for j in range(n):
+                direction = np.zeros(n)
+                direction[j] = 1.0
+                numeric[:, j] = rows @ self._difference(direction)
+            self._compare(analytic, numeric, range(n), ys)
+        else:
+            for _ in range(10):
+                self._search(analytic, rows, rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1.5, n), ys)
+        return True
+
+    def _split(self, row: Any, ys: Sequence[Any]) -> list[Any]:
+        parts, start = [], 0
+        for y in ys:
+            parts.append(row[start : start + y.size].reshape(y.shape).astype(y.dtype))
+            start += y.size
+        return parts
+
+    def _difference(self, direction: Any) -> Any:
+        """The central difference of the flat outputs in a direction of the flat inputs."""
+        x = self._flat(self.exact)
+        moved = direction != 0
+        step = self.eps * max(1.0, float(np.sqrt(np.mean(np.square(x[moved])))))
+        ahead, behind = x + step * direction, x - step * direction
+        largest = np.argmax(np.abs(direction))
+        width = (ahead[largest] - behind[largest]) / direction[largest]  # 2 step, as rounded
+        values = [self._flat(self._outputs(self._split(end, self.exact))) for end in (ahead, behind)]
+        return (values[0] - values[1]) / width
+
+    def _wrong(self, analytic: Any, numeric: Any) -> Any:
+        with np.errstate(invalid="ignore"):
+            return ~(np.abs(analytic - numeric) <= self.atol + self.rtol * np.abs(numeric))
+
+    def _compare(self, analytic: Any, numeric: Any, columns: Sequence[int], ys: Sequence[Any]) -> None:
+        wrong = self._wrong(analytic, numeric)
+        if not wrong.any():
+            return
+        with np.errstate(invalid="ignore"):
+            excess = np.where(wrong, np.abs(analytic - numeric) / (self.atol + self.rtol * np.abs(numeric)), -1.0)
+        row, column = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), excess.shape)
+        name, index = self._place(columns[int(column)], self.names, self.arrays)
+        if self.combined:
+            output = "a combination of all outputs"
+        else:
+            which, place = self._place(int(row), [f"output {i}" for i in range(len(ys))], ys)
+            output = (which if len(ys) > 1 else "output") + (f" at index {place}" if place else "")
+        a, b = analytic[row, column], numeric[row, column]
+        hint = "" if np.isfinite(b) else "; the difference leaves the function's domain, so pass a smaller eps"
+        raise GradientCheckError(
+            f"{self.where} of {self.title}: {int(wrong.sum())} of {wrong.size} derivatives are wrong. The worst is "
+            f"that of {output} by {name}" + (f" at index {index}" if index else "")
+            + f": analytic {a:.8g}, numeric {b:.8g} (allowed difference {self.atol + self.rtol * abs(b):.2g}){hint}"
+        )  # fmt: skip
+
+    def _place(self, flat: int, names: Sequence[str], arrays: Sequence[Any]) -> tuple[str, tuple[int, ...]]:
+        for name, a in zip(names, arrays):
+            if flat < a.size:
+                return name, tuple(int(i) for i in np.unravel_index(flat, a.shape))
+            flat -= a.size
+        raise IndexError(flat)
+
+    def _search(self, analytic: Any, rows: Any, direction: Any, ys: Sequence[Any]) -> None:
+        """Compare in one direction; where that is wrong, halve it until one wrong element is left."""
+        if not self._wrong(analytic @ direction, rows @ self._difference(direction)).any():
+            return
+        members = np.arange(len(direction))
+        while len(members) > 1:
+            halves = np.array_split(members, 2)
+            differences = []
+            for half in halves:
+                part = np.zeros_like(direction)
+                part[half] = direction[half]
+                gap = np.abs(analytic @ part - rows @ self._difference(part))
+                differences.append(np.max(np.where(np.isnan(gap), np.inf, gap)))
+            members = halves[int(differences[1] > differences[0])]
+        j = int(members[0])
+        unit = np.zeros_like(direction)
+        unit[j] = 1.0
+        numeric = (rows @ self._difference(unit))[:, None]
+        self._compare(analytic[:, j : j + 1], numeric, [j], ys)
+        raise GradientCheckError(
+            f"{self.where} of {self.title}: the derivative in a random direction is wrong, though no single element "
+            f"is by more than the tolerance; the nearest is {self._place(j, self.names, self.arrays)}"
+        )

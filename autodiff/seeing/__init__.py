@@ -1,0 +1,6 @@
+"""Pictures, tables and the page that show a graph and how derivatives travel through it. Everything below may be used
+here, nothing below uses this.
+
+Read `graph` (the picture) with `selection`, `passes` and `looks` (what is drawn, which pass it belongs to, how it
+looks) and `layout` (Graphviz); then `explain` (the table) with `steps` (its rows) and `formats`; then `page`.
+"""

@@ -1,0 +1,239 @@
+"""The chronological table of a recorded computation: forward, backward, updates, and a second backward pass.
+
+Here is what users get. How rows are written is in steps.py, the formats of the table are in formats.py, and the page
+that walks through it is in page.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ..backward import _reachable
+from ..tensor import Tensor
+from . import formats
+from .graph import _results
+from .steps import PHASES, Pass, Row, Table, jacobians
+
+
+class Explanation:
+    """The table made by `explain`. Print it, show it in a notebook, or write it as Markdown, LaTeX, CSV or a page."""
+
+    rows: list[Row]
+    output: Tensor
+    names: dict[int, str]
+    """The name of each tensor of the table, by the tensor's number."""
+    wrt: tuple[Tensor, ...]
+    """The tensors to which gradients are shown, in the order in which `hvp` takes its vectors."""
+    digits: int
+
+    def __init__(
+        self, output: Tensor, rows: list[Row], names: dict[int, str], wrt: Sequence[Tensor], digits: int
+    ) -> None:
+        self.output, self.rows, self.names, self.wrt, self.digits = output, rows, names, tuple(wrt), digits
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        name = self.names.get(self.output._number, "the output")
+        return f"<Explanation of {name} in {len(self.rows)} step{'s' * (len(self.rows) != 1)}; print() shows the table>"
+
+    def __str__(self) -> str:
+        return formats.terminal(self._sections())
+
+    def _repr_html_(self) -> str:
+        return formats.notebook(self._sections())
+
+    def _sections(self) -> list[tuple[str, list[Row]]]:
+        return [(heading, list(rows)) for heading, rows in groupby(self.rows, lambda row: PHASES[row.phase])]
+
+    def to_markdown(self) -> str:
+        """The table as Markdown (with pipes, as GitHub and notebooks read it)."""
+        return formats.markdown(self._sections())
+
+    def to_latex(self) -> str:
+        r"""The table as a LaTeX ``tabular``; no package is needed. For many rows put it into a ``longtable``.
+
+        Signs, Greek and accented letters become LaTeX commands. Other scripts in names need XeLaTeX or LuaLaTeX with a
+        font that has them; under pdfLaTeX the number of the character is shown in its place.
+        """
+        return formats.latex(self._sections())
+
+    def to_csv(self) -> str:
+        """The table as comma-separated values with a header line; the text of every cell is kept as it is."""
+        return formats.comma_separated(self._sections())
+
+    def to_html(self, path: Any = None) -> Any:
+        """A page that walks through the computation step by step, in one file that needs no network.
+
+        Args:
+            path: where to write it; None to show it in a notebook.
+
+        Raises:
+            OSError: for a path that cannot be written.
+        """
+        from .page import write  # builds pictures, so it is imported only by who wants a page
+
+        return write(self, path)
+
+    def jacobian(self, tensor: Tensor | str) -> tuple[Any, ...]:
+        """The local Jacobians of the operation that made a tensor: ∂(tensor)/∂(input), for each of its inputs.
+
+        Args:
+            tensor: a result in this computation, or its name in the table.
+
+        Returns:
+            A tuple with one array of shape output + input for each input (arrays and numbers among them included), or
+            None where the operation has no derivative by that input.
+
+        Raises:
+            ValueError: for a tensor that is not in this computation, or that no operation made.
+            RuntimeError: the graph was freed.
+        """
+        node = self._find(tensor, "jacobian")
+        if node._primitive is None:
+            raise ValueError(f"Explanation.jacobian: {self._called(node)} is a leaf, no operation made it")
+        if not node._inputs:
+            raise RuntimeError(
+                f"Explanation.jacobian: the graph of this {node._primitive.name} is gone; record it again"
+            )
+        return tuple(jacobians(node))
+
+    def delta(self, tensor: Tensor | str) -> Any:
+        """The gradient of the output by a tensor, an array of that tensor's shape.
+
+        Args:
+            tensor: a tensor of this computation that requires a gradient, or its name in the table.
+
+        Raises:
+            ValueError: for a tensor that is not in this computation, or that requires no gradient.
+            RuntimeError: the graph was freed.
+        """
+        x = self._find(tensor, "delta")
+        if not x._requires_grad:
+            raise ValueError(f"Explanation.delta: {self._called(x)} does not require a gradient")
+        if self.output._data.size != 1:
+            raise ValueError(
+                f"Explanation.delta: the output has shape {self.output.shape}, its gradient is not one number"
+            )
+        nodes, leaves = _reachable([self.output])
+        if x._number not in nodes and x._number not in leaves:
+            raise ValueError(f"Explanation.delta: the output does not depend on {self._called(x)}")
+        return np.array(Pass(self.output, nodes, {x._number: x}).results[x._number], x.dtype)
+
+    def _called(self, tensor: Tensor) -> str:
+        return (
+            f"{self.names[tensor._number]!r}" if tensor._number in self.names else f"a tensor of shape {tensor.shape}"
+        )
+
+    def _find(self, tensor: Tensor | str, where: str) -> Tensor:
+        for row in self.rows:
+            x = row.tensor
+            if x is not None and (x is tensor or (isinstance(tensor, str) and self.names.get(x._number) == tensor)):
+                return x
+        if isinstance(tensor, (Tensor, str)):
+            what = repr(tensor) if isinstance(tensor, str) else f"the tensor of shape {tensor.shape}"
+            raise ValueError(f"Explanation.{where}: {what} is not in this computation")
+        raise TypeError(f"Explanation.{where}: takes a Tensor or its name, not {type(tensor).__name__}")
+
+
+def explain(
+    output: Tensor,
+    *,
+    wrt: Tensor | Iterable[Tensor] | None = None,
+    names: Any = None,
+    update: tuple[str, float] | None = None,
+    hvp: Any = None,
+    digits: int = 6,
+) -> Explanation:
+    """Write a recorded computation as a table: each value, each local derivative, each step of the backward pass.
+
+    The numbers are those of the engine's own passes over the graph (hooks run, as in `gradients`); no ``.grad`` is
+    changed.
+
+    Args:
+        output: a Tensor of one element (or any leaf).
+        wrt: the tensors to which gradients are shown, leaves or results; by default all leaves that require one, in
+            the order of the table.
+        names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used. A tensor
+            without a name is called by its ``.name``, or L (the output), or v1, v2, …
+        update: ``("sgd", lr)`` adds a step of gradient descent, w − lr · ∂L/∂w, for each leaf of `wrt`.
+        hvp: one array for each tensor of `wrt` (its shape), the vectors u of a Hessian-vector product: the table goes
+            on with s = ∇Lᵀu and the backward pass through s, whose gradients are H·u.
+        digits: significant digits of values, 1 to 17.
+
+    Returns:
+        An `Explanation`: print it, show it in a notebook, ``.to_markdown()``, ``.to_latex()``, ``.to_csv()``,
+        ``.to_html(path)``, or read its ``.rows``.
+
+    Raises:
+        TypeError: `output` is no Tensor, or an argument is not of the kind described.
+        ValueError: `output` has not one element, a tensor or name is not in the graph, a vector's shape is wrong, or
+            an option does not exist.
+        RuntimeError: the graph was freed or its data were changed.
+
+    >>> x = Tensor(3.0, requires_grad=True, name="x")
+    >>> print(explain(x * x + 1.0))
+    step  quantity          expression                           value  sources
+    ── Forward pass ───────────────────────────────────────────────────────────
+       1  x                 input                                3
+       2  v1                x · x                                9      1
+       3  L                 v1 + 1                               10     2
+    ── Backward pass ──────────────────────────────────────────────────────────
+       4  ∂L/∂L             1                                    1
+       5  ∂L/∂v1 (local)    1                                    1
+       6  ∂L/∂v1            ∂L/∂L · ∂L/∂v1 (local)               1      4, 5
+       7  ∂v1/∂x [1]        x                                    3      1
+       8  ∂L/∂x via v1 [1]  ∂L/∂v1 · ∂v1/∂x [1]                  3      6, 7
+       9  ∂v1/∂x [2]        x                                    3      1
+      10  ∂L/∂x via v1 [2]  ∂L/∂v1 · ∂v1/∂x [2]                  3      6, 9
+      11  ∂L/∂x             ∂L/∂x via v1 [1] + ∂L/∂x via v1 [2]  6      8, 10
+    """
+    if not isinstance(output, Tensor):
+        raise TypeError(f"explain: needs a Tensor, not {type(output).__name__}")
+    if isinstance(digits, bool) or not isinstance(digits, (int, np.integer)) or not 1 <= digits <= 17:
+        raise ValueError(f"explain: digits must be an integer from 1 to 17, not {digits!r}")
+    rate = _rate(update)
+    results = _results(output, "explain")
+    if results and output._data.size != 1:
+        raise ValueError(
+            f"explain: the output has shape {output.shape}, so its gradient is not one number; "
+            f"reduce it (y.sum(), y.mean()) or explain one element (y[0])"
+        )
+    if not results and (update is not None or hvp is not None):
+        raise ValueError("explain: update and hvp need a computation; this output is a leaf, nothing was computed")
+    table = Table(int(digits), output, results)
+    table.give_names(names)
+    table.forward(results or [output])
+    targets = table.targets(wrt)
+    vectors = None if hvp is None else table.vectors(hvp, targets)
+    if rate is not None and all(x._primitive is not None for x in targets):
+        raise ValueError("explain: update needs a leaf that requires a gradient, and there is none in wrt")
+    if results and targets:
+        gradients = table.backward(output, targets, "backward")
+        if rate is not None:
+            table.update(targets, gradients, rate)
+        if vectors is not None:
+            table.second_pass(output, targets, vectors)
+    return Explanation(output, table.rows, table.names, targets, int(digits))
+
+
+def _rate(update: Any) -> float | None:
+    """The learning rate of `update`, checked."""
+    if update is None:
+        return None
+    if not isinstance(update, (tuple, list)) or len(update) != 2:
+        raise TypeError(f'explain: update takes a pair like ("sgd", 0.1), not {update!r}')
+    kind, rate = update
+    if kind != "sgd":
+        raise ValueError(f'explain: the update rule must be "sgd", not {kind!r}')
+    if isinstance(rate, bool) or not isinstance(rate, (int, float, np.integer, np.floating)) or not np.isfinite(rate):
+        raise ValueError(f"explain: the learning rate must be a finite number, not {rate!r}")
+    return float(rate)

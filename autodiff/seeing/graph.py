@@ -1,0 +1,294 @@
+"""Seeing the recorded graph: `walk` goes through it by hand, `graph` draws it.
+
+What is drawn is chosen in selection.py, what is written in the nodes is in looks.py, the reverse passes of a picture of
+order 2 come from passes.py, and how a drawing becomes a picture is in layout.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from . import passes as reverse_passes
+from .looks import DIRECTIONS, FONT, SHOW, Frames, kind_of, operation_text, tensor_text
+from .looks import printable as printable
+from .passes import Passes
+from .selection import Drawing, Homes, Selection, homes_of, in_bands
+
+if TYPE_CHECKING:
+    from .layout import Graph
+
+# Walking
+
+
+def _results(output: Tensor, where: str) -> list[Tensor]:
+    """All results from which `output` was computed, itself included, oldest first."""
+    if not isinstance(output, Tensor):
+        raise TypeError(f"{where}: needs a Tensor, not {type(output).__name__}")
+    return _behind([output], where)
+
+
+def _behind(roots: Sequence[Tensor], where: str) -> list[Tensor]:
+    found = [root for root in {id(root): root for root in roots}.values() if root._primitive is not None]
+    seen = set(map(id, found))
+    for node in found:  # grows while it is walked
+        inputs = node._inputs
+        if not inputs:
+            raise RuntimeError(
+                f"{where}: the graph of this {node._primitive.name} is gone, because backward(retain_graph=False) went "
+                f"through it or its .data were assigned; record it again"
+            )
+        for x in inputs:
+            if isinstance(x, Tensor) and x._primitive is not None:
+                key = id(x)
+                if key not in seen:
+                    seen.add(key)
+                    found.append(x)
+    found.sort(key=_number)
+    return found
+
+
+def _number(tensor: Tensor) -> int:
+    return tensor._number
+
+
+def walk(output: Tensor) -> Iterator[tuple[Tensor, str | None, tuple[Tensor, ...]]]:
+    """Go through a recorded graph in reverse topological order: every tensor after all that were computed from it.
+
+    Args:
+        output: any Tensor.
+
+    Returns:
+        An iterator over (tensor, name of the operation that made it, tensors it was made from). A leaf has the name
+        None and no inputs; arrays and numbers that took part appear as constant leaves.
+
+    Raises:
+        TypeError: if that is no Tensor.
+        RuntimeError: if the graph was freed.
+
+    >>> x = Tensor(3.0, requires_grad=True, name="x")
+    >>> for tensor, operation, inputs in walk(x * x + 1.0):
+    ...     print(tensor.item(), operation, len(inputs))
+    10.0 add 2
+    1.0 None 0
+    9.0 multiply 2
+    3.0 None 0
+    """
+    return _steps(output, _results(output, "walk"))
+
+
+def _steps(output: Tensor, results: list[Tensor]) -> Iterator[tuple[Tensor, str | None, tuple[Tensor, ...]]]:
+    if output._primitive is None:
+        yield output, None, ()
+    leaves: dict[int, Tensor] = {}
+    for node in reversed(results):
+        inputs = node.inputs
+        yield node, node._primitive.name, inputs
+        for given, x in zip(node._inputs, inputs):
+            if x is not given:
+                yield x, None, ()  # an array or a number, made a constant for this operation only
+            elif x._primitive is None:
+                leaves[id(x)] = x
+    for x in leaves.values():
+        yield x, None, ()
+
+
+# Drawing
+
+
+def _named(names: Any, output: Tensor, results: list[Tensor]) -> tuple[dict[int, str], set[int], list[tuple[str, Any]]]:
+    """The names given by the user: by tensor (one given singly wins), which of them are a module's parameters, and the
+    modules."""
+    singles: dict[int, str] = {}
+    parameters: dict[int, str] = {}
+    modules: list[tuple[str, Any]] = []
+    if names is None:
+        return singles, set(), modules
+    given = names if isinstance(names, Mapping) else {"": names}
+    present = {id(output), *map(id, results), *(id(x) for node in results for x in node._inputs)}
+    for name, thing in given.items():
+        what = f"names[{name!r}]" if given is names else "names"
+        if not isinstance(name, str):
+            raise TypeError(f"graph: names must be strings, not {name!r}")
+        if hasattr(thing, "named_parameters"):
+            own = {id(p): f"{name}.{key}" if name else key for key, p in thing.named_parameters()}
+            if own and present.isdisjoint(own):
+                raise ValueError(f"graph: {what}, {type(thing).__name__}, has no parameter in this graph")
+            parameters |= own
+            if hasattr(thing, "named_modules"):
+                modules += [(f"{name}.{path}".strip(".") if path else name, m) for path, m in thing.named_modules()]
+        elif isinstance(thing, Tensor) and given is names:
+            if id(thing) not in present:
+                raise ValueError(f"graph: {what}, a tensor of shape {thing.shape}, is not in this graph")
+            singles[id(thing)] = name
+        else:
+            kind = type(thing).__name__ + (f" for {name!r}" if given is names else "")
+            raise TypeError(
+                f"graph: names takes a dict from names to Tensors, or a module with named_parameters(), not {kind}"
+            )
+    return parameters | singles, set(parameters), modules
+
+
+PARTS = 8
+"""Of a vector u of more parts than this, the parts (all ones) are not drawn."""
+
+
+def _chosen(
+    output: Tensor, results: list[Tensor], homes: Homes, passes: Passes | None, max_nodes: int
+) -> tuple[Drawing, Homes]:
+    """What is drawn of the results, and where everything belongs."""
+    if passes is None:
+        drawing = Selection(results, homes, max_nodes, shown={id(output)}).arranged()
+        if not results:
+            drawing.tensors[id(output)] = (f"t{output._number}", output, None)
+        return drawing, homes
+    homes, bands = in_bands(homes, results, passes.layers, passes.rule_of, passes.labels)
+    titled = {id(output), *passes.titles}
+    drawing = Selection(
+        results,
+        homes,
+        max_nodes,
+        shown=titled,
+        folded={id(x) for x in results if passes.layers[x._number] and id(x) not in titled and x.name is None},
+        unseen={id(u) for u, _ in passes.directions} if len(passes.directions) > PARTS else (),
+        always=[
+            (entry.value, bands[entry.layer])  # the seeds, and gradients that are zero
+            for entry in passes.cotangents
+            if entry.value._primitive is None and id(entry.value) in passes.kinds
+        ],
+        bands=True,
+    ).arranged()
+    for entry in passes.cotangents:
+        root, seed = drawing.place(id(entry.by)), drawing.place(id(entry.value))
+        if entry.seed and root is not None and seed is not None:
+            drawing.turns.append((root, seed))
+    nameless = dict.fromkeys(id(x) for _, x, _ in drawing.references if id(x) not in passes.titles)
+    passes.titles |= zip(nameless, passes.free("r"))
+    return drawing, homes
+
+
+def graph(
+    output: Tensor,
+    *,
+    names: Any = None,
+    show: Iterable[str] = SHOW,
+    order: int = 1,
+    group: bool = True,
+    max_nodes: int = 300,
+    direction: str = "LR",
+) -> Graph:
+    """Draw the recorded graph of a tensor: tensors and the operations between them. No ``.grad`` is changed.
+
+    A box with a bold border is a leaf that requires a gradient, a cylinder a parameter, a note with a folded corner a
+    constant, a rounded box a result, a double border the output, an ellipse an operation. Tooltips carry the values,
+    the formula and the rule by which the gradient passes, and under `record_lines` the line that made the node.
+
+    Args:
+        output: any Tensor.
+        names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used. A name given to
+            a Tensor singly wins.
+        show: what tensor nodes show, of "value", "grad" and "shape". Large values are summarised.
+        order: 1, the graph of the computation. 2, and below it that of its gradient, in three bands that differ by
+            frame, tint and the shape of the operations: the forward pass (ellipses), from left to right; the first
+            backward pass (hexagons), from the output f, with a cotangent of ones, to the gradients ∂f/∂w and on to
+            s = ∇fᵀu, with u all ones; and the second backward pass (octagons), from s to the Hessian-vector product
+            ∂s/∂w. A dashed box stands for a value of an earlier pass. Backward passes that the output's own graph
+            holds are recognised: so draw s = ∇fᵀu for a vector u of your own, or a Hessian-vector product itself.
+            Results without a name are called v1, v2 … or, in backward passes, r1, r2 …
+        group: whether the operations of each call of a module in `names` are framed.
+        max_nodes: above so many nodes, modules are drawn as one node each, then the middle is left out, and a node
+            says how many are not shown.
+        direction: "LR" (left to right), "TB", "RL" or "BT".
+
+    Returns:
+        A `graphviz.Digraph`: show it in a notebook, or ``.render(outfile="graph.svg")``, ``.pipe("png")``, ``.source``.
+        No system Graphviz is needed. A node's name in the DOT source is also its ``id`` in the SVG: ``t5`` is the
+        tensor whose ``_number`` is 5, ``op5`` the operation that made it, ``t5i1`` the array or number that was
+        input 1 of that operation, ``module9`` a module drawn as one node (9: the youngest tensor made in it);
+        ``gap``, ``rest`` (and ``gap0`` …) stand for what is not shown. An edge's title is ``t3->op5``. With order 2,
+        ``pass0``, ``pass1`` and ``pass2`` are the bands, and in the backward passes a result that is no cotangent is
+        written in its operation's node; ``op9t5`` stands for tensor 5 of an earlier pass, used by operation 9.
+
+    Raises:
+        TypeError: `output` is no Tensor, or `names` no dict or module.
+        ValueError: an option that does not exist, or a name for a tensor that is not in the graph, or for a module
+            that has parameters, but none in the graph.
+        RuntimeError: the graph was freed.
+
+    With order 2 the reverse passes run (and call hooks), so that their errors can be raised too.
+
+    >>> x = Tensor(3.0, requires_grad=True, name="x")
+    >>> picture = graph(x * x + 1.0)
+    >>> "x" in picture.source
+    True
+    >>> "second backward pass" in graph(x**3, order=2).source
+    True
+    """
+    from .layout import Graph  # graphviz is imported only by who draws
+
+    shown = (show,) if isinstance(show, str) else tuple(show)
+    for word in shown:
+        if word not in SHOW:
+            raise ValueError(f"graph: show takes of {', '.join(map(repr, SHOW))}, not {word!r}")
+    if direction not in DIRECTIONS:
+        raise ValueError(f"graph: direction must be one of {', '.join(map(repr, DIRECTIONS))}, not {direction!r}")
+    if isinstance(order, bool) or order not in (1, 2):
+        raise ValueError(f"graph: order must be 1 or 2, not {order!r}")
+    if isinstance(max_nodes, bool) or not isinstance(max_nodes, (int, np.integer)) or max_nodes < 1:
+        raise ValueError(f"graph: max_nodes must be a positive integer, not {max_nodes!r}")
+    results = _results(output, "graph")
+    by_id, parameters, modules = _named(names, output, results)
+    homes = homes_of(results, modules if group else [])
+    passes = None
+    too_many = len(results) if order == 2 and len(results) > reverse_passes.LIMIT else 0
+    if order == 2 and results and not too_many:
+        leaves = {id(x): x for node in results for x in node._inputs if isinstance(x, Tensor) and x._primitive is None}
+        passes = reverse_passes.record(output, results, leaves.values())
+        passes.describe(output, results, by_id)
+        results = _behind(passes.roots, "graph")
+        for node in results:  # what a hook or a rule brought in from elsewhere was there before
+            passes.layers.setdefault(node._number, 0)
+    drawing, homes = _chosen(output, results, homes, passes, int(max_nodes))
+    if too_many:
+        text = f"… the backward passes of {too_many:,} operations are not shown"
+        drawing.gaps["passes"] = text, None
+    titles = by_id if passes is None else passes.titles
+    kinds = {} if passes is None else passes.kinds
+
+    picture = Graph(
+        graph_attr={"rankdir": direction, "bgcolor": "white", "fontname": FONT, "nodesep": "0.2", "ranksep": "0.3",
+                    "fontsize": "11", "tooltip": "computation graph"},
+        node_attr={"fontname": FONT, "fontsize": "11", "fontcolor": "#111111", "margin": "0.12,0.06", "height": "0.3"},
+        edge_attr={"color": "#555555", "arrowsize": "0.7"},
+    )  # fmt: skip
+    frames = Frames(picture, direction)
+    for unit, closed, nodes in drawing.units:
+        if closed is not None:
+            lines = [printable(closed.label), f"{len(nodes)} operation{'s' * (len(nodes) != 1)}"]
+            tip = ["module, drawn as one node", *sorted({printable(node._primitive.name) for node in nodes})]
+            frames.node(closed.parent, unit, "module", lines, tip)
+        else:
+            node = nodes[0]
+            written = id(node) in drawing.within
+            frames.node(homes.get(node._number), unit, "operation", *operation_text(node, titles, shown, written))
+    for name, x, home in drawing.tensors.values():
+        kind = kinds.get(id(x)) or kind_of(x, output, parameters)
+        label = titles.get(id(x))
+        frames.node(
+            home, name, kind, *tensor_text(x, kind, label if label is not None else _own_name(x), shown, order == 2)
+        )
+    for name, x, home in drawing.references:
+        _, tip = tensor_text(x, "reference", titles[id(x)], shown)
+        frames.node(home, name, "reference", [printable(titles[id(x)])], tip)
+    for name, (text, home) in drawing.gaps.items():
+        frames.node(home, name, "gap", [text], [text])
+    frames.close()
+    frames.edges(drawing)
+    return picture
+
+
+def _own_name(x: Any) -> str | None:
+    return getattr(x, "name", None)

@@ -1,0 +1,454 @@
+"""What a picture shows: where each node belongs (calls of modules, passes), and what is left out when it is too much.
+
+Order: homes, the drawing, then the choice: everything; or modules closed, inner ones first; or both ends, and a gap.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, groupby, pairwise
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+
+# Homes
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call of a module: what was made while it ran. Or a band of the picture: what one pass made."""
+
+    start: int
+    end: int
+    label: str
+    depth: int = 0
+    parent: Call | None = None
+    closed: bool = False
+    """Drawn as one node."""
+    band: int | None = None
+    """For a band, its layer: 0 forward, 1 and 2 the backward passes."""
+
+    def outermost_closed(self) -> Call | None:
+        found, call = None, self
+        while call is not None:
+            found, call = call if call.closed else found, call.parent  # type: ignore[assignment]
+        return found
+
+
+def chain(call: Call | None) -> Iterator[Call]:
+    """The call, the one in which it ran, and so on."""
+    while call is not None:
+        yield call
+        call = call.parent
+
+
+def band_of(call: Call | None) -> Call | None:
+    """The band in which a call ran, if the picture has bands."""
+    for last in chain(call):
+        call = last
+    return call if call is not None and call.band is not None else None
+
+
+def around_both(a: Call | None, b: Call | None) -> Call | None:
+    """The innermost call in which both ran."""
+    around = set(chain(b))
+    return next((call for call in chain(a) if call in around), None)
+
+
+Homes = dict[int, Call]
+"""The innermost call (or band) in which a result was made, by the result's number."""
+
+
+def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
+    """For each result, the innermost call of a module in which it was made."""
+    calls = [
+        Call(start, end, f"{path} · {type(m).__name__}" if path else type(m).__name__)
+        for path, m in modules
+        for start, end in getattr(m, "_calls", ())
+    ]
+    calls.sort(key=lambda call: (call.start, -call.end))
+    homes: Homes = {}
+    if not calls:
+        return homes
+    stack: list[Call] = []
+    coming = iter(calls)
+    following = next(coming, None)
+    for node in results:
+        number = node._number
+        while following is not None and following.start < number:
+            while stack and stack[-1].end < following.start:
+                stack.pop()
+            following.parent = stack[-1] if stack else None
+            following.depth = len(stack)
+            stack.append(following)
+            following = next(coming, None)
+        while stack and stack[-1].end < number:
+            stack.pop()
+        if stack:
+            homes[number] = stack[-1]
+    return homes
+
+
+def in_bands(
+    homes: Homes, results: list[Tensor], layers: Mapping[int, int], rule_of: Mapping[int, Tensor], labels: list[str]
+) -> tuple[Homes, list[Call]]:
+    """The homes in a picture with a band for each pass. What a rule made belongs to the module of the operation that
+    it is the rule of, in a frame of the same form in the rule's own band."""
+    bands = [Call(0, 0, label, depth=-1, band=layer) for layer, label in enumerate(labels)]
+    mirrored: dict[tuple[int, str, int], Call] = {}
+
+    def mirror(call: Call, layer: int, pattern: str) -> Call:
+        known = mirrored.get((layer, pattern, id(call)))
+        if known is None:
+            known = Call(call.start, call.end, pattern.replace("…", call.label), call.depth)
+            mirrored[layer, pattern, id(call)] = known
+            known.parent = bands[layer] if call.parent is None else mirror(call.parent, layer, pattern)
+        return known
+
+    placed: Homes = {}
+    for node in results:
+        layer, origin, pattern = layers[node._number], node, "…"
+        while origin._number in rule_of:
+            origin = rule_of[origin._number]
+            pattern = f"∂({pattern})" if "∂" in pattern else f"∂ {pattern}"
+        home = homes.get(origin._number)
+        placed[node._number] = bands[layer] if home is None else mirror(home, layer, pattern)
+    return placed, bands
+
+
+# The drawing
+
+
+@dataclass(slots=True)
+class Drawing:
+    """The nodes and edges to be drawn: units (operations, or modules that are shown as one) and tensors."""
+
+    units: list[tuple[str, Call | None, list[Tensor]]] = field(default_factory=list)
+    tensors: dict[Any, tuple[str, Any, Call | None]] = field(default_factory=dict)
+    edges: list[tuple[str, str]] = field(default_factory=list)
+    turns: list[tuple[str, str]] = field(default_factory=list)
+    """From where a pass starts to the seed of its gradients."""
+    gaps: dict[str, tuple[str, Call | None]] = field(default_factory=dict)
+    """For each node that stands for what is not shown: what it says, and where it is."""
+    within: dict[int, str] = field(default_factory=dict)
+    """The unit in which a result is written that has no node of its own, by the result's id."""
+    references: list[tuple[str, Tensor, Call | None]] = field(default_factory=list)
+    """Where a pass takes a value from an earlier one: a node's name, the tensor that it stands for, and where it is."""
+
+    def place(self, key: Any) -> str | None:
+        """The drawn node from which a tensor's edges start."""
+        known = self.tensors.get(key)
+        return known[0] if known is not None else self.within.get(key)
+
+
+@dataclass(slots=True)
+class Gap:
+    """Units that are not shown, and the numbers of what they made."""
+
+    name: str
+    first: int
+    last: int
+    oldest: int
+    youngest: int
+    home: Call | None
+
+
+def key_of(x: Any, node: Tensor, i: int) -> Any:
+    """Which drawn node an input is: tensors and arrays are themselves, a number belongs to its operation."""
+    return id(x) if isinstance(x, (Tensor, np.ndarray)) else (id(node), i)
+
+
+class Units:
+    """The operations in order, those of a closed module together: pairs of the module's call (or None) and results."""
+
+    def __init__(self, results: list[Tensor], homes: Homes) -> None:
+        self.results = results
+        self.merged: list[tuple[Call | None, list[Tensor]]] | None = None
+        if any(call.outermost_closed() for call in set(homes.values())):
+            self.merged = []
+            for node in results:
+                home = homes.get(node._number)
+                closed = home.outermost_closed() if home is not None else None
+                if closed is not None and self.merged and self.merged[-1][0] is closed:
+                    self.merged[-1][1].append(node)
+                else:
+                    self.merged.append((closed, [node]))
+
+    def __len__(self) -> int:
+        return len(self.results if self.merged is None else self.merged)
+
+    def __getitem__(self, u: int) -> tuple[Call | None, list[Tensor]]:
+        return (None, [self.results[u]]) if self.merged is None else self.merged[u]
+
+    def __iter__(self) -> Iterator[tuple[Call | None, list[Tensor]]]:
+        return (self[u] for u in range(len(self)))
+
+
+def hidden_in(units: Units) -> set[Any]:
+    """What stays inside a closed module: results used only there, and its own parameters and constants."""
+    if units.merged is None:
+        return set()
+    user: dict[Any, int] = {}
+    maker: dict[Any, int] = {}
+    leaves: dict[Any, Any] = {}
+    for u, (_, nodes) in enumerate(units):
+        for node in nodes:
+            maker[id(node)] = u
+            for i, x in enumerate(node._inputs):
+                key = key_of(x, node, i)
+                user[key] = u if user.get(key, u) == u else -1
+                if not isinstance(x, Tensor) or x._primitive is None:
+                    leaves[key] = x
+    hidden = {key for key, u in maker.items() if user.get(key) == u and units[u][0] is not None}
+    for key, x in leaves.items():
+        if user[key] >= 0 and units[user[key]][0] is not None:
+            if not isinstance(x, Tensor) or type(x) is not Tensor or not (x._requires_grad or x.name):
+                hidden.add(key)
+    return hidden
+
+
+def not_shown(n: int) -> str:
+    """What a node says that stands for n others."""
+    return f"… {n:,} node{'s' * (n != 1)} not shown"
+
+
+# The choice
+
+
+class Selection:
+    """Chooses what is drawn of some results.
+
+    Args:
+        results: all of them, oldest first.
+        homes: where they were made.
+        max_nodes: how many nodes are drawn.
+        shown: ids of the results that have a node of their own even if only their module uses them.
+        folded: ids of the results that are written in their operation's node.
+        unseen: ids of the tensors that are not drawn at all.
+        always: leaves that are drawn in any case, each with its home.
+        bands: whether the picture has a band for each pass.
+    """
+
+    def __init__(
+        self,
+        results: list[Tensor],
+        homes: Homes,
+        max_nodes: int,
+        shown: Collection[int] = (),
+        folded: Collection[int] = (),
+        unseen: Collection[int] = (),
+        always: Sequence[tuple[Tensor, Call]] = (),
+        bands: bool = False,
+    ) -> None:
+        self.results, self.homes, self.max_nodes = results, homes, max_nodes
+        self.shown, self.folded, self.unseen, self.bands = shown, folded, unseen, bands
+        self.always = {id(x): (f"t{x._number}", x, home) for x, home in always}
+        self.band_at: dict[int, Call | None] = {}
+        """The band to which a tensor belongs: its own, or for a leaf that of its first use."""
+        if bands:
+            for node in results:
+                self.band_at[node._number] = band = band_of(homes[node._number])
+                for x in node._inputs:
+                    if isinstance(x, Tensor):
+                        self.band_at.setdefault(x._number, band)
+        self.units = Units(results, homes)
+        self.hidden: set[Any] = set()
+        self.found: list[Gap] = []
+        self.room: int | None = None
+        """For how many more leaves there is room, if not for all."""
+        self.dropped: set[Any] = set()
+        """Leaves for which there was none."""
+        self.edges: Counter[tuple[str, str]] = Counter()
+        self.drawing = Drawing()
+
+    def arranged(self) -> Drawing:
+        """The drawing."""
+        calls = {id(c): c for home in {id(h): h for h in self.homes.values()}.values() for c in chain(home)}
+        calls = {key: call for key, call in calls.items() if call.band is None}
+        depths = sorted({call.depth for call in calls.values()}, reverse=True)
+        everything = self.fits()
+        for depth in depths:
+            # One module that is the whole model is not closed: its parts say more than one box.
+            outermost = {call.start for call in calls.values() if call.depth == 0}
+            if everything or (depth == 0 and len(depths) > 1 and len(outermost) == 1):
+                break
+            for call in calls.values():
+                call.closed = call.closed or call.depth == depth
+            self.units = Units(self.results, self.homes)
+            everything = self.fits()
+        if not everything:
+            self.hidden = self.hidden_now()
+            self.found, self.room = self.gaps(), 0
+        self.fill()
+        return self.drawing
+
+    def fits(self) -> bool:
+        """Whether all may be drawn, with modules as they are now open or closed."""
+        if len(self.units) > self.max_nodes:
+            return False
+        self.hidden, seen = self.hidden_now(), set(self.always)
+        return len(seen) + sum(self.cost(nodes, seen) for _, nodes in self.units) <= self.max_nodes
+
+    def hidden_now(self) -> set[Any]:
+        """What is not drawn, with modules as they are now open or closed."""
+        return hidden_in(self.units).difference(self.shown, self.always).union(self.unseen)
+
+    def own_node(self, node: Tensor) -> bool:
+        return id(node) not in self.hidden and id(node) not in self.folded
+
+    def is_reference(self, x: Any, node: Tensor) -> bool:
+        """Whether an input of a node was there before the node's pass."""
+        if not self.bands or not isinstance(x, Tensor):
+            return False
+        return self.band_at.get(x._number, self.band_at[node._number]) is not self.band_at[node._number]
+
+    def cost(self, nodes: list[Tensor], seen: set[Any]) -> int:
+        """How many drawn nodes these operations bring with them."""
+        new = {
+            key for node in nodes for i, x in enumerate(node._inputs)
+            if not isinstance(x, Tensor) or x._primitive is None
+            for key in [key_of(x, node, i)] if key not in self.hidden and key not in seen
+        }  # fmt: skip
+        seen |= new
+        if self.bands:
+            new |= {
+                (nodes[-1]._number, id(x)) for node in nodes for x in node._inputs
+                if self.is_reference(x, node) and id(x) not in self.hidden
+            }  # fmt: skip
+        return 1 + len(new) + sum(map(self.own_node, nodes))
+
+    def gaps(self) -> list[Gap]:
+        """What is left out: the middle; in a picture with bands, the middle of each."""
+        runs = [(0, len(self.units))]
+        if self.bands:
+            bands = [band_of(self.homes.get(nodes[0]._number)) for _, nodes in self.units]
+            edges = [0, *accumulate(len(list(group)) for _, group in groupby(bands))]
+            if len(edges) <= 4:
+                runs = sorted(pairwise(edges), key=self.size)  # what the small ones do not need is left for the others
+        found: list[Gap] = []
+        left, seen = self.max_nodes - len(self.always), set[Any](self.always)
+        for i, run in enumerate(runs):
+            first, last, used = self.ends(*run, left // (len(runs) - i), seen)
+            left -= used
+            if first < last:
+                oldest, youngest = self.units[first][1][0]._number, self.units[last - 1][1][-1]._number
+                home = around_both(self.homes.get(oldest), self.homes.get(youngest))
+                band = band_of(home)
+                found.append(Gap(f"gap{band.band}" if band else "gap", first, last, oldest, youngest, home))
+        return sorted(found, key=lambda gap: gap.first)
+
+    def size(self, run: tuple[int, int]) -> int:
+        """How many nodes there would be for these units."""
+        return sum(self.cost(self.units[u][1], set()) for u in range(*run))
+
+    def ends(self, start: int, stop: int, room: int, seen: set[Any]) -> tuple[int, int, int]:
+        """How many units to keep at the beginning, from which on at the end, and what they cost, alternating from the
+        end inwards."""
+        first, last, left = start, stop, room - 1
+        while first < last:
+            back = stop - last <= first - start
+            trial = set(seen)
+            cost = self.cost(self.units[last - 1 if back else first][1], trial)
+            if cost > left and last < stop:
+                break
+            seen |= trial
+            left -= cost
+            if back:
+                last -= 1
+            else:
+                first += 1
+        return first, last, room - left
+
+    def fill(self) -> None:
+        """Put everything into the drawing but what is in the gaps, and leaves as long as there is room."""
+        drawing, kept, start = self.drawing, list[int](), 0
+        for gap in self.found:
+            kept += range(start, gap.first)
+            start = gap.last
+        kept += range(start, len(self.units))
+        drawing.tensors |= self.always
+        if self.room is not None:
+            self.room = max(self.max_nodes - len(self.found), 3) - len(self.always)
+            self.room -= sum(1 + sum(map(self.own_node, self.units[u][1])) for u in kept)
+        for u in kept:
+            closed, nodes = self.units[u]
+            unit = f"{'op' if closed is None else 'module'}{nodes[-1]._number}"
+            drawing.units.append((unit, closed, nodes))
+            for node in nodes:
+                self.fill_in(node, unit, self.homes.get(node._number) if closed is None else closed.parent)
+        counted = self.hidden | self.dropped
+        for gap in self.found:
+            drawing.gaps[gap.name] = not_shown(self.count_gap(gap, counted)), gap.home
+        if self.dropped:
+            drawing.gaps["rest"] = not_shown(len(self.dropped)), None
+        for (source, target), n in self.edges.items():
+            drawing.edges += [(source, target)] * (1 if source in drawing.gaps or target in drawing.gaps else n)
+
+    def fill_in(self, node: Tensor, unit: str, home: Call | None) -> None:
+        """Draw the inputs of a result and the result itself, with the edges to and from its unit."""
+        for i, x in enumerate(node._inputs):
+            if self.is_reference(x, node):
+                name = f"{unit}t{x._number}"
+                if id(x) not in self.hidden and (name, unit) not in self.edges:
+                    self.drawing.references.append((name, x, home))
+                    self.edges[name, unit] = 1
+                continue
+            if isinstance(x, Tensor) and x._primitive is not None:
+                gap = next((gap.name for gap in self.found if gap.oldest <= x._number <= gap.youngest), None)
+                source = gap or self.drawing.place(id(x))
+            else:
+                source = self.leaf(x, i, node, home)
+            if source is not None and source != unit:
+                self.edges[source, unit] += 1
+        if id(node) in self.folded and id(node) not in self.hidden:
+            self.drawing.within[id(node)] = unit
+        elif id(node) not in self.hidden:
+            name = f"t{node._number}"
+            self.drawing.tensors[id(node)] = (name, node, home)
+            self.edges[unit, name] += 1
+
+    def leaf(self, x: Any, i: int, node: Tensor, home: Call | None) -> str | None:
+        """The drawn node of input i of a node, a leaf; made if there is room."""
+        key, tensors = key_of(x, node, i), self.drawing.tensors
+        if type(x) is Tensor and (x._requires_grad or x.name):  # the user's, not the module's
+            home = band_of(home)
+        known = tensors.get(key)
+        if known is not None:
+            if known[2] is not home:  # shared: it belongs to no one module, but to the pass that used it first
+                tensors[key] = (known[0], known[1], band_of(known[2]))
+            return known[0]
+        if key in self.hidden:
+            return None
+        if self.room is not None:
+            if self.room <= 0:
+                self.dropped.add(key)
+                return "rest"
+            self.room -= 1
+        name = f"t{x._number}" if isinstance(x, Tensor) else f"t{node._number}i{i}"
+        tensors[key] = (name, x, home)
+        return name
+
+    def count_gap(self, gap: Gap, counted: set[Any]) -> int:
+        """Lead edges from what is drawn into the gap; returns the number of nodes in it that are not `counted` yet."""
+        missing, before = gap.last - gap.first, dict[int, Any]()
+        for u in range(gap.first, gap.last):
+            for node in self.units[u][1]:
+                missing += self.own_node(node)
+                for x in node._inputs:
+                    if not isinstance(x, (Tensor, np.ndarray)):
+                        missing += 1
+                    elif not isinstance(x, Tensor) or x._primitive is None or x._number < gap.oldest:
+                        before[id(x)] = x
+        for key, x in before.items():
+            source = self.drawing.place(key)
+            if source is not None:
+                if not self.is_reference(x, self.units[gap.first][1][0]):
+                    self.edges[source, gap.name] = 1
+            elif key not in counted and getattr(x, "_primitive", None) is None:
+                counted.add(key)
+                missing += 1
+        return missing

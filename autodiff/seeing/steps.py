@@ -1,0 +1,596 @@
+"""How the rows of a step table are written: names and formulas, each pass as the engine makes it, local derivatives.
+
+Order: what a row is, the table while it is written, its words, one reverse pass, local derivatives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..backward import _leading_to, _reachable, reverse, unbroadcast
+from ..mode import enable_grad, mode
+from ..ops import elementwise, special
+from ..primitive import REGISTRY, Primitive, filled, general
+from ..tensor import Tensor, as_array, wrap
+from .formats import size, text_of
+from .graph import _results, printable
+from .looks import options_of
+
+PHASES = {
+    "input": "Forward pass", "forward": "Forward pass",
+    "local": "Backward pass", "backward": "Backward pass", "gradient": "Backward pass",
+    "update": "Update", "slope": "Slope along u", "second": "Second backward pass",
+}  # fmt: skip
+"""Every phase a row can belong to, and the heading it stands under."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One step of the table: what is computed, from what, and the number."""
+
+    step: int
+    quantity: str
+    expression: str
+    value: str
+    """`number` as text, with the table's digits."""
+    sources: tuple[int, ...]
+    """Steps from which the factors come; of a product in a backward pass, first the cotangent, then the local
+    derivative."""
+    phase: str
+    """One of `PHASES`."""
+    tensor: Tensor | None
+    """The tensor whose node this belongs to: the result of the operation for a local derivative ∂y/∂x, the tensor
+    differentiated by for a cotangent; None for an array that took part as a constant."""
+    number: Any
+    """The array itself; None for a Jacobian that was not formed because it is large."""
+
+
+class Table:
+    """The table while it is written."""
+
+    def __init__(self, digits: int, output: Tensor, results: list[Tensor]) -> None:
+        self.digits, self.output = digits, output
+        self.tensors = {x._number: x for node in results for x in node._inputs if isinstance(x, Tensor)}
+        self.tensors |= {output._number: output} | {node._number: node for node in results}
+        self.rows: list[Row] = []
+        self.names: dict[int, str] = {}
+        self.taken: set[str] = set()
+        self.steps: dict[int, int] = {}
+        """The row that holds a tensor's value, by its number."""
+        self.arrays: dict[int, tuple[str, int]] = {}
+        """Name and row of constant arrays, by id (the graph keeps them alive)."""
+        self.cotangents: dict[tuple[int, int], int] = {}
+        """The row of ∂a/∂b, by the numbers of a and b."""
+        self.parts: dict[tuple[int, int], int] = {}
+        """The row of the contribution to an input, by the number of the node and of the input."""
+        self.generated = {"v": 0, "r": 0}
+
+    def add(
+        self, phase: str, quantity: str, expression: str, number: Any, sources: Iterable[int], tensor: Tensor | None
+    ) -> int:
+        step = len(self.rows) + 1
+        if not expression.isprintable():  # a user's formula
+            expression = printable(expression, len(expression) + 1)
+        value = text_of(number, self.digits) if not isinstance(number, str) else number
+        number = None if isinstance(number, str) else np.asarray(number)
+        self.rows.append(Row(step, quantity, expression, value, tuple(sources), phase, tensor, number))
+        return step
+
+    # Names
+
+    def give_names(self, names: Any) -> None:
+        """Reserve the names given by the user, then those the tensors carry, then L for the output."""
+        for name, x in _named(names, self.tensors):
+            self.names.pop(x._number, None)
+            self.name(x, name)
+        for number in sorted(self.tensors):
+            x = self.tensors[number]
+            if x.name is not None and number not in self.names:
+                self.name(x, x.name)
+        if self.output._primitive is not None and self.output._number not in self.names and "L" not in self.taken:
+            self.name(self.output, "L")
+
+    def name(self, x: Tensor, text: str) -> str:
+        self.names[x._number] = name = self.unique(printable(text))
+        return name
+
+    def unique(self, text: str) -> str:
+        name, n = text, 1
+        while name in self.taken:
+            n += 1
+            name = f"{text} ({n})"
+        self.taken.add(name)
+        return name
+
+    def fresh(self, letter: str) -> str:
+        while True:
+            self.generated[letter] += 1
+            name = f"{letter}{self.generated[letter]}"
+            if name not in self.taken:
+                self.taken.add(name)
+                return name
+
+    def called(self, x: Any, letter: str = "v") -> str:
+        """The name of a tensor or array, given now if it has none; a number as it is written."""
+        if isinstance(x, Tensor):
+            if x._number not in self.names:
+                self.names[x._number] = self.fresh(letter)
+            return self.names[x._number]
+        if np.ndim(x) == 0:
+            text = text_of(x, self.digits)
+            return f"({text})" if text.startswith("-") else text
+        return self.arrays[id(x)][0]
+
+    def targets(self, wrt: Any) -> list[Tensor]:
+        """The tensors of `wrt`, checked, each once."""
+        if wrt is None:
+            leaves = [x for x in self.tensors.values() if x._requires_grad and x._primitive is None]
+            return sorted(leaves, key=lambda x: self.steps[x._number])
+        items = [wrt] if isinstance(wrt, Tensor) else list(wrt) if isinstance(wrt, Iterable) else [wrt]
+        found: dict[int, Tensor] = {}
+        for i, x in enumerate(items):
+            if not isinstance(x, Tensor):
+                raise TypeError(f"explain: wrt takes Tensors, not {type(x).__name__}")
+            what = f"wrt[{i}], {x.name!r}," if x.name is not None else f"wrt[{i}], a tensor of shape {x.shape},"
+            if x._number not in self.tensors:
+                raise ValueError(f"explain: {what} is not in the graph of this output")
+            if not x._requires_grad:
+                raise ValueError(f"explain: {what} does not require a gradient")
+            found[x._number] = x
+        if not found:
+            raise ValueError("explain: wrt is empty; leave it out for all leaves that require a gradient")
+        return list(found.values())
+
+    def vectors(self, hvp: Any, targets: list[Tensor]) -> list[Any]:
+        """The arrays of `hvp`, checked, one for each target."""
+        if isinstance(hvp, (str, Mapping)):
+            raise TypeError(
+                f"explain: hvp takes one array for each tensor of wrt, in its order, not {type(hvp).__name__}"
+            )
+        one = len(targets) == 1 and _shape(hvp) == targets[0].shape
+        items = [hvp] if one or not isinstance(hvp, Iterable) else list(hvp)
+        if len(items) != len(targets):
+            order = ", ".join(self.called(x) for x in targets[:8]) + ", …" * (len(targets) > 8)
+            raise ValueError(
+                f"explain: hvp takes one array for each tensor of wrt ({len(targets)}: {order}), not {len(items)}"
+            )
+        vectors = []
+        for x, item in zip(targets, items):
+            try:
+                u = as_array(item, copy=True)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"explain: hvp for {self.called(x)}: {str(error).removeprefix('Tensor: ')}") from None
+            if u.shape != x.shape:
+                raise ValueError(f"explain: hvp for {self.called(x)} needs shape {x.shape}, not {u.shape}")
+            vectors.append(u.astype(x.dtype))
+        return vectors
+
+    # Forward
+
+    def forward(self, nodes: Iterable[Tensor], phase: str = "forward", letter: str = "v") -> None:
+        """The rows of these results, each after those of the leaves it is the first to use."""
+        for node in nodes:
+            for x in node._inputs:
+                if isinstance(x, Tensor):
+                    if x._primitive is None and x._number not in self.steps:
+                        self.leaf(x, phase, letter)
+                elif np.ndim(x) and id(x) not in self.arrays:
+                    name = self.fresh(letter)
+                    inputs = "input" if phase == "forward" else phase
+                    self.arrays[id(x)] = name, self.add(inputs, name, "constant", np.array(x), (), None)
+            if node._primitive is None:
+                self.leaf(node, phase, letter)
+            elif node._number not in self.steps:
+                expression = self.formula(node, letter)
+                name = self.called(node, letter)
+                self.steps[node._number] = self.add(phase, name, expression, node._data, self.sources(node), node)
+
+    def leaf(self, x: Tensor, phase: str, letter: str) -> None:
+        kind = "input" if x._requires_grad else "constant"
+        phase = "input" if phase == "forward" else phase
+        self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._data), (), x)
+
+    def step(self, x: Any) -> int | None:
+        if isinstance(x, Tensor):
+            return self.steps.get(x._number)
+        return self.arrays[id(x)][1] if np.ndim(x) else None
+
+    def sources(self, node: Tensor, inputs: Iterable[Any] | None = None) -> list[int]:
+        steps = (self.step(x) for x in (node._inputs if inputs is None else inputs))
+        return list(dict.fromkeys(step for step in steps if step is not None))
+
+    def formula(self, node: Tensor, letter: str = "v") -> str:
+        record, inputs = node._primitive, [self.called(x, letter) for x in node._inputs]
+        text = record.formula or f"{printable(record.name)}({', '.join(f'{{{i}}}' for i in range(len(inputs)))})"
+        placed = _placed(text, node)
+        options = [_option(key, value) for key, value in options_of(node) if not (key == "index" and placed != text)]
+        text = placed
+        return _filled(text, inputs, "y") + (f" ({', '.join(options)})" if options else "")
+
+    # Backward
+
+    def backward(self, y: Tensor, targets: Sequence[Tensor], phase: str) -> dict[int, Any]:
+        """The rows of a reverse pass from `y`; returns the gradients of the targets, by number."""
+        nodes, _ = _reachable([y])
+        first = phase == "backward"
+        local_phase, wanted = ("local" if first else phase), {x._number: x for x in targets}
+        walk = Pass(y, nodes, wanted)
+        top = self.called(y)
+        uses = walk.uses()
+        parts: dict[int, list[tuple[int, Any]]] = {}
+
+        def finished(x: Tensor, expression: str, number: Any, sources: Iterable[int]) -> None:
+            """The row of a complete cotangent, and what hooks make of it."""
+            n = x._number
+            kind = "gradient" if first and n in wanted else phase
+            final = np.asarray(walk.results[n])
+            if x._primitive is None:
+                final = final.astype(x.dtype, copy=False)
+            quantity = _partial(top, self.called(x))
+            if x._hooks and any(hook is not None for hook in x._hooks.values()):
+                before = self.add(phase, f"{quantity} before hooks", expression, number, sources, x)
+                expression, sources = f"hooks of {self.called(x)}", (before,)
+            self.cotangents[y._number, n] = self.add(kind, quantity, expression, final, sources, x)
+
+        finished(y, "1", walk.seed, ())
+        for node in walk.order():
+            given = self.cotangents[y._number, node._number]
+            incoming = _partial(top, self.called(node))
+            pulled = walk.pulled[node._number]
+            twice = len({x._number for _, x, _ in pulled}) < len(pulled)
+            local = _locals(node, [i for i, _, _ in pulled])
+            for i, x, d in pulled:
+                n = x._number
+                mark = f" [{i + 1}]" if twice else ""
+                quantity = _partial(self.called(node), self.called(x)) + mark
+                if node is y:
+                    quantity += " (local)"
+                text, used = self.derivative(node, i)
+                step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node)
+                product, factors = self.product(node, i, incoming, quantity)
+                number = unbroadcast(d, x.shape)
+                if uses[n] == 1:
+                    finished(x, product, number, (given, step, *factors))
+                    if not x._hooks:
+                        self.parts[node._number, i] = self.cotangents[y._number, n]
+                    continue
+                via = f"{_partial(top, self.called(x))} via {self.called(node)}{mark}"
+                part = self.add(phase, via, product, number, (given, step, *factors), x)
+                self.parts[node._number, i] = part
+                parts.setdefault(n, []).append((part, number))
+                if len(parts[n]) == uses[n]:
+                    rows = [self.rows[k - 1].quantity for k, _ in parts[n]]
+                    numbers = iter(number for _, number in parts[n])
+                    total = next(numbers)
+                    for number in numbers:
+                        total = total + number
+                    finished(x, _joined(rows, " + "), total, [k for k, _ in parts[n]])
+        return {n: walk.results[n] for n in wanted if n in walk.results}
+
+    def derivative(self, node: Tensor, i: int) -> tuple[str, list[Any]]:
+        """The local derivative by input i as text, and what occurs in it."""
+        record, inputs = node._primitive, node._inputs
+        given = len(record.derivatives)
+        text = record.derivatives[i] if i < given else record.derivatives[-1] if given and record.each else ""
+        if record is _MATMUL:
+            a, b = (np.ndim(x._data if isinstance(x, Tensor) else x) for x in inputs)
+            text = (
+                ("I ⊗ {1}ᵀ" if a > 1 else "{1}ᵀ" if b > 1 else "{1}")
+                if i == 0
+                else ("{0}" if b == 1 else "{0} ⊗ I" if a > 1 else "{0}ᵀ ⊗ I")
+            )
+        elif record is _SLOPE:
+            return self.arrays[id(node._params["vectors"][i])][0], [node._params["vectors"][i]]  # type: ignore[index]
+        if not text or i >= given:
+            return text or f"rule of {printable(record.name)}", list(inputs)
+        text = _placed(text, node)
+        used = [inputs[int(k)] for k in re.findall(r"\{(\d+)\}", text) if int(k) < len(inputs)]
+        used += [node] * ("{y}" in text)
+        return _filled(text, [self.called(x) for x in inputs], self.called(node)), used
+
+    def product(self, node: Tensor, i: int, incoming: str, local: str) -> tuple[str, list[int]]:
+        """The product that gives the contribution of `node` to its input i, and rows of factors it names besides."""
+        record, inputs = node._primitive, node._inputs
+        if record is _MATMUL:
+            a, b = (np.ndim(x._data if isinstance(x, Tensor) else x) for x in inputs)
+            other = inputs[1 - i]
+            name = self.called(other)
+            if a <= 2 and b <= 2 and a + b > 2:
+                if i == 0:
+                    text = f"{incoming} ⊗ {name}" if b == 1 else f"{incoming} @ {name}ᵀ"
+                else:
+                    text = f"{name} ⊗ {incoming}" if a == 1 else f"{name}ᵀ @ {incoming}"
+                return text, self.sources(node, [other])
+        if record.formula in _PRODUCTS and all(np.ndim(x) == 2 for x in inputs[:2]):
+            text = _PRODUCTS[record.formula][i].replace("{y}ᵀ", "({y})ᵀ")
+            used = [inputs[int(k)] for k in re.findall(r"\{(\d)\}", text)]
+            return _filled(text, [self.called(x) for x in inputs], incoming), self.sources(node, used)
+        text = f"{incoming} · {local}"
+        x = inputs[i]
+        if record in _ELEMENTWISE and x.shape != node.shape:
+            text = f"Σ {text}"  # summed over the axes along which x was broadcast
+        return text, []
+
+    # After it
+
+    def update(self, targets: Sequence[Tensor], gradients: dict[int, Any], rate: float) -> None:
+        lr = self.called(rate)
+        for x in targets:
+            if x._primitive is None:
+                gradient = self.cotangents[self.output._number, x._number]
+                name = self.called(x)
+                expression = f"{name} − {lr} · {_partial(self.called(self.output), name)}"
+                new = x._data - rate * gradients[x._number].astype(x.dtype)
+                self.add("update", f"{name}⁺", expression, new, (self.steps[x._number], gradient), x)
+
+    def second_pass(self, output: Tensor, targets: list[Tensor], vectors: list[Any]) -> None:
+        """The rows of s = ∇fᵀu, and of the backward pass through it: its gradients are H·u."""
+        walk = Pass(output, _reachable([output])[0], {x._number: x for x in targets}, create_graph=True)
+        for node in walk.order():  # a tensor that holds what has a row already is called by that row
+            for i, x, d in walk.pulled[node._number]:
+                if d.shape == x.shape:
+                    self.known(d, self.parts.get((node._number, i)))
+        for n, g in walk.results.items():
+            self.known(g, self.cotangents.get((output._number, n)))
+        for x, u in zip(targets, vectors):
+            name = self.unique(f"u[{self.called(x)}]")
+            self.arrays[id(u)] = name, self.add("slope", name, "given", u, (), None)
+        with enable_grad():
+            gradients = [
+                g if g.dtype == x.dtype else g.astype(x.dtype) for x in targets for g in [walk.results[x._number]]
+            ]
+            s = general(_SLOPE)(*gradients, vectors=tuple(vectors))
+        made = _results(s, "explain")
+        self.forward([node for node in made if node is not s], "slope", "r")
+        self.name(s, "s")
+        slopes = [(self.cotangents[output._number, x._number], x, id(u)) for x, u in zip(targets, vectors)]
+        terms = [f"{'Σ ' * bool(x.ndim)}{self.rows[row - 1].quantity} · {self.arrays[u][0]}" for row, x, u in slopes]
+        sources = [step for row, _, u in slopes for step in (row, self.arrays[u][1])]
+        self.steps[s._number] = self.add("slope", self.called(s), _joined(terms, " + "), s._data, sources, s)
+        products = self.backward(s, targets, "second") if made else {}
+        for x in targets:
+            name, row = self.called(x), self.cotangents.get((s._number, x._number))
+            if row is None:
+                text, number = f"0: {self.called(s)} does not depend on {name}", np.zeros(x.shape, x.dtype)
+                self.add("second", f"(H·u)[{name}]", text, number, (), x)
+            else:
+                number = np.asarray(products[x._number]).astype(x.dtype, copy=False)
+                self.add("second", f"(H·u)[{name}]", _partial(self.called(s), name), number, (row,), x)
+
+    def known(self, x: Tensor, row: int | None) -> None:
+        if row is not None and x._number not in self.names:
+            self.names[x._number] = self.rows[row - 1].quantity
+            self.steps[x._number] = row
+
+
+def _named(names: Any, tensors: dict[int, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The user's names with their tensors: those of a module's parameters first, so that one given singly wins."""
+    if names is None:
+        return
+    items = list(names.items()) if isinstance(names, Mapping) else [("", names)]
+    singles = []
+    for name, thing in items:
+        if not isinstance(name, str):
+            raise TypeError(f"explain: names must be strings, not {name!r}")
+        if hasattr(thing, "named_parameters"):
+            parameters = list(thing.named_parameters())
+            present = [(key, p) for key, p in parameters if p._number in tensors]
+            if parameters and not present:
+                what = f"names[{name!r}]" if isinstance(names, Mapping) else "names"
+                raise ValueError(f"explain: {what}, {type(thing).__name__}, has no parameter in this graph")
+            for key, p in present:
+                yield (f"{name}.{key}" if name else key), p
+        elif isinstance(thing, Tensor) and isinstance(names, Mapping):
+            if thing._number not in tensors:
+                raise ValueError(f"explain: names[{name!r}], a tensor of shape {thing.shape}, is not in this graph")
+            singles.append((name, thing))
+        else:
+            raise TypeError(
+                "explain: names takes a dict from names to Tensors, or a module with named_parameters(), not "
+                + (f"{type(thing).__name__} for {name!r}" if isinstance(names, Mapping) else type(thing).__name__)
+            )
+    yield from singles
+
+
+def _partial(a: str, b: str) -> str:
+    return f"∂{_factor(a)}/∂{_factor(b)}"
+
+
+def _factor(name: str) -> str:
+    return f"({name})" if re.search(r"[\s/·⁺+−]", name) else name
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    try:
+        return tuple(np.shape(value))
+    except ValueError:  # arrays of several shapes in a list
+        return None
+
+
+def _joined(texts: Sequence[str], sign: str) -> str:
+    if len(texts) > 8:
+        texts = [*texts[:3], f"… ({len(texts) - 4} more)", texts[-1]]
+    return sign.join(texts)
+
+
+def _filled(text: str, inputs: Sequence[str], output: str) -> str:
+    """A formula with names in it, of as many inputs as there are."""
+    text = text.replace("{0}, {1}, …", ", ".join(f"{{{i}}}" for i in range(len(inputs))))
+    text = text.replace("{0} {1} …", " ".join(f"{{{i}}}" for i in range(len(inputs))))
+    return filled(text, inputs, output)
+
+
+def _placed(text: str, node: Tensor) -> str:
+    """A formula with the operation's index in place of i."""
+    if node._params is None or "index" not in node._params:
+        return text
+    shown = f"[{_index(node._params['index'])}]"
+    return re.sub(r"\bat i\b", lambda _: f"at {shown}", text.replace("[i]", shown))
+
+
+def _option(key: str, value: Any) -> str:
+    if isinstance(value, np.dtype):
+        return f"{key}={value}"
+    if isinstance(value, np.ndarray) and value.size > 8:
+        return f"{key}: {size(value)} values"
+    return printable(f"{key}={value.tolist() if isinstance(value, np.ndarray) else value!r}")
+
+
+def _index(index: Any) -> str:
+    """An index as it is written between brackets."""
+    if isinstance(index, tuple):
+        return ", ".join(map(_index, index))
+    if isinstance(index, slice):
+        ends = [("" if v is None else str(v)) for v in (index.start, index.stop, index.step)]
+        return ":".join(ends if ends[2] else ends[:2])
+    if index is Ellipsis:
+        return "..."
+    array = np.asarray(index)
+    return printable(str(array.tolist())) if array.size <= 8 else f"{array.dtype} array of shape {array.shape}"
+
+
+_MATMUL = REGISTRY["matmul"]
+
+_PRODUCTS = {
+    "{0}ᵀ": ("{y}ᵀ",),
+    "{0} @ {1}ᵀ": ("{y} @ {1}", "{y}ᵀ @ {0}"),
+    "{0}ᵀ @ {1}": ("{1} @ {y}ᵀ", "{0} @ {y}"),
+    "{0} · {1}ᵀ": ("{y} @ {1}", "{y}ᵀ @ {0}"),
+    "{0} · {1}ᵀ + {2}": ("{y} @ {1}", "{y}ᵀ @ {0}", "Σ {y}"),
+}
+"""The contributions of the cotangent {y} to the inputs of an operation on matrices, by the operation's formula."""
+
+_SLOPE = Primitive(
+    "slope",
+    lambda *gradients, vectors: np.asarray(sum((g * u).sum() for g, u in zip(gradients, vectors))),
+    each=lambda i, g, y, *gradients, vectors: g * vectors[i],
+)
+"""s = Σ gᵢ·uᵢ, the derivative of the output along u, as one operation."""
+
+
+# One reverse pass, as the engine makes it
+
+
+class _Observer:
+    """A value of the grad mode (see mode.py) that looks on while `reverse` works, as `detect_anomaly` does."""
+
+    recording = True
+
+    def __init__(self, nodes: dict[int, Tensor], outer: Any) -> None:
+        self.nodes, self.outer = nodes, None if isinstance(outer, bool) else outer
+        self.pulls: dict[int, list[Any]] = {}
+
+    def made(self, y: Tensor, record: Primitive, inputs: tuple[Any, ...]) -> None:
+        if self.outer is not None:
+            self.outer.made(y, record, inputs)
+
+    def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
+        if self.outer is not None:
+            d = self.outer.pulled(d, g, node, x)
+        if self.nodes.get(node._number) is node:  # (not a node inside a checkpoint, which is computed again)
+            self.pulls.setdefault(node._number, []).append(d)
+        return d
+
+    def switched(self, recording: bool) -> Any:
+        return recording if self.outer is None else self.outer.switched(recording)
+
+
+class Pass:
+    """A reverse pass from `y` to the wanted tensors: what each rule returned, and every cotangent."""
+
+    def __init__(
+        self, y: Tensor, nodes: dict[int, Tensor], wanted: dict[int, Tensor], create_graph: bool = False
+    ) -> None:
+        self.nodes = nodes
+        needed = _leading_to(wanted, nodes)
+        data = y._data
+        self.seed: Any = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
+        observer = _Observer(nodes, mode.get())
+        token = mode.set(observer)
+        try:
+            start = {y._number: wrap(self.seed) if create_graph else self.seed}
+            self.results = reverse(start, nodes, needed | {y._number: y}, create_graph, needed)
+        finally:
+            mode.reset(token)
+        self.pulled: dict[int, list[tuple[int, Tensor, Any]]] = {}
+        """For each node, what its rules returned: (number of the input, the input, the rule's result)."""
+        for number, results in observer.pulls.items():
+            slots = [
+                (i, x) for i, x in enumerate(nodes[number]._inputs)
+                if isinstance(x, Tensor) and x._requires_grad and x._number in needed
+            ]  # fmt: skip
+            self.pulled[number] = [(i, x, d) for (i, x), d in zip(slots, results)]
+
+    def order(self) -> Iterator[Tensor]:
+        """The nodes, in the order in which the pass came to them."""
+        return (self.nodes[number] for number in self.pulled)
+
+    def uses(self) -> Counter[int]:
+        """How many contributions each cotangent is the sum of."""
+        return Counter(x._number for pulled in self.pulled.values() for _, x, _ in pulled)
+
+
+# Local derivatives
+
+_ELEMENTWISE = {
+    function.primitive
+    for module in (elementwise, special)
+    for function in vars(module).values()
+    if hasattr(function, "primitive")
+}
+"""Operations whose local derivative is one number for each element of the result, a factor of the cotangent."""
+
+FORMED = 64
+"""Jacobians of up to so many numbers are formed for the table."""
+
+
+def _arrays(node: Tensor) -> list[Any]:
+    return [x._data if isinstance(x, Tensor) else x for x in node._inputs]
+
+
+def _pulled(node: Tensor, g: Any, slots: Sequence[int]) -> list[Any]:
+    """What the rules of the operation that made `node` return for the cotangent g."""
+    rules, params = node._primitive.rules(len(node._inputs)), node._params or {}
+    arrays = _arrays(node)
+    with np.errstate(all="ignore"):
+        return [None if (rule := rules[i]) is None else rule(g, node._data, *arrays, **params) for i in slots]
+
+
+def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
+    """For each of these inputs the local derivative: the elementwise factor or the Jacobian, or for a large Jacobian
+    a text that says how large."""
+    y = node._data
+    if node._primitive in _ELEMENTWISE or y.size == 1:
+        ones = np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
+        found = _pulled(node, ones, slots)
+        if node._primitive in _ELEMENTWISE:
+            return {i: np.broadcast_to(d, y.shape) if np.size(d) == 1 else d for i, d in zip(slots, found)}
+        shapes = {i: np.shape(_arrays(node)[i]) for i in slots}
+        return {i: np.reshape(unbroadcast(np.asarray(d), shapes[i]), y.shape + shapes[i]) for i, d in zip(slots, found)}
+    small = [i for i in slots if y.size * np.size(_arrays(node)[i]) <= FORMED]
+    formed = dict(zip(small, jacobians(node, small)))
+    return {i: formed[i] if i in formed else f"({size(y)} by {size(_arrays(node)[i])}, not formed)" for i in slots}
+
+
+def jacobians(node: Tensor, slots: Sequence[int] | None = None) -> list[Any]:
+    """The local Jacobians by these inputs, of shape output + input: row k is what the rule pulls back from eₖ."""
+    y, arrays = node._data, _arrays(node)
+    slots = range(len(arrays)) if slots is None else slots
+    rows: list[list[Any]] = [[] for _ in slots]
+    for k in range(y.size):
+        e = np.zeros(y.size, y.dtype)
+        e[k] = 1
+        for row, i, d in zip(rows, slots, _pulled(node, e.reshape(y.shape) if y.ndim else e[0], slots)):
+            row.append(None if d is None else unbroadcast(np.array(d), np.shape(arrays[i])))
+    rules = node._primitive.rules(len(arrays))
+    jacobians: list[Any] = []
+    for row, i in zip(rows, slots):
+        shape = y.shape + np.shape(arrays[i])
+        jacobians.append(None if rules[i] is None else np.array(row, y.dtype).reshape(shape))
+    return jacobians

@@ -1,0 +1,214 @@
+"""Less memory for more time: a part of a graph that is computed again in the backward pass instead of being kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..backward import reverse
+from ..mode import enable_grad, is_grad_enabled, mode
+from ..primitive import Primitive, Rule, _record, _watched
+from ..tensor import Tensor, clock, wrap
+from .tree import Form, flatten
+
+
+def checkpoint(f: Callable[..., Any], *args: Any, rng: Any = None, **kwargs: Any) -> Any:
+    """``f(*args)``, keeping nothing of what happens inside: the backward pass runs `f` a second time for it.
+
+    A chain of n pieces that are checkpointed needs memory for one piece and n boundaries, in place of n pieces, and
+    takes one more forward pass.
+
+    Args:
+        f: a function that returns a Tensor, or a nested list, tuple or dict of Tensors. Gradients reach the Tensors
+            among its arguments and all that it closes over (a layer's parameters). It must do the same each time.
+        args, kwargs: its arguments.
+        rng: the `numpy.random.Generator` that `f` draws from, or a sequence of them: for the second run they are put
+            back to where they were for the first, so that a dropout mask, say, is the same.
+
+    Returns:
+        What ``f(*args)`` returns, with the same gradients to any order.
+
+    Raises:
+        TypeError: f does not return Tensors, or `rng` is not a Generator.
+        RuntimeError: (in the backward pass) the second run gave other values, or used other tensors, than the first.
+
+    Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
+
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> y = checkpoint(lambda t: np.exp(t) * t, x)
+    >>> y
+    Tensor([ 2.71828183, 14.7781122 ], op='checkpoint')
+    >>> y.sum().backward()
+    >>> x.grad
+    Tensor([ 5.43656366, 22.1671683 ])
+    """
+    if not callable(f):
+        raise TypeError(f"checkpoint: needs a function and its arguments, not {f!r}")
+    call = _Call(f, args, kwargs, rng)
+    if not is_grad_enabled():
+        return f(*args, **kwargs)
+    outputs, form, _, older = call.traced()
+    if not older:  # nothing that gradients could reach
+        return form.build(outputs)
+    call.numbers, call.inputs = tuple(older), tuple(older.values())
+    data, params = _joined([outputs[i] for i in call.inside]), {"call": call}
+    watch = mode.get()
+    if watch is True:
+        node = _record(data, _RECORD, call.inputs, params)
+    else:
+        node = _watched(watch, data, True, _RECORD, call.inputs, params)
+    start = 0
+    for i in call.inside:
+        y = outputs[i]
+        part = node if len(call.inside) == 1 else node[start : start + y.size].reshape(y.shape)
+        outputs[i] = part if part.dtype == y.dtype else part.astype(y.dtype)
+        start += y.size
+    return form.build(outputs)
+
+
+class _Call:
+    """What is needed to run the function again exactly as it ran first."""
+
+    __slots__ = ("args", "f", "generators", "inputs", "inside", "kwargs", "numbers", "states")
+
+    inputs: tuple[Tensor, ...]  # the tensors that require a gradient, and are older, on which the outputs depend
+    numbers: tuple[int, ...]  # theirs at the first run
+    inside: list[int]  # which of the outputs were recorded in the run
+
+    def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], rng: Any) -> None:
+        self.f, self.args, self.kwargs = f, args, kwargs
+        self.inputs, self.numbers, self.inside = (), (), []
+        self.generators = () if rng is None else tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
+        for generator in self.generators:
+            if not isinstance(generator, np.random.Generator):
+                raise TypeError(f"checkpoint: rng= takes a numpy.random.Generator or several, not {generator!r}")
+        self.states = [generator.bit_generator.state for generator in self.generators]
+
+    def __repr__(self) -> str:
+        return getattr(self.f, "__name__", type(self.f).__name__)
+
+    def traced(self) -> tuple[list[Tensor], Form, dict[int, Tensor], dict[int, Tensor]]:
+        """Run the function: its outputs and their form, the nodes it recorded, and the older tensors they hang on."""
+        start = clock()
+        with enable_grad():
+            result = self.f(*self.args, **self.kwargs)
+        outputs, form = flatten(result)
+        for y in outputs or [None]:
+            if not isinstance(y, Tensor):
+                raise TypeError(f"checkpoint: {self!r} must return Tensors, not {type(y).__name__}")
+        inside = [i for i, y in enumerate(outputs) if y._primitive is not None and y._number > start]
+        if not self.numbers:  # the first run
+            self.inside = inside
+        elif inside != self.inside:
+            raise self.differs(f"recorded outputs {inside}, not {self.inside}")
+        return outputs, form, *_since(start, [outputs[i] for i in inside])
+
+    def pulled(self, g: Any, y: Any) -> dict[int, Any]:
+        """The cotangents of the inputs, by number: run again, recording, and reverse what was recorded."""
+        for x, n in zip(self.inputs, self.numbers):
+            if x._number != n:
+                raise self.differs(
+                    f"would read a tensor (shape {x.shape}) that was written or assigned since the first"
+                )
+        with self.same_random_numbers():
+            outputs, _, nodes, older = self.traced()
+        unknown = older.keys() - set(self.numbers)
+        if unknown:
+            shapes = ", ".join(str(older[n].shape) for n in sorted(unknown))
+            raise self.differs(f"used tensors (of shape {shapes}) that the first run did not")
+        recorded = [outputs[i] for i in self.inside]
+        self._compare(_joined(recorded), y._data if isinstance(y, Tensor) else y)
+        cotangents: dict[int, Any] = {}
+        start = 0
+        for z in recorded:
+            part = g if len(recorded) == 1 else g[start : start + z.size].reshape(z.shape)
+            n, start = z._number, start + z.size
+            cotangents[n] = cotangents[n] + part if n in cotangents else part
+        # Only the new nodes are walked; what is left in `cotangents` belongs to the older tensors.
+        reverse(cotangents, nodes, {}, isinstance(g, Tensor))
+        return cotangents
+
+    def _compare(self, again: Any, first: Any) -> None:
+        if again.shape != first.shape:
+            raise self.differs(f"gave shape {again.shape}, not {first.shape}")
+        with np.errstate(invalid="ignore"):
+            scale = np.max(np.abs(first), initial=0.0, where=np.isfinite(first))
+            close = np.abs(again - first) <= 1e4 * np.finfo(first.dtype).eps * scale
+        close |= (again == first) | (np.isnan(again) & np.isnan(first))
+        if not np.all(close):
+            i = np.unravel_index(np.argmin(close), np.shape(first))
+            raise self.differs(
+                f"gave {np.asarray(again)[i]}, not {np.asarray(first)[i]}, at index {tuple(map(int, i))}"
+            )
+
+    def differs(self, how: str) -> RuntimeError:
+        return RuntimeError(
+            f"checkpoint: the second run of {self!r} {how}. It must do the same each time: pass its random generators "
+            f"as rng=, and do not change what it reads before the backward pass"
+        )
+
+    @contextmanager
+    def same_random_numbers(self) -> Iterator[None]:
+        now = [generator.bit_generator.state for generator in self.generators]
+        for generator, state in zip(self.generators, self.states):
+            generator.bit_generator.state = state
+        try:
+            yield
+        finally:
+            for generator, state in zip(self.generators, now):
+                generator.bit_generator.state = state
+
+
+class _Checkpoint(Primitive):
+    """The record of all checkpoints: its rules share one second run in each reverse pass."""
+
+    def rules(self, arity: int) -> Sequence[Rule]:
+        shared: list[dict[int, Any]] = []
+
+        def rule(i: int, g: Any, y: Any, *inputs: Any, call: _Call) -> Any:
+            if not shared:
+                shared.append(call.pulled(g, y))
+            x = call.inputs[i]
+            d = shared[0].pop(x._number, None)
+            if d is not None:
+                return d
+            zeros = np.zeros(x.shape, x.dtype)
+            return wrap(zeros) if isinstance(g, Tensor) else zeros
+
+        return [partial(rule, i) for i in range(arity)]
+
+
+def _no_replay(*arrays: Any, call: _Call) -> Any:
+    raise TypeError(f"checkpoint: {call!r} cannot be run on other arrays than it was recorded with")
+
+
+_RECORD = _Checkpoint("checkpoint", _no_replay, formula="checkpoint({0})")
+
+
+def _since(start: int, roots: Sequence[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """The nodes made after `start` from which the roots were computed, and the older tensors they were made of."""
+    nodes, older = {root._number: root for root in roots}, {}
+    stack = list(nodes.values())
+    while stack:
+        for x in stack.pop()._inputs:
+            if isinstance(x, Tensor) and x._requires_grad:
+                n = x._number
+                if n < start:
+                    older[n] = x
+                elif n not in nodes and x._primitive is not None:
+                    nodes[n] = x
+                    stack.append(x)
+    return nodes, older
+
+
+def _joined(outputs: Sequence[Tensor]) -> Any:
+    """The values of one output, or of several along one axis, in memory that holds no more than them."""
+    if len(outputs) > 1:
+        return np.concatenate([y._data.reshape(-1) for y in outputs])
+    data = outputs[0]._data
+    base = getattr(data, "base", None)
+    return data if base is None or getattr(base, "nbytes", 0) <= data.nbytes else data.copy()

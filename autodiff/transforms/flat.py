@@ -1,0 +1,63 @@
+"""A list of tensors seen as one vector, as solvers and line searches want them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+def flatten(values: Sequence[Any], like: Sequence[Tensor] | None = None) -> Array:
+    """The entries of Tensors or arrays in one vector (a copy), in order; a None among them stands for the zeros of the
+    tensor of `like` in its place.
+
+    >>> flatten([np.eye(2), Tensor([5.0])]).tolist()
+    [1.0, 0.0, 0.0, 1.0, 5.0]
+    """
+    arrays = []
+    for i, v in enumerate(values):
+        if v is None:
+            v = np.zeros(like[i].size, like[i].dtype)  # type: ignore[index]
+        arrays.append(np.ravel(v.data if isinstance(v, Tensor) else v))
+    return np.concatenate(arrays) if arrays else np.empty(0)
+
+
+def split(vector: Array, like: Sequence[Any]) -> list[Array]:
+    """Views of a vector in the shapes of `like`.
+
+    Raises:
+        ValueError: if the vector has another number of entries.
+
+    >>> [part.tolist() for part in split(np.arange(5.0), [np.eye(2), np.ones(1)])]
+    [[[0.0, 1.0], [2.0, 3.0]], [4.0]]
+    """
+    size = sum(x.size for x in like)
+    if np.shape(vector) != (size,):
+        raise ValueError(f"split: the parameters have {size} entries, the vector has shape {np.shape(vector)}")
+    parts, start = [], 0
+    for x in like:
+        parts.append(vector[start : start + x.size].reshape(x.shape))
+        start += x.size
+    return parts
+
+
+def assign(params: Sequence[Tensor], vector: Array) -> None:
+    """Write a vector into the parameters, in place.
+
+    Raises:
+        ValueError: if the vector has another number of entries.
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> assign([w], np.array([3.0, 4.0]))
+    >>> w
+    Tensor([3., 4.], requires_grad=True)
+    """
+    for p, part in zip(params, split(vector, params)):
+        w = p.data if p.data.flags.writeable else p.data.copy()
+        w[...] = part
+        p.data = w  # assigning tells the engine that graphs recorded before no longer fit

@@ -1,0 +1,507 @@
+"""Transforms: functions of functions. Each runs its function once on fresh variables and then takes `gradients`.
+
+Order: one run (what every transform starts with), gradients and pullbacks, forward products, full matrices,
+curvature products. Primals go into a function, tangents are directions in which they move, cotangents come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backward import _owned, _reachable, gradients
+from ..mode import enable_grad, is_grad_enabled
+from ..ops.elementwise import positive
+from ..primitive import _record
+from ..tensor import Tensor, as_array, clock, wrap
+from .forward import ForwardOverReverse, Pushforward, Unsupported
+from .tree import flatten
+
+Function = Callable[..., Any]
+
+
+class _Run:
+    """One run of a function on fresh variables in place of the arguments that are differentiated."""
+
+    __slots__ = ("form", "given", "outer", "output_form", "outputs", "reached", "variables", "where")
+
+    def __init__(
+        self,
+        where: str,
+        f: Function,
+        args: Sequence[Any],
+        kwargs: dict[str, Any] | None = None,
+        chosen: Sequence[int] | None = None,
+        own: bool = False,
+    ) -> None:
+        """`chosen` are the positions of the arguments to differentiate by, all by default; `own` copies arrays that
+        the user might write to before the graph is used again."""
+        self.where = where
+        positions = range(len(args)) if chosen is None else _positions(where, chosen, len(args))
+        recording = is_grad_enabled()
+        start = clock()
+        self.given, self.form = flatten(tuple([args[i] for i in positions]))
+        with enable_grad():
+            self.variables = [self._variable(x, k, recording, own) for k, x in enumerate(self.given)]
+            replaced = list(args)
+            for i, fresh in zip(positions, self.form.build(self.variables)):
+                replaced[i] = fresh
+            result = f(*replaced, **kwargs or {})
+        self.outputs, self.output_form = flatten(result)
+        for y in self.outputs or [None]:
+            if not isinstance(y, Tensor):
+                raise TypeError(_not_a_tensor(where, f, y))
+        # A tensor older than this run that requires a gradient, closed over or received: results must stay connected.
+        self.reached = _reachable([y for y in self.outputs if y._requires_grad])
+        self.outer = recording and any(min(found, default=start) < start for found in self.reached)
+
+    def _variable(self, x: Any, k: int, recording: bool, own: bool) -> Tensor:
+        if isinstance(x, Tensor):
+            if x._data.dtype.kind == "f":
+                if x._requires_grad and recording:
+                    return positive(x) if own else _record(x._data, positive.primitive, (x,), None)  # type: ignore
+                return _leaf(x._data.copy() if own else x._data)
+        elif type(x) in (float, int):
+            return _leaf(np.asarray(float(x)))
+        elif isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "__array_namespace__"):
+            if isinstance(x, np.integer):
+                return _leaf(np.asarray(x, dtype=float))
+            if x.dtype.kind == "f":
+                return _leaf(as_array(x, copy=own))
+        dtype = getattr(x, "dtype", None)
+        what = type(x).__name__ if dtype is None else f"{type(x).__name__} of {dtype}"
+        raise TypeError(
+            f"{self.where}: a differentiated argument (variable {self.form.paths()[k]}) must be made of floating-point "
+            f"arrays, Tensors or numbers, not {what}; pass floats (x.astype(float)) or choose other argnums"
+        )
+
+    def scalar(self) -> Tensor:
+        """The one output of one element that a gradient needs."""
+        if self.output_form.kind is not None:
+            kind = self.output_form.kind
+            raise TypeError(
+                f"{self.where}: the function must return one Tensor, not a {getattr(kind, '__name__', 'dict')} of "
+                f"{len(self.outputs)}; use ad.jacobian or ad.vjp for several outputs"
+            )
+        y: Tensor = self.outputs[0]
+        if y.size != 1:
+            raise ValueError(
+                f"{self.where}: the function returned shape {y.shape}, so its gradient is not one number for each "
+                f"element; reduce it (.sum(), .mean()), or use ad.jacobian, or ad.elementwise_grad"
+            )
+        return y
+
+    def pull(self, cotangents: Sequence[Any], create_graph: bool) -> list[Tensor]:
+        """The cotangents of the variables, given those of the outputs."""
+        return _pull(self.outputs, self.variables, cotangents, create_graph)
+
+    def tangents(self, tangents: tuple[Any, ...]) -> list[Tensor]:
+        """Tangents given in the form of the primals, one for each variable."""
+        where = f"{self.where}: tangents"
+        return [_fitting(where, v, x) for v, x in zip(self.form.leaves_of(tangents, where), self.variables)]
+
+    def returned(self, results: Iterable[Tensor], tensors: bool) -> tuple[Any, ...]:
+        """Results in the form of the arguments, as Tensors or as what was given there."""
+        if tensors:
+            return self.form.build(results)  # type: ignore[no-any-return]
+        return self.form.build(map(_as_given, results, self.given))  # type: ignore[no-any-return]
+
+    def values(self, tensors: bool, outputs: Sequence[Tensor] | None = None) -> Any:
+        """The outputs in their form: recorded Tensors, or copies of their values as Tensors, arrays or numbers."""
+        outputs = self.outputs if outputs is None else outputs
+        if not tensors:
+            number = all(type(x) in (float, int) for x in self.given)
+            held = any(isinstance(x, Tensor) for x in self.given)
+            copies = [np.array(y._data) for y in outputs]
+            return self.output_form.build(
+                [wrap(y) if held else y if y.ndim else y.item() if number else y[()] for y in copies]
+            )
+        return self.output_form.build(outputs)
+
+
+def _leaf(array: Any) -> Tensor:
+    x = wrap(array)
+    x._requires_grad = True
+    return x
+
+
+def _pull(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Any], create_graph: bool
+) -> list[Tensor]:
+    """`gradients`, with zeros where nothing depends."""
+    recorded = [(y, g) for y, g in zip(outputs, cotangents) if y._requires_grad]
+    if not recorded or not inputs:
+        return [wrap(np.zeros(x.shape, x.dtype)) for x in inputs]
+    ys, gs = zip(*recorded)
+    found = gradients(ys, inputs, gs, create_graph=create_graph, allow_unused=True)
+    return [wrap(np.zeros(x.shape, x.dtype)) if d is None else d for d, x in zip(found, inputs)]
+
+
+def _as_given(d: Tensor, given: Any) -> Any:
+    """A result as the kind of thing its argument was: a Tensor, an array, a NumPy scalar, a Python number."""
+    if isinstance(given, Tensor):
+        return d
+    array = d._data
+    if type(given) in (float, int):
+        return array if array.ndim else array.item()
+    return array[()] if isinstance(given, np.generic) else array
+
+
+def _fitting(where: str, value: Any, x: Tensor) -> Tensor:
+    """A tangent or cotangent as a Tensor of the shape and dtype of what it belongs to."""
+    v = value if isinstance(value, Tensor) else wrap(as_array(value, copy=False))
+    if v.shape != x.shape:
+        raise ValueError(f"{where}: has shape {v.shape} where shape {x.shape} is needed")
+    if v.dtype != x.dtype:
+        strict = isinstance(value, (Tensor, np.ndarray, np.generic)) and v.dtype.kind == "f"
+        if strict and not np.can_cast(v.dtype, x.dtype, "safe"):
+            raise TypeError(f"{where}: has dtype {v.dtype} where {x.dtype} is needed; pass it as v.astype({x.dtype})")
+        v = v.astype(x.dtype)
+    return v
+
+
+def _not_a_tensor(where: str, f: Any, y: Any) -> str:
+    what = f"an array of shape {y.shape}" if isinstance(y, np.ndarray) else f"{y!r} ({type(y).__name__})"
+    name = getattr(f, "__name__", type(f).__name__)
+    return (
+        f"{where}: the function {name} must return a Tensor that it computed from its arguments, not {what}; "
+        f"float(), .item(), .numpy() and np.asarray() inside it cut the derivative off"
+    )
+
+
+def _checked(where: str, f: Any, argnums: Any) -> tuple[int, ...]:
+    """`argnums` as a tuple, after checking what can be checked before the arguments are known."""
+    if not callable(f):
+        raise TypeError(f"{where}: needs a function, not {f!r}")
+    chosen = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
+    if not chosen or not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in chosen):
+        raise TypeError(f"{where}: argnums is a position or a tuple of positions, not {argnums!r}")
+    return chosen
+
+
+def _positions(where: str, chosen: Sequence[int], count: int) -> list[int]:
+    for i in chosen:
+        if not -count <= i < count:
+            raise TypeError(
+                f"{where}: argnums {i} is out of range for {count} positional arguments; "
+                f"an argument to differentiate by is passed by position"
+            )
+    positions = [i % count for i in chosen]
+    if len(set(positions)) < len(positions):
+        raise ValueError(f"{where}: argnums {tuple(chosen)} names an argument twice")
+    return positions
+
+
+def _several(primals: Any, tangents: Any) -> tuple[tuple[Any, ...], Any]:
+    """Primals and tangents as tuples: only a tuple means several."""
+    return (primals, tangents) if isinstance(primals, tuple) else ((primals,), (tangents,))
+
+
+# Gradients
+
+
+def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """The function that gives the gradient of a scalar function.
+
+    Args:
+        f: a function that returns a Tensor of one element. It is given a fresh Tensor for each float in the
+            arguments chosen, and recording is on while it runs.
+        argnums: the position of the argument to differentiate by, or several. These arguments may be arrays,
+            Tensors, numbers, or nested lists, tuples and dicts of them; all others are passed on as they are.
+
+    Returns:
+        A function of the same arguments that returns the gradient in the form of the argument (a tuple where
+        `argnums` is one), with its shapes and dtypes: numbers for numbers, arrays for arrays, Tensors for Tensors.
+        If the value depends on a recorded Tensor that `f` closed over or was given, the result is made of Tensors
+        that can be differentiated further, so that transforms nest.
+
+    Raises:
+        TypeError: f does not return a Tensor, or an argument to differentiate by is not floating-point.
+        ValueError: f returns a Tensor of more than one element.
+
+    >>> grad(lambda x: x**3)(2.0)
+    12.0
+    >>> grad(grad(lambda x: x**3))(2.0)
+    12.0
+    >>> grad(lambda p, x: (p["w"] * x + p["b"]).sum())({"w": 1.0, "b": 0.5}, np.arange(3.0))
+    {'w': 3.0, 'b': 3.0}
+    """
+    return _gradient("grad", f, argnums, value=False)
+
+
+def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """As `grad`, but the function returns the pair ``(value, gradient)`` of one run.
+
+    >>> value_and_grad(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
+    (np.float64(5.0), array([2., 4.]))
+    """
+    return _gradient("value_and_grad", f, argnums, value=True)
+
+
+def elementwise_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """As `grad` for a function that acts on each element by itself: the gradient of the sum of its output, which is
+    the derivative at each element.
+
+    >>> elementwise_grad(np.square)(np.array([1.0, 2.0, 3.0]))
+    array([2., 4., 6.])
+    """
+    return _gradient("elementwise_grad", f, argnums, value=False, total=True)
+
+
+def _gradient(where: str, f: Function, argnums: Any, value: bool, total: bool = False) -> Function:
+    chosen = _checked(where, f, argnums)
+    one = not isinstance(argnums, (tuple, list))
+
+    def gradient(*args: Any, **kwargs: Any) -> Any:
+        run = _Run(where, f, args, kwargs, chosen)
+        ys = run.outputs if total else [run.scalar()]
+        seeds = [np.ones(y.shape, y.dtype) if total else None for y in ys]
+        results = run.returned(run.pull(seeds, run.outer), run.outer)
+        result = results[0] if one else results
+        return (run.values(run.outer), result) if value else result
+
+    return gradient
+
+
+def vjp(f: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+    """Run `f` and return its value together with its pullback, the product of a cotangent with the Jacobian.
+
+    Args:
+        f: a function that returns a Tensor, or a nested list, tuple or dict of Tensors.
+        primals: its arguments, all differentiated; arrays, Tensors, numbers or nested structures of them.
+
+    Returns:
+        ``(y, pullback)``: ``pullback(g)`` takes a cotangent in the form of `y` and returns a tuple, one vᵀJ for each
+        primal, in its form. It may be called several times.
+
+    Raises:
+        TypeError: f does not return Tensors, or a primal is not floating-point.
+        ValueError: (pullback) a cotangent of another form or shape than `y`.
+
+    >>> y, pullback = vjp(lambda a, b: a * b, np.array([1.0, 2.0]), 3.0)
+    >>> y
+    array([3., 6.])
+    >>> pullback(np.array([1.0, 1.0]))
+    (array([3., 3.]), 3.0)
+    """
+    _checked("vjp", f, 0)
+    run = _Run("vjp", f, primals, own=True)
+
+    def pullback(cotangent: Any) -> tuple[Any, ...]:
+        given = run.output_form.leaves_of(cotangent, "vjp: cotangent")
+        gs = [_fitting("vjp: cotangent", g, y) for g, y in zip(given, run.outputs)]
+        create = is_grad_enabled() and (run.outer or any(g._requires_grad for g in gs))
+        return run.returned(run.pull(gs, create), create or any(isinstance(g, Tensor) for g in given))
+
+    return run.values(run.outer), pullback
+
+
+# Forward products
+
+
+def jvp(f: Function, primals: Any, tangents: Any) -> tuple[Any, Any]:
+    """The value of `f` and its derivative in a direction, the product of the Jacobian with a tangent.
+
+    Tangents are pushed through the recorded graph, which takes about as long as recording it.
+
+    Args:
+        f: a function that returns a Tensor, or a nested list, tuple or dict of Tensors.
+        primals: a tuple of arguments, or anything else as the one argument.
+        tangents: in the form of `primals`, with the same shapes.
+
+    Returns:
+        ``(y, ẏ)``, both in the form of what `f` returns.
+
+    Raises:
+        ValueError: tangents of another form or shape than the primals.
+        TypeError: f does not return Tensors, or a primal is not floating-point.
+
+    >>> jvp(np.sin, 0.0, 2.0)
+    (0.0, 2.0)
+    >>> jvp(lambda a, b: a * b, (np.array([1.0, 2.0]), 3.0), (np.array([1.0, 0.0]), 1.0))
+    (array([3., 6.]), array([4., 2.]))
+    """
+    _checked("jvp", f, 0)
+    primals, tangents = _several(primals, tangents)
+    run = _Run("jvp", f, primals)
+    vs = run.tangents(tangents)
+    tensors = run.outer or _recorded(vs)
+    return run.values(tensors), run.values(tensors, _push(run, vs, tensors))
+
+
+def _push(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
+    """J v for each output."""
+    try:
+        forward = Pushforward(run.outputs, run.variables)
+    except Unsupported:
+        return _push_by_reverse(run, tangents, create_graph)
+    with enable_grad():
+        pushed = forward(tangents if create_graph else [v._data for v in tangents], create_graph)
+    zeros = [wrap(np.zeros(y.shape, y.dtype)) if d is None else d for d, y in zip(pushed, run.outputs)]
+    return zeros if create_graph else [d if isinstance(d, Tensor) else wrap(d) for d in zeros]
+
+
+def _push_by_reverse(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
+    """J v as the derivative of the pullback by its cotangent, so that hooks are heard and values watched. (That starts
+    from 1, not from 0, where rules may leave out a branch.)"""
+    with enable_grad():
+        dummies = [_leaf(np.ones(y.shape, y.dtype)) for y in run.outputs]
+        pulled = run.pull(dummies, create_graph=True)
+    return _pull(pulled, dummies, tangents, create_graph)
+
+
+def _recorded(tangents: Sequence[Tensor]) -> bool:
+    return is_grad_enabled() and any(v._requires_grad for v in tangents)
+
+
+# Full matrices
+
+
+def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """The function that gives all derivatives of all outputs, of shape output's shape + argument's shape.
+
+    Args:
+        f: a function that returns a Tensor, or a nested list, tuple or dict of Tensors.
+        argnums: as for `grad`.
+
+    Returns:
+        A function of the same arguments; where outputs or arguments are nested, so is its result, the outputs' form
+        outside. One run of `f`, then one reverse pass for each element of the output.
+
+    Raises:
+        TypeError: f does not return Tensors, or an argument to differentiate by is not floating-point.
+
+    >>> jacobian(lambda x: x[:2] * x[2])(np.array([1.0, 2.0, 3.0]))
+    array([[3., 0., 1.],
+           [0., 3., 2.]])
+    """
+    chosen = _checked("jacobian", f, argnums)
+    one = not isinstance(argnums, (tuple, list))
+
+    def jacobian_of(*args: Any, **kwargs: Any) -> Any:
+        run = _Run("jacobian", f, args, kwargs, chosen)
+        blocks = []
+        for y in run.outputs:
+            rows: list[list[Tensor]] = []
+            for i in range(y.size):
+                seed = np.zeros(y.size, y.dtype)
+                seed[i] = 1
+                rows.append(_pull([y], run.variables, [seed.reshape(y.shape)], run.outer))
+            block = run.returned([_stacked([r[k] for r in rows], y, x) for k, x in enumerate(run.variables)], run.outer)
+            blocks.append(block[0] if one else block)
+        return run.output_form.build(blocks)
+
+    return jacobian_of
+
+
+def _stacked(rows: Sequence[Tensor], y: Tensor, x: Tensor) -> Tensor:
+    shape = y.shape + x.shape
+    if any(row._requires_grad for row in rows):
+        joined: Any = np.stack(rows)
+        return joined.reshape(shape)  # type: ignore[no-any-return]
+    return wrap(np.stack([row._data for row in rows]).reshape(shape) if rows else np.zeros(shape, x.dtype))
+
+
+def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """The function that gives all second derivatives of a scalar function, of shape argument's shape twice.
+
+    Where arguments are nested (or `argnums` is a tuple) so is the result, twice.
+
+    >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 3.0]))
+    array([[6., 2.],
+           [2., 0.]])
+    """
+    return jacobian(_gradient("hessian", f, argnums, value=False), argnums)
+
+
+# Curvature products
+
+
+def hvp(f: Function, primals: Any, tangents: Any) -> Any:
+    """The Hessian of a scalar function times a vector, by differentiating the gradient once more, forward over reverse:
+    four passes, and never the matrix.
+
+    H v = ∂/∂x (∇f(x) · v), with v held fixed.
+
+    Args:
+        f: a function that returns a Tensor of one element.
+        primals: a tuple of arguments, or anything else as the one argument.
+        tangents: in the form of `primals`, with the same shapes.
+
+    Returns:
+        H v in the form of `primals`.
+
+    Raises:
+        ValueError: tangents of another form or shape, or f returns more than one element.
+        TypeError: f does not return a Tensor, or a primal is not floating-point.
+
+    >>> hvp(lambda x: (x**3).sum(), np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+    array([ 6., 12.])
+    >>> hvp(lambda a, b: a * a * b, (2.0, 3.0), (1.0, 0.0))
+    (6.0, 4.0)
+    """
+    _checked("hvp", f, 0)
+    several, directions = _several(primals, tangents)
+    run = _Run("hvp", f, several)
+    run.scalar()
+    vs = run.tangents(directions)
+    tensors = run.outer or _recorded(vs)
+    products = run.returned(_curved(run, vs, tensors), tensors)
+    return products if isinstance(primals, tuple) else products[0]
+
+
+def _curved(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
+    """H v for each variable: forward over reverse, or reverse over reverse where that is not enough."""
+    if not create_graph:
+        try:
+            over = ForwardOverReverse(run.outputs, run.variables, reached=run.reached)
+        except Unsupported:
+            pass
+        else:
+            arrays = [v._data for v in tangents]
+            found = {x._number: d for x, d in zip(run.variables, over(arrays)) if d is not None}
+            owned = _owned(found, {x._number: x for x in run.variables}, arrays)
+            return [owned[x._number] if x._number in owned else wrap(np.zeros(x.shape, x.dtype)) for x in run.variables]
+    slopes = run.pull([None], create_graph=True)
+    return _pull(slopes, run.variables, tangents, create_graph)
+
+
+def gauss_newton_vp(model: Function, loss: Function, primals: Any, tangents: Any) -> Any:
+    """The (generalised) Gauss–Newton matrix of ``loss(model(x))`` times a vector.
+
+    G v = Jᵀ H J v, with J the Jacobian of the model and H the Hessian of the loss by the model's output: positive
+    semi-definite where the loss is convex, and equal to the Hessian where the model is linear.
+
+    Args:
+        model: a function of the primals that returns a Tensor, or a nested list, tuple or dict of Tensors.
+        loss: a function of what the model returns, which returns a Tensor of one element.
+        primals: a tuple of arguments of the model, or anything else as the one argument.
+        tangents: in the form of `primals`, with the same shapes.
+
+    Returns:
+        G v in the form of `primals`.
+
+    Raises:
+        ValueError: tangents of another form or shape, or the loss returns more than one element.
+        TypeError: model or loss does not return Tensors, or a primal is not floating-point.
+
+    Source: Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", 2002.
+
+    >>> A = np.array([[1.0, 2.0], [0.0, 1.0]])
+    >>> gauss_newton_vp(lambda x: A @ x, lambda z: (z * z).sum(), np.zeros(2), np.array([1.0, 0.0]))
+    array([2., 4.])
+    """
+    _checked("gauss_newton_vp", model, 0)
+    _checked("gauss_newton_vp", loss, 0)
+    several, directions = _several(primals, tangents)
+    run = _Run("gauss_newton_vp", model, several)
+    vs = run.tangents(directions)
+    tensors = run.outer or _recorded(vs)
+    form = run.output_form
+    pushed = form.build(_push(run, vs, tensors))
+    reached = form.build(run.outputs if tensors else [y.detach() for y in run.outputs])
+    (curved,) = hvp(loss, (reached,), (pushed,))
+    products = run.returned(run.pull(form.leaves_of(curved, "gauss_newton_vp"), tensors), tensors)
+    return products if isinstance(primals, tuple) else products[0]

@@ -1,0 +1,244 @@
+"""`summary`: a model run once, and a table of what each of its layers returned, holds and costs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from autodiff import no_grad
+
+from ..arguments import count
+from ..random import generator
+from .module import BUFFER, PARAMETER, TRANSIENT, Module
+
+
+class Row(NamedTuple):
+    """One module of a `Summary`."""
+
+    path: str
+    """Its dotted name, empty for the model itself."""
+    depth: int
+    kind: str
+    """Its class."""
+    output_shape: Any
+    """The output's shape in the last call, or the structure of them; None if it was not called."""
+    parameters: int
+    """Of its own (the modules inside have rows of their own); a shared one stands in the first row that has it."""
+    multiply_adds: int
+    """Of its own, in all calls."""
+    calls: int
+
+
+class Summary:
+    """What `summary` returns: `rows`, and the totals `parameters`, `trainable`, `multiply_adds` and `nbytes` (of the
+    parameters); printed, a table."""
+
+    def __init__(self, rows: list[Row], trainable: int, nbytes: int) -> None:
+        self.rows, self.trainable, self.nbytes = rows, trainable, nbytes
+        self.parameters = sum(row.parameters for row in rows)
+        self.multiply_adds = sum(row.multiply_adds for row in rows)
+
+    def _cells(self) -> Iterator[tuple[int, list[str]]]:
+        """The depth and the texts of each row."""
+        for row in self.rows:
+            name = row.path.rpartition(".")[2]
+            calls = f" × {row.calls}" if row.calls > 1 else ""
+            yield (
+                row.depth,
+                [
+                    f"{name} · {row.kind}{calls}" if name else row.kind + calls,
+                    ", ".join(_leaves(row.output_shape)) or "—",
+                    f"{row.parameters:,}" if row.parameters else "",
+                    f"{row.multiply_adds:,}" if row.multiply_adds else "",
+                ],
+            )
+
+    def _totals(self) -> list[str]:
+        return ["total", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"]
+
+    def _notes(self) -> str:
+        frozen = self.parameters - self.trainable
+        return f"{self.trainable:,} trainable parameters, {frozen:,} frozen, {_bytes(self.nbytes)}"
+
+    def __repr__(self) -> str:
+        body = [["  " * depth + cells[0], *cells[1:]] for depth, cells in self._cells()]
+        table = [list(_HEAD), *body, self._totals()]
+        widths = [max(len(cells[i]) for cells in table) for i in range(len(_HEAD))]
+        lines = [
+            "  ".join(c.ljust(w) if i < 2 else c.rjust(w) for i, (c, w) in enumerate(zip(cells, widths))).rstrip()
+            for cells in table
+        ]
+        rule = "─" * (sum(widths) + 2 * (len(widths) - 1))
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], self._notes()])
+
+    def _repr_html_(self) -> str:
+        left, right = 'style="text-align:left', 'style="text-align:right'
+
+        def row(cells: list[str], tag: str, depth: int = 0) -> str:
+            styles = [f'{left};padding-left:{0.5 + 1.5 * depth}em"', f'{left}"', f'{right}"', f'{right}"']
+            return "<tr>" + "".join(f"<{tag} {s}>{escape(c)}</{tag}>" for s, c in zip(styles, cells)) + "</tr>"
+
+        return (
+            f"<table><thead>{row(list(_HEAD), 'th')}</thead><tbody>"
+            + "".join(row(cells, "td", depth) for depth, cells in self._cells())
+            + f"</tbody><tfoot>{row(self._totals(), 'th')}</tfoot></table><p>{escape(self._notes())}</p>"
+        )
+
+
+_HEAD = ("layer", "output shape", "parameters", "multiply–adds")
+
+
+def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
+    """Run a model once and tabulate its layers: output shapes, parameters, multiply–adds.
+
+    The model runs in evaluation mode and under `no_grad`; its mode, its buffers and the state of the random generators
+    are what they were before.
+
+    Args:
+        model: the module.
+        inputs: what it is called with: arrays or Tensors.
+        depth: modules that lie deeper are counted in the row of the one that contains them; by default all have rows.
+
+    Returns:
+        A `Summary`, which prints as a table, in a notebook too. Multiply–adds are those of linear, convolution,
+        recurrent and attention layers for the whole input (a bias is not counted), and of every module that defines
+        `Module.multiply_adds`.
+
+    Raises:
+        TypeError: for anything but a module; and whatever the model raises, with a note of the layer that did.
+
+    >>> import nn
+    >>> table = nn.summary(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)), np.zeros((5, 64)))
+    >>> table.parameters, [row.output_shape for row in table.rows]
+    (2410, [(5, 10), (5, 32), (5, 32), (5, 10)])
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"summary: takes a module, not {model!r}")
+    limit = None if depth is None else count("summary", "depth", depth)
+    paths = {module: path for path, module in model.named_modules()}
+    called: dict[Module, tuple[Any, int, int]] = {}  # the last output's shape, multiply–adds, calls
+    running: list[Module] = []
+
+    def enter(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        running.append(module)
+
+    def leave(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        running.pop()
+        shape, (_, before, calls) = _shapes(output), called.get(module, (None, 0, 0))
+        cost = int(module.multiply_adds(_input_shapes(module, args, kwargs), shape))
+        called[module] = shape, before + cost, calls + 1
+
+    handles = []
+    with _as_it_was(model), no_grad():
+        try:
+            for module in paths:
+                handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
+                handles.append(module.register_forward_hook(leave, with_kwargs=True))
+            model.eval()(*inputs)
+        except Exception as error:
+            if running:
+                path = paths[running[-1]]
+                where = f"{path!r}, a {type(running[-1]).__name__}" if path else "the model itself"
+                error.add_note(f"nn.summary: raised in {where}")
+            raise
+        finally:
+            for handle in handles:
+                handle.remove()
+    rows: list[Row] = []
+    seen: set[int] = set()
+    for module, path in paths.items():
+        own = [p for _, p in module._own(PARAMETER) if id(p) not in seen]
+        seen.update(map(id, own))
+        shape, cost, calls = called.get(module, (None, 0, 0))
+        size = sum({id(p): p.size for p in own}.values())
+        level = path.count(".") + 1 if path else 0
+        if limit is not None and level > limit:
+            last = rows[-1]  # parents come before what is inside: the last row is the one that contains this
+            rows[-1] = last._replace(
+                parameters=last.parameters + size, multiply_adds=last.multiply_adds + cost
+            )  # fmt: skip
+        else:
+            rows.append(Row(path, level, type(module).__name__, shape, size, cost, calls))
+    parameters = list(model.parameters())
+    return Summary(rows, sum(p.size for p in parameters if p.requires_grad), sum(p.nbytes for p in parameters))
+
+
+@contextmanager
+def _as_it_was(model: Module) -> Iterator[None]:
+    """Afterwards the modules' modes, buffers and random generators are what they were."""
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    places = [(m, name) for m in modules for name, role in m._roles.items() if role in (BUFFER, TRANSIENT)]
+    buffers = [(m, name, m.__dict__[name]) for m, name in places]
+    contents = [(buffer, buffer.data, buffer.data.copy()) for _, _, buffer in buffers if buffer is not None]
+    generators = {generator()} | {
+        value for module in modules for value in vars(module).values() if isinstance(value, np.random.Generator)
+    }
+    states = [(g, g.bit_generator.state) for g in generators]
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes):
+            module.training = mode
+        for module, name, buffer in buffers:
+            module.__dict__[name] = buffer
+        for buffer, array, values in contents:
+            changed = array.tobytes() != values.tobytes()
+            if changed:
+                array[...] = values
+            if changed or buffer.data is not array:
+                buffer.data = array
+        for g, state in states:
+            g.bit_generator.state = state
+
+
+def _shapes(value: Any) -> Any:
+    """The shape of an array, or the structure of the shapes of several; None for anything else."""
+    if hasattr(value, "shape"):
+        return tuple(value.shape)
+    if isinstance(value, dict):
+        return {name: _shapes(v) for name, v in value.items()}
+    if isinstance(value, (tuple, list)):
+        return tuple(_shapes(v) for v in value)
+    return None
+
+
+def _leaves(shapes: Any) -> Iterator[str]:
+    if isinstance(shapes, dict):
+        shapes = tuple(shapes.values())
+    if isinstance(shapes, tuple) and all(isinstance(n, int) for n in shapes):
+        yield str(shapes)
+    elif isinstance(shapes, tuple):
+        for part in shapes:
+            yield from _leaves(part)
+
+
+def _input_shapes(module: Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The shapes of the arguments in the order in which `forward` lists them."""
+    try:
+        signature = inspect.signature(module.forward)
+        bound = signature.bind(*args, **kwargs)
+    except (TypeError, ValueError):
+        return tuple(map(_shapes, (*args, *kwargs.values())))
+    bound.apply_defaults()
+    shapes: list[Any] = []
+    for name, value in bound.arguments.items():
+        if signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+            shapes.extend(map(_shapes, value))
+        elif signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD:
+            shapes.extend(map(_shapes, value.values()))
+        else:
+            shapes.append(_shapes(value))
+    return tuple(shapes)
+
+
+def _bytes(n: int) -> str:
+    size, unit = float(n), 0
+    while size >= 1024 and unit < 4:
+        size, unit = size / 1024, unit + 1
+    return f"{size:.4g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[unit]}"

@@ -1,0 +1,3 @@
+"""Recurrent networks: `cells` take one step, `recurrence` takes all steps of a sequence as one operation, and `layers`
+(RNN, LSTM, GRU) stack and reverse them. Read in that order.
+"""

@@ -1,0 +1,404 @@
+"""Recurrent cells, one step of a sequence, with PyTorch's arguments, weight names and results.
+
+Order: the fused operations that follow the matrix products, what cells and layers share, the cells.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+import autodiff as ad
+from autodiff import Tensor
+from autodiff.primitive import Sample, declare
+from autodiff.tensor import wrap
+
+from ..arguments import choice, count, floats
+from ..linear import linear
+from ..module.module import Module
+from ..module.parameter import Parameter, as_tensor
+from ..random import floating, generator
+from ..rules import sigmoid_of
+
+# What follows the matrix products. The states of an LSTM, h and c, are one array (2, N, H).
+
+
+def _split(a: Any, gates: int) -> list[Any]:
+    n = a.shape[-1] // gates
+    return [a[..., k * n : (k + 1) * n] for k in range(gates)]
+
+
+def _lstm_forward(a: Any, c: Any) -> Any:
+    i, f, g, o = _split(a, 4)
+    y = np.empty((2, *c.shape), np.result_type(a, c))
+    y[1] = sigmoid_of(f) * c + sigmoid_of(i) * np.tanh(g)
+    y[0] = sigmoid_of(o) * np.tanh(y[1])
+    return y
+
+
+def _lstm_cell_state(g: Any, y: Any, o: Any) -> Any:
+    """The cotangent of c, which is also in h."""
+    squashed = np.tanh(y[1])
+    return g[1] + g[0] * o * (1 - squashed * squashed)
+
+
+def _lstm_by_gates(g: Any, y: Any, a: Any, c: Any) -> Any:
+    i, f, n, o = _split(a, 4)
+    i, f, n, o = sigmoid_of(i), sigmoid_of(f), np.tanh(n), sigmoid_of(o)
+    dc = _lstm_cell_state(g, y, o)
+    parts = [dc * n * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - n * n), g[0] * y[0] * (1 - o)]
+    return np.concatenate(parts, axis=-1)
+
+
+def _lstm_by_state(g: Any, y: Any, a: Any, c: Any) -> Any:
+    _, f, _, o = _split(a, 4)
+    return _lstm_cell_state(g, y, sigmoid_of(o)) * sigmoid_of(f)
+
+
+_lstm_cell = declare(
+    "lstm_cell", _lstm_forward, [_lstm_by_gates, _lstm_by_state], arity=2,
+    formula="(σ(o) tanh(c), c = σ(f) {1} + σ(i) tanh(g)), (i, f, g, o) = {0}",
+    derivatives=["(c: tanh(g) σ′(i), {1} σ′(f), σ(i) tanh′(g); h: tanh(c) σ′(o))", "σ(f)"],
+    samples=lambda rng: [Sample((rng.normal(size=(n, 4 * h)), rng.normal(size=(n, h))))
+                         for n, h in [(2, 2), (1, 1), (0, 1)]],
+)  # fmt: skip
+
+
+def _gru_gates(p: Any, a: Any, new: bool) -> Any:
+    """r, z, n and what r multiplies, z being the share of the old state."""
+    (pr, pz, pn), (ar, az, an) = _split(p, 3), _split(a, 3)
+    r = sigmoid_of(pr + ar)
+    return r, sigmoid_of(-(pz + az) if new else pz + az), np.tanh(pn + r * an), an
+
+
+def _gru_forward(p: Any, a: Any, h: Any, new: bool) -> Any:
+    _, z, n, _ = _gru_gates(p, a, new)
+    return n + z * (h - n)
+
+
+def _gru_by_gates(g: Any, y: Any, p: Any, a: Any, h: Any, new: bool, hidden: bool) -> Any:
+    r, z, n, u = _gru_gates(p, a, new)
+    dn = g * (1 - z) * (1 - n * n)
+    dz = g * (n - h if new else h - n) * z * (1 - z)
+    return np.concatenate([dn * u * r * (1 - r), dz, dn * r if hidden else dn], axis=-1)
+
+
+_gru_cell = declare(
+    "gru_cell", _gru_forward,
+    [lambda g, y, p, a, h, new: _gru_by_gates(g, y, p, a, h, new, False),
+     lambda g, y, p, a, h, new: _gru_by_gates(g, y, p, a, h, new, True),
+     lambda g, y, p, a, h, new: g * _gru_gates(p, a, new)[1]],
+    formula="(1 − z) n + z {2}, r, z = σ({0} + {1}), n = tanh({0} + r {1})",
+    derivatives=["(u n̄ σ′(r), ({2} − n) σ′(z), n̄), n̄ = (1 − z) tanh′(n)", "(u n̄ σ′(r), ({2} − n) σ′(z), r n̄)", "z"],
+    samples=lambda rng: [
+        Sample((rng.normal(size=(n, 3 * h)), rng.normal(size=(n, 3 * h)), rng.normal(size=(n, h))), {"new": new})
+        for n, h, new in [(2, 2, False), (1, 2, True), (0, 1, False)]],
+)  # fmt: skip
+
+
+# What cells and layers share
+
+
+class Recurrent(Module):
+    """What cells and layers share: sizes, weights, and the choice of the mathematics."""
+
+    _gates = 1
+    _states: tuple[str, ...] = ("h",)
+
+    input_size: int
+    hidden_size: int
+    bias: bool
+    nonlinearity: str
+
+    def _start(self, input_size: int, hidden_size: int, bias: bool) -> None:
+        name = type(self).__name__
+        self.input_size = count(name, "input_size", input_size)
+        self.hidden_size = count(name, "hidden_size", hidden_size, 1)
+        self.bias = bool(bias)
+
+    def _add_weights(self, suffix: str, inputs: int, dtype: np.dtype[Any]) -> None:
+        rows = self._gates * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.hidden_size)}
+        if self.bias:
+            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        for name, shape in shapes.items():
+            setattr(self, name + suffix, Parameter(np.empty(shape, dtype)))
+
+    def _weights(self, suffix: str) -> list[Tensor]:
+        names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.bias else ())
+        return [getattr(self, name + suffix) for name in names]
+
+    def reset_parameters(self, rng: np.random.Generator | None = None) -> None:
+        """Draw the initial weights and biases again, uniform within ±1/√hidden_size; learned initial states start
+        at 0."""
+        rng = generator(rng)
+        bound = 1 / math.sqrt(self.hidden_size)
+        for name, p in self.named_parameters():
+            learned = name in ("h_0", "c_0")
+            p.data = np.zeros(p.shape, p.dtype) if learned else rng.uniform(-bound, bound, p.shape).astype(p.dtype)
+
+    def _given(self, states: Any) -> list[Tensor]:
+        """The initial states a user passed, as a list of Tensors."""
+        wanted = self._states
+        if len(wanted) == 1:
+            states = (states,)
+        elif not isinstance(states, (tuple, list)) or len(states) != len(wanted):
+            raise TypeError(
+                f"{type(self).__name__}: the initial states are a tuple ({', '.join(wanted)}), not "
+                + (f"a {type(states).__name__}" + (f" of {len(states)}" if isinstance(states, (tuple, list)) else ""))
+            )
+        found = [as_tensor(state) for state in states]
+        for state in found:
+            floats(f"{type(self).__name__}, initial state", state)
+        return found
+
+    def _check_input(self, input: Tensor, shapes: dict[int, str]) -> None:
+        if input.ndim not in shapes or input.shape[-1] != self.input_size:
+            raise ValueError(
+                f"{self._title()}: got input of shape {input.shape}, expects {' or '.join(shapes.values())}"
+            )
+        floats(self._title(), input, self._weights(self._first)[0])
+
+    _first = ""
+
+    def _check_state(self, name: str, state: Tensor, shape: tuple[int, ...], meaning: str, input: Tensor) -> None:
+        if state.shape != shape:
+            raise ValueError(
+                f"{self._title()}: got {name} of shape {state.shape}, expects {meaning} = {shape} "
+                f"for input of shape {input.shape}"
+            )
+
+    def _title(self) -> str:
+        return f"{type(self).__name__}(input_size={self.input_size}, hidden_size={self.hidden_size})"
+
+    def _options(self) -> dict[str, Any]:
+        """Options that differ from their defaults."""
+        return {} if self.bias else {"bias": False}
+
+    def multiply_adds(self, input_shapes: tuple[Any, ...], output_shape: Any) -> int:
+        """All weights, once for each step of each sequence."""
+        rows = math.prod(input_shapes[0][:-1])
+        return int(rows * sum(p.size for name, p in self.named_parameters() if name.startswith("weight")))
+
+    def extra_repr(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self._options().items())
+        return f"{self.input_size}, {self.hidden_size}{options}"
+
+
+class Gated(Recurrent):
+    """What GRU and GRUCell share: two conventions and their options."""
+
+    _gates = 3
+
+    update: str
+    reset_after: bool
+
+    def _set(self, update: str, reset_after: bool) -> None:
+        self.update = choice(type(self).__name__, "update", update, ("old", "new"))
+        self.reset_after = bool(reset_after)
+
+    def _options(self) -> dict[str, Any]:
+        options = super()._options()
+        if self.update != "old":
+            options["update"] = self.update
+        return options if self.reset_after else options | {"reset_after": False}
+
+
+class ResetFirst:
+    """The GRU whose reset gate comes before the matrix product: n = tanh(p + U (r ⊙ h) + d), with p = W x + b."""
+
+    def __init__(self, w_hh: Tensor, b_hh: Tensor | None, new: bool) -> None:
+        n = 2 * w_hh.shape[1]
+        self.gates = w_hh[:n], None if b_hh is None else b_hh[:n]
+        self.candidate = w_hh[n:], None if b_hh is None else b_hh[n:]
+        self.new = new
+
+    def step(self, p: Tensor, h: Tensor) -> Tensor:
+        """The state after `h`."""
+        n = h.shape[-1]
+        gates = ad.sigmoid(p[:, : 2 * n] + linear(h, *self.gates))
+        r, z = gates[:, :n], gates[:, n:]
+        candidate = ad.tanh(p[:, 2 * n :] + linear(r * h, *self.candidate))
+        return h + z * (candidate - h) if self.new else candidate + z * (h - candidate)
+
+
+# Cells
+
+
+class _Cell(Recurrent):
+    def _start_cell(self, input_size: int, hidden_size: int, bias: bool, dtype: Any, rng: Any) -> None:
+        self._start(input_size, hidden_size, bias)
+        self._add_weights("", self.input_size, floating(dtype))
+        self.reset_parameters(rng)
+
+    def _ready(self, input: Any, hx: Any) -> tuple[Tensor, list[Tensor], bool]:
+        """The input (N, input_size), the states (N, hidden_size), and whether they come without N."""
+        x = as_tensor(input)
+        self._check_input(x, {1: f"({self.input_size},)", 2: f"(N, {self.input_size})"})
+        single = x.ndim == 1
+        x = x[None] if single else x
+        shape = (x.shape[0], self.hidden_size)
+        if hx is None:
+            return x, [wrap(np.zeros(shape, x.dtype)) for _ in self._states], single
+        states = self._given(hx)
+        for name, state in zip(self._states, states):
+            meaning = "(hidden_size,)" if single else "(N, hidden_size)"
+            self._check_state(name, state, shape[single:], meaning, x[0] if single else x)
+        return x, [state[None] for state in states] if single else states, single
+
+    def _products(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """W_ih x + b_ih and W_hh h + b_hh."""
+        w_ih, w_hh, *biases = self._weights("")
+        b_ih, b_hh = biases or (None, None)
+        return linear(x, w_ih, b_ih), linear(h, w_hh, b_hh)
+
+
+class RNNCell(_Cell):
+    """One step h' = φ(W_ih x + b_ih + W_hh h + b_hh), φ being tanh or ReLU.
+
+    Args:
+        input_size: length of x.
+        hidden_size: length of h.
+        bias: whether there are b_ih and b_hh.
+        nonlinearity: "tanh" or "relu".
+        dtype: of the parameters; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default).
+
+    Shapes: input (N, input_size) or (input_size,); h and the result (N, hidden_size) or (hidden_size,); `weight_ih`
+    (hidden_size, input_size), `weight_hh` (hidden_size, hidden_size), `bias_ih` and `bias_hh` (hidden_size,).
+
+    Raises:
+        TypeError, ValueError: for options and shapes that do not fit.
+
+    >>> import numpy as np, nn
+    >>> cell = nn.RNNCell(3, 2)
+    >>> h = cell(np.ones((5, 3), "float32"))
+    >>> cell(np.ones((5, 3), "float32"), h).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.nonlinearity = choice("RNNCell", "nonlinearity", nonlinearity, ("tanh", "relu"))
+        self._start_cell(input_size, hidden_size, bias, dtype, rng)
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | ({} if self.nonlinearity == "tanh" else {"nonlinearity": self.nonlinearity})
+
+    def forward(self, input: Any, hx: Any = None) -> Tensor:
+        """The state after the step; `hx` is the state before, zeros by default."""
+        x, (h,), single = self._ready(input, hx)
+        p, a = self._products(x, h)
+        y = ad.tanh(p + a) if self.nonlinearity == "tanh" else ad.relu(p + a)
+        return y[0] if single else y
+
+
+class LSTMCell(_Cell):
+    """One step of an LSTM: c' = f ⊙ c + i ⊙ g and h' = o ⊙ tanh(c').
+
+    The gates are i, f, o = σ(W_ih x + b_ih + W_hh h + b_hh) and g = tanh(…), each with its own rows of the weights, in
+    the order i, f, g, o.
+
+    Args:
+        input_size: length of x.
+        hidden_size: length of h and c.
+        bias: whether there are b_ih and b_hh.
+        dtype: of the parameters; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default).
+
+    Shapes: input (N, input_size) or (input_size,); h and c (N, hidden_size) or (hidden_size,); `weight_ih`
+    (4 · hidden_size, input_size), `weight_hh` (4 · hidden_size, hidden_size), `bias_ih`, `bias_hh` (4 · hidden_size,).
+
+    Raises:
+        TypeError, ValueError: for options and shapes that do not fit.
+
+    Source: Hochreiter and Schmidhuber 1997, Gers et al. 2000.
+
+    >>> import numpy as np, nn
+    >>> h, c = nn.LSTMCell(3, 2)(np.ones((5, 3), "float32"))
+    >>> h.shape, c.shape
+    ((5, 2), (5, 2))
+    """
+
+    _gates = 4
+    _states = ("h", "c")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._start_cell(input_size, hidden_size, bias, dtype, rng)
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
+        """(h, c) after the step; `hx` is (h, c) before, zeros by default."""
+        x, (h, c), single = self._ready(input, hx)
+        p, a = self._products(x, h)
+        y = _lstm_cell(p + a, c)
+        return (y[0, 0], y[1, 0]) if single else (y[0], y[1])
+
+
+class GRUCell(Gated, _Cell):
+    """One step of a gated recurrent unit: h' = (1 − z) ⊙ n + z ⊙ h.
+
+    The gates are r, z = σ(W_ih x + b_ih + W_hh h + b_hh) and n = tanh(W_ih x + b_ih + r ⊙ (W_hh h + b_hh)), each with
+    its own rows of the weights, in the order r, z, n.
+
+    Args:
+        input_size: length of x.
+        hidden_size: length of h.
+        bias: whether there are b_ih and b_hh.
+        update: what z is the share of: the "old" state (PyTorch), or what is "new": h' = (1 − z) ⊙ h + z ⊙ n.
+        reset_after: with False the reset gate comes before the matrix product: n = tanh(… + W_hh (r ⊙ h) + b_hh).
+        dtype: of the parameters; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default).
+
+    Shapes: input (N, input_size) or (input_size,); h and the result (N, hidden_size) or (hidden_size,); `weight_ih`
+    (3 · hidden_size, input_size), `weight_hh` (3 · hidden_size, hidden_size), `bias_ih`, `bias_hh` (3 · hidden_size,).
+
+    Raises:
+        TypeError, ValueError: for options and shapes that do not fit.
+
+    Source: Cho et al. 2014 (whose conventions are ``update="old", reset_after=False``).
+
+    >>> import numpy as np, nn
+    >>> nn.GRUCell(3, 2)(np.ones((5, 3), "float32")).shape
+    (5, 2)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        update: str = "old",
+        reset_after: bool = True,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._set(update, reset_after)
+        self._start_cell(input_size, hidden_size, bias, dtype, rng)
+
+    def forward(self, input: Any, hx: Any = None) -> Tensor:
+        """The state after the step; `hx` is the state before, zeros by default."""
+        x, (h,), single = self._ready(input, hx)
+        if self.reset_after:
+            p, a = self._products(x, h)
+            y = _gru_cell(p, a, h, new=self.update == "new")
+        else:
+            w_ih, w_hh, *biases = self._weights("")
+            b_ih, b_hh = biases or (None, None)
+            y = ResetFirst(w_hh, b_hh, self.update == "new").step(linear(x, w_ih, b_ih), h)
+        return y[0] if single else y

@@ -1,0 +1,334 @@
+"""Recurrent layers over whole sequences, with PyTorch's arguments, weight names and results.
+
+The mathematics of a layer is one fused operation, in recurrence.py; only the GRU whose reset gate comes first goes step
+by step.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+import autodiff as ad
+from autodiff import Tensor
+from autodiff.tensor import wrap
+
+from ..arguments import choice, count, number
+from ..dropout import dropout
+from ..linear import linear
+from ..module.parameter import Parameter, as_tensor
+from ..random import floating, generator
+from .cells import Gated, Recurrent, ResetFirst
+from .recurrence import scan
+
+
+def _steps(x: Tensor) -> list[Tensor]:
+    """The steps of a sequence; cut in halves, because the gradient of a piece has the size of what it is cut from."""
+    if len(x) == 1:
+        return [x[0]]
+    half = len(x) // 2
+    return _steps(x[:half]) + _steps(x[half:])
+
+
+class _Layers(Recurrent):
+    """A stack of recurrent layers, in one direction or both."""
+
+    _first = "_l0"
+
+    def _start_layers(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        learn_initial_state: bool,
+        dtype: Any,
+        rng: Any,
+    ) -> None:
+        name = type(self).__name__
+        self._start(input_size, hidden_size, bias)
+        self.num_layers = count(name, "num_layers", num_layers, 1)
+        self.batch_first = bool(batch_first)
+        self.dropout = number(name, "dropout", dropout, 0, 1)
+        self.bidirectional = bool(bidirectional)
+        self.learn_initial_state = bool(learn_initial_state)
+        self.rng = None if rng is None else generator(rng)
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(
+                f"{name}: dropout={dropout} is applied between layers, and there is only one; set num_layers, or "
+                f"apply nn.Dropout to the output",
+                stacklevel=3,
+            )
+        dtype = floating(dtype)
+        self._suffixes = [
+            [f"_l{k}{end}" for end in ("", "_reverse")[: 1 + self.bidirectional]] for k in range(self.num_layers)
+        ]
+        for k, suffixes in enumerate(self._suffixes):
+            for suffix in suffixes:
+                self._add_weights(suffix, self.hidden_size * len(suffixes) if k else self.input_size, dtype)
+        if self.learn_initial_state:
+            shape = (self.num_layers * (1 + self.bidirectional), 1, self.hidden_size)
+            for state in self._states:
+                setattr(self, f"{state}_0", Parameter(np.empty(shape, dtype)))
+        self.reset_parameters(rng)
+
+    def _forward(self, input: Any, hx: Any) -> tuple[Tensor, list[Tensor]]:
+        """The outputs of the last layer and the final states."""
+        input = as_tensor(input)
+        n = self.input_size
+        batched = f"(N, T, {n})" if self.batch_first else f"(T, N, {n})"
+        self._check_input(input, {2: f"(T, {n})", 3: batched})
+        single = input.ndim == 2
+        x = input[:, None] if single else input.swapaxes(0, 1) if self.batch_first else input
+        if x.shape[0] == 0:
+            raise ValueError(f"{self._title()}: got input of shape {input.shape}, expects a sequence of 1 step or more")
+        states = self._initial(hx, x, single, input)
+        final: list[list[Tensor]] = [[] for _ in self._states]
+        row = 0
+        for k, suffixes in enumerate(self._suffixes):
+            if k and self.dropout and self.training:
+                x = dropout(x, self.dropout, rng=self.rng)
+            outputs = []
+            for reverse, suffix in enumerate(suffixes):
+                y = self._run(x[::-1] if reverse else x, [state[row] for state in states], suffix)
+                outputs.append(y[0, ::-1] if reverse else y[0])
+                for own, last in zip(final, range(len(states))):
+                    own.append(y[last, -1])
+                row += 1
+            x = outputs[0] if len(outputs) == 1 else ad.concatenate(outputs, axis=-1)
+        ends = [ad.stack(own) for own in final]
+        if single:
+            return x[:, 0], [end[:, 0] for end in ends]
+        return (x.swapaxes(0, 1) if self.batch_first else x), ends
+
+    def _run(self, x: Tensor, states: list[Tensor], suffix: str) -> Tensor:
+        """The states (states, T, N, H) after each step."""
+        return scan(self._kind(), x, states, self._weights(suffix))
+
+    def _kind(self) -> str:
+        """The cell's name in recurrence.py."""
+        raise NotImplementedError
+
+    def _initial(self, hx: Any, x: Tensor, single: bool, input: Tensor) -> list[Tensor]:
+        """The initial states, each (layers · directions, N, H)."""
+        rows, batch = self.num_layers * (1 + self.bidirectional), x.shape[1]
+        shape = (rows, batch, self.hidden_size)
+        if hx is not None:
+            states = self._given(hx)
+            for name, state in zip(self._states, states):
+                meaning = "(layers · directions, hidden_size)" if single else "(layers · directions, N, hidden_size)"
+                self._check_state(f"{name}_0", state, (rows, self.hidden_size) if single else shape, meaning, input)
+            return [state[:, None] for state in states] if single else states
+        if self.learn_initial_state:
+            return [ad.broadcast_to(getattr(self, f"{name}_0"), shape) for name in self._states]
+        return [wrap(np.zeros(shape, x.dtype)) for _ in self._states]
+
+    def _options(self) -> dict[str, Any]:
+        defaults = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False,
+                    "learn_initial_state": False}  # fmt: skip
+        own = {name: getattr(self, name) for name in defaults}
+        return super()._options() | {name: value for name, value in own.items() if value != defaults[name]}
+
+
+class RNN(_Layers):
+    """Layers of simple recurrent units over a sequence: h_t = φ(W_ih x_t + b_ih + W_hh h_{t−1} + b_hh).
+
+    Args:
+        input_size: length of x_t.
+        hidden_size: length of h_t.
+        num_layers: how many layers, each reading the outputs of the one before.
+        nonlinearity: φ: "tanh" or "relu".
+        bias: whether there are b_ih and b_hh.
+        batch_first: whether input and output are (N, T, …) and not (T, N, …); the states are not affected.
+        dropout: the probability with which, in training, an output of every layer but the last is dropped.
+        bidirectional: whether a second set of weights (``…_reverse``) reads the sequence backwards; the outputs of
+            both are joined.
+        learn_initial_state: whether the initial state is a parameter, `h_0` of shape (layers · directions, 1,
+            hidden_size), 0 at the start.
+        dtype: of the parameters; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default), and of
+            dropout; the one that `nn.manual_seed` sets by default.
+
+    Shapes: input (T, N, input_size), output (T, N, directions · hidden_size), h_0 and h_n (layers · directions, N,
+    hidden_size); all without N for a single sequence. Weights of layer k: `weight_ih_l{k}` (hidden_size, inputs),
+    `weight_hh_l{k}` (hidden_size, hidden_size), `bias_ih_l{k}`, `bias_hh_l{k}` (hidden_size,).
+
+    Raises:
+        TypeError, ValueError: for options and shapes that do not fit, and for a sequence of length 0.
+
+    >>> import numpy as np, nn
+    >>> output, h_n = nn.RNN(3, 2, num_layers=2)(np.ones((7, 5, 3), "float32"))
+    >>> output.shape, h_n.shape
+    ((7, 5, 2), (2, 5, 2))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        learn_initial_state: bool = False,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, ("tanh", "relu"))
+        self._start_layers(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state,
+            dtype, rng,
+        )  # fmt: skip
+
+    def _kind(self) -> str:
+        return self.nonlinearity
+
+    def _options(self) -> dict[str, Any]:
+        return super()._options() | ({} if self.nonlinearity == "tanh" else {"nonlinearity": self.nonlinearity})
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
+        """The outputs of the last layer at all steps, and the final states h_n; `hx` is h_0."""
+        output, (h,) = self._forward(input, hx)
+        return output, h
+
+
+class LSTM(_Layers):
+    """Layers of long short-term memory over a sequence, each step as in `LSTMCell`.
+
+    Args:
+        input_size: length of x_t.
+        hidden_size: length of h_t and c_t.
+        num_layers: how many layers, each reading the outputs of the one before.
+        bias: whether there are b_ih and b_hh.
+        batch_first: whether input and output are (N, T, …) and not (T, N, …); the states are not affected.
+        dropout: the probability with which, in training, an output of every layer but the last is dropped.
+        bidirectional: whether a second set of weights (``…_reverse``) reads the sequence backwards; the outputs of
+            both are joined.
+        learn_initial_state: whether the initial states are parameters, `h_0` and `c_0` of shape (layers · directions,
+            1, hidden_size), 0 at the start.
+        dtype: of the parameters; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default), and of
+            dropout; the one that `nn.manual_seed` sets by default.
+
+    Shapes: input (T, N, input_size), output (T, N, directions · hidden_size), each of h_0, c_0, h_n and c_n (layers ·
+    directions, N, hidden_size); all without N for a single sequence. Weights of layer k, the gates' rows in the order
+    i, f, g, o: `weight_ih_l{k}` (4 · hidden_size, inputs), `weight_hh_l{k}` (4 · hidden_size, hidden_size),
+    `bias_ih_l{k}`, `bias_hh_l{k}` (4 · hidden_size,).
+
+    Raises:
+        TypeError, ValueError: for options and shapes that do not fit, and for a sequence of length 0.
+
+    >>> import numpy as np, nn
+    >>> output, (h_n, c_n) = nn.LSTM(3, 2, bidirectional=True)(np.ones((7, 5, 3), "float32"))
+    >>> output.shape, h_n.shape, c_n.shape
+    ((7, 5, 4), (2, 5, 2), (2, 5, 2))
+    """
+
+    _gates = 4
+    _states = ("h", "c")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        learn_initial_state: bool = False,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._start_layers(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state,
+            dtype, rng,
+        )  # fmt: skip
+
+    def _kind(self) -> str:
+        return "lstm"
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The outputs of the last layer at all steps, and the final states (h_n, c_n); `hx` is (h_0, c_0)."""
+        output, (h, c) = self._forward(input, hx)
+        return output, (h, c)
+
+
+class GRU(Gated, _Layers):
+    """Layers of gated recurrent units over a sequence, each step as in `GRUCell`.
+
+    Args:
+        input_size: length of x_t.
+        hidden_size: length of h_t.
+        num_layers: how many layers, each reading the outputs of the one before.
+        bias: whether there are b_ih and b_hh.
+        batch_first: whether input and output are (N, T, …) and not (T, N, …); the states are not affected.
+        dropout: the probability with which, in training, an output of every layer but the last is dropped.
+        bidirectional: whether a second set of weights (``…_reverse``) reads the sequence backwards; the outputs of
+            both are joined.
+        update, reset_after: the conventions, as for `GRUCell`; PyTorch's by default.
+        learn_initial_state: whether the initial state is a parameter, `h_0` of shape (layers · directions, 1,
+            hidden_size), 0 at the start.
+        dtype: of the parameters; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default), and of
+            dropout; the one that `nn.manual_seed` sets by default.
+
+    Shapes: input (T, N, input_size), output (T, N, directions · hidden_size), h_0 and h_n (layers · directions, N,
+    hidden_size); all without N for a single sequence. Weights of layer k, the gates' rows in the order r, z, n:
+    `weight_ih_l{k}` (3 · hidden_size, inputs), `weight_hh_l{k}` (3 · hidden_size, hidden_size), `bias_ih_l{k}`,
+    `bias_hh_l{k}` (3 · hidden_size,).
+
+    Raises:
+        TypeError, ValueError: for options and shapes that do not fit, and for a sequence of length 0.
+
+    >>> import numpy as np, nn
+    >>> nn.GRU(3, 2, num_layers=2, batch_first=True)
+    GRU(3, 2, num_layers=2, batch_first=True) · 78 parameters
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        update: str = "old",
+        reset_after: bool = True,
+        learn_initial_state: bool = False,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        self._set(update, reset_after)
+        self._start_layers(
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state,
+            dtype, rng,
+        )  # fmt: skip
+
+    def _kind(self) -> str:
+        return "gru" if self.update == "old" else "gru_new"
+
+    def _run(self, x: Tensor, states: list[Tensor], suffix: str) -> Tensor:
+        if self.reset_after:
+            return super()._run(x, states, suffix)
+        w_ih, w_hh, *biases = self._weights(suffix)
+        b_ih, b_hh = biases or (None, None)
+        cell, h, ys = ResetFirst(w_hh, b_hh, self.update == "new"), states[0], []
+        for p in _steps(linear(x, w_ih, b_ih)):
+            h = cell.step(p, h)
+            ys.append(h)
+        return ad.stack([ad.stack(ys)])
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
+        """The outputs of the last layer at all steps, and the final states h_n; `hx` is h_0."""
+        output, (h,) = self._forward(input, hx)
+        return output, h

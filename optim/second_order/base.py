@@ -1,0 +1,175 @@
+"""What Newton, NewtonCG, HessianFree and NaturalGradient share: one group, closures that only return a loss, trials.
+
+They differ from first-order optimisers in that `step` differentiates the recorded loss itself, so that the closure need
+not (and should not) call backward, and in that all parameters make one step together.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor, enable_grad
+from autodiff.transforms.flat import assign, flatten
+
+from ..bucket import Array
+from ..optimizer import Optimizer
+
+
+class SecondOrder(Optimizer):
+    """Base of the optimisers that use curvature.
+
+    Steps over a loss that was recorded by `closure`; it is called again at trial points, with the same meaning: within
+    a step it must be one function of the parameters (one batch, no fresh dropout), or the comparison of losses means
+    nothing. From step to step it may change as it likes; nothing is kept of a graph.
+    """
+
+    pair = False
+    """Whether the closure returns (output, loss)."""
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        self.memory: dict[str, Any] = {}
+        super().__init__(params, defaults)
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Refused after the first: all parameters make one step together."""
+        if self.param_groups:
+            name = type(self).__name__
+            raise ValueError(f"{name}: takes one parameter group, since all parameters make one step together")
+        super().add_param_group(group)
+
+    # The closure
+
+    def recorded(self, closure: Callable[[], Any] | None) -> tuple[Any, Tensor]:
+        """The output (None without one) and the loss at the present point, recorded and checked."""
+        name = f"{type(self).__name__}.step"
+        if not callable(closure):
+            wanted = "the pair (output, loss)" if self.pair else "the loss"
+            raise TypeError(f"{name}: needs a closure that computes and returns {wanted}, not {closure!r}")
+        self.stepped = True
+        output, loss = self._called(closure)
+        if not loss.requires_grad:
+            raise RuntimeError(
+                f"{name}: the loss that the closure returned was not recorded: it was computed from constants, from "
+                f".data or .numpy(), or under no_grad()"
+            )
+        if not math.isfinite(float(loss)):
+            raise FloatingPointError(f"{name}: the loss is {float(loss)} at the present parameters")
+        return output, loss
+
+    def _called(self, closure: Callable[[], Any]) -> tuple[Any, Tensor]:
+        name = f"{type(self).__name__}.step"
+        with enable_grad():  # at trial points too: closures written for LBFGS call backward
+            result = closure()
+        output: Any = None
+        if self.pair:
+            if not isinstance(result, (tuple, list)) or len(result) != 2 or not isinstance(result[0], Tensor):
+                raise TypeError(
+                    f"{name}: the closure must return (output, loss), the model's output and the loss computed from "
+                    f"it, both Tensors, not {_described(result)}"
+                )
+            output, result = result
+        if not isinstance(result, Tensor):
+            raise TypeError(f"{name}: the closure must return the loss as a Tensor, not {_described(result)}")
+        if result.size != 1:
+            raise ValueError(f"{name}: the loss has shape {result.shape}; it must be one number (.sum(), .mean())")
+        return output, result
+
+    def finite_gradient(self, g: Array) -> Array:
+        """The gradient, after checking it."""
+        if not np.isfinite(g).all():
+            raise FloatingPointError(
+                f"{type(self).__name__}.step: the gradient has {int((~np.isfinite(g)).sum())} entries of {g.size} that "
+                f"are NaN or infinite; the parameters are as before"
+            )
+        return g
+
+    # Trials
+
+    def trial(self, closure: Callable[[], Any], x: Array) -> float:
+        """The loss with other parameters, which stay; inf where it is not finite."""
+        assign(self._all(), x)
+        f = self.added(x) + float(self._called(closure)[1])
+        return f if math.isfinite(f) else math.inf
+
+    def added(self, x: Array) -> float:
+        """What the optimiser itself adds to the loss: ½ λ ‖x‖² with weight decay λ."""
+        decay = self.param_groups[0].get("weight_decay", 0.0)
+        return 0.5 * float(decay) * float(x @ x) if decay else 0.0
+
+    def guarded(self, x: Array) -> _Guarded:
+        """A context that puts the parameters back to x if an exception leaves it."""
+        return _Guarded(self._all(), x)
+
+    def backtrack(
+        self, closure: Callable[[], Any], x: Array, d: Array, f: float, slope: float, noise: float,
+        t: float = 1.0, shrink: float = 0.5, c: float = 1e-4, most: int = 60,
+    ) -> tuple[float, float]:  # fmt: skip
+        """Go from x along d, the first of t, shrink t, … with f(x + t d) ≤ f + c t slope; returns (t, f there).
+
+        If none is found the parameters are put back to x, and t is 0. `noise` is the rounding error of f.
+        """
+        for _ in range(most):
+            value = self.trial(closure, x + t * d)
+            if value <= f + c * t * slope + noise:
+                return t, value
+            t *= shrink
+        assign(self._all(), x)
+        return 0.0, f
+
+    # State
+
+    def state_dict(self) -> dict[str, Any]:
+        """A snapshot: the hyper-parameters with the present radius or damping, and what is kept between steps."""
+        return {**super().state_dict(), "state": copy.deepcopy(self.memory)}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from a snapshot that `state_dict` took for parameters of the same number and shapes.
+
+        Raises:
+            TypeError: if that is no such dict.
+            ValueError: for other counts or shapes; the optimiser is then unchanged.
+        """
+        whole = isinstance(state_dict, Mapping) and "state" in state_dict
+        memory = dict(state_dict["state"]) if whole else {}
+        size = sum(p.size for p in self._all())
+        for key, value in memory.items():
+            if isinstance(value, np.ndarray) and value.shape[-1:] != (size,):
+                raise ValueError(
+                    f"{type(self).__name__}.load_state_dict: the parameters have {size} entries, the snapshot's "
+                    f"{key} has shape {value.shape}"
+                )
+        super().load_state_dict({**state_dict, "state": {}} if whole else state_dict)
+        self.memory = copy.deepcopy(memory)
+
+
+class _Guarded:
+    def __init__(self, params: list[Tensor], x: Array) -> None:
+        self.params, self.x = params, x
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, *rest: Any) -> None:
+        if kind is not None:
+            assign(self.params, self.x)
+
+
+def point(params: list[Tensor]) -> Array:
+    """The parameters as one vector."""
+    return flatten(params)
+
+
+def rounding(loss: Tensor, f: float) -> float:
+    """How much of a difference of two losses of this size may be rounding."""
+    return 10 * float(np.finfo(loss.dtype).eps) * abs(f)
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of {', '.join(type(v).__name__ for v in value) or 'nothing'}"
+    return f"{type(value).__name__}"

@@ -1,0 +1,569 @@
+"""`fit`: train a model, with everything that a training loop needs.
+
+`fit` checks what it is given; `_Run` is the loop: epochs, batches, evaluation, checkpoints.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor, enable_grad, no_grad
+from autodiff.clipping import clip_grad_norm_
+from autodiff.mode import mode
+from autodiff.persistence import FilePath
+
+from ..data import as_batches, dtype_of, length, pair
+from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+from ..optimizer import Optimizer
+from ..second_order.lbfgs import LBFGS
+from .checkpointing import Checkpoints, generators, random_state, set_random_state
+from .early_stopping import EarlyStopping
+from .history import History
+
+
+@dataclass
+class TrainingState:
+    """What callbacks see; they may change the model, the optimiser and its ``param_groups``.
+
+    Attributes:
+        model, optimizer, scheduler: as given to `fit`.
+        epochs: how many there will be at most.
+        history: with all epochs that are complete.
+        epoch: the present one, the first one being 1.
+        batch: how many batches of it are done.
+        loss: of the batch done last.
+        output: of the model for it.
+    """
+
+    model: Any
+    optimizer: Optimizer
+    scheduler: LRScheduler | None
+    epochs: int
+    history: History
+    epoch: int = 0
+    batch: int = 0
+    loss: float = math.nan
+    output: Any = None
+
+
+def fit(
+    model: Any,
+    loss: Callable[[Any, Any], Tensor],
+    data: Any,
+    *,
+    optimizer: Optimizer,
+    epochs: int,
+    batch_size: int | None = 32,
+    validation: Any = None,
+    metrics: Any = None,
+    scheduler: LRScheduler | None = None,
+    clip_norm: float | None = None,
+    patience: float | EarlyStopping | None = None,
+    restore_best_weights: bool = True,
+    callbacks: Iterable[Any] = (),
+    checkpoint: FilePath | None = None,
+    resume: bool = False,
+    rng: np.random.Generator | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Train a model.
+
+    Each epoch goes through the data once: for each batch, the model in training mode gives an output, the loss is taken
+    and differentiated, the gradients are clipped, the optimiser makes a step. Then the model, in evaluation mode and
+    without recording, is measured on the validation data. `fit` leaves it in evaluation mode.
+
+    Args:
+        model: a module (`parameters`, `state_dict`, `load_state_dict`, `train` and `eval`), called with a batch of X;
+            if X is a tuple, with its items.
+        loss: called with the model's output and a batch of y; returns one number, a Tensor (a mean over the batch).
+        data: (X, y), a tuple of arrays of N samples, or of tuples of them, cut into batches in a new order in each
+            epoch; floating-point arrays are cast to the dtype of the model's parameters. Or batches (x, y): a list, or
+            anything else that can be iterated over again and again, such as `batches` returns.
+        optimizer: of the model's parameters.
+        epochs: at most so many.
+        batch_size: samples in a batch of (X, y); None for all.
+        validation: data like `data`; its order is kept.
+        metrics: functions of an output and a batch of y that return a number, in a dict by name, or a list of them.
+            They, and the losses, are averaged over batches, each weighted by its number of samples.
+        scheduler: of this optimiser; `OneCycleLR` and `CyclicLR` (also inside others) make a step after each batch, all
+            others after each epoch; `ReduceLROnPlateau` takes the validation loss, else the training loss.
+        clip_norm: largest norm of all gradients together.
+        patience: stop when the validation loss (without validation, the training loss) has not improved for so many
+            epochs, or when an `EarlyStopping` says so.
+        restore_best_weights: with `validation` or `patience`, end with the weights of the epoch whose loss was lowest
+            (after Ctrl-C too).
+        callbacks: functions called with a `TrainingState` after each epoch, or objects with ``on_epoch_end(state)`` or
+            ``on_batch_end(state)`` or both; returning True stops the training. What their ``state_dict()`` returns, if
+            they have one, is in the checkpoint.
+        checkpoint: a folder into which the whole state of the training is written at the start and after each epoch; a
+            checkpoint of another training that is there is kept, in a folder ``earlier-1`` inside, unless
+        resume: continue from it (if it is there) as if training had never stopped, to the last bit: with the same
+            arguments and freshly made objects. An epoch that was interrupted starts again. Random generators are
+            continued where they are found: `rng`, NumPy's and Python's global ones, the default one of nn, and those
+            that are attributes of the model's modules, the loss, the data or a callback.
+        rng: generator for the order of the samples; a fresh one by default.
+        progress: show a progress bar (tqdm) on stderr; by default if that is a terminal.
+
+    Returns:
+        The history: "train_loss", "val_loss", "train_" and "val_" and the name for each metric, and "lr", the learning
+        rate at the start of the epoch. The training loss is the mean of the batches' losses as they went by. Ctrl-C
+        ends the training early, and the history of complete epochs is returned.
+
+    Raises:
+        FloatingPointError: if a loss, a gradient or a parameter becomes NaN or infinite, naming epoch and batch. Of a
+            loss or a gradient, the weights are those before its step; a checkpoint always holds finite ones.
+        TypeError, ValueError: for data that are empty, of different lengths or no numbers, and arguments out of range.
+        Whatever the model and the loss raise (labels of a wrong kind, say).
+
+    >>> import numpy as np, nn, optim
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> rng = np.random.default_rng(0)
+    >>> model = nn.Sequential(nn.Linear(2, 8, rng=rng), nn.Tanh(), nn.Linear(8, 2, rng=rng))
+    >>> adam = optim.Adam(model.parameters(), lr=0.1)
+    >>> history = fit(model, nn.CrossEntropyLoss(), (X, y), optimizer=adam, epochs=50, rng=rng)
+    >>> model(X.astype("float32")).argmax(axis=1)
+    Tensor([0, 1, 1, 0])
+    >>> history.train_loss[-1] < 0.05
+    True
+    """
+    check_parts(model, loss, optimizer, "fit")
+    if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 1:
+        raise ValueError(f"fit: epochs must be an integer of at least 1, not {epochs!r}")
+    if scheduler is not None and getattr(scheduler, "optimizer", None) is not optimizer:
+        raise ValueError(f"fit: scheduler= takes a schedule of the same optimiser, not {scheduler!r}")
+    numeric = isinstance(clip_norm, (int, float, np.number)) and not isinstance(clip_norm, bool)
+    if clip_norm is not None and not (numeric and 0 < clip_norm < math.inf):
+        raise ValueError(f"fit: clip_norm must be a positive number, not {clip_norm!r}")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"fit: rng= takes a numpy.random.Generator such as np.random.default_rng(0), not {rng!r}")
+    if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
+        raise TypeError(f"fit: checkpoint= takes the path of a folder, not {checkpoint!r}")
+    if resume and checkpoint is None:
+        raise ValueError("fit: resume=True needs checkpoint=, the folder to continue from")
+    rng = np.random.default_rng() if rng is None else rng
+    stopping = patience
+    if not isinstance(stopping, EarlyStopping):
+        stopping = EarlyStopping(math.inf if stopping is None else stopping, restore_best=restore_best_weights)
+    if callable(callbacks) or not isinstance(callbacks, Iterable):
+        raise TypeError(f"fit: callbacks= takes a list of functions or objects, not {callbacks!r}")
+    callbacks, dtype = list(callbacks), dtype_of(model)
+    run = _Run(
+        model=model,
+        loss=loss,
+        train=as_batches(data, batch_size, rng, dtype, "fit: data"),
+        validation=None if validation is None else as_batches(validation, batch_size, None, dtype, "fit: validation"),
+        metrics=_named(metrics),
+        clip_norm=clip_norm,
+        stopping=stopping,
+        monitored=validation is not None or patience is not None,
+        restores=bool(restore_best_weights) and stopping.restore_best,
+        callbacks=callbacks,
+        generators=lambda: generators(
+            rng=rng, model=model, loss=loss, data=data, validation=validation, callbacks=callbacks
+        ),
+        checkpoints=None if checkpoint is None else Checkpoints(checkpoint),
+        state=TrainingState(model, optimizer, scheduler, int(epochs), History()),
+    )
+    if run.checkpoints is not None and not (resume and run.load(run.checkpoints)):
+        run.checkpoints.keep()
+        run.save(best=False)
+    return run(progress)
+
+
+# What is checked
+
+
+def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
+    """Raise unless these can be trained together; `where` begins the messages."""
+    missing = [
+        name for name in ("parameters", "state_dict", "load_state_dict", "train", "eval") if not hasattr(model, name)
+    ]
+    if missing or isinstance(model, type) or not callable(model):
+        raise TypeError(
+            f"{where}: the model must be a module, not {model!r}" + f" (no {', '.join(missing)})" * bool(missing)
+        )
+    if not callable(loss) or isinstance(loss, type):
+        raise TypeError(
+            f"{where}: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r}"
+        )
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"{where}: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r}"
+        )
+    own = {id(p) for p in model.parameters()}
+    if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
+        raise ValueError(f"{where}: the optimiser has none of the model's parameters; was it made for another model?")
+
+
+def one_number(value: Any, where: str) -> float:
+    """What a loss returned, as a number."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{where}: the loss must return a Tensor, not {type(value).__name__}")
+    if value.size != 1:
+        raise ValueError(f"{where}: the loss must return one number (reduction='mean'), not shape {value.shape}")
+    return float(value.item())
+
+
+def _named(metrics: Any) -> dict[str, Callable[[Any, Any], Any]]:
+    if metrics is None:
+        return {}
+    if callable(metrics):
+        metrics = [metrics]
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        raise TypeError(f"fit: metrics= takes a dict of functions or a list of them, not {metrics!r}")
+    if not isinstance(metrics, Mapping):
+        listed = list(metrics)
+        metrics = {getattr(f, "__name__", type(f).__name__): f for f in listed}
+        if len(metrics) < len(listed):
+            raise ValueError(f"fit: metrics have the same name, {list(metrics)}; give a dict of functions by name")
+    for name, function in metrics.items():
+        if not isinstance(name, str) or not callable(function):
+            raise TypeError(f"fit: metrics= takes functions by name, not {name!r}: {function!r}")
+        if name in ("loss", "lr"):
+            raise ValueError(f"fit: the name {name!r} is taken; give the metric another one")
+    return dict(metrics)
+
+
+def _every_batch(scheduler: Any) -> bool:
+    """Whether a schedule counts batches."""
+    inside = getattr(scheduler, "schedulers", ())
+    return isinstance(scheduler, (OneCycleLR, CyclicLR)) or any(_every_batch(schedule) for schedule in inside)
+
+
+# The loop
+
+
+class _Stop(Exception):
+    """A callback has had enough."""
+
+
+@dataclass
+class _Run:
+    model: Any
+    loss: Callable[[Any, Any], Tensor]
+    train: Any
+    validation: Any
+    metrics: dict[str, Callable[[Any, Any], Any]]
+    clip_norm: float | None
+    stopping: EarlyStopping
+    monitored: bool
+    restores: bool
+    callbacks: list[Any]
+    generators: Callable[[], dict[str, Any]]
+    checkpoints: Checkpoints | None
+    state: TrainingState
+
+    def __post_init__(self) -> None:
+        self.stopping.reset()
+        self.params = [p for group in self.state.optimizer.param_groups for p in group["params"]]
+        named = {id(p) for owner in (self.model, self.loss) for p in getattr(owner, "parameters", tuple)()}
+        self.others = [p for p in self.params if id(p) not in named]  # a checkpoint has to have them too
+        self.names = {
+            id(p): repr(name)
+            for owner in (self.loss, self.model)
+            for name, p in getattr(owner, "named_parameters", tuple)()
+        }
+        self.lasting = [callback for callback in self.callbacks if _state_of(callback) is not None]
+        self.every_batch = _every_batch(self.state.scheduler)
+        self.after_epoch: list[Callable[[TrainingState], Any]] = []
+        self.after_batch: list[Callable[[TrainingState], Any]] = []
+        for callback in self.callbacks:
+            ends = [getattr(callback, f"on_{what}_end", None) for what in ("epoch", "batch")]
+            if isinstance(callback, type) or (ends == [None, None] and not callable(callback)):
+                raise TypeError(
+                    f"fit: a callback is a function of the state, or an object with on_epoch_end(state) or "
+                    f"on_batch_end(state), not {callback!r}"
+                )
+            if ends == [None, None]:
+                ends[0] = callback
+            self.after_epoch += [ends[0]] if ends[0] else []
+            self.after_batch += [ends[1]] if ends[1] else []
+
+    def __call__(self, progress: bool | None) -> History:
+        state, history, stopping = self.state, self.state.history, self.stopping
+        recording = mode.get()
+        bar = _bar(progress, self.train, state)
+        try:
+            while state.epoch < state.epochs and not stopping.stopped:
+                state.epoch += 1
+                state.batch = 0
+                if not self.epoch(bar):
+                    history.stopped = "callback"
+                    break
+            else:
+                history.stopped = "patience" if stopping.stopped else None
+        except KeyboardInterrupt:
+            history.stopped = "interrupted"
+            mode.set(recording)  # which a with block that was struck at its very end has not set back
+            self.settle()
+        finally:
+            state.output = None
+            if bar is not None:
+                bar.close()
+        if self.monitored and self.restores:
+            stopping.restore(self.model)
+        self.model.eval()
+        return history
+
+    def epoch(self, bar: Any) -> bool:
+        """Train for an epoch, and measure, note and keep the results; returns whether to go on."""
+        state = self.state
+        start, rate = time.perf_counter(), state.optimizer.param_groups[0]["lr"]
+        if bar is not None:
+            bar.set_description(f"epoch {state.epoch}/{state.epochs}", refresh=False)
+        self.model.train()
+        with enable_grad():
+            try:
+                row = self.learn(bar)
+            except _Stop:
+                return False
+        if self.validation is not None:
+            self.model.eval()
+            with no_grad():
+                row |= self.measure()
+        monitor = row.get("val_loss", row["train_loss"])
+        state.history.append(**row, lr=rate)
+        state.history.seconds.append(time.perf_counter() - start)
+        if state.scheduler is not None and not self.every_batch:
+            if isinstance(state.scheduler, ReduceLROnPlateau):
+                state.scheduler.step(monitor)
+            else:
+                state.scheduler.step()
+        if self.monitored:
+            self.stopping.step(monitor, self.model if self.restores else None)
+        if bar is not None:
+            bar.set_postfix({name: f"{value:.4g}" for name, value in row.items()})
+        go_on = not any([_says_stop(callback(state)) for callback in self.after_epoch])
+        self.save(best=self.monitored and self.stopping.best_epoch == len(state.history))
+        return go_on
+
+    def require_finite(self, what: str, values: list[Any]) -> None:
+        """Raise unless these arrays, one for each parameter (or None), have finite numbers only."""
+        for p, value in zip(self.params, values):
+            if value is None:
+                continue
+            array = value.data if isinstance(value, Tensor) else value
+            if not np.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():  # vdot: one pass, no temporary
+                bad = int(array.size - np.isfinite(array).sum())
+                name = self.names.get(id(p), "outside the model")
+                raise FloatingPointError(
+                    f"fit: {what} the parameter {name} (shape {p.shape}) has {bad} of {array.size} values NaN or "
+                    f"infinite in epoch {self.state.epoch}, batch {self.state.batch}; a smaller learning rate or "
+                    f"clip_norm= may help, ad.detect_anomaly() shows where a gradient comes from"
+                )
+
+    def settle(self) -> None:
+        """Make up for an interrupt in the middle of noting an epoch: it is noted as a whole, or not at all."""
+        history = self.state.history
+        history.cut(len(history.seconds))
+        if self.monitored and len(history) > self.stopping.epoch:
+            self.stopping.step(history.monitored[-1], self.model if self.restores else None)
+
+    def learn(self, bar: Any) -> dict[str, float]:
+        """One pass over the data, with a step after each batch; the mean loss and metrics."""
+        state, model, loss, params, clip_norm = self.state, self.model, self.loss, self.params, self.clip_norm
+        optimizer, scheduler = state.optimizer, state.scheduler if self.every_batch else None
+        needs_closure = isinstance(optimizer, LBFGS)
+        evaluations: list[tuple[Any, float]] = []
+
+        def evaluate() -> Tensor:
+            for p in params:
+                p.zero_grad()
+            output = model(*x) if type(x) is tuple else model(x)
+            value = loss(output, y)
+            steps = len(evaluations)
+            if not steps:  # L-BFGS evaluates more than once, and may try points that are too far
+                evaluations.append((output, _number(value, state, "")))
+            value.backward(retain_graph=False)
+            if not steps:
+                self.require_finite("the gradient of", [p.grad for p in params])
+            if clip_norm is not None:
+                clip_grad_norm_(params, clip_norm)
+            return value
+
+        means = _Means("train", self.metrics)
+        for batch in self.train:
+            x, y = batch if type(batch) is tuple and len(batch) == 2 else pair(batch, "fit: data")
+            state.batch += 1
+            if needs_closure:
+                before = [p.data.copy() for p in params]
+                optimizer.step(evaluate)
+                try:
+                    self.require_finite("after the step,", [p.data for p in params])
+                except FloatingPointError:
+                    for p, data in zip(params, before):
+                        p.data = data
+                    raise
+            else:
+                evaluate()
+                optimizer.step()
+            output, number = evaluations.pop()
+            state.loss, state.output = number, output
+            means.add(x, y, output, number)
+            if scheduler is not None:
+                scheduler.step()
+            if bar is not None:
+                bar.update()
+            if self.after_batch and any([_says_stop(callback(state)) for callback in self.after_batch]):
+                raise _Stop
+        return means.result(state)
+
+    def measure(self) -> dict[str, float]:
+        """The mean loss and metrics of the validation data."""
+        means, model, loss = _Means("val", self.metrics), self.model, self.loss
+        for i, batch in enumerate(self.validation, 1):
+            x, y = pair(batch, "fit: validation")
+            output = model(*x) if type(x) is tuple else model(x)
+            means.add(x, y, output, _number(loss(output, y), self.state, "validation ", i))
+        return means.result(self.state)
+
+    # Checkpoints
+
+    def save(self, *, best: bool) -> None:
+        """Write a checkpoint, if there is a folder for it."""
+        if self.checkpoints is None:
+            return
+        state = self.state
+        if state.epoch:
+            self.require_finite("after the last step,", [p.data for p in self.params])
+        self.checkpoints.write(
+            self.model.state_dict(),
+            {
+                "epoch": state.epoch,
+                "history": state.history.to_dict(),
+                "seconds": state.history.seconds,
+                "optimizer": state.optimizer.state_dict(),
+                "scheduler": None if state.scheduler is None else state.scheduler.state_dict(),
+                "stopping": self.stopping.state_dict(),
+                "loss": _state_of(self.loss),
+                "callbacks": [_state_of(callback) for callback in self.lasting],
+                "others": [p.data for p in self.others],
+                "random": random_state(self.generators()),
+            },
+            best=best,
+        )
+
+    def load(self, checkpoints: Checkpoints) -> bool:
+        """Continue from a checkpoint; returns whether there is one."""
+        found = checkpoints.read()
+        if found is None:
+            return False
+        weights, best, saved = found
+        state = self.state
+        if (saved["scheduler"] is None) != (state.scheduler is None):
+            had = "no" if saved["scheduler"] is None else "a"
+            raise ValueError(f"fit: the training in {checkpoints.folder} had {had} scheduler; resume it with the same")
+        owners, states = [self.loss, *self.lasting], [saved["loss"], *saved["callbacks"]]
+        if len(owners) != len(states) or (_state_of(self.loss) is None) != (states[0] is None):
+            raise ValueError(
+                f"fit: the training in {checkpoints.folder} had another loss, or other callbacks with a state_dict()"
+            )
+        if [p.shape for p in self.others] != [data.shape for data in saved["others"]]:
+            raise ValueError(f"fit: the training in {checkpoints.folder} had other parameters outside the model")
+        self.model.load_state_dict(weights)
+        state.optimizer.load_state_dict(saved["optimizer"])
+        if state.scheduler is not None:
+            state.scheduler.load_state_dict(saved["scheduler"])
+        for owner, value in zip(owners, states):
+            if value is not None:
+                owner.load_state_dict(value)
+        for p, data in zip(self.others, saved["others"]):
+            p.data = data.astype(p.dtype)
+        self.stopping.load_state_dict(saved["stopping"])
+        if best is not None:
+            self.stopping.weights = {name: tensor.data for name, tensor in best.items()}
+        state.epoch = saved["epoch"]
+        state.history = History.from_dict(saved["history"])
+        state.history.seconds = saved["seconds"]
+        set_random_state(self.generators(), saved["random"])
+        return True
+
+
+class _Means:
+    """Means of the loss and the metrics over samples."""
+
+    def __init__(self, prefix: str, metrics: dict[str, Callable[[Any, Any], Any]]) -> None:
+        self.prefix, self.metrics = prefix, metrics
+        self.sums = dict.fromkeys(["loss", *metrics], 0.0)
+        self.samples = 0
+
+    def add(self, x: Any, y: Any, output: Any, loss: float) -> None:
+        n = x._data.shape[0] if type(x) is Tensor and x._data.ndim else length(x, y, f"fit: {self.prefix}")
+        self.samples += n
+        self.sums["loss"] += n * loss
+        if self.metrics:
+            with no_grad():
+                constant = _detached(output)
+                for name, function in self.metrics.items():
+                    value = function(constant, y)
+                    try:
+                        self.sums[name] += n * float(value)
+                    except (TypeError, ValueError):
+                        raise TypeError(f"fit: the metric {name!r} must return a number, not {value!r}") from None
+
+    def result(self, state: TrainingState) -> dict[str, float]:
+        if not self.samples:
+            what = "data" if self.prefix == "train" else "validation data"
+            again = (
+                "; a generator can be gone through only once, give a list or optim.batches(...)"
+                if state.epoch > 1
+                else ""
+            )
+            raise ValueError(f"fit: there are no batches of {what} in epoch {state.epoch}{again}")
+        return {f"{self.prefix}_{name}": total / self.samples for name, total in self.sums.items()}
+
+
+def _number(value: Any, state: TrainingState, what: str, batch: int | None = None) -> float:
+    """The loss as a number, if it is a finite one."""
+    number = one_number(value, "fit")
+    if not math.isfinite(number):
+        raise FloatingPointError(
+            f"fit: the {what}loss is {number} in epoch {state.epoch}, batch {state.batch if batch is None else batch}; "
+            f"a smaller learning rate or clip_norm= may help, ad.detect_anomaly() shows where it comes from"
+        )
+    return number
+
+
+def _detached(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.detach()
+    return type(output)(map(_detached, output)) if type(output) in (tuple, list) else output
+
+
+def _says_stop(answer: Any) -> bool:
+    return answer is True or (isinstance(answer, np.bool_) and bool(answer))
+
+
+def _state_of(owner: Any) -> Any:
+    if isinstance(owner, type) or not (hasattr(owner, "state_dict") and hasattr(owner, "load_state_dict")):
+        return None
+    return owner.state_dict()
+
+
+def _bar(progress: bool | None, train: Any, state: TrainingState) -> Any:
+    """A progress bar over all batches of all epochs, or None."""
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
+        needed = False
+    else:
+        needed = True
+    if not progress:
+        return None
+    try:
+        from tqdm.auto import tqdm
+    except ImportError as error:
+        if needed:
+            raise ImportError("fit: progress=True needs tqdm: pip install tqdm") from error
+        return None
+    batches = len(train) if hasattr(train, "__len__") else None
+    total = None if batches is None else batches * state.epochs
+    return tqdm(total=total, initial=(batches or 0) * state.epoch, unit="batch")

@@ -1,0 +1,646 @@
+"""Linear algebra against PyTorch, closed forms and NumPy's own values."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import autodiff as ad
+import autodiff.linalg as la
+from autodiff import Tensor, no_grad
+from autodiff.checking.gradcheck import gradcheck, gradgradcheck
+from tests.against_torch import agrees_with_torch
+
+
+def regular(rng, *shape):
+    """Random matrices with well separated, non-zero singular values."""
+    n = min(shape[-2:])
+    u, _, vt = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
+    return (u * rng.uniform(0.8, 1.2, n) * np.arange(1, n + 1)) @ vt
+
+
+def t(x):
+    return x.swapaxes(-1, -2)
+
+
+def positive(x):
+    return x @ t(x) + 0.5 * x[..., :1, :1] ** 2 * np.eye(x.shape[-1])
+
+
+BATCHES = [(), (2,), (2, 1, 3)]
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+# Systems, inverses, determinants
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_inv_det_and_slogdet_agree_with_torch(batch, rng, torch):
+    a = regular(rng, *batch, 3, 3)
+    agrees_with_torch(np.linalg.inv, torch.linalg.inv, a)
+    agrees_with_torch(np.linalg.det, torch.linalg.det, a)
+    agrees_with_torch(lambda x: np.linalg.slogdet(x).logabsdet, lambda x: torch.linalg.slogdet(x)[1], a)
+    sign, log = la.slogdet(Tensor(a))
+    np.testing.assert_allclose(sign.numpy() * np.exp(log.numpy()), np.linalg.det(a))
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        ((3, 3), (3,)),
+        ((3, 3), (3, 2)),
+        ((2, 3, 3), (3,)),
+        ((2, 3, 3), (2, 3, 1)),
+        ((3, 3), (4, 3, 2)),
+        ((2, 1, 3, 3), (4, 3, 2)),
+    ],
+)
+def test_solve_agrees_with_torch_for_vectors_matrices_and_batches(shapes, rng, torch):
+    a, b = regular(rng, *shapes[0]), rng.normal(size=shapes[1])
+
+    def theirs(x, y):
+        return torch.linalg.solve(x, y) if y.ndim > 1 else torch.linalg.solve(x, y[:, None])[..., 0]
+
+    agrees_with_torch(np.linalg.solve, theirs, a, b)
+
+
+def test_a_vector_is_one_only_if_it_has_one_axis(rng):
+    """NumPy 2's rule: (2, 2, 2) and (2, 2) is a batch of two systems with one and the same matrix on the right."""
+    a, b = regular(rng, 2, 2, 2), rng.normal(size=(2, 2))
+    np.testing.assert_allclose(la.solve(a, b).numpy(), np.stack([np.linalg.solve(x, b) for x in a]))
+
+
+@pytest.mark.parametrize("lower, trans, unit", [*itertools.product([False, True], [0, "T"], [False, True])])
+def test_solve_triangular_is_scipys_with_torchs_derivatives(lower, trans, unit, rng, torch):
+    from scipy.linalg import solve_triangular
+
+    a, b = rng.normal(size=(3, 3)) + 3 * np.eye(3), rng.normal(size=(3, 2))
+    options = {"lower": lower, "trans": trans, "unit_diagonal": unit}
+    for right in (b, b[:, 0]):
+        np.testing.assert_allclose(
+            la.solve_triangular(a, right, **options).numpy(), solve_triangular(a, right, **options)
+        )
+
+    def theirs(x, y):
+        x = torch.tril(x) if lower else torch.triu(x)
+        x = x - torch.diag(torch.diagonal(x)) + torch.eye(3) if unit else x
+        return torch.linalg.solve(x.mT if trans else x, y)
+
+    agrees_with_torch(lambda x, y: la.solve_triangular(x, y, **options), theirs, a, b)
+
+
+def test_solve_triangular_takes_batches_and_never_reads_the_other_triangle(rng, torch):
+    a, b = rng.normal(size=(2, 3, 3)) + 3 * np.eye(3), rng.normal(size=(4, 1, 3, 2))
+    agrees_with_torch(
+        la.solve_triangular, lambda x, y: torch.linalg.solve_triangular(torch.triu(x), y, upper=True), a, b
+    )
+    x = Tensor(a[0], requires_grad=True)
+    (d,) = ad.gradients(la.solve_triangular(x, np.ones(3), lower=True).sum(), x)
+    assert (np.triu(d.numpy(), 1) == 0).all() and d.numpy()[2, 0] != 0
+    y = la.solve_triangular(Tensor(a.astype(np.float32)), b.astype(np.float32))
+    assert y.dtype == np.float32 and y.shape == (4, 2, 3, 2)
+    assert la.solve_triangular(np.zeros((0, 3, 3)), np.ones(3)).shape == (0, 3)
+
+
+def leibniz(n):
+    """det as a polynomial of the entries, Σ over permutations."""
+
+    def det(a):
+        total = 0.0
+        for p in itertools.permutations(range(n)):
+            parity = np.linalg.det(np.eye(n)[list(p)])
+            term = parity
+            for i in range(n):
+                term = term * a[i, p[i]]
+            total = total + term
+        return total
+
+    return det
+
+
+@pytest.mark.parametrize("n, rank", [(n, r) for n in (1, 2, 3, 4) for r in range(n + 1)])
+def test_det_has_its_first_three_derivatives_at_matrices_of_any_rank(n, rank, rng):
+    a = rng.normal(size=(n, rank)) @ rng.normal(size=(rank, n))
+    xs = [Tensor(a, requires_grad=True) for _ in range(2)]
+    vs = [rng.normal(size=(n, n)) for _ in range(3)]
+    for i, tolerance in enumerate((1e-11, 1e-10, 1e-8)):
+        if i == 0:
+            ys = [np.linalg.det(xs[0]), leibniz(n)(xs[1])]
+        ds = []
+        for x, y in zip(xs, ys):
+            d = None
+            if y.requires_grad:
+                (d,) = ad.gradients(y, x, create_graph=True, allow_unused=True)
+            ds.append(Tensor(np.zeros((n, n))) if d is None else d)
+        np.testing.assert_allclose(ds[0].numpy(), ds[1].numpy(), rtol=tolerance, atol=tolerance)
+        ys = [(d * vs[i]).sum() for d in ds]
+
+
+def test_det_of_a_batch_with_one_singular_matrix_is_right_for_all(rng):
+    a = rng.normal(size=(3, 3, 3))
+    a[1] = np.outer([1, 2, 3], [1, 0, -1.0])
+    x = Tensor(a, requires_grad=True)
+    (d,) = ad.gradients(np.linalg.det(x).sum(), x)
+    for i in range(3):
+        y = Tensor(a[i], requires_grad=True)
+        np.testing.assert_allclose(d.numpy()[i], ad.gradients(leibniz(3)(y), y)[0].numpy(), atol=1e-12)
+    f32 = Tensor(a.astype(np.float32), requires_grad=True)
+    np.testing.assert_allclose(ad.gradients(la.det(f32).sum(), f32)[0].numpy(), d.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_slogdet_of_a_singular_matrix_that_a_where_left_out_gets_gradient_zero(rng):
+    a = np.stack([np.eye(2), np.ones((2, 2))])
+    x = Tensor(a, requires_grad=True)
+    sign, log = la.slogdet(x)
+    y = np.where(sign.numpy() == 0, 0.0, log)
+    (d,) = ad.gradients(y.sum(), x, create_graph=True)
+    np.testing.assert_allclose(d.numpy(), [np.eye(2), np.zeros((2, 2))])
+    (dd,) = ad.gradients((d * d).sum(), x)
+    assert np.isfinite(dd.numpy()).all()
+    (d,) = ad.gradients(log.sum(), x)
+    assert np.isinf(d.numpy()[1]).all() and np.isfinite(d.numpy()[0]).all()
+
+
+def test_slogdet_of_a_large_matrix_does_not_overflow(rng):
+    x = Tensor(1e3 * np.eye(200, dtype=np.float32), requires_grad=True)
+    (d,) = ad.gradients(la.slogdet(x).logabsdet, x)
+    np.testing.assert_allclose(d.numpy(), 1e-3 * np.eye(200), rtol=1e-5)
+
+
+# Factorisations
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_agrees_with_torch_and_its_gradient_is_symmetric(batch, upper, rng, torch):
+    a = regular(rng, *batch, 3, 3)
+    agrees_with_torch(
+        lambda x: np.linalg.cholesky(positive(x), upper=upper),
+        lambda x: torch.linalg.cholesky(x @ x.mT + 0.5 * x[..., :1, :1] ** 2 * torch.eye(3), upper=upper),
+        a,
+    )
+    x = Tensor(positive(a), requires_grad=True)
+    y = np.linalg.cholesky(x, upper=upper)
+    np.testing.assert_allclose((t(y) @ y if upper else y @ t(y)).numpy(), x.numpy())
+    (d,) = ad.gradients((y * y).sum() + y.sum(), x)
+    np.testing.assert_allclose(d.numpy(), t(d.numpy()))
+
+
+def symmetric(x):
+    return (x + t(x)) / 2
+
+
+def symmetric_torch(x):
+    return (x + x.mT) / 2
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("UPLO", ["L", "U"])
+def test_eigh_agrees_with_torch_on_what_has_no_sign(batch, UPLO, rng, torch):
+    u = np.linalg.qr(rng.normal(size=(*batch, 3, 3)))[0]
+    a = (u * [-1.0, 0.7, 2.0]) @ t(u)
+    agrees_with_torch(
+        lambda x: np.linalg.eigh(symmetric(x), UPLO)[0], lambda x: torch.linalg.eigh(symmetric_torch(x), UPLO)[0], a
+    )
+    agrees_with_torch(
+        lambda x: np.linalg.eigvalsh(symmetric(x)), lambda x: torch.linalg.eigvalsh(symmetric_torch(x)), a
+    )
+
+    def ours(x):
+        w, v = la.eigh(symmetric(x), UPLO)
+        return (v * v * np.exp(w)[..., None, :]) @ t(v * v)
+
+    def theirs(x):
+        w, v = torch.linalg.eigh(symmetric_torch(x), UPLO)
+        return (v * v * torch.exp(w)[..., None, :]) @ (v * v).mT
+
+    agrees_with_torch(ours, theirs, a, rtol=1e-8, atol=1e-9)
+    x = Tensor(a, requires_grad=True)
+    w, v = la.eigh(x)
+    np.testing.assert_allclose((x @ v).numpy(), (v * w[..., None, :]).numpy(), atol=1e-12)
+    (d,) = ad.gradients((v * v * v).sum() + (w * w).sum(), x)
+    np.testing.assert_allclose(d.numpy(), t(d.numpy()))
+
+
+@pytest.mark.parametrize("repeated", [np.eye(4), np.zeros((3, 3)), np.diag([1.0, 1.0, 2.0]), None])
+def test_functions_of_repeated_eigenvalues_have_exact_finite_gradients(repeated, rng):
+    if repeated is None:  # repeated up to rounding, in a basis of its own
+        u = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+        repeated = (u * [1.0, 1.0, 1.0, 3.0]) @ u.T
+    n = len(repeated)
+    x = Tensor(repeated, requires_grad=True)
+    for value, gradient in [
+        (la.eigvalsh(x).sum(), np.eye(n)),  # the trace
+        ((la.eigvalsh(x) ** 2).sum(), 2 * repeated),  # the trace of a²
+        ((la.eigvalsh(x) ** 3).sum(), 3 * repeated @ repeated),
+    ]:
+        (d,) = ad.gradients(value, x, create_graph=True)
+        np.testing.assert_allclose(d.numpy(), gradient, atol=1e-13)
+    (d,) = ad.gradients(la.eigvalsh(x).sum(), x, create_graph=True)
+    (dd,) = ad.gradients((d * rng.normal(size=(n, n))).sum(), x)
+    np.testing.assert_allclose(dd.numpy(), 0, atol=1e-12)  # the trace is linear
+    w, v = la.eigh(x)
+    (d,) = ad.gradients((v @ t(v)).sum() + w.prod(), x, create_graph=True)
+    (dd,) = ad.gradients(d.sum(), x)
+    assert np.isfinite(d.numpy()).all() and np.isfinite(dd.numpy()).all()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (2, 3, 3), (2, 4, 2), (2, 2, 4)])
+def test_svd_agrees_with_torch_on_what_has_no_sign(shape, rng, torch):
+    a = regular(rng, *shape)
+    k = min(shape[-2:])
+    weights = np.arange(1.0, k + 1) ** 2
+
+    def ours(x):
+        u, s, vh = np.linalg.svd(x, full_matrices=False)
+        return (u * (weights + np.sin(s))[..., None, :]) @ vh
+
+    def theirs(x):
+        u, s, vh = torch.linalg.svd(x, full_matrices=False)
+        return (u * (torch.tensor(weights) + torch.sin(s))[..., None, :]) @ vh
+
+    agrees_with_torch(ours, theirs, a, rtol=1e-8, atol=1e-9)
+    agrees_with_torch(np.linalg.svdvals, torch.linalg.svdvals, a)
+    agrees_with_torch(
+        lambda x: np.linalg.svd(x, False).U ** 2, lambda x: torch.linalg.svd(x, False)[0] ** 2, a, rtol=1e-8
+    )
+    agrees_with_torch(
+        lambda x: np.linalg.svd(x, False).Vh ** 2, lambda x: torch.linalg.svd(x, False)[2] ** 2, a, rtol=1e-8
+    )
+    u, s, vh = la.svd(a, full_matrices=False)
+    for found, exact in zip((u, s, vh), np.linalg.svd(a, full_matrices=False)):
+        assert found.shape == exact.shape
+    np.testing.assert_allclose(((u * s[..., None, :]) @ vh).numpy(), a)
+
+
+def test_svd_at_repeated_and_zero_singular_values_has_finite_gradients(rng):
+    for a in (np.eye(3), np.zeros((2, 3)), np.outer([1.0, 2.0, 3.0], [1.0, 1.0]), np.diag([2.0, 2.0, 0.0])):
+        x = Tensor(a, requires_grad=True)
+        u, s, vh = la.svd(x, full_matrices=False)
+        (d,) = ad.gradients((u * s) @ vh, x, np.ones(a.shape), create_graph=True)
+        (dd,) = ad.gradients((d * d).sum() + d.sum(), x, allow_unused=True)
+        assert np.isfinite(d.numpy()).all() and np.isfinite(dd.numpy()).all()
+    x = Tensor(3 * np.eye(3), requires_grad=True)
+    np.testing.assert_allclose(ad.gradients((la.svdvals(x) ** 2).sum(), x)[0].numpy(), 6 * np.eye(3), atol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (2, 3, 3), (2, 4, 2), (2, 2, 4)])
+def test_qr_agrees_with_torch_on_what_has_no_sign(shape, rng, torch):
+    a = regular(rng, *shape)
+    agrees_with_torch(lambda x: np.linalg.qr(x).R ** 2, lambda x: torch.linalg.qr(x)[1] ** 2, a)
+    agrees_with_torch(lambda x: np.linalg.qr(x).Q ** 2, lambda x: torch.linalg.qr(x)[0] ** 2, a)
+    agrees_with_torch(lambda x: np.linalg.qr(x, "r") ** 2, lambda x: torch.linalg.qr(x, "reduced")[1] ** 2, a)
+    q, r = la.qr(a)
+    np.testing.assert_allclose((q @ r).numpy(), a, atol=1e-14)
+    for found, exact in zip((q, r), np.linalg.qr(a)):
+        np.testing.assert_allclose(found.numpy(), exact)
+    if shape[-2] <= shape[-1]:
+        for found, exact in zip(np.linalg.qr(Tensor(a), "complete"), np.linalg.qr(a, "complete")):
+            np.testing.assert_allclose(found.numpy(), exact)
+
+
+# Norms
+
+
+@pytest.mark.parametrize("ord", [None, np.inf, -np.inf, 0, 1, 2, 3, -1, -2, 0.5, 1.5, 2.5, 4.0])
+@pytest.mark.parametrize("axis, keepdims", [(None, False), (0, False), (-1, True), (1, False)])
+def test_vector_norms_agree_with_numpy_and_torch(ord, axis, keepdims, rng, torch):
+    a = rng.normal(size=(3, 2, 4)) if axis is not None else rng.normal(size=5)
+    np.testing.assert_allclose(la.norm(a, ord, axis, keepdims).numpy(), np.linalg.norm(a, ord, axis, keepdims))
+    order = 2 if ord is None else ord
+    agrees_with_torch(
+        lambda x: np.linalg.norm(x, ord, axis, keepdims),
+        lambda x: torch.linalg.vector_norm(x, order, axis, keepdims),
+        a,
+    )
+
+
+@pytest.mark.parametrize("ord", [None, "fro", "nuc", np.inf, -np.inf, 1, -1, 2, -2])
+@pytest.mark.parametrize("axis, keepdims", [(None, False), ((0, 1), False), ((2, 0), True), ((-1, -2), False)])
+def test_matrix_norms_agree_with_numpy_and_torch(ord, axis, keepdims, rng, torch):
+    a = rng.normal(size=(3, 4, 3)) if axis is not None else regular(rng, 3, 4)
+    np.testing.assert_allclose(la.norm(a, ord, axis, keepdims).numpy(), np.linalg.norm(a, ord, axis, keepdims))
+    agrees_with_torch(
+        lambda x: np.linalg.norm(x, ord, axis, keepdims),
+        lambda x: torch.linalg.matrix_norm(
+            x, "fro" if ord is None else ord, (-2, -1) if axis is None else axis, keepdims
+        ),
+        a,
+        rtol=1e-8,
+    )
+
+
+def test_vector_norm_and_matrix_norm_are_numpys(rng, torch):
+    a = rng.normal(size=(2, 3, 4))
+    for kwargs in (
+        {},
+        {"axis": (0, 2)},
+        {"axis": (2, 1, 0), "keepdims": True, "ord": 3},
+        {"axis": 1, "ord": np.inf},
+        {"ord": 1},
+    ):
+        np.testing.assert_allclose(
+            np.linalg.vector_norm(Tensor(a), **kwargs).numpy(), np.linalg.vector_norm(a, **kwargs)
+        )
+    for kwargs in ({}, {"ord": "nuc"}, {"ord": 1, "keepdims": True}, {"ord": -2}):
+        np.testing.assert_allclose(
+            np.linalg.matrix_norm(Tensor(a), **kwargs).numpy(), np.linalg.matrix_norm(a, **kwargs)
+        )
+    agrees_with_torch(lambda x: la.norm(x), lambda x: torch.linalg.norm(x), a)
+    assert la.norm(a, keepdims=True).shape == (1, 1, 1)
+
+
+@pytest.mark.parametrize("ord", [None, np.inf, -np.inf, 0, 1, 2, 3, -1, 0.5, 1.5, 2.5])
+def test_a_norm_at_the_zero_vector_has_first_and_second_derivative_zero(ord):
+    x = Tensor(np.zeros((2, 3)), requires_grad=True)
+    with np.errstate(all="ignore"):
+        y = la.norm(x, ord, axis=1)
+        (d,) = ad.gradients(y.sum(), x, create_graph=True)
+        np.testing.assert_array_equal(d.numpy(), 0)
+        if d.requires_grad:
+            (dd,) = ad.gradients((d * np.arange(6.0).reshape(2, 3)).sum(), x, allow_unused=True)
+            assert dd is None or (dd.numpy() == 0).all()
+
+
+@pytest.mark.parametrize("ord", ["fro", "nuc", 1, 2, np.inf])
+def test_a_norm_at_the_zero_matrix_has_gradient_zero(ord):
+    x = Tensor(np.zeros((2, 3)), requires_grad=True)
+    np.testing.assert_array_equal(ad.gradients(la.norm(x, ord), x)[0].numpy(), 0)
+
+
+@pytest.mark.parametrize("ord", [1.2, 1.5, 2.5, 3, 0.5, -1])
+def test_a_p_norm_has_no_nan_where_an_element_is_zero(ord):
+    x = Tensor([0.0, 3.0, -4.0, 0.0], requires_grad=True)
+    with np.errstate(all="ignore"):
+        y = la.norm(x, ord)
+        (d,) = ad.gradients(y, x, create_graph=True)
+        (dd,) = ad.gradients((d * [1.0, 2.0, 3.0, 4.0]).sum(), x, create_graph=True)
+        (ddd,) = ad.gradients(dd.sum(), x)
+    for g in (d, dd, ddd):
+        assert np.isfinite(g.numpy()).all()
+        np.testing.assert_array_equal(g.numpy()[[0, 3]], 0)
+
+
+def test_norm_of_float32_and_of_integers(rng):
+    x = Tensor(rng.normal(size=(3, 3)).astype(np.float32), requires_grad=True)
+    for ord in (None, "nuc", 1, 2, np.inf):
+        y = la.norm(x, ord)
+        assert y.dtype == np.float32 and ad.gradients(y, x)[0].dtype == np.float32
+    for ord in (0, 1, 1.5, 3, -1):
+        y = la.norm(x, ord, axis=0)
+        assert y.dtype == np.float32 and ad.gradients(y.sum(), x)[0].dtype == np.float32
+    np.testing.assert_allclose(la.norm(Tensor([3, 4])).numpy(), 5.0)
+    np.testing.assert_allclose(la.norm([3, 4], -1).numpy(), np.linalg.norm([3, 4], -1))
+
+
+# What is composed
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (2, 4, 2)])
+def test_pinv_agrees_with_torch(shape, rng, torch):
+    agrees_with_torch(np.linalg.pinv, torch.linalg.pinv, regular(rng, *shape))
+
+
+def test_pinv_of_matrices_of_less_than_full_rank_has_the_derivative_at_constant_rank(rng):
+    def low_rank(x, y):
+        return np.linalg.pinv(x @ y, rcond=1e-8)
+
+    arrays = rng.normal(size=(4, 2)), rng.normal(size=(2, 3))
+    gradcheck(low_rank, arrays)
+    gradgradcheck(low_rank, arrays, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [-3, -1, 0, 1, 2, 3, 5, 8])
+def test_matrix_power_agrees_with_torch(n, rng, torch):
+    a = regular(rng, 2, 3, 3) / 2
+    agrees_with_torch(
+        lambda x: np.linalg.matrix_power(x, n),
+        lambda x: torch.linalg.matrix_power(x, n) + 0 * x,
+        a,
+        rtol=1e-8,
+        atol=1e-9,
+    )
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(1, 4), min_size=3, max_size=6), st.booleans(), st.booleans())
+def test_multi_dot_is_the_product_of_all(lengths, row, column):
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(m, n)) for m, n in itertools.pairwise(lengths)]
+    if row:
+        arrays[0] = arrays[0][0]
+    if column:
+        arrays[-1] = arrays[-1][:, 0]
+    y = np.linalg.multi_dot([Tensor(a, requires_grad=True) for a in arrays])
+    np.testing.assert_allclose(y.numpy(), np.linalg.multi_dot(arrays), atol=1e-12)
+    gradcheck(lambda *xs: la.multi_dot(xs), arrays)
+
+
+def test_multi_dot_takes_the_cheap_order():
+    a, b, c = Tensor(np.ones((2, 50)), requires_grad=True), Tensor(np.ones((50, 60))), Tensor(np.ones((60, 3)))
+    assert [x.shape for x in la.multi_dot([a, b, c]).inputs] == [(2, 60), (60, 3)]
+    a, b, c = Tensor(np.ones((60, 50)), requires_grad=True), Tensor(np.ones((50, 40))), Tensor(np.ones((40, 1)))
+    assert [x.shape for x in la.multi_dot([a, b, c]).inputs] == [(60, 50), (50, 1)]
+
+
+@pytest.mark.parametrize("shapes", [((5, 3), (5,)), ((5, 3), (5, 2)), ((3, 3), (3,)), ((2, 4), (2,))])
+def test_lstsq_has_numpys_results_and_the_derivatives_of_its_solution(shapes, rng):
+    a, b = regular(rng, *shapes[0]), rng.normal(size=shapes[1])
+    for found, exact in zip(np.linalg.lstsq(Tensor(a), b), np.linalg.lstsq(a, b)):
+        np.testing.assert_allclose(np.asarray(found), exact, atol=1e-13)
+    gradcheck(lambda x, y: la.lstsq(x, y)[0], (a, b))
+    if shapes[0][0] > shapes[0][1]:
+        gradcheck(lambda x, y: la.lstsq(x, y)[1], (a, b))
+
+
+@pytest.mark.parametrize("p", [None, 2, -2, "fro", 1, -1, np.inf])
+def test_cond_agrees_with_torch(p, rng, torch):
+    a = regular(rng, 2, 3, 3)
+    np.testing.assert_allclose(la.cond(a, p).numpy(), np.linalg.cond(a, p))
+
+    def theirs(x):
+        if p in (None, 2, -2):
+            return torch.linalg.cond(x, p)
+        return torch.linalg.norm(x, p, (-2, -1)) * torch.linalg.norm(torch.linalg.inv(x), p, (-2, -1))
+
+    agrees_with_torch(lambda x: np.linalg.cond(x, p), theirs, a, rtol=1e-8)
+
+
+def test_the_rest_of_numpys_namespace_works_on_tensors(rng):
+    a, b = rng.normal(size=(2, 3, 3)), rng.normal(size=(2, 3, 3))
+    x = Tensor(a, requires_grad=True)
+    for ours, exact in [
+        (np.linalg.trace(x), np.linalg.trace(a)),
+        (np.linalg.trace(x, offset=1), np.linalg.trace(a, offset=1)),
+        (np.linalg.diagonal(x, offset=-1), np.linalg.diagonal(a, offset=-1)),
+        (np.linalg.matrix_transpose(x), np.linalg.matrix_transpose(a)),
+        (np.linalg.cross(x, b), np.linalg.cross(a, b)),
+        (np.linalg.cross(x, b, axis=1), np.linalg.cross(a, b, axis=1)),
+        (np.linalg.outer(x[0, 0], b[0, 0]), np.linalg.outer(a[0, 0], b[0, 0])),
+        (np.linalg.matmul(x, b), a @ b),
+        (np.linalg.tensordot(x, b, axes=((1,), (2,))), np.linalg.tensordot(a, b, axes=((1,), (2,)))),
+        (np.linalg.vecdot(x, b), np.linalg.vecdot(a, b)),
+    ]:
+        np.testing.assert_allclose(ours.numpy(), exact, atol=1e-14)
+        assert ad.gradients(ours.sum(), x)[0].shape == a.shape
+    rank = np.linalg.matrix_rank(x)
+    assert not rank.requires_grad and rank.shape == (2,)
+    from autodiff.linalg import solve
+
+    assert solve is la.solve is ad.linalg.solve
+
+
+def test_empty_batches_and_empty_matrices_keep_numpys_shapes():
+    a = np.zeros((0, 2, 2))
+    x = Tensor(a, requires_grad=True)
+    for f in (np.linalg.inv, np.linalg.det, np.linalg.pinv, np.linalg.cholesky, np.linalg.eigvalsh, np.linalg.svdvals):
+        y = f(x)
+        assert y.shape == f(a).shape
+        assert ad.gradients(y.sum(), x)[0].shape == (0, 2, 2)
+    for f in (np.linalg.slogdet, np.linalg.eigh, np.linalg.svd, np.linalg.qr):
+        assert [y.shape for y in f(x)] == [y.shape for y in f(a)]
+    e = Tensor(np.zeros((0, 0)), requires_grad=True)
+    assert np.linalg.det(e).item() == 1 and ad.gradients(np.linalg.det(e), e)[0].shape == (0, 0)
+    for ord in (None, 1, 2, np.inf, "nuc"):  # as NumPy's from 2.2; before, some were an error
+        assert la.norm(np.zeros((0, 2)), ord, axis=(0, 1)).item() == 0
+    assert la.solve(np.zeros((0, 2, 2)), np.ones(2)).shape == (0, 2)
+
+
+def test_float32_stays_float32_through_every_function(rng):
+    a = (positive(regular(rng, 3, 3))).astype(np.float32)
+    x = Tensor(a, requires_grad=True)
+    results = [
+        la.inv(x), la.det(x), la.pinv(x), la.cholesky(x), *la.slogdet(x), *la.eigh(x), *la.svd(x), *la.qr(x),
+        la.solve(x, a), la.solve_triangular(x, a), la.norm(x), la.matrix_power(x, -2), la.multi_dot([x, x, x]),
+        la.cond(x), la.lstsq(x, a)[0], la.matrix_power(x, 0),
+    ]  # fmt: skip
+    for y in results:
+        assert y.dtype == np.float32
+        (d,) = ad.gradients(y, x, np.ones(y.shape, np.float32), create_graph=True)
+        assert d.dtype == np.float32 and np.isfinite(d.numpy()).all()
+
+
+# What cannot be done
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: la.inv(Tensor(np.ones((2, 3)))), "inv(shape (2, 3))"),
+        (lambda: la.inv(Tensor(np.ones((2, 2)))), "inv(shape (2, 2)): Singular"),
+        (lambda: la.det(Tensor(np.ones(3))), "det(shape (3,))"),
+        (lambda: la.solve(Tensor(np.ones((2, 2))), np.ones(2)), "solve(shape (2, 2), shape (2,)): Singular"),
+        (
+            lambda: la.solve(Tensor(np.ones((2, 3))), np.ones(2)),
+            "solve: needs square matrices (..., n, n), not shape (2, 3)",
+        ),
+        (lambda: la.slogdet(Tensor(np.ones((2, 3)))), "slogdet: needs square"),
+        (lambda: la.cholesky(Tensor(-np.eye(2))), "cholesky(shape (2, 2)): Matrix is not positive definite"),
+        (lambda: la.cholesky(Tensor(np.ones((2, 3)))), "cholesky: needs square"),
+        (lambda: la.eigh(Tensor(np.ones((2, 3)))), "eigh: needs square"),
+        (lambda: la.matrix_power(Tensor(np.ones((2, 3))), 2), "matrix_power: needs square"),
+        (lambda: la.solve_triangular(np.diag([1.0, 0.0]), Tensor(np.ones(2))), "solve_triangular"),
+        (lambda: la.svd(Tensor(np.ones(3))), "svd: needs matrices"),
+        (lambda: la.qr(Tensor(np.ones(3))), "qr: needs matrices"),
+        (lambda: la.lstsq(Tensor(np.ones((3, 2))), np.ones(2)), "lstsq: shapes (3, 2) and (2,)"),
+        (lambda: la.cond(Tensor(np.ones((2, 3))), 1), "cond: needs square"),
+    ],
+)
+def test_a_matrix_that_does_not_fit_is_a_linalg_error_that_names_the_operation(call, words):
+    with pytest.raises(np.linalg.LinAlgError) as error:
+        call()
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: la.solve(Tensor(np.eye(2)), np.ones(3)), "right-hand sides of shape (3,) do not fit"),
+        (lambda: la.solve(np.ones((2, 3, 3)), Tensor(np.ones((4, 3, 1)))), "batch axes"),
+        (lambda: la.solve_triangular(np.eye(2), Tensor([1.0, np.nan])), "NaN or infinity"),
+        (lambda: la.solve_triangular(np.eye(2), Tensor([1.0, 1.0]), trans=3), "trans=3"),
+        (lambda: la.svd(Tensor(np.ones((2, 3)))), "pass full_matrices=False"),
+        (lambda: la.qr(Tensor(np.ones((3, 2))), "complete"), 'use mode="reduced"'),
+        (lambda: la.qr(Tensor(np.ones((3, 2))), "raw"), "mode='raw'"),
+        (lambda: la.eigh(Tensor(np.eye(2)), "X"), "UPLO='X'"),
+        (lambda: la.norm(Tensor(np.ones(3)), "fro"), "ord='fro' is no norm of vectors"),
+        (lambda: la.norm(Tensor(np.ones((3, 3))), 3), "ord=3 is no norm of matrices"),
+        (lambda: la.norm(Tensor(np.ones((3, 3, 3))), 2), "name one axis"),
+        (lambda: la.norm(Tensor(np.ones((3, 3, 3))), axis=(0, 1, 2)), "one axis (vectors) or two"),
+        (lambda: la.norm(Tensor(np.ones((3, 3))), axis=(1, 1)), "twice"),
+        (lambda: la.norm(Tensor(np.ones((3, 3))), axis=4), "axis 4 is out of bounds"),
+        (lambda: la.multi_dot([Tensor(np.ones((2, 3)))]), "at least two"),
+        (
+            lambda: la.multi_dot([Tensor(np.ones((2, 3))), np.ones((4, 2))]),
+            "matrix 0 has 3 columns, matrix 1 has 4 rows",
+        ),
+        (lambda: la.multi_dot([Tensor(np.ones((2, 3))), np.ones(3), np.ones((3, 2))]), "must be a matrix"),
+        (lambda: la.outer(Tensor(np.ones((2, 3))), np.ones(3)), "two vectors"),
+        (lambda: la.cross(Tensor(np.ones((2, 2))), np.ones(2)), "3 components"),
+        (lambda: la.pinv(Tensor(np.eye(2)), 0.1, rtol=0.2), "not both"),
+    ],
+)
+def test_what_does_not_fit_otherwise_is_a_value_error_that_says_what_would(call, words):
+    with pytest.raises(ValueError) as error:
+        call()
+    assert words in str(error.value)
+
+
+def test_wrong_kinds_of_arguments_are_type_errors():
+    for call in (lambda: la.matrix_power(Tensor(np.eye(2)), 0.5), lambda: la.norm(Tensor([1.0]), axis="x")):
+        with pytest.raises(TypeError):
+            call()
+
+
+def test_functions_with_complex_results_are_refused_by_name():
+    for f in (np.linalg.eig, np.linalg.eigvals):
+        with pytest.raises(TypeError, match=rf"np.linalg.{f.__name__} has no rule"):
+            f(Tensor(np.eye(2)))
+
+
+def test_the_derivative_of_qr_at_a_matrix_without_full_rank_is_refused_by_name():
+    x = Tensor(np.array([[1.0, 0.0], [1.0, 0.0]]), requires_grad=True)
+    y = la.qr(x).R.sum()
+    with pytest.raises(np.linalg.LinAlgError, match="qr: has no derivative here"):
+        ad.gradients(y, x)
+
+
+def test_a_graph_of_decompositions_is_freed_by_reference_counting(no_collector, rng):
+    import weakref
+
+    x = Tensor(positive(regular(rng, 3, 3)), requires_grad=True)
+    for f in (
+        la.inv,
+        la.det,
+        la.cholesky,
+        la.eigvalsh,
+        la.svdvals,
+        la.pinv,
+        la.norm,
+        lambda x: la.multi_dot([x, x, x]),
+    ):
+        y = f(x)
+        (d,) = ad.gradients(y.sum(), x, create_graph=True)
+        ad.gradients((d * d).sum(), x)
+        alive = weakref.ref(y), weakref.ref(d)
+        del y, d
+        assert [a() for a in alive] == [None, None]
+
+
+def test_without_gradients_the_values_are_numpys(rng):
+    a = positive(regular(rng, 3, 3))
+    with no_grad():
+        for ours, exact in [
+            (la.eigh(a), np.linalg.eigh(a)),
+            (la.svd(a), np.linalg.svd(a)),
+            (la.slogdet(a), np.linalg.slogdet(a)),
+        ]:
+            assert ours._fields == exact._fields
+            for x, y in zip(ours, exact):
+                np.testing.assert_allclose(x.numpy(), y, atol=1e-13)

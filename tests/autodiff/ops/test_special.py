@@ -1,0 +1,171 @@
+"""Special functions against SciPy's values, PyTorch's derivatives and arbitrary precision."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import autodiff as ad
+import autodiff.special as special
+from autodiff import Tensor
+from autodiff.checking.gradcheck import gradcheck, gradgradcheck
+from autodiff.ops.special import _inverse_mills
+from tests.against_torch import agrees_with_torch
+
+LINE = np.array([-3.1, -1.2, -0.4, 0.0, 0.3, 1.7, 2.9])
+POSITIVE = np.array([0.05, 0.3, 0.9, 1.5, 4.2, 11.0])
+UNIT = np.array([0.02, 0.3, 0.5, 0.81, 0.97])
+DOMAINS = {
+    "erf": LINE, "erfc": LINE, "erfinv": 2 * UNIT - 1, "ndtr": LINE, "ndtri": UNIT, "log_ndtr": 4 * LINE,
+    "gammaln": POSITIVE, "gamma": POSITIVE, "digamma": POSITIVE, "expit": LINE, "log_expit": LINE, "logit": UNIT,
+    "entr": POSITIVE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_values_are_scipys_and_scipys_function_of_a_tensor_is_ours(name):
+    import scipy.special
+
+    x = DOMAINS[name]
+    theirs = getattr(scipy.special, name)
+    for shape in [x.shape, (1, -1, 1), (0,)]:
+        a = x.reshape(shape) if shape != (0,) else x[:0]
+        np.testing.assert_allclose(getattr(special, name)(a).numpy(), theirs(a), rtol=1e-14)
+    y = theirs(Tensor(x, requires_grad=True))
+    assert isinstance(y, Tensor) and y.requires_grad
+    narrow = theirs(Tensor(x.astype(np.float32), requires_grad=True))
+    assert narrow.dtype == np.float32
+    assert getattr(special, name)(0.5).shape == ()
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_first_and_second_derivatives_agree_with_torch(name):
+    torch = pytest.importorskip("torch")
+    theirs = {
+        "gammaln": torch.lgamma,
+        "gamma": lambda x: torch.exp(torch.lgamma(x)),
+        "log_expit": torch.nn.functional.logsigmoid,
+        "log_ndtr": lambda x: torch.log(
+            torch.special.erfc(-x / math.sqrt(2)) / 2
+        ),  # torch's own has no second derivative
+    }.get(name) or getattr(torch.special, name)
+    ours = getattr(special, name)
+    agrees_with_torch(lambda x: ours(x), theirs, DOMAINS[name], rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["xlogy", "xlog1py"])
+def test_x_times_a_logarithm_agrees_with_torch_where_x_is_zero_too(name):
+    torch = pytest.importorskip("torch")
+    x, y = np.array([[0.0], [0.7], [-2.0]]), np.array([0.3, 1.0, 2.5])
+    agrees_with_torch(getattr(special, name), getattr(torch.special, name), x, y)
+
+
+def test_a_product_with_the_logarithm_of_zero_is_zero_and_has_no_nan():
+    for f, zero in ((special.xlogy, 0.0), (special.xlog1py, -1.0)):
+        x, y = Tensor([0.0, 1.0], requires_grad=True), Tensor([zero, 1.0], requires_grad=True)
+        with np.errstate(all="ignore"):
+            dx, dy = ad.gradients(f(x, y).sum(), (x, y))
+        assert f(x, y).numpy()[0] == 0 and dy.numpy()[0] == 0 and dx.numpy()[0] == -np.inf
+    x = Tensor([0.0, 0.5], requires_grad=True)
+    with np.errstate(all="ignore"):
+        (d,) = ad.gradients(np.where(x.numpy() > 0, special.entr(x), 0.0).sum(), x, create_graph=True)
+        (dd,) = ad.gradients(d.sum(), x)
+    np.testing.assert_allclose(d.numpy(), [0, -math.log(0.5) - 1])
+    np.testing.assert_allclose(dd.numpy(), [0, -2])
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+def test_polygamma_is_scipys_and_closed_under_differentiation(n):
+    from scipy.special import polygamma
+
+    x = Tensor(POSITIVE, requires_grad=True)
+    y = special.polygamma(n, x)
+    for order in range(3):
+        np.testing.assert_allclose(y.numpy(), polygamma(n + order, POSITIVE), rtol=1e-12)
+        (y,) = ad.gradients(y, x, np.ones(y.shape), create_graph=True)
+    assert special.polygamma(2, Tensor(POSITIVE.astype(np.float32))).dtype == np.float32
+    assert special.polygamma(1, [1, 2]).dtype == np.float64
+    gradcheck(lambda x: special.polygamma(n, x), np.array([-0.4, -1.3, 0.7]))
+
+
+def test_polygamma_of_a_wrong_order_is_refused():
+    with pytest.raises(TypeError, match="polygamma"):
+        special.polygamma(0.5, Tensor(1.0))
+    with pytest.raises(ValueError, match="-1"):
+        special.polygamma(-1, Tensor(1.0))
+
+
+@pytest.mark.parametrize("name", ["erf", "erfc", "digamma", "gammaln", "gamma"])
+def test_derivatives_of_higher_order_are_those_of_differences(name):
+    x = np.array([0.4, 1.3, 2.2])
+    f = getattr(special, name)
+    gradcheck(f, x)
+    gradgradcheck(f, x)
+    gradgradcheck(ad.elementwise_grad(f), x, rtol=1e-4)
+
+
+def test_log_ndtr_is_right_to_four_orders_far_into_both_tails():
+    """The derivatives of φ/Φ in 50 digits, from h′ = −h (x + h)."""
+    mpmath = pytest.importorskip("mpmath")
+    points = [-1e4, -300.0, -100.0, -37.0, -20.0, -12.1, -11.9, -8.0, -5.0, -2.0, -0.1, 0.0, 0.3, 2.0, 6.0, 15.0, 30.0]
+    for x in points:
+        with mpmath.workdps(80):
+            z = mpmath.mpf(x)
+            h = mpmath.npdf(z) / (mpmath.erfc(-z / mpmath.sqrt(2)) / 2)
+            h1 = -h * (z + h)
+            h2 = -h1 * (z + h) - h * (1 + h1)
+            h3 = -h2 * (z + h) - 2 * h1 * (1 + h1) - h * h2
+            exact = [float(v) for v in (h, h1, h2, h3)]
+        for order, tolerance in enumerate([1e-13, 1e-11, 1e-9, 1e-7]):
+            found = float(_inverse_mills(Tensor(x), order=order))
+            assert math.isclose(found, exact[order], rel_tol=tolerance, abs_tol=1e-300), (x, order, found, exact[order])
+    t = Tensor(points, requires_grad=True)
+    (d,) = ad.gradients(special.log_ndtr(t).sum(), t, create_graph=True)
+    (dd,) = ad.gradients(d.sum(), t)
+    assert np.isfinite(d.numpy()).all() and (dd.numpy() <= 0).all() and (dd.numpy() >= -1 - 1e-12).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["erf", "erfc", "ndtr", "log_ndtr", "expit", "log_expit"])
+def test_values_and_two_derivatives_are_finite_at_large_inputs(name, dtype):
+    x = Tensor(np.array([-100, -30, -9, 9, 30, 100], dtype), requires_grad=True)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y = getattr(special, name)(x)
+        (d,) = ad.gradients(y.sum(), x, create_graph=True)
+        (dd,) = ad.gradients(d.sum(), x)
+    for v in (y, d, dd):
+        assert v.dtype == dtype and np.isfinite(v.numpy()).all()
+    if name == "log_ndtr":
+        np.testing.assert_allclose(d.numpy()[0], 100.009998, rtol=1e-6)
+        np.testing.assert_allclose(dd.numpy()[0], -0.99990006, rtol=1e-6)
+
+
+def test_gammaln_and_digamma_are_finite_at_a_hundred_in_float32():
+    x = Tensor(np.array([0.01, 100.0], np.float32), requires_grad=True)
+    (d,) = ad.gradients(special.gammaln(x).sum(), x, create_graph=True)
+    (dd,) = ad.gradients(d.sum(), x, create_graph=True)
+    (ddd,) = ad.gradients(dd.sum(), x)
+    for v in (d, dd, ddd):
+        assert v.dtype == np.float32 and np.isfinite(v.numpy()).all()
+
+
+def test_scipy_is_imported_by_the_first_call_and_not_before():
+    code = (
+        "import sys, autodiff, autodiff.special, autodiff.linalg\n"
+        "assert not any(m.split('.')[0] == 'scipy' for m in sys.modules), 'scipy was imported'\n"
+        "print(float(autodiff.special.erf(0.0)), 'scipy.special' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.split() == ["0.0", "True"], result.stderr
+
+
+def test_a_special_function_without_a_rule_is_refused_by_name():
+    import scipy.special
+
+    x = Tensor([1.0], requires_grad=True)
+    with pytest.raises(TypeError, match=r"scipy\.special\.j0"):
+        scipy.special.j0(x)
+    with pytest.raises(TypeError, match="polygamma"):
+        scipy.special.polygamma(1, x)

@@ -1,0 +1,649 @@
+"""The page: one file that needs nothing else, true to the engine's numbers, safe from its texts, usable by everybody."""
+
+import ast
+import html
+import json
+import os
+import re
+import stat
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import autodiff as ad
+from autodiff.seeing import page
+from tests import chromium
+
+HOSTILE = ["</script><script>alert(1)</script>", "</td></tr></table><img src=x onerror=alert(1)>", '"', "'", "<b>", "&amp;", "&",
+           "{x}", "$title", "\n", "", "a\nb", "\0", "\ud800", "\u202e", "-->", "]]>", "\\", "`${1}`", "é漢∂"]  # fmt: skip
+
+
+def neuron():
+    x = ad.Tensor(2.0, name="x")
+    w = ad.Tensor(-0.5, requires_grad=True, name="w")
+    b = ad.Tensor(1 / 3, requires_grad=True, name="b")
+    a = np.tanh(w * x + b)
+    return w, b, (a - 1.0) ** 2 * a
+
+
+def layer():
+    w = ad.Tensor([[0.5, -1.0], [0.2, 0.3]], requires_grad=True, name="W")
+    v = ad.Tensor([0.1, 0.2], requires_grad=True, name="v")
+    return w, v, (np.tanh(w @ np.array([1.0, 2.0])) * v).sum() ** 2
+
+
+def long(n=170):
+    y = x = ad.Tensor(0.5, requires_grad=True, name="x")
+    for _ in range(n):
+        y = np.sin(y) * 1.01
+    return x, y
+
+
+class Reader(HTMLParser):
+    """The tags of a page, and the rows of its table, as a browser's parser sees them."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.rows, self.cell, self.svg = [], [], None, 0
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        self.svg += tag == "svg"
+        if tag == "tr":
+            self.rows.append((dict(attributes), []))
+        elif tag in ("td", "th"):
+            self.rows[-1][1].append("")
+            self.cell = True
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.cell = None
+
+    def handle_data(self, data):
+        if self.cell:
+            self.rows[-1][1][-1] += data
+
+
+def standin(texts, output=None):
+    """An explanation with any texts in its cells, worse than `explain` would ever write."""
+    output = ad.Tensor(1.0) if output is None else output
+    rows = [
+        SimpleNamespace(step=i + 1, quantity=t, expression=t, value=t, sources=(1,) * (i > 0), phase="forward", tensor=output, number=None)
+        for i, t in enumerate(texts)
+    ]  # fmt: skip
+    return SimpleNamespace(rows=rows, output=output, names={output._number: texts[0]}, wrt=())
+
+
+# The file
+
+
+def test_the_page_is_one_file_that_loads_and_runs_nothing_else():
+    w, v, y = layer()
+    text = ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)]).to_html()
+    assert "://" not in text and "@import" not in text and not re.search(r"\b(eval|Function)\s*\(", text)
+    assert set(re.findall(r"url\(([^)]*)\)", text)) == {"#against"}
+    tags = Reader(text).tags
+    for _, attributes in tags:
+        assert not {"src", "href", "srcset", "data", "action", "xlink:href"} & set(attributes)
+        assert not any(name.startswith("on") for name in attributes)
+    policy = next(a["content"] for t, a in tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'") and "unsafe" not in policy
+    ids = [a["id"] for _, a in tags if "id" in a]
+    assert len(ids) == len(set(ids))
+
+
+def test_every_step_of_the_explanation_is_a_row_with_its_texts_and_sources():
+    w, v, y = layer()
+    explanation = ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)], update=("sgd", 0.1))
+    _, *rows = Reader(explanation.to_html()).rows
+    assert len(rows) == len(explanation.rows)
+    for (attributes, cells), row in zip(rows, explanation.rows):
+        assert cells == [str(row.step), row.quantity, row.expression, row.value, ", ".join(map(str, row.sources))]
+        assert attributes["data-sources"].split() == [str(s) for s in row.sources]
+
+
+def test_every_step_has_its_node_and_products_follow_their_local_derivatives():
+    for explanation in (
+        ad.explain(neuron()[2], update=("sgd", 0.1)),
+        ad.explain(layer()[2], hvp=[np.ones((2, 2)), np.ones(2)]),
+        ad.explain(long()[1]),
+    ):
+        reader = Reader(explanation.to_html())
+        views = [t for t, a in reader.tags if a.get("class") == "view"]
+        roles = []
+        for (attributes, _), row in zip(reader.rows[1:], explanation.rows):
+            role = attributes["data-role"]
+            picture, node = attributes["data-node"].split(":")
+            assert int(picture) < len(views)
+            assert any(a.get("data-node") == node for _, a in reader.tags if a.get("class", "").startswith("node"))
+            if row.tensor is not None and node != "gap":
+                assert node == f"{'op' if role == 'local' else 't'}{row.tensor._number}"
+            if role == "product":
+                assert roles[-1] == "local" and row.sources[1] == row.step - 1
+                assert attributes["data-other"].split(":")[1] in (
+                    "gap",
+                    f"op{explanation.rows[row.step - 2].tensor._number}",
+                )
+            if row.phase == "local":
+                assert role == "local"
+            roles.append(role)
+        assert roles.count("local") == roles.count("product") > 0
+
+
+def test_texts_can_neither_break_the_page_nor_inject_anything():
+    for explanation in (standin(HOSTILE), standin(["L"] * len(HOSTILE))):
+        reader = Reader(page.write(explanation))
+        tags = [tag for tag, _ in reader.tags]
+        expected = tags if explanation.rows[0].quantity == "L" else expected_of(tags)
+        assert tags == expected
+        assert tags.count("script") == 1 and "img" not in tags and "b" not in tags
+        for (_, cells), row in zip(reader.rows[1:], explanation.rows):
+            shown = row.quantity.encode("utf-8", "backslashreplace").decode()
+            if shown.isprintable() or "\n" in shown:
+                assert cells[1:4] == [shown] * 3
+            else:
+                assert "".join(cells).isprintable()
+    page.write(standin(HOSTILE)).encode()
+
+
+def expected_of(tags):
+    return [tag for tag, _ in Reader(page.write(standin(["L"] * len(HOSTILE)))).tags]
+
+
+def test_hostile_names_of_tensors_come_out_as_they_are_in_the_table():
+    tensors = [ad.Tensor(float(i + 1), requires_grad=True, name=name) for i, name in enumerate(HOSTILE)]
+    total = tensors[0]
+    for t in tensors[1:]:
+        total = total * t
+    explanation = ad.explain(total)
+    text = explanation.to_html()
+    reader = Reader(text)
+    assert [tag for tag, _ in reader.tags].count("script") == 1
+    assert [cells[1] for _, cells in reader.rows[1:]] == [row.quantity for row in explanation.rows]
+    text.encode()
+
+
+def test_without_a_layout_program_the_page_works_with_the_table_alone_and_says_so(monkeypatch):
+    from autodiff.seeing import layout
+
+    def missing(*args):
+        raise layout.LayoutError(layout.INSTALL)
+
+    monkeypatch.setattr(layout, "layout", missing)
+    explanation = ad.explain(neuron()[2])
+    text = explanation.to_html()
+    assert "There is no picture" in text and "pip install" in text
+    assert len(Reader(text).rows) == len(explanation.rows) + 1
+    assert all(a["data-node"] == "" for a, _ in Reader(text).rows[1:])
+
+
+def test_a_graph_freed_since_leaves_the_table():
+    w, b, y = neuron()
+    explanation = ad.explain(y)
+    y.backward(retain_graph=False)
+    text = explanation.to_html()
+    assert "There is no picture" in text and len(Reader(text).rows) == len(explanation.rows) + 1
+
+
+def test_the_picture_never_contradicts_the_table():
+    w, b, y = neuron()
+    explanation = ad.explain(y)
+    assert "-0.5</text>" in explanation.to_html()
+    w.data -= 7.25
+    later = explanation.to_html()
+    assert "-7.75" not in later and ">w</text>" in later
+    assert Reader(later).rows[1][1][3] == "-0.5"
+
+
+def test_leaves_and_unusual_numbers_have_pages():
+    for output in (ad.Tensor(3.0, name="x"), ad.Tensor([]), ad.Tensor(np.zeros((2, 0)), requires_grad=True)):
+        assert len(Reader(ad.explain(output).to_html()).rows) == 2
+    x = ad.Tensor([np.nan, np.inf, -np.inf], requires_grad=True, name="x")
+    text = ad.explain((x * 2.0).sum()).to_html()
+    assert "nan" in text and "inf" in text
+
+
+def test_arrays_are_called_in_the_picture_as_in_the_table():
+    text = ad.explain(layer()[2]).to_html()
+    svg = text[text.index('class="graph"') : text.index("</svg></div>")]
+    assert ">v1</text>" in svg and ">constant</text>" not in svg
+
+
+def test_all_digits_are_those_of_the_number():
+    x = ad.Tensor([1 / 3, 2 / 3], requires_grad=True, dtype=np.float32, name="x")
+    _, *rows = Reader(ad.explain(x.sum()).to_html()).rows
+    assert rows[0][0]["data-full"] == "[0.33333334, 0.6666667]"
+
+
+def test_a_notebook_shows_the_page_in_a_frame_that_cannot_reach_it():
+    explanation = ad.explain(neuron()[2])
+    shown = explanation.to_html()
+    (frame,) = [a for t, a in Reader(shown._repr_html_()).tags if t == "iframe"]
+    assert frame["srcdoc"] == str(shown) and frame["sandbox"] == "allow-scripts" and frame["title"]
+    assert len(repr(shown)) < 100
+
+
+# Writing
+
+
+def test_the_file_is_written_whole_and_is_what_comes_back(tmp_path):
+    path = tmp_path / "steps.html"
+    path.write_text("old")
+    path.chmod(0o640)
+    shown = ad.explain(neuron()[2]).to_html(path)
+    assert path.read_text("utf-8") == shown and stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [p.name for p in tmp_path.iterdir()] == ["steps.html"]
+    link = tmp_path / "link.html"
+    link.symlink_to(path)
+    ad.explain(ad.Tensor(1.0)).to_html(str(link))
+    assert link.is_symlink() and path.read_text("utf-8") != shown
+
+
+def test_a_path_that_cannot_be_written_is_an_oserror_and_leaves_nothing(tmp_path, monkeypatch):
+    explanation = ad.explain(neuron()[2])
+    for path in (tmp_path / "missing" / "page.html", tmp_path, "/proc/page.html"):
+        with pytest.raises(OSError):
+            explanation.to_html(path)
+    target = tmp_path / "page.html"
+    target.write_text("old")
+
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        explanation.to_html(target)
+    assert target.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_device_is_written_to_and_not_replaced():
+    ad.explain(ad.Tensor(1.0)).to_html("/dev/null")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+# In a browser
+
+in_browser = pytest.mark.skipif(chromium.PROGRAM is None, reason="no chromium or chrome is installed")
+
+STATE = """(() => {
+  const rows = [...document.querySelectorAll("#rows tr")], text = (id) => document.getElementById(id).textContent;
+  const last = rows.filter((row) => !row.hidden).at(-1);
+  return {
+    shown: rows.filter((row) => !row.hidden).length, marked: [...document.querySelectorAll(".now-row")].map((r) => r.dataset.step),
+    title: text("now-title"), quantity: text("now-quantity"), value: text("now-value"), full: text("now-full"),
+    row: [...last.cells].map((c) => c.textContent), status: text("status"),
+    factors: [...document.querySelectorAll("#now-factors dt")].map((dt) => [dt.textContent, dt.nextElementSibling.textContent]),
+    lit: [...document.querySelectorAll(".view:not([hidden]) .node.lit:not(.near)")].map((n) => n.dataset.node),
+    edges: [...document.querySelectorAll(".view:not([hidden]) .edge.lit")].map((e) => [e.dataset.from, e.dataset.to]),
+    back: document.querySelectorAll(".lit.back").length,
+    view: [...document.querySelectorAll(".view")].findIndex((v) => !v.hidden),
+    seek: Number(document.getElementById("seek").value), focus: document.activeElement.id,
+  };
+})()"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    window = chromium.Browser()
+    yield window
+    window.close()
+
+
+def trouble(browser):
+    """What the browser complains of, and all it loaded but the file itself."""
+    said = [e["params"] for e in browser.events if e["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
+    loaded = [e["params"]["request"]["url"] for e in browser.events if e["method"] == "Network.requestWillBeSent"]
+    return said, [url for url in loaded if not url.startswith("file:///")]
+
+
+@in_browser
+def test_pressing_the_steps_shows_the_numbers_of_the_engine(browser, tmp_path):
+    w, v, y = layer()
+    vectors = [np.array([[1.0, 2.0], [-1.0, 0.5]]), np.array([0.3, -0.7])]
+    explanation = ad.explain(y, hvp=vectors, update=("sgd", 0.1), digits=8)
+    explanation.to_html(tmp_path / "page.html")
+    browser.window(1200, 900)
+    browser.open(tmp_path / "page.html")
+    found = {}
+    for i, row in enumerate(explanation.rows):
+        state = browser.run(STATE)
+        assert state["shown"] == row.step == i + 1 == state["seek"] and state["marked"] == [str(row.step)]
+        assert state["title"].startswith(f"Step {row.step} of {len(explanation.rows)}")
+        assert state["quantity"] == row.quantity == state["row"][1]
+        assert state["value"] == f"= {row.value}" and state["row"][3] == row.value
+        assert row.quantity in state["status"] or i == 0
+        if row.number is not None:
+            full = state["full"].removeprefix("All digits: ") or row.value
+            np.testing.assert_array_equal(np.array(ast.literal_eval(full)), row.number)
+            found[row.quantity] = np.array(ast.literal_eval(full))
+        factors = [explanation.rows[s - 1].value for s in row.sources]
+        if (
+            state["factors"] and state["factors"][-1][0] == "local derivative"
+        ):  # shown with what it is multiplied by next
+            incoming = explanation.rows[explanation.rows[i + 1].sources[0] - 1]
+            assert state["factors"][0] == [
+                f"incoming cotangent {incoming.quantity} step {incoming.step}",
+                incoming.value,
+            ]
+            factors.insert(0, incoming.value)
+        assert [value for _, value in state["factors"]] == [*factors, row.value][: len(factors) + bool(factors)]
+        if len(state["factors"]) > 2 and "product" in state["factors"][-1][0]:
+            assert state["factors"][0][0].startswith("incoming cotangent")
+            assert state["factors"][1][0].startswith("local derivative")
+        number = row.tensor._number if row.tensor is not None else None
+        assert len(state["lit"]) == 1 and (number is None or state["lit"][0] in (f"t{number}", f"op{number}"))
+        assert bool(state["back"]) == (row.phase in ("local", "backward", "gradient", "second"))
+        assert state["view"] == (row.phase in ("slope", "second"))
+        browser.press("ArrowRight")
+    assert browser.run(STATE)["seek"] == len(explanation.rows)  # the last step stays
+    y.backward()
+    np.testing.assert_array_equal(found["∂L/∂W"], w.grad.data)
+    np.testing.assert_array_equal(found["∂L/∂v"], v.grad.data)
+    np.testing.assert_array_equal(found["W⁺"], w.data - 0.1 * w.grad.data)
+
+    def loss(w, v):
+        return (np.tanh(w @ np.array([1.0, 2.0])) * v).sum() ** 2
+
+    for name, product in zip("Wv", ad.hvp(loss, (w.data, v.data), tuple(vectors))):
+        np.testing.assert_allclose(found[f"(H·u)[{name}]"], product, rtol=1e-12)
+    assert trouble(browser) == ([], [])
+
+
+@in_browser
+def test_a_step_back_and_the_ends_work_with_buttons_and_keys(browser, tmp_path):
+    explanation = ad.explain(neuron()[2])
+    n = len(explanation.rows)
+    explanation.to_html(tmp_path / "page.html")
+    browser.window(1200, 900)
+    browser.open(tmp_path / "page.html", "#step=7")
+    at = lambda: browser.run(STATE)["seek"]
+    assert at() == 7 == browser.run(STATE)["shown"]
+    for key, place in (
+        ("ArrowLeft", 6),
+        ("End", n),
+        ("ArrowLeft", n - 1),
+        ("Home", 1),
+        ("ArrowLeft", 1),
+        ("ArrowRight", 2),
+    ):
+        browser.press(key)
+        assert at() == place == browser.run(STATE)["shown"]
+    for button, place in (("next", 3), ("previous", 2), ("last", n), ("first", 1)):
+        browser.run(f"document.getElementById('{button}').click()")
+        assert at() == place
+    browser.run("location.hash = '#step=5'; new Promise((done) => setTimeout(done, 50))")
+    assert at() == 5
+    browser.run("document.querySelector('#now-factors button').click()")
+    assert at() == explanation.rows[4].sources[0]
+    browser.run("document.activeElement.blur()")
+    browser.press("ArrowRight", modifiers=1)  # Alt and arrow belong to the browser
+    assert at() == explanation.rows[4].sources[0]
+
+
+@in_browser
+def test_the_direction_of_the_pass_is_lit_on_the_edges(browser, tmp_path):
+    explanation = ad.explain(neuron()[2])
+    explanation.to_html(tmp_path / "page.html")
+    v1, w = (next(r for r in explanation.rows if r.quantity == q) for q in ("v1", "∂L/∂w"))
+    op = f"op{v1.tensor._number}"
+    for row, edges in ((v1, 3), (w, 2)):
+        browser.open(tmp_path / "page.html", f"#step={row.step}")
+        state = browser.run(STATE)
+        assert all(op in edge for edge in state["edges"]) and len(state["edges"]) == edges
+    start = "getComputedStyle(document.querySelector('.edge.lit path')).markerStart"
+    assert "against" in browser.run(start)  # the arrow of the backward pass points against that of the edge
+
+
+LIT = """(() => {
+  const view = document.querySelector(".view:not([hidden])"), box = view.getBoundingClientRect();
+  const lit = [...view.querySelectorAll(".node.lit:not(.near)")].map((n) => n.getBoundingClientRect());
+  const near = [...view.querySelectorAll(".node.near")].map((n) => n.getBoundingClientRect());
+  const right = box.left + view.clientLeft + view.clientWidth, bottom = box.top + view.clientTop + view.clientHeight;
+  const inside = (r) => r.left >= Math.max(box.left, 0) - 1 && r.right <= Math.min(right, innerWidth) + 1
+    && r.top >= Math.max(box.top, 0) - 1 && r.bottom <= Math.min(bottom, innerHeight) + 1;
+  const all = [...lit, ...near], wide = (low, high) => Math.max(...all.map((r) => r[high])) - Math.min(...all.map((r) => r[low]));
+  return { count: lit.length, inside: lit.every(inside), near: near.every(inside),
+           fits: wide("left", "right") < view.clientWidth - 16 && wide("top", "bottom") < view.clientHeight - 16 };
+})()"""
+
+
+@in_browser
+@pytest.mark.parametrize("width, height", [(1200, 900), (500, 740), (360, 740), (360, 640)])
+def test_the_lit_node_is_in_sight_at_every_step_wherever_the_page_was_scrolled_to(browser, tmp_path, width, height):
+    w, v, y = layer()
+    explanation = ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)], update=("sgd", 0.1))
+    explanation.to_html(tmp_path / "page.html")
+    browser.window(width, height)
+    browser.open(tmp_path / "page.html")
+    for fit in (False, True):
+        browser.run(
+            f"document.getElementById('fit').checked !== {str(fit).lower()} && document.getElementById('fit').click()"
+        )
+        browser.press("Home")
+        for i, row in enumerate(explanation.rows):
+            if i % 10 == 5:
+                browser.run("scrollTo(0, document.documentElement.scrollHeight)")
+            state = browser.run(LIT)
+            assert state["count"] == 1 and state["inside"], (row.step, row.quantity, fit)
+            assert state["near"] or not state["fits"], (row.step, row.quantity, fit)
+            browser.press("ArrowRight")
+    browser.window(height, width)  # the phone is turned
+    browser.run("scrollTo(0, 0); new Promise((done) => setTimeout(done, 100))")
+    assert browser.run(LIT)["inside"]
+
+
+@in_browser
+def test_smooth_scrolling_comes_to_rest_with_the_lit_node_in_sight(browser, tmp_path):
+    w, v, y = layer()
+    ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)]).to_html(tmp_path / "page.html")
+    browser.window(360, 740, calm=False)
+    browser.open(tmp_path / "page.html", "#step=3")
+    for _ in range(40):
+        browser.press("ArrowRight")  # faster than any animation
+    end = time.monotonic() + 10
+    while not browser.run(LIT)["inside"] and time.monotonic() < end:
+        time.sleep(0.05)
+    assert browser.run(STATE)["seek"] == 43 and browser.run(LIT)["inside"]
+    browser.window(1200, 900)
+
+
+@in_browser
+def test_everything_is_reached_by_tab_and_seen_and_nothing_keeps_the_focus(browser, tmp_path):
+    ad.explain(neuron()[2]).to_html(tmp_path / "page.html")
+    browser.window(1200, 900)
+    browser.open(tmp_path / "page.html", "#step=12")
+    seen = []
+    for _ in range(40):
+        browser.press("Tab")
+        focus = browser.run(
+            "(() => { const e = document.activeElement, s = getComputedStyle(e); return e === document.body ? null :"
+            " [e.id || e.className || e.textContent, s.outlineStyle, parseFloat(s.outlineWidth)]; })()"
+        )
+        if focus is None or (seen and focus[0] == seen[0]):
+            break
+        assert focus[1] != "none" and focus[2] >= 2
+        seen.append(focus[0])
+    else:
+        pytest.fail(f"the focus never leaves the page: {seen}")
+    assert seen[:5] == ["first", "previous", "play", "next", "last"] and {"seek", "speed", "fit", "steps"} <= set(seen)
+    browser.run("document.getElementById('next').focus()")
+    for key in ("Enter", " "):
+        browser.press(key)
+    assert browser.run(STATE)["seek"] == 14 and browser.run(STATE)["focus"] == "next"
+
+
+@in_browser
+def test_play_goes_on_by_itself_until_it_is_paused(browser, tmp_path):
+    ad.explain(long()[1]).to_html(tmp_path / "page.html")
+    browser.window(1200, 900)
+    browser.open(tmp_path / "page.html")
+    play = "document.getElementById('play')"
+    browser.run(f"document.getElementById('speed').value = '80'; {play}.click()")
+    assert "Pause" in browser.run(f"{play}.textContent")
+    end = time.monotonic() + 30
+    while browser.run(STATE)["seek"] < 5 and time.monotonic() < end:
+        time.sleep(0.05)
+    browser.press("ArrowRight")
+    place = browser.run(STATE)["seek"]
+    time.sleep(0.3)
+    assert browser.run(STATE)["seek"] == place >= 5 and "Play" in browser.run(f"{play}.textContent")
+
+
+@in_browser
+def test_a_thousand_steps_stay_quick(browser, tmp_path):
+    explanation = ad.explain(long()[1])
+    n = len(explanation.rows)
+    assert n > 1000
+    explanation.to_html(tmp_path / "page.html")
+    browser.window(1200, 900)
+    browser.open(tmp_path / "page.html")
+    took = browser.run(
+        """(() => { const start = performance.now();
+        for (const id of ["last", "first", "last"]) document.getElementById(id).click();
+        for (let i = 0; i < 50; i++) document.getElementById("previous").click();
+        return performance.now() - start; })()"""
+    )
+    state = browser.run(STATE)
+    assert state["seek"] == state["shown"] == n - 50 and took < 5000
+    assert browser.run("document.querySelector('.now-row').getBoundingClientRect().bottom <= innerHeight + 1")
+
+
+CONTRAST = """(() => {
+  const numbers = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
+  const light = (c) => numbers(c).slice(0, 3).map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ratio = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
+  const ground = (e) => { for (; e; e = e.parentElement) { const c = getComputedStyle(e).backgroundColor; if (numbers(c)[3] !== 0) return c; } return "rgb(255, 255, 255)"; };
+  const worst = {};
+  for (const e of document.querySelectorAll("h1, p, dt, dd, td, th, button, label, summary, caption, legend, select"))
+    if (e.checkVisibility() && e.textContent.trim()) worst[e.tagName + "." + e.className] = ratio(getComputedStyle(e).color, ground(e));
+  for (const n of document.querySelectorAll(".node")) {
+    const text = n.querySelector("text"), shape = n.querySelector("polygon, path, ellipse");
+    if (text && shape) worst[n.getAttribute("class")] = ratio(getComputedStyle(text).fill, getComputedStyle(shape).fill);
+  }
+  const edges = [...document.querySelectorAll(".node [stroke]:not([stroke=none])")];
+  const faint = edges.filter((e) => !(ratio(getComputedStyle(e).stroke, ground(e)) >= 3)).map((e) => [e.outerHTML, 0]);
+  if (faint.length) return faint;
+  for (const e of document.querySelectorAll(".edge.lit path")) worst.edge = ratio(getComputedStyle(e).stroke, ground(e));
+  return Object.entries(worst).filter(([, r]) => !(r >= 4.5));
+})()"""
+
+
+@in_browser
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_it_fits_the_window_without_overlaps_and_is_legible(browser, tmp_path, width, dark):
+    w, v, y = layer()
+    ad.explain(y, names={"a_very_long_name_" * 9: w}, hvp=[np.ones((2, 2)), np.ones(2)]).to_html(tmp_path / "page.html")
+    browser.window(width, 740, dark=dark)
+    for step in (3, 20, 50):
+        browser.open(tmp_path / "page.html", f"#step={step}")
+        assert browser.run("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.run("matchMedia('(prefers-color-scheme: dark)').matches") == dark
+        assert browser.run(CONTRAST) == []
+        overlaps = browser.run("""(() => {
+          const blocks = [...document.querySelectorAll(".controls, .bar, .view:not([hidden]), .words, .now, .steps")].map((e) => e.getBoundingClientRect());
+          return blocks.some((a, i) => blocks.some((b, j) => i < j && a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1));
+        })()""")
+        assert not overlaps
+        assert browser.run("[...document.querySelectorAll('.controls button, .controls select')].every((b) => { const r = b.getBoundingClientRect(); return r.width >= 24 && r.height >= 24 && r.right <= innerWidth; })")  # fmt: skip
+
+
+@in_browser
+@pytest.mark.parametrize("width", [1200, 360])
+def test_screen_readers_find_the_table_its_headers_the_buttons_and_the_picture(browser, tmp_path, width):
+    explanation = ad.explain(neuron()[2])
+    explanation.to_html(tmp_path / "page.html")
+    browser.window(width, 740)
+    browser.open(tmp_path / "page.html", "#step=4")
+    browser.call("Accessibility.enable")
+    nodes = [n for n in browser.call("Accessibility.getFullAXTree")["nodes"] if not n.get("ignored")]
+    browser.call("Accessibility.disable")
+    found = [(n["role"]["value"], n.get("name", {}).get("value", "")) for n in nodes]
+    named = lambda role: [name for r, name in found if r == role]
+    assert named("columnheader") == ["Step", "Quantity", "Expression", "Value", "From"]
+    assert len(named("row")) == 5 and len(named("rowheader")) == 4 and "table" in dict(found)
+    assert {"First", "Previous", "Play", "Next", "Last"} <= set(named("button"))
+    assert named("slider") == ["Step"] and named("combobox") == ["Speed"]
+    assert any("Graph of the computation of L" in name for name in named("image") + named("img"))
+    assert "status" in dict(found) and all(name for role in ("button", "region", "checkbox") for name in named(role))
+
+
+@in_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_kind_of_node_is_legible(browser, tmp_path, dark):
+    import nn
+    from autodiff.seeing.looks import STYLES
+
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2))
+    loss = nn.CrossEntropyLoss()(model(np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)), np.array([0, 1]))
+    ad.explain(loss, names=model).to_html(tmp_path / "net.html")
+    ad.explain(long()[1]).to_html(tmp_path / "long.html")
+    browser.window(1200, 900, dark=dark)
+    seen = set()
+    for name, step in (("net", 19), ("long", 9)):
+        browser.open(tmp_path / f"{name}.html", f"#step={step}")
+        seen |= set(browser.run("[...document.querySelectorAll('.node')].map((n) => n.classList[1])"))
+        assert browser.run(CONTRAST) == []
+        for kind in STYLES if name == "net" else ():  # and those that pages do not hold today
+            browser.run(
+                f"document.querySelector('.node.operation, .node.seen').setAttribute('class', 'node seen {kind}')"
+            )
+            assert browser.run(CONTRAST) == [], kind
+    assert {"parameter", "constant", "operation", "result", "output", "gap"} <= seen
+
+
+@in_browser
+def test_the_page_works_in_the_frame_of_a_notebook_without_a_layout_program_too(browser, tmp_path, monkeypatch):
+    from autodiff.seeing import layout
+
+    explanation = ad.explain(neuron()[2])
+    pages = [explanation.to_html()]
+
+    def missing(*args):
+        raise layout.LayoutError(layout.INSTALL)
+
+    monkeypatch.setattr(layout, "layout", missing)
+    pages.append(explanation.to_html())
+    for i, shown in enumerate(pages):
+        inner = str(shown).replace(
+            "</script>", "\nparent.postMessage(document.getElementById('now-title').textContent, '*');</script>"
+        )
+        script = re.search(r"<script>(.*?)</script>", inner, re.DOTALL)[1]
+        old = re.search(r"<script>(.*?)</script>", str(shown), re.DOTALL)[1]
+        inner = inner.replace(html.escape(page._digest(old), quote=False), page._digest(script))
+        outer = tmp_path / f"frame{i}.html"
+        heard = "<script>addEventListener('message', (e) => { window.heard = e.data; });</script>"
+        outer.write_text(f"<!DOCTYPE html><meta charset=utf-8>{heard}{page.Page(inner)._repr_html_()}", "utf-8")
+        browser.open(outer)
+        assert browser.run("window.heard") == f"Step 1 of {len(explanation.rows)}, forward pass"
+        (tmp_path / "table.html").write_text(shown, "utf-8")
+        browser.open(tmp_path / "table.html")
+        browser.press("ArrowRight")
+        assert browser.run(STATE)["seek"] == 2
+        assert trouble(browser) == ([], [])
+
+
+@in_browser
+def test_hostile_texts_show_as_text_and_run_nothing(browser, tmp_path):
+    names = [
+        "</script><script>document.title='hit'</script>",
+        "<img src=x onerror=\"document.title='hit'\">",
+        "'\"&<b>{}",
+    ]
+    tensors = [ad.Tensor(float(i + 2), requires_grad=True, name=name) for i, name in enumerate(names)]
+    explanation = ad.explain(tensors[0] * tensors[1] * tensors[2], names={"</title><script>": tensors[0]})
+    explanation.to_html(tmp_path / "page.html")
+    browser.open(tmp_path / "page.html")
+    browser.press("End")
+    quantities = browser.run("[...document.querySelectorAll('td.quantity')].map((c) => c.textContent)")
+    assert quantities == [row.quantity for row in explanation.rows]
+    assert browser.run("document.title !== 'hit' && document.images.length === 0 && document.scripts.length === 1")
+    assert trouble(browser) == ([], []) and json.dumps(quantities)
