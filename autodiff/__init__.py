@@ -51,6 +51,7 @@ from .transforms.functional import vjp as vjp
 
 if _TYPE_CHECKING:
     from . import curvature as curvature
+    from . import random as random
 
 tensor = Tensor
 
@@ -58,6 +59,6 @@ _methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem
 
 
 def __getattr__(name: str) -> object:
-    if name == "curvature":  # needs SciPy, which takes longer to import than all the rest
-        return _import_module(".curvature", __name__)
+    if name in ("curvature", "random"):  # need SciPy and numpy.random, which take longer to import than all the rest
+        return _import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

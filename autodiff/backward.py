@@ -45,7 +45,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     return g if g.shape == shape else g.reshape(shape)
 
 
-def _reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """The results and the leaves that require a gradient and from which a root was computed, by number."""
     nodes: dict[int, Tensor] = {}
     leaves: dict[int, Tensor] = {}
@@ -71,7 +71,7 @@ def _reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Te
     return nodes, leaves
 
 
-def _leading_to(wanted: dict[int, Tensor], nodes: dict[int, Tensor]) -> dict[int, Tensor]:
+def leading_to(wanted: dict[int, Tensor], nodes: dict[int, Tensor]) -> dict[int, Tensor]:
     """The wanted tensors and those of the nodes through which one of them is reached."""
     needed = dict(wanted)
     for number in sorted(nodes):
@@ -145,7 +145,7 @@ def reverse(
             if watch is not None:
                 d = watch.pulled(d, g, node, x)
             if d.shape != x._data.shape:
-                d = _fitted(d, x, node)
+                d = fitted(d, x, node)
             old = cotangents.get(n)
             if old is None:
                 cotangents[n] = d
@@ -185,7 +185,7 @@ def _ones(n: int, kind: str) -> Array:
     return np.ones(n, kind)
 
 
-def _fitted(d: Any, x: Tensor, node: Tensor) -> Any:
+def fitted(d: Any, x: Tensor, node: Tensor) -> Any:
     """A rule's result of another shape than its input: undo elementwise broadcasting, or say what is wrong."""
     shape, full = x._data.shape, d.shape
     if full == node._data.shape:
@@ -267,7 +267,7 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
     return tensor if create_graph else tensor._data
 
 
-def _owned(results: dict[int, Any], targets: dict[int, Tensor], shared: Sequence[Any]) -> dict[int, Tensor]:
+def as_owned(results: dict[int, Any], targets: dict[int, Tensor], shared: Sequence[Any]) -> dict[int, Tensor]:
     """Gradients as Tensors that own their memory and have their target's dtype, copying only what lives elsewhere:
     a view, or an array that is also another result or the given cotangent."""
     seen = {id(s._data if isinstance(s, Tensor) else s) for s in shared}
@@ -300,11 +300,11 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
             "create an input with requires_grad=True"
         )
     g = _first_cotangent(output, gradient, "backward", create_graph)
-    nodes, leaves = _reachable([output])
+    nodes, leaves = reachable([output])
     with enable_grad() if create_graph else _as_is:
         seed = {output._number: g}
         results = reverse(seed, nodes, leaves, create_graph, free=not retain_graph, retain=True)
-        owned = _owned(results, leaves, [g])
+        owned = as_owned(results, leaves, [g])
         with _accumulating:
             for n, new in owned.items():
                 x = leaves[n]
@@ -383,11 +383,11 @@ def gradients(
             "gradients: no output requires a gradient: they were computed from constants or under no_grad()"
         )
     shared = [*cotangents.values()]
-    nodes, leaves = _reachable(roots)
+    nodes, leaves = reachable(roots)
     # Where there is a leaf that nobody asked for, leave out what only leads there.
-    needed = None if leaves.keys() <= wanted.keys() else _leading_to(wanted, nodes)
+    needed = None if leaves.keys() <= wanted.keys() else leading_to(wanted, nodes)
     with enable_grad() if create_graph else _as_is:
-        owned = _owned(reverse(cotangents, nodes, wanted, create_graph, needed), wanted, shared)
+        owned = as_owned(reverse(cotangents, nodes, wanted, create_graph, needed), wanted, shared)
     if len(owned) == len(xs):
         return tuple([owned[n] for n in wanted])  # of a list: a tuple of an iterator swells CPython's free lists
     if len(owned) < len(wanted) and not allow_unused:

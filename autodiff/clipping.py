@@ -50,7 +50,7 @@ def clip_grad_norm_(
     largest, p = _number(max_norm, "clip_grad_norm_: max_norm"), _number(norm_type, "clip_grad_norm_: norm_type")
     if p == 0:
         raise ValueError("clip_grad_norm_: norm_type is above 0 (math.inf for the largest absolute value), not 0")
-    total = _norm([t.grad._data for t in held], p)  # type: ignore[union-attr]
+    total = _norm([g._data for _, g in held], p)
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(
             f"clip_grad_norm_: the norm of order {p:g} is {total}, so the gradients cannot be clipped; nothing was "
@@ -58,7 +58,7 @@ def clip_grad_norm_(
         )
     factor = math.nan if largest == total == math.inf else largest / (total + 1e-6)
     if not factor >= 1:
-        for t in held:
+        for t, _ in held:
             _scale(t, factor)
     return wrap(np.array(total))
 
@@ -81,16 +81,17 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     Tensor([ 2., -2.,  1.])
     """
     bound = _number(clip_value, "clip_grad_value_: clip_value")
-    for t in _with_gradients(parameters, "clip_grad_value_"):
-        gradient, data = t.grad, t.grad.data  # type: ignore[union-attr]
-        if gradient.requires_grad:  # type: ignore[union-attr]
+    for t, gradient in _with_gradients(parameters, "clip_grad_value_"):
+        data = gradient.data
+        if gradient.requires_grad:
             with enable_grad():
                 t.grad = clip(gradient, -bound, bound)
         else:
             _write(t, np.clip(data, -bound, bound, out=data if data.flags.writeable else None))
 
 
-def _with_gradients(parameters: Any, where: str) -> list[Tensor]:
+def _with_gradients(parameters: Any, where: str) -> list[tuple[Tensor, Tensor]]:
+    """The tensors that have a gradient, each once, and their gradients."""
     listed = [parameters] if isinstance(parameters, Tensor) else parameters
     if isinstance(listed, (str, bytes, dict)) or not isinstance(listed, Iterable):
         raise TypeError(f"{where}: takes a Tensor or Tensors (model.parameters()), not {type(parameters).__name__}")
@@ -99,7 +100,7 @@ def _with_gradients(parameters: Any, where: str) -> list[Tensor]:
         if not isinstance(t, Tensor):
             raise TypeError(f"{where}: takes a Tensor or Tensors (model.parameters()), and got a {type(t).__name__}")
         if t.grad is not None:
-            held[id(t)] = t
+            held[id(t)] = t, t.grad
     return list(held.values())
 
 

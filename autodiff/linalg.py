@@ -4,7 +4,8 @@ from .ops import linalg as _linalg
 from .ops import norms as _norms
 from .ops.linalg import *
 from .ops.norms import *
+from .ops.products import matmul, tensordot, vecdot
 
-__all__: list[str] = []
+__all__ = ["matmul", "tensordot", "vecdot"]
 __all__ += _linalg.__all__
 __all__ += _norms.__all__

@@ -7,10 +7,10 @@ the methods are written out here, for editors, type checkers and readers, each n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from .tensor import Tensor
+TensorType = TypeVar("TensorType")
+"""The class that these methods belong to, which stands above this file."""
 
 ops: Any = None  # the namespace of operations, handed in by `bind`
 
@@ -31,7 +31,7 @@ def bind(operations: Any) -> None:
         setattr(ArrayMethods, name, operation)  # no function call in between: these are the hot ones
 
 
-class ArrayMethods:
+class ArrayMethods(Generic[TensorType]):
     """Operators and methods of ndarray, on Tensors."""
 
     __slots__ = ()
@@ -61,129 +61,129 @@ class ArrayMethods:
 
     # Arithmetic
 
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)  # type: ignore[no-any-return]
+    def __add__(self, other: Any) -> TensorType:
+        return ops.add(self, other)
 
-    def __radd__(self, other: Any) -> Tensor:
-        return ops.add(other, self)  # type: ignore[no-any-return]
+    def __radd__(self, other: Any) -> TensorType:
+        return ops.add(other, self)
 
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.subtract(self, other)  # type: ignore[no-any-return]
+    def __sub__(self, other: Any) -> TensorType:
+        return ops.subtract(self, other)
 
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.subtract(other, self)  # type: ignore[no-any-return]
+    def __rsub__(self, other: Any) -> TensorType:
+        return ops.subtract(other, self)
 
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.multiply(self, other)  # type: ignore[no-any-return]
+    def __mul__(self, other: Any) -> TensorType:
+        return ops.multiply(self, other)
 
-    def __rmul__(self, other: Any) -> Tensor:
-        return ops.multiply(other, self)  # type: ignore[no-any-return]
+    def __rmul__(self, other: Any) -> TensorType:
+        return ops.multiply(other, self)
 
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.divide(self, other)  # type: ignore[no-any-return]
+    def __truediv__(self, other: Any) -> TensorType:
+        return ops.divide(self, other)
 
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.divide(other, self)  # type: ignore[no-any-return]
+    def __rtruediv__(self, other: Any) -> TensorType:
+        return ops.divide(other, self)
 
-    def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)  # type: ignore[no-any-return]
+    def __floordiv__(self, other: Any) -> TensorType:
+        return ops.floor_divide(self, other)
 
-    def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)  # type: ignore[no-any-return]
+    def __rfloordiv__(self, other: Any) -> TensorType:
+        return ops.floor_divide(other, self)
 
-    def __mod__(self, other: Any) -> Tensor:
-        return ops.mod(self, other)  # type: ignore[no-any-return]
+    def __mod__(self, other: Any) -> TensorType:
+        return ops.mod(self, other)
 
-    def __rmod__(self, other: Any) -> Tensor:
-        return ops.mod(other, self)  # type: ignore[no-any-return]
+    def __rmod__(self, other: Any) -> TensorType:
+        return ops.mod(other, self)
 
-    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __divmod__(self, other: Any) -> tuple[TensorType, TensorType]:
         return ops.floor_divide(self, other), ops.mod(self, other)
 
-    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+    def __rdivmod__(self, other: Any) -> tuple[TensorType, TensorType]:
         return ops.floor_divide(other, self), ops.mod(other, self)
 
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.power(self, other)  # type: ignore[no-any-return]
+    def __pow__(self, other: Any) -> TensorType:
+        return ops.power(self, other)
 
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.power(other, self)  # type: ignore[no-any-return]
+    def __rpow__(self, other: Any) -> TensorType:
+        return ops.power(other, self)
 
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, other)  # type: ignore[no-any-return]
+    def __matmul__(self, other: Any) -> TensorType:
+        return ops.matmul(self, other)
 
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(other, self)  # type: ignore[no-any-return]
+    def __rmatmul__(self, other: Any) -> TensorType:
+        return ops.matmul(other, self)
 
-    def __neg__(self) -> Tensor:
-        return ops.negative(self)  # type: ignore[no-any-return]
+    def __neg__(self) -> TensorType:
+        return ops.negative(self)
 
-    def __pos__(self) -> Tensor:
-        return ops.positive(self)  # type: ignore[no-any-return]
+    def __pos__(self) -> TensorType:
+        return ops.positive(self)
 
-    def __abs__(self) -> Tensor:
-        return ops.absolute(self)  # type: ignore[no-any-return]
+    def __abs__(self) -> TensorType:
+        return ops.absolute(self)
 
-    def __round__(self, decimals: int | None = None) -> Tensor:
-        return ops.round(self, decimals or 0)  # type: ignore[no-any-return]
+    def __round__(self, decimals: int | None = None) -> TensorType:
+        return ops.round(self, decimals or 0)
 
     # Comparisons and logic: boolean tensors, no gradient
 
-    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.equal(self, other)  # type: ignore[no-any-return]
+    def __eq__(self, other: object) -> TensorType:  # type: ignore[override]  # a boolean tensor, as NumPy gives an array
+        return ops.equal(self, other)
 
-    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.not_equal(self, other)  # type: ignore[no-any-return]
+    def __ne__(self, other: object) -> TensorType:  # type: ignore[override]  # a boolean tensor, as NumPy gives an array
+        return ops.not_equal(self, other)
 
-    def __lt__(self, other: Any) -> Tensor:
-        return ops.less(self, other)  # type: ignore[no-any-return]
+    def __lt__(self, other: Any) -> TensorType:
+        return ops.less(self, other)
 
-    def __le__(self, other: Any) -> Tensor:
-        return ops.less_equal(self, other)  # type: ignore[no-any-return]
+    def __le__(self, other: Any) -> TensorType:
+        return ops.less_equal(self, other)
 
-    def __gt__(self, other: Any) -> Tensor:
-        return ops.greater(self, other)  # type: ignore[no-any-return]
+    def __gt__(self, other: Any) -> TensorType:
+        return ops.greater(self, other)
 
-    def __ge__(self, other: Any) -> Tensor:
-        return ops.greater_equal(self, other)  # type: ignore[no-any-return]
+    def __ge__(self, other: Any) -> TensorType:
+        return ops.greater_equal(self, other)
 
-    def __and__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(self, other)  # type: ignore[no-any-return]
+    def __and__(self, other: Any) -> TensorType:
+        return ops.bitwise_and(self, other)
 
-    def __rand__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(other, self)  # type: ignore[no-any-return]
+    def __rand__(self, other: Any) -> TensorType:
+        return ops.bitwise_and(other, self)
 
-    def __or__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(self, other)  # type: ignore[no-any-return]
+    def __or__(self, other: Any) -> TensorType:
+        return ops.bitwise_or(self, other)
 
-    def __ror__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(other, self)  # type: ignore[no-any-return]
+    def __ror__(self, other: Any) -> TensorType:
+        return ops.bitwise_or(other, self)
 
-    def __xor__(self, other: Any) -> Tensor:
-        return ops.bitwise_xor(self, other)  # type: ignore[no-any-return]
+    def __xor__(self, other: Any) -> TensorType:
+        return ops.bitwise_xor(self, other)
 
-    def __rxor__(self, other: Any) -> Tensor:
-        return ops.bitwise_xor(other, self)  # type: ignore[no-any-return]
+    def __rxor__(self, other: Any) -> TensorType:
+        return ops.bitwise_xor(other, self)
 
-    def __lshift__(self, other: Any) -> Tensor:
-        return ops.left_shift(self, other)  # type: ignore[no-any-return]
+    def __lshift__(self, other: Any) -> TensorType:
+        return ops.left_shift(self, other)
 
-    def __rlshift__(self, other: Any) -> Tensor:
-        return ops.left_shift(other, self)  # type: ignore[no-any-return]
+    def __rlshift__(self, other: Any) -> TensorType:
+        return ops.left_shift(other, self)
 
-    def __rshift__(self, other: Any) -> Tensor:
-        return ops.right_shift(self, other)  # type: ignore[no-any-return]
+    def __rshift__(self, other: Any) -> TensorType:
+        return ops.right_shift(self, other)
 
-    def __rrshift__(self, other: Any) -> Tensor:
-        return ops.right_shift(other, self)  # type: ignore[no-any-return]
+    def __rrshift__(self, other: Any) -> TensorType:
+        return ops.right_shift(other, self)
 
-    def __invert__(self) -> Tensor:
-        return ops.invert(self)  # type: ignore[no-any-return]
+    def __invert__(self) -> TensorType:
+        return ops.invert(self)
 
     # Shape
 
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)  # type: ignore[no-any-return]
+    def __getitem__(self, index: Any) -> TensorType:
+        return ops.getitem(self, index)
 
     @property
     def at(self) -> Any:
@@ -192,136 +192,136 @@ class ArrayMethods:
         return ops.at(self)
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> TensorType:
         """The axes in reverse order."""
-        return ops.transpose(self)  # type: ignore[no-any-return]
+        return ops.transpose(self)
 
     @property
-    def mT(self) -> Tensor:
+    def mT(self) -> TensorType:
         """The last two axes swapped: a stack of matrices, each transposed."""
-        return ops.matrix_transpose(self)  # type: ignore[no-any-return]
+        return ops.matrix_transpose(self)
 
-    def reshape(self, *shape: Any, order: str = "C") -> Tensor:
+    def reshape(self, *shape: Any, order: str = "C") -> TensorType:
         """The same elements in another shape, as `numpy.reshape`."""
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)  # type: ignore[no-any-return]
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape, order=order)
 
-    def transpose(self, *axes: Any) -> Tensor:
+    def transpose(self, *axes: Any) -> TensorType:
         """The axes in another order, as `numpy.transpose`."""
         order = None if not axes else axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes
-        return ops.transpose(self, order)  # type: ignore[no-any-return]
+        return ops.transpose(self, order)
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+    def swapaxes(self, axis1: int, axis2: int) -> TensorType:
         """Two axes exchanged."""
-        return ops.swapaxes(self, axis1, axis2)  # type: ignore[no-any-return]
+        return ops.swapaxes(self, axis1, axis2)
 
-    def squeeze(self, axis: Any = None) -> Tensor:
+    def squeeze(self, axis: Any = None) -> TensorType:
         """Without the axes of length 1."""
-        return ops.squeeze(self, axis)  # type: ignore[no-any-return]
+        return ops.squeeze(self, axis)
 
-    def ravel(self, order: str = "C") -> Tensor:
+    def ravel(self, order: str = "C") -> TensorType:
         """All elements along one axis."""
-        return ops.ravel(self, order)  # type: ignore[no-any-return]
+        return ops.ravel(self, order)
 
-    def flatten(self, order: str = "C") -> Tensor:
+    def flatten(self, order: str = "C") -> TensorType:
         """All elements along one axis."""
-        return ops.ravel(self, order)  # type: ignore[no-any-return]
+        return ops.ravel(self, order)
 
-    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+    def repeat(self, repeats: Any, axis: int | None = None) -> TensorType:
         """Each element repeated, as `numpy.repeat`."""
-        return ops.repeat(self, repeats, axis)  # type: ignore[no-any-return]
+        return ops.repeat(self, repeats, axis)
 
-    def take(self, indices: Any, axis: int | None = None, mode: str = "raise") -> Tensor:
+    def take(self, indices: Any, axis: int | None = None, mode: str = "raise") -> TensorType:
         """The elements at `indices`, as `numpy.take`."""
-        return ops.take(self, indices, axis, mode=mode)  # type: ignore[no-any-return]
+        return ops.take(self, indices, axis, mode=mode)
 
-    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TensorType:
         """The diagonal, as `numpy.diagonal`."""
-        return ops.diagonal(self, offset, axis1, axis2)  # type: ignore[no-any-return]
+        return ops.diagonal(self, offset, axis1, axis2)
 
-    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> TensorType:
         """The sum of the diagonal."""
-        return ops.trace(self, offset, axis1, axis2)  # type: ignore[no-any-return]
+        return ops.trace(self, offset, axis1, axis2)
 
-    def astype(self, dtype: Any) -> Tensor:
+    def astype(self, dtype: Any) -> TensorType:
         """The same values in another dtype; the gradient comes back in this one. Integers and booleans carry none."""
-        return ops.astype(self, dtype)  # type: ignore[no-any-return]
+        return ops.astype(self, dtype)
 
-    def copy(self) -> Tensor:
+    def copy(self) -> TensorType:
         """The same values in memory of their own, with gradient."""
-        return ops.copy(self)  # type: ignore[no-any-return]
+        return ops.copy(self)
 
     # Reductions
 
-    def sum(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def sum(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
         """Sum over some axes (all by default), as `numpy.sum`."""
-        return ops.sum(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.sum(self, axis, keepdims=keepdims)
 
-    def mean(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def mean(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
         """Mean over some axes, as `numpy.mean`."""
-        return ops.mean(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.mean(self, axis, keepdims=keepdims)
 
-    def prod(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def prod(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
         """Product over some axes, as `numpy.prod`."""
-        return ops.prod(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.prod(self, axis, keepdims=keepdims)
 
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def max(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
         """Maximum over some axes; ties share the gradient equally."""
-        return ops.max(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.max(self, axis, keepdims=keepdims)
 
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def min(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
         """Minimum over some axes; ties share the gradient equally."""
-        return ops.min(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.min(self, axis, keepdims=keepdims)
 
-    def var(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    def var(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> TensorType:
         """Variance over some axes (divided by n - ddof), as `numpy.var`."""
-        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
 
-    def std(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    def std(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> TensorType:
         """Standard deviation over some axes, as `numpy.std`; its gradient is 0 where it is 0."""
-        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)
 
-    def cumsum(self, axis: int | None = None) -> Tensor:
+    def cumsum(self, axis: int | None = None) -> TensorType:
         """Running sum, as `numpy.cumsum`."""
-        return ops.cumsum(self, axis)  # type: ignore[no-any-return]
+        return ops.cumsum(self, axis)
 
-    def cumprod(self, axis: int | None = None) -> Tensor:
+    def cumprod(self, axis: int | None = None) -> TensorType:
         """Running product, as `numpy.cumprod`."""
-        return ops.cumprod(self, axis)  # type: ignore[no-any-return]
+        return ops.cumprod(self, axis)
 
-    def any(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def any(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
         """Whether any element is true; no gradient."""
-        return ops.any(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.any(self, axis, keepdims=keepdims)
 
-    def all(self, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    def all(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
         """Whether all elements are true; no gradient."""
-        return ops.all(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.all(self, axis, keepdims=keepdims)
 
-    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> TensorType:
         """Index of the first maximum; no gradient."""
-        return ops.argmax(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.argmax(self, axis, keepdims=keepdims)
 
-    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> Tensor:
+    def argmin(self, axis: int | None = None, *, keepdims: bool = False) -> TensorType:
         """Index of the first minimum; no gradient."""
-        return ops.argmin(self, axis, keepdims=keepdims)  # type: ignore[no-any-return]
+        return ops.argmin(self, axis, keepdims=keepdims)
 
-    def argsort(self, axis: int | None = -1, kind: str | None = None) -> Tensor:
+    def argsort(self, axis: int | None = -1, kind: str | None = None) -> TensorType:
         """Indices that sort; no gradient."""
-        return ops.argsort(self, axis, kind=kind)  # type: ignore[no-any-return]
+        return ops.argsort(self, axis, kind=kind)
 
-    def nonzero(self) -> tuple[Tensor, ...]:
+    def nonzero(self) -> tuple[TensorType, ...]:
         """Indices of the elements that are not zero; no gradient."""
-        return ops.nonzero(self)  # type: ignore[no-any-return]
+        return ops.nonzero(self)
 
     # Elementwise and products
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+    def clip(self, min: Any = None, max: Any = None) -> TensorType:
         """Limited to an interval; at a bound the gradient is 1, outside 0."""
-        return ops.clip(self, min, max)  # type: ignore[no-any-return]
+        return ops.clip(self, min, max)
 
-    def round(self, decimals: int = 0) -> Tensor:
+    def round(self, decimals: int = 0) -> TensorType:
         """Rounded; its gradient is 0."""
-        return ops.round(self, decimals)  # type: ignore[no-any-return]
+        return ops.round(self, decimals)
 
-    def dot(self, other: Any) -> Tensor:
+    def dot(self, other: Any) -> TensorType:
         """`numpy.dot` with another tensor or array."""
-        return ops.dot(self, other)  # type: ignore[no-any-return]
+        return ops.dot(self, other)

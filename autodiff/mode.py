@@ -106,7 +106,7 @@ class Setting:
                 with self._again():
                     return function(*args, **kwargs)
 
-        return inside  # type: ignore[return-value]
+        return inside  # type: ignore[return-value]  # of the function's own type, which wraps() does not say
 
 
 class _Switch(Setting):

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -285,7 +285,7 @@ def _filled_from(file: Any, shape: tuple[int, ...], dtype: Any, name: str) -> Ar
     except (ValueError, OverflowError) as error:
         raise _Refused(f"{name!r} has a shape that no array can have, {shape}: {error}") from None
     if array.size:
-        view = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        view = memoryview(cast(Any, array.reshape(-1).view(np.uint8)))
         done = 0
         while done < len(view):
             n = file.readinto(view[done : done + _CHUNK])

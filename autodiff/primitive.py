@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from . import protocols
 from .mode import mode
 from .tensor import Tensor, clock, plain, wrap
 
+F = TypeVar("F", bound=Any)
 Rule = Callable[..., Any]
 Operation = Callable[..., Tensor]
 
@@ -152,7 +153,7 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
     return kind(text if text.startswith(record.name + ":") else f"{record.name}({met}{options}): {text}")
 
 
-def _record(data: Any, primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None) -> Tensor:
+def new_node(data: Any, primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None) -> Tensor:
     """A node of the graph. (The functions below have this inlined where a microsecond counts.)"""
     y = _new(Tensor)
     y._data = data
@@ -168,12 +169,12 @@ def _record(data: Any, primitive: Primitive, inputs: tuple[Any, ...], params: di
 _new = object.__new__
 
 
-def _watched(
+def watched(
     watch: Any, data: Any, needs: bool, record: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None
 ) -> Tensor:
     """As the end of every operation, under a mode other than plain True or False (see debug.py)."""
     recorded = needs and watch.recording
-    y = _record(data, record, inputs, params) if recorded else wrap(data)
+    y = new_node(data, record, inputs, params) if recorded else wrap(data)
     watch.made(y, record, inputs)
     return y
 
@@ -182,7 +183,7 @@ def unary(record: Primitive) -> Callable[..., Any]:
     """The function that applies a primitive of one array and no options."""
     forward, current = record.forward, mode.get
 
-    def apply(x, /):  # type: ignore[no-untyped-def]
+    def apply(x, /):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
         if not isinstance(x, Tensor):
             x = as_tensor(x, record.name)
         try:
@@ -201,7 +202,7 @@ def unary(record: Primitive) -> Callable[..., Any]:
             return y
         if recording is True or recording is False:
             return wrap(data)
-        return _watched(recording, data, x._requires_grad, record, (x,), None)
+        return watched(recording, data, x._requires_grad, record, (x,), None)
 
     return apply
 
@@ -210,7 +211,7 @@ def binary(record: Primitive) -> Callable[..., Any]:
     """The function that applies a primitive of two arrays and no options."""
     forward, current = record.forward, mode.get
 
-    def apply(a, b, /):  # type: ignore[no-untyped-def]
+    def apply(a, b, /):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
         try:
             if isinstance(a, Tensor):
                 if isinstance(b, Tensor):
@@ -243,7 +244,7 @@ def binary(record: Primitive) -> Callable[..., Any]:
             return y
         if recording is True or recording is False:
             return wrap(data)
-        return _watched(recording, data, needs, record, (a, b), None)
+        return watched(recording, data, needs, record, (a, b), None)
 
     return apply
 
@@ -254,7 +255,7 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
     forward, current, vjps = record.forward, mode.get, record.vjps
     incomplete = None in vjps
 
-    def apply(*inputs, **params):  # type: ignore[no-untyped-def]
+    def apply(*inputs, **params):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
         if len(inputs) == 1 and isinstance(inputs[0], Tensor):
             arrays, needs = (inputs[0]._data,), inputs[0]._requires_grad
         else:
@@ -276,10 +277,10 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                     )
         recording = current()
         if recording is True:
-            return _record(data, record, inputs, params or None) if needs else wrap(data)
+            return new_node(data, record, inputs, params or None) if needs else wrap(data)
         if recording is False:
             return wrap(data)
-        return _watched(recording, data, needs, record, inputs, params or None)
+        return watched(recording, data, needs, record, inputs, params or None)
 
     return apply
 
@@ -307,12 +308,14 @@ def declare(
     polymorphic: bool = False,
     singular: bool = False,
     jvps: Sequence[Rule | None] | str = (),
+    public: bool = True,
     doc: str = "",
 ) -> Operation:
     """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
 
     `arity` 1 or 2 says that the operation takes that many arrays and no options, and gives it the fast path.
     `singular` says that its derivative is infinite somewhere: its rules then run without NumPy's warnings.
+    `public` says whether users get it by its name (see `internal`).
     """
     if singular:
         vjps = [np.errstate(divide="ignore", invalid="ignore", over="ignore")(rule) if rule else None for rule in vjps]
@@ -336,7 +339,14 @@ def declare(
         protocols.implements(numpy)(apply)
     if scipy is not None:
         protocols.SCIPY_UFUNCS[scipy] = apply
-    return apply
+    return apply if public else internal(apply)
+
+
+def internal(operation: F) -> F:
+    """Say of an operation that it serves other operations: it is no public name of its file, whatever it is called.
+    (Names that begin with an underscore stay in their file.)"""
+    cast(Any, operation).internal = True
+    return operation
 
 
 def _forward_rules(jvps: Sequence[Rule | None] | str, name: str) -> tuple[Rule | None, ...] | str:
@@ -358,7 +368,7 @@ def _dress(apply: Any, record: Primitive) -> None:
 
 def polymorphic(operation: Callable[..., Any]) -> Callable[..., Any]:
     """The operation as rules call it: of arrays an array, of anything with a Tensor in it a Tensor."""
-    forward = operation.primitive.forward  # type: ignore[attr-defined]
+    forward = cast(Any, operation).primitive.forward
 
     def either(*inputs: Any, **params: Any) -> Any:
         for x in inputs:
@@ -366,10 +376,12 @@ def polymorphic(operation: Callable[..., Any]) -> Callable[..., Any]:
                 return operation(*inputs, **params)
         return forward(*inputs, **params)
 
-    return either
+    return internal(either)
 
 
-def without_gradient(name: str, forward: Callable[..., Any], numpy: Any = None, doc: str = "") -> Callable[..., Any]:
+def without_gradient(
+    name: str, forward: Callable[..., Any], numpy: Any = None, doc: str = "", public: bool = True
+) -> Callable[..., Any]:
     """Declare a function that has no derivative by nature (comparisons, indices, counts): of Tensors, arrays and
     numbers it gives constant Tensors."""
 
@@ -386,7 +398,7 @@ def without_gradient(name: str, forward: Callable[..., Any], numpy: Any = None, 
     apply.__doc__ = doc or f"`numpy.{name}` of Tensors; the result is constant (no gradient)."
     if numpy is not None:
         protocols.implements(numpy)(apply)
-    return apply
+    return apply if public else internal(apply)
 
 
 def _wrapped(result: Any) -> Any:
@@ -467,7 +479,7 @@ def primitive(
             raise TypeError(f"{record.name}: takes {len(record.vjps)} inputs (one for each rule), not {len(inputs)}")
         if not any(isinstance(x, Tensor) for x in inputs):
             inputs = (as_tensor(inputs[0], record.name), *inputs[1:])
-        return inner(*inputs, **params)  # type: ignore[no-any-return]
+        return inner(*inputs, **params)
 
     _dress(apply, record)
     return apply

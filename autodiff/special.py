@@ -1,4 +1,9 @@
 """Special functions, as `scipy.special`: ``ad.special.erf(x)``."""
 
+from .ops import special as _special
+from .ops.fused import log_softmax, softmax
+from .ops.reductions import logsumexp
 from .ops.special import *
-from .ops.special import __all__ as __all__
+
+__all__ = ["log_softmax", "logsumexp", "softmax"]
+__all__ += _special.__all__

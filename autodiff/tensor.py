@@ -22,7 +22,7 @@ makes a tensor young again, which is how `backward` sees that recorded data were
 Array = Any
 
 
-class Tensor(ArrayMethods):
+class Tensor(ArrayMethods["Tensor"]):
     """An n-dimensional array that remembers how it was computed.
 
     Args:
@@ -89,11 +89,11 @@ class Tensor(ArrayMethods):
         if self._primitive is None:
             if isinstance(data, np.generic):
                 data = self._data = np.asarray(data)
-            return data  # type: ignore[no-any-return]
+            return data
         view = data[...]
         if isinstance(view, np.ndarray):
             view.flags.writeable = False
-        return view  # type: ignore[no-any-return]
+        return view
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -160,32 +160,32 @@ class Tensor(ArrayMethods):
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes."""
-        return self._data.shape  # type: ignore[no-any-return]
+        return self._data.shape
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._data.ndim  # type: ignore[no-any-return]
+        return self._data.ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._data.size  # type: ignore[no-any-return]
+        return self._data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy's dtype."""
-        return self._data.dtype  # type: ignore[no-any-return]
+        return self._data.dtype
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return self._data.dtype.itemsize  # type: ignore[no-any-return]
+        return self._data.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return self._data.nbytes  # type: ignore[no-any-return]
+        return self._data.nbytes
 
     def item(self, *index: Any) -> Any:
         """The value of a tensor of one element (or of the element at `index`) as a Python number."""
@@ -269,7 +269,7 @@ class Tensor(ArrayMethods):
     def __len__(self) -> int:
         if self._data.ndim == 0:
             raise TypeError("len() of a 0-d Tensor")
-        return self._data.shape[0]  # type: ignore[no-any-return]
+        return self._data.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if self._data.ndim == 0:

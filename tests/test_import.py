@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -46,3 +48,13 @@ def test_importing_autodiff_costs_at_most_50_ms_over_numpy(tmp_path: Path) -> No
             times.append(time.perf_counter() - start)
     assert min(both) - min(numpy) < 0.050
 
+
+PUBLIC = """autodiff.linalg autodiff.special autodiff.curvature autodiff.random nn.functional nn.init nn.loss nn.utils
+nn.penalty optim.lr_scheduler optim.swa optim.data optim.sklearn""".split()
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_public_submodules_are_there_by_import_and_by_attribute(name: str) -> None:
+    package, _, last = name.partition(".")
+    assert _python(f"import {name} as module; print(module.__name__)").stdout.strip() == name
+    assert _python(f"import {package}; print({package}.{last}.__name__)").stdout.strip() == name

@@ -93,7 +93,7 @@ class _Watching(Setting):
             return setting
         if not callable(function):
             raise TypeError(f"{cls.__name__}(): takes no argument like {function!r}, only a function to decorate")
-        setting.__init__(None, **options)  # type: ignore[misc]
+        setting.__init__(None, **options)  # type: ignore[misc]  # decorating calls no __init__
         return setting(function)
 
     def __init__(self, function: None = None) -> None:

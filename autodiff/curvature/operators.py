@@ -21,7 +21,7 @@ from .recorded import Parts, Pullback, Pushforward, evaluated, scalar, variable
 # Parameters as one vector
 
 
-class ParameterOperator(LinearOperator):  # type: ignore[misc]
+class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no types
     """What all operators share: vectors over the flattened parameters, and the point at which the operator stands.
 
     An operator is one fixed matrix, that of the parameters' values when it was made. If a parameter is changed
@@ -158,7 +158,7 @@ def _snapshot(a: Any) -> bytes | Array:
 
 def _same_bits(a: Any, before: bytes | Array) -> bool:
     if isinstance(before, bytes):
-        return a.tobytes() == before  # type: ignore[no-any-return]
+        return a.tobytes() == before
     if a.shape != before.shape or a.dtype != before.dtype:
         return False
     kind = f"u{a.itemsize}"  # NaN equals itself, too

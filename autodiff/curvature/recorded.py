@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import _leading_to, _reachable, gradients, reverse
+from ..backward import gradients, leading_to, reachable, reverse
 from ..mode import enable_grad
 from ..tensor import Array, Tensor, wrap
 from ..transforms import forward
@@ -28,8 +28,8 @@ class Pullback:
         self.outputs = [y if y is not None and y._requires_grad else None for y in outputs]
         self.numbers = [x._number for x in inputs]
         self.wanted = dict(zip(self.numbers, inputs))
-        self.nodes, leaves = _reachable([y for y in self.outputs if y is not None])
-        self.needed = None if leaves.keys() <= self.wanted.keys() else _leading_to(self.wanted, self.nodes)
+        self.nodes, leaves = reachable([y for y in self.outputs if y is not None])
+        self.needed = None if leaves.keys() <= self.wanted.keys() else leading_to(self.wanted, self.nodes)
 
     def __call__(self, cotangents: Parts) -> list[Array | None]:
         """The cotangents of the inputs; None where they are zero. They may share memory: never write into them."""

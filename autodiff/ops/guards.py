@@ -12,6 +12,11 @@ import numpy as np
 from ..tensor import Tensor
 
 
+def raw(v: Any) -> Any:
+    """The values of a Tensor, for a mask, which is constant in a derivative; anything else as it is."""
+    return v._data if isinstance(v, Tensor) else v
+
+
 def times(g: Any, local: Any) -> Any:
     """``g * local``, but 0 where g is 0 and the local derivative is infinite or NaN.
 

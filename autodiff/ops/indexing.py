@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_tensor, constant, declare, polymorphic, without_gradient
+from ..primitive import Sample, as_tensor, constant, declare, internal, polymorphic, without_gradient
 from ..protocols import implements
 from ..tensor import Tensor, plain, wrap
 from .elementwise import astype, divide, multiply, negative, where
@@ -155,15 +155,15 @@ _INDICES: tuple[tuple[tuple[int, ...], Any], ...] = (
     ((0, 2), slice(None)), ((3,), np.zeros(0, np.intp)),
 )  # fmt: skip
 
-_getitem = declare(
+picked = declare(
     "getitem", lambda x, index: x[index],
-    [lambda g, y, x, index: _scatter_add(g, shape=x.shape, index=index)],
-    jvps="linear", formula="{0}[i]", derivatives=["1 at i, else 0"],
+    [lambda g, y, x, index: scatter_add(g, shape=x.shape, index=index)],
+    public=False, jvps="linear", formula="{0}[i]", derivatives=["1 at i, else 0"],
     samples=lambda rng: [Sample((draw(rng, shape),), {"index": index}) for shape, index in _INDICES],
 )  # fmt: skip
-_pick = polymorphic(_getitem)
+_pick = polymorphic(picked)
 
-_scatter_add: Any = polymorphic(declare(
+scatter_add: Any = polymorphic(declare(
     "scatter_add", _scattered, [lambda g, y, v, shape, index: _pick(g, index=index)],
     jvps="linear", formula="zeros, {0} added at i", derivatives=["its element at i"],
     samples=lambda rng: [Sample((draw(rng, np.empty(shape)[index].shape),), {"shape": shape, "index": index})
@@ -171,6 +171,7 @@ _scatter_add: Any = polymorphic(declare(
 ))  # fmt: skip
 
 
+@internal
 def getitem(x: Any, index: Any) -> Tensor:
     """``x[index]``, with every index NumPy takes, Tensors of integers or booleans included.
 
@@ -191,7 +192,7 @@ def getitem(x: Any, index: Any) -> Tensor:
             index = _frozen(index)
         except (ValueError, TypeError) as error:
             raise IndexError(f"getitem(shape {np.shape(plain(x))}): not an index: {error}") from None
-    return _getitem(as_tensor(x, "getitem"), index=index)
+    return picked(as_tensor(x, "getitem"), index=index)
 
 
 # Picking by position along an axis
@@ -234,7 +235,7 @@ def take(a: Any, indices: Any, axis: int | None = None, *, mode: str = "raise") 
         )
     if mode != "raise" and i.size:
         i = i % n if mode == "wrap" else i.clip(0, n - 1)
-    return _getitem(x, index=(slice(None),) * axis + (i,))
+    return picked(x, index=(slice(None),) * axis + (i,))
 
 
 @implements(np.take_along_axis)
@@ -272,7 +273,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
             f"take_along_axis: indices of shape {i.shape} do not broadcast against arr of shape {x.shape} "
             f"outside axis {axis}"
         ) from None
-    return _getitem(x, index=tuple(index))
+    return picked(x, index=tuple(index))
 
 
 @implements(np.compress)
@@ -300,7 +301,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
         if np.asarray(plain(condition)).dtype.kind != "b":
             raise TypeError("select: conditions must be boolean arrays, such as t > 0")
         result = where(condition, choice, result)
-    return result  # type: ignore[no-any-return]
+    return result
 
 
 # Functional updates
@@ -378,6 +379,7 @@ _index_min = declare(
 )  # fmt: skip
 
 
+@internal
 class at:
     """``t.at[index]``: the place where a functional update happens; see `_Updates`.
 
@@ -453,7 +455,7 @@ class _Updates:
 
     def get(self) -> Tensor:
         """``t[index]``."""
-        return _getitem(self._tensor, index=self._index)
+        return picked(self._tensor, index=self._index)
 
     def set(self, v: Any) -> Tensor:
         """t with `v` in place of ``t[index]``."""
@@ -462,7 +464,7 @@ class _Updates:
     def add(self, v: Any) -> Tensor:
         """t with `v` added to ``t[index]``: for t = 0, the transpose of indexing."""
         v = self._value(v, "add", whole=True)
-        return self._tensor + _scatter_add(v, shape=self._tensor.shape, index=self._index)  # type: ignore[no-any-return]
+        return self._tensor + scatter_add(v, shape=self._tensor.shape, index=self._index)
 
     def subtract(self, v: Any) -> Tensor:
         """t with `v` subtracted from ``t[index]``."""
@@ -491,7 +493,7 @@ class _Updates:
         v = self._value(v, name)
         if _repeats(index, t.shape):
             index, v = _multiplied(self._value(v, name, whole=True), _positions(index, t.shape), t.shape)
-        scaled = operation(_getitem(t, index=index), v)
+        scaled = operation(picked(t, index=index), v)
         return _index_set(t, scaled, index=index)
 
 
@@ -499,7 +501,7 @@ def _multiplied(v: Tensor, positions: Any, shape: tuple[int, ...]) -> tuple[Any,
     """The product of all values that meet at one position, and the index of those positions, now without repetition.
     Neighbours are multiplied in pairs until one is left of each: no division, so that zeros need no special case."""
     order = np.argsort(positions, kind="stable")
-    v, positions = _getitem(v.reshape(-1), index=order), positions[order]
+    v, positions = picked(v.reshape(-1), index=order), positions[order]
     while True:
         n = np.arange(len(positions))
         first = np.concatenate([[True], positions[1:] != positions[:-1]])
@@ -508,7 +510,7 @@ def _multiplied(v: Tensor, positions: Any, shape: tuple[int, ...]) -> tuple[Any,
         left = np.flatnonzero((n - np.maximum.accumulate(np.where(first, n, 0))) % 2 == 0)
         right = np.minimum(left + 1, n[-1])
         paired = (right > left) & ~first[right]
-        v = multiply(_getitem(v, index=left), where(paired, _getitem(v, index=right), 1))
+        v = multiply(picked(v, index=left), where(paired, picked(v, index=right), 1))
         positions = positions[left]
 
 
@@ -528,7 +530,7 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         )
     length = len(np.bincount(i, minlength=minlength))
     w = w if w.dtype == np.float64 else astype(w, np.float64)
-    return _scatter_add(w, shape=(length,), index=i.astype(np.intp))  # type: ignore[no-any-return]
+    return scatter_add(w, shape=(length,), index=i.astype(np.intp))
 
 
 flatnonzero = without_gradient("flatnonzero", np.flatnonzero, np.flatnonzero)

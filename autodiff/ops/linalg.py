@@ -9,35 +9,32 @@ from __future__ import annotations
 
 import itertools
 import operator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_tensor, declare, polymorphic, without_gradient
+from ..primitive import Sample, as_tensor, declare, internal, polymorphic, without_gradient
 from ..protocols import implements
 from ..tensor import Tensor
 from . import products
-from .guards import checked_axes, times
+from .guards import checked_axes, raw, times
 from .products import matmul, tensordot, vecdot
 from .samples import draw
 
 __all__ = [
     "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cross", "det", "diagonal", "eigh",
-    "eigvalsh", "inv", "lstsq", "matmul", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
-    "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "trace",
-    "vecdot", ]  # fmt: skip
+    "eigvalsh", "inv", "lstsq", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
+    "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "trace",
+]  # fmt: skip
 
 
 def _t(x: Any) -> Any:
     return x.swapaxes(-1, -2)
 
 
-def _raw(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) else x
-
-
-def _matrix(x: Any, name: str, square: bool = False) -> Any:
+@internal
+def as_matrices(x: Any, name: str, square: bool = False) -> Any:
     """A tensor of one matrix or a batch of them, or the error that says what was given instead."""
     x = as_tensor(x, name)
     if x.ndim < 2 or (square and x.shape[-1] != x.shape[-2]):
@@ -46,7 +43,8 @@ def _matrix(x: Any, name: str, square: bool = False) -> Any:
     return x
 
 
-def _floating(x: Any, name: str) -> Any:
+@internal
+def as_floating(x: Any, name: str) -> Any:
     x = as_tensor(x, name)
     return x if x.dtype.kind == "f" else x.astype(np.float64)
 
@@ -98,7 +96,7 @@ _solve = declare(
 
 
 def _check_system(name: str, a: Any, b: Any) -> tuple[Any, Any]:
-    a, b = _matrix(a, name, square=True), as_tensor(b, name)
+    a, b = as_matrices(a, name, square=True), as_tensor(b, name)
     met = f"{name}: matrices of shape {a.shape} and right-hand sides of shape {b.shape} do not fit"
     if b.ndim == 0 or b.shape[-2 if b.ndim > 1 else 0] != a.shape[-1]:
         n = a.shape[-1]
@@ -275,7 +273,7 @@ def _safe_inverse(a: Any) -> Any:
 
 
 def _det_rule(g: Any, y: Any, a: Any) -> Any:
-    inverse = _safe_inverse(_raw(a))
+    inverse = _safe_inverse(raw(a))
     if inverse is None:
         return g[..., None, None] * _cofactor_of(a)
     return (g * y)[..., None, None] * _t(np.linalg.inv(a) if isinstance(a, Tensor) else inverse)
@@ -293,7 +291,7 @@ det = declare(
 
 def _slogdet_rule(g: Any, y: Any, a: Any) -> Any:
     g = g[..., 1][..., None, None]
-    singular = (_raw(y)[..., 0] == 0)[..., None, None]
+    singular = (raw(y)[..., 0] == 0)[..., None, None]
     if not singular.any():
         return g * _t(np.linalg.inv(a))
     inverse = _t(np.linalg.inv(np.where(singular, _eye_like(a), a)))
@@ -323,7 +321,7 @@ def slogdet(a: Any) -> SlogdetResult:
     >>> slogdet([[0.0, 2.0], [3.0, 0.0]]).sign
     Tensor(-1.)
     """
-    y = _slogdet(_matrix(a, "slogdet", square=True))
+    y = _slogdet(as_matrices(a, "slogdet", square=True))
     return SlogdetResult(y[..., 0], y[..., 1])
 
 
@@ -361,7 +359,7 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Tensor:
     Tensor([[2., 0.],
             [1., 2.]])
     """
-    a = _matrix(a, "cholesky", square=True)
+    a = as_matrices(a, "cholesky", square=True)
     return _cholesky(a, upper=True) if upper else _cholesky(a)
 
 
@@ -370,9 +368,9 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Tensor:
 
 def _inverse_gaps(gaps: Any, values: Any, denominator: Any) -> Any:
     """1/denominator, and 0 where a gap between two of the values is nothing but rounding."""
-    raw = np.abs(_raw(values))
-    top = np.max(raw, axis=-1, initial=0)[..., None, None]
-    closed = np.abs(_raw(gaps)) <= top * (raw.shape[-1] * np.finfo(raw.dtype).eps)
+    sizes = np.abs(raw(values))
+    top = np.max(sizes, axis=-1, initial=0)[..., None, None]
+    closed = np.abs(raw(gaps)) <= top * (sizes.shape[-1] * np.finfo(sizes.dtype).eps)
     return np.where(closed, 0, 1 / np.where(closed, 1, denominator))
 
 
@@ -424,7 +422,7 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
     >>> eigh([[2.0, 1.0], [1.0, 2.0]]).eigenvalues
     Tensor([1., 3.])
     """
-    a = _matrix(a, "eigh", square=True)
+    a = as_matrices(a, "eigh", square=True)
     if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
         raise ValueError(f'eigh: UPLO={UPLO!r}; it is "L" or "U", the triangle that is read')
     y = _eigh(a) if UPLO.upper() == "L" else _eigh(a, UPLO="U")
@@ -503,7 +501,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     >>> svd([[3.0, 0.0], [0.0, -2.0]]).S
     Tensor([3., 2.])
     """
-    a = _matrix(a, "svd")
+    a = as_matrices(a, "svd")
     m, n = a.shape[-2:]
     if full_matrices and compute_uv and m != n:
         raise ValueError(
@@ -517,7 +515,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 @implements(np.linalg.svdvals)
 def svdvals(x: Any, /) -> Tensor:
     """The singular values of matrices, descending, as `numpy.linalg.svdvals`."""
-    return svd(x, compute_uv=False)  # type: ignore[no-any-return]
+    return svd(x, compute_uv=False)
 
 
 # QR
@@ -583,7 +581,7 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     >>> abs(r[0, 0])
     Tensor(5.)
     """
-    a = _matrix(a, "qr")
+    a = as_matrices(a, "qr")
     m, n = a.shape[-2:]
     if mode not in ("reduced", "r", "complete"):
         raise ValueError(f'qr: mode={mode!r} is not supported on Tensors; use "reduced", "r" or "complete"')
@@ -621,7 +619,7 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
 
     Singular values up to `rcond` (or `rtol`) times the largest count as 0. The derivative is the one at constant rank.
     """
-    a = _matrix(a, "pinv")
+    a = as_matrices(a, "pinv")
     if rcond is not None and isinstance(rtol, (int, float, np.ndarray)):
         raise ValueError(f"pinv: give rcond ({rcond!r}) or rtol ({rtol!r}), not both")
     limit = rcond if rcond is not None else rtol if isinstance(rtol, (int, float, np.number, np.ndarray)) else None
@@ -645,7 +643,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Tensor, Tensor, i
     Raises:
         LinAlgError: `a` is no matrix, or the numbers of rows differ.
     """
-    a, b = _matrix(_floating(a, "lstsq"), "lstsq"), _floating(b, "lstsq")
+    a, b = as_matrices(as_floating(a, "lstsq"), "lstsq"), as_floating(b, "lstsq")
     m, n = a.shape[-2:]
     if a.ndim != 2 or b.ndim not in (1, 2) or b.shape[0] != m:
         raise np.linalg.LinAlgError(f"lstsq: shapes {a.shape} and {b.shape}; needs a matrix (m, n) and (m,) or (m, k)")
@@ -669,21 +667,21 @@ def matrix_power(a: Any, n: int) -> Tensor:
     Tensor([[1., 5.],
             [0., 1.]])
     """
-    a = _matrix(a, "matrix_power", square=True)
+    a = as_matrices(a, "matrix_power", square=True)
     try:
         n = operator.index(n)
     except TypeError:
         raise TypeError(f"matrix_power: the exponent must be an integer, not {n!r}") from None
     if n == 0:
-        return np.where(False, a, _eye_like(a))  # type: ignore[no-any-return]
+        return np.where(False, a, _eye_like(a))
     base = inv(a) if n < 0 else a
-    n, result = abs(n), None
+    n, result = abs(n), cast(Any, None)
     while True:
         if n & 1:
             result = base if result is None else result @ base
         n >>= 1
         if not n:
-            return result  # type: ignore[return-value]
+            return result
         base = base @ base
 
 
@@ -721,7 +719,7 @@ def multi_dot(arrays: Any) -> Tensor:
             ]
             cost[i, j], split[i, j] = min(options)
 
-    return _chained(chain, split, 0, n - 1)  # type: ignore[no-any-return]
+    return _chained(chain, split, 0, n - 1)
 
 
 def _chained(chain: list[Any], split: dict[tuple[int, int], int], i: int, j: int) -> Any:
@@ -734,7 +732,7 @@ def _chained(chain: list[Any], split: dict[tuple[int, int], int], i: int, j: int
 @implements(np.linalg.matrix_transpose)
 def matrix_transpose(x: Any, /) -> Tensor:
     """The last two axes exchanged."""
-    return _t(_matrix(x, "matrix_transpose"))  # type: ignore[no-any-return]
+    return _t(as_matrices(x, "matrix_transpose"))
 
 
 @implements(np.linalg.trace)
@@ -746,7 +744,7 @@ def trace(x: Any, /, *, offset: int = 0) -> Tensor:
 @implements(np.linalg.diagonal)
 def diagonal(x: Any, /, *, offset: int = 0) -> Tensor:
     """A diagonal of matrices (..., m, n), as `numpy.linalg.diagonal`."""
-    return _matrix(x, "diagonal").diagonal(offset, -2, -1)  # type: ignore[no-any-return]
+    return as_matrices(x, "diagonal").diagonal(offset, -2, -1)
 
 
 @implements(np.linalg.outer)

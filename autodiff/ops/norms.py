@@ -11,8 +11,8 @@ from ..primitive import Sample, declare
 from ..protocols import implements
 from ..tensor import Tensor
 from .elementwise import absolute, sign
-from .guards import checked_axes, count_of, inverse_or_zero, restored
-from .linalg import _floating, _matrix, _raw, inv, svdvals
+from .guards import checked_axes, count_of, inverse_or_zero, raw, restored
+from .linalg import as_floating, as_matrices, inv, svdvals
 from .samples import draw
 
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
@@ -32,7 +32,7 @@ def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdim
     y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
     if ord == 2:
         return (g * inverse_or_zero(y)) * x
-    off = (_raw(x) == 0) | (_raw(y) == 0)
+    off = (raw(x) == 0) | (raw(y) == 0)
     ratio = np.where(off, 1, np.abs(x) * inverse_or_zero(y))
     return g * np.where(off, 0, np.sign(x) * ratio ** (ord - 1))
 
@@ -62,7 +62,7 @@ def _vector_norm(x: Any, ord: Any, axis: Any, keepdims: bool, name: str) -> Tens
         raise ValueError(f"{name}: ord={ord!r} is no norm of vectors; it is a number, inf or -inf")
     if ord in (np.inf, -np.inf):
         if count_of(x.shape, axis) == 0 and ord > 0:
-            return x.sum(axis, keepdims=keepdims)  # type: ignore[no-any-return]
+            return x.sum(axis, keepdims=keepdims)
         sizes = absolute(x)
         return sizes.max(axis, keepdims=keepdims) if ord > 0 else sizes.min(axis, keepdims=keepdims)
     if ord in (0, 1):
@@ -112,7 +112,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
     >>> x.grad
     Tensor([0.6, 0.8])
     """
-    x = _floating(x, "norm")
+    x = as_floating(x, "norm")
     if axis is None:
         if ord is None:
             return _p_norm(x, axis=tuple(range(x.ndim)), keepdims=True) if keepdims else _p_norm(x)
@@ -131,7 +131,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> T
 @implements(np.linalg.vector_norm)
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Tensor:
     """Norm of the elements along any axes (all by default), taken as one vector, as `numpy.linalg.vector_norm`."""
-    x = _floating(x, "vector_norm")
+    x = as_floating(x, "vector_norm")
     axes = tuple(range(x.ndim)) if axis is None else checked_axes("vector_norm", axis, x.shape)
     return _vector_norm(x, ord, axes, keepdims, "vector_norm")
 
@@ -139,7 +139,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 @implements(np.linalg.matrix_norm)
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tensor:
     """Norm of matrices (..., m, n), as `numpy.linalg.matrix_norm`; see `norm`."""
-    x = _matrix(_floating(x, "matrix_norm"), "matrix_norm")
+    x = as_matrices(as_floating(x, "matrix_norm"), "matrix_norm")
     return _matrix_norm(x, ord, (x.ndim - 2, x.ndim - 1), keepdims, "matrix_norm")
 
 
@@ -147,9 +147,9 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Tenso
 def cond(x: Any, p: Any = None) -> Tensor:
     """The condition number of matrices in a norm (by default the ratio of extreme singular values), as
     `numpy.linalg.cond`."""
-    x = _matrix(_floating(x, "cond"), "cond")
+    x = as_matrices(as_floating(x, "cond"), "cond")
     if p is None or p in (2, -2):
         s = svdvals(x)
         return s[..., 0] / s[..., -1] if p != -2 else s[..., -1] / s[..., 0]
-    x = _matrix(x, "cond", square=True)
+    x = as_matrices(x, "cond", square=True)
     return matrix_norm(x, ord=p) * matrix_norm(inv(x), ord=p)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_tensor, declare, describe, polymorphic
+from ..primitive import Sample, as_tensor, declare, describe, internal, polymorphic
 from ..protocols import REDUCTIONS, UFUNCS, implements
 from ..tensor import Tensor
 from .elementwise import multiply, subtract
@@ -68,16 +68,19 @@ def _product(a: Any, b: Any) -> Any:
 # to a row-major cotangent takes longer than a product).
 
 
+@internal
 def times(a: Any, b: Any) -> Any:
     """a b of two matrices, arrays or Tensors."""
     return matmul(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.dot(b)
 
 
+@internal
 def times_transposed(a: Any, b: Any) -> Any:
     """a bᵀ of two matrices, arrays or Tensors."""
     return _times_transposed(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.dot(b.T)
 
 
+@internal
 def transposed_times(a: Any, b: Any) -> Any:
     """aᵀ b of two matrices, arrays or Tensors."""
     return _transposed_times(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.T.dot(b)

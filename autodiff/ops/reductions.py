@@ -118,7 +118,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: Any = Fa
             raise ValueError(f"average: weights of shape {w.shape} fit neither shape {a.shape} nor its axis {axis}")
         shape = [1] * a.ndim
         shape[axis] = w.shape[0]
-        w = w.reshape(shape) * np.ones(a.shape, a.dtype)
+        w = w.reshape(shape) * Tensor(np.ones(a.shape, a.dtype))
     return sum(a * w, axis, keepdims=keepdims) / sum(w, axis, keepdims=keepdims)
 
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_tensor, declare, without_gradient
+from ..primitive import Sample, as_tensor, declare, internal, without_gradient
 from ..protocols import implements
 from ..tensor import Tensor, plain
 from .elementwise import astype, not_equal, subtract
 from .guards import checked_axes, checked_axis
-from .indexing import _getitem, _scatter_add, take
+from .indexing import picked, scatter_add, take
 from .samples import Samples, draw
 
 __all__ = [
@@ -142,6 +142,7 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Tensor, ...]:
     return tuple(broadcast_to(t, shape) for t in tensors)
 
 
+@internal
 def spread(g: Any, shape: tuple[int, ...]) -> Any:
     """A cotangent broadcast to a shape it fits, as a view where it is an array."""
     return _broadcast_to(g, shape=shape) if isinstance(g, Tensor) else _spread(g, shape)
@@ -515,7 +516,7 @@ def _split(name: str, ary: Any, places: Any, axis: int, equal: bool) -> list[Ten
     else:
         bounds = [0, *_integers(name, places), n]
     before = (slice(None),) * axis
-    return [_getitem(x, index=(*before, slice(a, b))) for a, b in pairwise(bounds)]
+    return [picked(x, index=(*before, slice(a, b))) for a, b in pairwise(bounds)]
 
 
 @implements(np.hsplit)
@@ -549,7 +550,7 @@ def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which they lose, as `numpy.unstack`."""
     x = as_tensor(x, "unstack")
     axis = checked_axis("unstack", axis, x.shape)
-    return tuple([_getitem(x, index=(slice(None),) * axis + (i,)) for i in range(x.shape[axis])])
+    return tuple([picked(x, index=(slice(None),) * axis + (i,)) for i in range(x.shape[axis])])
 
 
 if hasattr(np, "unstack"):  # NumPy 2.1
@@ -653,7 +654,7 @@ def flip(m: Any, axis: Any = None) -> Tensor:
     m = as_tensor(m, "flip")
     axes = range(m.ndim) if axis is None else checked_axes("flip", axis, m.shape)
     back, whole = slice(None, None, -1), slice(None)
-    return _getitem(m, index=tuple([back if i in axes else whole for i in range(m.ndim)]))
+    return picked(m, index=tuple([back if i in axes else whole for i in range(m.ndim)]))
 
 
 @implements(np.flipud)
@@ -748,10 +749,10 @@ def pad(
     if reflect_type != "even":
         raise ValueError(f"pad: reflect_type {reflect_type!r} has no rule; only 'even'")
     try:
-        sources = [np.pad(np.arange(n), w, mode=mode) for n, w in zip(x.shape, width)]  # type: ignore[call-overload]
+        sources = [np.pad(np.arange(n), w, mode=cast(Any, mode)) for n, w in zip(x.shape, width)]
     except ValueError as error:
         raise ValueError(f"pad(shape {x.shape}, mode={mode!r}): {error}") from None
-    return _getitem(x, index=np.ix_(*sources))
+    return picked(x, index=np.ix_(*sources))
 
 
 def _widths(x: Tensor, width: Any) -> tuple[tuple[int, int], ...]:
@@ -788,7 +789,7 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     plane = checked_axes("diagonal", (axis1, axis2), a.shape)
     if plane != (a.ndim - 2, a.ndim - 1):
         a = moveaxis(a, plane, (-2, -1))
-    return _getitem(a, index=(..., *_diagonal_index(a.shape[-2], a.shape[-1], offset)))
+    return picked(a, index=(..., *_diagonal_index(a.shape[-2], a.shape[-1], offset)))
 
 
 @implements(np.diag)
@@ -800,7 +801,7 @@ def diag(v: Any, k: int = 0) -> Tensor:
     if v.ndim != 1:
         raise ValueError(f"diag: takes a vector or a matrix, not shape {v.shape}")
     n = v.shape[0] + abs(k)
-    return _scatter_add(v, shape=(n, n), index=_diagonal_index(n, n, k))  # type: ignore[no-any-return]
+    return scatter_add(v, shape=(n, n), index=_diagonal_index(n, n, k))
 
 
 @implements(np.diagflat)
@@ -919,9 +920,9 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = _MISSING, append: An
     a = concatenate(parts, axis) if n and len(parts) > 1 else a
     before = (slice(None),) * axis
     for _ in range(n):
-        later, earlier = _getitem(a, index=(*before, slice(1, None))), _getitem(a, index=(*before, slice(None, -1)))
+        later, earlier = picked(a, index=(*before, slice(1, None))), picked(a, index=(*before, slice(None, -1)))
         a = not_equal(later, earlier) if a.dtype.kind == "b" else subtract(later, earlier)
-    return a  # type: ignore[no-any-return]
+    return a
 
 
 def _end(value: Any, a: Tensor, axis: int) -> list[Tensor]:
@@ -947,14 +948,18 @@ def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Tensor:
 shape = without_gradient("shape", np.shape, np.shape, "The lengths of the axes, a tuple.")
 ndim = without_gradient("ndim", np.ndim, np.ndim, "The number of axes.")
 size = without_gradient("size", np.size, np.size, "The number of elements, or the length of an axis.")
-result_type = without_gradient("result_type", np.result_type, np.result_type, "The dtype that promotion gives.")
-can_cast = without_gradient("can_cast", np.can_cast, np.can_cast, "Whether a dtype can be cast to another.")
-min_scalar_type = without_gradient("min_scalar_type", np.min_scalar_type, np.min_scalar_type)
-common_type = without_gradient("common_type", np.common_type, np.common_type)
-iscomplexobj = without_gradient("iscomplexobj", np.iscomplexobj, np.iscomplexobj)
-isrealobj = without_gradient("isrealobj", np.isrealobj, np.isrealobj)
-may_share_memory = without_gradient("may_share_memory", np.may_share_memory, np.may_share_memory)
-shares_memory = without_gradient("shares_memory", np.shares_memory, np.shares_memory)
-array_repr = without_gradient("array_repr", np.array_repr, np.array_repr)
-array_str = without_gradient("array_str", np.array_str, np.array_str)
-array2string = without_gradient("array2string", np.array2string, np.array2string)
+result_type = without_gradient(
+    "result_type", np.result_type, np.result_type, "The dtype that promotion gives.", public=False
+)
+can_cast = without_gradient(
+    "can_cast", np.can_cast, np.can_cast, "Whether a dtype can be cast to another.", public=False
+)
+min_scalar_type = without_gradient("min_scalar_type", np.min_scalar_type, np.min_scalar_type, public=False)
+common_type = without_gradient("common_type", np.common_type, np.common_type, public=False)
+iscomplexobj = without_gradient("iscomplexobj", np.iscomplexobj, np.iscomplexobj, public=False)
+isrealobj = without_gradient("isrealobj", np.isrealobj, np.isrealobj, public=False)
+may_share_memory = without_gradient("may_share_memory", np.may_share_memory, np.may_share_memory, public=False)
+shares_memory = without_gradient("shares_memory", np.shares_memory, np.shares_memory, public=False)
+array_repr = without_gradient("array_repr", np.array_repr, np.array_repr, public=False)
+array_str = without_gradient("array_str", np.array_str, np.array_str, public=False)
+array2string = without_gradient("array2string", np.array2string, np.array2string, public=False)

@@ -19,14 +19,12 @@ from ..primitive import declare as _declare
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .elementwise import sigmoid
-from .fused import log_softmax, softmax
 from .guards import times
-from .reductions import logsumexp
 from .samples import binary, draw, unary, with_params
 
 __all__ = [
-    "digamma", "entr", "erf", "erfc", "erfinv", "expit", "gamma", "gammaln", "log_expit", "log_ndtr", "log_softmax",
-    "logit", "logsumexp", "ndtr", "ndtri", "polygamma", "softmax", "xlog1py", "xlogy",
+    "digamma", "entr", "erf", "erfc", "erfinv", "expit", "gamma", "gammaln", "log_expit", "log_ndtr",
+    "logit", "ndtr", "ndtri", "polygamma", "xlog1py", "xlogy",
 ]  # fmt: skip
 
 

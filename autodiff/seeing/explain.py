@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import _reachable
+from ..backward import reachable
 from ..tensor import Tensor
 from . import formats
-from .graph import _results
-from .steps import PHASES, Pass, Row, Table, jacobians
+from .graph import results_behind
+from .rows import PHASES, Row
+from .steps import Pass, Table, jacobians
 
 
 class Explanation:
@@ -123,7 +124,7 @@ class Explanation:
             raise ValueError(
                 f"Explanation.delta: the output has shape {self.output.shape}, its gradient is not one number"
             )
-        nodes, leaves = _reachable([self.output])
+        nodes, leaves = reachable([self.output])
         if x._number not in nodes and x._number not in leaves:
             raise ValueError(f"Explanation.delta: the output does not depend on {self._called(x)}")
         return np.array(Pass(self.output, nodes, {x._number: x}).results[x._number], x.dtype)
@@ -201,7 +202,7 @@ def explain(
     if isinstance(digits, bool) or not isinstance(digits, (int, np.integer)) or not 1 <= digits <= 17:
         raise ValueError(f"explain: digits must be an integer from 1 to 17, not {digits!r}")
     rate = _rate(update)
-    results = _results(output, "explain")
+    results = results_behind(output, "explain")
     if results and output._data.size != 1:
         raise ValueError(
             f"explain: the output has shape {output.shape}, so its gradient is not one number; "

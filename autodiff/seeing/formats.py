@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from .steps import Row
+from .rows import Row
 
-Sections = Sequence[tuple[str, Sequence["Row"]]]
+Sections = Sequence[tuple[str, Sequence[Row]]]
 """The rows of a table under their headings."""
 
 COLUMNS = ("step", "quantity", "expression", "value", "sources")

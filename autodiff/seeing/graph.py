@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Walking
 
 
-def _results(output: Tensor, where: str) -> list[Tensor]:
+def results_behind(output: Tensor, where: str) -> list[Tensor]:
     """All results from which `output` was computed, itself included, oldest first."""
     if not isinstance(output, Tensor):
         raise TypeError(f"{where}: needs a Tensor, not {type(output).__name__}")
@@ -77,7 +77,7 @@ def walk(output: Tensor) -> Iterator[tuple[Tensor, str | None, tuple[Tensor, ...
     9.0 multiply 2
     3.0 None 0
     """
-    return _steps(output, _results(output, "walk"))
+    return _steps(output, results_behind(output, "walk"))
 
 
 def _steps(output: Tensor, results: list[Tensor]) -> Iterator[tuple[Tensor, str | None, tuple[Tensor, ...]]]:
@@ -239,7 +239,7 @@ def graph(
         raise ValueError(f"graph: order must be 1 or 2, not {order!r}")
     if isinstance(max_nodes, bool) or not isinstance(max_nodes, (int, np.integer)) or max_nodes < 1:
         raise ValueError(f"graph: max_nodes must be a positive integer, not {max_nodes!r}")
-    results = _results(output, "graph")
+    results = results_behind(output, "graph")
     by_id, parameters, modules = _named(names, output, results)
     homes = homes_of(results, modules if group else [])
     passes = None

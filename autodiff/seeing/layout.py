@@ -83,7 +83,7 @@ def layout(source: str, format: str = "svg", engine: str = "dot") -> bytes:
     raise LayoutError(f"layout with Graphviz: {ended}" + (f": {reason[-1]}" if reason else ""))
 
 
-class Graph(graphviz.Digraph):  # type: ignore[misc]
+class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
     """A `graphviz.Digraph` that draws itself without a system Graphviz: in a notebook, `render`, `pipe`, `save`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -244,7 +244,9 @@ class Frames:
     """The picture's nodes, sorted into the frames of the module calls and the bands of the passes that hold them."""
 
     def __init__(self, picture: Graph, direction: str) -> None:
-        self.picture, self.direction = picture, direction
+        from graphviz.quoting import attr_list  # here: programs that draw nothing do without graphviz
+
+        self.picture, self.direction, self.attributes = picture, direction, attr_list
         self.bodies: dict[Call | None, list[str]] = {None: []}
         self.inside: dict[Call | None, list[Call]] = {None: []}
         self.layer: dict[str, int] = {}
@@ -262,7 +264,7 @@ class Frames:
         self.layer[name] = layer = (band.band or 0) if band is not None else 0
         look = STYLES[kind] | _IN_BAND[layer].get(kind, {})
         attributes = {**look, "id": name, "class": kind, "tooltip": escaped(tooltip)}
-        quoted = self.picture._attr_list(escaped(lines), kwargs=attributes)
+        quoted = self.attributes(escaped(lines), kwargs=attributes)
         self.bodies[home].append(f"\t{name}{quoted}\n")
 
     def close(self) -> None:
@@ -306,4 +308,4 @@ class Frames:
             attributes = {**BANDS[call.band], "id": f"pass{call.band}", "fontsize": "14", "fontcolor": "#111111"}
             if self.direction in ("TB", "BT"):  # the turns lead over the frames' other end
                 attributes["labelloc"] = "b"
-        return str(self.picture._attr_list(label, kwargs=attributes | {"tooltip": label}))
+        return str(self.attributes(label, kwargs=attributes | {"tooltip": label}))

@@ -33,9 +33,9 @@ class Call:
     """For a band, its layer: 0 forward, 1 and 2 the backward passes."""
 
     def outermost_closed(self) -> Call | None:
-        found, call = None, self
-        while call is not None:
-            found, call = call if call.closed else found, call.parent  # type: ignore[assignment]
+        found: Call | None = None
+        for call in chain(self):
+            found = call if call.closed else found
         return found
 
 

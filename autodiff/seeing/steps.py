@@ -1,6 +1,6 @@
 """How the rows of a step table are written: names and formulas, each pass as the engine makes it, local derivatives.
 
-Order: what a row is, the table while it is written, its words, one reverse pass, local derivatives.
+Order: the table while it is written, its words, one reverse pass, local derivatives.
 """
 
 from __future__ import annotations
@@ -8,47 +8,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..backward import _leading_to, _reachable, reverse, unbroadcast
+from ..backward import leading_to, reachable, reverse, unbroadcast
 from ..mode import enable_grad, mode
 from ..ops import elementwise, special
 from ..primitive import REGISTRY, Primitive, filled, general
 from ..tensor import Tensor, as_array, wrap
 from .formats import size, text_of
-from .graph import _results, printable
+from .graph import printable, results_behind
 from .looks import options_of
-
-PHASES = {
-    "input": "Forward pass", "forward": "Forward pass",
-    "local": "Backward pass", "backward": "Backward pass", "gradient": "Backward pass",
-    "update": "Update", "slope": "Slope along u", "second": "Second backward pass",
-}  # fmt: skip
-"""Every phase a row can belong to, and the heading it stands under."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """One step of the table: what is computed, from what, and the number."""
-
-    step: int
-    quantity: str
-    expression: str
-    value: str
-    """`number` as text, with the table's digits."""
-    sources: tuple[int, ...]
-    """Steps from which the factors come; of a product in a backward pass, first the cotangent, then the local
-    derivative."""
-    phase: str
-    """One of `PHASES`."""
-    tensor: Tensor | None
-    """The tensor whose node this belongs to: the result of the operation for a local derivative ∂y/∂x, the tensor
-    differentiated by for a cotangent; None for an array that took part as a constant."""
-    number: Any
-    """The array itself; None for a Jacobian that was not formed because it is large."""
+from .rows import Row
 
 
 class Table:
@@ -217,7 +189,7 @@ class Table:
 
     def backward(self, y: Tensor, targets: Sequence[Tensor], phase: str) -> dict[int, Any]:
         """The rows of a reverse pass from `y`; returns the gradients of the targets, by number."""
-        nodes, _ = _reachable([y])
+        nodes, _ = reachable([y])
         first = phase == "backward"
         local_phase, wanted = ("local" if first else phase), {x._number: x for x in targets}
         walk = Pass(y, nodes, wanted)
@@ -286,7 +258,8 @@ class Table:
                 else ("{0}" if b == 1 else "{0} ⊗ I" if a > 1 else "{0}ᵀ ⊗ I")
             )
         elif record is _SLOPE:
-            return self.arrays[id(node._params["vectors"][i])][0], [node._params["vectors"][i]]  # type: ignore[index]
+            vector = (node._params or {})["vectors"][i]
+            return self.arrays[id(vector)][0], [vector]
         if not text or i >= given:
             return text or f"rule of {printable(record.name)}", list(inputs)
         text = _placed(text, node)
@@ -331,7 +304,7 @@ class Table:
 
     def second_pass(self, output: Tensor, targets: list[Tensor], vectors: list[Any]) -> None:
         """The rows of s = ∇fᵀu, and of the backward pass through it: its gradients are H·u."""
-        walk = Pass(output, _reachable([output])[0], {x._number: x for x in targets}, create_graph=True)
+        walk = Pass(output, reachable([output])[0], {x._number: x for x in targets}, create_graph=True)
         for node in walk.order():  # a tensor that holds what has a row already is called by that row
             for i, x, d in walk.pulled[node._number]:
                 if d.shape == x.shape:
@@ -346,7 +319,7 @@ class Table:
                 g if g.dtype == x.dtype else g.astype(x.dtype) for x in targets for g in [walk.results[x._number]]
             ]
             s = general(_SLOPE)(*gradients, vectors=tuple(vectors))
-        made = _results(s, "explain")
+        made = results_behind(s, "explain")
         self.forward([node for node in made if node is not s], "slope", "r")
         self.name(s, "s")
         slopes = [(self.cotangents[output._number, x._number], x, id(u)) for x, u in zip(targets, vectors)]
@@ -508,7 +481,7 @@ class Pass:
         self, y: Tensor, nodes: dict[int, Tensor], wanted: dict[int, Tensor], create_graph: bool = False
     ) -> None:
         self.nodes = nodes
-        needed = _leading_to(wanted, nodes)
+        needed = leading_to(wanted, nodes)
         data = y._data
         self.seed: Any = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
         observer = _Observer(nodes, mode.get())

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backward import reverse
 from ..mode import enable_grad, is_grad_enabled, mode
-from ..primitive import Primitive, Rule, _record, _watched
+from ..primitive import Primitive, Rule, new_node, watched
 from ..tensor import Tensor, clock, wrap
 from .tree import Form, flatten
 
@@ -58,9 +58,9 @@ def checkpoint(f: Callable[..., Any], *args: Any, rng: Any = None, **kwargs: Any
     data, params = _joined([outputs[i] for i in call.inside]), {"call": call}
     watch = mode.get()
     if watch is True:
-        node = _record(data, _RECORD, call.inputs, params)
+        node = new_node(data, _RECORD, call.inputs, params)
     else:
-        node = _watched(watch, data, True, _RECORD, call.inputs, params)
+        node = watched(watch, data, True, _RECORD, call.inputs, params)
     start = 0
     for i in call.inside:
         y = outputs[i]

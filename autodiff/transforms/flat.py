@@ -21,8 +21,8 @@ def flatten(values: Sequence[Any], like: Sequence[Tensor] | None = None) -> Arra
     """
     arrays = []
     for i, v in enumerate(values):
-        if v is None:
-            v = np.zeros(like[i].size, like[i].dtype)  # type: ignore[index]
+        if v is None and like is not None:
+            v = np.zeros(like[i].size, like[i].dtype)
         arrays.append(np.ravel(v.data if isinstance(v, Tensor) else v))
     return np.concatenate(arrays) if arrays else np.empty(0)
 

@@ -7,11 +7,11 @@ carries tangents through the reverse pass as well and so gives Hessian–vector 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ..backward import _fitted, _leading_to, _reachable, reverse
+from ..backward import fitted, leading_to, reachable, reverse
 from ..mode import enable_grad, mode
 from ..ops.guards import axes_of
 from ..ops.shape import spread
@@ -87,7 +87,7 @@ def _ruled(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[Any], 
         if t is not None:
             if rule is None:
                 return _transposed(record, ts, y, inputs, params)
-            d = rule(t, y, *inputs, **params)  # type: ignore[operator]
+            d = cast(Any, rule)(t, y, *inputs, **params)
             total = d if total is None else total + d
     return total
 
@@ -114,7 +114,7 @@ def _transposed(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[A
                 n = p._number
                 cotangents[n] = cotangents[n] + t if n in cotangents else t
                 nodes.update(_made_since(start, p))
-        return reverse(cotangents, nodes, wanted, recorded, _leading_to(wanted, nodes)).get(u._number)
+        return reverse(cotangents, nodes, wanted, recorded, leading_to(wanted, nodes)).get(u._number)
 
 
 _BY_KIND: dict[str, Callable[..., Any]] = {
@@ -258,8 +258,8 @@ class Pushforward:
     def __init__(self, outputs: Sequence[Tensor | None], leaves: Sequence[Tensor]) -> None:
         self.outputs = [y if y is not None and y._requires_grad else None for y in outputs]
         self.numbers = [x._number for x in leaves]
-        nodes, _ = _reachable([y for y in self.outputs if y is not None])
-        needed = _leading_to(dict.fromkeys(self.numbers, _ANY), nodes)
+        nodes, _ = reachable([y for y in self.outputs if y is not None])
+        needed = leading_to(dict.fromkeys(self.numbers, _ANY), nodes)
         self.nodes = [nodes[n] for n in sorted(nodes) if n in needed]
         _refuse_watched([*self.nodes, *leaves])
 
@@ -299,7 +299,7 @@ class _Traced:
                     seen.append(wrap(x._data) if isinstance(x, Tensor) else _constant(x))
             d = rule(self.g, self.y, *seen, **node._params or {})
             if d.shape != node._inputs[i].shape:
-                d = _fitted(d, node._inputs[i], node)
+                d = fitted(d, node._inputs[i], node)
         nodes = _made_since(start, d)
         self.nodes = [nodes[n] for n in sorted(nodes)]
         self.result = d._number
@@ -357,11 +357,11 @@ class ForwardOverReverse:
         reached: tuple[dict[int, Tensor], dict[int, Tensor]] | None = None,
     ) -> None:
         self.leaves, self.numbers = leaves, [x._number for x in leaves]
-        nodes, found = reached or _reachable([y for y in outputs if y is not None and y._requires_grad])
+        nodes, found = reached or reachable([y for y in outputs if y is not None and y._requires_grad])
         wanted = dict(zip(self.numbers, leaves))
         needed = None
         if not found.keys() <= wanted.keys():
-            needed = _leading_to(wanted, nodes)
+            needed = leading_to(wanted, nodes)
             nodes = {n: node for n, node in nodes.items() if n in needed}
         self.nodes = [nodes[n] for n in sorted(nodes)]
         _refuse_watched([*self.nodes, *leaves])
@@ -429,7 +429,7 @@ class ForwardOverReverse:
                 if n in nodes:
                     d = traced.value if way is _CURVED else rule(g, y, *arrays, **params)
                     if d.shape != x._data.shape:
-                        d = _fitted(d, x, node)
+                        d = fitted(d, x, node)
                     gs[n] = gs[n] + d if n in gs else d
                 parts.append((x, rule, others))
             steps.append((node, number, y, g, arrays, params, way, parts))
@@ -481,7 +481,7 @@ class ForwardOverReverse:
                 if d is None:
                     continue
                 if d.shape != x._data.shape:
-                    d, own = _fitted(d, x, node), False
+                    d, own = fitted(d, x, node), False
                 old = hs.get(n)
                 if old is None:
                     hs[n] = d
@@ -510,7 +510,7 @@ class ForwardOverReverse:
                 n = x._number
                 if n in leaves:
                     d = rule.value if way is _CURVED else rule(g, y, *arrays, **params)
-                    d = d if d.shape == x._data.shape else _fitted(d, x, node)
+                    d = d if d.shape == x._data.shape else fitted(d, x, node)
                     found[n] = found[n] + d if n in found else d
         return [found.get(n) for n in self.numbers]
 

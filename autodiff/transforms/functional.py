@@ -7,14 +7,14 @@ curvature products. Primals go into a function, tangents are directions in which
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from ..backward import _owned, _reachable, gradients
+from ..backward import as_owned, gradients, reachable
 from ..mode import enable_grad, is_grad_enabled
 from ..ops.elementwise import positive
-from ..primitive import _record
+from ..primitive import new_node
 from ..tensor import Tensor, as_array, clock, wrap
 from .forward import ForwardOverReverse, Pushforward, Unsupported
 from .tree import flatten
@@ -54,14 +54,14 @@ class _Run:
             if not isinstance(y, Tensor):
                 raise TypeError(_not_a_tensor(where, f, y))
         # A tensor older than this run that requires a gradient, closed over or received: results must stay connected.
-        self.reached = _reachable([y for y in self.outputs if y._requires_grad])
+        self.reached = reachable([y for y in self.outputs if y._requires_grad])
         self.outer = recording and any(min(found, default=start) < start for found in self.reached)
 
     def _variable(self, x: Any, k: int, recording: bool, own: bool) -> Tensor:
         if isinstance(x, Tensor):
             if x._data.dtype.kind == "f":
                 if x._requires_grad and recording:
-                    return positive(x) if own else _record(x._data, positive.primitive, (x,), None)  # type: ignore
+                    return positive(x) if own else new_node(x._data, cast(Any, positive).primitive, (x,), None)
                 return _leaf(x._data.copy() if own else x._data)
         elif type(x) in (float, int):
             return _leaf(np.asarray(float(x)))
@@ -105,8 +105,8 @@ class _Run:
     def returned(self, results: Iterable[Tensor], tensors: bool) -> tuple[Any, ...]:
         """Results in the form of the arguments, as Tensors or as what was given there."""
         if tensors:
-            return self.form.build(results)  # type: ignore[no-any-return]
-        return self.form.build(map(_as_given, results, self.given))  # type: ignore[no-any-return]
+            return self.form.build(results)
+        return self.form.build(map(_as_given, results, self.given))
 
     def values(self, tensors: bool, outputs: Sequence[Tensor] | None = None) -> Any:
         """The outputs in their form: recorded Tensors, or copies of their values as Tensors, arrays or numbers."""
@@ -400,7 +400,7 @@ def _stacked(rows: Sequence[Tensor], y: Tensor, x: Tensor) -> Tensor:
     shape = y.shape + x.shape
     if any(row._requires_grad for row in rows):
         joined: Any = np.stack(rows)
-        return joined.reshape(shape)  # type: ignore[no-any-return]
+        return joined.reshape(shape)
     return wrap(np.stack([row._data for row in rows]).reshape(shape) if rows else np.zeros(shape, x.dtype))
 
 
@@ -462,7 +462,7 @@ def _curved(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[T
         else:
             arrays = [v._data for v in tangents]
             found = {x._number: d for x, d in zip(run.variables, over(arrays)) if d is not None}
-            owned = _owned(found, {x._number: x for x in run.variables}, arrays)
+            owned = as_owned(found, {x._number: x for x in run.variables}, arrays)
             return [owned[x._number] if x._number in owned else wrap(np.zeros(x.shape, x.dtype)) for x in run.variables]
     slopes = run.pull([None], create_graph=True)
     return _pull(slopes, run.variables, tangents, create_graph)

@@ -1,13 +1,18 @@
 """Every registered operation, on the samples that stand beside its declaration."""
 
+import ast
+import importlib
+import pkgutil
+import types
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import autodiff as ad
 import nn  # noqa: F401 (its layers declare operations too)
-from autodiff import Tensor
+from autodiff import Tensor, ops
 from autodiff.checking.gradcheck import _pullback_of, gradcheck, gradgradcheck
 from autodiff.primitive import REGISTRY, Primitive, Sample, general
 from autodiff.transforms.functional import vjp
@@ -204,3 +209,27 @@ def test_registered_names_are_the_names_of_their_records():
     assert all(record.name == name for name, record in REGISTRY.items())
     assert {"add", "matmul", "exp", "sum"} <= set(REGISTRY)
     assert ad.gradients is not None
+
+
+@pytest.mark.parametrize(
+    "family", [m.name for m in pkgutil.iter_modules(ops.__path__) if m.name not in ("guards", "samples")]
+)
+def test_the_public_names_of_a_family_are_those_it_declares(family):
+    """Every operation that a file of operations defines is public, unless its name begins with an underscore or its
+    declaration says that it serves other operations. (`__all__` has to be a list of texts: type checkers read no
+    other.)"""
+    module = importlib.import_module(f"autodiff.ops.{family}")
+    defined = set()
+    for node in ast.parse(Path(module.__file__).read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            defined.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            defined |= {t.id for target in targets for t in ast.walk(target) if isinstance(t, ast.Name)}
+    operations = {n: getattr(module, n, None) for n in defined if not n.startswith("_")}
+    public = {
+        name
+        for name, value in operations.items()
+        if isinstance(value, (types.FunctionType, type)) and not getattr(value, "internal", False)
+    }
+    assert sorted(module.__all__) == sorted(public)
