@@ -19,6 +19,7 @@ from .checking.anomaly import record_lines as record_lines
 from .checking.gradcheck import GradientCheckError as GradientCheckError
 from .checking.gradcheck import gradcheck as gradcheck
 from .checking.gradcheck import gradgradcheck as gradgradcheck
+from .leaving import DetachWarning as DetachWarning
 from .mode import enable_grad as enable_grad
 from .mode import is_grad_enabled as is_grad_enabled
 from .mode import no_grad as no_grad

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .mode import enable_grad, mode, no_grad
-from .tensor import Array, Tensor, as_array, clock, wrap
+from .mode import differentiating, mode, no_grad
+from .tensor import Array, Tensor, as_array, clock, settled, wrap
 
 _accumulating = Lock()
 
@@ -50,6 +50,8 @@ def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Ten
     nodes: dict[int, Tensor] = {}
     leaves: dict[int, Tensor] = {}
     for root in roots:
+        if root._requires_grad is not True and root._primitive is None and root._requires_grad:
+            settled(root)
         (leaves if root._primitive is None else nodes)[root._number] = root
     stack = list(nodes.values())
     while stack:
@@ -64,6 +66,10 @@ def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Ten
             if isinstance(x, Tensor) and x._requires_grad:
                 number = x._number
                 if x._primitive is None:
+                    if x._requires_grad is not True:
+                        number = settled(
+                            x
+                        )  # written since, it does not fit what was recorded, and `reverse` will say so
                     leaves[number] = x
                 elif number not in nodes:
                     nodes[number] = x
@@ -226,7 +232,7 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
         if hook is None:  # a mark
             continue
         given = g if create_graph else wrap(np.array(g, copy=True))
-        with enable_grad() if create_graph else no_grad():
+        with differentiating() if create_graph else no_grad():
             new = hook(given)
         if new is None:
             continue
@@ -301,7 +307,7 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
         )
     g = _first_cotangent(output, gradient, "backward", create_graph)
     nodes, leaves = reachable([output])
-    with enable_grad() if create_graph else _as_is:
+    with differentiating() if create_graph else _as_is:
         seed = {output._number: g}
         results = reverse(seed, nodes, leaves, create_graph, free=not retain_graph, retain=True)
         owned = as_owned(results, leaves, [g])
@@ -386,7 +392,7 @@ def gradients(
     nodes, leaves = reachable(roots)
     # Where there is a leaf that nobody asked for, leave out what only leads there.
     needed = None if leaves.keys() <= wanted.keys() else leading_to(wanted, nodes)
-    with enable_grad() if create_graph else _as_is:
+    with differentiating() if create_graph else _as_is:
         owned = as_owned(reverse(cotangents, nodes, wanted, create_graph, needed), wanted, shared)
     if len(owned) == len(xs):
         return tuple([owned[n] for n in wanted])  # of a list: a tuple of an iterator swells CPython's free lists

@@ -7,7 +7,7 @@ the methods are written out here, for editors, type checkers and readers, each n
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 TensorType = TypeVar("TensorType")
 """The class that these methods belong to, which stands above this file."""
@@ -20,11 +20,11 @@ def bind(operations: Any) -> None:
     global ops
     ops = operations
     for name, operation in {
-        "__add__": ops.add,
-        "__sub__": ops.subtract,
-        "__mul__": ops.multiply,
-        "__truediv__": ops.divide,
-        "__matmul__": ops.matmul,
+        "__add__": ops.add.operator,
+        "__sub__": ops.subtract.operator,
+        "__mul__": ops.multiply.operator,
+        "__truediv__": ops.divide.operator,
+        "__matmul__": ops.matmul.operator,
         "__neg__": ops.negative,
     }.items():
         operation.__doc__ = operation.__doc__ or getattr(ArrayMethods, name).__doc__
@@ -62,58 +62,58 @@ class ArrayMethods(Generic[TensorType]):
     # Arithmetic
 
     def __add__(self, other: Any) -> TensorType:
-        return ops.add(self, other)
+        return ops.add.operator(self, other)
 
     def __radd__(self, other: Any) -> TensorType:
-        return ops.add(other, self)
+        return ops.add.operator(other, self)
 
     def __sub__(self, other: Any) -> TensorType:
-        return ops.subtract(self, other)
+        return ops.subtract.operator(self, other)
 
     def __rsub__(self, other: Any) -> TensorType:
-        return ops.subtract(other, self)
+        return ops.subtract.operator(other, self)
 
     def __mul__(self, other: Any) -> TensorType:
-        return ops.multiply(self, other)
+        return ops.multiply.operator(self, other)
 
     def __rmul__(self, other: Any) -> TensorType:
-        return ops.multiply(other, self)
+        return ops.multiply.operator(other, self)
 
     def __truediv__(self, other: Any) -> TensorType:
-        return ops.divide(self, other)
+        return ops.divide.operator(self, other)
 
     def __rtruediv__(self, other: Any) -> TensorType:
-        return ops.divide(other, self)
+        return ops.divide.operator(other, self)
 
     def __floordiv__(self, other: Any) -> TensorType:
-        return ops.floor_divide(self, other)
+        return ops.floor_divide.operator(self, other)
 
     def __rfloordiv__(self, other: Any) -> TensorType:
-        return ops.floor_divide(other, self)
+        return ops.floor_divide.operator(other, self)
 
     def __mod__(self, other: Any) -> TensorType:
-        return ops.mod(self, other)
+        return ops.mod.operator(self, other)
 
     def __rmod__(self, other: Any) -> TensorType:
-        return ops.mod(other, self)
+        return ops.mod.operator(other, self)
 
     def __divmod__(self, other: Any) -> tuple[TensorType, TensorType]:
-        return ops.floor_divide(self, other), ops.mod(self, other)
+        return ops.floor_divide.operator(self, other), ops.mod(self, other)
 
     def __rdivmod__(self, other: Any) -> tuple[TensorType, TensorType]:
-        return ops.floor_divide(other, self), ops.mod(other, self)
+        return ops.floor_divide.operator(other, self), ops.mod(other, self)
 
     def __pow__(self, other: Any) -> TensorType:
-        return ops.power(self, other)
+        return ops.power.operator(self, other)
 
     def __rpow__(self, other: Any) -> TensorType:
-        return ops.power(other, self)
+        return ops.power.operator(other, self)
 
     def __matmul__(self, other: Any) -> TensorType:
-        return ops.matmul(self, other)
+        return ops.matmul.operator(self, other)
 
     def __rmatmul__(self, other: Any) -> TensorType:
-        return ops.matmul(other, self)
+        return ops.matmul.operator(other, self)
 
     def __neg__(self) -> TensorType:
         return ops.negative(self)
@@ -127,55 +127,103 @@ class ArrayMethods(Generic[TensorType]):
     def __round__(self, decimals: int | None = None) -> TensorType:
         return ops.round(self, decimals or 0)
 
+    # In place: on a user's leaf that requires a gradient these write into it, under no_grad alone; any other name is
+    # bound to the new tensor
+
+    def __iadd__(self, other: Any) -> TensorType:
+        return self._in_place("+", ops.add, other)
+
+    def __isub__(self, other: Any) -> TensorType:
+        return self._in_place("-", ops.subtract, other)
+
+    def __imul__(self, other: Any) -> TensorType:
+        return self._in_place("*", ops.multiply, other)
+
+    def __itruediv__(self, other: Any) -> TensorType:
+        return self._in_place("/", ops.divide, other)
+
+    def __ifloordiv__(self, other: Any) -> TensorType:
+        return self._in_place("//", ops.floor_divide, other)
+
+    def __imod__(self, other: Any) -> TensorType:
+        return self._in_place("%", ops.mod, other)
+
+    def __ipow__(self, other: Any) -> TensorType:
+        return self._in_place("**", ops.power, other)
+
+    def __imatmul__(self, other: Any) -> TensorType:
+        return self._in_place("@", ops.matmul, other)
+
+    def _in_place(self, symbol: str, operation: Any, other: Any) -> Any:
+        t: Any = self
+        if not t.requires_grad or not t.is_leaf or t.is_variable:
+            return operation.operator(t, other)
+        if not t.is_written_in_place():
+            raise TypeError(
+                f"t {symbol}= v: t is a leaf that requires a gradient, so the name would be bound to a result and the "
+                f"leaf itself not change; write t = t {symbol} v for a new tensor, or update the leaf inside "
+                f"ad.no_grad()"
+            )
+        result = operation.operator(t, other)
+        if result is NotImplemented:
+            return result
+        if result.shape != t.shape or (result.dtype != t.dtype and result.dtype.kind != "f"):
+            raise ValueError(
+                f"t {symbol}= v: the result has shape {result.shape} and dtype {result.dtype}, and does not fit into "
+                f"t of shape {t.shape} and dtype {t.dtype}"
+            )
+        t[...] = result
+        return t
+
     # Comparisons and logic: boolean tensors, no gradient
 
     def __eq__(self, other: object) -> TensorType:  # type: ignore[override]  # a boolean tensor, as NumPy gives an array
-        return ops.equal(self, other)
+        return ops.equal.operator(self, other)
 
     def __ne__(self, other: object) -> TensorType:  # type: ignore[override]  # a boolean tensor, as NumPy gives an array
-        return ops.not_equal(self, other)
+        return ops.not_equal.operator(self, other)
 
     def __lt__(self, other: Any) -> TensorType:
-        return ops.less(self, other)
+        return ops.less.operator(self, other)
 
     def __le__(self, other: Any) -> TensorType:
-        return ops.less_equal(self, other)
+        return ops.less_equal.operator(self, other)
 
     def __gt__(self, other: Any) -> TensorType:
-        return ops.greater(self, other)
+        return ops.greater.operator(self, other)
 
     def __ge__(self, other: Any) -> TensorType:
-        return ops.greater_equal(self, other)
+        return ops.greater_equal.operator(self, other)
 
     def __and__(self, other: Any) -> TensorType:
-        return ops.bitwise_and(self, other)
+        return ops.bitwise_and.operator(self, other)
 
     def __rand__(self, other: Any) -> TensorType:
-        return ops.bitwise_and(other, self)
+        return ops.bitwise_and.operator(other, self)
 
     def __or__(self, other: Any) -> TensorType:
-        return ops.bitwise_or(self, other)
+        return ops.bitwise_or.operator(self, other)
 
     def __ror__(self, other: Any) -> TensorType:
-        return ops.bitwise_or(other, self)
+        return ops.bitwise_or.operator(other, self)
 
     def __xor__(self, other: Any) -> TensorType:
-        return ops.bitwise_xor(self, other)
+        return ops.bitwise_xor.operator(self, other)
 
     def __rxor__(self, other: Any) -> TensorType:
-        return ops.bitwise_xor(other, self)
+        return ops.bitwise_xor.operator(other, self)
 
     def __lshift__(self, other: Any) -> TensorType:
-        return ops.left_shift(self, other)
+        return ops.left_shift.operator(self, other)
 
     def __rlshift__(self, other: Any) -> TensorType:
-        return ops.left_shift(other, self)
+        return ops.left_shift.operator(other, self)
 
     def __rshift__(self, other: Any) -> TensorType:
-        return ops.right_shift(self, other)
+        return ops.right_shift.operator(self, other)
 
     def __rrshift__(self, other: Any) -> TensorType:
-        return ops.right_shift(other, self)
+        return ops.right_shift.operator(other, self)
 
     def __invert__(self) -> TensorType:
         return ops.invert(self)
@@ -325,3 +373,89 @@ class ArrayMethods(Generic[TensorType]):
     def dot(self, other: Any) -> TensorType:
         """`numpy.dot` with another tensor or array."""
         return ops.dot(self, other)
+
+    if not TYPE_CHECKING:  # a type checker would take it for a promise of every attribute
+
+        def __getattr__(self, name):
+            text, instead = f"{type(self).__name__!r} object has no attribute {name!r}", _PYTORCH.get(name)
+            text += "" if instead is None else f"; as in NumPy, write {instead}"
+            raise AttributeError(text, name=name, obj=self)
+
+
+_PYTORCH = {
+    "view": "t.reshape(shape)",
+    "view_as": "t.reshape(u.shape)",
+    "reshape_as": "t.reshape(u.shape)",
+    "unsqueeze": "np.expand_dims(t, axis) or t[:, None]",
+    "permute": "t.transpose(axes)",
+    "t": "t.T",
+    "numel": "t.size",
+    "dim": "t.ndim",
+    "masked_fill": "np.where(mask, value, t)",
+    "masked_select": "t[mask]",
+    "index_select": "t.take(index, axis)",
+    "gather": "np.take_along_axis(t, index, axis)",
+    "scatter": "t.at[index].set(v)",
+    "scatter_add": "t.at[index].add(v)",
+    "expand": "np.broadcast_to(t, shape)",
+    "expand_as": "np.broadcast_to(t, u.shape)",
+    "repeat_interleave": "t.repeat(n, axis)",
+    "tile": "np.tile(t, n)",
+    "clamp": "t.clip(low, high)",
+    "clamp_min": "np.maximum(t, low)",
+    "clamp_max": "np.minimum(t, high)",
+    "amax": "t.max(axis)",
+    "amin": "t.min(axis)",
+    "norm": "np.linalg.norm(t)",
+    "mm": "t @ u",
+    "bmm": "t @ u",
+    "mv": "t @ u",
+    "matmul": "t @ u",
+    "add": "t + u",
+    "sub": "t - u",
+    "mul": "t * u",
+    "div": "t / u",
+    "pow": "t ** p",
+    "neg": "-t",
+    "add_": "t += u (inside ad.no_grad() on a leaf)",
+    "sub_": "t -= u (inside ad.no_grad() on a leaf)",
+    "mul_": "t *= u (inside ad.no_grad() on a leaf)",
+    "copy_": "t[...] = u (inside ad.no_grad() on a leaf)",
+    "fill_": "t[...] = v (inside ad.no_grad() on a leaf)",
+    "zero_": "t[...] = 0 (inside ad.no_grad() on a leaf)",
+    "detach_": "t.detach()",
+    "requires_grad_": "t.requires_grad = True",
+    "clone": "t.copy()",
+    "contiguous": "t itself",
+    "cpu": "t itself",
+    "float": "t.astype('float32')",
+    "double": "t.astype('float64')",
+    "half": "t.astype('float16')",
+    "long": "t.astype('int64')",
+    "int": "t.astype('int32')",
+    "bool": "t.astype(bool)",
+    "type": "t.astype(dtype)",
+    "to": "t.astype(dtype)",
+    "exp": "np.exp(t)",
+    "log": "np.log(t)",
+    "sqrt": "np.sqrt(t)",
+    "sin": "np.sin(t)",
+    "cos": "np.cos(t)",
+    "tanh": "np.tanh(t)",
+    "abs": "abs(t)",
+    "sigmoid": "ad.sigmoid(t)",
+    "relu": "ad.relu(t)",
+    "softmax": "ad.softmax(t)",
+    "logsumexp": "ad.logsumexp(t)",
+    "split": "np.split(t, n)",
+    "chunk": "np.array_split(t, n)",
+    "unbind": "np.unstack(t) or list(t)",
+    "stack": "np.stack(tensors)",
+    "cat": "np.concatenate(tensors)",
+    "sort": "np.sort(t)",
+    "topk": "np.sort(t)[..., -k:]",
+    "new_zeros": "np.zeros_like(t)",
+    "data_ptr": "t.data.ctypes.data",
+    "is_contiguous": "t.data.flags.c_contiguous",
+}
+"""What PyTorch's users look for, and NumPy's spelling of it."""

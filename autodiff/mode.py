@@ -9,12 +9,18 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 mode: ContextVar[Any] = ContextVar("autodiff_mode", default=True)
+
+_left: ContextVar[tuple[tuple[int, Any, bool], ...]] = ContextVar("autodiff_left", default=())
+"""For each setting that was entered in this context, the outermost first: which one, and what it goes back to. It
+belongs to the context, not to the setting, so that one object may be entered in several threads and tasks."""
+
+_differentiated: ContextVar[bool] = ContextVar("autodiff_differentiated", default=False)
 
 
 def is_grad_enabled() -> bool:
@@ -28,22 +34,42 @@ def is_grad_enabled() -> bool:
     return value if isinstance(value, bool) else value.recording
 
 
-class Setting:
-    """A value for `mode`: a context manager, and a decorator of functions, generators and coroutines."""
+def derivative_is_taken() -> bool:
+    """Whether a derivative of what runs here will be taken: inside the function of a transform, a checkpoint or a
+    curvature operator, and in rules that record; not inside `no_grad` there."""
+    return _differentiated.get() and is_grad_enabled()
 
-    def __init__(self) -> None:
-        self._tokens: list[Token[Any]] = []
+
+class Setting:
+    """A value for `mode`: a context manager, and a decorator of functions, generators and coroutines.
+
+    A generator that holds one open and is closed in another thread or task leaves the mode there as it is.
+    """
+
+    differentiated = False
 
     def value(self, outer: Any) -> Any:
         """The mode inside, given the mode outside."""
         raise NotImplementedError
 
     def __enter__(self) -> Any:
-        self._tokens.append(mode.set(self.value(mode.get())))
+        outer, taken = mode.get(), _differentiated.get()
+        _left.set((*_left.get(), (id(self), outer, taken)))
+        mode.set(self.value(outer))
+        if self.differentiated and not taken:
+            _differentiated.set(True)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        mode.reset(self._tokens.pop())
+        left = _left.get()
+        for i in range(len(left) - 1, -1, -1):
+            key, outer, taken = left[i]
+            if key == id(self):
+                _left.set(left[:i])
+                mode.set(outer)
+                if self.differentiated and not taken:
+                    _differentiated.set(False)
+                return
 
     def _again(self) -> Setting:
         return type(self)()
@@ -118,7 +144,6 @@ class _Switch(Setting):
             return setting
         if not callable(function):
             raise TypeError(f"{cls.__name__}() takes no argument (or a function to decorate), not {function!r}")
-        setting._tokens = []
         return setting(function)
 
     def value(self, outer: Any) -> Any:
@@ -147,3 +172,10 @@ class enable_grad(_Switch):
     """
 
     _recording = True
+
+
+class differentiating(enable_grad):
+    """Record because a derivative of what runs inside will be taken: no value that carries one may leave the graph
+    there (see leaving.py)."""
+
+    differentiated = True

@@ -14,9 +14,9 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from . import protocols
+from . import methods, protocols
 from .mode import mode
-from .tensor import Tensor, clock, plain, wrap
+from .tensor import HANDED_OUT, Tensor, as_plain_array, clock, plain, settled, wrap
 
 F = TypeVar("F", bound=Any)
 Rule = Callable[..., Any]
@@ -90,6 +90,7 @@ REGISTRY: dict[str, Primitive] = {}
 """Every operation of the engine, by name."""
 
 _NUMBERS = frozenset({float, int, bool})
+_KNOWN = _NUMBERS | {np.ndarray, np.float64, np.float32, list, tuple}
 
 
 def filled(text: str, inputs: Sequence[str], output: str = "y") -> str:
@@ -100,18 +101,25 @@ def filled(text: str, inputs: Sequence[str], output: str = "y") -> str:
 
 
 def constant(value: Any, name: str) -> Any:
-    """An input that is not a Tensor: a Python number stays one (it is weak: float32 + 1.0 is float32), anything else
-    becomes a real array."""
-    if type(value) in _NUMBERS:
+    """An input that is not a Tensor: a Python number stays one (it is weak: float32 + 1.0 is float32), a list that
+    holds Tensors becomes the Tensor that `ad.array` makes of it, anything else a real array."""
+    kind = type(value)
+    if kind in _NUMBERS:
+        if kind is int and not -(2**63) <= value < 2**64:
+            raise TypeError(
+                f"{name}: the integer {value} is larger than NumPy's; write it as a float, {float(value):g}"
+            )
         return value
-    if not isinstance(value, (np.ndarray, np.generic)):
+    if kind is not np.ndarray and not isinstance(value, np.generic):
         if isinstance(value, Tensor):
             return value
-        if not hasattr(value, "__array_namespace__"):
+        if isinstance(value, np.ndarray):
+            value = as_plain_array(value, name)
+        elif not hasattr(value, "__array_namespace__"):
             if value is None or isinstance(value, (str, bytes, dict, set)):
                 raise TypeError(f"{name}: an input must be a Tensor, an array or a number, not {value!r}")
-            if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-                raise TypeError(f"{name}: an input is a list that holds Tensors; join them first with ad.stack(list)")
+            if isinstance(value, (list, tuple)) and holds_tensors(value):
+                return methods.ops.array(value)
             try:
                 value = np.asarray(value)
             except ValueError as error:
@@ -120,6 +128,31 @@ def constant(value: Any, name: str) -> Any:
         reason = "complex tensors are not supported" if value.dtype.kind == "c" else "inputs are real numbers"
         raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {reason}")
     return value
+
+
+def holds_tensors(items: Sequence[Any]) -> bool:
+    """Whether a nested list or tuple holds a Tensor."""
+    for x in items:
+        if isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and holds_tensors(x)):
+            return True
+    return False
+
+
+def foreign(value: Any) -> bool:
+    """Whether an operand of an operator is of a type that NumPy would leave the operator to: it says so
+    (``__array_ufunc__ = None``), has operators of its own, or is nothing that could become an array."""
+    if isinstance(value, (Tensor, np.ndarray, np.generic, int, float, complex, list, tuple)) or value is None:
+        return False
+    kind = type(value)
+    if kind.__module__.partition(".")[0] == "pandas":  # columns of numbers are taken as the arrays they hold
+        return False
+    if hasattr(kind, "__array_ufunc__"):
+        return True
+    if getattr(value, "__array_priority__", 0) > 0:
+        return True
+    return not any(
+        hasattr(value, name) for name in ("__array__", "__array_interface__", "__array_namespace__", "__len__")
+    )
 
 
 def describe(value: Any) -> str:
@@ -170,11 +203,16 @@ _new = object.__new__
 
 
 def watched(
-    watch: Any, data: Any, needs: bool, record: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None
+    watch: Any, data: Any, needs: bool | int, record: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None
 ) -> Tensor:
-    """As the end of every operation, under a mode other than plain True or False (see debug.py)."""
-    recorded = needs and watch.recording
-    y = new_node(data, record, inputs, params) if recorded else wrap(data)
+    """The end of an operation where there is more to do than to record it: some leaf's array was handed out, or the
+    mode is one that watches operations (see checking/anomaly.py)."""
+    for x in inputs:
+        if isinstance(x, Tensor) and x._requires_grad is HANDED_OUT:
+            settled(x)
+    if watch is True:
+        return new_node(data, record, inputs, params)
+    y = new_node(data, record, inputs, params) if needs and watch.recording else wrap(data)
     watch.made(y, record, inputs)
     return y
 
@@ -190,8 +228,8 @@ def unary(record: Primitive) -> Callable[..., Any]:
             data = forward(x._data)
         except Exception as error:
             raise failure(record, (x,), None, error) from None
-        recording = current()
-        if recording is True and x._requires_grad:
+        recording, needs = current(), x._requires_grad
+        if recording is True and needs is True:
             y = _new(Tensor)
             y._data = data
             y._requires_grad = True
@@ -200,40 +238,49 @@ def unary(record: Primitive) -> Callable[..., Any]:
             y._number = clock()
             y._params = y._grad = y._hooks = y._line = y.name = None
             return y
-        if recording is True or recording is False:
+        if recording is False or (needs is False and recording is True):
             return wrap(data)
-        return watched(recording, data, x._requires_grad, record, (x,), None)
+        return watched(recording, data, needs, record, (x,), None)
 
     return apply
 
 
-def binary(record: Primitive) -> Callable[..., Any]:
-    """The function that applies a primitive of two arrays and no options."""
+def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
+    """The function that applies a primitive of two arrays and no options. An `operator` leaves operands of types that
+    it does not know to these types' own operators, as Python has it."""
     forward, current = record.forward, mode.get
 
     def apply(a, b, /):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
-        try:
-            if isinstance(a, Tensor):
-                if isinstance(b, Tensor):
-                    data = forward(a._data, b._data)
-                    needs = a._requires_grad or b._requires_grad
-                else:
-                    if type(b) is not float:
-                        b = constant(b, record.name)
-                    data = forward(a._data, b)
-                    needs = a._requires_grad
-            elif isinstance(b, Tensor):
-                if type(a) is not float:
-                    a = constant(a, record.name)
-                data = forward(a, b._data)
-                needs = b._requires_grad
+        if isinstance(a, Tensor):
+            if isinstance(b, Tensor):
+                x, y = a._data, b._data
+                needs = a._requires_grad | b._requires_grad
             else:
-                a, b = as_tensor(a, record.name), constant(b, record.name)
-                data, needs = forward(a._data, b), False
+                if type(b) is not float:
+                    if operator and type(b) not in _KNOWN and foreign(b):
+                        return NotImplemented
+                    b = constant(b, record.name)
+                    if isinstance(b, Tensor):  # a list that holds Tensors
+                        return again(a, b)
+                x, y = a._data, b
+                needs = a._requires_grad
+        elif isinstance(b, Tensor):
+            if type(a) is not float:
+                if operator and type(a) not in _KNOWN and foreign(a):
+                    return NotImplemented
+                a = constant(a, record.name)
+                if isinstance(a, Tensor):
+                    return again(a, b)
+            x, y = a, b._data
+            needs = b._requires_grad
+        else:
+            return again(as_tensor(a, record.name), b)
+        try:
+            data = forward(x, y)
         except Exception as error:
             raise failure(record, (a, b), None, error) from None
         recording = current()
-        if recording is True and needs:
+        if recording is True and needs is True:
             y = _new(Tensor)
             y._data = data
             y._requires_grad = True
@@ -242,10 +289,11 @@ def binary(record: Primitive) -> Callable[..., Any]:
             y._number = clock()
             y._params = y._grad = y._hooks = y._line = y.name = None
             return y
-        if recording is True or recording is False:
+        if recording is False or (needs is False and recording is True):
             return wrap(data)
         return watched(recording, data, needs, record, (a, b), None)
 
+    again: Any = apply
     return apply
 
 
@@ -263,7 +311,10 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                 return forward(*inputs, **params)
             inputs = tuple([x if isinstance(x, Tensor) else constant(x, record.name) for x in inputs])
             arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
-            needs = any([isinstance(x, Tensor) and x._requires_grad for x in inputs])
+            needs = False
+            for x in inputs:
+                if isinstance(x, Tensor):
+                    needs |= x._requires_grad
         try:
             data = forward(*arrays, **params)
         except Exception as error:
@@ -276,9 +327,9 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                         f"pass it detached (t.detach())"
                     )
         recording = current()
-        if recording is True:
-            return new_node(data, record, inputs, params or None) if needs else wrap(data)
-        if recording is False:
+        if recording is True and needs is True:
+            return new_node(data, record, inputs, params or None)
+        if recording is False or (needs is False and recording is True):
             return wrap(data)
         return watched(recording, data, needs, record, inputs, params or None)
 
@@ -290,7 +341,7 @@ def as_tensor(x: Any, name: str) -> Tensor:
     if isinstance(x, Tensor):
         return x
     x = constant(x, name)
-    return wrap(np.asarray(x) if type(x) in _NUMBERS else x)
+    return x if isinstance(x, Tensor) else wrap(np.asarray(x) if type(x) in _NUMBERS else x)
 
 
 def declare(
@@ -335,6 +386,9 @@ def declare(
     REGISTRY[name] = record
     apply = {1: unary, 2: binary}[arity](record) if arity else general(record, polymorphic)
     _dress(apply, record)
+    if arity == 2:
+        operate = cast(Any, apply).operator = binary(record, operator=True)
+        _dress(operate, record)
     if numpy is not None:
         protocols.implements(numpy)(apply)
     if scipy is not None:
@@ -394,6 +448,13 @@ def without_gradient(
             raise failure(Primitive(name, forward), arrays, params, error) from None
         return _wrapped(result)
 
+    def operate(a: Any, b: Any, /) -> Any:
+        for x in (a, b):
+            if not isinstance(x, Tensor) and type(x) not in _KNOWN and foreign(x):
+                return NotImplemented
+        return apply(a, b)
+
+    cast(Any, apply).operator = operate
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc or f"`numpy.{name}` of Tensors; the result is constant (no gradient)."
     if numpy is not None:

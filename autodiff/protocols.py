@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .leaving import INSTEAD
+
 UFUNCS: dict[Any, Callable[..., Any]] = {}
 """NumPy's ufunc -> our operation."""
 
@@ -37,8 +39,9 @@ def implements(*functions: Any) -> Callable[[F], F]:
 
 
 def _no_rule(name: str) -> TypeError:
+    instead = f"Write {INSTEAD[name]}" if name in INSTEAD else "Use operations listed in autodiff"
     return TypeError(
-        f"{name} has no rule for Tensors. Use operations listed in autodiff, declare your own with ad.primitive, or "
+        f"{name} has no rule for Tensors. {instead}, declare your own with ad.primitive, or "
         f"pass plain arrays (t.numpy() or t.detach().numpy()) where no gradient is wanted."
     )
 
@@ -103,25 +106,3 @@ def array_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
         if "unexpected keyword argument" in str(error) or "positional argument" in str(error):
             raise TypeError(f"np.{function.__name__} on a Tensor: {error}") from None
         raise
-
-
-def refuse_silent_detach() -> None:
-    """Raise if a SciPy function, which knows no protocol, is about to turn a tensor that requires a gradient into a
-    plain array. Solvers that only look at values (scipy.optimize, scipy.integrate) may."""
-    frame: Any = sys._getframe(2)
-    name = None
-    while frame is not None:
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith("scipy."):
-            if module.startswith(("scipy.optimize", "scipy.integrate", "scipy.sparse.linalg._eigen")):
-                return
-            wrapped = frame.f_locals.get("f") if frame.f_code.co_name == "wrapper" else None
-            function = getattr(wrapped, "__name__", frame.f_code.co_qualname.removesuffix(".__init__"))
-            if not function.startswith(("_", "<")):
-                module = getattr(wrapped, "__module__", module)
-                name = ".".join([part for part in module.split(".") if not part.startswith("_")] + [function])
-        elif not module.startswith("numpy"):
-            break
-        frame = frame.f_back
-    if name is not None:
-        raise _no_rule(name)

@@ -6,20 +6,28 @@ results to inputs only, so a graph is freed by reference counting as soon as its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator
 from itertools import count
-from typing import Any
+from sys import getrefcount
+from typing import Any, cast
 
 import numpy as np
 
 from . import protocols
+from .leaving import refuse
 from .methods import ArrayMethods
+from .mode import derivative_is_taken, is_grad_enabled
 
 clock = count().__next__
 """One counter for all threads. A result is always younger (has a larger number) than its inputs; assigning `.data`
 makes a tensor young again, which is how `backward` sees that recorded data were replaced."""
 
 Array = Any
+
+HANDED_OUT = 2
+"""In place of True in `_requires_grad`: the leaf's array was handed out (`Tensor.data`), so somebody may write it
+unseen; `settled` finds out."""
 
 
 class Tensor(ArrayMethods["Tensor"]):
@@ -56,11 +64,14 @@ class Tensor(ArrayMethods["Tensor"]):
 
     _data: Array
     _grad: Tensor | None
-    _requires_grad: bool
+    _requires_grad: bool | int  # True, or HANDED_OUT
     name: str | None
     _primitive: Any  # the Primitive that made it, None for a leaf
     _inputs: tuple[Any, ...]  # what it was made from: Tensors, arrays, Python numbers; () for a leaf or a freed node
-    _params: dict[str, Any] | None  # the primitive's keyword arguments
+    _params: (
+        dict[str, Any] | None
+    )  # the primitive's keyword arguments; of a leaf: whether it is a transform's variable,
+    # and the digest of an array that was handed out
     _number: int
     _hooks: dict[Any, Any] | None  # what the reverse pass does here: users' functions, and the marks retain_grad, guard
     _line: str | None  # the user's line, where recorded
@@ -83,12 +94,15 @@ class Tensor(ArrayMethods["Tensor"]):
     def data(self) -> np.ndarray[Any, Any]:
         """The array, without copying. On a leaf it may be written (``p.data -= step``); on a result it is read-only,
         because backward needs the values that were computed. Assigning it to a result cuts the result's history.
-        Writing through a kept alias of a leaf's array (``a = p.data; a[0] = 1``) after p was used cannot be seen by
-        `backward`; ``p.data -= ...`` and ``p.data = ...`` can."""
+        Where a leaf's array is written after the leaf was used (``p.data[0] = 1``, also through a kept alias,
+        ``a = p.data; a[0] = 1``), backward through what was recorded before is an error."""
         data = self._data
         if self._primitive is None:
             if isinstance(data, np.generic):
                 data = self._data = np.asarray(data)
+            if self._requires_grad is True:
+                self._note("digest", _digest(data))
+                self._requires_grad = HANDED_OUT
             return data
         view = data[...]
         if isinstance(view, np.ndarray):
@@ -103,6 +117,9 @@ class Tensor(ArrayMethods["Tensor"]):
                 f"Tensor.data: a tensor that requires a gradient needs floating-point data, not {array.dtype}; "
                 f"assign array.astype({self._data.dtype}) or set requires_grad = False first"
             )
+        if self._requires_grad and self._primitive is None and (array is not self._data or self._params):
+            self._requires_grad = HANDED_OUT  # whoever has the array may write it
+            self._note("digest", None)  # nothing to compare with: what was recorded before is old already
         self._data = array
         self._number = clock()
         if self._primitive is not None:
@@ -127,12 +144,12 @@ class Tensor(ArrayMethods["Tensor"]):
     @property
     def requires_grad(self) -> bool:
         """Whether operations on this tensor are recorded. May be set on a leaf."""
-        return self._requires_grad
+        return bool(self._requires_grad)
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
         if self._primitive is not None:
-            if bool(value) is self._requires_grad:
+            if bool(value) is bool(self._requires_grad):
                 return
             raise RuntimeError("Tensor.requires_grad: this tensor is a result; use detach() to cut it from its graph")
         if value and self._data.dtype.kind != "f":
@@ -204,7 +221,7 @@ class Tensor(ArrayMethods["Tensor"]):
     def detach(self) -> Tensor:
         """A constant with the same array (sharing memory), without history; read-only where this tensor requires a
         gradient, because a write would not be seen by `backward`."""
-        view = self.data[...]
+        view = np.asarray(self._data)[...] if isinstance(self._data, np.generic) else self._data[...]
         if self._requires_grad and isinstance(view, np.ndarray):
             view.flags.writeable = False
         return wrap(view)
@@ -251,6 +268,8 @@ class Tensor(ArrayMethods["Tensor"]):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         operation = None if kwargs or method != "__call__" else protocols.UFUNCS.get(ufunc)
+        if "out" in kwargs and _only_values(inputs, kwargs["out"]):  # array += constant tensor
+            return getattr(ufunc, method)(*[plain(x) for x in inputs], **kwargs)
         return protocols.array_ufunc(ufunc, method, inputs, kwargs) if operation is None else operation(*inputs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -258,7 +277,7 @@ class Tensor(ArrayMethods["Tensor"]):
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self._requires_grad:
-            protocols.refuse_silent_detach()
+            refuse(self, "array")
         array = self.data
         if dtype is not None and np.dtype(dtype) != array.dtype:
             if copy is False:
@@ -288,9 +307,13 @@ class Tensor(ArrayMethods["Tensor"]):
         return bool(self._scalar("bool"))
 
     def __float__(self) -> float:
+        if self._requires_grad:
+            refuse(self, "float")
         return float(self._scalar("float"))
 
     def __int__(self) -> int:
+        if self._requires_grad:
+            refuse(self, "int")
         return int(self._scalar("int"))
 
     def __index__(self) -> int:
@@ -305,7 +328,9 @@ class Tensor(ArrayMethods["Tensor"]):
         return bool((self._data == (value._data if isinstance(value, Tensor) else value)).any())
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        if self._requires_grad or (isinstance(value, Tensor) and value._requires_grad):
+        recording = is_grad_enabled()
+        live = isinstance(value, Tensor) and value._requires_grad and recording
+        if live or (self._requires_grad and not self.is_written_in_place()):
             raise TypeError(
                 "t[i] = v writes into a recorded array and would make gradients wrong; "
                 "write t = t.at[i].set(v) (or .at[i].add(v), .at[i].multiply(v)), a new Tensor with gradients to both"
@@ -315,6 +340,21 @@ class Tensor(ArrayMethods["Tensor"]):
             raise TypeError("t[i] = v: this tensor shares its memory with a recorded one; write t = t.copy() first")
         array[plain(index)] = value._data if isinstance(value, Tensor) else value
         self._number = clock()
+
+    def is_written_in_place(self) -> bool:
+        """Whether ``t -= v`` and ``t[i] = v`` write into this tensor: a leaf of the user's that requires a gradient,
+        under `no_grad`. (A transform's variable looks like a leaf, and is none of the user's.)"""
+        return bool(self._requires_grad) and self._primitive is None and not is_grad_enabled() and not self.is_variable
+
+    @property
+    def is_variable(self) -> bool:
+        """Whether a transform made this tensor, as a variable of the function that it differentiates."""
+        return self._primitive is None and self._params is not None and "variable" in self._params
+
+    def _note(self, key: str, value: Any) -> None:
+        if self._params is None:
+            self._params = {}
+        self._params[key] = value
 
     def __format__(self, spec: str) -> str:
         return format(self._data.item(), spec) if spec and self._data.size == 1 else format(repr(self), spec)
@@ -337,8 +377,13 @@ class Tensor(ArrayMethods["Tensor"]):
     def __reduce__(self) -> Any:
         if self._primitive is not None:
             raise RuntimeError("only leaf tensors can be copied or pickled; use t.detach() for the values alone")
+        if self._requires_grad and derivative_is_taken():
+            raise TypeError(
+                "a copy of a tensor would leave the graph where a derivative of it is taken; write t.copy(), which has "
+                "a gradient, or t.detach()"
+            )
         grad = None if self._grad is None else self._grad.detach()
-        state = (self._data, grad, self._requires_grad, self.name)
+        state = (self._data, grad, bool(self._requires_grad), self.name)
         return _blank, (type(self),), state
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -379,6 +424,62 @@ def wrap(array: Array) -> Tensor:
 _new = object.__new__
 
 
+def variable(array: Array) -> Tensor:
+    """A leaf that requires a gradient, made by a transform in place of an argument."""
+    x = wrap(array)
+    x._requires_grad = True
+    x._params = {"variable": True}
+    return x
+
+
+def settled(leaf: Tensor) -> int:
+    """The number of a leaf whose array was handed out, after looking whether the array was written since: then the leaf
+    is young again, and what was recorded before does not fit it any more. When nobody else has the array any more, the
+    leaf is as if it had not been handed out."""
+    data, notes = leaf._data, leaf._params or {}
+    before = notes.pop("digest", None)
+    shared = getrefcount(data) > 3 or getattr(data, "base", None) is not None  # 3: the leaf's, two of these lines'
+    if shared or before is not None:
+        now = _digest(data)
+        if before is not None and now != before:
+            leaf._number = clock()
+        if shared:
+            leaf._params = {**notes, "digest": now}
+            return leaf._number
+    leaf._params = notes or None
+    leaf._requires_grad = True
+    return leaf._number
+
+
+def writable(leaf: Tensor) -> Array:
+    """The array of a leaf for somebody who writes it and then assigns ``leaf.data = array``, which says that it was
+    written; a copy, where the array itself is read-only."""
+    data = leaf._data
+    if isinstance(data, np.generic):
+        return np.asarray(data)
+    return data if not isinstance(data, np.ndarray) or data.flags.writeable else data.copy()
+
+
+def _only_values(inputs: tuple[Any, ...], out: Any) -> bool:
+    """Whether these are values alone, to be written into arrays: no tensor among them carries a derivative."""
+    recording = is_grad_enabled()
+    live = any(isinstance(x, Tensor) and x._requires_grad and recording for x in inputs)
+    return not live and all(isinstance(target, np.ndarray) for target in out)
+
+
+def _digest(array: Array) -> Any:
+    """What changes when the array does (but for one change in four billion): a checksum; of a large array those of the
+    sums of its rows and columns, eight times as fast."""
+    if not isinstance(array, np.ndarray):
+        return None
+    if array.nbytes < 8192:
+        return zlib.crc32(cast(Any, np.ascontiguousarray(array)))
+    flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    whole = flat.size - flat.size % 512
+    words = flat[:whole].view(np.uint64).reshape(-1, 64)
+    return *(zlib.crc32(words.sum(axis)) for axis in (0, 1)), zlib.crc32(cast(Any, flat[whole:]))
+
+
 def plain(value: Any) -> Any:
     """The value with every Tensor replaced by its array, also inside tuples, lists and slices (an index, say)."""
     if isinstance(value, Tensor):
@@ -390,20 +491,33 @@ def plain(value: Any) -> Any:
     return value
 
 
+def as_plain_array(array: Any, name: str) -> Any:
+    """A subclass of ndarray as the plain array it holds.
+
+    Raises:
+        TypeError: for a masked array, whose mask would be lost, and `numpy.matrix`, whose ``*`` means another product.
+    """
+    if hasattr(array, "filled"):
+        raise TypeError(
+            f"{name}: a masked array is refused, its mask would be lost; write a.filled(value), or "
+            f"np.where(a.mask, value, a.data)"
+        )
+    if isinstance(array, np.matrix):
+        raise TypeError(f"{name}: numpy.matrix is refused, its * is another product; write np.asarray(m)")
+    return np.asarray(array)
+
+
 def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
     """The array of `data`; the one place that wraps raw data and decides which dtypes a Tensor can have."""
     if isinstance(data, Tensor):
         data = data._data
-    elif isinstance(data, (list, tuple)) and _holds_recorded(data):
-        raise TypeError(
-            "Tensor: the list holds tensors that require a gradient, which copying would cut off; "
-            "use ad.stack or ad.concatenate"
-        )
     foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__array_namespace__")
     if foreign and hasattr(data, "__array_function__"):
         array = data.copy() if copy else data  # an array type with NumPy's protocols (CuPy) is kept as it is
         array = array if dtype is None else array.astype(dtype)
     else:
+        if isinstance(data, np.ndarray) and type(data) is not np.ndarray:
+            data = as_plain_array(data, "Tensor")
         try:
             array = np.array(data, dtype=dtype, copy=True if copy else None)
         except ValueError as error:
@@ -414,10 +528,3 @@ def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
         reason = "complex tensors are not supported" if array.dtype.kind == "c" else "a Tensor holds real numbers"
         raise TypeError(f"Tensor: dtype {array.dtype} is refused, {reason} (float, integer or boolean)")
     return array
-
-
-def _holds_recorded(items: Sequence[Any]) -> bool:
-    return any(
-        (isinstance(x, Tensor) and x._requires_grad) or (isinstance(x, (list, tuple)) and _holds_recorded(x))
-        for x in items
-    )

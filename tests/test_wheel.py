@@ -33,12 +33,12 @@ def test_the_wheel_runs_the_main_job_and_draws_a_page(tmp_path: Path) -> None:
         )
         return result.stdout
 
-    page = """
+    page = f"""
 import autodiff as ad, nn, optim, numpy as np
-assert ad.__file__.startswith(%r), ad.__file__
+assert ad.__file__.startswith({str(installed)!r}), ad.__file__
 x = ad.Tensor(2.0, requires_grad=True, name="x")
 ad.explain(np.tanh(x) * x).to_html("page.html")
-""" % str(installed)
+"""
     run("-c", page)
     assert "<script" in (empty / "page.html").read_text(encoding="utf-8")
     assert "held-out digits" in run("-m", "autodiff", "--epochs", "2")

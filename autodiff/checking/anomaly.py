@@ -5,8 +5,6 @@ Both tools are settings of the grad mode (mode.py), so that nothing is looked at
 
 from __future__ import annotations
 
-import linecache
-import os
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import reverse
+from ..leaving import user_line
 from ..mode import Setting
 from ..primitive import Primitive, describe
 from ..tensor import Tensor
@@ -143,35 +142,6 @@ class record_lines(_Watching):
     >>> y._line.endswith("y = x * x")
     True
     """
-
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_OURS = tuple(os.path.join(_ROOT, name) + os.sep for name in ("autodiff", "nn", "optim"))
-_foreign: dict[str, bool] = {}
-
-
-def _is_users(filename: str) -> bool:
-    known = _foreign.get(filename)
-    if known is None:
-        libraries = [sys.modules[name].__file__ for name in ("numpy", "scipy") if name in sys.modules]
-        inside = (*_OURS, *(os.path.dirname(str(file)) + os.sep for file in libraries))
-        internal = filename.startswith(("<__array_function__", "<frozen "))
-        known = not internal and not os.path.abspath(filename).startswith(inside)
-        if not filename.startswith("<"):
-            _foreign[filename] = known
-    return known
-
-
-def user_line() -> str | None:
-    """The line now running in the first frame outside this project's packages, NumPy and SciPy: 'file:line: source'."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not _is_users(frame.f_code.co_filename):
-        frame = frame.f_back
-    if frame is None:
-        return None
-    filename, number = frame.f_code.co_filename, frame.f_lineno
-    source = linecache.getline(filename, number, frame.f_globals).strip()
-    return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
 
 
 def _reversed_node() -> Any:

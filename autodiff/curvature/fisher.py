@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Array, Tensor, plain
+from ..tensor import Array, Tensor, plain, variable
 from .operators import CurvatureOperator, Recorded
-from .recorded import Parts, Pullback, Pushforward, evaluated, scalar, variable
+from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
 
 KINDS, LIKELIHOODS = ("exact", "mc", "empirical"), ("softmax", "gaussian")
 

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from ..backward import gradients
-from ..tensor import Array, Tensor, plain
+from ..tensor import Array, Tensor, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
-from .recorded import Parts, Pullback, Pushforward, evaluated, scalar, variable
+from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
 
 # Parameters as one vector
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..backward import gradients, leading_to, reachable, reverse
-from ..mode import enable_grad
-from ..tensor import Array, Tensor, wrap
+from ..mode import differentiating
+from ..tensor import Array, Tensor, variable
 from ..transforms import forward
 
 Parts = Sequence["Array | None"]
@@ -75,18 +75,11 @@ class Pushforward:
         return np.zeros(self.output.shape, self.output.dtype) if pushed is None else pushed
 
 
-def variable(array: Any) -> Tensor:
-    """A fresh leaf around an array, without copying."""
-    x = wrap(array)
-    x._requires_grad = True
-    return x
-
-
 def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], arguments: Sequence[Any]) -> Tensor:
     """The Tensor itself, or the one that the function returns, recording."""
     if isinstance(function, Tensor):
         return function
-    with enable_grad():
+    with differentiating():
         y = function(*arguments)
     if not isinstance(y, Tensor):
         raise TypeError(

@@ -1,7 +1,7 @@
 """Creation: new tensors from shapes, numbers and other tensors' shapes, with NumPy's names and signatures.
 
 All of them take ``requires_grad=`` and ``name=``. NumPy's functions of a Tensor (``np.zeros_like(t)``,
-``np.linspace(t, u)``) are these. Order: from a shape, from another tensor, ranges.
+``np.linspace(t, u)``) are these. Order: from nested lists, from a shape, from another tensor, ranges.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from ..protocols import implements
 from ..tensor import Tensor, as_array, plain, wrap
 from .elementwise import astype, power
 from .guards import checked_axis
-from .shape import broadcast_to, moveaxis, reshape
+from .shape import broadcast_to, moveaxis, reshape, stack
 
 __all__ = [
     "arange",
+    "array",
     "empty",
     "empty_like",
     "eye",
@@ -58,6 +59,71 @@ def _named(what: str, make: Any, *args: Any, **options: Any) -> Any:
         shown = ", ".join([*map(repr, args), *(f"{k}={v!r}" for k, v in options.items() if v is not None)])
         kind = type(error) if type(error) in (TypeError, np.exceptions.AxisError) else ValueError
         raise kind(f"{what}({shown}): {error}") from None
+
+
+# From nested lists
+
+
+def array(object: Any, dtype: Any = None, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
+    """A tensor built from nested lists, as `numpy.array`, whose entries may be Tensors, with gradients to each.
+
+    Args:
+        object: nested lists and tuples of Tensors, arrays and numbers, all of one shape; or a Tensor, array or number.
+        dtype: a NumPy real dtype; by default that to which the entries are promoted (Python's numbers are weak).
+        requires_grad: whether operations on it are recorded; only where no entry requires a gradient itself.
+        name: shown in pictures and tables.
+
+    Raises:
+        ValueError: lists of different lengths, or entries of different shapes, naming the two places.
+        TypeError: an entry that is no real number, or ``requires_grad=True`` where an entry requires a gradient.
+
+    >>> t = Tensor(0.5, requires_grad=True)
+    >>> rotation = array([[np.cos(t), -np.sin(t)], [np.sin(t), np.cos(t)]])
+    >>> (rotation @ [1.0, 0.0]).sum().backward()
+    >>> bool(np.isclose(t.grad.item(), np.cos(0.5) - np.sin(0.5)))
+    True
+    """
+    entries: list[Any] = []
+    outer = _flattened(object, entries, "")
+    if not any(isinstance(x, Tensor) and x.requires_grad for x in entries):
+        found = np.array(plain(object), dtype=dtype) if not isinstance(object, Tensor) else plain(object).copy()
+        if any(isinstance(x, Tensor) for x in entries) and dtype is None:
+            found = found.astype(_promoted(entries), copy=False)
+        return _made(found if dtype is None else found.astype(dtype, copy=False), requires_grad, name)
+    if requires_grad:
+        raise TypeError("array: an entry requires a gradient, so the result does; leave requires_grad= out")
+    kind = _promoted(entries) if dtype is None else np.dtype(dtype)
+    shape = np.shape(plain(entries[0]))
+    parts = [astype(x, kind) if isinstance(x, Tensor) else np.asarray(x, kind) for x in entries]
+    for i, x in enumerate(parts):
+        if x.shape != shape:
+            raise ValueError(f"array: entry {i} has shape {x.shape}, entry 0 has shape {shape}; all must have one")
+    y: Any = parts[0] if outer == () else reshape(stack(parts), outer + shape)
+    if name is not None:
+        y.name = name
+    return y
+
+
+def _flattened(item: Any, entries: list[Any], place: str) -> tuple[int, ...]:
+    """Append the entries of nested lists in order; the lengths of the lists."""
+    if not isinstance(item, (list, tuple)):
+        entries.append(item)
+        return ()
+    shapes = [_flattened(x, entries, f"{place}[{i}]") for i, x in enumerate(item)]
+    for i, shape in enumerate(shapes):
+        if shape != shapes[0]:
+            raise ValueError(
+                f"array: the list at {place or 'the top'} holds lists of different lengths: {shapes[0]} at [0], "
+                f"{shape} at [{i}]"
+            )
+    return (len(item), *(shapes[0] if shapes else ()))
+
+
+def _promoted(entries: list[Any]) -> np.dtype[Any]:
+    values = [plain(x) for x in entries]
+    weak = [x for x in values if type(x) in (bool, int, float)]
+    strong = [np.asarray(x) for x in values if type(x) not in (bool, int, float)]
+    return np.result_type(*{x.dtype for x in strong}, *{type(x): x for x in weak}.values())
 
 
 # From a shape

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import leading_to, reachable, reverse, unbroadcast
-from ..mode import enable_grad, mode
+from ..mode import differentiating, mode
 from ..ops import elementwise, special
 from ..primitive import REGISTRY, Primitive, filled, general
 from ..tensor import Tensor, as_array, wrap
@@ -314,7 +314,7 @@ class Table:
         for x, u in zip(targets, vectors):
             name = self.unique(f"u[{self.called(x)}]")
             self.arrays[id(u)] = name, self.add("slope", name, "given", u, (), None)
-        with enable_grad():
+        with differentiating():
             gradients = [
                 g if g.dtype == x.dtype else g.astype(x.dtype) for x in targets for g in [walk.results[x._number]]
             ]

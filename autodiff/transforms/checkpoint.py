@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import reverse
-from ..mode import enable_grad, is_grad_enabled, mode
+from ..mode import differentiating, is_grad_enabled, mode
 from ..primitive import Primitive, Rule, new_node, watched
 from ..tensor import Tensor, clock, wrap
 from .tree import Form, flatten
@@ -94,7 +94,7 @@ class _Call:
     def traced(self) -> tuple[list[Tensor], Form, dict[int, Tensor], dict[int, Tensor]]:
         """Run the function: its outputs and their form, the nodes it recorded, and the older tensors they hang on."""
         start = clock()
-        with enable_grad():
+        with differentiating():
             result = self.f(*self.args, **self.kwargs)
         outputs, form = flatten(result)
         for y in outputs or [None]:

@@ -12,11 +12,11 @@ from typing import Any, cast
 import numpy as np
 
 from ..backward import fitted, leading_to, reachable, reverse
-from ..mode import enable_grad, mode
+from ..mode import differentiating, mode
 from ..ops.guards import axes_of
 from ..ops.shape import spread
 from ..primitive import Primitive, general
-from ..tensor import Array, Tensor, clock, wrap
+from ..tensor import Array, Tensor, clock, variable, wrap
 
 Parts = Sequence["Array | None"]
 """An array for each leaf (or output); None stands for zeros."""
@@ -97,12 +97,12 @@ def _transposed(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[A
     through this one operation. (They start from u = 1, not from 0, where rules may leave out a branch.)"""
     recorded = isinstance(y, Tensor)
     start = clock()
-    u = _leaf(np.ones(y.shape, y.dtype))
+    u = variable(np.ones(y.shape, y.dtype))
     seen = inputs if recorded else [_constant(x) for x in inputs]
     nodes: dict[int, Tensor] = {}
     cotangents: dict[int, Any] = {}
     wanted = {u._number: u}
-    with enable_grad():
+    with differentiating():
         out = y if recorded else wrap(y)
         for t, rule in zip(ts, record.vjps or record.rules(len(ts))):
             if t is None or rule is None:
@@ -132,12 +132,6 @@ def _zeros(x: Any) -> Any:
 
 def _constant(x: Any) -> Any:
     return wrap(x) if isinstance(x, (np.ndarray, np.generic)) else x
-
-
-def _leaf(array: Any) -> Tensor:
-    x = wrap(array)
-    x._requires_grad = True
-    return x
 
 
 def _made_since(start: int, root: Tensor) -> dict[int, Tensor]:
@@ -286,13 +280,13 @@ class _Traced:
 
     def __init__(self, rule: Callable[..., Any], g: Any, node: Tensor, i: int, moving: Sequence[int]) -> None:
         start = clock()
-        with enable_grad():
-            self.g, self.y = _leaf(g), _leaf(node._data)
+        with differentiating():
+            self.g, self.y = variable(g), variable(node._data)
             self.inputs: list[tuple[int, int]] = []
             seen = []
             for x, n in zip(node._inputs, moving):
                 if n >= 0:
-                    own = _leaf(x._data)
+                    own = variable(x._data)
                     self.inputs.append((n, own._number))
                     seen.append(own)
                 else:

@@ -12,10 +12,10 @@ from typing import Any, cast
 import numpy as np
 
 from ..backward import as_owned, gradients, reachable
-from ..mode import enable_grad, is_grad_enabled
+from ..mode import differentiating, is_grad_enabled
 from ..ops.elementwise import positive
 from ..primitive import new_node
-from ..tensor import Tensor, as_array, clock, wrap
+from ..tensor import HANDED_OUT, Tensor, as_array, clock, settled, variable, wrap
 from .forward import ForwardOverReverse, Pushforward, Unsupported
 from .tree import flatten
 
@@ -43,7 +43,7 @@ class _Run:
         recording = is_grad_enabled()
         start = clock()
         self.given, self.form = flatten(tuple([args[i] for i in positions]))
-        with enable_grad():
+        with differentiating():
             self.variables = [self._variable(x, k, recording, own) for k, x in enumerate(self.given)]
             replaced = list(args)
             for i, fresh in zip(positions, self.form.build(self.variables)):
@@ -61,15 +61,17 @@ class _Run:
         if isinstance(x, Tensor):
             if x._data.dtype.kind == "f":
                 if x._requires_grad and recording:
+                    if x._requires_grad is HANDED_OUT:
+                        settled(x)
                     return positive(x) if own else new_node(x._data, cast(Any, positive).primitive, (x,), None)
-                return _leaf(x._data.copy() if own else x._data)
+                return variable(x._data.copy() if own else x._data)
         elif type(x) in (float, int):
-            return _leaf(np.asarray(float(x)))
+            return variable(np.asarray(float(x)))
         elif isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "__array_namespace__"):
             if isinstance(x, np.integer):
-                return _leaf(np.asarray(x, dtype=float))
+                return variable(np.asarray(x, dtype=float))
             if x.dtype.kind == "f":
-                return _leaf(as_array(x, copy=own))
+                return variable(as_array(x, copy=own))
         dtype = getattr(x, "dtype", None)
         what = type(x).__name__ if dtype is None else f"{type(x).__name__} of {dtype}"
         raise TypeError(
@@ -119,12 +121,6 @@ class _Run:
                 [wrap(y) if held else y if y.ndim else y.item() if number else y[()] for y in copies]
             )
         return self.output_form.build(outputs)
-
-
-def _leaf(array: Any) -> Tensor:
-    x = wrap(array)
-    x._requires_grad = True
-    return x
 
 
 def _pull(
@@ -337,7 +333,7 @@ def _push(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Ten
         forward = Pushforward(run.outputs, run.variables)
     except Unsupported:
         return _push_by_reverse(run, tangents, create_graph)
-    with enable_grad():
+    with differentiating():
         pushed = forward(tangents if create_graph else [v._data for v in tangents], create_graph)
     zeros = [wrap(np.zeros(y.shape, y.dtype)) if d is None else d for d, y in zip(pushed, run.outputs)]
     return zeros if create_graph else [d if isinstance(d, Tensor) else wrap(d) for d in zeros]
@@ -346,8 +342,8 @@ def _push(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Ten
 def _push_by_reverse(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
     """J v as the derivative of the pullback by its cotangent, so that hooks are heard and values watched. (That starts
     from 1, not from 0, where rules may leave out a branch.)"""
-    with enable_grad():
-        dummies = [_leaf(np.ones(y.shape, y.dtype)) for y in run.outputs]
+    with differentiating():
+        dummies = [variable(np.ones(y.shape, y.dtype)) for y in run.outputs]
         pulled = run.pull(dummies, create_graph=True)
     return _pull(pulled, dummies, tangents, create_graph)
 
