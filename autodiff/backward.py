@@ -16,6 +16,7 @@ import numpy as np
 
 from .mode import differentiating, mode, no_grad
 from .tensor import Array, Tensor, as_array, clock, settled, wrap
+from .untaken import Undecided, answered, changing
 
 _accumulating = Lock()
 
@@ -95,15 +96,19 @@ def reverse(
     needed: dict[int, Tensor] | None = None,
     free: bool = False,
     retain: bool = False,
+    changes: dict[int, Array] | bool | None = None,
 ) -> dict[int, Any]:
     """Walk the nodes from young to old, push each cotangent through the rules of the operation that made the tensor,
     and return the cotangents of the `wanted`, by number. `needed`, if given, are the only tensors whose cotangents are
-    computed.
+    computed. For cotangents that come from another pass, `changes` says which entries may change (see untaken.py), True
+    where that is not known.
 
     With `create_graph` the cotangents and everything the rules see are Tensors, and the rules record what they do.
     """
     watch = mode.get()
     watch = None if isinstance(watch, bool) else watch
+    meeting = Meeting(dict(cotangents), nodes, changes)
+    free = free and not _may_meet(nodes)
     began = clock() if create_graph else 0
     order = _order(sorted(nodes)) if create_graph else 0
     results: dict[int, Any] = {}
@@ -117,7 +122,7 @@ def reverse(
         if node._hooks:
             g = _run_hooks(node, g, create_graph, kept if retain else None)
             if "guard" in node._hooks:
-                watch = _Guard(watch)
+                watch = _Guard(watch, meeting)
         if number in wanted:
             results[number] = g
         record = node._primitive
@@ -136,7 +141,14 @@ def reverse(
             arrays = (a._data if isinstance(a, Tensor) else a, b._data if isinstance(b, Tensor) else b)
         else:
             arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
-        for x, rule in zip(inputs, record.vjps or record.rules(len(inputs))):
+        rules = record.vjps
+        if not rules:
+            try:
+                rules, arrays = record.pullbacks(len(inputs), g, y, arrays, params)
+            except Undecided:
+                with answered(meeting.changing(node)):
+                    rules, arrays = record.pullbacks(len(inputs), g, y, arrays, params)
+        for x, rule in zip(inputs, rules):
             if not isinstance(x, Tensor):
                 continue
             n = x._number
@@ -147,7 +159,10 @@ def reverse(
                 )
             if not x._requires_grad or (needed is not None and n not in needed):
                 continue
-            d = rule(g, y, *arrays) if params is None else rule(g, y, *arrays, **params)
+            try:
+                d = rule(g, y, *arrays) if params is None else rule(g, y, *arrays, **params)
+            except Undecided:
+                d = meeting.settled(rule, node, g, y, arrays, params)
             if watch is not None:
                 d = watch.pulled(d, g, node, x)
             if d.shape != x._data.shape:
@@ -209,19 +224,64 @@ def fitted(d: Any, x: Tensor, node: Tensor) -> Any:
     )
 
 
+class Meeting:
+    """What happens in a reverse pass where an infinite slope meets a cotangent of zero: see untaken.py.
+
+    Args:
+        seeds: the cotangents that the pass began with, by number.
+        nodes: the results that it goes through.
+        changes: as in `reverse`.
+    """
+
+    __slots__ = ("changes", "nodes", "seeds")
+
+    def __init__(
+        self, seeds: dict[int, Any], nodes: dict[int, Tensor], changes: dict[int, Array] | bool | None
+    ) -> None:
+        self.seeds, self.nodes, self.changes = seeds, nodes, changes
+
+    def changing(self, node: Tensor) -> Array:
+        """Which entries of the cotangent of a node may change."""
+        if isinstance(self.changes, bool):
+            raise Undecided
+        return changing(node, self.seeds, self.nodes, self.changes)
+
+    def settled(self, rule: Any, node: Tensor, g: Any, y: Any, inputs: Any, params: Any) -> Any:
+        """The rule's result, now that it is known."""
+        with answered(self.changing(node)):
+            return rule(g, y, *inputs, **(params or {}))
+
+
+def _may_meet(nodes: dict[int, Tensor]) -> bool:
+    """Whether a slope is infinite somewhere, or hidden by a `where`: then the graph above it must not be freed before
+    the pass is over."""
+    for node in nodes.values():
+        if node._hooks and "guard" in node._hooks:
+            return True
+        if node._primitive.singular and node._inputs:
+            arrays = [x._data if isinstance(x, Tensor) else x for x in node._inputs]
+            ones = np.ones(node.shape, node.dtype)
+            for x, rule in zip(node._inputs, node._primitive.vjps):
+                if isinstance(x, Tensor) and x._requires_grad and rule is not None:
+                    slope = rule(ones, node._data, *arrays, **(node._params or {}))
+                    if not np.isfinite(np.vdot(slope, slope)):
+                        return True
+    return False
+
+
 class _Guard:
     """On duty in a reverse pass below a `where` that hides infinite or NaN values: where the cotangent of an
     elementwise operation is 0 because its branch was not taken, so is the one it passes on, and not 0 · ∞."""
 
-    def __init__(self, watch: Any) -> None:
-        self.watch = watch
+    def __init__(self, watch: Any, meeting: Meeting) -> None:
+        self.watch, self.meeting = watch, meeting
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
         a, b = (v._data if isinstance(v, Tensor) else v for v in (d, g))
         if a.shape == b.shape:
             off = np.isnan(a) & (b == 0)
             if off.any():
-                d = np.where(off, 0, d)
+                d = np.where(off & ~self.meeting.changing(node), 0, d)
         return d if self.watch is None else self.watch.pulled(d, g, node, x)
 
 

@@ -53,6 +53,15 @@ class Primitive:
     jvps: tuple[Rule | None, ...] | str = ()
     """How forward mode goes: one of `KINDS`, or one rule for each input, ``jvp(t, y, *inputs, **params)``: what the
     tangent `t` of that input adds to the tangent of the output. Without, it is the transpose of the VJP rules."""
+    joint: Rule | None = None
+    """In place of `vjps`, where inputs are many or their cotangents come together: ``joint(g, y, *inputs, **params)``
+    gives all of them at once, a sequence with one (or None) for each input."""
+    singular: bool = False
+    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py)."""
+    selects: bool = False
+    """Whether the slopes, though they depend on the inputs, are those of a choice, and stay as they are nearby."""
+    kinks: Callable[..., Any] | None = None
+    """Of the inputs: where a slope of 0 is a choice at a kink (or a jump), and those nearby are others."""
     formula: str = ""
     """The forward formula, ``{0}`` … standing for the inputs."""
     derivatives: tuple[str, ...] = ()
@@ -62,12 +71,29 @@ class Primitive:
 
     def rules(self, arity: int) -> Sequence[Rule | None]:
         """The VJP rules for that many inputs."""
-        if self.vjps or self.each is None:
+        if self.vjps:
             return self.vjps
-        return [partial(self.each, i) for i in range(arity)]
+        if self.joint is not None:
+            return [partial(_part, self.joint, i) for i in range(arity)]
+        return self.vjps if self.each is None else [partial(self.each, i) for i in range(arity)]
+
+    def pullbacks(self, arity: int, g: Any, y: Any, inputs: Any, params: Any) -> tuple[Sequence[Rule | None], Any]:
+        """The VJP rules for that many inputs, and what to give them after `g` and `y`: the inputs, or nothing, where
+        all cotangents were computed here at once."""
+        if self.joint is None:
+            return self.rules(arity), inputs
+        return [None if d is None else partial(_given, d) for d in self.joint(g, y, *inputs, **(params or {}))], ()
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
+
+
+def _part(joint: Rule, i: int, g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+    return joint(g, y, *inputs, **params)[i]
+
+
+def _given(d: Any, g: Any, y: Any, **params: Any) -> Any:
+    return d
 
 
 @dataclass(slots=True)
@@ -359,6 +385,9 @@ def declare(
     polymorphic: bool = False,
     singular: bool = False,
     jvps: Sequence[Rule | None] | str = (),
+    joint: Rule | None = None,
+    selects: bool = False,
+    kinks: Callable[..., Any] | None = None,
     public: bool = True,
     doc: str = "",
 ) -> Operation:
@@ -375,6 +404,10 @@ def declare(
         forward=forward,
         vjps=tuple(vjps),
         each=each,
+        joint=joint,
+        singular=singular,
+        selects=selects,
+        kinks=kinks,
         jvps=_forward_rules(jvps, name),
         formula=formula,
         derivatives=tuple(derivatives),
@@ -474,7 +507,8 @@ def primitive(
     forward: Callable[..., Any],
     *,
     name: str | None = None,
-    vjps: Sequence[Rule | None],
+    vjps: Sequence[Rule | None] = (),
+    vjp: Rule | None = None,
     jvps: Sequence[Rule | None] | str = (),
     formula: str = "",
     derivatives: Sequence[str] = (),
@@ -489,6 +523,8 @@ def primitive(
             is then summed over broadcast axes). None for an input that has no derivative. Rules are written with
             operators, methods, NumPy functions and other operations; in a derivative that is to be differentiated
             again they receive Tensors, and the same rule then gives second and higher orders.
+        vjp: in place of `vjps`, one rule for all inputs together, however many they are: ``vjp(g, y, *inputs,
+            **params)`` returns a list or tuple with the cotangent of each input (or None), for work that they share.
         jvps: optional, for forward mode: one rule for each input, ``jvp(t, y, *inputs, **params)``, what the tangent
             `t` of that input adds to the tangent of the output; or a word from which they follow, "elementwise",
             "piecewise" (elementwise, the slopes constant), "linear", "multilinear" or "reduction". By default the
@@ -501,7 +537,7 @@ def primitive(
         A function of Tensors, arrays or numbers that returns a Tensor.
 
     Raises:
-        TypeError: if `forward` or a rule is not callable, or `vjps` is empty.
+        TypeError: if `forward` or a rule is not callable, or neither or both of `vjps` and `vjp` are given.
         ValueError: if `jvps` is another word, or there are not as many as `vjps`.
 
     >>> import numpy as np, autodiff as ad
@@ -511,7 +547,9 @@ def primitive(
     """
     if not callable(forward):
         raise TypeError(f"ad.primitive: forward must be a function of arrays, not {forward!r}")
-    if callable(vjps) or not vjps or not all(rule is None or callable(rule) for rule in vjps):
+    if vjp is not None and (vjps or not callable(vjp)):
+        raise TypeError("ad.primitive: vjp takes one rule vjp(g, y, *inputs) for all inputs, in place of vjps")
+    if vjp is None and (callable(vjps) or not vjps or not all(rule is None or callable(rule) for rule in vjps)):
         raise TypeError("ad.primitive: vjps takes a list with one rule vjp(g, y, *inputs) for each input (or None)")
     name = str(name or getattr(forward, "__name__", "primitive"))
     forward_rules = _forward_rules(jvps, name)
@@ -520,13 +558,14 @@ def primitive(
             raise TypeError(
                 "ad.primitive: jvps takes a list with one rule jvp(t, y, *inputs) for each input, or a word"
             )
-        if forward_rules and len(forward_rules) != len(vjps):
+        if forward_rules and vjp is None and len(forward_rules) != len(vjps):
             raise ValueError(f"{name}: {len(forward_rules)} forward rules for {len(vjps)} vjps; give one for each")
         forward_rules = tuple(_checked_rule(rule, name) if rule else None for rule in forward_rules)
-    checked = _checked_forward(forward, name, len(vjps))
+    checked = _checked_forward(forward, name)
     record = Primitive(
         name=name,
         forward=checked,
+        joint=None if vjp is None else _checked_joint(vjp, name),
         vjps=tuple(_checked_rule(rule, name) if rule else None for rule in vjps),
         jvps=forward_rules,
         formula=formula,
@@ -536,9 +575,9 @@ def primitive(
     inner = general(record)
 
     def apply(*inputs: Any, **params: Any) -> Tensor:
-        if len(inputs) != len(record.vjps):
+        if record.joint is None and len(inputs) != len(record.vjps):
             raise TypeError(f"{record.name}: takes {len(record.vjps)} inputs (one for each rule), not {len(inputs)}")
-        if not any(isinstance(x, Tensor) for x in inputs):
+        if inputs and not any(isinstance(x, Tensor) for x in inputs):
             inputs = (as_tensor(inputs[0], record.name), *inputs[1:])
         return inner(*inputs, **params)
 
@@ -546,7 +585,7 @@ def primitive(
     return apply
 
 
-def _checked_forward(forward: Callable[..., Any], name: str, arity: int) -> Callable[..., Any]:
+def _checked_forward(forward: Callable[..., Any], name: str) -> Callable[..., Any]:
     """A user's forward, made to return real arrays of its own (a result that is an input would be shared)."""
 
     def checked(*arrays: Any, **params: Any) -> Any:
@@ -561,24 +600,49 @@ def _checked_forward(forward: Callable[..., Any], name: str, arity: int) -> Call
     return checked
 
 
+def _checked_joint(rule: Rule, name: str) -> Rule:
+    """A user's rule for all inputs, made to return a cotangent of its own for each."""
+
+    def checked(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        found = rule(g, y, *inputs, **params)
+        if not isinstance(found, (list, tuple)) or len(found) != len(inputs):
+            what = f"{len(found)} of them" if isinstance(found, (list, tuple)) else type(found).__name__
+            raise TypeError(
+                f"{name}: its rule vjp must return a list with a cotangent (or None) for each of its {len(inputs)} "
+                f"inputs, not {what}"
+            )
+        return [None if d is None else _checked_cotangent(d, name, g, y) for d in found]
+
+    return checked
+
+
 def _checked_rule(rule: Rule, name: str) -> Rule:
     """A user's rule, made to return arrays of its own: the engine may keep what a rule returns as somebody's `.grad`,
     and a user's rule may return an input or an array it closed over."""
 
     def checked(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
         d = rule(g, y, *inputs, **params)
-        if isinstance(d, Tensor):
-            return d if isinstance(g, Tensor) else d._data.copy()
-        d = constant(d, f"{name}, the result of its rule")
-        d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
-        if not isinstance(g, Tensor):
-            return d
-        if d.any():
+        if isinstance(d, (tuple, list)):
             raise TypeError(
-                f"{name}: its rule was given Tensors, because the derivative is to be differentiated again, but "
-                f"returned a plain array and so left the graph; write it with operators and NumPy functions of g, y "
-                f"and the inputs (no .data, .numpy(), np.asarray, scipy)"
+                f"{name}: a rule of vjps= returns one cotangent, that of its own input, not a {type(d).__name__} of "
+                f"{len(d)}; give a rule for all inputs together as vjp="
             )
-        return wrap(d)
+        return _checked_cotangent(d, name, g, y)
 
     return checked
+
+
+def _checked_cotangent(d: Any, name: str, g: Any, y: Any) -> Any:
+    if isinstance(d, Tensor):
+        return d if isinstance(g, Tensor) else d._data.copy()
+    d = constant(d, f"{name}, the result of its rule")
+    d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
+    if not isinstance(g, Tensor):
+        return d
+    if d.any():
+        raise TypeError(
+            f"{name}: its rule was given Tensors, because the derivative is to be differentiated again, but "
+            f"returned a plain array and so left the graph; write it with operators and NumPy functions of g, y "
+            f"and the inputs (no .data, .numpy(), np.asarray, scipy)"
+        )
+    return wrap(d)

@@ -451,6 +451,11 @@ def settled(leaf: Tensor) -> int:
     return leaf._number
 
 
+def number_of(x: Tensor) -> int:
+    """The number of a tensor, after looking whether its array, where that was handed out, was written."""
+    return settled(x) if x._requires_grad is HANDED_OUT else x._number
+
+
 def writable(leaf: Tensor) -> Array:
     """The array of a leaf for somebody who writes it and then assigns ``leaf.data = array``, which says that it was
     written; a copy, where the array itself is read-only."""

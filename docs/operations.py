@@ -17,6 +17,7 @@ FAMILIES = {
     "norms": "Norms (`ad.linalg`)",
     "special": "Special functions (`ad.special`)",
     "fused": "Softmax and cross-entropy",
+    "guards": "In rules",
 }
 
 

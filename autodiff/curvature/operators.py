@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from ..backward import gradients
-from ..tensor import Array, Tensor, plain, variable
+from ..tensor import Array, Tensor, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
 from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
@@ -58,12 +58,12 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
     # The point
 
     def _take_point(self) -> None:
-        self._point = [(p._number, _snapshot(p._data)) for p in self.params]
+        self._point = [number_of(p) for p in self.params]
 
     def _require_point(self) -> None:
-        """Never a mixture of two points. Bits are compared too, because the engine cannot see every write."""
-        for i, (p, (number, values)) in enumerate(zip(self.params, self._point)):
-            if p._number != number or not _same_bits(p._data, values):
+        """Never a mixture of two points."""
+        for i, (p, number) in enumerate(zip(self.params, self._point)):
+            if number_of(p) != number:
                 raise RuntimeError(
                     f"{self.name}: params[{i}] (shape {p.shape}) was changed after this operator was made; "
                     f"make a new one at the new values, or move this one there with .refresh()"
@@ -148,21 +148,6 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
                 row[s] += part
             else:
                 row[s] = part
-
-
-def _snapshot(a: Any) -> bytes | Array:
-    return (
-        a.tobytes() if a.nbytes <= 65536 or a.itemsize > 8 else np.array(a)
-    )  # bytes compare faster where they are few
-
-
-def _same_bits(a: Any, before: bytes | Array) -> bool:
-    if isinstance(before, bytes):
-        return a.tobytes() == before
-    if a.shape != before.shape or a.dtype != before.dtype:
-        return False
-    kind = f"u{a.itemsize}"  # NaN equals itself, too
-    return np.array_equal(a.view(kind), before.view(kind))
 
 
 # The Jacobian
@@ -471,23 +456,35 @@ class Hessian(CurvatureOperator):
 
 
 class _HessianAt:
-    product: Callable[[Parts], Parts]
-
     def __init__(self, loss: Tensor, params: list[Tensor]) -> None:
         self.value = loss.item()
+        self.loss, self.params = loss, params
         self.gradient: Parts
+        self.twice: Pullback | None = None
         try:
             if any(not p.is_leaf for p in params):
                 raise Unsupported
-            over = ForwardOverReverse([loss], params)
-        except Unsupported:  # results as parameters, hooks or checkpoints: the gradient is recorded, and differentiated
-            slopes: Sequence[Tensor | None] = [None] * len(params)
-            if loss._requires_grad:
-                slopes = gradients(loss, params, create_graph=True, allow_unused=True)
-            self.gradient = [None if g is None else g._data for g in slopes]
-            self.product = Pullback(slopes, params)
-        else:
-            self.gradient, self.product = over.gradient(), over
+            self.over = ForwardOverReverse([loss], params)
+            self.gradient = self.over.gradient()
+        except Unsupported:  # results as parameters, hooks or checkpoints
+            self._record()
+
+    def _record(self) -> Pullback:
+        """The gradient is recorded, and differentiated."""
+        slopes: Sequence[Tensor | None] = [None] * len(self.params)
+        if self.loss._requires_grad:
+            slopes = gradients(self.loss, self.params, create_graph=True, allow_unused=True)
+        self.gradient = [None if g is None else g._data for g in slopes]
+        self.twice = Pullback(slopes, self.params)
+        return self.twice
+
+    def product(self, tangents: Parts) -> Parts:
+        if self.twice is None:
+            try:
+                return self.over(tangents)
+            except Unsupported:
+                pass
+        return (self.twice or self._record())(tangents)
 
 
 # The Gauss–Newton matrix

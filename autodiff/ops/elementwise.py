@@ -182,7 +182,8 @@ fmod = declare(
 
 absolute = declare(
     "absolute", np.absolute, [lambda g, y, x: g * np.sign(x)], arity=1, numpy=np.absolute,
-    jvps="piecewise", formula="|{0}|", derivatives=["sign({0})"], samples=unary(), doc="|x|; the derivative at 0 is 0.",
+    jvps="piecewise", kinks=lambda x: x == 0, formula="|{0}|", derivatives=["sign({0})"], samples=unary(),
+    doc="|x|; the derivative at 0 is 0.",
 )  # fmt: skip
 implements(np.fabs)(absolute)
 
@@ -590,7 +591,7 @@ around = rint = round
 
 sign = declare(
     "sign", np.sign, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.sign,
-    jvps="piecewise", formula="sign({0})", derivatives=["0"], samples=unary(),
+    jvps="piecewise", kinks=lambda x: x == 0, formula="sign({0})", derivatives=["0"], samples=unary(),
 )  # fmt: skip
 
 heaviside: Operation = declare(
@@ -639,7 +640,8 @@ def _stable_sigmoid(x: Any) -> Any:
 
 relu = declare(
     "relu", lambda x: np.maximum(x, 0), [lambda g, y, x: g * (x > 0)], arity=1,
-    jvps="piecewise", formula="max(0, {0})", derivatives=["1 if {0} > 0 else 0"], samples=unary(smooth=2),
+    jvps="piecewise", kinks=lambda x: x == 0, formula="max(0, {0})", derivatives=["1 if {0} > 0 else 0"],
+    samples=unary(smooth=2),
     doc="max(0, x); the derivative at 0 is 0.",
 )  # fmt: skip
 

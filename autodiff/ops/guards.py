@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..primitive import declare
 from ..tensor import Tensor
+from ..untaken import Undecided, answer
+from .samples import unary
 
 
 def raw(v: Any) -> Any:
@@ -17,27 +20,55 @@ def raw(v: Any) -> Any:
     return v._data if isinstance(v, Tensor) else v
 
 
-def times(g: Any, local: Any) -> Any:
-    """``g * local``, but 0 where g is 0 and the local derivative is infinite or NaN.
+def common(holds: Any) -> bool:
+    """Take the common branch, and check: whether what nearly always holds does, for all entries. Rules decide on values
+    here and nowhere else."""
+    return bool(holds)
 
-    Such a point lies in a branch that was not taken, ``np.where(x > 0, np.sqrt(x), 0)`` at 0 say, where g is 0 and
-    0 * inf would be NaN. Both factors are replaced there, so that derivatives of this product are 0 as well.
+
+def times(g: Any, local: Any) -> Any:
+    """``g * local``, but 0 where g is 0 in a branch that was not taken and the local derivative is infinite or NaN.
+
+    ``np.where(x > 0, np.sqrt(x), 0)`` at 0, say, where g is 0 and 0 * inf would be NaN. Both factors are replaced
+    there, so that derivatives of this product are 0 as well. Where g is 0 for another reason it is NaN, and so are
+    its derivatives.
+
+    Raises:
+        Undecided: it is not known yet why g is 0; the reverse pass finds out, and runs the rule again.
     """
-    a = local._data if isinstance(local, Tensor) else local
-    if np.isfinite(np.vdot(a, a)):  # one pass, no temporary; an overflow only costs the closer look below
+    a = raw(local)
+    if common(np.isfinite(np.vdot(a, a))):  # one pass, no temporary; an overflow only costs the closer look below
         return g * local
-    off = ((g._data if isinstance(g, Tensor) else g) == 0) & ~np.isfinite(a)
-    if not off.any():
+    met = (raw(g) == 0) & ~np.isfinite(a)
+    if common(not met.any()):
         return g * local
-    return np.where(off, 0, g) * np.where(off, 1, local)
+    changing = answer.get()
+    if changing is None:
+        raise Undecided
+    taken = met & (changing if np.broadcast_shapes(changing.shape, met.shape) == met.shape else changing.any())
+    off = met & ~taken
+    product = np.where(off, 0, g) * np.where(off, 1, local)
+    return product * np.where(taken, np.nan, 1) if taken.any() else product
+
+
+def _inverted(y: Any) -> Any:
+    zero = y == 0
+    return np.where(zero, 0, 1 / np.where(zero, 1, y))
+
+
+_inverse_or_zero = declare(
+    "inverse_or_zero", _inverted, [lambda g, y, x: times(g, np.where(x == 0, np.nan, -(y * y)))], arity=1,
+    singular=True, jvps="elementwise", formula="1 / {0}, 0 at 0", derivatives=["−{y}², NaN at 0"],
+    samples=unary(0.5, 2.0), public=False,
+)  # fmt: skip
 
 
 def inverse_or_zero(y: Any) -> Any:
-    """1/y, and 0 where y is 0, with derivatives 0 there too."""
-    zero = (y._data if isinstance(y, Tensor) else y) == 0
-    if not zero.any():
+    """1/y, and 0 where y is 0. Its derivative there is NaN: a norm whose gradient at 0 is taken as 0 has no second
+    derivative at 0."""
+    if common(not (raw(y) == 0).any()):
         return 1 / y
-    return np.where(zero, 0, 1 / np.where(zero, 1, y))
+    return _inverse_or_zero(y) if isinstance(y, Tensor) else _inverted(y)
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:

@@ -1,5 +1,5 @@
 """Norms of vectors and matrices, any order, over any axes: part of the namespace `ad.linalg`. At the zero vector the
-gradient is 0, and so are the derivatives that follow."""
+gradient is 0; second derivatives do not exist there, and are NaN."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ def _norm_forward(x: Any, ord: float = 2, axis: Any = None, keepdims: Any = Fals
 
 
 def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
-    """sign(x) (|x|/y)^(p−1), and 0 where x or y is 0, with derivatives 0 there too (x/y alone for p = 2)."""
+    """sign(x) (|x|/y)^(p−1), and 0 where x or y is 0 (x/y alone for p = 2)."""
     y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
     if ord == 2:
         return (g * inverse_or_zero(y)) * x
+    ratio = np.abs(x) * inverse_or_zero(y)
+    if ord > 1:
+        return g * (np.sign(x) * ratio ** (ord - 1))
     off = (raw(x) == 0) | (raw(y) == 0)
-    ratio = np.where(off, 1, np.abs(x) * inverse_or_zero(y))
+    ratio = np.where(off, 1, ratio)
     return g * np.where(off, 0, np.sign(x) * ratio ** (ord - 1))
 
 

@@ -253,11 +253,11 @@ def _extreme_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = Fal
 
 
 _max = declare(
-    "max", np.max, [_extreme_rule], jvps="reduction",
+    "max", np.max, [_extreme_rule], jvps="reduction", selects=True,
     formula="max {0}", derivatives=["1 at the maximum, else 0"], samples=_samples(2),
 )  # fmt: skip
 _min = declare(
-    "min", np.min, [_extreme_rule], jvps="reduction",
+    "min", np.min, [_extreme_rule], jvps="reduction", selects=True,
     formula="min {0}", derivatives=["1 at the minimum, else 0"], samples=_samples(2),
 )  # fmt: skip
 

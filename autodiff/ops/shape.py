@@ -7,7 +7,6 @@ sorting, questions without a derivative. Their derivatives move the cotangent's 
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, cast
 
@@ -332,13 +331,21 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Tensor:
 # Joining
 
 
-def _joined_part(i: int, g: Any, y: Any, *arrays: Any, axis: int, ends: Sequence[int] | None = None) -> Any:
-    end = ends[i] if ends else sum([a.shape[axis] for a in arrays[: i + 1]])
-    return g[(slice(None),) * (axis % g.ndim) + (slice(end - arrays[i].shape[axis], end),)]
+def _joined_parts(g: Any, y: Any, *arrays: Any, axis: int) -> list[Any]:
+    before, start, parts = (slice(None),) * (axis % g.ndim), 0, []
+    for a in arrays:
+        start, end = start + a.shape[axis], start
+        parts.append(g[(*before, slice(end, start))])
+    return parts
+
+
+def _stacked_parts(g: Any, y: Any, *arrays: Any, axis: int) -> list[Any]:
+    before = (slice(None),) * (axis % g.ndim)
+    return [g[(*before, i)] for i in range(len(arrays))]
 
 
 _concatenate = declare(
-    "concatenate", lambda *arrays, axis, ends=None: np.concatenate(arrays, axis), each=_joined_part,
+    "concatenate", lambda *arrays, axis: np.concatenate(arrays, axis), joint=_joined_parts,
     jvps="linear", formula="[{0}, {1}, …]", derivatives=["its part", "its part"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)), draw(rng, (1, 3))), {"axis": 0}),
                          Sample((draw(rng, (2, 1)), draw(rng, (2, 0)), draw(rng, (2, 2))), {"axis": -1}),
@@ -347,7 +354,7 @@ _concatenate = declare(
 
 _stack = declare(
     "stack", lambda *arrays, axis: np.stack(arrays, axis),
-    each=lambda i, g, y, *arrays, axis: g[(slice(None),) * (axis % g.ndim) + (i,)],
+    joint=_stacked_parts,
     jvps="linear", formula="[{0}, {1}, …]", derivatives=["its part", "its part"],
     samples=lambda rng: [Sample((draw(rng, ()), draw(rng, ())), {"axis": 0}),
                          Sample((draw(rng, (2, 3)), draw(rng, (2, 3))), {"axis": -1}),
@@ -385,18 +392,8 @@ def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None) -> Tens
     arrays = _several("concatenate", arrays)
     if axis is None:
         arrays, axis = [ravel(a) for a in arrays], 0
-    if len(arrays) > 8:  # for many, where each begins is counted once and kept
-        y = _concatenate(*arrays, axis=axis, ends=_ends(arrays, axis))
-    else:
-        y = _concatenate(*arrays, axis=axis)
+    y = _concatenate(*arrays, axis=axis)
     return y if dtype is None or y.dtype == dtype else astype(y, dtype)
-
-
-def _ends(arrays: list[Any], axis: int) -> tuple[int, ...] | None:
-    try:
-        return tuple(accumulate(np.shape(plain(a))[axis] for a in arrays))
-    except (IndexError, TypeError):
-        return None  # the operation itself says what is wrong
 
 
 concat = concatenate

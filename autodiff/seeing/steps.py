@@ -249,7 +249,13 @@ class Table:
         """The local derivative by input i as text, and what occurs in it."""
         record, inputs = node._primitive, node._inputs
         given = len(record.derivatives)
-        text = record.derivatives[i] if i < given else record.derivatives[-1] if given and record.each else ""
+        text = (
+            record.derivatives[i]
+            if i < given
+            else record.derivatives[-1]
+            if given and (record.each or record.joint)
+            else ""
+        )
         if record is _MATMUL:
             a, b = (np.ndim(x._data if isinstance(x, Tensor) else x) for x in inputs)
             text = (

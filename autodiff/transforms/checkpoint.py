@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..backward import reverse
 from ..mode import differentiating, is_grad_enabled, mode
-from ..primitive import Primitive, Rule, new_node, watched
+from ..primitive import Primitive, new_node, watched
 from ..tensor import Tensor, clock, wrap
+from ..untaken import answer, answered
 from .tree import Form, flatten
 
 
@@ -123,13 +123,20 @@ class _Call:
         recorded = [outputs[i] for i in self.inside]
         self._compare(_joined(recorded), y._data if isinstance(y, Tensor) else y)
         cotangents: dict[int, Any] = {}
+        known = answer.get()  # which entries of g may change, if the pass that this is a part of has found that out
+        changes: dict[int, Any] = {}
         start = 0
         for z in recorded:
-            part = g if len(recorded) == 1 else g[start : start + z.size].reshape(z.shape)
-            n, start = z._number, start + z.size
+            n, whole, piece = z._number, len(recorded) == 1, slice(start, start + z.size)
+            part = g if whole else g[piece].reshape(z.shape)
+            start += z.size
+            if known is not None:
+                also = known if whole else known[piece].reshape(z.shape)
+                changes[n] = changes[n] | also if n in changes else also
             cotangents[n] = cotangents[n] + part if n in cotangents else part
         # Only the new nodes are walked; what is left in `cotangents` belongs to the older tensors.
-        reverse(cotangents, nodes, {}, isinstance(g, Tensor))
+        with answered(None):
+            reverse(cotangents, nodes, {}, isinstance(g, Tensor), changes=True if known is None else changes)
         return cotangents
 
     def _compare(self, again: Any, first: Any) -> None:
@@ -163,30 +170,23 @@ class _Call:
                 generator.bit_generator.state = state
 
 
-class _Checkpoint(Primitive):
-    """The record of all checkpoints: its rules share one second run in each reverse pass."""
-
-    def rules(self, arity: int) -> Sequence[Rule]:
-        shared: list[dict[int, Any]] = []
-
-        def rule(i: int, g: Any, y: Any, *inputs: Any, call: _Call) -> Any:
-            if not shared:
-                shared.append(call.pulled(g, y))
-            x = call.inputs[i]
-            d = shared[0].pop(x._number, None)
-            if d is not None:
-                return d
-            zeros = np.zeros(x.shape, x.dtype)
-            return wrap(zeros) if isinstance(g, Tensor) else zeros
-
-        return [partial(rule, i) for i in range(arity)]
+def _pulled(g: Any, y: Any, *inputs: Any, call: _Call) -> list[Any]:
+    """The cotangents of all inputs, from one second run."""
+    found, given = call.pulled(g, y), []
+    for x in call.inputs:
+        d = found.get(x._number)
+        if d is None:
+            d = np.zeros(x.shape, x.dtype)
+            d = wrap(d) if isinstance(g, Tensor) else d
+        given.append(d)
+    return given
 
 
 def _no_replay(*arrays: Any, call: _Call) -> Any:
     raise TypeError(f"checkpoint: {call!r} cannot be run on other arrays than it was recorded with")
 
 
-_RECORD = _Checkpoint("checkpoint", _no_replay, formula="checkpoint({0})")
+_RECORD = Primitive("checkpoint", _no_replay, joint=_pulled, formula="checkpoint({0})")
 
 
 def _since(start: int, roots: Sequence[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:

@@ -6,7 +6,8 @@ carries tangents through the reverse pass as well and so gives Hessian–vector 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..ops.guards import axes_of
 from ..ops.shape import spread
 from ..primitive import Primitive, general
 from ..tensor import Array, Tensor, clock, variable, wrap
+from ..untaken import Undecided, answered
 
 Parts = Sequence["Array | None"]
 """An array for each leaf (or output); None stands for zeros."""
@@ -114,7 +116,8 @@ def _transposed(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[A
                 n = p._number
                 cotangents[n] = cotangents[n] + t if n in cotangents else t
                 nodes.update(_made_since(start, p))
-        return reverse(cotangents, nodes, wanted, recorded, leading_to(wanted, nodes)).get(u._number)
+        needed = leading_to(wanted, nodes)
+        return reverse(cotangents, nodes, wanted, recorded, needed, changes=True).get(u._number)
 
 
 _BY_KIND: dict[str, Callable[..., Any]] = {
@@ -229,7 +232,8 @@ def _changed(record: Primitive, x: Tensor) -> RuntimeError:
 
 
 class Unsupported(Exception):
-    """The graph holds something that only the reverse pass knows: hooks, or values that are watched."""
+    """The graph holds something that only the reverse pass knows: hooks, values that are watched, or an infinite slope
+    that meets a zero (see untaken.py)."""
 
 
 def _refuse_watched(tensors: Iterable[Tensor]) -> None:
@@ -258,13 +262,36 @@ class Pushforward:
         _refuse_watched([*self.nodes, *leaves])
 
     def __call__(self, tangents: Sequence[Any], create_graph: bool = False) -> list[Any]:
-        """The tangents of the outputs, None where they are zero. They may share memory: never write into them."""
+        """The tangents of the outputs, None where they are zero. They may share memory: never write into them.
+
+        Raises:
+            Unsupported: one of them is not finite, so that 0 · ∞ may have come by.
+        """
         moved = {n: t for n, t in zip(self.numbers, tangents) if t is not None}
-        push(self.nodes, moved, create_graph)
-        return [None if y is None else moved.get(y._number) for y in self.outputs]
+        with _deciding_nothing():
+            push(self.nodes, moved, create_graph)
+        return _finite([None if y is None else moved.get(y._number) for y in self.outputs])
 
 
 _ANY = wrap(np.zeros(()))
+
+
+@contextmanager
+def _deciding_nothing() -> Iterator[None]:
+    """What a rule leaves undecided, the reverse pass decides."""
+    with answered(None):  # what a pass around this one knows is about other cotangents
+        try:
+            yield
+        except Undecided:
+            raise Unsupported from None
+
+
+def _finite(results: list[Any]) -> list[Any]:
+    for d in results:
+        a = d._data if isinstance(d, Tensor) else d
+        if a is not None and not np.isfinite(np.vdot(a, a)) and not np.isfinite(a).all():
+            raise Unsupported
+    return results
 
 
 # Forward over reverse
@@ -333,7 +360,8 @@ class ForwardOverReverse:
 
     Raises:
         Unsupported: there are hooks on the way, values are watched (`detect_anomaly`), a function is run again
-            (`checkpoint`), or a rule closes over a result that the outputs were not computed from.
+            (`checkpoint`), a rule closes over a result that the outputs were not computed from, or an infinite slope
+            meets a zero.
         RuntimeError: a tensor was changed after it was recorded (here or by a product).
 
     Source: Pearlmutter, "Fast exact multiplication by the Hessian", 1994.
@@ -366,7 +394,8 @@ class ForwardOverReverse:
                 if u is not None:
                     gs[y._number] = gs[y._number] + u if y._number in gs else u
         self._ends = {n: g for n, g in gs.items() if n in wanted}
-        self._steps, self._drops, self._held = self._reverse(nodes, needed, gs)
+        with _deciding_nothing():
+            self._steps, self._drops, self._held = self._reverse(nodes, needed, gs)
 
     def _reverse(self, nodes: dict[int, Tensor], needed: dict[int, Tensor] | None, gs: dict[int, Any]) -> Any:
         """The reverse pass as far as the leaves' doors, and for each node what a product has to do there; by node,
@@ -397,7 +426,7 @@ class ForwardOverReverse:
                     for n in moving:
                         last.setdefault(n, number)
                 continue
-            if type(record) is not Primitive:
+            if record.joint is not None and record.jvps == ():
                 raise Unsupported
             if g.dtype is not y.dtype and g.dtype != y.dtype:
                 g = g.astype(y.dtype)
@@ -439,10 +468,18 @@ class ForwardOverReverse:
         return steps, drops, held
 
     def __call__(self, tangents: Parts) -> list[Any]:
-        """The product, an array for each leaf, None where it is zero. They may share memory: never write into them."""
+        """The product, an array for each leaf, None where it is zero. They may share memory: never write into them.
+
+        Raises:
+            Unsupported: one of them is not finite, so that 0 · ∞ may have come by.
+        """
         for x, number, record in self._seen:
             if x._number != number:
                 raise _changed(record, x)
+        with _deciding_nothing():
+            return _finite(self._product(tangents))
+
+    def _product(self, tangents: Parts) -> list[Any]:
         moved = {n: t for n, t in zip(self.numbers, tangents) if t is not None}
         push(self.nodes, moved, drops=self._drops)
         hs: dict[int, Any] = {}  # the tangents of the cotangents

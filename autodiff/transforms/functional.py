@@ -330,11 +330,11 @@ def jvp(f: Function, primals: Any, tangents: Any) -> tuple[Any, Any]:
 def _push(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
     """J v for each output."""
     try:
-        forward = Pushforward(run.outputs, run.variables)
+        with differentiating():
+            forward = Pushforward(run.outputs, run.variables)
+            pushed = forward(tangents if create_graph else [v._data for v in tangents], create_graph)
     except Unsupported:
         return _push_by_reverse(run, tangents, create_graph)
-    with differentiating():
-        pushed = forward(tangents if create_graph else [v._data for v in tangents], create_graph)
     zeros = [wrap(np.zeros(y.shape, y.dtype)) if d is None else d for d, y in zip(pushed, run.outputs)]
     return zeros if create_graph else [d if isinstance(d, Tensor) else wrap(d) for d in zeros]
 
@@ -451,13 +451,13 @@ def hvp(f: Function, primals: Any, tangents: Any) -> Any:
 def _curved(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
     """H v for each variable: forward over reverse, or reverse over reverse where that is not enough."""
     if not create_graph:
+        arrays = [v._data for v in tangents]
         try:
-            over = ForwardOverReverse(run.outputs, run.variables, reached=run.reached)
+            products = ForwardOverReverse(run.outputs, run.variables, reached=run.reached)(arrays)
         except Unsupported:
             pass
         else:
-            arrays = [v._data for v in tangents]
-            found = {x._number: d for x, d in zip(run.variables, over(arrays)) if d is not None}
+            found = {x._number: d for x, d in zip(run.variables, products) if d is not None}
             owned = as_owned(found, {x._number: x for x in run.variables}, arrays)
             return [owned[x._number] if x._number in owned else wrap(np.zeros(x.shape, x.dtype)) for x in run.variables]
     slopes = run.pull([None], create_graph=True)

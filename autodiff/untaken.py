@@ -1,0 +1,243 @@
+"""Zero times infinity: which entries of a cotangent are zero whatever the values of what moves.
+
+Where an infinite slope meets a cotangent of zero, the chain rule has 0 · ∞. That is 0 where the cotangent is 0
+whatever values the variables have: not selected by a `where`, a mask, an index, a maximum, or multiplied by a constant
+0. Else it is the plain product, NaN. Nobody looks before such a meeting: then a rule raises `Undecided`, and `changing`
+finds out, by one pass from the outputs down to the node in question, which entries of its cotangent may change as the
+variables move. It knows of an operation what its record says, the kind of its forward derivative (`Primitive.jvps`).
+
+Order: the question and its answer, what moves, what a cotangent depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from .primitive import Primitive
+from .tensor import Array, Tensor
+
+
+class Undecided(Exception):
+    """An infinite slope met a cotangent of zero in a rule, and it is not known whether that zero is there to stay."""
+
+
+answer: ContextVar[Array | None] = ContextVar("autodiff_changing", default=None)
+"""While a rule runs for the second time: which entries of its cotangent may change, booleans of its shape."""
+
+
+@contextmanager
+def answered(mask: Array | None) -> Iterator[None]:
+    """While this is open, `answer` is known."""
+    token = answer.set(mask)
+    try:
+        yield
+    finally:
+        answer.reset(token)
+
+
+def changing(
+    node: Tensor, seeds: dict[int, Any], nodes: dict[int, Tensor], known: dict[int, Array] | None = None
+) -> Array:
+    """Which entries of the cotangent of a node may change as the variables move. One that is 0 and may not change
+    belongs to a branch that was not taken.
+
+    Args:
+        node: a result.
+        seeds: the cotangents that the reverse pass began with, arrays or Tensors, by number.
+        nodes: the results that the pass goes through, by number.
+        known: which entries of the seeds may change, for seeds that are cotangents of another pass; others are the
+            user's, constants unless they are Tensors that were computed.
+
+    Returns:
+        Booleans of the node's shape.
+    """
+    return _Pass(seeds, nodes, known or {}).down_to(node)
+
+
+class _Pass:
+    """A reverse pass that carries with each cotangent whether its entries may change as the variables move."""
+
+    def __init__(self, seeds: dict[int, Any], nodes: dict[int, Tensor], known: dict[int, Array]) -> None:
+        self.nodes = nodes
+        self.moving: dict[int, Array] = {}
+        self.found: dict[int, tuple[Array, Array]] = {}
+        for n, seed in seeds.items():
+            g = np.asarray(seed._data if isinstance(seed, Tensor) else seed)
+            self.found[n] = g, known[n] if n in known else self.moves(seed)
+
+    def down_to(self, target: Tensor) -> Array:
+        end = target._number
+        leading = {end}
+        for n in sorted(self.nodes):
+            if n > end and any(isinstance(x, Tensor) and x._number in leading for x in self.nodes[n]._inputs):
+                leading.add(n)
+        with np.errstate(all="ignore"):
+            for n in sorted(leading, reverse=True):
+                if n > end and n in self.found:
+                    self._through(self.nodes[n], leading)
+        if _changed_by_hooks(target):
+            return np.ones(target.shape, bool)
+        return self.found[end][1] if end in self.found else np.zeros(target.shape, bool)
+
+    # What moves: the entries of a value that may change
+
+    def moves(self, x: Any) -> Array:
+        """Which entries of an input may change as the variables move: booleans of its shape."""
+        if not isinstance(x, Tensor) or not x._requires_grad:
+            return np.zeros(np.shape(x._data if isinstance(x, Tensor) else x), bool)
+        stack = [x]
+        while stack:  # no recursion: graphs are deep
+            node = stack[-1]
+            if node._number in self.moving:
+                stack.pop()
+            elif node._primitive is None:
+                self.moving[node._number] = np.ones(node.shape, bool)
+            else:
+                missing = [
+                    z
+                    for z in node._inputs
+                    if isinstance(z, Tensor) and z._requires_grad and z._number not in self.moving
+                ]
+                if missing:
+                    stack += missing
+                else:
+                    self.moving[node._number] = self._moved(node)
+        return self.moving[x._number]
+
+    def _moved(self, node: Tensor) -> Array:
+        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._data)
+        masks = [self.moves(x) for x in inputs]
+        kind = record.jvps
+        arrays = _arrays(inputs)
+        with np.errstate(all="ignore"):
+            if kind == "elementwise":
+                return _broadcast(masks, y.shape)
+            if kind == "piecewise":
+                rules = record.vjps or record.rules(len(inputs))
+                total = np.zeros(y.shape, bool)
+                for mask, rule in zip(masks, rules):
+                    if mask.any() and rule is not None:
+                        full = np.broadcast_to(mask, y.shape)
+                        total |= np.broadcast_to(rule(_some(full, y), y, *arrays, **params) != 0, y.shape)
+                        total |= full & _kinks(record, arrays, y.shape)
+                return total
+            if kind == "linear":
+                return np.asarray(record.forward(*[_some(m, y) for m in masks], **params) != 0)
+            if kind == "multilinear":
+                total = np.zeros(y.shape, bool)
+                for i, mask in enumerate(masks):
+                    if mask.any():
+                        parts = [_some(mask, y) if i == j else self._nonzero(z, y) for j, z in enumerate(inputs)]
+                        total |= record.forward(*parts, **params) != 0
+                return total
+        return np.full(y.shape, any(mask.any() for mask in masks))
+
+    def _nonzero(self, x: Any, y: Array) -> Array:
+        """Something not 0 where an input is not 0, or may come to be."""
+        value = np.asarray(x._data if isinstance(x, Tensor) else x)
+        there = value != 0
+        if isinstance(x, Tensor) and x._requires_grad and not there.all():
+            there = there | self.moves(x)
+        return _some(there, y)
+
+    # What a cotangent depends on
+
+    def _through(self, node: Tensor, leading: set[int]) -> None:
+        """Pass a cotangent on to the inputs of a node."""
+        g, changes = self.found.pop(node._number)
+        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._data)
+        if _changed_by_hooks(node):
+            changes = np.ones(g.shape, bool)
+        arrays = _arrays(inputs)
+        with answered(changes):
+            rules, given = record.pullbacks(len(inputs), g, y, arrays, params)
+            for i, (x, rule) in enumerate(zip(inputs, rules)):
+                if isinstance(x, Tensor) and x._number in leading and rule is not None:
+                    d = _shaped(rule(g, y, *given, **params) if given else rule(g, y), x.shape, sums=True)
+                    may = _shaped(self._changing(record, i, g, changes, y, inputs, arrays, params), x.shape)
+                    if x._number in self.found:
+                        before, also = self.found[x._number]
+                        d, may = before + d, also | may
+                    self.found[x._number] = d, may
+
+    def _changing(
+        self, record: Primitive, i: int, g: Array, changes: Array, y: Array, inputs: Any, arrays: Any, params: Any
+    ) -> Array:
+        """Which entries of the cotangent of input `i` may change."""
+        alive = changes | (g != 0)
+        kind = record.jvps
+
+        def rule(g: Array, y: Array, *values: Any, **params: Any) -> Any:
+            rules, given = record.pullbacks(len(values), g, y, values, params)
+            found: Any = rules[i]
+            return found(g, y, *given, **params) if given else found(g, y)
+
+        if kind in ("linear", "piecewise") or record.selects:
+            found = np.asarray(rule(_some(changes, y), y, *arrays, **params) != 0)
+            if kind == "piecewise":
+                found = found | (alive & _kinks(record, arrays, y.shape))
+            return found
+        if kind == "elementwise":
+            moving = _broadcast([self.moves(x) for x in inputs], y.shape)
+            found = np.asarray(rule(_some(changes, y), y, *arrays, **params) != 0)
+            return (alive & moving) | found
+        if kind == "multilinear":
+            parts = [self._nonzero(x, y) for x in inputs]
+            found = np.asarray(rule(_some(changes, y), y, *parts, **params) != 0)
+            for j, x in enumerate(inputs):
+                moving = self.moves(x)
+                if j != i and moving.any():
+                    moved = [*parts[:j], _some(moving, y), *parts[j + 1 :]]
+                    found = found | (rule(_some(alive, y), y, *moved, **params) != 0)
+            return found
+        shape = np.shape(arrays[i])
+        if kind == "reduction":
+            axis = params.get("axis")
+            if axis is None:
+                return np.full(shape, alive.any())
+            kept = alive if params.get("keepdims") else np.expand_dims(alive, axis)
+            return np.broadcast_to(kept, shape)
+        return np.full(shape, alive.any())
+
+
+def _changed_by_hooks(node: Tensor) -> bool:
+    """Whether a function of the user's comes between."""
+    return any(hook is not None for hook in (node._hooks or {}).values())
+
+
+def _arrays(inputs: Iterable[Any]) -> list[Any]:
+    return [x._data if isinstance(x, Tensor) else x for x in inputs]
+
+
+def _some(mask: Array, y: Array) -> Array:
+    """Positive numbers where the mask holds, all different, so that no sum of them cancels; 0 elsewhere."""
+    kind = y.dtype if y.dtype.kind == "f" else np.dtype(float)
+    numbers = 0.5 + np.arange(mask.size) * 0.6180339887498949 % 1
+    return np.where(mask, numbers.reshape(mask.shape), 0).astype(kind)
+
+
+def _broadcast(masks: Iterable[Array], shape: tuple[int, ...]) -> Array:
+    total = np.zeros(shape, bool)
+    for mask in masks:
+        total |= np.broadcast_to(mask, shape)
+    return total
+
+
+def _kinks(record: Primitive, arrays: Any, shape: tuple[int, ...]) -> Array:
+    """Where a slope of 0 is nothing but the choice at a kink."""
+    return np.broadcast_to(False if record.kinks is None else record.kinks(*arrays), shape)
+
+
+def _shaped(d: Any, shape: tuple[int, ...], sums: bool = False) -> Array:
+    """A cotangent (or, of booleans, whether any is true) summed over the axes along which its input was broadcast."""
+    d = np.asarray(d)
+    if d.shape == shape:
+        return d
+    extra = d.ndim - len(shape)
+    axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and d.shape[i + extra] != 1)
+    return (d.sum(axes) if sums else d.any(axes)).reshape(shape)
