@@ -23,7 +23,7 @@ FAMILIES = {
 
 def family_of(record: Primitive) -> str:
     """The file of operations that declares a record: where its rules are."""
-    rule = record.each or next(rule for rule in record.vjps if rule is not None)
+    rule = record.joint or record.each or next(rule for rule in record.vjps if rule is not None)
     module = rule.__module__
     return f"`{module}`" if module.startswith("nn.") else module.rpartition(".")[2]
 

@@ -11,7 +11,7 @@ from ..primitive import Sample, declare
 from ..protocols import implements
 from ..tensor import Tensor
 from .elementwise import absolute, sign
-from .guards import checked_axes, count_of, inverse_or_zero, raw, restored
+from .guards import checked_axes, common, count_of, inverse_or_zero, raw, restored
 from .linalg import as_floating, as_matrices, inv, svdvals
 from .samples import draw
 
@@ -32,12 +32,12 @@ def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdim
     y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
     if ord == 2:
         return (g * inverse_or_zero(y)) * x
-    ratio = np.abs(x) * inverse_or_zero(y)
-    if ord > 1:
-        return g * (np.sign(x) * ratio ** (ord - 1))
-    off = (raw(x) == 0) | (raw(y) == 0)
-    ratio = np.where(off, 1, ratio)
-    return g * np.where(off, 0, np.sign(x) * ratio ** (ord - 1))
+    inverse, off = inverse_or_zero(y), (raw(x) == 0) | (raw(y) == 0)
+    if common(not off.any()):
+        return g * (np.sign(x) * (np.abs(x) * inverse) ** (ord - 1))
+    # An element that is 0 by itself, so that a second derivative that does not exist stays with it
+    alone = 0 if ord < 1 else np.sign(x) * np.abs(x) ** (ord - 1) * inverse ** (ord - 1)
+    return g * np.where(off, alone, np.sign(x) * np.where(off, 1, np.abs(x) * inverse) ** (ord - 1))
 
 
 def _norm_of_zeros(x: Any, **params: Any) -> Any:
