@@ -16,7 +16,8 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad
 
-from .bucket import Array, Bucket, buckets
+from .array import Array
+from .bucket import Bucket, buckets
 
 
 class Optimizer:

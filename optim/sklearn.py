@@ -28,7 +28,7 @@ import autodiff as ad
 from autodiff import Tensor, no_grad
 from autodiff.tensor import wrap
 
-from .bucket import Array
+from .array import Array
 from .data import dtype_of
 from .first_order.adam import Adam
 from .optimizer import Optimizer

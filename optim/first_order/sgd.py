@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bucket import Array
+from ..array import Array
 from ..optimizer import Optimizer, decayed, require
 
 

@@ -12,7 +12,7 @@ from autodiff import Tensor
 from autodiff.backward import gradients
 from autodiff.transforms.flat import assign, flatten, split
 
-from ..bucket import Array
+from ..array import Array
 from ..optimizer import require
 from .base import SecondOrder, point, rounding
 from .conjugate_gradient import SPACING, Path, conjugate_gradients, norm

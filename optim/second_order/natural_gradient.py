@@ -12,7 +12,6 @@ from autodiff import Tensor
 from autodiff.backward import gradients
 from autodiff.transforms.flat import assign, flatten
 
-from ..bucket import Array
 from ..optimizer import require
 from .base import SecondOrder, point
 from .conjugate_gradient import conjugate_gradients, norm
@@ -136,5 +135,5 @@ def _linear(output: Tensor, loss: Tensor) -> Callable[[Any], Any]:
     slope = gradients(loss, output, allow_unused=True)[0]
     if slope is None:
         raise ValueError("NaturalGradient.step: the loss was not computed from the output returned with it")
-    constant: Array = slope._data
+    constant = slope.data
     return lambda z: (z * constant).sum()

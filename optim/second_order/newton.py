@@ -11,7 +11,7 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.transforms.flat import assign
 
-from ..bucket import Array
+from ..array import Array
 from ..optimizer import require
 from .base import SecondOrder, point, rounding
 from .conjugate_gradient import norm

@@ -10,7 +10,7 @@ import numpy as np
 
 from autodiff.transforms.flat import assign
 
-from ..bucket import Array
+from ..array import Array
 from ..optimizer import require
 from .base import SecondOrder, point, rounding
 from .conjugate_gradient import Path, conjugate_gradients, norm, to_sphere

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bucket import Array
+from ..array import Array
 from ..optimizer import require
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad
 
-from ..bucket import Array
+from ..array import Array
 from ..data import as_batches, dtype_of, pair
 from ..drawing import axes_for
 from ..optimizer import Optimizer, require
@@ -205,7 +205,8 @@ def _restored(model: Any, optimizer: Optimizer) -> Iterator[None]:
     """Afterwards, model and optimiser are what they were."""
     snapshot, stepped = optimizer.state_dict(), optimizer.stepped
     weights = {name: np.array(tensor.data) for name, tensor in model.state_dict().items()}
-    tensors = {id(p): p for p in (*model.parameters(), *optimizer._all())}
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    tensors = {id(p): p for p in (*model.parameters(), *trained)}
     if hasattr(model, "buffers"):  # some are not part of state_dict
         tensors |= {id(b): b for b in model.buffers()}
     before = [(t, t.data.copy(), t.grad) for t in tensors.values()]
