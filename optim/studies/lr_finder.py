@@ -16,7 +16,8 @@ from autodiff import Tensor, enable_grad
 from ..array import Array
 from ..data import as_batches, dtype_of, pair
 from ..drawing import axes_for
-from ..optimizer import Optimizer, require
+from ..hyperparameters import at_least, require, within
+from ..optimizer import Optimizer
 from ..training.fit import check_parts, one_number
 
 
@@ -179,8 +180,7 @@ def lr_find(
 
 def _check(start: Any, end: Any, steps: Any, smoothing: Any, stop_factor: Any) -> None:
     given = dict(start=start, end=end, smoothing=smoothing, stop_factor=stop_factor)
-    anything = (0.0, math.inf)
-    require("lr_find", given, start=anything, end=anything, smoothing=(0, 1), stop_factor=(1, math.inf))
+    require("lr_find", given, at_least(0, "start", "end") | within(0, 1, "smoothing") | at_least(1, "stop_factor"))
     if not 0 < start < end:
         raise ValueError(f"lr_find: needs 0 < start < end, not start {start!r} and end {end!r}")
     if smoothing == 1:
