@@ -1,13 +1,16 @@
-"""optim: optimisers with PyTorch's names and numbers, in order of increasing complexity.
+"""optim: optimisers with PyTorch's names and numbers, and what trains with them.
 
-Reading order: optimizer and bucket (what all share), sgd, adaptive, adam, adam_family, signs, layerwise, lbfgs; then
-data, history, early_stopping, checkpointing, and training, which puts them together; lr_finder, comparison and drawing;
-sklearn (imported only by who uses it); learning_rules; last what uses curvature: second_order and conjugate_gradient
-(what they share), newton, newton_cg, hessian_free, natural_gradient, and minimization, the bridge to SciPy.
+Reading order: optimizer (what all optimisers share), and below it array, hyperparameters and bucket; first_order/, the
+optimisers from the simplest on; lr_scheduler and swa; data and training/, the loop around them; studies/; drawing, for
+the pictures of both; second_order/, which uses curvature; last sklearn, which is imported only by who uses it.
 """
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from autodiff.clipping import clip_grad_norm_, clip_grad_value_
 
+from . import data as data
 from . import lr_scheduler, swa
 from .data import batches
 from .first_order.adam import Adam
@@ -30,9 +33,18 @@ from .training.early_stopping import EarlyStopping
 from .training.fit import fit
 from .training.history import History
 
+if _TYPE_CHECKING:
+    from . import sklearn as sklearn
+
 __all__ = [
     "LAMB", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Comparison", "EarlyStopping",
     "HessianFree", "History", "LearningRates", "LearningTrace", "Lion", "NAdam", "NaturalGradient", "Newton",
     "NewtonCG", "Optimizer", "RAdam", "RMSprop", "Rprop", "batches", "clip_grad_norm_", "clip_grad_value_", "compare",
     "fit", "hebbian_learning", "lr_find", "lr_scheduler", "minimize", "perceptron_learning", "swa",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name == "sklearn":  # needs scikit-learn, which nothing else here does
+        return _import_module(".sklearn", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from autodiff import Tensor
 
-if TYPE_CHECKING:
-    from .optimizer import Optimizer
-
-Array = np.ndarray[Any, Any]
+from .array import Array
 
 PIECE = 32768
 """Elements that are updated at a time, so that all arrays of an update stay in the cache."""
 
 SMALL = 8192
 """A parameter of at most so many elements is gathered with others."""
+
+
+class UpdateRule(Protocol):
+    """What is asked of an optimiser here; `Optimizer` says what each means."""
+
+    elementwise: bool
+    state: dict[Tensor, dict[str, Any]]
+
+    def buffers(self, options: dict[str, Any]) -> tuple[str, ...]: ...
+    def initial(self, name: str, options: dict[str, Any]) -> float: ...
+    def advance(self, numbers: dict[str, Any], options: dict[str, Any]) -> Any: ...
+    def update(self, w: Array, g: Array, state: dict[str, Array], coefficients: Any) -> None: ...
+    def scratch(self, like: Array, purpose: str = "") -> Array: ...
 
 
 class Bucket:
@@ -60,7 +70,7 @@ class Bucket:
         if names != self.names:
             return False
         for p, shape, own, views in zip(self.params, self.shapes, self.states, self.views):
-            w = p._data
+            w = p.data
             if state.get(p) is not own or p.grad is None or w.dtype != self.dtype or w.shape != shape:
                 return False
             for name, view in zip(names, views):
@@ -71,7 +81,7 @@ class Bucket:
                     return False
         return True
 
-    def step(self, optimizer: Optimizer, options: dict[str, Any]) -> None:
+    def step(self, optimizer: UpdateRule, options: dict[str, Any]) -> None:
         """Update all parameters, in place."""
         numbers = dict(self.numbers)
         coefficients = optimizer.advance(numbers, options)
@@ -80,8 +90,8 @@ class Bucket:
             for state in self.states:
                 state.update(numbers)
         ascent = bool(options.get("maximize"))
-        datas = [p.data if p.data.flags.writeable else p.data.copy() for p in self.params]
-        gradients = [p.grad.data for p in self.params]  # type: ignore[union-attr]
+        datas = [w if w.flags.writeable else w.copy() for w in [p.data for p in self.params]]
+        gradients = [p.grad.data for p in self.params]  # type: ignore[union-attr]  # who has none is left out
         if not self.single:
             for first, last, start, end in self.runs:
                 values, gradient = self.values[: end - start], self.gradient[: end - start]
@@ -107,7 +117,7 @@ class Bucket:
 
 
 def _in_pieces(
-    optimizer: Optimizer, values: Array, gradient: Array, flat: dict[str, Array], coefficients: Any, ascent: bool
+    optimizer: UpdateRule, values: Array, gradient: Array, flat: dict[str, Array], coefficients: Any, ascent: bool
 ) -> None:
     for start in range(0, values.size, PIECE):
         piece = slice(start, start + PIECE)
@@ -129,7 +139,7 @@ def _runs(sizes: list[int]) -> Iterator[tuple[int, int, int, int]]:
     yield first, len(sizes), start, end
 
 
-def buckets(optimizer: Optimizer, params: Iterable[Tensor], options: dict[str, Any]) -> list[Bucket]:
+def buckets(optimizer: UpdateRule, params: Iterable[Tensor], options: dict[str, Any]) -> list[Bucket]:
     """Sort parameters that have gradients into buckets; states and buffers that are missing are made."""
     names = optimizer.buffers(options)
     found: list[Bucket] = []

@@ -7,16 +7,17 @@ on (`advance`) and changes a piece of a parameter in place (`update`); which pie
 from __future__ import annotations
 
 import inspect
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from autodiff import Tensor, enable_grad
 
-from .bucket import Array, Bucket, buckets
+from .array import Array
+from .bucket import Bucket, buckets
+from .hyperparameters import Limits, require
 
 
 class Optimizer:
@@ -67,8 +68,12 @@ class Optimizer:
     beyond: tuple[str, ...] = ()
     """Hyper-parameters that PyTorch lacks: a snapshot without them is accepted, they stay as they are."""
 
+    limits: ClassVar[Limits] = {}
+    """What hyper-parameters may be, said with hyperparameters.py: ``at_least(0, "lr") | within(0, 1, "rho")``."""
+
     def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
+        """Raise TypeError or ValueError for hyper-parameters out of range."""
+        require(type(self).__name__, options, self.limits)
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """Names of the arrays kept for each parameter; they start with zeros, or what `initial` says."""
@@ -277,34 +282,3 @@ def _restored(value: Any, p: Tensor, is_buffer: bool, what: str) -> Any:
     if array.shape != p.shape:
         raise ValueError(f"{what} has shape {array.shape}, the parameter {p.shape}")
     return array.astype(p.dtype, copy=False)
-
-
-def require(name: str, options: Mapping[str, Any], **ranges: tuple[float, float]) -> None:
-    """Raise unless each named option is a finite number within its range, ends included."""
-    for key, (low, high) in ranges.items():
-        value = options[key]
-        if isinstance(value, (str, bool)) or not hasattr(value, "__float__") or getattr(value, "ndim", 0) != 0:
-            raise TypeError(f"{name}: {key} must be a number, not {value!r}")
-        if not (math.isfinite(value) and low <= value <= high):
-            limits = (
-                ""
-                if low == -math.inf
-                else f" of at least {low:g}" + ("" if high == math.inf else f", at most {high:g}")
-            )
-            raise ValueError(f"{name}: {key} must be a finite number{limits}, not {value!r}")
-
-
-def require_moments(name: str, options: Mapping[str, Any]) -> None:
-    """Raise unless the hyper-parameters that Adam and its relatives share are within their ranges."""
-    require(name, options, lr=(0, math.inf), eps=(0, math.inf), weight_decay=(0, math.inf))
-    require_betas(name, options["betas"])
-
-
-def require_betas(name: str, betas: Any) -> None:
-    """Raise unless `betas` is a pair of numbers in [0, 1)."""
-    try:
-        first, second = (float(beta) for beta in betas)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: betas must be a pair of numbers, not {betas!r}") from None
-    if not (0 <= first < 1 and 0 <= second < 1):
-        raise ValueError(f"{name}: each of betas must be at least 0 and less than 1, not {betas!r}")

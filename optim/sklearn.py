@@ -28,7 +28,7 @@ import autodiff as ad
 from autodiff import Tensor, no_grad
 from autodiff.tensor import wrap
 
-from .bucket import Array
+from .array import Array
 from .data import dtype_of
 from .first_order.adam import Adam
 from .optimizer import Optimizer
@@ -97,7 +97,7 @@ class MLP:
         return f"MLP({'-'.join(map(str, self.sizes))}, {self.activation})"
 
 
-class _Net(BaseEstimator):  # type: ignore[misc]
+class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without types
     """What both estimators share: the training."""
 
     def __init__(
@@ -296,7 +296,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]
         return np.concatenate(parts)
 
 
-class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
+class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-learn comes without types
     """A classifier: a network whose outputs are the logits of the classes, trained with the cross-entropy.
 
     Args:
@@ -402,7 +402,7 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]
         return labels
 
 
-class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]
+class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]  # scikit-learn comes without types
     """A regressor: a network with an output for each target, trained with the mean of the squared differences.
 
     Args:

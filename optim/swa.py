@@ -10,7 +10,7 @@ import numpy as np
 
 from autodiff import Tensor, no_grad
 
-from .bucket import Array
+from .array import Array
 
 
 class _Average:

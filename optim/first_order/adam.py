@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..bucket import Array
-from ..optimizer import Optimizer, decayed, require_moments
+from ..array import Array
+from ..hyperparameters import at_least, decay_rates, hyperparameters
+from ..optimizer import Optimizer, decayed
 
 
 class Coefficients(NamedTuple):
@@ -61,6 +62,9 @@ class Adam(Optimizer):
     0.75
     """
 
+    limits = at_least(0, "lr", "eps", "weight_decay") | decay_rates("betas")
+    beyond = ("bias_correction", "eps_inside_sqrt")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -74,25 +78,7 @@ class Adam(Optimizer):
         bias_correction: bool = True,
         eps_inside_sqrt: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            dict(
-                lr=lr,
-                betas=betas,
-                eps=eps,
-                weight_decay=weight_decay,
-                amsgrad=amsgrad,
-                maximize=maximize,
-                bias_correction=bias_correction,
-                eps_inside_sqrt=eps_inside_sqrt,
-            ),
-        )
-
-    beyond = ("bias_correction", "eps_inside_sqrt")
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        require_moments(type(self).__name__, options)
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """m and v, and with amsgrad the largest v so far."""

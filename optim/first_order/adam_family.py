@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..bucket import Array
-from ..optimizer import Optimizer, decayed, require, require_moments
+from ..array import Array
+from ..hyperparameters import at_least, hyperparameters
+from ..optimizer import Optimizer, decayed
 from .adam import Adam, Coefficients
 from .adaptive import averaged
 
@@ -49,10 +50,7 @@ class AdamW(Adam):
         bias_correction: bool = True,
         eps_inside_sqrt: bool = False,
     ) -> None:
-        super().__init__(
-            params, lr, betas, eps, weight_decay, amsgrad,
-            maximize=maximize, bias_correction=bias_correction, eps_inside_sqrt=eps_inside_sqrt,
-        )  # fmt: skip
+        super().__init__(params, **hyperparameters(locals()))
 
     def decay(self, w: Array, g: Array, c: Coefficients) -> Array:
         """Weight decay of w itself."""
@@ -93,6 +91,8 @@ class Adamax(Optimizer):
     0.75
     """
 
+    limits = Adam.limits
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -103,11 +103,7 @@ class Adamax(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, dict(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize))
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        require_moments(type(self).__name__, options)
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """m and u."""
@@ -173,6 +169,8 @@ class NAdam(Optimizer):
     0.735887
     """
 
+    limits = Adam.limits | at_least(0, "momentum_decay")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -185,16 +183,7 @@ class NAdam(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        defaults = dict(
-            lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay,
-            decoupled_weight_decay=decoupled_weight_decay, maximize=maximize,
-        )  # fmt: skip
-        super().__init__(params, defaults)
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        require_moments(type(self).__name__, options)
-        require(type(self).__name__, options, momentum_decay=(0, math.inf))
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """m and v."""
@@ -266,6 +255,8 @@ class RAdam(Optimizer):
     0.5
     """
 
+    limits = Adam.limits
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -277,15 +268,7 @@ class RAdam(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        defaults = dict(
-            lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
-            decoupled_weight_decay=decoupled_weight_decay, maximize=maximize,
-        )  # fmt: skip
-        super().__init__(params, defaults)
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        require_moments(type(self).__name__, options)
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """m and v."""

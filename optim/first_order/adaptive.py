@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ..bucket import Array
-from ..optimizer import Optimizer, decayed, require
+from ..array import Array
+from ..hyperparameters import at_least, hyperparameters, within
+from ..optimizer import Optimizer, decayed
 
 
 class Adagrad(Optimizer):
@@ -45,6 +45,7 @@ class Adagrad(Optimizer):
     0.75
     """
 
+    limits = at_least(0, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
     beyond = ("eps_inside_sqrt",)
 
     def __init__(
@@ -59,16 +60,7 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         eps_inside_sqrt: bool = False,
     ) -> None:
-        defaults = dict(
-            lr=lr, lr_decay=lr_decay, weight_decay=weight_decay, initial_accumulator_value=initial_accumulator_value,
-            eps=eps, maximize=maximize, eps_inside_sqrt=eps_inside_sqrt,
-        )  # fmt: skip
-        super().__init__(params, defaults)
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        names = ("lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
-        require(type(self).__name__, options, **{name: (0, math.inf) for name in names})
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """The sum of squares s."""
@@ -133,6 +125,7 @@ class RMSprop(Optimizer):
     0.0
     """
 
+    limits = at_least(0, "lr", "alpha", "eps", "weight_decay", "momentum")
     beyond = ("eps_inside_sqrt",)
 
     def __init__(
@@ -148,16 +141,7 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         eps_inside_sqrt: bool = False,
     ) -> None:
-        defaults = dict(
-            lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum, centered=centered,
-            maximize=maximize, eps_inside_sqrt=eps_inside_sqrt,
-        )  # fmt: skip
-        super().__init__(params, defaults)
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        names = ("lr", "alpha", "eps", "weight_decay", "momentum")
-        require(type(self).__name__, options, **{name: (0, math.inf) for name in names})
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """v, and where they are used b and m."""
@@ -224,6 +208,8 @@ class Adadelta(Optimizer):
     0.996838
     """
 
+    limits = at_least(0, "lr", "eps", "weight_decay") | within(0, 1, "rho")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -234,12 +220,7 @@ class Adadelta(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, dict(lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize))
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        inf = math.inf
-        require(type(self).__name__, options, lr=(0, inf), rho=(0, 1), eps=(0, inf), weight_decay=(0, inf))
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """v and u."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ..bucket import Array
-from ..optimizer import Optimizer, decayed, require
+from ..array import Array
+from ..hyperparameters import at_least, hyperparameters
+from ..optimizer import Optimizer, decayed
 from .adam import Adam, Coefficients
 from .adaptive import moved
 
@@ -51,6 +51,7 @@ class LARS(Optimizer):
     """
 
     elementwise = False
+    limits = at_least(0, "lr", "momentum", "weight_decay", "trust_coefficient")
 
     def __init__(
         self,
@@ -62,15 +63,7 @@ class LARS(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        defaults = dict(
-            lr=lr, momentum=momentum, weight_decay=weight_decay, trust_coefficient=trust_coefficient, maximize=maximize
-        )
-        super().__init__(params, defaults)
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        names = ("lr", "momentum", "weight_decay", "trust_coefficient")
-        require(type(self).__name__, options, **{name: (0, math.inf) for name in names})
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """The momentum b."""
@@ -131,10 +124,7 @@ class LAMB(Adam):
         bias_correction: bool = True,
         eps_inside_sqrt: bool = False,
     ) -> None:
-        super().__init__(
-            params, lr, betas, eps, weight_decay,
-            maximize=maximize, bias_correction=bias_correction, eps_inside_sqrt=eps_inside_sqrt,
-        )  # fmt: skip
+        super().__init__(params, **hyperparameters(locals()))
 
     def decay(self, w: Array, g: Array, c: Coefficients) -> Array:
         """Weight decay comes with the step."""

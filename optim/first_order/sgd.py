@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..bucket import Array
-from ..optimizer import Optimizer, decayed, require
+from ..array import Array
+from ..hyperparameters import at_least, finite, hyperparameters
+from ..optimizer import Optimizer, decayed
 
 
 class SGD(Optimizer):
@@ -49,6 +49,9 @@ class SGD(Optimizer):
     Tensor(0.8, requires_grad=True)
     """
 
+    limits = at_least(0, "lr", "momentum", "weight_decay") | finite("dampening")
+    beyond = ("averaged", "lr_in_velocity")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -62,28 +65,11 @@ class SGD(Optimizer):
         averaged: bool = False,
         lr_in_velocity: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            dict(
-                lr=lr,
-                momentum=momentum,
-                dampening=dampening,
-                weight_decay=weight_decay,
-                nesterov=nesterov,
-                maximize=maximize,
-                averaged=averaged,
-                lr_in_velocity=lr_in_velocity,
-            ),
-        )
-
-    beyond = ("averaged", "lr_in_velocity")
+        super().__init__(params, hyperparameters(locals()))
 
     def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        inf = math.inf
-        require(
-            type(self).__name__, options, lr=(0, inf), momentum=(0, inf), dampening=(-inf, inf), weight_decay=(0, inf)
-        )
+        """Raise TypeError or ValueError for hyper-parameters out of range, or that do not go together."""
+        super().check(options)
         if options["averaged"] and (options["nesterov"] or options["dampening"] != 0 or options["momentum"] > 1):
             raise ValueError("SGD: averaged=True needs a momentum of at most 1, nesterov=False and dampening=0")
         if options["lr_in_velocity"] and options["nesterov"]:

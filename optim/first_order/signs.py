@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..bucket import Array
-from ..optimizer import Optimizer, require, require_betas
+from ..array import Array
+from ..hyperparameters import at_least, decay_rates, hyperparameters, number_pair
+from ..optimizer import Optimizer
 from .adaptive import averaged
 
 
@@ -45,6 +46,8 @@ class Rprop(Optimizer):
     Tensor(0.75, requires_grad=True)
     """
 
+    limits = at_least(0, "lr")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -54,20 +57,17 @@ class Rprop(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, dict(lr=lr, etas=etas, step_sizes=step_sizes, maximize=maximize))
+        super().__init__(params, hyperparameters(locals()))
 
     def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        require(type(self).__name__, options, lr=(0, math.inf))
-        for name in ("etas", "step_sizes"):
-            try:
-                low, high = (float(x) for x in options[name])
-            except (TypeError, ValueError):
-                raise TypeError(f"Rprop: {name} must be a pair of numbers, not {options[name]!r}") from None
-            if name == "etas" and not 0 < low < 1 < high < math.inf:
-                raise ValueError(f"Rprop: etas must be (η⁻, η⁺) with 0 < η⁻ < 1 < η⁺, not {options[name]!r}")
-            if name == "step_sizes" and not 0 <= low <= high:
-                raise ValueError(f"Rprop: step_sizes must be (least, most), at least 0, not {options[name]!r}")
+        """Raise TypeError or ValueError for hyper-parameters out of range."""
+        super().check(options)
+        low, high = number_pair("Rprop: etas", options["etas"])
+        if not 0 < low < 1 < high < math.inf:
+            raise ValueError(f"Rprop: etas must be (η⁻, η⁺) with 0 < η⁻ < 1 < η⁺, not {options['etas']!r}")
+        low, high = number_pair("Rprop: step_sizes", options["step_sizes"])
+        if not 0 <= low <= high:
+            raise ValueError(f"Rprop: step_sizes must be (least, most), at least 0, not {options['step_sizes']!r}")
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """p and s."""
@@ -128,6 +128,8 @@ class Lion(Optimizer):
     Tensor(0.75, requires_grad=True)
     """
 
+    limits = at_least(0, "lr", "weight_decay") | decay_rates("betas")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -137,12 +139,7 @@ class Lion(Optimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, dict(lr=lr, betas=betas, weight_decay=weight_decay, maximize=maximize))
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        require(type(self).__name__, options, lr=(0, math.inf), weight_decay=(0, math.inf))
-        require_betas(type(self).__name__, options["betas"])
+        super().__init__(params, hyperparameters(locals()))
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
         """The momentum m."""

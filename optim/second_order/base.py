@@ -16,7 +16,7 @@ import numpy as np
 from autodiff import Tensor, enable_grad
 from autodiff.transforms.flat import assign, flatten
 
-from ..bucket import Array
+from ..array import Array
 from ..optimizer import Optimizer
 
 

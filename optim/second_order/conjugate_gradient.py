@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..bucket import Array
+from ..array import Array
 
 SPACING = 1.3
 """A path keeps a point when it is this much longer, or comes this much later, than the one before."""

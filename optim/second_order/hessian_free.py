@@ -12,8 +12,8 @@ from autodiff import Tensor
 from autodiff.backward import gradients
 from autodiff.transforms.flat import assign, flatten, split
 
-from ..bucket import Array
-from ..optimizer import require
+from ..array import Array
+from ..hyperparameters import at_least, hyperparameters, positive, within
 from .base import SecondOrder, point, rounding
 from .conjugate_gradient import SPACING, Path, conjugate_gradients, norm
 
@@ -81,6 +81,12 @@ class HessianFree(SecondOrder):
     """
 
     pair = True
+    limits = (
+        positive("damping")
+        | at_least(1, "factor", "cg_max")
+        | within(0, 1, "progress", "warm_start")
+        | at_least(0, "memory", "weight_decay")
+    )
 
     def __init__(
         self,
@@ -94,17 +100,7 @@ class HessianFree(SecondOrder):
         memory: int = 20,
         weight_decay: float = 0.0,
     ) -> None:
-        defaults = dict(
-            damping=damping, factor=factor, cg_max=cg_max, progress=progress, warm_start=warm_start, memory=memory,
-            weight_decay=weight_decay,
-        )  # fmt: skip
-        super().__init__(params, defaults)
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        tiny, inf = math.ulp(0.0), math.inf
-        require("HessianFree", options, damping=(tiny, inf), factor=(1, inf), cg_max=(1, inf), progress=(0, 1))
-        require("HessianFree", options, warm_start=(0, 1), weight_decay=(0, inf), memory=(0, inf))
+        super().__init__(params, hyperparameters(locals()))
 
     def step(self, closure: Callable[[], Any] | None = None, curvature: Callable[[], Any] | None = None) -> Any:
         """Make one step; returns the loss before it, as the closure did."""

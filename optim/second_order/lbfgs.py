@@ -12,8 +12,9 @@ import numpy as np
 from autodiff import Tensor, enable_grad
 from autodiff.transforms.flat import assign, flatten
 
-from ..bucket import Array
-from ..optimizer import Optimizer, require
+from ..array import Array
+from ..hyperparameters import at_least, hyperparameters, one_of
+from ..optimizer import Optimizer
 
 _PAIRS = ("old_stps", "old_dirs", "ro")
 """Under PyTorch's names: the changes s of the parameters, y of the gradient, and 1 / s·y."""
@@ -66,6 +67,12 @@ class LBFGS(Optimizer):
     [1.0, 1.0]
     """
 
+    limits = (
+        at_least(0, "lr", "tolerance_grad", "tolerance_change")
+        | at_least(1, "max_iter", "max_eval", "history_size")
+        | one_of(("strong_wolfe", None), "line_search_fn")
+    )
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -77,12 +84,10 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
+        defaults = hyperparameters(locals())
+        if max_eval is None:
+            defaults["max_eval"] = max_iter * 5 // 4
         self.memory: dict[str, Any] = {}
-        defaults = dict(
-            lr=lr, max_iter=max_iter, max_eval=max_iter * 5 // 4 if max_eval is None else max_eval,
-            tolerance_grad=tolerance_grad, tolerance_change=tolerance_change, history_size=history_size,
-            line_search_fn=line_search_fn,
-        )  # fmt: skip
         super().__init__(params, defaults)
 
     def check(self, options: dict[str, Any]) -> None:
@@ -90,11 +95,7 @@ class LBFGS(Optimizer):
         if self.param_groups and options is not self.param_groups[0] and "params" in options:
             if isinstance(options["params"][0], Tensor):
                 raise ValueError("LBFGS: takes one parameter group, since all parameters make one step together")
-        inf = math.inf
-        require(type(self).__name__, options, lr=(0, inf), max_iter=(1, inf), max_eval=(1, inf), history_size=(1, inf))
-        require(type(self).__name__, options, tolerance_grad=(0, inf), tolerance_change=(0, inf))
-        if options["line_search_fn"] not in (None, "strong_wolfe"):
-            raise ValueError(f"LBFGS: line_search_fn is 'strong_wolfe' or None, not {options['line_search_fn']!r}")
+        super().check(options)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Run up to `max_iter` iterations; returns the loss at the start, as the closure did."""

@@ -15,7 +15,7 @@ from autodiff.tensor import wrap
 from autodiff.transforms import tree
 from autodiff.transforms.flat import flatten, split
 
-from ..bucket import Array
+from ..array import Array
 
 WITHOUT = ("nelder-mead", "powell", "cobyla", "cobyqa")
 GRADIENT = ("cg", "bfgs", "l-bfgs-b", "tnc", "slsqp")
@@ -164,7 +164,7 @@ class _Problem:
         self.leaves = []
         for part, a in zip(split(x, self.arrays), self.arrays):
             leaf = wrap(part.astype(a.dtype))
-            leaf._requires_grad = True
+            leaf.requires_grad = True
             self.leaves.append(leaf)
         with enable_grad():
             loss = self.fun(self.form.build(self.leaves))

@@ -12,8 +12,7 @@ from autodiff import Tensor
 from autodiff.backward import gradients
 from autodiff.transforms.flat import assign, flatten
 
-from ..bucket import Array
-from ..optimizer import require
+from ..hyperparameters import at_least, hyperparameters, one_of, optional, positive, within
 from .base import SecondOrder, point
 from .conjugate_gradient import conjugate_gradients, norm
 
@@ -65,6 +64,15 @@ class NaturalGradient(SecondOrder):
     """
 
     pair = True
+    limits = (
+        at_least(0, "lr", "weight_decay")
+        | positive("damping")
+        | optional(positive("max_kl"))
+        | one_of(("exact", "mc", "empirical"), "kind")
+        | one_of(("softmax", "gaussian"), "likelihood")
+        | at_least(1, "samples", "cg_max")
+        | within(0, 0.99, "cg_tol")
+    )
 
     def __init__(
         self,
@@ -81,23 +89,9 @@ class NaturalGradient(SecondOrder):
         weight_decay: float = 0.0,
         rng: np.random.Generator | int | None = None,
     ) -> None:
-        self.rng = np.random.default_rng(rng)
-        defaults = dict(
-            lr=lr, damping=damping, max_kl=max_kl, kind=kind, likelihood=likelihood, samples=samples, cg_tol=cg_tol,
-            cg_max=cg_max, weight_decay=weight_decay,
-        )  # fmt: skip
+        defaults = hyperparameters(locals())
+        self.rng = np.random.default_rng(defaults.pop("rng"))
         super().__init__(params, defaults)
-
-    def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        tiny, inf = math.ulp(0.0), math.inf
-        require("NaturalGradient", options, lr=(0, inf), damping=(tiny, inf), cg_tol=(0, 0.99), cg_max=(1, inf))
-        require("NaturalGradient", options, weight_decay=(0, inf), samples=(1, inf))
-        if options["max_kl"] is not None:
-            require("NaturalGradient", options, max_kl=(tiny, inf))
-        for key, known in (("kind", ("exact", "mc", "empirical")), ("likelihood", ("softmax", "gaussian"))):
-            if options[key] not in known:
-                raise ValueError(f"NaturalGradient: {key} must be one of {', '.join(known)}, not {options[key]!r}")
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; returns the loss before it, as the closure did."""
@@ -136,5 +130,5 @@ def _linear(output: Tensor, loss: Tensor) -> Callable[[Any], Any]:
     slope = gradients(loss, output, allow_unused=True)[0]
     if slope is None:
         raise ValueError("NaturalGradient.step: the loss was not computed from the output returned with it")
-    constant: Array = slope._data
+    constant = slope.data
     return lambda z: (z * constant).sum()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,8 +10,8 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.transforms.flat import assign
 
-from ..bucket import Array
-from ..optimizer import require
+from ..array import Array
+from ..hyperparameters import at_least, hyperparameters, one_of
 from .base import SecondOrder, point, rounding
 from .conjugate_gradient import norm
 
@@ -62,6 +61,8 @@ class Newton(SecondOrder):
     Tensor([0., 0.], requires_grad=True)
     """
 
+    limits = at_least(0, "lr", "damping") | one_of(("abs", "raise", "keep"), "indefinite")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -71,13 +72,11 @@ class Newton(SecondOrder):
         indefinite: str = "abs",
         line_search: bool = True,
     ) -> None:
-        super().__init__(params, dict(lr=lr, damping=damping, indefinite=indefinite, line_search=line_search))
+        super().__init__(params, hyperparameters(locals()))
 
     def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        require("Newton", options, lr=(0, math.inf), damping=(0, math.inf))
-        if options["indefinite"] not in ("abs", "raise", "keep"):
-            raise ValueError(f"Newton: indefinite must be 'abs', 'raise' or 'keep', not {options['indefinite']!r}")
+        """Raise TypeError or ValueError for hyper-parameters out of range, or too many parameters."""
+        super().check(options)
         size = sum(p.size for p in options["params"] if isinstance(p, Tensor))
         if size > LARGEST:
             raise ValueError(

@@ -10,12 +10,10 @@ import numpy as np
 
 from autodiff.transforms.flat import assign
 
-from ..bucket import Array
-from ..optimizer import require
+from ..array import Array
+from ..hyperparameters import at_least, hyperparameters, one_of, optional, positive, require, within
 from .base import SecondOrder, point, rounding
 from .conjugate_gradient import Path, conjugate_gradients, norm, to_sphere
-
-STRATEGIES = ("trust_region", "line_search")
 
 
 class NewtonCG(SecondOrder):
@@ -64,6 +62,14 @@ class NewtonCG(SecondOrder):
     [1.0, 1.0]
     """
 
+    limits = (
+        one_of(("trust_region", "line_search"), "strategy")
+        | positive("radius")
+        | within(0, 0.249, "accept")
+        | optional(within(0, 0.99, "cg_tol") | at_least(1, "cg_max"))
+        | at_least(0, "damping")
+    )
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -76,23 +82,12 @@ class NewtonCG(SecondOrder):
         cg_max: int | None = None,
         damping: float = 0.0,
     ) -> None:
-        defaults = dict(
-            strategy=strategy, radius=radius, max_radius=max_radius, accept=accept, cg_tol=cg_tol, cg_max=cg_max,
-            damping=damping,
-        )  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, hyperparameters(locals()))
 
     def check(self, options: dict[str, Any]) -> None:
-        """Raise ValueError for hyper-parameters out of range."""
-        tiny, inf = math.ulp(0.0), math.inf
-        require("NewtonCG", options, radius=(tiny, inf), max_radius=(options["radius"], inf), accept=(0, 0.249))
-        require("NewtonCG", options, damping=(0, inf))
-        if options["cg_tol"] is not None:
-            require("NewtonCG", options, cg_tol=(0, 0.99))
-        if options["cg_max"] is not None:
-            require("NewtonCG", options, cg_max=(1, inf))
-        if options["strategy"] not in STRATEGIES:
-            raise ValueError(f"NewtonCG: strategy must be one of {', '.join(STRATEGIES)}, not {options['strategy']!r}")
+        """Raise TypeError or ValueError for hyper-parameters out of range, or that do not go together."""
+        super().check(options)
+        require("NewtonCG", options, at_least(options["radius"], "max_radius"))
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; returns the loss before it, as the closure did."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from autodiff import Tensor, no_grad
 
-from ..bucket import Array
+from ..array import Array
 from ..drawing import axes_for
 from ..optimizer import Optimizer
 

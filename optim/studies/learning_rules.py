@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..bucket import Array
-from ..optimizer import require
+from ..array import Array
+from ..hyperparameters import finite, positive, require
 
 
 @dataclass(frozen=True)
@@ -200,9 +200,7 @@ def _learn(
     fires_at_zero: bool,
 ) -> LearningTrace:
     samples, features = x.shape
-    require(name, {"lr": lr, "bias": bias}, lr=(0, np.inf), bias=(-np.inf, np.inf))
-    if lr == 0:
-        raise ValueError(f"{name}: lr must be more than 0")
+    require(name, {"lr": lr, "bias": bias}, positive("lr") | finite("bias"))
     if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 1:
         raise ValueError(f"{name}: epochs must be a whole number of at least 1, not {epochs!r}")
     if rng is not None and not isinstance(rng, np.random.Generator):

@@ -13,10 +13,11 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad
 
-from ..bucket import Array
+from ..array import Array
 from ..data import as_batches, dtype_of, pair
 from ..drawing import axes_for
-from ..optimizer import Optimizer, require
+from ..hyperparameters import at_least, require, within
+from ..optimizer import Optimizer
 from ..training.fit import check_parts, one_number
 
 
@@ -179,8 +180,7 @@ def lr_find(
 
 def _check(start: Any, end: Any, steps: Any, smoothing: Any, stop_factor: Any) -> None:
     given = dict(start=start, end=end, smoothing=smoothing, stop_factor=stop_factor)
-    anything = (0.0, math.inf)
-    require("lr_find", given, start=anything, end=anything, smoothing=(0, 1), stop_factor=(1, math.inf))
+    require("lr_find", given, at_least(0, "start", "end") | within(0, 1, "smoothing") | at_least(1, "stop_factor"))
     if not 0 < start < end:
         raise ValueError(f"lr_find: needs 0 < start < end, not start {start!r} and end {end!r}")
     if smoothing == 1:
@@ -205,7 +205,8 @@ def _restored(model: Any, optimizer: Optimizer) -> Iterator[None]:
     """Afterwards, model and optimiser are what they were."""
     snapshot, stepped = optimizer.state_dict(), optimizer.stepped
     weights = {name: np.array(tensor.data) for name, tensor in model.state_dict().items()}
-    tensors = {id(p): p for p in (*model.parameters(), *optimizer._all())}
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    tensors = {id(p): p for p in (*model.parameters(), *trained)}
     if hasattr(model, "buffers"):  # some are not part of state_dict
         tensors |= {id(b): b for b in model.buffers()}
     before = [(t, t.data.copy(), t.grad) for t in tensors.values()]

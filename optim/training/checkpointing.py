@@ -27,7 +27,7 @@ from autodiff import Tensor, persistence
 from autodiff.persistence import FilePath, replace_file
 from autodiff.random import generator
 
-Array = np.ndarray[Any, Any]
+from ..array import Array
 
 _FORMAT = 1
 _OURS = re.compile(r"(model|training)-\d+\.safetensors")
@@ -131,7 +131,7 @@ class Checkpoints:
         except FileNotFoundError:
             return None
         try:
-            content = json.loads(text)
+            content: dict[str, Any] = json.loads(text)
             valid = content["format"] == _FORMAT and isinstance(content["serial"], int) and "state" in content
             names = [content["files"][key] for key in ("model", "training", "best")]
             # Names from a file must not lead out of the folder.
@@ -141,7 +141,7 @@ class Checkpoints:
             raise ValueError(f"{self.index} is no checkpoint: {error!r}") from None
         if not valid:
             raise ValueError(f"{self.index} is no checkpoint of this version (format {_FORMAT})")
-        return content  # type: ignore[no-any-return]
+        return content
 
 
 def _new_names(serial: int) -> dict[str, str]:

@@ -497,7 +497,7 @@ class _Means:
         self.samples = 0
 
     def add(self, x: Any, y: Any, output: Any, loss: float) -> None:
-        n = x._data.shape[0] if type(x) is Tensor and x._data.ndim else length(x, y, f"fit: {self.prefix}")
+        n = len(x) if type(x) is Tensor and x.ndim else length(x, y, f"fit: {self.prefix}")
         self.samples += n
         self.sums["loss"] += n * loss
         if self.metrics:

@@ -133,8 +133,6 @@ class History:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, History) and self._columns == other._columns
 
-    __hash__ = None  # type: ignore[assignment]
-
     @property
     def train_loss(self) -> list[float]:
         """The training loss of each epoch."""

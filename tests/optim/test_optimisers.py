@@ -1,6 +1,7 @@
 """Every optimiser, step by step against PyTorch's in double precision; those it lacks against their formulas."""
 
 import copy
+import inspect
 import json
 import pickle
 
@@ -606,6 +607,67 @@ def test_hyper_parameters_out_of_range_are_refused_by_name(name, options, word):
     w = ad.Tensor([1.0], requires_grad=True)
     with pytest.raises((ValueError, TypeError), match=rf"{name}.*{word}"):
         getattr(optim, name)([w], **options)
+
+
+EVERY = [c for c in vars(optim).values() if inspect.isclass(c) and issubclass(c, optim.Optimizer)]
+
+
+@pytest.mark.parametrize("cls", [c for c in EVERY if c is not optim.Optimizer])
+def test_the_hyper_parameters_of_an_optimiser_are_those_of_its_signature(cls):
+    defaults = cls([ad.Tensor([1.0], requires_grad=True)]).defaults
+    said = {key: p.default for key, p in inspect.signature(cls).parameters.items() if key not in ("params", "rng")}
+    if cls is optim.LBFGS:
+        said["max_eval"] = 25  # 1.25 max_iter, where it is None
+    if cls is optim.LAMB:
+        assert defaults.pop("amsgrad") is False  # Adam's, which LAMB does not offer
+    assert list(defaults.items()) == list(said.items())
+    assert set(cls.limits) <= set(said)
+
+
+class Signed(optim.Optimizer):
+    """w ← w − η sign(g), as somebody outside writes it: a dict of defaults, limits checked by hand."""
+
+    def __init__(self, params, lr=0.5):
+        super().__init__(params, {"lr": lr})
+
+    def check(self, options):
+        if not options["lr"] > 0:
+            raise ValueError("Signed: lr")
+
+    def buffers(self, options):
+        return ("count",)
+
+    def advance(self, numbers, options):
+        return options["lr"]
+
+    def update(self, w, g, state, coefficients):
+        state["count"] += 1
+        w -= coefficients * np.sign(g)
+
+
+class Halved(optim.SGD):
+    """A rate halved, of an optimiser that is there."""
+
+    def __init__(self, params, lr=1.0):
+        super().__init__(params, lr / 2)
+
+
+def test_an_optimiser_of_one_s_own_needs_its_rule_only():
+    w = ad.Tensor([3.0, -3.0], requires_grad=True)
+    optimizer = Signed([w])
+    for _ in range(2):
+        steps(optimizer, w, [[1.0, -2.0]])
+    assert w.data.tolist() == [2.0, -2.0]
+    assert optimizer.state_dict() == {
+        "state": {0: {"count": pytest.approx([2.0, 2.0])}}, "param_groups": [{"lr": 0.5, "params": [0]}]
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="Signed: lr"):
+        Signed([w], lr=0)
+    assert Halved([w]).defaults["lr"] == 0.5
+    with pytest.raises(ValueError, match="Halved: lr must be a finite number of at least 0"):
+        Halved([w], lr=-1)
+    (twin,) = pickle.loads(pickle.dumps(optimizer)).param_groups[0]["params"]
+    assert twin.data.tolist() == w.data.tolist()
 
 
 @pytest.mark.parametrize("name", [*OPTIONS, "LAMB", "LARS", "Lion", "LBFGS"])

@@ -399,6 +399,16 @@ except ImportError as error:
     assert "pip install -U scikit-learn" in done.stdout
 
 
+def test_the_submodules_are_attributes_of_optim_and_scikit_learn_waits_for_who_asks():
+    code = """
+import sys, optim
+print("sklearn" in sys.modules, optim.data.batches is optim.batches, optim.lr_scheduler.StepLR.__name__, optim.swa.EMA.__name__)
+print(optim.sklearn.NetClassifier.__name__, "sklearn" in sys.modules, hasattr(optim, "torch"))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "StepLR", "EMA", "NetClassifier", "True", "False"]
+
+
 def test_the_documents_counts_of_trainings():
     entry = ENTRIES["cross-validation-counts"]
     given, expected = entry["inputs"], entry["expected"]

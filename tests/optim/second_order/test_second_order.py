@@ -646,14 +646,14 @@ def test_hyper_parameters_out_of_range_are_refused():
         (lambda: optim.Newton([x], lr=-1), "lr must be a finite number"),
         (lambda: optim.Newton([x], indefinite="no"), "'abs', 'raise' or 'keep', not 'no'"),
         (lambda: optim.Newton([ad.Tensor(np.zeros(10_001), requires_grad=True)]), "10001 parameter entries"),
-        (lambda: optim.NewtonCG([x], "newton"), "trust_region, line_search"),
+        (lambda: optim.NewtonCG([x], "newton"), "'trust_region' or 'line_search', not 'newton'"),
         (lambda: optim.NewtonCG([x], radius=0), "radius"),
         (lambda: optim.NewtonCG([x], radius=2, max_radius=1), "max_radius"),
         (lambda: optim.NewtonCG([x], cg_tol=1), "cg_tol"),
         (lambda: optim.HessianFree([x], damping=0), "damping"),
         (lambda: optim.HessianFree([x], factor=0.5), "factor"),
         (lambda: optim.HessianFree([x], warm_start=2), "warm_start"),
-        (lambda: optim.NaturalGradient([x], kind="true"), "exact, mc, empirical"),
+        (lambda: optim.NaturalGradient([x], kind="true"), "'exact', 'mc' or 'empirical'"),
         (lambda: optim.NaturalGradient([x], max_kl=0), "max_kl"),
     ]:
         with pytest.raises(ValueError, match=text):
