@@ -80,7 +80,8 @@ from .loss import (
     TotalVariationLoss,
     TripletMarginLoss,
 )
-from .module.container import MLP, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .mlp import MLP
+from .module.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .module.module import Module
 from .module.parameter import Parameter
 from .module.saving import load, save

@@ -9,9 +9,8 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.primitive import Sample, declare
 
-from .arguments import floats, number
+from .arguments import as_tensor, floats, number
 from .module.module import Module
-from .module.parameter import as_tensor
 from .random import generator
 
 _dropout = declare(

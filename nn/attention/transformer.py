@@ -15,12 +15,11 @@ import numpy as np
 from autodiff import Tensor
 
 from ..activation import gelu, relu
-from ..arguments import choice, count, floats
+from ..arguments import as_tensor, choice, count, floats
 from ..dropout import Dropout
 from ..linear import Linear
 from ..module.container import ModuleList
 from ..module.module import Module
-from ..module.parameter import as_tensor
 from ..normalization import LayerNorm
 from ..random import floating, generator
 from .attention import MultiheadAttention

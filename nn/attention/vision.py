@@ -13,14 +13,14 @@ import autodiff as ad
 from autodiff import Tensor
 
 from ..activation import GELU, ReLU, Tanh
-from ..arguments import count, counts, floats, number
+from ..arguments import as_tensor, count, counts, floats, number
 from ..dropout import Dropout
 from ..images.conv import Conv2d
 from ..init import normal_, trunc_normal_, xavier_uniform_, zeros_
 from ..linear import Linear, linear
 from ..module.container import Sequential
 from ..module.module import Module
-from ..module.parameter import Parameter, as_tensor
+from ..module.parameter import Parameter
 from ..normalization import BatchNorm2d, LayerNorm
 from ..random import floating, generator
 from .attention import MultiheadAttention

@@ -19,9 +19,8 @@ from autodiff import Tensor
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, polymorphic
 
-from ..arguments import count, counts, floats
+from ..arguments import as_tensor, count, counts, floats
 from ..module.module import Module
-from ..module.parameter import as_tensor
 from ..rules import raw
 
 Ints = tuple[int, ...]

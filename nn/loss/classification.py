@@ -15,8 +15,7 @@ from autodiff.ops.guards import times
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
 
-from ..arguments import choice, float_input, number
-from ..module.parameter import as_tensor
+from ..arguments import as_tensor, choice, float_input, number
 from ..rules import sigmoid_of, softplus_of
 from .base import REDUCTIONS, Loss, buffer, constant, fitted, over_nothing, pair, reduced, unit, weights
 

@@ -15,10 +15,10 @@ from autodiff import Tensor
 from autodiff.primitive import Sample, declare
 from autodiff.tensor import wrap
 
-from ..arguments import choice, count, floats
+from ..arguments import as_tensor, choice, count, floats
 from ..linear import linear
 from ..module.module import Module
-from ..module.parameter import Parameter, as_tensor
+from ..module.parameter import Parameter
 from ..random import floating, generator
 from ..rules import sigmoid_of
 

@@ -15,10 +15,10 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.tensor import wrap
 
-from ..arguments import choice, count, number
+from ..arguments import as_tensor, choice, count, number
 from ..dropout import dropout
 from ..linear import linear
-from ..module.parameter import Parameter, as_tensor
+from ..module.parameter import Parameter
 from ..random import floating, generator
 from .cells import Gated, Recurrent, ResetFirst
 from .recurrence import scan
