@@ -18,10 +18,10 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.tensor import plain
 
 from ..arguments import as_tensor, count, counts, floats
 from ..module.module import Module
-from ..rules import raw
 
 Ints = tuple[int, ...]
 Slices = tuple[slice, ...]
@@ -163,7 +163,7 @@ def _routes(backwards: bool) -> Any:
 _max_pool = declare(
     "max_pool", _maximum,
     [lambda g, y, x, size, **how: _route(
-        g, chosen=_first_maximum(raw(y), raw(x), **how), lengths=x.shape[2:], size=size, **how)],
+        g, chosen=_first_maximum(plain(y), plain(x), **how), lengths=x.shape[2:], size=size, **how)],
     formula="max over windows of {0}", derivatives=["1 at the first maximum, else 0"], samples=_windows,
     doc="The maximum over windows of the spatial axes.",
 )  # fmt: skip

@@ -15,12 +15,12 @@ from autodiff import Tensor
 from autodiff.primitive import Sample, declare
 from autodiff.tensor import wrap
 
+from ..activation.exponential import sigmoid_of
 from ..arguments import as_tensor, choice, count, floats
 from ..linear import linear
 from ..module.module import Module
 from ..module.parameter import Parameter
 from ..random import floating, generator
-from ..rules import sigmoid_of
 
 # What follows the matrix products. The states of an LSTM, h and c, are one array (2, N, H).
 
