@@ -29,9 +29,9 @@ def _dropped(
     rng = generator(rng)
     keep = 1 - p
     if not training:
-        return input if inverted or p == 0 else input * keep  # type: ignore[no-any-return]
+        return input if inverted or p == 0 else input * keep
     if p == 0:
-        return input  # type: ignore[no-any-return]
+        return input
     floats(layer, input)
     dtype = input.dtype
     kept = rng.random(shape, np.float32) < keep if p < 1 else np.zeros(shape, bool)

@@ -31,7 +31,7 @@ def _activation(value: Any) -> Module | None:
     if value is None:
         return None
     if isinstance(value, type) and issubclass(value, Module):
-        return value()  # type: ignore[no-any-return]
+        return value()
     if isinstance(value, Module):
         return copy.deepcopy(value)
     raise TypeError(f"MLP: activation is a module, its class, its name such as 'tanh', or None, not {value!r}")
@@ -49,7 +49,7 @@ def _norm(value: Any, width: int, dtype: Any) -> Module | None:
         value = _NORMS[value]
     if not (isinstance(value, type) and issubclass(value, Module)):
         raise TypeError(f"MLP: norm is 'batch', 'layer', a class of modules or None, not {value!r}")
-    return value(width, dtype=dtype)  # type: ignore[no-any-return]
+    return value(width, dtype=dtype)
 
 
 class MLP(Sequential):

@@ -203,7 +203,9 @@ def _divisor(lengths: Ints, kernel: Ints, stride: Ints, padding: Ints, size: Int
     return result
 
 
-def _divided(x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, include: bool, over: Any):  # type: ignore[no-untyped-def]
+def _divided(
+    x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, include: bool, over: Any
+) -> Any:
     divisor = _divisor(lengths, kernel, stride, padding, size, include, over)
     if not isinstance(divisor, np.ndarray):
         return x if divisor == 1 else x / divisor

@@ -42,7 +42,7 @@ class _Container(Module, Generic[T]):
 
     def _checked(self, value: Any) -> T:
         check: Any = _module if self._role == MODULE else _parameter
-        return check(type(self).__name__, value)  # type: ignore[no-any-return]
+        return check(type(self).__name__, value)
 
     def _put(self, name: str, value: Any) -> None:
         if name in self._names():
@@ -254,7 +254,7 @@ class _Dict(_Container[T]):
         if key not in self:
             there = ", ".join(self._names()) or "none"
             raise KeyError(f"{type(self).__name__} has no {self._role} {key!r}; it has: {there}")
-        return self.__dict__[key]  # type: ignore[no-any-return]
+        return self.__dict__[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._put(key, value)
