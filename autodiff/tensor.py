@@ -250,7 +250,7 @@ class Tensor(ArrayMethods["Tensor"]):
         if self._hooks is None:
             self._hooks = {}
         handle = HookHandle(self._hooks)
-        self._hooks[handle._key] = function
+        self._hooks[handle.key] = function
         return handle
 
     def retain_grad(self) -> None:
@@ -391,14 +391,14 @@ class Tensor(ArrayMethods["Tensor"]):
 
 
 class HookHandle:
-    """What `register_hook` returns; ``remove()`` takes the hook away."""
+    """What `register_hook` returns; ``remove()`` takes the hook away; `key` is its place among the hooks."""
 
     def __init__(self, hooks: dict[Any, Any]) -> None:
-        self._hooks, self._key = hooks, clock()
+        self._hooks, self.key = hooks, clock()
 
     def remove(self) -> None:
         """Take the hook away; a second call does nothing."""
-        self._hooks.pop(self._key, None)
+        self._hooks.pop(self.key, None)
 
 
 def _blank(cls: type[Tensor]) -> Tensor:

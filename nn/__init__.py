@@ -1,11 +1,11 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
-Reading order: module, parameter, random, arguments, rules and hooks (what layers share); linear, activation/, loss/ and
-container; normalization, dropout, embedding and shaping; conv, pooling and resampling; recurrent_cells, recurrence and
-recurrent; attention, transformer and vision; init, penalty, saving, summary and utils.
+Reading order: random, arguments and module/ (what all layers share); activation/, linear, dropout, normalization and
+mlp; loss/; embedding and shaping; images/ and recurrent/; init and attention/. `functional` lists the functions behind
+the modules; `penalty` and `utils` work on the parameters of a model.
 """
 
-from . import functional, init, penalty, utils
+from . import functional, init, loss, penalty, random, utils
 from .activation import (
     CELU,
     ELU,
@@ -80,7 +80,8 @@ from .loss import (
     TotalVariationLoss,
     TripletMarginLoss,
 )
-from .module.container import MLP, ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .mlp import MLP
+from .module.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .module.module import Module
 from .module.parameter import Parameter
 from .module.saving import load, save

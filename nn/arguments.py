@@ -9,8 +9,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.primitive import describe
-
-from .module.parameter import as_tensor
+from autodiff.tensor import as_array, wrap
 
 
 def integer(layer: str, name: str, value: Any) -> int:
@@ -88,6 +87,11 @@ def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
                 return value
     *first, last = (repr(option) for option in options)
     raise ValueError(f"{layer}: {name} is {', '.join(first)}{' or ' if first else ''}{last}, not {value!r}")
+
+
+def as_tensor(value: Any) -> Tensor:
+    """A layer's input: a Tensor as it is, anything else as a constant (an array without copying)."""
+    return value if isinstance(value, Tensor) else wrap(as_array(value, copy=False))
 
 
 def floats(layer: str, input: Tensor, like: Tensor | None = None) -> None:

@@ -9,9 +9,8 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.primitive import Sample, declare
 
-from .arguments import floats, number
+from .arguments import as_tensor, floats, number
 from .module.module import Module
-from .module.parameter import as_tensor
 from .random import generator
 
 _dropout = declare(
@@ -30,9 +29,9 @@ def _dropped(
     rng = generator(rng)
     keep = 1 - p
     if not training:
-        return input if inverted or p == 0 else input * keep  # type: ignore[no-any-return]
+        return input if inverted or p == 0 else input * keep
     if p == 0:
-        return input  # type: ignore[no-any-return]
+        return input
     floats(layer, input)
     dtype = input.dtype
     kept = rng.random(shape, np.float32) < keep if p < 1 else np.zeros(shape, bool)

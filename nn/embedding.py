@@ -9,9 +9,9 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.primitive import Sample, declare, polymorphic
 
-from .arguments import count, number
+from .arguments import as_tensor, count, number
 from .module.module import Module
-from .module.parameter import Parameter, as_tensor
+from .module.parameter import Parameter
 from .random import floating, generator
 
 # Which part of its cotangent each picked row gives to the table is `share`: None for all of it, else an array of the

@@ -12,9 +12,9 @@ from autodiff import Tensor
 from autodiff.ops.products import times, transposed_times
 from autodiff.primitive import Sample, declare
 
-from .arguments import count, floats
+from .arguments import as_tensor, count, floats
 from .module.module import Module
-from .module.parameter import Parameter, as_tensor
+from .module.parameter import Parameter
 from .random import floating, generator
 
 

@@ -17,9 +17,9 @@ from autodiff import Tensor
 from autodiff.primitive import Operation, Sample, declare, polymorphic
 from autodiff.tensor import clock
 
-from .arguments import count, floats, number
+from .arguments import as_tensor, count, floats, number
 from .module.module import Module
-from .module.parameter import Parameter, as_tensor
+from .module.parameter import Parameter
 from .random import floating
 
 # Views: the shapes in which an input is seen

@@ -8,9 +8,8 @@ from typing import Any
 
 from autodiff import Tensor
 
-from .arguments import integer
+from .arguments import as_tensor, integer
 from .module.module import Module
-from .module.parameter import as_tensor
 
 
 class Identity(Module):

@@ -9,13 +9,17 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.samples import unary, with_params
-from autodiff.primitive import declare
+from autodiff.primitive import declare, polymorphic
+from autodiff.tensor import plain
 
 from ..arguments import float_input, number, positive
-from ..rules import raw, relu_of, sigmoid_of, softplus_of
 from .base import Activation, Inplace, number_like
+from .piecewise import relu_of
 
 # Primitives
+
+sigmoid_of: Any = polymorphic(ad.sigmoid)
+softplus_of: Any = polymorphic(ad.softplus)
 
 
 def _elu_forward(x: Any, alpha: float, scale: float = 1.0, rate: float = 1.0) -> Any:
@@ -26,7 +30,7 @@ def _elu_rule(g: Any, y: Any, x: Any, alpha: float, scale: float = 1.0, rate: fl
     """The left slope is r (y + s·a), which y itself gives; relu(−y) has derivative 0 at 0, and so the second
     derivative there is PyTorch's, 0."""
     left = scale * alpha * rate
-    return g * ((raw(x) > 0) * number_like(x, scale - left) + left - rate * relu_of(-y))
+    return g * ((plain(x) > 0) * number_like(x, scale - left) + left - rate * relu_of(-y))
 
 
 _elu = declare(
@@ -44,7 +48,7 @@ def _softplus_forward(x: Any, beta: float, threshold: float) -> Any:
 
 def _softplus_rule(g: Any, y: Any, x: Any, beta: float, threshold: float) -> Any:
     z = x * beta
-    d, above = g * sigmoid_of(z), raw(z) > threshold
+    d, above = g * sigmoid_of(z), plain(z) > threshold
     return np.where(above, g, d) if above.any() else d
 
 

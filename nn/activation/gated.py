@@ -13,8 +13,8 @@ from autodiff.ops.samples import draw, unary
 from autodiff.primitive import Sample, declare, polymorphic
 
 from ..arguments import choice, float_input, integer
-from ..rules import sigmoid_of, softplus_of
 from .base import Activation, Inplace
+from .exponential import sigmoid_of, softplus_of
 
 # Primitives
 

@@ -11,9 +11,9 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import Sample, declare
+from autodiff.tensor import plain
 
 from ..arguments import float_input, number, positive
-from ..rules import raw
 from .base import Activation, number_like
 
 # Primitives
@@ -32,7 +32,7 @@ def _phase(x: Any, period: float) -> Any:
 
 
 def _triangle_rule(g: Any, y: Any, x: Any, period: float) -> Any:
-    u = _phase(raw(x), period)
+    u = _phase(plain(x), period)
     return g * (np.sign(u - 0.5) * (u != 0) * number_like(x, 4 / period))
 
 

@@ -13,11 +13,11 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.samples import draw, unary, with_params
 from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.tensor import plain
 
 from ..arguments import count, float_input, number
 from ..module.parameter import Parameter
 from ..random import floating
-from ..rules import raw
 from .base import Activation, Inplace, number_like
 
 # Primitives
@@ -28,7 +28,7 @@ def _leaky(x: Any, slope: float) -> Any:
 
 
 def _leaky_rule(g: Any, y: Any, x: Any, slope: float) -> Any:
-    taken = raw(x) > 0
+    taken = plain(x) > 0
     return g * np.maximum(taken.astype(x.dtype), slope) if 0 <= slope <= 1 else np.where(taken, g, slope * g)
 
 
@@ -39,7 +39,7 @@ _leaky_relu = declare(
 
 _prelu = declare(
     "prelu", lambda x, w: np.maximum(x, 0) + w * np.minimum(x, 0),
-    [lambda g, y, x, w: np.where(raw(x) > 0, g, w * g), lambda g, y, x, w: np.where(raw(x) > 0, 0, g * x)],
+    [lambda g, y, x, w: np.where(plain(x) > 0, g, w * g), lambda g, y, x, w: np.where(plain(x) > 0, 0, g * x)],
     arity=2, formula="max(0, {0}) + {1} · min(0, {0})",
     derivatives=["1 if {0} > 0 else {1}", "0 if {0} > 0 else {0}"],
     samples=lambda rng: [Sample((draw(rng, (2, 3, 2)), draw(rng, (3, 1))), smooth=2),
@@ -49,16 +49,17 @@ _prelu = declare(
 
 _hardtanh = declare(
     "hardtanh", lambda x, low, high: np.clip(x, low, high),
-    [lambda g, y, x, low, high: g * ((raw(x) > low) & (raw(x) < high))],
+    [lambda g, y, x, low, high: g * ((plain(x) > low) & (plain(x) < high))],
     formula="min(max({0}, l), h)", derivatives=["1 if l < {0} < h else 0"],
     samples=with_params(unary(smooth=2), {"low": -0.7, "high": 1.1}),
 )  # fmt: skip
 
 hardtanh_of: Any = polymorphic(_hardtanh)
+relu_of: Any = polymorphic(ad.relu)
 
 
 def _hardswish_rule(g: Any, y: Any, x: Any) -> Any:
-    a = raw(x)
+    a = plain(x)
     return np.where((a > -3) & (a < 3), g * (x * (1 / 3) + 0.5), np.where(a >= 3, g, 0))
 
 
@@ -70,7 +71,7 @@ _hardswish = declare(
 
 
 def _shrink_rule(g: Any, y: Any, x: Any, lambd: float) -> Any:
-    return g * (np.abs(raw(x)) > lambd)
+    return g * (np.abs(plain(x)) > lambd)
 
 
 _hardshrink = declare(

@@ -8,8 +8,7 @@ from typing import Any
 import autodiff as ad
 from autodiff import Tensor
 
-from ..arguments import integer
-from ..module.parameter import as_tensor
+from ..arguments import as_tensor, integer
 from .base import Activation
 
 # Functions

@@ -18,12 +18,12 @@ from autodiff.backward import unbroadcast
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
 
-from ..arguments import count, floats, number
+from ..arguments import as_tensor, count, floats, number
 from ..dropout import dropout
 from ..init import xavier_normal_, xavier_uniform_, zeros_
 from ..linear import Linear, linear
 from ..module.module import Module
-from ..module.parameter import Parameter, as_tensor
+from ..module.parameter import Parameter
 from ..random import floating, generator
 
 

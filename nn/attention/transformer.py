@@ -15,12 +15,11 @@ import numpy as np
 from autodiff import Tensor
 
 from ..activation import gelu, relu
-from ..arguments import choice, count, floats
+from ..arguments import as_tensor, choice, count, floats
 from ..dropout import Dropout
 from ..linear import Linear
 from ..module.container import ModuleList
 from ..module.module import Module
-from ..module.parameter import as_tensor
 from ..normalization import LayerNorm
 from ..random import floating, generator
 from .attention import MultiheadAttention
@@ -262,7 +261,7 @@ class TransformerEncoder(_Stack):
         self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool | None = None
     ) -> Tensor:
         """The encoded sequences, of the input's shape; each layer is given the masks."""
-        return self._run(src, mask, src_key_padding_mask, bool(is_causal))  # type: ignore[no-any-return]
+        return self._run(src, mask, src_key_padding_mask, bool(is_causal))
 
 
 class TransformerDecoder(_Stack):
@@ -298,7 +297,7 @@ class TransformerDecoder(_Stack):
         memory_is_causal: bool = False,
     ) -> Tensor:
         """The decoded sequences, of the shape of `tgt`; each layer is given the memory and the masks."""
-        return self._run(  # type: ignore[no-any-return]
+        return self._run(
             tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, bool(tgt_is_causal),
             memory_is_causal,
         )  # fmt: skip
@@ -356,7 +355,7 @@ class PositionalEncoding(Module):
             )
         floats("PositionalEncoding", x, self.pe)
         pe = self.pe.data[: x.shape[along]]
-        return self.dropout(x + (pe if x.ndim == 3 and not along else pe[:, 0]))  # type: ignore[no-any-return]
+        return self.dropout(x + (pe if x.ndim == 3 and not along else pe[:, 0]))
 
     def extra_repr(self) -> str:
         return f"d_model={self.d_model}, max_len={self.max_len}"

@@ -13,14 +13,14 @@ import autodiff as ad
 from autodiff import Tensor
 
 from ..activation import GELU, ReLU, Tanh
-from ..arguments import count, counts, floats, number
+from ..arguments import as_tensor, count, counts, floats, number
 from ..dropout import Dropout
 from ..images.conv import Conv2d
 from ..init import normal_, trunc_normal_, xavier_uniform_, zeros_
 from ..linear import Linear, linear
 from ..module.container import Sequential
 from ..module.module import Module
-from ..module.parameter import Parameter, as_tensor
+from ..module.parameter import Parameter
 from ..normalization import BatchNorm2d, LayerNorm
 from ..random import floating, generator
 from .attention import MultiheadAttention
@@ -127,7 +127,7 @@ class EncoderBlock(Module):
         """The tokens, of the input's shape (N, L, D)."""
         x = self.ln_1(input)
         x = input + self.dropout(self.self_attention(x, x, x, need_weights=False)[0])
-        return x + self.mlp(self.ln_2(x))  # type: ignore[no-any-return]
+        return x + self.mlp(self.ln_2(x))
 
 
 class _Encoder(Module):
@@ -263,7 +263,7 @@ class VisionTransformer(Module):
             )
         token = ad.broadcast_to(self.class_token, (x.shape[0], 1, self.hidden_dim))
         tokens = self.encoder(ad.concatenate([token, x], 1))
-        return self.heads(tokens[:, 0])  # type: ignore[no-any-return]
+        return self.heads(tokens[:, 0])
 
 
 def _stem(configs: Sequence[Any], channels: int, width: int, dtype: Any, rng: np.random.Generator) -> Sequential:

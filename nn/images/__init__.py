@@ -1,3 +1,3 @@
-"""Layers over places in a signal or picture: `conv` (convolution and its transpose), `pooling`, `resampling` (padding,
-upsampling). Each can be read by itself.
+"""Layers over places in a signal or picture: `pooling`, `resampling` (padding, upsampling, whose derivative is a
+pooling) and `conv` (convolution and its transpose). Read in that order.
 """

@@ -21,9 +21,9 @@ from numpy.lib.stride_tricks import as_strided
 from autodiff import Tensor
 from autodiff.primitive import Sample, declare, polymorphic
 
-from ..arguments import choice, count, counts, floats
+from ..arguments import as_tensor, choice, count, counts, floats
 from ..module.module import Module
-from ..module.parameter import Parameter, as_tensor
+from ..module.parameter import Parameter
 from ..random import floating, generator
 from .resampling import padded
 

@@ -18,11 +18,10 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.tensor import plain
 
-from ..arguments import count, counts, floats
+from ..arguments import as_tensor, count, counts, floats
 from ..module.module import Module
-from ..module.parameter import as_tensor
-from ..rules import raw
 
 Ints = tuple[int, ...]
 Slices = tuple[slice, ...]
@@ -164,7 +163,7 @@ def _routes(backwards: bool) -> Any:
 _max_pool = declare(
     "max_pool", _maximum,
     [lambda g, y, x, size, **how: _route(
-        g, chosen=_first_maximum(raw(y), raw(x), **how), lengths=x.shape[2:], size=size, **how)],
+        g, chosen=_first_maximum(plain(y), plain(x), **how), lengths=x.shape[2:], size=size, **how)],
     formula="max over windows of {0}", derivatives=["1 at the first maximum, else 0"], samples=_windows,
     doc="The maximum over windows of the spatial axes.",
 )  # fmt: skip
@@ -204,7 +203,9 @@ def _divisor(lengths: Ints, kernel: Ints, stride: Ints, padding: Ints, size: Int
     return result
 
 
-def _divided(x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, include: bool, over: Any):  # type: ignore[no-untyped-def]
+def _divided(
+    x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, include: bool, over: Any
+) -> Any:
     divisor = _divisor(lengths, kernel, stride, padding, size, include, over)
     if not isinstance(divisor, np.ndarray):
         return x if divisor == 1 else x / divisor
@@ -354,22 +355,25 @@ def _window(name: str, n: int, kernel_size: Any, stride: Any, padding: Any, dila
     return how
 
 
-def _pool_max(name: str, n: int, input: Any, how: dict[str, Ints], ceil_mode: bool, indices: bool = False) -> Tensor:
-    if indices:
+def _without_indices(name: str, return_indices: bool) -> None:
+    if return_indices:
         raise ValueError(f"{name}: return_indices=True is not supported; only the maxima are returned")
-    x, batched = _batched(name, input, n)
+
+
+def _pool_max(name: str, input: Any, how: dict[str, Ints], ceil_mode: bool) -> Tensor:
+    x, batched = _batched(name, input, len(how["kernel"]))
     y = _max_pool(x, size=_sizes(name, x.shape, **how, ceil=ceil_mode), **how)
     return y if batched else y[0]
 
 
 def _pool_mean(
-    name: str, n: int, input: Any, how: dict[str, Ints], ceil_mode: bool, include: bool, over: int | None = None
+    name: str, input: Any, how: dict[str, Ints], ceil_mode: bool, include: bool, over: int | None = None
 ) -> Tensor:
     if over is not None and (isinstance(over, bool) or not isinstance(over, (int, np.integer))):
         raise TypeError(f"{name}: divisor_override is an integer or None, not {over!r}")
     if over == 0:
         raise ValueError(f"{name}: divisor_override is not 0")
-    x, batched = _batched(name, input, n)
+    x, batched = _batched(name, input, len(how["kernel"]))
     size = _sizes(name, x.shape, **how, ceil=ceil_mode)
     window = {key: how[key] for key in ("kernel", "stride", "padding")}
     y = _avg_pool(x, lengths=x.shape[2:], size=size, include=bool(include), over=over, **window)
@@ -402,7 +406,8 @@ def max_pool1d(
 ) -> Tensor:  # fmt: skip
     """The maximum over windows of the last axis; see `MaxPool1d`."""
     how = _window("max_pool1d", 1, kernel_size, stride, padding, dilation)
-    return _pool_max("max_pool1d", 1, input, how, ceil_mode, return_indices)
+    _without_indices("max_pool1d", return_indices)
+    return _pool_max("max_pool1d", input, how, ceil_mode)
 
 
 def max_pool2d(
@@ -416,7 +421,8 @@ def max_pool2d(
              [13., 15.]]])
     """
     how = _window("max_pool2d", 2, kernel_size, stride, padding, dilation)
-    return _pool_max("max_pool2d", 2, input, how, ceil_mode, return_indices)
+    _without_indices("max_pool2d", return_indices)
+    return _pool_max("max_pool2d", input, how, ceil_mode)
 
 
 def avg_pool1d(
@@ -425,7 +431,7 @@ def avg_pool1d(
 ) -> Tensor:  # fmt: skip
     """The mean over windows of the last axis; see `AvgPool1d`."""
     how = _window("avg_pool1d", 1, kernel_size, stride, padding)
-    return _pool_mean("avg_pool1d", 1, input, how, ceil_mode, count_include_pad)
+    return _pool_mean("avg_pool1d", input, how, ceil_mode, count_include_pad)
 
 
 def avg_pool2d(
@@ -439,7 +445,7 @@ def avg_pool2d(
              [10.5, 12.5]]])
     """
     how = _window("avg_pool2d", 2, kernel_size, stride, padding)
-    return _pool_mean("avg_pool2d", 2, input, how, ceil_mode, count_include_pad, divisor_override)
+    return _pool_mean("avg_pool2d", input, how, ceil_mode, count_include_pad, divisor_override)
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
@@ -511,13 +517,12 @@ class MaxPool1d(_Pool):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        if return_indices:
-            raise ValueError(f"{type(self).__name__}: return_indices=True is not supported; only maxima are returned")
+        _without_indices(type(self).__name__, return_indices)
         self._keep(kernel_size, stride, padding, dilation, ceil_mode)
 
     def forward(self, input: Any) -> Tensor:
         """The maxima of the windows."""
-        return _pool_max(type(self).__name__, self._axes, input, self._how, self.ceil_mode)
+        return _pool_max(type(self).__name__, input, self._how, self.ceil_mode)
 
 
 class MaxPool2d(MaxPool1d):
@@ -542,11 +547,8 @@ class AvgPool1d(_Pool):
     """The mean over windows of the last axis.
 
     Args:
-        kernel_size: length of a window.
-        stride: distance between windows; their length by default.
+        kernel_size, stride, ceil_mode: as for `MaxPool1d`.
         padding: how many zeros are put at both ends; at most half of a window.
-        ceil_mode: whether a window that reaches beyond the (padded) input counts, if it begins within the input or
-            the padding on the left.
         count_include_pad: whether the zeros of the padding count as elements; what is beyond them never does.
 
     Shapes: input (N, C, L) or (C, L), output with ⌊(L + 2 padding − kernel_size) / stride⌋ + 1 in place of L (⌈ ⌉ with
@@ -577,9 +579,8 @@ class AvgPool1d(_Pool):
     def forward(self, input: Any) -> Tensor:
         """The means of the windows."""
         return _pool_mean(
-            type(self).__name__, self._axes, input, self._how, self.ceil_mode, self.count_include_pad,
-            self.divisor_override,
-        )  # fmt: skip
+            type(self).__name__, input, self._how, self.ceil_mode, self.count_include_pad, self.divisor_override
+        )
 
 
 class AvgPool2d(AvgPool1d):

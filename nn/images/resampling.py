@@ -9,9 +9,8 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 
-from ..arguments import choice, counts, floats, integer, number
+from ..arguments import as_tensor, choice, counts, floats, integer, number
 from ..module.module import Module
-from ..module.parameter import as_tensor
 from .pooling import spread_over
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}

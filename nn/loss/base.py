@@ -11,9 +11,8 @@ import numpy as np
 
 from autodiff import Tensor
 
-from ..arguments import choice, float_input
+from ..arguments import as_tensor, choice, float_input
 from ..module.module import Module
-from ..module.parameter import as_tensor
 
 REDUCTIONS = ("mean", "sum", "none")
 

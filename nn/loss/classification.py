@@ -15,9 +15,8 @@ from autodiff.ops.guards import times
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
 
-from ..arguments import choice, float_input, number
-from ..module.parameter import as_tensor
-from ..rules import sigmoid_of, softplus_of
+from ..activation.exponential import sigmoid_of, softplus_of
+from ..arguments import as_tensor, choice, float_input, number
 from .base import REDUCTIONS, Loss, buffer, constant, fitted, over_nothing, pair, reduced, unit, weights
 
 # Class indices
@@ -103,7 +102,7 @@ def cross_entropy(
     input, target = float_input(name, input), as_tensor(target)
     axis, probabilities = _class_axis(input), target.dtype.kind == "f"
     if weight is None and label_smoothing == 0 and target.size:
-        if probabilities or not (target._data == ignore_index).any():
+        if probabilities or not (target.data == ignore_index).any():
             return ad.cross_entropy(input, target, axis=axis, reduction=reduction)
     choice(name, "reduction", reduction, REDUCTIONS)
     label_smoothing = number(name, "label_smoothing", label_smoothing, 0, 1)

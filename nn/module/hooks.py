@@ -32,12 +32,12 @@ def register(hooks: dict[Any, Hook], kind: str, function: Any, prepend: bool, wi
     if not callable(function):
         raise TypeError(f"register_{kind}_hook: takes a function, not {function!r}")
     handle = HookHandle(hooks)
-    while handle._key in hooks:  # of an unpickled module, whose keys come from another process
+    while handle.key in hooks:  # of an unpickled module, whose keys come from another process
         handle = HookHandle(hooks)
     others = list(hooks.items()) if prepend else []
     if prepend:
         hooks.clear()
-    hooks[handle._key] = Hook(kind, function, with_kwargs)
+    hooks[handle.key] = Hook(kind, function, with_kwargs)
     hooks.update(others)
     return handle
 

@@ -332,8 +332,8 @@ class Module:
 
     def _register_hook(self, kind: str, hook: Any, prepend: bool, with_kwargs: bool = False) -> HookHandle:
         if self._hooks is None:
-            self.__dict__["_hooks"] = {}
-        return hooks.register(self._hooks, kind, hook, prepend, with_kwargs)  # type: ignore[arg-type]
+            self._hooks = {}
+        return hooks.register(self._hooks, kind, hook, prepend, with_kwargs)
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
@@ -512,6 +512,11 @@ class Module:
                 opened.add(id(item))
                 stack += [(indent, end, id(item)), *reversed(inside)]
         return "\n".join(lines)
+
+
+def registered(module: Module) -> Mapping[str, str]:
+    """Which of a module's attributes are PARAMETER, BUFFER, TRANSIENT or MODULE, those that are None too."""
+    return module._roles
 
 
 def _parameter_counts(root: Module) -> dict[int, int]:

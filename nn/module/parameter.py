@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from autodiff import Tensor
-from autodiff.tensor import as_array, wrap
 
 from ..random import floating
 
@@ -32,8 +31,3 @@ class Parameter(Tensor):
         if dtype is None and not hasattr(data, "dtype"):
             dtype = floating(None)
         super().__init__(data, requires_grad, dtype, name)
-
-
-def as_tensor(value: Any) -> Tensor:
-    """A layer's input: a Tensor as it is, anything else as a constant (an array without copying)."""
-    return value if isinstance(value, Tensor) else wrap(as_array(value, copy=False))

@@ -14,7 +14,7 @@ from autodiff import no_grad
 
 from ..arguments import count
 from ..random import generator
-from .module import BUFFER, PARAMETER, TRANSIENT, Module
+from .module import BUFFER, TRANSIENT, Module, registered
 
 
 class Row(NamedTuple):
@@ -152,10 +152,10 @@ def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
     rows: list[Row] = []
     seen: set[int] = set()
     for module, path in paths.items():
-        own = [p for _, p in module._own(PARAMETER) if id(p) not in seen]
+        own = [p for p in module.parameters(recurse=False) if id(p) not in seen]
         seen.update(map(id, own))
         shape, cost, calls = called.get(module, (None, 0, 0))
-        size = sum({id(p): p.size for p in own}.values())
+        size = sum(p.size for p in own)
         level = path.count(".") + 1 if path else 0
         if limit is not None and level > limit:
             last = rows[-1]  # parents come before what is inside: the last row is the one that contains this
@@ -173,7 +173,7 @@ def _as_it_was(model: Module) -> Iterator[None]:
     """Afterwards the modules' modes, buffers and random generators are what they were."""
     modules = list(model.modules())
     modes = [module.training for module in modules]
-    places = [(m, name) for m in modules for name, role in m._roles.items() if role in (BUFFER, TRANSIENT)]
+    places = [(m, name) for m in modules for name, role in registered(m).items() if role in (BUFFER, TRANSIENT)]
     buffers = [(m, name, m.__dict__[name]) for m, name in places]
     contents = [(buffer, buffer.data, buffer.data.copy()) for _, _, buffer in buffers if buffer is not None]
     generators = {generator()} | {

@@ -1,3 +1,3 @@
-"""Recurrent networks: `cells` take one step, `recurrence` takes all steps of a sequence as one operation, and `layers`
-(RNN, LSTM, GRU) stack and reverse them. Read in that order.
+"""Recurrent networks: `base` is what all share, `cells` take one step, `recurrence` takes all steps of a sequence as
+one operation, and `layers` (RNN, LSTM, GRU) stack and reverse them. Read in that order.
 """

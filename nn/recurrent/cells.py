@@ -1,11 +1,10 @@
 """Recurrent cells, one step of a sequence, with PyTorch's arguments, weight names and results.
 
-Order: the fused operations that follow the matrix products, what cells and layers share, the cells.
+Order: the fused operations that follow the matrix products, then the cells.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -15,12 +14,11 @@ from autodiff import Tensor
 from autodiff.primitive import Sample, declare
 from autodiff.tensor import wrap
 
-from ..arguments import choice, count, floats
+from ..activation.exponential import sigmoid_of
+from ..arguments import as_tensor
 from ..linear import linear
-from ..module.module import Module
-from ..module.parameter import Parameter, as_tensor
-from ..random import floating, generator
-from ..rules import sigmoid_of
+from ..random import floating
+from .base import Gated, Recurrent, ResetFirst, Simple
 
 # What follows the matrix products. The states of an LSTM, h and c, are one array (2, N, H).
 
@@ -98,138 +96,19 @@ _gru_cell = declare(
 )  # fmt: skip
 
 
-# What cells and layers share
-
-
-class Recurrent(Module):
-    """What cells and layers share: sizes, weights, and the choice of the mathematics."""
-
-    _gates = 1
-    _states: tuple[str, ...] = ("h",)
-
-    input_size: int
-    hidden_size: int
-    bias: bool
-    nonlinearity: str
-
-    def _start(self, input_size: int, hidden_size: int, bias: bool) -> None:
-        name = type(self).__name__
-        self.input_size = count(name, "input_size", input_size)
-        self.hidden_size = count(name, "hidden_size", hidden_size, 1)
-        self.bias = bool(bias)
-
-    def _add_weights(self, suffix: str, inputs: int, dtype: np.dtype[Any]) -> None:
-        rows = self._gates * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.hidden_size)}
-        if self.bias:
-            shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-        for name, shape in shapes.items():
-            setattr(self, name + suffix, Parameter(np.empty(shape, dtype)))
-
-    def _weights(self, suffix: str) -> list[Tensor]:
-        names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.bias else ())
-        return [getattr(self, name + suffix) for name in names]
-
-    def reset_parameters(self, rng: np.random.Generator | None = None) -> None:
-        """Draw the initial weights and biases again, uniform within ±1/√hidden_size; learned initial states start
-        at 0."""
-        rng = generator(rng)
-        bound = 1 / math.sqrt(self.hidden_size)
-        for name, p in self.named_parameters():
-            learned = name in ("h_0", "c_0")
-            p.data = np.zeros(p.shape, p.dtype) if learned else rng.uniform(-bound, bound, p.shape).astype(p.dtype)
-
-    def _given(self, states: Any) -> list[Tensor]:
-        """The initial states a user passed, as a list of Tensors."""
-        wanted = self._states
-        if len(wanted) == 1:
-            states = (states,)
-        elif not isinstance(states, (tuple, list)) or len(states) != len(wanted):
-            raise TypeError(
-                f"{type(self).__name__}: the initial states are a tuple ({', '.join(wanted)}), not "
-                + (f"a {type(states).__name__}" + (f" of {len(states)}" if isinstance(states, (tuple, list)) else ""))
-            )
-        found = [as_tensor(state) for state in states]
-        for state in found:
-            floats(f"{type(self).__name__}, initial state", state)
-        return found
-
-    def _check_input(self, input: Tensor, shapes: dict[int, str]) -> None:
-        if input.ndim not in shapes or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"{self._title()}: got input of shape {input.shape}, expects {' or '.join(shapes.values())}"
-            )
-        floats(self._title(), input, self._weights(self._first)[0])
-
-    _first = ""
-
-    def _check_state(self, name: str, state: Tensor, shape: tuple[int, ...], meaning: str, input: Tensor) -> None:
-        if state.shape != shape:
-            raise ValueError(
-                f"{self._title()}: got {name} of shape {state.shape}, expects {meaning} = {shape} "
-                f"for input of shape {input.shape}"
-            )
-
-    def _title(self) -> str:
-        return f"{type(self).__name__}(input_size={self.input_size}, hidden_size={self.hidden_size})"
-
-    def _options(self) -> dict[str, Any]:
-        """Options that differ from their defaults."""
-        return {} if self.bias else {"bias": False}
-
-    def multiply_adds(self, input_shapes: tuple[Any, ...], output_shape: Any) -> int:
-        """All weights, once for each step of each sequence."""
-        rows = math.prod(input_shapes[0][:-1])
-        return int(rows * sum(p.size for name, p in self.named_parameters() if name.startswith("weight")))
-
-    def extra_repr(self) -> str:
-        options = "".join(f", {name}={value!r}" for name, value in self._options().items())
-        return f"{self.input_size}, {self.hidden_size}{options}"
-
-
-class Gated(Recurrent):
-    """What GRU and GRUCell share: two conventions and their options."""
-
-    _gates = 3
-
-    update: str
-    reset_after: bool
-
-    def _set(self, update: str, reset_after: bool) -> None:
-        self.update = choice(type(self).__name__, "update", update, ("old", "new"))
-        self.reset_after = bool(reset_after)
-
-    def _options(self) -> dict[str, Any]:
-        options = super()._options()
-        if self.update != "old":
-            options["update"] = self.update
-        return options if self.reset_after else options | {"reset_after": False}
-
-
-class ResetFirst:
-    """The GRU whose reset gate comes before the matrix product: n = tanh(p + U (r ⊙ h) + d), with p = W x + b."""
-
-    def __init__(self, w_hh: Tensor, b_hh: Tensor | None, new: bool) -> None:
-        n = 2 * w_hh.shape[1]
-        self.gates = w_hh[:n], None if b_hh is None else b_hh[:n]
-        self.candidate = w_hh[n:], None if b_hh is None else b_hh[n:]
-        self.new = new
-
-    def step(self, p: Tensor, h: Tensor) -> Tensor:
-        """The state after `h`."""
-        n = h.shape[-1]
-        gates = ad.sigmoid(p[:, : 2 * n] + linear(h, *self.gates))
-        r, z = gates[:, :n], gates[:, n:]
-        candidate = ad.tanh(p[:, 2 * n :] + linear(r * h, *self.candidate))
-        return h + z * (candidate - h) if self.new else candidate + z * (h - candidate)
-
-
 # Cells
 
 
 class _Cell(Recurrent):
-    def _start_cell(self, input_size: int, hidden_size: int, bias: bool, dtype: Any, rng: Any) -> None:
-        self._start(input_size, hidden_size, bias)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias)
         self._add_weights("", self.input_size, floating(dtype))
         self.reset_parameters(rng)
 
@@ -255,7 +134,7 @@ class _Cell(Recurrent):
         return linear(x, w_ih, b_ih), linear(h, w_hh, b_hh)
 
 
-class RNNCell(_Cell):
+class RNNCell(Simple, _Cell):
     """One step h' = φ(W_ih x + b_ih + W_hh h + b_hh), φ being tanh or ReLU.
 
     Args:
@@ -288,11 +167,8 @@ class RNNCell(_Cell):
         dtype: Any = None,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self.nonlinearity = choice("RNNCell", "nonlinearity", nonlinearity, ("tanh", "relu"))
-        self._start_cell(input_size, hidden_size, bias, dtype, rng)
-
-    def _options(self) -> dict[str, Any]:
-        return super()._options() | ({} if self.nonlinearity == "tanh" else {"nonlinearity": self.nonlinearity})
+        self._set(nonlinearity)
+        super().__init__(input_size, hidden_size, bias, dtype, rng)
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         """The state after the step; `hx` is the state before, zeros by default."""
@@ -311,9 +187,7 @@ class LSTMCell(_Cell):
     Args:
         input_size: length of x.
         hidden_size: length of h and c.
-        bias: whether there are b_ih and b_hh.
-        dtype: of the parameters; `nn.get_default_dtype()` by default.
-        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default).
+        bias, dtype, rng: as for `RNNCell`.
 
     Shapes: input (N, input_size) or (input_size,); h and c (N, hidden_size) or (hidden_size,); `weight_ih`
     (4 · hidden_size, input_size), `weight_hh` (4 · hidden_size, hidden_size), `bias_ih`, `bias_hh` (4 · hidden_size,).
@@ -332,16 +206,6 @@ class LSTMCell(_Cell):
     _gates = 4
     _states = ("h", "c")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        dtype: Any = None,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        self._start_cell(input_size, hidden_size, bias, dtype, rng)
-
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """(h, c) after the step; `hx` is (h, c) before, zeros by default."""
         x, (h, c), single = self._ready(input, hx)
@@ -359,11 +223,9 @@ class GRUCell(Gated, _Cell):
     Args:
         input_size: length of x.
         hidden_size: length of h.
-        bias: whether there are b_ih and b_hh.
         update: what z is the share of: the "old" state (PyTorch), or what is "new": h' = (1 − z) ⊙ h + z ⊙ n.
         reset_after: with False the reset gate comes before the matrix product: n = tanh(… + W_hh (r ⊙ h) + b_hh).
-        dtype: of the parameters; `nn.get_default_dtype()` by default.
-        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default).
+        bias, dtype, rng: as for `RNNCell`.
 
     Shapes: input (N, input_size) or (input_size,); h and the result (N, hidden_size) or (hidden_size,); `weight_ih`
     (3 · hidden_size, input_size), `weight_hh` (3 · hidden_size, hidden_size), `bias_ih`, `bias_hh` (3 · hidden_size,).
@@ -389,7 +251,7 @@ class GRUCell(Gated, _Cell):
         rng: np.random.Generator | None = None,
     ) -> None:
         self._set(update, reset_after)
-        self._start_cell(input_size, hidden_size, bias, dtype, rng)
+        super().__init__(input_size, hidden_size, bias, dtype, rng)
 
     def forward(self, input: Any, hx: Any = None) -> Tensor:
         """The state after the step; `hx` is the state before, zeros by default."""

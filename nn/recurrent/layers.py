@@ -15,12 +15,12 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.tensor import wrap
 
-from ..arguments import choice, count, number
+from ..arguments import as_tensor, count, number
 from ..dropout import dropout
 from ..linear import linear
-from ..module.parameter import Parameter, as_tensor
+from ..module.parameter import Parameter
 from ..random import floating, generator
-from .cells import Gated, Recurrent, ResetFirst
+from .base import Gated, Recurrent, ResetFirst, Simple
 from .recurrence import scan
 
 
@@ -37,21 +37,21 @@ class _Layers(Recurrent):
 
     _first = "_l0"
 
-    def _start_layers(
+    def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int,
-        bias: bool,
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        learn_initial_state: bool,
-        dtype: Any,
-        rng: Any,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        learn_initial_state: bool = False,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
     ) -> None:
         name = type(self).__name__
-        self._start(input_size, hidden_size, bias)
+        super().__init__(input_size, hidden_size, bias)
         self.num_layers = count(name, "num_layers", num_layers, 1)
         self.batch_first = bool(batch_first)
         self.dropout = number(name, "dropout", dropout, 0, 1)
@@ -62,7 +62,7 @@ class _Layers(Recurrent):
             warnings.warn(
                 f"{name}: dropout={dropout} is applied between layers, and there is only one; set num_layers, or "
                 f"apply nn.Dropout to the output",
-                stacklevel=3,
+                stacklevel=2 if type(self).__init__ is _Layers.__init__ else 3,  # the user's line
             )
         dtype = floating(dtype)
         self._suffixes = [
@@ -135,7 +135,7 @@ class _Layers(Recurrent):
         return super()._options() | {name: value for name, value in own.items() if value != defaults[name]}
 
 
-class RNN(_Layers):
+class RNN(Simple, _Layers):
     """Layers of simple recurrent units over a sequence: h_t = φ(W_ih x_t + b_ih + W_hh h_{t−1} + b_hh).
 
     Args:
@@ -181,17 +181,14 @@ class RNN(_Layers):
         dtype: Any = None,
         rng: np.random.Generator | None = None,
     ) -> None:
-        self.nonlinearity = choice("RNN", "nonlinearity", nonlinearity, ("tanh", "relu"))
-        self._start_layers(
+        self._set(nonlinearity)
+        super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state,
             dtype, rng,
         )  # fmt: skip
 
     def _kind(self) -> str:
         return self.nonlinearity
-
-    def _options(self) -> dict[str, Any]:
-        return super()._options() | ({} if self.nonlinearity == "tanh" else {"nonlinearity": self.nonlinearity})
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """The outputs of the last layer at all steps, and the final states h_n; `hx` is h_0."""
@@ -205,17 +202,9 @@ class LSTM(_Layers):
     Args:
         input_size: length of x_t.
         hidden_size: length of h_t and c_t.
-        num_layers: how many layers, each reading the outputs of the one before.
-        bias: whether there are b_ih and b_hh.
-        batch_first: whether input and output are (N, T, …) and not (T, N, …); the states are not affected.
-        dropout: the probability with which, in training, an output of every layer but the last is dropped.
-        bidirectional: whether a second set of weights (``…_reverse``) reads the sequence backwards; the outputs of
-            both are joined.
+        num_layers, bias, batch_first, dropout, bidirectional, dtype, rng: as for `RNN`.
         learn_initial_state: whether the initial states are parameters, `h_0` and `c_0` of shape (layers · directions,
             1, hidden_size), 0 at the start.
-        dtype: of the parameters; `nn.get_default_dtype()` by default.
-        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default), and of
-            dropout; the one that `nn.manual_seed` sets by default.
 
     Shapes: input (T, N, input_size), output (T, N, directions · hidden_size), each of h_0, c_0, h_n and c_n (layers ·
     directions, N, hidden_size); all without N for a single sequence. Weights of layer k, the gates' rows in the order
@@ -234,24 +223,6 @@ class LSTM(_Layers):
     _gates = 4
     _states = ("h", "c")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        learn_initial_state: bool = False,
-        dtype: Any = None,
-        rng: np.random.Generator | None = None,
-    ) -> None:
-        self._start_layers(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state,
-            dtype, rng,
-        )  # fmt: skip
-
     def _kind(self) -> str:
         return "lstm"
 
@@ -267,18 +238,8 @@ class GRU(Gated, _Layers):
     Args:
         input_size: length of x_t.
         hidden_size: length of h_t.
-        num_layers: how many layers, each reading the outputs of the one before.
-        bias: whether there are b_ih and b_hh.
-        batch_first: whether input and output are (N, T, …) and not (T, N, …); the states are not affected.
-        dropout: the probability with which, in training, an output of every layer but the last is dropped.
-        bidirectional: whether a second set of weights (``…_reverse``) reads the sequence backwards; the outputs of
-            both are joined.
         update, reset_after: the conventions, as for `GRUCell`; PyTorch's by default.
-        learn_initial_state: whether the initial state is a parameter, `h_0` of shape (layers · directions, 1,
-            hidden_size), 0 at the start.
-        dtype: of the parameters; `nn.get_default_dtype()` by default.
-        rng: generator of the initial values, which are uniform within ±1/√hidden_size (PyTorch's default), and of
-            dropout; the one that `nn.manual_seed` sets by default.
+        num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state, dtype, rng: as for `RNN`.
 
     Shapes: input (T, N, input_size), output (T, N, directions · hidden_size), h_0 and h_n (layers · directions, N,
     hidden_size); all without N for a single sequence. Weights of layer k, the gates' rows in the order r, z, n:
@@ -309,7 +270,7 @@ class GRU(Gated, _Layers):
         rng: np.random.Generator | None = None,
     ) -> None:
         self._set(update, reset_after)
-        self._start_layers(
+        super().__init__(
             input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state,
             dtype, rng,
         )  # fmt: skip

@@ -529,4 +529,4 @@ def scan(kind: str, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tenso
     arguments = [t if t.dtype == dtype else t.astype(dtype) for t in arguments]
     layout = Layout(steps, batch, inputs, hidden, len(weights) == 4)
     run = cell.run(*layout.parts(cell, arguments[0].data, arguments[1].data if constant else None))
-    return operation(*arguments, layout=layout, run=run)  # type: ignore[no-any-return]
+    return operation(*arguments, layout=layout, run=run)
