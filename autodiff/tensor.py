@@ -85,8 +85,13 @@ class Tensor(ArrayMethods["Tensor"]):
         if name is not None and not isinstance(name, str):
             raise TypeError(f"Tensor: name= takes a string, not {name!r}")
         self.name = name
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            if not isinstance(requires_grad, (bool, np.bool_)):
+                raise TypeError(
+                    f"Tensor: takes the data and requires_grad=True or False, not {requires_grad!r}; for a tensor of a "
+                    f"given shape write ad.zeros(shape)"
+                )
+            self.requires_grad = requires_grad
 
     # What it holds
 
@@ -322,18 +327,20 @@ class Tensor(ArrayMethods["Tensor"]):
         return int(self._data)
 
     def __complex__(self) -> complex:
-        raise TypeError("complex() of a Tensor: complex tensors are not supported")
+        raise TypeError("complex() of a Tensor: complex tensors are not supported; write complex(t.item())")
 
     def __contains__(self, value: Any) -> bool:
         return bool((self._data == (value._data if isinstance(value, Tensor) else value)).any())
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        recording = is_grad_enabled()
-        live = isinstance(value, Tensor) and value._requires_grad and recording
+        live = isinstance(value, Tensor) and value._requires_grad and is_grad_enabled()
         if live or (self._requires_grad and not self.is_written_in_place()):
+            why = "writes into a recorded array and would make gradients wrong"
+            if not self._requires_grad:
+                why = "writes the numbers of v, which requires a gradient, into a constant, and would lose it"
             raise TypeError(
-                "t[i] = v writes into a recorded array and would make gradients wrong; "
-                "write t = t.at[i].set(v) (or .at[i].add(v), .at[i].multiply(v)), a new Tensor with gradients to both"
+                f"t[i] = v {why}; write t = t.at[i].set(v) (or .at[i].add(v), .at[i].multiply(v)), a new Tensor with "
+                f"gradients to both"
             )
         array = self.data
         if isinstance(array, np.ndarray) and not array.flags.writeable:
@@ -376,7 +383,11 @@ class Tensor(ArrayMethods["Tensor"]):
 
     def __reduce__(self) -> Any:
         if self._primitive is not None:
-            raise RuntimeError("only leaf tensors can be copied or pickled; use t.detach() for the values alone")
+            raise RuntimeError(
+                "only leaf tensors can be copied or pickled, a graph belongs to the program that recorded it; write "
+                "t.copy() for a copy with gradient, t.detach() or t.numpy() for the values alone, as in "
+                "plt.plot(t.numpy())"
+            )
         if self._requires_grad and derivative_is_taken():
             raise TypeError(
                 "a copy of a tensor would leave the graph where a derivative of it is taken; write t.copy(), which has "
@@ -526,5 +537,7 @@ def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
         array = np.asarray(array)
     if array.dtype.kind not in "fiub":
         reason = "complex tensors are not supported" if array.dtype.kind == "c" else "a Tensor holds real numbers"
+        if array.dtype.kind == "O" and array.size and all(isinstance(x, (int, float)) for x in array.flat):
+            reason = "integers are held in 64 bits at most; write a larger one as a float"
         raise TypeError(f"Tensor: dtype {array.dtype} is refused, {reason} (float, integer or boolean)")
     return array
