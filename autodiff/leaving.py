@@ -220,6 +220,7 @@ _LOOP = "ad.stack([f(row) for row in t]), a loop whose results are joined"
 _TRAPEZOID = "((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()"
 _CUMULATIVE = "np.cumsum((y[1:] + y[:-1]) / 2 * np.diff(x))"
 _POLYNOMIAL = "the polynomial by Horner's rule, y = y * x + c for each coefficient c"
+_COMPARED = "np.testing.assert_allclose(t.data, expected)"
 _SORTED = "np.sort(t) and indexing"
 _NANS = "np.where(np.isnan(t), 0.0, t) and the function without nan"
 _ITSELF = "t itself, tensors are real"
@@ -299,6 +300,9 @@ INSTEAD = {
     "np.linalg.eigvals": "ad.linalg.eigvalsh(a) if a is symmetric",
     "np.linalg.tensorinv": "ad.linalg.inv of the reshaped matrix",
     "np.linalg.tensorsolve": "ad.linalg.solve of the reshaped matrix",
+    "np.testing.assert_allclose": _COMPARED,
+    "np.testing.assert_array_equal": _COMPARED,
+    "np.testing.assert_almost_equal": _COMPARED,
     # SciPy: what exists here under the same or another name
     "scipy.special.logsumexp": "ad.logsumexp(t)",
     "scipy.special.softmax": "ad.softmax(t)",
