@@ -64,12 +64,12 @@ _WRAPPED = {"wrapper": "f", "axis_nan_policy_wrapper": "hypotest_fun_in"}
 
 
 def asked_by() -> str:
-    """The function of NumPy, SciPy or this project's packages that the user's code called, '' where none is seen."""
+    """The function of NumPy or SciPy that the user's code called, '' where none is to be seen."""
     frame: FrameType | None = sys._getframe(1)
     name = ""
     while frame is not None and not _is_users(frame.f_code.co_filename):
         module = frame.f_globals.get("__name__", "")
-        if not module.startswith("autodiff"):
+        if module.partition(".")[0] not in ("autodiff", "nn", "optim"):
             wrapped = frame.f_locals.get(_WRAPPED.get(frame.f_code.co_name, ""))
             function = getattr(wrapped, "__name__", frame.f_code.co_qualname.removesuffix(".__init__"))
             if not function.startswith(("_", "<")):
@@ -87,17 +87,23 @@ def _is_public(part: str) -> bool:
 
 # How the call was written
 
+_COMPUTE = frozenset({"numpy", "scipy", "statistics", "random", "fractions"})
+"""Libraries whose ``float(x)`` goes on computing with the number: the user has not written it."""
+
 _written: dict[tuple[CodeType, int], str] = {}
 """By place in the code (the latest few hundred): which of `float`, `int`, "%" the instruction there is, or ''."""
 
 
-def _instruction(code: CodeType, offset: int) -> str | None:
-    """What the instruction at this offset is: a call of the name `float` or `int`, the operator % (formatting, or it
-    would not have asked for a number), something else (''), or None where the code has no positions."""
-    key = code, offset
+def _instruction(frame: FrameType) -> str | None:
+    """What the instruction that runs in this frame is: a call of the name `float` or `int`, the operator % (formatting,
+    or it would not have asked for a number), something else (''), or None where the code has no positions."""
+    key = code, offset = frame.f_code, frame.f_lasti
     known = _written.get(key)
     if known is not None:
         return known
+    if frame.f_globals.get("__name__", "").partition(".")[0] in _COMPUTE:
+        _written[key] = ""
+        return ""
     positions = list(code.co_positions())
     start = positions[offset // 2][::2]  # line and column: a call begins where the name of its function stands
     if None in start:
@@ -114,10 +120,6 @@ def _instruction(code: CodeType, offset: int) -> str | None:
         _written.clear()
     _written[key] = found
     return found
-
-
-_COMPUTE = frozenset({"numpy", "scipy", "statistics", "random", "fractions"})
-"""Libraries whose ``float(x)`` goes on computing with the number: the user has not written it."""
 
 
 # What is said
@@ -137,9 +139,7 @@ def refuse(tensor: Any, kind: str) -> None:
         return
     taken = derivative_is_taken()
     if not taken and kind in ("float", "int"):
-        frame = sys._getframe(2)
-        computes = frame.f_globals.get("__name__", "").partition(".")[0] in _COMPUTE
-        written = "" if computes else _instruction(frame.f_code, frame.f_lasti)
+        written = _instruction(sys._getframe(2))
         if written == kind or written == "%":
             return
         if written is None:
@@ -242,6 +242,7 @@ INSTEAD = {
     "np.full": "ad.full(shape, t)",
     "np.full_like": "ad.full(a.shape, t)",
     "np.fromiter": "ad.array(list(values))",
+    "np.nan_to_num": "np.where(np.isnan(t), value, t)",
     "np.insert": "ad.concatenate([t[:i], u, t[i:]])",
     "np.resize": "ad.tile, and t.reshape",
     "np.trim_zeros": "t[first:last]",

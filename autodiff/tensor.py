@@ -447,9 +447,10 @@ def settled(leaf: Tensor) -> int:
     """The number of a leaf whose array was handed out, after looking whether the array was written since: then the leaf
     is young again, and what was recorded before does not fit it any more. When nobody else has the array any more, the
     leaf is as if it had not been handed out."""
+    shared = _references(leaf) > _ALONE
     data, notes = leaf._data, leaf._params or {}
     before = notes.pop("digest", None)
-    shared = getrefcount(data) > 3 or getattr(data, "base", None) is not None  # 3: the leaf's, two of these lines'
+    shared = shared or getattr(data, "base", None) is not None
     if shared or before is not None:
         now = _digest(data)
         if before is not None and now != before:
@@ -460,6 +461,14 @@ def settled(leaf: Tensor) -> int:
     leaf._params = notes or None
     leaf._requires_grad = True
     return leaf._number
+
+
+def _references(leaf: Tensor) -> int:
+    return getrefcount(leaf._data)
+
+
+_ALONE = _references(wrap(np.zeros(1)))
+"""The count of an array that a leaf alone has (it depends on how Python counts while it calls)."""
 
 
 def writable(leaf: Tensor) -> Array:
