@@ -245,11 +245,26 @@ WAYS = {
     "clip's named bounds": lambda t: np.clip(ONES, a_min=0.0, a_max=t),
     "clip above": lambda t: np.clip(t, None, 0.7) ** 2,
     "clip below": lambda t: t.clip(0.5) ** 2,
-    "clip a list below": lambda t: np.clip([t[0], 1.0], 0.5, None) if isinstance(t, np.ndarray)
-    else ad.clip([t[0], 1.0], 0.5, None),
+    "clip a list below": lambda t: (
+        np.clip([t[0], 1.0], 0.5, None) if isinstance(t, np.ndarray) else ad.clip([t[0], 1.0], 0.5, None)
+    ),
     "t.clip": lambda t: t.clip(t[1] * 1.1, [t[2] * 0.9] * 3),
     "pad's value": lambda t: ad.pad(ONES, 1, constant_values=t[0]),
+    "pad's values": lambda t: ad.pad(np.ones((2, 2)), 1, constant_values=[[t[0], 1.0], [2.0, t[1]]]),
     "pad's value beside t": lambda t: np.pad(t, 1, constant_values=t[0]),
+    "pinv's cutoff": lambda t: ad.linalg.pinv(np.vander(X), rtol=t[0] / 1e6),
+    "the rank's cutoff": lambda t: t * ad.linalg.matrix_rank(np.eye(3), tol=t[0]),
+    "bincount's weights": lambda t: ad.bincount([0, 1, 1], weights=[t[0], 1.0, t[1]]) ** 2,
+    "take_along_axis's list": lambda t: ad.take_along_axis(ad.array([t[0], t[1]]), [1, 0], 0) ** 2,
+    "a list for block": lambda t: ad.block([[t[0], 1.0], [2.0, t[1]]]) ** 2,
+    "lists for meshgrid": lambda t: ad.meshgrid([t[0], 1.0], [2.0, t[1]])[1] ** 2,
+    "a list for cross": lambda t: ad.cross([t[0], 0.0, 1.0], [1.0, t[1], 0.0]),
+    "the vector of a product": lambda t: ad.hvp(lambda x: (x**3).sum(), np.ones(3), t),
+    "the tangent": lambda t: ad.jvp(lambda x: x**3, np.ones(3), t)[1],
+    "the cotangent": lambda t: ad.vjp(lambda x: x**3, np.ones(3))[1](t)[0],
+    "the seed of a gradient": lambda t: (lambda x: ad.gradients(x**2, x, grad_outputs=t, create_graph=True)[0])(
+        Tensor(ONES, requires_grad=True)
+    ),
     "diff's prepend": lambda t: np.diff(t, prepend=t[1]) ** 2,
     "average's weights": lambda t: np.average(t, weights=[t[1], 2.0, 3.0]),
     "select's default": lambda t: np.select([t < 0.5, t > 0.7], [t, t**2], default=t[0] ** 3),
