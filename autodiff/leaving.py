@@ -3,7 +3,8 @@ else is told.
 
 It leaves where the user says so: `Tensor.item`, `numpy`, `tolist`, `data`, `detach`, or under `no_grad`. NumPy, SciPy
 and Python's own functions ask by ``__array__``, ``__float__`` and ``__int__``; `refuse` answers them. Only ``float(t)``
-and ``int(t)``, written as such, and formatting get their number, and not where a derivative of what runs is taken.
+and ``int(t)``, written as such outside a library that computes, and formatting get their number, and not where a
+derivative of what runs is taken.
 
 Order: whose line it is, how a call was written, what is said.
 """
@@ -15,6 +16,7 @@ import linecache
 import os
 import sys
 import warnings
+from itertools import takewhile
 from types import CodeType, FrameType
 from typing import Any
 
@@ -57,19 +59,21 @@ def user_line() -> str | None:
     return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
 
 
-def _asked_by() -> str:
-    """The function of a library that the user's code called, '' where there is none to be seen."""
-    frame: FrameType | None = sys._getframe(2)
+_WRAPPED = {"wrapper": "f", "axis_nan_policy_wrapper": "hypotest_fun_in"}
+"""By name of a wrapper of SciPy's: the variable that holds the function it stands for."""
+
+
+def asked_by() -> str:
+    """The function of NumPy or SciPy that the user's code called, '' where none is to be seen."""
+    frame: FrameType | None = sys._getframe(1)
     name = ""
     while frame is not None and not _is_users(frame.f_code.co_filename):
         module = frame.f_globals.get("__name__", "")
-        if not module.startswith("autodiff"):
-            wrapped = frame.f_locals.get("f") if frame.f_code.co_name == "wrapper" else None
+        if module.partition(".")[0] not in ("autodiff", "nn", "optim"):
+            wrapped = frame.f_locals.get(_WRAPPED.get(frame.f_code.co_name, ""))
             function = getattr(wrapped, "__name__", frame.f_code.co_qualname.removesuffix(".__init__"))
             if not function.startswith(("_", "<")):
-                parts = [part for part in getattr(wrapped, "__module__", module).split(".") if part[0] != "_"]
-                if parts[0] == "numpy" and parts[1:2] != ["linalg"] and parts[1:2] != ["fft"]:
-                    parts = ["numpy"]
+                parts = list(takewhile(_is_public, getattr(wrapped, "__module__", module).split(".")))
                 name = ".".join([*parts, function.split(".")[0]])
             elif module.startswith("scipy.sparse"):
                 name = name or "scipy.sparse"
@@ -77,19 +81,29 @@ def _asked_by() -> str:
     return name.replace("numpy.", "np.", 1) if name.startswith("numpy.") else name
 
 
+def _is_public(part: str) -> bool:
+    return not part.startswith("_") and part not in ("core", "lib", "matrixlib")
+
+
 # How the call was written
+
+_COMPUTE = frozenset({"numpy", "scipy", "statistics", "random", "fractions"})
+"""Libraries whose ``float(x)`` goes on computing with the number: the user has not written it."""
 
 _written: dict[tuple[CodeType, int], str] = {}
 """By place in the code (the latest few hundred): which of `float`, `int`, "%" the instruction there is, or ''."""
 
 
-def _instruction(code: CodeType, offset: int) -> str | None:
-    """What the instruction at this offset is: a call of the name `float` or `int`, the operator % (formatting, or it
-    would not have asked for a number), something else (''), or None where the code has no positions."""
-    key = code, offset
+def _instruction(frame: FrameType) -> str | None:
+    """What the instruction that runs in this frame is: a call of the name `float` or `int`, the operator % (formatting,
+    or it would not have asked for a number), something else (''), or None where the code has no positions."""
+    key = code, offset = frame.f_code, frame.f_lasti
     known = _written.get(key)
     if known is not None:
         return known
+    if frame.f_globals.get("__name__", "").partition(".")[0] in _COMPUTE:
+        _written[key] = ""
+        return ""
     positions = list(code.co_positions())
     start = positions[offset // 2][::2]  # line and column: a call begins where the name of its function stands
     if None in start:
@@ -125,8 +139,7 @@ def refuse(tensor: Any, kind: str) -> None:
         return
     taken = derivative_is_taken()
     if not taken and kind in ("float", "int"):
-        frame = sys._getframe(2)
-        written = _instruction(frame.f_code, frame.f_lasti)
+        written = _instruction(sys._getframe(2))
         if written == kind or written == "%":
             return
         if written is None:
@@ -144,13 +157,35 @@ def message(tensor: Any, kind: str, taken: bool) -> str:
     """The text of the error."""
     name = f" {tensor.name!r}" if tensor.name else ""
     made = f"shape {tensor.shape}" + (f", made by {tensor.op}" if tensor.op else "")
-    asker = _asked_by()
+    asker = asked_by()
     by = f"{asker} has no rule for Tensors and asks for a plain {kind}" if asker else f"a plain {kind} is asked for"
     where = " where a derivative of it is taken" if taken else ""
     return (
         f"{by} in place of a tensor{name} ({made}) that requires a gradient{where}; the derivative would be lost "
         f"without a word. {_remedy(asker, kind)}{_line()}"
     )
+
+
+def no_rule(name: str) -> TypeError:
+    """The error of a function that NumPy's protocols brought here and that has no rule; where another function of a
+    library called it, that one is named first."""
+    asker = asked_by()
+    hidden = name.rpartition(".")[2].startswith("_")
+    who = name if asker in ("", name) else asker if hidden else f"{asker} (which calls {name})"
+    instead = INSTEAD.get(asker) or INSTEAD.get(name)
+    return TypeError(
+        f"{who} has no rule for Tensors. Write {instead or 'operations listed in autodiff'}, declare your own with "
+        f"ad.primitive, or pass plain arrays (t.numpy() or t.detach().numpy()) where no gradient is wanted."
+    )
+
+
+def no_attribute(kind: str, name: str, instead: str | None) -> str:
+    """What to say where a tensor lacks an attribute: what to write instead, and which library looked for it."""
+    asker = "" if name.startswith("__") else asked_by()
+    text = f"{kind!r} object has no attribute {name!r}"
+    if asker:
+        return f"{text}, which {asker} looks for: it has no rule for Tensors. {_remedy(asker, 'array')}"
+    return text if instead is None else f"{text}; as in NumPy, write {instead}"
 
 
 def _line() -> str:
@@ -163,58 +198,185 @@ _OUT = "Where no gradient is wanted, say so: t.item(), t.numpy(), t.tolist(), t.
 
 def _remedy(asker: str, kind: str) -> str:
     """What to write instead."""
-    if asker.startswith("scipy.sparse"):
-        return f"Write ad.sparse_matmul(A, t) for the product of a sparse matrix and a Tensor. {_OUT}"
     if asker in INSTEAD:
         return f"Write {INSTEAD[asker]}. {_OUT}"
+    if asker.startswith("scipy.sparse") and not asker.startswith("scipy.sparse.linalg"):
+        return f"Write ad.sparse_matmul(A, t) for the product of a sparse matrix and a Tensor. {_OUT}"
+    if asker.startswith("scipy.stats"):
+        return f"Write the formula out, with NumPy's functions and those of ad.special. {_OUT}"
     if kind == "array":
         return (
-            "Write ad.array([[t, 0.0], [u, v]]) to build a tensor from Tensors and numbers, NumPy functions listed in "
-            f"autodiff, or an operation of your own with ad.primitive. {_OUT}"
+            "Write ad.array([[t, 0.0], [u, v]]) to build a tensor from Tensors and numbers, "
+            "a = ad.array(a).at[i].set(t) in place of a[i] = t, NumPy functions listed in autodiff, or an operation of "
+            f"your own with ad.primitive. {_OUT}"
         )
     return (
-        "Write np.sin(t) in place of math.sin(t), a = a.at[i].set(t) in place of a[i] = t, ad.array([t, u]) to build "
-        f"a tensor. {_OUT}"
+        "Write np.sin(t) in place of math.sin(t), a = ad.array(a).at[i].set(t) in place of a[i] = t, ad.array([t, u]) "
+        f"to build a tensor. {_OUT}"
     )
 
 
-_SHAPED = "ad.stack([f(row) for row in t]), a loop whose results are joined"
+_LOOP = "ad.stack([f(row) for row in t]), a loop whose results are joined"
+_TRAPEZOID = "((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()"
+_CUMULATIVE = "np.cumsum((y[1:] + y[:-1]) / 2 * np.diff(x))"
+_POLYNOMIAL = "the polynomial by Horner's rule, y = y * x + c for each coefficient c"
+_COMPARED = "np.testing.assert_allclose(t.data, expected)"
+_SORTED = "np.sort(t) and indexing"
+_NANS = "np.where(np.isnan(t), 0.0, t) and the function without nan"
+_ITSELF = "t itself, tensors are real"
+_WRITTEN = "a = ad.array(a).at[i].set(t)"
+_WHERE = "a = np.where(mask, t, a)"
+_SOLVE = "ad.linalg.solve(a, b)"
 INSTEAD = {
+    # NumPy: loops over rows and elements
     "np.vectorize": "the function itself with NumPy operations, or ad.stack([f(v) for v in t])",
-    "np.apply_along_axis": _SHAPED,
+    "np.frompyfunc": "the function itself with NumPy operations, or ad.stack([f(v) for v in t])",
+    "np.apply_along_axis": _LOOP,
     "np.apply_over_axes": "the reduction with several axes, t.sum(axis=(0, 1))",
     "np.piecewise": "np.where(condition, a, b), or ad.select",
-    "np.fill_diagonal": "a = a.at[np.diag_indices(n)].set(t)",
-    "np.copyto": "a = a.at[...].set(t)",
-    "np.put": "a = a.at[i].set(t)",
-    "np.place": "a = np.where(mask, t, a)",
-    "np.putmask": "a = np.where(mask, t, a)",
-    "np.put_along_axis": "a = a.at[np.take_along_axis's indices].set(t)",
-    "np.fromiter": "ad.array(list)",
-    "np.frompyfunc": "the function itself with NumPy operations, or ad.primitive",
-    "np.block": "ad.concatenate of ad.concatenate",
-    "np.trapezoid": "((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()",
-    "np.interp": "ad.where and indexing with np.searchsorted of the values",
-    "scipy.integrate.trapezoid": "((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()",
+    "np.choose": "np.where(condition, a, b), or ad.select",
+    "np.ndenumerate": "for i in np.ndindex(t.shape), with t[i]",
+    # NumPy: building and writing
+    "np.AxisConcatenator": "ad.concatenate([t, u]) in place of np.r_, ad.column_stack([t, u]) in place of np.c_",
+    "np.nd_grid": "ad.linspace(a, b, n), and ad.meshgrid for grids",
+    "np.full": "ad.full(shape, t)",
+    "np.full_like": "ad.full(a.shape, t)",
+    "np.fromiter": "ad.array(list(values))",
+    "np.nan_to_num": "np.where(np.isnan(t), value, t)",
+    "np.insert": "ad.concatenate([t[:i], u, t[i:]])",
+    "np.resize": "ad.tile, and t.reshape",
+    "np.trim_zeros": "t[first:last]",
+    "np.vander": "ad.stack([t**k for k in range(n)], axis=-1)",
+    "np.fill_diagonal": "a = ad.array(a).at[np.diag_indices(n)].set(t)",
+    "np.copyto": "a = ad.array(a).at[...].set(t)",
+    "np.put": _WRITTEN,
+    "np.place": _WHERE,
+    "np.putmask": _WHERE,
+    "np.put_along_axis": "a = ad.array(a).at[np.arange(len(a)), i].set(t)",
+    "np.add.at": "a = ad.array(a).at[i].add(t)",
+    "np.multiply.at": "a = ad.array(a).at[i].multiply(t)",
+    "np.lib.stride_tricks.sliding_window_view": "t[i + np.arange(n)] with an array i of starts, i[:, None]",
+    "np.lib.stride_tricks.as_strided": "t[i] with an array of indices",
+    "np.bmat": "ad.block([[a, b], [c, d]])",
+    # NumPy: functions
+    "the ufunc clip": "np.clip(a, low, high), the function, in place of the array's method",
+    "np.interp": "t[i] + (x - p[i]) * (t[i + 1] - t[i]) / (p[i + 1] - p[i]) with i = np.searchsorted(p, x) - 1",
+    "np.trapezoid": _TRAPEZOID,
+    "np.gradient": "(t[2:] - t[:-2]) / (2 * h), and the ends by themselves",
+    "np.convolve": "(t[i] * v[::-1]).sum(axis=1) with windows i = np.arange(n)[:, None] + np.arange(len(v))",
+    "np.correlate": "(t[i] * v).sum(axis=1) with windows i = np.arange(n)[:, None] + np.arange(len(v))",
+    "np.polyval": _POLYNOMIAL,
+    "np.poly1d": _POLYNOMIAL,
+    "np.polynomial.ABCPolyBase": _POLYNOMIAL,
+    "np.polyfit": "ad.linalg.lstsq(np.vander(x, n), t)",
+    "np.median": _SORTED,
+    "np.quantile": _SORTED,
+    "np.percentile": _SORTED,
+    "np.nanmedian": _SORTED,
+    "np.unique": _SORTED,
+    "np.nansum": _NANS,
+    "np.nanmean": _NANS,
+    "np.nanmax": _NANS,
+    "np.nanmin": _NANS,
+    "np.nanstd": _NANS,
+    "np.nanvar": _NANS,
+    "np.nanprod": _NANS,
+    "np.cov": "d.T @ d / (n - 1) with d = t - t.mean(axis=0)",
+    "np.corrcoef": "d.T @ d / (n - 1) with d = (t - t.mean(axis=0)) / t.std(axis=0, ddof=1)",
+    "np.histogram": "np.histogram(t.detach().numpy()), which has no derivative, or ad.bincount for weights",
+    "np.cumulative_sum": "np.cumsum(t)",
+    "np.cumulative_prod": "np.cumprod(t)",
+    "np.ldexp": "t * 2.0**k",
+    "np.copysign": "np.abs(t) * np.sign(u)",
+    "np.real": _ITSELF,
+    "np.conjugate": _ITSELF,
+    "np.real_if_close": _ITSELF,
+    "np.imag": "0 * t, tensors are real",
+    "np.array_equiv": "np.array_equal(t, u)",
+    "np.subtract.reduce": "2 * t[0] - t.sum()",
+    "np.add.reduceat": "ad.stack([t[i:j].sum() for i, j in bounds])",
+    "np.fft.fftshift": "np.roll(t, t.shape[axis] // 2, axis)",
+    "np.fft.ifftshift": "np.roll(t, -(t.shape[axis] // 2), axis)",
+    "np.linalg.eig": "ad.linalg.eigh(a) if a is symmetric",
+    "np.linalg.eigvals": "ad.linalg.eigvalsh(a) if a is symmetric",
+    "np.linalg.tensorinv": "ad.linalg.inv of the reshaped matrix",
+    "np.linalg.tensorsolve": "ad.linalg.solve of the reshaped matrix",
+    "np.testing.assert_allclose": _COMPARED,
+    "np.testing.assert_array_equal": _COMPARED,
+    "np.testing.assert_almost_equal": _COMPARED,
+    # SciPy: what exists here under the same or another name
     "scipy.special.logsumexp": "ad.logsumexp(t)",
     "scipy.special.softmax": "ad.softmax(t)",
     "scipy.special.log_softmax": "ad.log_softmax(t)",
-    "scipy.linalg.solve": "ad.linalg.solve(a, b)",
+    "scipy.special.polygamma": "ad.special.polygamma(n, t)",
+    "scipy.special.beta": "np.exp(ad.special.gammaln(a) + ad.special.gammaln(b) - ad.special.gammaln(a + b))",
+    "scipy.special.betaln": "ad.special.gammaln(a) + ad.special.gammaln(b) - ad.special.gammaln(a + b)",
+    "scipy.special.factorial": "ad.special.gamma(t + 1)",
+    "scipy.special.loggamma": "ad.special.gammaln(t)",
+    "scipy.special.exprel": "np.expm1(t) / t",
+    "scipy.special.expm1": "np.expm1(t)",
+    "scipy.special.log1p": "np.log1p(t)",
+    "scipy.special.exp2": "np.exp2(t)",
+    "scipy.special.exp10": "10.0**t",
+    "scipy.special.cbrt": "np.cbrt(t)",
+    "scipy.special.round": "np.round(t)",
+    "scipy.special.sinc": "np.sinc(t)",
+    "scipy.special.cosdg": "np.cos(np.deg2rad(t))",
+    "scipy.special.sindg": "np.sin(np.deg2rad(t))",
+    "scipy.special.tandg": "np.tan(np.deg2rad(t))",
+    "scipy.special.kl_div": "x * np.log(x / y) - x + y",
+    "scipy.special.rel_entr": "x * np.log(x / y)",
+    "scipy.special.huber": "np.where(np.abs(r) <= d, r**2 / 2, d * (np.abs(r) - d / 2))",
+    "scipy.special.pseudo_huber": "d**2 * (np.sqrt(1 + (r / d) ** 2) - 1)",
+    "scipy.special.psi": "ad.special.digamma(t)",
+    "scipy.special.multigammaln": "a sum of ad.special.gammaln",
+    "scipy.special.boxcox": "(t**p - 1) / p",
+    "scipy.linalg.solve": _SOLVE,
+    "scipy.linalg.cho_solve": _SOLVE,
+    "scipy.linalg.lu_solve": _SOLVE,
+    "scipy.linalg.solve_banded": _SOLVE,
+    "scipy.linalg.solveh_banded": _SOLVE,
+    "scipy.linalg.solve_toeplitz": _SOLVE,
+    "scipy.linalg.solve_triangular": "ad.linalg.solve_triangular(a, b)",
     "scipy.linalg.inv": "ad.linalg.inv(a)",
     "scipy.linalg.det": "ad.linalg.det(a)",
     "scipy.linalg.cholesky": "ad.linalg.cholesky(a) (lower), transposed for the upper factor",
+    "scipy.linalg.cho_factor": "ad.linalg.cholesky(a) (lower), transposed for the upper factor",
     "scipy.linalg.eigh": "ad.linalg.eigh(a)",
     "scipy.linalg.eigvalsh": "ad.linalg.eigvalsh(a)",
+    "scipy.linalg.eig": "ad.linalg.eigh(a) if a is symmetric",
+    "scipy.linalg.eigvals": "ad.linalg.eigvalsh(a) if a is symmetric",
     "scipy.linalg.svd": "ad.linalg.svd(a)",
     "scipy.linalg.svdvals": "ad.linalg.svdvals(a)",
     "scipy.linalg.qr": "ad.linalg.qr(a)",
     "scipy.linalg.norm": "ad.linalg.norm(a)",
     "scipy.linalg.pinv": "ad.linalg.pinv(a)",
     "scipy.linalg.lstsq": "ad.linalg.lstsq(a, b)",
-    "scipy.linalg.solve_triangular": "ad.linalg.solve_triangular(a, b)",
+    "scipy.linalg.block_diag": "ad.block of the blocks and zeros",
+    "scipy.linalg.toeplitz": "t[np.abs(i[:, None] - i)] with i = np.arange(n)",
+    "scipy.linalg.circulant": "t[(i[:, None] - i) % n] with i = np.arange(n)",
     "scipy.linalg.expm": "ad.linalg.funm_sym(a, np.exp) if a is symmetric",
     "scipy.linalg.sqrtm": "ad.linalg.funm_sym(a, np.sqrt) if a is symmetric",
     "scipy.linalg.logm": "ad.linalg.funm_sym(a, np.log) if a is symmetric",
-    "scipy.special.zeta": "an operation of your own with ad.primitive",
+    "scipy.linalg.fractional_matrix_power": "ad.linalg.funm_sym(a, lambda v: v**p) if a is symmetric",
+    "scipy.sparse.linalg.spsolve": "ad.linalg.solve(A.toarray(), t)",
+    "scipy.sparse.linalg.cg": "ad.linalg.solve(A.toarray(), t)",
+    "scipy.sparse.linalg.LinearOperator": "ad.sparse_matmul(A, t), or the product by the matrix itself, A @ t",
+    "scipy.integrate.trapezoid": _TRAPEZOID,
+    "scipy.integrate.cumulative_trapezoid": _CUMULATIVE,
+    "scipy.integrate.simpson": "((y[:-2:2] + 4 * y[1:-1:2] + y[2::2]) * h / 3).sum()",
+    "scipy.spatial.distance.cdist": "np.linalg.norm(a[:, None] - b, axis=-1)",
+    "scipy.spatial.distance.pdist": "np.linalg.norm(a[i] - a[j], axis=-1) with i, j = np.triu_indices(n, 1)",
+    "scipy.spatial.distance.euclidean": "np.linalg.norm(a - b)",
+    "scipy.spatial.distance.cosine": "1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))",
+    "scipy.spatial.distance.cityblock": "np.abs(a - b).sum()",
+    "scipy.signal.detrend": "t - t.mean()",
+    "scipy.stats.zscore": "(t - t.mean()) / t.std()",
+    "scipy.stats.gmean": "np.exp(np.log(t).mean())",
+    "scipy.stats.hmean": "1 / (1 / t).mean()",
+    "scipy.stats.entropy": "-(p * np.log(p)).sum() with p = t / t.sum()",
+    "scipy.stats.sem": "t.std(ddof=1) / np.sqrt(t.size)",
+    "scipy.stats.skew": "(d**3).mean() / (d**2).mean() ** 1.5 with d = t - t.mean()",
+    "scipy.stats.kurtosis": "(d**4).mean() / (d**2).mean() ** 2 - 3 with d = t - t.mean()",
 }  # fmt: skip
 """By function of NumPy or SciPy that has no rule: what to write instead."""

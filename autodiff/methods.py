@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .leaving import no_attribute
+
 TensorType = TypeVar("TensorType")
 """The class that these methods belong to, which stands above this file."""
 
@@ -272,6 +274,10 @@ class ArrayMethods(Generic[TensorType]):
 
     def flatten(self, order: str = "C") -> TensorType:
         """All elements along one axis."""
+        if not isinstance(order, str):
+            raise TypeError(
+                f"flatten: takes an order, 'C' or 'F', not {order!r}; PyTorch's flatten(1) is t.reshape(len(t), -1)"
+            )
         return ops.ravel(self, order)
 
     def repeat(self, repeats: Any, axis: int | None = None) -> TensorType:
@@ -377,12 +383,10 @@ class ArrayMethods(Generic[TensorType]):
     if not TYPE_CHECKING:  # a type checker would take it for a promise of every attribute
 
         def __getattr__(self, name):
-            text, instead = f"{type(self).__name__!r} object has no attribute {name!r}", _PYTORCH.get(name)
-            text += "" if instead is None else f"; as in NumPy, write {instead}"
-            raise AttributeError(text, name=name, obj=self)
+            raise AttributeError(no_attribute(type(self).__name__, name, _ELSEWHERE.get(name)), name=name, obj=self)
 
 
-_PYTORCH = {
+_ELSEWHERE = {
     "view": "t.reshape(shape)",
     "view_as": "t.reshape(u.shape)",
     "reshape_as": "t.reshape(u.shape)",
@@ -457,5 +461,27 @@ _PYTORCH = {
     "new_zeros": "np.zeros_like(t)",
     "data_ptr": "t.data.ctypes.data",
     "is_contiguous": "t.data.flags.c_contiguous",
+    "fill": "t[...] = v (inside ad.no_grad() on a leaf)",
+    "put": "t = t.at[i].set(v)",
+    "resize": "t.reshape(shape)",
+    "partition": "np.partition(t, k)",
+    "compress": "t[mask]",
+    "choose": "np.where(condition, a, b)",
+    "searchsorted": "np.searchsorted(t, v)",
+    "ptp": "np.ptp(t)",
+    "conj": "t itself, tensors are real",
+    "conjugate": "t itself, tensors are real",
+    "real": "t itself, tensors are real",
+    "imag": "0 * t, tensors are real",
+    "flat": "t.ravel()",
+    "flags": "t.data.flags",
+    "strides": "t.data.strides",
+    "base": "t.data.base",
+    "ctypes": "t.data.ctypes",
+    "tobytes": "t.data.tobytes()",
+    "tofile": "t.data.tofile(file)",
+    "dump": "ad.save({'t': t}, file)",
+    "byteswap": "t.data.byteswap()",
+    "setflags": "t.data.setflags()",
 }
-"""What PyTorch's users look for, and NumPy's spelling of it."""
+"""Methods of PyTorch's tensors, and of arrays, that a Tensor has not: NumPy's spelling of them."""

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .leaving import INSTEAD
+import numpy as np
+
+from .leaving import INSTEAD, no_rule
 
 UFUNCS: dict[Any, Callable[..., Any]] = {}
 """NumPy's ufunc -> our operation."""
@@ -38,14 +40,6 @@ def implements(*functions: Any) -> Callable[[F], F]:
     return register
 
 
-def _no_rule(name: str) -> TypeError:
-    instead = f"Write {INSTEAD[name]}" if name in INSTEAD else "Use operations listed in autodiff"
-    return TypeError(
-        f"{name} has no rule for Tensors. {instead}, declare your own with ad.primitive, or "
-        f"pass plain arrays (t.numpy() or t.detach().numpy()) where no gradient is wanted."
-    )
-
-
 def _module_of(function: Any) -> str:
     module = getattr(function, "__module__", None) or ""
     return "np" if module == "numpy" else module.replace("numpy", "np", 1) if module.startswith("numpy.") else module
@@ -63,8 +57,8 @@ def array_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
         else:
             special = None
     if operation is None:
-        prefix = "scipy.special." if special is not None else "np."
-        raise _no_rule(f"{prefix}{name}" + ("" if method == "__call__" else f".{method}"))
+        prefix = "scipy.special." if special is not None else "np." if vars(np).get(name) is ufunc else "the ufunc "
+        raise no_rule(f"{prefix}{name}" + ("" if method == "__call__" else f".{method}"))
     allowed = ("axis", "keepdims") if method != "__call__" or ufunc.signature else ()
     options = {}
     for key, value in sorted(kwargs.items(), key=lambda option: option[0] != "out"):
@@ -94,11 +88,12 @@ def array_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     operation = FUNCTIONS.get(function)
     if operation is None:
         module, name = _module_of(function), function.__name__
-        if module.startswith("np.fft"):
+        if module.startswith("np.fft") and f"{module}.{name}" not in INSTEAD:
             raise TypeError(f"{module}.{name} needs complex tensors, which are not supported; use plain arrays.")
-        raise _no_rule(f"{module}.{name}")
+        raise no_rule(f"{module}.{name}")
     if kwargs.get("out") is not None:
-        raise TypeError(f"np.{function.__name__}: out= is refused on a Tensor; the result is a new Tensor.")
+        name = function.__name__
+        raise TypeError(f"np.{name}: out= is refused on a Tensor; write result = np.{name}(...), a new Tensor.")
     kwargs.pop("out", None)
     try:
         return operation(*args, **kwargs)

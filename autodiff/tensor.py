@@ -85,8 +85,13 @@ class Tensor(ArrayMethods["Tensor"]):
         if name is not None and not isinstance(name, str):
             raise TypeError(f"Tensor: name= takes a string, not {name!r}")
         self.name = name
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            if not isinstance(requires_grad, (bool, np.bool_)):
+                raise TypeError(
+                    f"Tensor: takes the data and requires_grad=True or False, not {requires_grad!r}; for a tensor of a "
+                    f"given shape write ad.zeros(shape)"
+                )
+            self.requires_grad = requires_grad
 
     # What it holds
 
@@ -322,18 +327,20 @@ class Tensor(ArrayMethods["Tensor"]):
         return int(self._data)
 
     def __complex__(self) -> complex:
-        raise TypeError("complex() of a Tensor: complex tensors are not supported")
+        raise TypeError("complex() of a Tensor: complex tensors are not supported; write complex(t.item())")
 
     def __contains__(self, value: Any) -> bool:
         return bool((self._data == (value._data if isinstance(value, Tensor) else value)).any())
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        recording = is_grad_enabled()
-        live = isinstance(value, Tensor) and value._requires_grad and recording
+        live = isinstance(value, Tensor) and value._requires_grad and is_grad_enabled()
         if live or (self._requires_grad and not self.is_written_in_place()):
+            why = "writes into a recorded array and would make gradients wrong"
+            if not self._requires_grad:
+                why = "writes the numbers of v, which requires a gradient, into a constant, and would lose it"
             raise TypeError(
-                "t[i] = v writes into a recorded array and would make gradients wrong; "
-                "write t = t.at[i].set(v) (or .at[i].add(v), .at[i].multiply(v)), a new Tensor with gradients to both"
+                f"t[i] = v {why}; write t = t.at[i].set(v) (or .at[i].add(v), .at[i].multiply(v)), a new Tensor with "
+                f"gradients to both"
             )
         array = self.data
         if isinstance(array, np.ndarray) and not array.flags.writeable:
@@ -376,7 +383,11 @@ class Tensor(ArrayMethods["Tensor"]):
 
     def __reduce__(self) -> Any:
         if self._primitive is not None:
-            raise RuntimeError("only leaf tensors can be copied or pickled; use t.detach() for the values alone")
+            raise RuntimeError(
+                "only leaf tensors can be copied or pickled, a graph belongs to the program that recorded it; write "
+                "t.copy() for a copy with gradient, t.detach() or t.numpy() for the values alone, as in "
+                "plt.plot(t.numpy())"
+            )
         if self._requires_grad and derivative_is_taken():
             raise TypeError(
                 "a copy of a tensor would leave the graph where a derivative of it is taken; write t.copy(), which has "
@@ -436,9 +447,10 @@ def settled(leaf: Tensor) -> int:
     """The number of a leaf whose array was handed out, after looking whether the array was written since: then the leaf
     is young again, and what was recorded before does not fit it any more. When nobody else has the array any more, the
     leaf is as if it had not been handed out."""
+    shared = _references(leaf) > _ALONE
     data, notes = leaf._data, leaf._params or {}
     before = notes.pop("digest", None)
-    shared = getrefcount(data) > 3 or getattr(data, "base", None) is not None  # 3: the leaf's, two of these lines'
+    shared = shared or getattr(data, "base", None) is not None
     if shared or before is not None:
         now = _digest(data)
         if before is not None and now != before:
@@ -454,6 +466,14 @@ def settled(leaf: Tensor) -> int:
 def number_of(x: Tensor) -> int:
     """The number of a tensor, after looking whether its array, where that was handed out, was written."""
     return settled(x) if x._requires_grad is HANDED_OUT else x._number
+
+
+def _references(leaf: Tensor) -> int:
+    return getrefcount(leaf._data)
+
+
+_ALONE = _references(wrap(np.zeros(1)))
+"""The count of an array that a leaf alone has (it depends on how Python counts while it calls)."""
 
 
 def writable(leaf: Tensor) -> Array:
@@ -474,14 +494,15 @@ def _only_values(inputs: tuple[Any, ...], out: Any) -> bool:
 
 def _digest(array: Array) -> Any:
     """What changes when the array does (but for one change in four billion): a checksum; of a large array those of the
-    sums of its rows and columns, eight times as fast."""
+    sums of its rows and columns, eight times as fast. (Rows of an odd length: in an even one, changes of the topmost
+    bit, the sign, would cancel each other.)"""
     if not isinstance(array, np.ndarray):
         return None
     if array.nbytes < 8192:
         return zlib.crc32(cast(Any, np.ascontiguousarray(array)))
     flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-    whole = flat.size - flat.size % 512
-    words = flat[:whole].view(np.uint64).reshape(-1, 64)
+    whole = flat.size - flat.size % (8 * 61)
+    words = flat[:whole].view(np.uint64).reshape(-1, 61)
     return *(zlib.crc32(words.sum(axis)) for axis in (0, 1)), zlib.crc32(cast(Any, flat[whole:]))
 
 
@@ -531,5 +552,7 @@ def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
         array = np.asarray(array)
     if array.dtype.kind not in "fiub":
         reason = "complex tensors are not supported" if array.dtype.kind == "c" else "a Tensor holds real numbers"
+        if array.dtype.kind == "O" and array.size and all(isinstance(x, (int, float)) for x in array.flat):
+            reason = "integers are held in 64 bits at most; write a larger one as a float"
         raise TypeError(f"Tensor: dtype {array.dtype} is refused, {reason} (float, integer or boolean)")
     return array

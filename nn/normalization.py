@@ -438,7 +438,7 @@ def _batch(
     momentum: float, eps: float, unbiased: bool,
 ) -> Tensor:  # fmt: skip
     input, narrow = _widened(layer, input)
-    shape = input.shape
+    shape, eps = input.shape, number(layer, "eps", eps, 0.0)
     if len(shape) < 2:
         raise ValueError(f"{layer}: got input of shape {shape}, expects (N, C) or (N, C, ...)")
     channels = shape[1:2]
@@ -533,7 +533,7 @@ def _sample_norm(
         affine.append(_fitting(layer, "bias", bias, lengths, 0.0))
         options = {}
     view = _per_sample(input.shape, len(lengths))
-    y = operation(input, *affine, view=view, eps=eps, kept=Statistics(), **options)
+    y = operation(input, *affine, view=view, eps=number(layer, "eps", eps, 0.0), kept=Statistics(), **options)
     return y if narrow is None else y.astype(narrow)
 
 
@@ -562,6 +562,7 @@ def _grouped(layer: str, input: Any, groups: int, weight: Any, bias: Any, eps: f
         )
     weight = _fitting(layer, "weight", weight, shape[1:2], 1.0)
     bias = _fitting(layer, "bias", bias, shape[1:2], 0.0)
+    eps = number(layer, "eps", eps, 0.0)
     y = _group_norm(input, weight, bias, view=_per_group(shape, groups), eps=eps, kept=Statistics())
     return y if narrow is None else y.astype(narrow)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ..primitive import holds_tensors
 from ..protocols import implements
 from ..tensor import Tensor, as_array, plain, wrap
-from .elementwise import astype, power
+from .elementwise import astype, copy, power
 from .guards import checked_axis
 from .shape import broadcast_to, moveaxis, reshape, stack
 
@@ -47,8 +48,22 @@ def _made(array: Any, requires_grad: bool = False, name: str | None = None) -> T
     return tensor
 
 
+def _given(value: Any) -> Any:
+    """A value that may be a Tensor with gradient; a list that holds Tensors becomes one."""
+    return array(value) if isinstance(value, (list, tuple)) and holds_tensors(value) else value
+
+
 def _records(*values: Any) -> bool:
     return any(isinstance(v, Tensor) and v.requires_grad for v in values)
+
+
+def _result(y: Tensor, what: str, requires_grad: bool, name: str | None) -> Tensor:
+    """The result of a creation function that was given a Tensor with gradient, and so has one."""
+    if requires_grad:
+        raise TypeError(f"{what}: an entry requires a gradient, so the result does; leave requires_grad= out")
+    if name is not None:
+        y.name = name
+    return y
 
 
 def _named(what: str, make: Any, *args: Any, **options: Any) -> Any:
@@ -69,12 +84,13 @@ def array(object: Any, dtype: Any = None, *, requires_grad: bool = False, name: 
 
     Args:
         object: nested lists and tuples of Tensors, arrays and numbers, all of one shape; or a Tensor, array or number.
-        dtype: a NumPy real dtype; by default that to which the entries are promoted (Python's numbers are weak).
+        dtype: a NumPy real dtype; by default NumPy's choice, and where there are Tensors that to which the entries are
+            promoted (Python's numbers are weak, as in operations).
         requires_grad: whether operations on it are recorded; only where no entry requires a gradient itself.
         name: shown in pictures and tables.
 
     Raises:
-        ValueError: lists of different lengths, or entries of different shapes, naming the two places.
+        ValueError: lists of different lengths or entries of different shapes, naming the two places.
         TypeError: an entry that is no real number, or ``requires_grad=True`` where an entry requires a gradient.
 
     >>> t = Tensor(0.5, requires_grad=True)
@@ -84,46 +100,62 @@ def array(object: Any, dtype: Any = None, *, requires_grad: bool = False, name: 
     True
     """
     entries: list[Any] = []
-    outer = _flattened(object, entries, "")
-    if not any(isinstance(x, Tensor) and x.requires_grad for x in entries):
-        found = np.array(plain(object), dtype=dtype) if not isinstance(object, Tensor) else plain(object).copy()
-        if any(isinstance(x, Tensor) for x in entries) and dtype is None:
-            found = found.astype(_promoted(entries), copy=False)
-        return _made(found if dtype is None else found.astype(dtype, copy=False), requires_grad, name)
-    if requires_grad:
-        raise TypeError("array: an entry requires a gradient, so the result does; leave requires_grad= out")
-    kind = _promoted(entries) if dtype is None else np.dtype(dtype)
-    shape = np.shape(plain(entries[0]))
-    parts = [astype(x, kind) if isinstance(x, Tensor) else np.asarray(x, kind) for x in entries]
-    for i, x in enumerate(parts):
-        if x.shape != shape:
-            raise ValueError(f"array: entry {i} has shape {x.shape}, entry 0 has shape {shape}; all must have one")
-    y: Any = parts[0] if outer == () else reshape(stack(parts), outer + shape)
-    if name is not None:
-        y.name = name
-    return y
+    _collect(object, entries)
+    live = _records(*entries)
+    if dtype is None and any(isinstance(x, Tensor) for x in entries):
+        dtype = _promoted(entries)
+    if not live:
+        found = plain(object)
+        _same_shapes(found, "")
+        return _made(as_array(found, dtype, copy=True), requires_grad, name)
+    y = _joined(object, np.dtype(dtype), "")
+    return _result(copy(y) if y is object else y, "array", requires_grad, name)
 
 
-def _flattened(item: Any, entries: list[Any], place: str) -> tuple[int, ...]:
-    """Append the entries of nested lists in order; the lengths of the lists."""
-    if not isinstance(item, (list, tuple)):
+def _collect(item: Any, entries: list[Any]) -> None:
+    """Append the entries of nested lists in order."""
+    if isinstance(item, (list, tuple)):
+        for x in item:
+            _collect(x, entries)
+    else:
         entries.append(item)
-        return ()
-    shapes = [_flattened(x, entries, f"{place}[{i}]") for i, x in enumerate(item)]
+
+
+def _same_shapes(item: Any, place: str) -> tuple[int, ...]:
+    """The shape of nested lists of plain values."""
+    if not isinstance(item, (list, tuple)):
+        return np.shape(item)
+    return (len(item), *_checked([_same_shapes(x, f"{place}[{i}]") for i, x in enumerate(item)], place))
+
+
+def _joined(item: Any, dtype: Any, place: str) -> Any:
+    """The tensor, or the plain array, of nested lists."""
+    if isinstance(item, Tensor):
+        return item if item.dtype == dtype else astype(item, dtype)
+    if not isinstance(item, (list, tuple)):
+        return as_array(item, dtype, copy=False)
+    parts = [_joined(x, dtype, f"{place}[{i}]") for i, x in enumerate(item)]
+    _checked([x.shape for x in parts], place)
+    live = any(isinstance(x, Tensor) for x in parts)
+    return stack(parts) if live else np.array(parts, dtype)
+
+
+def _checked(shapes: list[tuple[int, ...]], place: str) -> tuple[int, ...]:
+    """The one shape of the entries of a list."""
     for i, shape in enumerate(shapes):
         if shape != shapes[0]:
             raise ValueError(
-                f"array: the list at {place or 'the top'} holds lists of different lengths: {shapes[0]} at [0], "
-                f"{shape} at [{i}]"
+                f"array: the entries of a list must have one shape, but {place}[0] has shape {shapes[0]} and "
+                f"{place}[{i}] has shape {shape}"
             )
-    return (len(item), *(shapes[0] if shapes else ()))
+    return shapes[0] if shapes else ()
 
 
 def _promoted(entries: list[Any]) -> np.dtype[Any]:
     values = [plain(x) for x in entries]
-    weak = [x for x in values if type(x) in (bool, int, float)]
-    strong = [np.asarray(x) for x in values if type(x) not in (bool, int, float)]
-    return np.result_type(*{x.dtype for x in strong}, *{type(x): x for x in weak}.values())
+    weak = {type(x): x for x in values if type(x) in (bool, int, float)}
+    strong = {as_array(x, copy=False).dtype for x in values if type(x) not in (bool, int, float)}
+    return np.result_type(*strong, *weak.values())
 
 
 # From a shape
@@ -166,8 +198,10 @@ def full(
     Tensor([[3., 3.],
             [3., 3.]])
     """
+    fill_value = _given(fill_value)
     if _records(fill_value):
-        return broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), shape)
+        y = broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), shape)
+        return _result(copy(y) if y is fill_value else y, "full", requires_grad, name)
     return _made(_named("full", np.full, shape, fill_value, dtype=dtype), requires_grad, name)
 
 
@@ -234,9 +268,10 @@ def full_like(
     *, requires_grad: bool = False, name: str | None = None,
 ) -> Tensor:  # fmt: skip
     """A tensor filled with a value, which may be a Tensor with gradient, with the shape and dtype of `a`."""
+    fill_value = _given(fill_value)
     if _records(fill_value):
         like = np.empty_like(plain(a), dtype=dtype, shape=shape)
-        return full(like.shape, fill_value, like.dtype)
+        return full(like.shape, fill_value, like.dtype, requires_grad=requires_grad, name=name)
     return _made(_named("full_like", np.full_like, a, fill_value, dtype, order, subok, shape), requires_grad, name)
 
 
@@ -287,11 +322,12 @@ def linspace(
     >>> b.grad
     Tensor(1.5)
     """
+    start, stop = _given(start), _given(stop)
     if not _records(start, stop):
-        array, distance = _named(
+        values, distance = _named(
             "linspace", np.linspace, start, stop, num, endpoint=endpoint, retstep=True, dtype=dtype, axis=axis
         )
-        y = _made(array, requires_grad, name)
+        y = _made(values, requires_grad, name)
         return (y, _made(distance)) if retstep else y
     parts = num - 1 if endpoint else num
     if num < 0:
@@ -302,7 +338,7 @@ def linspace(
     y = start * (1 - weight) + stop * weight
     if width.ndim:
         y = moveaxis(y, 0, checked_axis("linspace", axis, y.shape))
-    y = y if dtype is None else astype(y, dtype)
+    y = _result(y if dtype is None else astype(y, dtype), "linspace", requires_grad, name)
     return (y, width / parts if parts > 0 else width * np.nan) if retstep else y
 
 
@@ -312,11 +348,12 @@ def logspace(
     *, requires_grad: bool = False, name: str | None = None,
 ) -> Tensor:  # fmt: skip
     """Powers of `base` whose exponents are evenly spaced, as `numpy.logspace`; differentiable by ends and base."""
+    start, stop, base = _given(start), _given(stop), _given(base)
     if _records(start, stop, base):
         y: Tensor = power(base, linspace(start, stop, num, endpoint, axis=axis))
-        return y if dtype is None else astype(y, dtype)
-    array = _named("logspace", np.logspace, start, stop, num, endpoint=endpoint, base=base, dtype=dtype, axis=axis)
-    return _made(array, requires_grad, name)
+        return _result(y if dtype is None else astype(y, dtype), "logspace", requires_grad, name)
+    values = _named("logspace", np.logspace, start, stop, num, endpoint=endpoint, base=base, dtype=dtype, axis=axis)
+    return _made(values, requires_grad, name)
 
 
 def geomspace(
@@ -324,9 +361,9 @@ def geomspace(
     *, requires_grad: bool = False, name: str | None = None,
 ) -> Tensor:  # fmt: skip
     """`num` numbers with a constant ratio from `start` to `stop`, as `numpy.geomspace`; of constants only."""
-    if _records(start, stop):
+    if _records(_given(start), _given(stop)):
         raise TypeError(
             "geomspace: has no derivative by its ends; write ad.exp(ad.linspace(ad.log(a), ad.log(b), num))"
         )
-    array = _named("geomspace", np.geomspace, start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis)
-    return _made(array, requires_grad, name)
+    values = _named("geomspace", np.geomspace, start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis)
+    return _made(values, requires_grad, name)

@@ -16,7 +16,7 @@ import numpy as np
 from ..primitive import Operation, Sample, polymorphic, without_gradient
 from ..primitive import declare as _declare
 from ..protocols import implements
-from ..tensor import Tensor
+from ..tensor import Tensor, plain
 from .guards import inverse_or_zero, times
 from .samples import binary, draw, unary, with_params
 
@@ -511,7 +511,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     the gradient of what it cut off."""
     low, high = a_min if min is None else min, a_max if max is None else max
     if low is None or high is None:
-        kind = np.dtype(getattr(a, "dtype", np.asarray(a).dtype))
+        kind = np.asarray(plain(a)).dtype
         ends: Any = (-math.inf, math.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
         low, high = ends[0] if low is None else low, ends[1] if high is None else high
     return _clip(a, low, high)

@@ -740,7 +740,9 @@ def pad(
     if mode == "constant":
         if isinstance(constant_values, Tensor) and constant_values.requires_grad:
             raise TypeError("pad: constant_values has no derivative; pass numbers, or join with ad.concatenate")
-        return _pad(x, width=width, value=plain(constant_values))
+        return _pad(
+            x, width=width, value=constant_values if np.isscalar(constant_values) else np.asarray(constant_values)
+        )
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f"pad: mode {mode!r} has no rule; use 'constant', 'edge', 'reflect', 'symmetric' or 'wrap'")
     if reflect_type != "even":
