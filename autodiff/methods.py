@@ -7,7 +7,7 @@ the methods are written out here, for editors, type checkers and readers, each n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .leaving import no_attribute
 
@@ -380,10 +380,16 @@ class ArrayMethods(Generic[TensorType]):
         """`numpy.dot` with another tensor or array."""
         return ops.dot(self, other)
 
-    if not TYPE_CHECKING:  # a type checker would take it for a promise of every attribute
 
-        def __getattr__(self, name):
-            raise AttributeError(no_attribute(type(self).__name__, name, _ELSEWHERE.get(name)), name=name, obj=self)
+class _Elsewhere:
+    """A name that has another spelling here: whoever asks for it is told. (`__getattr__` would be simpler, but a class
+    that has it looks up all its attributes the slow way.)"""
+
+    def __init__(self, name: str, instead: str) -> None:
+        self.name, self.instead = name, instead
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        raise AttributeError(no_attribute(owner.__name__, self.name, self.instead), name=self.name, obj=instance)
 
 
 _ELSEWHERE = {
@@ -485,3 +491,6 @@ _ELSEWHERE = {
     "setflags": "t.data.setflags()",
 }
 """Methods of PyTorch's tensors, and of arrays, that a Tensor has not: NumPy's spelling of them."""
+
+for _name, _instead in _ELSEWHERE.items():
+    setattr(ArrayMethods, _name, _Elsewhere(_name, _instead))

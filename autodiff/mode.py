@@ -9,16 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 mode: ContextVar[Any] = ContextVar("autodiff_mode", default=True)
-
-_left: ContextVar[tuple[tuple[int, Any, bool], ...]] = ContextVar("autodiff_left", default=())
-"""For each setting that was entered in this context, the outermost first: which one, and what it goes back to. It
-belongs to the context, not to the setting, so that one object may be entered in several threads and tasks."""
 
 _differentiated: ContextVar[bool] = ContextVar("autodiff_differentiated", default=False)
 
@@ -46,30 +42,26 @@ class Setting:
     A generator that holds one open and is closed in another thread or task leaves the mode there as it is.
     """
 
-    differentiated = False
+    def __init__(self) -> None:
+        self._tokens: list[Token[Any]] = []
 
     def value(self, outer: Any) -> Any:
         """The mode inside, given the mode outside."""
         raise NotImplementedError
 
     def __enter__(self) -> Any:
-        outer, taken = mode.get(), _differentiated.get()
-        _left.set((*_left.get(), (id(self), outer, taken)))
-        mode.set(self.value(outer))
-        if self.differentiated and not taken:
-            _differentiated.set(True)
+        self._tokens.append(mode.set(self.value(mode.get())))
         return self
 
     def __exit__(self, *exception: object) -> None:
-        left = _left.get()
-        for i in range(len(left) - 1, -1, -1):
-            key, outer, taken = left[i]
-            if key == id(self):
-                _left.set(left[:i])
-                mode.set(outer)
-                if self.differentiated and not taken:
-                    _differentiated.set(False)
-                return
+        tokens = self._tokens
+        for i in range(len(tokens) - 1, -1, -1):
+            try:
+                mode.reset(tokens[i])
+            except ValueError:  # of another thread or task that entered this object too
+                continue
+            del tokens[i]
+            return
 
     def _again(self) -> Setting:
         return type(self)()
@@ -144,6 +136,7 @@ class _Switch(Setting):
             return setting
         if not callable(function):
             raise TypeError(f"{cls.__name__}() takes no argument (or a function to decorate), not {function!r}")
+        setting._tokens = []
         return setting(function)
 
     def value(self, outer: Any) -> Any:
@@ -174,8 +167,18 @@ class enable_grad(_Switch):
     _recording = True
 
 
-class differentiating(enable_grad):
+class differentiating:
     """Record because a derivative of what runs inside will be taken: no value that carries one may leave the graph
     there (see leaving.py)."""
 
-    differentiated = True
+    __slots__ = ("_tokens",)
+
+    def __enter__(self) -> None:
+        outer = mode.get()
+        recording = True if isinstance(outer, bool) else outer.switched(True)
+        self._tokens = mode.set(recording), _differentiated.set(True)
+
+    def __exit__(self, *exception: object) -> None:
+        outer, before = self._tokens
+        mode.reset(outer)
+        _differentiated.reset(before)

@@ -209,7 +209,9 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
     kind = type(error) if type(error) in (TypeError, IndexError, np.exceptions.AxisError) else ValueError
     if isinstance(error, np.linalg.LinAlgError):
         kind = np.linalg.LinAlgError
-    return kind(text if text.startswith(record.name + ":") else f"{record.name}({met}{options}): {text}")
+    return kind(
+        text if text.startswith((f"{record.name}:", f"{record.name}(")) else f"{record.name}({met}{options}): {text}"
+    )
 
 
 def new_node(data: Any, primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None) -> Tensor:
@@ -277,36 +279,36 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
     forward, current = record.forward, mode.get
 
     def apply(a, b, /):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
-        if isinstance(a, Tensor):
-            if isinstance(b, Tensor):
-                x, y = a._data, b._data
-                needs = a._requires_grad | b._requires_grad
-            else:
-                if type(b) is not float:
-                    if operator and type(b) not in _KNOWN and foreign(b):
-                        return NotImplemented
-                    b = constant(b, record.name)
-                    if isinstance(b, Tensor):  # a list that holds Tensors
-                        return again(a, b)
-                x, y = a._data, b
-                needs = a._requires_grad
-        elif isinstance(b, Tensor):
-            if type(a) is not float:
-                if operator and type(a) not in _KNOWN and foreign(a):
-                    return NotImplemented
-                a = constant(a, record.name)
-                if isinstance(a, Tensor):
-                    return again(a, b)
-            x, y = a, b._data
-            needs = b._requires_grad
-        else:
-            return again(as_tensor(a, record.name), b)
         try:
-            data = forward(x, y)
+            if isinstance(a, Tensor):
+                if isinstance(b, Tensor):
+                    data = forward(a._data, b._data)
+                    also = b._requires_grad
+                    needs = a._requires_grad or also
+                else:
+                    if type(b) is not float:
+                        if operator and type(b) not in _KNOWN and foreign(b):
+                            return NotImplemented
+                        b = constant(b, record.name)
+                        if isinstance(b, Tensor):  # a list that holds Tensors
+                            return again(a, b)
+                    data = forward(a._data, b)
+                    needs = also = a._requires_grad
+            elif isinstance(b, Tensor):
+                if type(a) is not float:
+                    if operator and type(a) not in _KNOWN and foreign(a):
+                        return NotImplemented
+                    a = constant(a, record.name)
+                    if isinstance(a, Tensor):
+                        return again(a, b)
+                data = forward(a, b._data)
+                needs = also = b._requires_grad
+            else:
+                return again(as_tensor(a, record.name), b)
         except Exception as error:
             raise failure(record, (a, b), None, error) from None
         recording = current()
-        if recording is True and needs is True:
+        if recording is True and needs is True and also is not HANDED_OUT:
             y = _new(Tensor)
             y._data = data
             y._requires_grad = True
@@ -337,10 +339,8 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                 return forward(*inputs, **params)
             inputs = tuple([x if isinstance(x, Tensor) else constant(x, record.name) for x in inputs])
             arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
-            needs = False
-            for x in inputs:
-                if isinstance(x, Tensor):
-                    needs |= x._requires_grad
+            flags = [x._requires_grad for x in inputs if isinstance(x, Tensor)]
+            needs = (HANDED_OUT if HANDED_OUT in flags else True) if True in flags or HANDED_OUT in flags else False
         try:
             data = forward(*arrays, **params)
         except Exception as error:

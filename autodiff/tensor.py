@@ -273,7 +273,7 @@ class Tensor(ArrayMethods["Tensor"]):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         operation = None if kwargs or method != "__call__" else protocols.UFUNCS.get(ufunc)
-        if "out" in kwargs and _only_values(inputs, kwargs["out"]):  # array += constant tensor
+        if operation is None and "out" in kwargs and _only_values(inputs, kwargs["out"]):  # array += constant tensor
             return getattr(ufunc, method)(*[plain(x) for x in inputs], **kwargs)
         return protocols.array_ufunc(ufunc, method, inputs, kwargs) if operation is None else operation(*inputs)
 
@@ -359,9 +359,7 @@ class Tensor(ArrayMethods["Tensor"]):
         return self._primitive is None and self._params is not None and "variable" in self._params
 
     def _note(self, key: str, value: Any) -> None:
-        if self._params is None:
-            self._params = {}
-        self._params[key] = value
+        self._params = {**(self._params or {}), key: value}
 
     def __format__(self, spec: str) -> str:
         return format(self._data.item(), spec) if spec and self._data.size == 1 else format(repr(self), spec)
@@ -439,8 +437,11 @@ def variable(array: Array) -> Tensor:
     """A leaf that requires a gradient, made by a transform in place of an argument."""
     x = wrap(array)
     x._requires_grad = True
-    x._params = {"variable": True}
+    x._params = _VARIABLE
     return x
+
+
+_VARIABLE: dict[str, Any] = {"variable": True}
 
 
 def settled(leaf: Tensor) -> int:
@@ -448,7 +449,7 @@ def settled(leaf: Tensor) -> int:
     is young again, and what was recorded before does not fit it any more. When nobody else has the array any more, the
     leaf is as if it had not been handed out."""
     shared = _references(leaf) > _ALONE
-    data, notes = leaf._data, leaf._params or {}
+    data, notes = leaf._data, dict(leaf._params or {})
     before = notes.pop("digest", None)
     shared = shared or getattr(data, "base", None) is not None
     if shared or before is not None:
