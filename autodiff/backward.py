@@ -107,8 +107,9 @@ def reverse(
     """
     watch = mode.get()
     watch = None if isinstance(watch, bool) else watch
-    meeting = Meeting(dict(cotangents), nodes, changes)
-    free = free and not _may_meet(nodes)
+    seeds = dict(cotangents)  # for a second look, where an infinite slope meets a zero
+    last = _last_needed(nodes) if free else 0
+    passed: list[Tensor] = []
     began = clock() if create_graph else 0
     order = _order(sorted(nodes)) if create_graph else 0
     results: dict[int, Any] = {}
@@ -122,7 +123,7 @@ def reverse(
         if node._hooks:
             g = _run_hooks(node, g, create_graph, kept if retain else None)
             if "guard" in node._hooks:
-                watch = _Guard(watch, meeting)
+                watch = _Guard(watch, Meeting(seeds, nodes, changes))
         if number in wanted:
             results[number] = g
         record = node._primitive
@@ -146,7 +147,7 @@ def reverse(
             try:
                 rules, arrays = record.pullbacks(len(inputs), g, y, arrays, params)
             except Undecided:
-                with answered(meeting.changing(node)):
+                with answered(Meeting(seeds, nodes, changes).changing(node)):
                     rules, arrays = record.pullbacks(len(inputs), g, y, arrays, params)
         for x, rule in zip(inputs, rules):
             if not isinstance(x, Tensor):
@@ -162,7 +163,8 @@ def reverse(
             try:
                 d = rule(g, y, *arrays) if params is None else rule(g, y, *arrays, **params)
             except Undecided:
-                d = meeting.settled(rule, node, g, y, arrays, params)
+                with answered(Meeting(seeds, nodes, changes).changing(node)):
+                    d = rule(g, y, *arrays, **(params or {}))
             if watch is not None:
                 d = watch.pulled(d, g, node, x)
             if d.shape != x._data.shape:
@@ -179,14 +181,19 @@ def reverse(
                 cotangents[n] = old + d
                 summed.add(n)
         if free:
-            node._inputs = ()
-            node._params = None
-            del nodes[number]
+            passed.append(node)
+            if number <= last:
+                for done in passed:
+                    done._inputs, done._params = (), None
+                    del nodes[done._number]
+                passed.clear()
     for n in wanted:
         g = cotangents.get(n)
         if g is not None:
             leaf = wanted[n]
             results[n] = _run_hooks(leaf, g, create_graph, None) if leaf._hooks else g
+    for done in passed:
+        done._inputs, done._params = (), None
     if create_graph:
         passes.append((began, clock(), order))
     for node, g in kept:
@@ -246,27 +253,18 @@ class Meeting:
             raise Undecided
         return changing(node, self.seeds, self.nodes, self.changes)
 
-    def settled(self, rule: Any, node: Tensor, g: Any, y: Any, inputs: Any, params: Any) -> Any:
-        """The rule's result, now that it is known."""
-        with answered(self.changing(node)):
-            return rule(g, y, *inputs, **(params or {}))
 
-
-def _may_meet(nodes: dict[int, Tensor]) -> bool:
-    """Whether a slope is infinite somewhere, or hidden by a `where`: then the graph above it must not be freed before
-    the pass is over."""
-    for node in nodes.values():
+def _last_needed(nodes: dict[int, Tensor]) -> int:
+    """The number of the last node of a pass whose slope may be infinite: until it is passed, what lies above it must
+    not be freed, because a meeting of infinity and zero is settled by a look at that (see untaken.py). A `where` that
+    hides what is not finite is on its guard to the end."""
+    last = 1 << 62
+    for number, node in nodes.items():
         if node._hooks and "guard" in node._hooks:
-            return True
-        if node._primitive.singular and node._inputs:
-            arrays = [x._data if isinstance(x, Tensor) else x for x in node._inputs]
-            ones = np.ones(node.shape, node.dtype)
-            for x, rule in zip(node._inputs, node._primitive.vjps):
-                if isinstance(x, Tensor) and x._requires_grad and rule is not None:
-                    slope = rule(ones, node._data, *arrays, **(node._params or {}))
-                    if not np.isfinite(np.vdot(slope, slope)):
-                        return True
-    return False
+            return -1
+        if number < last and node._primitive.may_be_infinite(node._inputs):
+            last = number
+    return last
 
 
 class _Guard:

@@ -56,8 +56,9 @@ class Primitive:
     joint: Rule | None = None
     """In place of `vjps`, where inputs are many or their cotangents come together: ``joint(g, y, *inputs, **params)``
     gives all of them at once, a sequence with one (or None) for each input."""
-    singular: bool = False
-    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py)."""
+    singular: bool | Callable[..., bool] = False
+    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py); or a function of the
+    inputs that says so by their types and Python numbers alone."""
     selects: bool = False
     """Whether the slopes, though they depend on the inputs, are those of a choice, and stay as they are nearby."""
     kinks: Callable[..., Any] | None = None
@@ -76,6 +77,10 @@ class Primitive:
         if self.joint is not None:
             return [partial(_part, self.joint, i) for i in range(arity)]
         return self.vjps if self.each is None else [partial(self.each, i) for i in range(arity)]
+
+    def may_be_infinite(self, inputs: Sequence[Any]) -> bool:
+        """Whether a slope may be infinite, for inputs like these."""
+        return self.singular if isinstance(self.singular, bool) else self.singular(*inputs)
 
     def pullbacks(self, arity: int, g: Any, y: Any, inputs: Any, params: Any) -> tuple[Sequence[Rule | None], Any]:
         """The VJP rules for that many inputs, and what to give them after `g` and `y`: the inputs, or nothing, where
@@ -383,7 +388,7 @@ def declare(
     scipy: str | None = None,
     arity: int | None = None,
     polymorphic: bool = False,
-    singular: bool = False,
+    singular: bool | Callable[..., bool] = False,
     jvps: Sequence[Rule | None] | str = (),
     joint: Rule | None = None,
     selects: bool = False,

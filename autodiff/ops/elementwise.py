@@ -148,7 +148,8 @@ multiply = declare(
 divide = declare(
     "divide", np.divide,
     [lambda g, y, a, b: g / b if type(b) in (float, int) else times(g, 1 / b), lambda g, y, a, b: times(g, -y / b)],
-    arity=2, numpy=np.divide, singular=True, formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
+    arity=2, numpy=np.divide, singular=lambda a, b: type(b) not in (float, int),
+    formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
     samples=binary(b=(0.5, 2.0)),
 )  # fmt: skip
 
@@ -224,7 +225,8 @@ def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
 
 power: Operation = declare(
     "power", operator.pow, [_power_base, _power_exponent], arity=2, numpy=np.power,
-    singular=True, formula="{0} ^ {1}", derivatives=["{1} · {0} ^ ({1} − 1)", "{y} · log {0}"],
+    singular=lambda a, b: type(b) not in (float, int) or b < 1,
+    formula="{0} ^ {1}", derivatives=["{1} · {0} ^ ({1} − 1)", "{y} · log {0}"],
     samples=lambda rng: [*binary(a=(0.5, 2.0))(rng), Sample((draw(rng, (3,)), 3)), Sample((draw(rng, (2, 2)), 2.0)),
                          Sample((np.array([0.0, 1.5]), 2)), Sample((2.0, draw(rng, (3,)))),
                          Sample((np.array(-1.5), -2.0)),

@@ -6,8 +6,8 @@ carries tangents through the reverse pass as well and so gives Hessian–vector 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..ops.guards import axes_of
 from ..ops.shape import spread
 from ..primitive import Primitive, general
 from ..tensor import Array, Tensor, clock, variable, wrap
-from ..untaken import Undecided, answered
+from ..untaken import Undecided
 
 Parts = Sequence["Array | None"]
 """An array for each leaf (or output); None stands for zeros."""
@@ -268,28 +268,20 @@ class Pushforward:
             Unsupported: one of them is not finite, so that 0 · ∞ may have come by.
         """
         moved = {n: t for n, t in zip(self.numbers, tangents) if t is not None}
-        with _deciding_nothing():
+        try:
             push(self.nodes, moved, create_graph)
+        except Undecided:
+            raise Unsupported from None
         return _finite([None if y is None else moved.get(y._number) for y in self.outputs])
 
 
 _ANY = wrap(np.zeros(()))
 
 
-@contextmanager
-def _deciding_nothing() -> Iterator[None]:
-    """What a rule leaves undecided, the reverse pass decides."""
-    with answered(None):  # what a pass around this one knows is about other cotangents
-        try:
-            yield
-        except Undecided:
-            raise Unsupported from None
-
-
 def _finite(results: list[Any]) -> list[Any]:
     for d in results:
         a = d._data if isinstance(d, Tensor) else d
-        if a is not None and not np.isfinite(np.vdot(a, a)) and not np.isfinite(a).all():
+        if a is not None and not math.isfinite(np.vdot(a, a)) and not np.isfinite(a).all():
             raise Unsupported
     return results
 
@@ -307,20 +299,19 @@ class _Traced:
 
     def __init__(self, rule: Callable[..., Any], g: Any, node: Tensor, i: int, moving: Sequence[int]) -> None:
         start = clock()
-        with differentiating():
-            self.g, self.y = variable(g), variable(node._data)
-            self.inputs: list[tuple[int, int]] = []
-            seen = []
-            for x, n in zip(node._inputs, moving):
-                if n >= 0:
-                    own = variable(x._data)
-                    self.inputs.append((n, own._number))
-                    seen.append(own)
-                else:
-                    seen.append(wrap(x._data) if isinstance(x, Tensor) else _constant(x))
-            d = rule(self.g, self.y, *seen, **node._params or {})
-            if d.shape != node._inputs[i].shape:
-                d = fitted(d, node._inputs[i], node)
+        self.g, self.y = variable(g), variable(node._data)
+        self.inputs: list[tuple[int, int]] = []
+        seen = []
+        for x, n in zip(node._inputs, moving):
+            if n >= 0:
+                own = variable(x._data)
+                self.inputs.append((n, own._number))
+                seen.append(own)
+            else:
+                seen.append(wrap(x._data) if isinstance(x, Tensor) else _constant(x))
+        d = rule(self.g, self.y, *seen, **node._params or {})
+        if d.shape != node._inputs[i].shape:
+            d = fitted(d, node._inputs[i], node)
         nodes = _made_since(start, d)
         self.nodes = [nodes[n] for n in sorted(nodes)]
         self.result = d._number
@@ -394,8 +385,11 @@ class ForwardOverReverse:
                 if u is not None:
                     gs[y._number] = gs[y._number] + u if y._number in gs else u
         self._ends = {n: g for n, g in gs.items() if n in wanted}
-        with _deciding_nothing():
-            self._steps, self._drops, self._held = self._reverse(nodes, needed, gs)
+        try:
+            with differentiating():  # rules are recorded there
+                self._steps, self._drops, self._held = self._reverse(nodes, needed, gs)
+        except Undecided:
+            raise Unsupported from None
 
     def _reverse(self, nodes: dict[int, Tensor], needed: dict[int, Tensor] | None, gs: dict[int, Any]) -> Any:
         """The reverse pass as far as the leaves' doors, and for each node what a product has to do there; by node,
@@ -476,8 +470,10 @@ class ForwardOverReverse:
         for x, number, record in self._seen:
             if x._number != number:
                 raise _changed(record, x)
-        with _deciding_nothing():
+        try:
             return _finite(self._product(tangents))
+        except Undecided:
+            raise Unsupported from None
 
     def _product(self, tangents: Parts) -> list[Any]:
         moved = {n: t for n, t in zip(self.numbers, tangents) if t is not None}
