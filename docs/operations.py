@@ -13,8 +13,10 @@ FAMILIES = {
     "shape": "Shape",
     "indexing": "Indexing",
     "products": "Products",
+    "sparse": "Products with sparse matrices",
     "linalg": "Linear algebra (`ad.linalg`)",
     "norms": "Norms (`ad.linalg`)",
+    "matrix_functions": "Functions of symmetric matrices (`ad.linalg`)",
     "special": "Special functions (`ad.special`)",
     "fused": "Softmax and cross-entropy",
 }
