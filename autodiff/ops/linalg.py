@@ -497,10 +497,11 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
 
         Where eigenvalues repeat (up to rounding), their eigenvectors are an arbitrary basis: every derivative of what
         uses the eigenvectors of such a matrix is NaN. The eigenvalues alone have the first derivative V diag(·) Vᵀ,
-        exact for functions that do not change when repeated ones are exchanged; its further derivative is exact for
-        sums with constant weights, the same for repeated ones (the trace; the largest, where that is a single one),
-        and else NaN. For functions of the matrix or sums over its eigenvalues, `funm_sym` and `spectral_sum` have
-        every derivative there.
+        exact for functions that do not change when repeated ones are exchanged (one of them alone has a kink, and gets
+        v vᵀ with the v that was found). Its further derivative is exact for sums with constant weights, the same for
+        repeated ones (the trace; the largest, where that is a single one), and else NaN. Nearly repeated ones lose
+        digits as 1/gap grows. For functions of the matrix and sums over its eigenvalues, `funm_sym` and `spectral_sum`
+        have every derivative, however small the gap.
 
     Raises:
         LinAlgError: a matrix is not square, or the iteration does not converge.
@@ -624,8 +625,8 @@ def _seen_by_singular_vectors(h: Any, a: Any) -> Any:
 def _singular_values_repeat(a: Any) -> Any:
     """Where they do; beside the further rows or columns of a matrix that is not square, 0 is repeated."""
     s = _svdvals_forward(raw(a))
-    zero = _closed(s[..., None, :], s)[..., 0, :]
-    return _repeated(s) | (zero if a.shape[-2] != a.shape[-1] else False)
+    repeated = _repeated(s)
+    return repeated if a.shape[-2] == a.shape[-1] else repeated | _closed(s[..., None, :], s)[..., 0, :]
 
 
 _dyads = declare(
@@ -639,15 +640,9 @@ _dyads = declare(
 _dyads_of: Any = polymorphic(_dyads)
 
 
-def _but_at_zero(y: Any, g: Any) -> Any:
-    """g, and 0 where a singular value is 0: it has a kink there, as |x|."""
-    zero = raw(y) == 0
-    return np.where(zero, 0, g) if zero.any() else g
-
-
 _svdvals = declare(
-    "svdvals", _svdvals_forward, [lambda g, y, a: _dyads_of(a, _but_at_zero(y, g))], arity=1,
-    jvps=[lambda t, y, a: _but_at_zero(y, _seen_by_singular_vectors(t, a))],
+    "svdvals", _svdvals_forward, [lambda g, y, a: _dyads_of(a, g)], arity=1,
+    jvps=[lambda t, y, a: _seen_by_singular_vectors(t, a)],
     formula="s with U diag(s) Vᵀ = {0}", derivatives=["U diag(·) Vᵀ"],
     samples=lambda rng: [Sample((a,)) for a in _matrices(rng)],
 )  # fmt: skip
@@ -677,9 +672,10 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
 
         Where singular values repeat (up to rounding), or are 0 beside further rows or columns, their vectors are an
         arbitrary basis: every derivative of what uses U or Vh of such a matrix is NaN. The values alone have the first
-        derivative U diag(·) Vᵀ, exact for functions that do not change when repeated ones are exchanged (a value of 0
-        has a kink, as |x|, and derivative 0); its further derivative is exact for sums with constant weights, the same
-        for repeated ones, and else NaN. Σ φ(Sᵢ²) has every derivative as
+        derivative U diag(·) Vᵀ, exact for functions that do not change when repeated ones are exchanged, or when one
+        that is 0 changes its sign (else there is a kink, and u vᵀ with the vectors that were found). Its further
+        derivative is exact for sums with constant weights, the same for repeated ones and 0 for those that are 0, and
+        else exact or NaN. Σ φ(Sᵢ²) has every derivative as
         ``spectral_sum(a.T @ a, φ)``, and U diag(S φ(S²)) Vh as ``a @ funm_sym(a.T @ a, φ)``.
 
     Raises:

@@ -136,8 +136,8 @@ def _next_differences(f: Scalar, x: Any, rows: Any, low: Any, high: Any, order: 
     """f[x₀, …, xₖ] from f[x₀, …, xₖ₋₁] (low) and f[x₁, …, xₖ] (high), for ascending points x[rows].
 
     Points apart have the difference quotient. It cancels for near ones, whose differences are means of the k-th
-    derivative instead. Both are known to be near where two quadrature rules agree to rounding, and with the quotient as
-    far as that can be trusted (a step between two points may hide from every rule).
+    derivative instead: where two quadrature rules agree to rounding, or better than the quotient is known, and do not
+    contradict the quotient as far as that can be trusted (a step between two points may hide from every rule).
     """
     points = x[:, rows]
     spread = points[..., -1] - points[..., 0]
@@ -153,9 +153,9 @@ def _next_differences(f: Scalar, x: Any, rows: Any, low: Any, high: Any, order: 
         largest /= math.factorial(k)
         eps = np.finfo(float).eps
         size = np.maximum(np.abs(points[near]).max(axis=-1), 1)
-        noise = 1e3 * eps * np.maximum(height[near], size * largest) / spread[near]
-        agreed = np.abs(fine - coarse) <= 64 * eps * largest
-        agreed &= np.abs(fine - y[near]) <= 1e-3 * largest + noise
+        lost = eps * np.maximum(height[near], size * largest) / spread[near]
+        agreed = np.abs(fine - coarse) <= 64 * eps * largest + lost
+        agreed &= np.abs(fine - y[near]) <= 1e-3 * largest + 1e3 * lost
         y[near] = np.where(agreed, fine, y[near])
     return y
 

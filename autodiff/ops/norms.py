@@ -78,6 +78,7 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool, name: 
         raise ValueError(f'{name}: ord={ord!r} is no norm of matrices; it is "fro", "nuc", 1, -1, 2, -2, inf or -inf')
     if ord in ("nuc", 2, -2):
         values, last = svdvals(np.moveaxis(x, axes, (-2, -1))), -1
+        values = values * (raw(values) != 0)  # no other values, but derivatives of 0 where one is 0 and has a kink
     else:
         values = absolute(x).sum(row if ord in (1, -1) else column, keepdims=True)
         last = column if ord in (1, -1) else row

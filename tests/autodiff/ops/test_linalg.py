@@ -372,21 +372,28 @@ def with_singular_values(m, n, values, rng):
 
 SHAPES_AND_VALUES = [
     (3, 3, [1.0, 1.0, 1.0]), (3, 3, [2.0, 2.0, 0.0]), (3, 2, [2.0, 2.0]), (2, 4, [3.0, 0.0]), (3, 4, [1.0, 0.0, 0.0]),
+    (3, 3, [2.0, 1.0, 0.0]), (1, 1, [0.0]),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("m, n, values", SHAPES_AND_VALUES)
-def test_repeated_and_zero_singular_values_have_exact_gradients_and_no_wrong_second_ones(m, n, values, rng):
+@pytest.mark.parametrize("basis", ["axes", "random"])
+def test_repeated_and_zero_singular_values_have_exact_gradients_and_no_wrong_second_ones(m, n, values, basis, rng):
     a, e = with_singular_values(m, n, values, rng), rng.normal(size=(m, n))
+    if basis == "axes":  # without rounding
+        a = np.eye(m, len(values)) * values @ np.eye(len(values), n)
     for singular_values in (la.svdvals, lambda x: la.svd(x, full_matrices=False).S):
-        for f, exact in [(lambda s: (s**2).sum(), 2 * a), (lambda s: (s**4).sum(), 4 * a @ a.T @ a)]:
+        for f, exact, second in [
+            (lambda s: (s**2).sum(), 2 * a, 2 * e),
+            (lambda s: (s**4).sum(), 4 * a @ a.T @ a, 4 * (e @ a.T @ a + a @ e.T @ a + a @ a.T @ e)),
+        ]:
             np.testing.assert_allclose(ad.grad(lambda x: f(singular_values(x)))(a), exact, atol=1e-12)
             slope = ad.jvp(lambda x: f(singular_values(x)), a, e)[1]
             np.testing.assert_allclose(slope, (exact * e).sum(), atol=1e-12)
             for d in second_derivatives(lambda x: f(singular_values(x)), a, e):
-                assert np.isnan(d).all() or np.allclose(d, 2 * e)  # one 0 in a square matrix does not tear
-    u = ad.grad(lambda x: (la.svd(x, full_matrices=False).U ** 3).sum())(a)
-    assert np.isnan(u).all()
+                assert np.isnan(d).all() or np.allclose(d, second)
+    if len(set(values)) < len(values) or (m != n and 0 in values):
+        assert np.isnan(ad.grad(lambda x: (la.svd(x, full_matrices=False).U ** 3).sum())(a)).all()
 
 
 def test_the_nuclear_norm_has_its_gradient_and_hessian_where_singular_values_repeat(rng):

@@ -223,14 +223,18 @@ def test_where_the_scalar_function_has_no_derivative_the_matrix_function_has_non
         assert not np.isfinite(d).any()
 
 
-def test_a_singular_matrix_that_a_where_left_out_gets_gradient_zero():
-    a = np.stack([np.eye(2), np.zeros((2, 2))])
-    keep = np.array([True, False])
+@pytest.mark.parametrize("chosen", [lambda y: np.where(KEEP.reshape(-1, *[1] * (y.ndim - 1)), y, 0.0), lambda y: y[0]])
+def test_a_singular_matrix_that_was_left_out_has_derivatives_of_zero(chosen, rng):
+    a, e = np.stack([np.eye(2), np.zeros((2, 2))]), symmetric(rng.normal(size=(2, 2, 2)))
     with np.errstate(all="ignore"):
-        d = ad.grad(lambda x: np.where(keep[:, None, None], la.funm_sym(x, np.log), 0.0).sum())(a)
-        s = ad.grad(lambda x: np.where(keep, la.spectral_sum(x, np.log), 0.0).sum())(a)
-    np.testing.assert_allclose(d, [np.ones((2, 2)), np.zeros((2, 2))])
-    np.testing.assert_allclose(s, [np.eye(2), np.zeros((2, 2))])
+        for f, exact in [(la.funm_sym, np.ones((2, 2))), (la.spectral_sum, np.eye(2))]:
+            loss = lambda x, f=f: chosen(f(x, np.log)).sum()
+            np.testing.assert_allclose(ad.grad(loss)(a), [exact, np.zeros((2, 2))])
+            for d in (ad.hvp(loss, a, e), ad.jvp(ad.grad(loss), a, e)[1]):
+                assert np.isfinite(d).all() and (d[1] == 0).all() and (d[0] != 0).any()
+
+
+KEEP = np.array([True, False])
 
 
 def test_dtypes_shapes_and_empty_matrices_are_kept(rng):
