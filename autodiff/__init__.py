@@ -32,6 +32,7 @@ from .ops.indexing import getitem as _getitem
 from .ops.products import *
 from .ops.reductions import *
 from .ops.shape import *
+from .ops.sparse import *
 from .persistence import load as load
 from .persistence import save as save
 from .primitive import primitive as primitive

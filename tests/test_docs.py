@@ -63,7 +63,7 @@ def test_public_names_are_numpys_or_promised() -> None:
         """Tensor tensor no_grad enable_grad is_grad_enabled gradients grad value_and_grad vjp jvp jacobian hessian hvp
         elementwise_grad gauss_newton_vp checkpoint primitive gradcheck gradgradcheck GradientCheckError detect_anomaly
         record_lines AnomalyError graph explain walk special linalg relu sigmoid softplus softmax log_softmax logsumexp
-        cross_entropy""".split()
+        cross_entropy sparse_matmul""".split()
     )
     submodules = {m.name for m in pkgutil.iter_modules(ad.__path__)}
     promised |= {"unstack", "matvec", "vecmat"}  # NumPy's, from 2.1 and 2.2
@@ -81,7 +81,8 @@ def test_the_promised_operations_exist_as_functions_of_ad() -> None:
     diagonal trace tril triu sort partition meshgrid take take_along_axis matmul dot tensordot inner outer kron einsum
     cross softmax log_softmax cross_entropy zeros ones full eye arange linspace zeros_like ones_like full_like""".split()
     assert [n for n in names if not callable(getattr(ad, n, None))] == []
-    linalg = """inv solve det slogdet cholesky eigh svd qr norm pinv matrix_power multi_dot solve_triangular""".split()
+    linalg = """inv solve det slogdet cholesky eigh svd qr norm pinv matrix_power multi_dot solve_triangular
+    funm_sym spectral_sum""".split()
     assert [n for n in linalg if not callable(getattr(ad.linalg, n, None))] == []
     special = "erf erfc gammaln digamma expit log_ndtr".split()
     assert [n for n in special if not callable(getattr(ad.special, n, None))] == []

@@ -295,7 +295,7 @@ def _slogdet_rule(g: Any, y: Any, a: Any) -> Any:
     if not singular.any():
         return g * _t(np.linalg.inv(a))
     inverse = _t(np.linalg.inv(np.where(singular, _eye_like(a), a)))
-    return times(g, np.where(singular, np.inf, inverse))
+    return times(g, np.where(singular, np.nan, inverse))
 
 
 _slogdet = declare(
@@ -316,7 +316,7 @@ class SlogdetResult(NamedTuple):
 def slogdet(a: Any) -> SlogdetResult:
     """Sign and log |det a| of square matrices (..., n, n), as `numpy.linalg.slogdet`; no overflow for large ones.
 
-    At a singular matrix, where the logarithm is −∞, its gradient is infinite.
+    At a singular matrix the logarithm is −∞ and has no derivative: its gradient is NaN there. (That of `det` is exact.)
 
     >>> slogdet([[0.0, 2.0], [3.0, 0.0]]).sign
     Tensor(-1.)
@@ -363,35 +363,109 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Tensor:
     return _cholesky(a, upper=True) if upper else _cholesky(a)
 
 
-# Eigenvalues of symmetric matrices
+# Eigenvalues of symmetric matrices, and singular values
+#
+# The values are an operation of their own beside the vectors, so that a function of the values alone never meets a term
+# with 1/gap: which of the two a function uses is then seen from the graph, and not guessed from zeros in a cotangent.
 
 
-def _inverse_gaps(gaps: Any, values: Any, denominator: Any) -> Any:
-    """1/denominator, and 0 where a gap between two of the values is nothing but rounding."""
+def _closed(gaps: Any, values: Any) -> Any:
+    """Where a gap between values is nothing but rounding: 1/gap would have less than two digits."""
     sizes = np.abs(raw(values))
     top = np.max(sizes, axis=-1, initial=0)[..., None, None]
-    closed = np.abs(raw(gaps)) <= top * (sizes.shape[-1] * np.finfo(sizes.dtype).eps)
-    return np.where(closed, 0, 1 / np.where(closed, 1, denominator))
+    return np.abs(raw(gaps)) <= top * (32 * sizes.shape[-1] * np.finfo(sizes.dtype).eps)
 
 
-def _eigh_forward(a: Any, UPLO: Any = "L") -> Any:
-    w, v = np.linalg.eigh(a, UPLO)
+def _inverse(gaps: Any, closed: Any) -> Any:
+    """1/gap, and NaN where there is none."""
+    return np.where(closed, np.asarray(np.nan, gaps.dtype), 1 / np.where(closed, 1, gaps))
+
+
+def _slopes(rise: Any, gaps: Any, closed: Any) -> Any:
+    """rise/gap. Without a gap it is 0 where nothing rises, as for weights that are constant, and else NaN."""
+    known = np.where(raw(rise) == 0, 0, np.nan).astype(rise.dtype)
+    return np.where(closed, known, rise / np.where(closed, 1, gaps))
+
+
+def _between(s: Any) -> Any:
+    """sⱼ − sᵢ, and where that is only rounding."""
+    gaps = s[..., None, :] - s[..., :, None]
+    return gaps, _closed(gaps, s)
+
+
+def _unless(lost: Any, g: Any) -> Any:
+    """g, and NaN where it is lost."""
+    return np.where(lost, np.asarray(np.nan, g.dtype), g) if lost.any() else g
+
+
+def _repeated(s: Any) -> Any:
+    return _between(raw(s))[1].sum(axis=-1) > 1
+
+
+def _eigh_forward(a: Any) -> Any:
+    w, v = np.linalg.eigh(a)
     return np.concatenate([w[..., None, :], v], axis=-2)
 
 
-def _eigh_rule(g: Any, y: Any, a: Any, UPLO: str = "L") -> Any:
+def _eigh_rule(g: Any, y: Any, a: Any) -> Any:
     """V (diag(ḡw) + (Vᵀ ḡV) / (wⱼ − wᵢ)) Vᵀ made symmetric (Giles 2008, section 3.1)."""
     w, v = y[..., 0, :], y[..., 1:, :]
-    gaps = w[..., None, :] - w[..., :, None]
-    inside = (_t(v) @ g[..., 1:, :]) * _inverse_gaps(gaps, w, gaps) + g[..., 0, None, :] * _eye_like(a)
+    gaps, closed = _between(w)
+    inverse = np.where(np.eye(a.shape[-1], dtype=bool), 0, _inverse(gaps, closed))
+    inside = (_t(v) @ g[..., 1:, :]) * inverse + g[..., 0, None, :] * _eye_like(a)
     return _symmetric(v @ inside @ _t(v))
 
 
 _eigh = declare(
-    "eigh", _eigh_forward, [_eigh_rule],
+    "eigh", _eigh_forward, [_eigh_rule], arity=1,
     formula="w, V with {0} V = V diag(w)", derivatives=["V (diag ḡw + Vᵀ ḡV / (wⱼ − wᵢ)) Vᵀ"],
-    samples=lambda rng: [Sample((_square(rng, *s),), p, wrap=lambda x: (_symmetric(x),)) for s, p in [
-        ((3, 3), {}), ((3, 3), {"UPLO": "U"}), ((2, 2, 2), {}), ((1, 1), {}), ((0, 2, 2), {})]],
+    samples=lambda rng: [Sample((_square(rng, *s),), wrap=lambda x: (_symmetric(x),)) for s in [
+        (3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
+)  # fmt: skip
+_eigh_of: Any = polymorphic(_eigh)
+
+
+def _projectors_forward(a: Any, g: Any) -> Any:
+    v = np.linalg.eigh(a)[1]
+    return (v * g[..., None, :]) @ _t(v)
+
+
+def _projectors_moved(h: Any, y: Any, a: Any, g: Any) -> Any:
+    """V ((gⱼ − gᵢ)/(wⱼ − wᵢ) ∘ Vᵀ h V) Vᵀ with h made symmetric: this Jacobian is its own transpose."""
+    found = _eigh_of(a)
+    w, v = found[..., 0, :], found[..., 1:, :]
+    gaps, closed = _between(w)
+    return v @ (_slopes(g[..., None, :] - g[..., :, None], gaps, closed) * (_t(v) @ _symmetric(h) @ v)) @ _t(v)
+
+
+def _seen_by_eigenvectors(h: Any, a: Any) -> Any:
+    """vᵢᵀ h vᵢ"""
+    v = _eigh_of(a)[..., 1:, :]
+    return (v * (h @ v)).sum(axis=-2)
+
+
+def _eigenvalues_repeat(a: Any) -> Any:
+    return _repeated(np.linalg.eigvalsh(raw(a)))
+
+
+_projectors = declare(
+    "projectors", _projectors_forward,
+    [_projectors_moved, lambda h, y, a, g: _unless(_eigenvalues_repeat(a), _seen_by_eigenvectors(h, a))],
+    # Weights that move as repeated eigenvalues do part them in a way that neither rule can know: NaN.
+    jvps=[_projectors_moved, lambda t, y, a, g: _projectors_of(a, _unless(_eigenvalues_repeat(a), t))],
+    formula="Σᵢ {1}ᵢ vᵢ vᵢᵀ, eigenvectors v of {0}",
+    derivatives=["V (({1}ⱼ − {1}ᵢ)/(wⱼ − wᵢ) ∘ Vᵀ · V) Vᵀ", "vᵢᵀ · vᵢ"],
+    samples=lambda rng: [Sample((_square(rng, *s), draw(rng, s[:-1])), wrap=lambda x, g: (_symmetric(x), g)) for s in [
+        (3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
+)  # fmt: skip
+_projectors_of: Any = polymorphic(_projectors)
+
+_eigvalsh = declare(
+    "eigvalsh", np.linalg.eigvalsh, [lambda g, y, a: _projectors_of(a, g)], arity=1,
+    jvps=[lambda t, y, a: _seen_by_eigenvectors(t, a)],
+    formula="w with {0} V = V diag(w)", derivatives=["V diag(·) Vᵀ"],
+    samples=lambda rng: [Sample((_square(rng, *s),), wrap=lambda x: (_symmetric(x),)) for s in [
+        (3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
 )  # fmt: skip
 
 
@@ -400,6 +474,14 @@ class EighResult(NamedTuple):
 
     eigenvalues: Tensor
     eigenvectors: Tensor
+
+
+def _as_symmetric(a: Any, UPLO: str, name: str) -> Any:
+    """Matrices of whose symmetric form the lower triangle is to be read."""
+    a = as_matrices(a, name, square=True)
+    if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
+        raise ValueError(f'{name}: UPLO={UPLO!r}; it is "L" or "U", the triangle that is read')
+    return a if UPLO.upper() == "L" else _t(a)
 
 
 @implements(np.linalg.eigh)
@@ -411,28 +493,48 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
         UPLO: the triangle that is read, "L" or "U".
 
     Returns:
-        eigenvalues (..., n), ascending, and eigenvectors (..., n, n) as columns. Where eigenvalues repeat, their
-        eigenvectors are an arbitrary basis, and what depends on the choice has no derivative. There the terms with
-        1/(wⱼ − wᵢ) = 1/0 are taken as 0, which is exact for the first derivative of a function of the eigenvalues
-        and for every derivative of their sum over the repeated ones.
+        eigenvalues (..., n), ascending, and eigenvectors (..., n, n) as columns.
+
+        Where eigenvalues repeat (up to rounding), their eigenvectors are an arbitrary basis: every derivative of what
+        uses the eigenvectors of such a matrix is NaN. The eigenvalues alone have the first derivative V diag(·) Vᵀ,
+        exact for functions that do not change when repeated ones are exchanged (one of them alone has a kink, and gets
+        v vᵀ with the v that was found). Its further derivative is exact for sums with constant weights, the same for
+        repeated ones (the trace; the largest, where that is a single one), and else NaN. Nearly repeated ones lose
+        digits as 1/gap grows. For functions of the matrix and sums over its eigenvalues, `funm_sym` and `spectral_sum`
+        have every derivative, however small the gap.
 
     Raises:
         LinAlgError: a matrix is not square, or the iteration does not converge.
+        ValueError: another `UPLO`.
 
     >>> eigh([[2.0, 1.0], [1.0, 2.0]]).eigenvalues
     Tensor([1., 3.])
     """
-    a = as_matrices(a, "eigh", square=True)
-    if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
-        raise ValueError(f'eigh: UPLO={UPLO!r}; it is "L" or "U", the triangle that is read')
-    y = _eigh(a) if UPLO.upper() == "L" else _eigh(a, UPLO="U")
-    return EighResult(y[..., 0, :], y[..., 1:, :])
+    a = _as_symmetric(a, UPLO, "eigh")
+    return EighResult(_eigvalsh(a), _eigh(a)[..., 1:, :])
 
 
 @implements(np.linalg.eigvalsh)
 def eigvalsh(a: Any, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of symmetric matrices, ascending, as `numpy.linalg.eigvalsh`; see `eigh`."""
-    return eigh(a, UPLO).eigenvalues
+    """The eigenvalues of symmetric matrices, ascending, as `numpy.linalg.eigvalsh`.
+
+    Args:
+        a: matrices (..., n, n), taken to be symmetric: one triangle is read, and the gradient is symmetric.
+        UPLO: the triangle that is read, "L" or "U".
+
+    Returns:
+        Eigenvalues (..., n). Where they repeat, the first derivative is right for functions that do not change when
+        repeated ones are exchanged; the second is right or NaN (see `eigh`). Σ f(wᵢ) has every derivative as
+        ``spectral_sum(a, f)``.
+
+    Raises:
+        LinAlgError: a matrix is not square, or the iteration does not converge.
+        ValueError: another `UPLO`.
+
+    >>> eigvalsh([[2.0, 1.0], [1.0, 2.0]])
+    Tensor([1., 3.])
+    """
+    return _eigvalsh(_as_symmetric(a, UPLO, "eigvalsh"))
 
 
 # Singular values
@@ -450,12 +552,13 @@ def _svd_rule(g: Any, y: Any, a: Any) -> Any:
     u, s, v = y[..., :m, :], y[..., m, :], y[..., m + 1 :, :]
     gu, gv = g[..., :m, :], g[..., m + 1 :, :]
     row, column = s[..., None, :], s[..., :, None]
-    inverse = _inverse_gaps(row - column, s, (row - column) * (row + column))
+    gaps, closed = _between(s)
+    inverse = np.where(np.eye(s.shape[-1], dtype=bool), 0, _inverse(gaps * (row + column), closed))
     left, right = _t(u) @ gu, _t(v) @ gv
     inside = (left - _t(left)) * inverse * row + column * ((right - _t(right)) * inverse)
     d = u @ (inside + g[..., m, None, :] * np.eye(s.shape[-1], dtype=a.dtype)) @ _t(v)
     if m != n:
-        inverse = _inverse_gaps(row, s, row)
+        inverse = _inverse(row, _closed(row, s))
         if m > n:
             d = d + ((gu - u @ left) * inverse) @ _t(v)
         else:
@@ -463,11 +566,85 @@ def _svd_rule(g: Any, y: Any, a: Any) -> Any:
     return d
 
 
+def _matrices(rng: np.random.Generator) -> list[Any]:
+    """Square matrices, tall and wide ones, with separate singular values; and none."""
+    return [
+        *[_square(rng, *s) for s in [(3, 3), (2, 2, 2), (1, 1)]],
+        _square(rng, 4, 4)[:, :2], _square(rng, 4, 4)[:2], draw(rng, (0, 2, 3)),
+    ]  # fmt: skip
+
+
 _svd = declare(
     "svd", _svd_forward, [_svd_rule], arity=1,
     formula="U, s, V with U diag(s) Vᵀ = {0}", derivatives=["U (diag ḡs + …) Vᵀ"],
-    samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
-    + [Sample((_square(rng, 4, 4)[:, :2],)), Sample((_square(rng, 4, 4)[:2],)), Sample((draw(rng, (0, 2, 3)),))],
+    samples=lambda rng: [Sample((a,)) for a in _matrices(rng)],
+)  # fmt: skip
+_svd_of: Any = polymorphic(_svd)
+
+
+def _svdvals_forward(a: Any) -> Any:
+    return np.linalg.svd(a, compute_uv=False)
+
+
+def _factors(a: Any) -> tuple[Any, Any, Any]:
+    found, m = _svd_of(a), a.shape[-2]
+    return found[..., :m, :], found[..., m, :], found[..., m + 1 :, :]
+
+
+def _dyads_forward(a: Any, g: Any) -> Any:
+    u, _, vt = np.linalg.svd(a, full_matrices=False)
+    return (u * g[..., None, :]) @ vt
+
+
+def _dyads_moved(h: Any, y: Any, a: Any, g: Any) -> Any:
+    """U (Q⁻ ∘ sym + Q⁺ ∘ skew) Vᵀ with sym and skew the parts of Uᵀ h V and Q± = (gⱼ ± gᵢ)/(sⱼ ± sᵢ), and g/s times
+    the part of h outside the ranges of U and V: this Jacobian is its own transpose."""
+    u, s, v = _factors(a)
+    gaps, closed = _between(s)
+    inside = _t(u) @ h @ v
+    sums = s[..., None, :] + s[..., :, None]
+    even = _slopes(g[..., None, :] - g[..., :, None], gaps, closed) * _symmetric(inside)
+    odd = _slopes(g[..., None, :] + g[..., :, None], sums, _closed(sums, s)) * (inside - _t(inside)) / 2
+    d = u @ (even + odd) @ _t(v)
+    if a.shape[-2] != a.shape[-1]:
+        row = s[..., None, :]
+        slopes = _slopes(g[..., None, :], row, _closed(row, s))
+        if a.shape[-2] > a.shape[-1]:
+            d = d + ((h @ v - u @ inside) * slopes) @ _t(v)
+        else:
+            d = d + (u * slopes) @ (_t(u) @ h - inside @ _t(v))
+    return d
+
+
+def _seen_by_singular_vectors(h: Any, a: Any) -> Any:
+    """uᵢᵀ h vᵢ"""
+    u, _, v = _factors(a)
+    return (u * (h @ v)).sum(axis=-2)
+
+
+def _singular_values_repeat(a: Any) -> Any:
+    """Where they do; beside the further rows or columns of a matrix that is not square, 0 is repeated."""
+    s = _svdvals_forward(raw(a))
+    repeated = _repeated(s)
+    return repeated if a.shape[-2] == a.shape[-1] else repeated | _closed(s[..., None, :], s)[..., 0, :]
+
+
+_dyads = declare(
+    "dyads", _dyads_forward,
+    [_dyads_moved, lambda h, y, a, g: _unless(_singular_values_repeat(a), _seen_by_singular_vectors(h, a))],
+    jvps=[_dyads_moved, lambda t, y, a, g: _dyads_of(a, _unless(_singular_values_repeat(a), t))],
+    formula="Σᵢ {1}ᵢ uᵢ vᵢᵀ, singular vectors u, v of {0}",
+    derivatives=["U (({1}ⱼ ∓ {1}ᵢ)/(sⱼ ∓ sᵢ) ∘ Uᵀ · V) Vᵀ + …", "uᵢᵀ · vᵢ"],
+    samples=lambda rng: [Sample((a, draw(rng, (*a.shape[:-2], min(a.shape[-2:]))))) for a in _matrices(rng)],
+)  # fmt: skip
+_dyads_of: Any = polymorphic(_dyads)
+
+
+_svdvals = declare(
+    "svdvals", _svdvals_forward, [lambda g, y, a: _dyads_of(a, g)], arity=1,
+    jvps=[lambda t, y, a: _seen_by_singular_vectors(t, a)],
+    formula="s with U diag(s) Vᵀ = {0}", derivatives=["U diag(·) Vᵀ"],
+    samples=lambda rng: [Sample((a,)) for a in _matrices(rng)],
 )  # fmt: skip
 
 
@@ -491,8 +668,15 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         hermitian: accepted; the general algorithm is used.
 
     Returns:
-        U (..., m, k), S (..., k) descending, Vh (..., k, n). Where singular values repeat, or are 0, the terms of the
-        derivative that would divide by 0 are taken as 0; the first derivative by the values is exact there.
+        U (..., m, k), S (..., k) descending, Vh (..., k, n).
+
+        Where singular values repeat (up to rounding), or are 0 beside further rows or columns, their vectors are an
+        arbitrary basis: every derivative of what uses U or Vh of such a matrix is NaN. The values alone have the first
+        derivative U diag(·) Vᵀ, exact for functions that do not change when repeated ones are exchanged, or when one
+        that is 0 changes its sign (else there is a kink, and u vᵀ with the vectors that were found). Its further
+        derivative is exact for sums with constant weights, the same for repeated ones and 0 for those that are 0, and
+        else exact or NaN. Σ φ(Sᵢ²) has every derivative as
+        ``spectral_sum(a.T @ a, φ)``, and U diag(S φ(S²)) Vh as ``a @ funm_sym(a.T @ a, φ)``.
 
     Raises:
         ValueError: ``full_matrices=True`` for matrices that are not square.
@@ -503,18 +687,35 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
     """
     a = as_matrices(a, "svd")
     m, n = a.shape[-2:]
-    if full_matrices and compute_uv and m != n:
+    if not compute_uv:
+        return _svdvals(a)
+    if full_matrices and m != n:
         raise ValueError(
             f"svd: shape {a.shape} is not square; pass full_matrices=False (the vectors beyond the first {min(m, n)} "
             f"are an arbitrary basis without a derivative), or compute_uv=False for the singular values alone"
         )
     y = _svd(a)
-    return SVDResult(y[..., :m, :], y[..., m, :], _t(y[..., m + 1 :, :])) if compute_uv else y[..., m, :]
+    return SVDResult(y[..., :m, :], _svdvals(a), _t(y[..., m + 1 :, :]))
 
 
 @implements(np.linalg.svdvals)
 def svdvals(x: Any, /) -> Tensor:
-    """The singular values of matrices, descending, as `numpy.linalg.svdvals`."""
+    """The singular values of matrices, descending, as `numpy.linalg.svdvals`.
+
+    Args:
+        x: matrices (..., m, n); k is the smaller of m and n.
+
+    Returns:
+        Singular values (..., k). Where they repeat, the first derivative is right for functions that do not change
+        when repeated ones are exchanged; the second is right or NaN (see `svd`). Σ φ(sᵢ²) has every derivative as
+        ``spectral_sum(x.T @ x, φ)``.
+
+    Raises:
+        LinAlgError: less than two axes, or the iteration does not converge.
+
+    >>> svdvals([[3.0, 0.0], [0.0, -2.0]])
+    Tensor([3., 2.])
+    """
     return svd(x, compute_uv=False)
 
 

@@ -80,8 +80,8 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, int], keepdims: bool, name: 
     if ord not in ("nuc", 1, -1, 2, -2, np.inf, -np.inf):
         raise ValueError(f'{name}: ord={ord!r} is no norm of matrices; it is "fro", "nuc", 1, -1, 2, -2, inf or -inf')
     if ord in ("nuc", 2, -2):
-        # The absolute value changes no singular value; its derivative at 0, which is 0, makes that of a zero matrix 0.
-        values, last = absolute(svdvals(np.moveaxis(x, axes, (-2, -1)))), -1
+        values, last = svdvals(np.moveaxis(x, axes, (-2, -1))), -1
+        values = values * (raw(values) != 0)  # no other values, but derivatives of 0 where one is 0 and has a kink
     else:
         values = absolute(x).sum(row if ord in (1, -1) else column, keepdims=True)
         last = column if ord in (1, -1) else row

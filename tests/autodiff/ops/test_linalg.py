@@ -163,8 +163,17 @@ def test_slogdet_of_a_singular_matrix_that_a_where_left_out_gets_gradient_zero(r
     np.testing.assert_allclose(d.numpy(), [np.eye(2), np.zeros((2, 2))])
     (dd,) = ad.gradients((d * d).sum(), x)
     assert np.isfinite(dd.numpy()).all()
-    (d,) = ad.gradients(log.sum(), x)
-    assert np.isinf(d.numpy()[1]).all() and np.isfinite(d.numpy()[0]).all()
+
+
+@pytest.mark.parametrize("singular", [np.ones((2, 2)), np.zeros((2, 2)), np.diag([1.0, 0.0])])
+def test_the_logarithm_of_a_determinant_of_zero_has_no_derivative(singular, rng):
+    """It falls to −∞ from both sides: no slope, finite or infinite, is its derivative. (That of det is exact.)"""
+    x = Tensor(np.stack([np.eye(2), singular]), requires_grad=True)
+    (d,) = ad.gradients(la.slogdet(x).logabsdet.sum(), x)
+    assert np.isnan(d.numpy()[1]).all()
+    np.testing.assert_array_equal(d.numpy()[0], np.eye(2))
+    _, slope = ad.jvp(lambda a: la.slogdet(a).logabsdet, x.numpy(), rng.normal(size=(2, 2, 2)))
+    assert np.isnan(slope[1]) and np.isfinite(slope[0])
 
 
 def test_slogdet_of_a_large_matrix_does_not_overflow(rng):
@@ -228,27 +237,104 @@ def test_eigh_agrees_with_torch_on_what_has_no_sign(batch, UPLO, rng, torch):
     np.testing.assert_allclose(d.numpy(), t(d.numpy()))
 
 
-@pytest.mark.parametrize("repeated", [np.eye(4), np.zeros((3, 3)), np.diag([1.0, 1.0, 2.0]), None])
-def test_functions_of_repeated_eigenvalues_have_exact_finite_gradients(repeated, rng):
-    if repeated is None:  # repeated up to rounding, in a basis of its own
-        u = np.linalg.qr(rng.normal(size=(4, 4)))[0]
-        repeated = (u * [1.0, 1.0, 1.0, 3.0]) @ u.T
-    n = len(repeated)
-    x = Tensor(repeated, requires_grad=True)
-    for value, gradient in [
-        (la.eigvalsh(x).sum(), np.eye(n)),  # the trace
-        ((la.eigvalsh(x) ** 2).sum(), 2 * repeated),  # the trace of a²
-        ((la.eigvalsh(x) ** 3).sum(), 3 * repeated @ repeated),
+def in_a_basis(values, rng):
+    u = np.linalg.qr(rng.normal(size=(len(values), len(values))))[0]
+    return symmetric((u * values) @ u.T)
+
+
+REPEATED = [[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, 2.0], [-1.0, 2.0, 2.0, 2.0]]
+
+
+def second_derivatives(f, a, direction):
+    """∂²f along `direction`, by all the ways that the engine has."""
+    x = Tensor(a, requires_grad=True)
+    (d,) = ad.gradients(f(x), x, create_graph=True)
+    (twice,) = ad.gradients((d * direction).sum(), x)
+    return [
+        twice.numpy(),
+        ad.hvp(f, a, direction),
+        ad.jvp(ad.grad(f), a, direction)[1],
+        ad.grad(lambda x: ad.jvp(f, x, direction)[1])(a),
+        np.einsum("ijkl,kl->ij", ad.hessian(f)(a), direction),
+    ]
+
+
+@pytest.mark.parametrize("values", REPEATED)
+@pytest.mark.parametrize("basis", ["axes", "random"])
+@pytest.mark.parametrize("eigenvalues", [la.eigvalsh, lambda x: la.eigh(x).eigenvalues, lambda x: la.eigvalsh(x, "U")])
+def test_symmetric_functions_of_repeated_eigenvalues_have_exact_gradients(values, basis, eigenvalues, rng):
+    a = np.diag(values) if basis == "axes" else in_a_basis(values, rng)
+    direction = symmetric(rng.normal(size=a.shape))
+    for f, exact in [
+        (lambda w: w.sum(), np.eye(len(a))),  # the trace
+        (lambda w: (w**2).sum(), 2 * a),  # the trace of a²
+        (lambda w: (w**3).sum(), 3 * a @ a),
+        (
+            lambda w: np.prod(1 + w * w),
+            np.linalg.det(np.eye(len(a)) + a @ a) * 2 * a @ np.linalg.inv(1 * np.eye(len(a)) + a @ a),
+        ),
     ]:
-        (d,) = ad.gradients(value, x, create_graph=True)
-        np.testing.assert_allclose(d.numpy(), gradient, atol=1e-13)
-    (d,) = ad.gradients(la.eigvalsh(x).sum(), x, create_graph=True)
-    (dd,) = ad.gradients((d * rng.normal(size=(n, n))).sum(), x)
-    np.testing.assert_allclose(dd.numpy(), 0, atol=1e-12)  # the trace is linear
-    w, v = la.eigh(x)
-    (d,) = ad.gradients((v @ t(v)).sum() + w.prod(), x, create_graph=True)
-    (dd,) = ad.gradients(d.sum(), x)
-    assert np.isfinite(d.numpy()).all() and np.isfinite(dd.numpy()).all()
+        np.testing.assert_allclose(ad.grad(lambda x: f(eigenvalues(x)))(a), exact, atol=1e-12)
+        slope = ad.jvp(lambda x: f(eigenvalues(x)), a, direction)[1]
+        np.testing.assert_allclose(slope, (exact * direction).sum(), atol=1e-12)
+
+
+@pytest.mark.parametrize("values", REPEATED)
+def test_the_hessian_of_a_sum_of_squares_of_repeated_eigenvalues_is_never_a_wrong_number(values, rng):
+    """It is 2 for every entry (the sum is the squared Frobenius norm); where eigenvalues repeat the rule cannot know."""
+    for a in (np.diag(values), in_a_basis(values, rng)):
+        for f in (lambda x: (la.eigvalsh(x) ** 2).sum(), lambda x: ((la.eigh(x).eigenvalues - 1) ** 2).sum()):
+            found = second_derivatives(f, a, symmetric(rng.normal(size=a.shape)))
+            assert all(np.isnan(d).all() for d in found)
+    h = ad.hessian(lambda x: (np.linalg.eigvalsh((x + x.T) / 2) ** 2).sum())(np.eye(2))
+    exact = ad.hessian(lambda x: (((x + x.T) / 2) ** 2).sum())(np.eye(2))
+    assert (np.isnan(h) | (h == exact)).all()
+
+
+@pytest.mark.parametrize("values", REPEATED)
+def test_the_trace_by_eigenvalues_has_second_derivative_zero_where_they_repeat(values, rng):
+    for a in (np.diag(values), in_a_basis(values, rng)):
+        for d in second_derivatives(lambda x: la.eigvalsh(x).sum(), a, rng.normal(size=a.shape))[:3]:
+            np.testing.assert_allclose(d, 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("largest", [lambda w: w[-1], lambda w: w.max()])
+def test_the_largest_eigenvalue_has_its_hessian_where_the_others_repeat(largest, rng):
+    """d²λ = 2 Σ (vᵀEvᵢ)²/(λ − λᵢ), perturbation theory of second order."""
+    for values in ([1.0, 1.0, 2.0], [0.0, 0.0, 0.0, 3.0]):
+        a = in_a_basis(values, rng)
+        w, v = np.linalg.eigh(a)
+        e = symmetric(rng.normal(size=a.shape))
+        exact = 2 * sum((v[:, -1] @ e @ v[:, i]) ** 2 / (w[-1] - w[i]) for i in range(len(w) - 1))
+        for d in second_derivatives(lambda x: largest(la.eigvalsh(x)), a, e)[:3]:
+            np.testing.assert_allclose((d * e).sum(), exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("values", REPEATED)
+@pytest.mark.parametrize("f", [np.exp, np.log1p, lambda w: w - 1.0, lambda w: w])
+def test_a_function_of_the_eigenvectors_of_a_repeated_eigenvalue_is_never_a_wrong_number(values, f, rng):
+    """The last two are zero at 1 and at 0, so that every cotangent of the vectors is zero too, by chance."""
+
+    def matrix_function(x):
+        w, v = la.eigh(x)
+        return (v * f(np.maximum(w, -0.5))) @ v.T
+
+    for a in (np.diag(values), in_a_basis(values, rng)):
+        for g in (rng.normal(size=a.shape), np.eye(len(a))[0][:, None] * np.eye(len(a))[1]):
+            assert np.isnan(ad.grad(lambda x, g=g: (matrix_function(x) * g).sum())(a)).all()
+            assert np.isnan(ad.jvp(matrix_function, a, symmetric(g))[1]).any()
+
+
+def test_weights_of_repeated_eigenvalues_that_move_or_differ_have_no_second_derivative(rng):
+    a, e = np.diag([1.0, 1.0, 2.0]), symmetric(rng.normal(size=(3, 3)))
+    for f in (lambda x: la.eigvalsh(x)[0], lambda x: la.eigvalsh(x)[:2].prod(), lambda x: np.exp(la.eigvalsh(x)).sum()):
+        assert all(np.isnan(d).all() for d in second_derivatives(f, a, e))
+    exact = 2 * e[2, 2] ** 2 + 4 * 2 * (e[2, 0] ** 2 + e[2, 1] ** 2)  # (λ²)″ = 2 λ′² + 2 λ λ″ of the single one
+    for d in second_derivatives(lambda x: la.eigvalsh(x)[-1] ** 2, a, e):
+        assert np.isnan(d).all() or np.isclose((d * e).sum(), exact)
+    c = np.ones(3)
+    mixed = ad.jacobian(lambda c: ad.grad(lambda x: (c * la.eigvalsh(x)).sum())(a), 0)
+    assert np.isnan(mixed(c)[..., :2]).all()
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (2, 3, 3), (2, 4, 2), (2, 2, 4)])
@@ -279,15 +365,66 @@ def test_svd_agrees_with_torch_on_what_has_no_sign(shape, rng, torch):
     np.testing.assert_allclose(((u * s[..., None, :]) @ vh).numpy(), a)
 
 
-def test_svd_at_repeated_and_zero_singular_values_has_finite_gradients(rng):
-    for a in (np.eye(3), np.zeros((2, 3)), np.outer([1.0, 2.0, 3.0], [1.0, 1.0]), np.diag([2.0, 2.0, 0.0])):
-        x = Tensor(a, requires_grad=True)
-        u, s, vh = la.svd(x, full_matrices=False)
-        (d,) = ad.gradients((u * s) @ vh, x, np.ones(a.shape), create_graph=True)
-        (dd,) = ad.gradients((d * d).sum() + d.sum(), x, allow_unused=True)
-        assert np.isfinite(d.numpy()).all() and np.isfinite(dd.numpy()).all()
-    x = Tensor(3 * np.eye(3), requires_grad=True)
-    np.testing.assert_allclose(ad.gradients((la.svdvals(x) ** 2).sum(), x)[0].numpy(), 6 * np.eye(3), atol=1e-14)
+def with_singular_values(m, n, values, rng):
+    u, v = (np.linalg.qr(rng.normal(size=(k, len(values))))[0] for k in (m, n))
+    return (u * values) @ v.T
+
+
+SHAPES_AND_VALUES = [
+    (3, 3, [1.0, 1.0, 1.0]), (3, 3, [2.0, 2.0, 0.0]), (3, 2, [2.0, 2.0]), (2, 4, [3.0, 0.0]), (3, 4, [1.0, 0.0, 0.0]),
+    (3, 3, [2.0, 1.0, 0.0]), (1, 1, [0.0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("m, n, values", SHAPES_AND_VALUES)
+@pytest.mark.parametrize("basis", ["axes", "random"])
+def test_repeated_and_zero_singular_values_have_exact_gradients_and_no_wrong_second_ones(m, n, values, basis, rng):
+    a, e = with_singular_values(m, n, values, rng), rng.normal(size=(m, n))
+    if basis == "axes":  # without rounding
+        a = np.eye(m, len(values)) * values @ np.eye(len(values), n)
+    for singular_values in (la.svdvals, lambda x: la.svd(x, full_matrices=False).S):
+        for f, exact, second in [
+            (lambda s: (s**2).sum(), 2 * a, 2 * e),
+            (lambda s: (s**4).sum(), 4 * a @ a.T @ a, 4 * (e @ a.T @ a + a @ e.T @ a + a @ a.T @ e)),
+        ]:
+            np.testing.assert_allclose(ad.grad(lambda x: f(singular_values(x)))(a), exact, atol=1e-12)
+            slope = ad.jvp(lambda x: f(singular_values(x)), a, e)[1]
+            np.testing.assert_allclose(slope, (exact * e).sum(), atol=1e-12)
+            for d in second_derivatives(lambda x: f(singular_values(x)), a, e):
+                assert np.isnan(d).all() or np.allclose(d, second)
+    if len(set(values)) < len(values) or (m != n and 0 in values):
+        assert np.isnan(ad.grad(lambda x: (la.svd(x, full_matrices=False).U ** 3).sum())(a)).all()
+
+
+def test_the_nuclear_norm_has_its_gradient_and_hessian_where_singular_values_repeat(rng):
+    """Of a regular matrix it is the trace of the square root of aᵀa, whose gradient is a (aᵀa)^(−1/2)."""
+    from scipy.linalg import polar
+
+    for m, n, values in [(3, 3, [1.0, 1.0, 1.0]), (3, 3, [2.0, 2.0, 1.0]), (4, 3, [2.0, 2.0, 2.0])]:
+        a, e = with_singular_values(m, n, values, rng), rng.normal(size=(m, n))
+        np.testing.assert_allclose(ad.grad(lambda x: la.norm(x, "nuc"))(a), polar(a)[0], atol=1e-12)
+        step = 1e-5
+        difference = (polar(a + step * e)[0] - polar(a - step * e)[0]) / (2 * step)
+        for d in second_derivatives(lambda x: la.norm(x, "nuc"), a, e)[:3]:
+            np.testing.assert_allclose(d, difference, atol=1e-8)
+
+
+def test_the_spectral_norm_has_its_hessian_where_the_other_singular_values_repeat_or_are_zero(rng, torch):
+    for m, n, values in [(3, 3, [2.0, 1.0, 1.0]), (4, 3, [2.0, 1.0, 1.0]), (3, 3, [2.0, 0, 0]), (3, 5, [2.0, 0, 0])]:
+        a, e = with_singular_values(m, n, values, rng), rng.normal(size=(m, n))
+
+        def theirs(x):
+            return torch.linalg.eigvalsh(x @ x.mT)[-1] ** 0.5
+
+        step = 1e-5
+        slopes = [torch.func.grad(theirs)(torch.tensor(a + h * e)).numpy() for h in (step, -step)]
+        for d in second_derivatives(lambda x: la.norm(x, 2), a, e)[:3]:
+            np.testing.assert_allclose(d, (slopes[0] - slopes[1]) / (2 * step), atol=1e-7)
+
+
+def test_a_kink_of_the_nuclear_norm_at_a_zero_singular_value_has_a_subgradient():
+    a = np.diag([2.0, 1.0, 0.0])
+    np.testing.assert_allclose(ad.grad(lambda x: la.norm(x, "nuc"))(a), np.diag([1.0, 1.0, 0.0]), atol=1e-14)
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (2, 3, 3), (2, 4, 2), (2, 2, 4)])
