@@ -9,6 +9,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.ops.precision import in_single
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import Sample, declare
 
@@ -20,8 +21,8 @@ from .base import Activation, number_like
 
 
 _snake = declare(
-    "snake", lambda x, alpha: x + np.square(np.sin(x * alpha)) * (1 / alpha),
-    [lambda g, y, x, alpha: g + g * np.sin(x * (2 * alpha))],
+    "snake", in_single(lambda x, alpha: x + np.square(np.sin(x * alpha)) * (1 / alpha)),
+    [in_single(lambda g, y, x, alpha: g + g * (2 * np.sin(x * alpha) * np.cos(x * alpha)))],
     formula="{0} + sin²(a · {0}) / a", derivatives=["1 + sin(2a · {0})"],
     samples=with_params(unary(), {"alpha": 1.0}, {"alpha": 2.5}),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.ops.precision import HALF
 
 from ..arguments import choice, float_input
 from ..module.module import Module
@@ -26,6 +27,13 @@ def reduced(values: Tensor, reduction: str, name: str) -> Tensor:
         return values.sum()
     choice(name, "reduction", reduction, REDUCTIONS)
     return values
+
+
+def divided(values: Tensor, total: float) -> Tensor:
+    """The sum of the values divided by a number; in half precision it is summed in single, where it does not overflow."""
+    if values.dtype != HALF:
+        return values.sum() * (1 / total)
+    return (values.astype(np.float32).sum() * (1 / total)).astype(HALF)
 
 
 def over_nothing(values: Tensor, name: str) -> Tensor:

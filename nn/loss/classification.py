@@ -18,7 +18,7 @@ from autodiff.primitive import Sample, declare, describe
 from ..arguments import choice, float_input, number
 from ..module.parameter import as_tensor
 from ..rules import sigmoid_of, softplus_of
-from .base import REDUCTIONS, Loss, buffer, constant, fitted, over_nothing, pair, reduced, unit, weights
+from .base import REDUCTIONS, Loss, buffer, constant, divided, fitted, over_nothing, pair, reduced, unit, weights
 
 # Class indices
 
@@ -70,8 +70,8 @@ def _averaged(losses: Tensor, mass: Any, ignored: Any, reduction: str, name: str
         losses = ad.where(ignored, 0.0, losses)
     if reduction != "mean":
         return reduced(losses, reduction, name)
-    total = losses.size - np.count_nonzero(ignored) if mass is None else mass[~ignored].sum()
-    return losses.sum() * (1 / float(total)) if total else over_nothing(losses, name)
+    total = losses.size - np.count_nonzero(ignored) if mass is None else mass[~ignored].sum(dtype=np.float64)
+    return divided(losses, float(total)) if total else over_nothing(losses, name)
 
 
 def cross_entropy(
@@ -325,7 +325,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
         return reduced(values, reduction, name)
     if not input.size:
         return over_nothing(values, name)
-    return reduced(values, "sum", name) * (1 / input.shape[0] if input.ndim else 1)
+    return divided(values, input.shape[0] if input.ndim else 1)
 
 
 class _Weighted(Loss):
