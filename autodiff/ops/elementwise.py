@@ -478,8 +478,8 @@ sech_squared: Any = polymorphic(declare(
     "sech_squared", lambda x: np.square(1 / np.cosh(x)), [lambda g, y, x: g * (-2 * np.tanh(x) * y)], arity=1,
     formula="1 / cosh² {0}", derivatives=["−2 · tanh({0}) · {y}"], samples=unary(), public=False,
 ))  # fmt: skip
-"""1/cosh² x, the derivative of tanh x. From the values of tanh, as 1 − y², it loses all digits in the tails; here nothing
-cancels in any order. (Rules that call it are declared singular: far out cosh overflows, and this is 0.)"""
+"""1/cosh² x, the derivative of tanh x. From the values of tanh, as 1 − y², it loses all digits in the tails; here
+nothing cancels in any order. (Rules that call it are declared singular: far out cosh overflows, and this is 0.)"""
 
 tanh = declare(
     "tanh", np.tanh, [lambda g, y, x: g * sech_squared(x)], arity=1, numpy=np.tanh,

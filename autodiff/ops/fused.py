@@ -59,8 +59,8 @@ def _softmax_forward(x: Any, axis: int) -> Any:
 
 @in_single
 def _softmax_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
-    """y (g − Σ g y). It stays the same if a constant is taken from g: the one at the greatest y, so that nothing cancels
-    where that is near 1."""
+    """y (g − Σ g y). It stays the same if a constant is taken from g: the one at the greatest y, so that nothing
+    cancels where that is near 1."""
     if y.shape[axis]:
         greatest = np.argmax(raw(y), axis=axis, keepdims=True)
         g = g - np.take_along_axis(g, greatest, axis)
@@ -145,7 +145,7 @@ def softmax(x: Any, axis: Any = -1) -> Tensor:
     Tensor([0.5, 0.5])
     """
     x = _logits(x, "softmax")
-    return _along_one(_softmax, x, _classes(x, axis, "softmax"))  # type: ignore[no-any-return]
+    return _along_one(_softmax, x, _classes(x, axis, "softmax"))
 
 
 def log_softmax(x: Any, axis: Any = -1) -> Tensor:
@@ -156,7 +156,7 @@ def log_softmax(x: Any, axis: Any = -1) -> Tensor:
     Tensor([    0., -1000.])
     """
     x = _logits(x, "log_softmax")
-    return _along_one(_log_softmax, x, _classes(x, axis, "log_softmax"))  # type: ignore[no-any-return]
+    return _along_one(_log_softmax, x, _classes(x, axis, "log_softmax"))
 
 
 @in_single
@@ -183,7 +183,8 @@ def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = F
 _logsumexp_op = declare(
     "logsumexp", _logsumexp, [_logsumexp_rule], jvps="reduction",
     formula="log Σ exp {0}", derivatives=["exp({0} − {y})"],
-    samples=lambda rng: [Sample((draw(rng, ()),)), Sample((draw(rng, (2, 3)),)), Sample((draw(rng, (2, 3)),), {"axis": 0}),
+    samples=lambda rng: [Sample((draw(rng, ()),)), Sample((draw(rng, (2, 3)),)),
+                         Sample((draw(rng, (2, 3)),), {"axis": 0}),
                          Sample((draw(rng, (2, 3)),), {"axis": -1, "keepdims": True}),
                          Sample((draw(rng, (2, 3, 2)),), {"axis": (0, -1)}), Sample((draw(rng, (0, 3)),), {"axis": 1})],
 )  # fmt: skip
@@ -206,9 +207,11 @@ def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     Tensor(1000.69314718)
     """
     a = _logits(a, "logsumexp")
-    options: dict[str, Any] = {} if axis is None or (a.ndim == 0 and axis in (0, -1)) else {
-        "axis": tuple(axis) if isinstance(axis, list) else axis
-    }
+    options: dict[str, Any] = (
+        {}
+        if axis is None or (a.ndim == 0 and axis in (0, -1))
+        else {"axis": tuple(axis) if isinstance(axis, list) else axis}
+    )
     return _logsumexp_op(a, **options, **({"keepdims": True} if keepdims else {}))
 
 

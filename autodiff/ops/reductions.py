@@ -78,7 +78,7 @@ def _of_numbers(a: Any, axis: Any) -> Any:
 # Sums and means
 
 
-def _added(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def _added(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
     if x.dtype == HALF:
         return np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=np.float32).astype(HALF)
     return np.add.reduce(x, axis=axis, keepdims=keepdims)
@@ -187,9 +187,7 @@ def _reverse_recurrence(a: Any, g: Any, exponents: Any = None) -> Any:
     """λᵢ = gᵢ + aᵢ₊₁ λᵢ₊₁ along the last axis: what the recurrence below is, seen from its end."""
     if exponents is None:
         return _flipped(_recurrence(_shifted(_flipped(a), 0.0), _flipped(g)))
-    return _flipped(
-        _recurrence(_shifted(_flipped(a), 0.0), _flipped(g), exponents=_shifted(_flipped(exponents), 0))
-    )
+    return _flipped(_recurrence(_shifted(_flipped(a), 0.0), _flipped(g), exponents=_shifted(_flipped(exponents), 0)))
 
 
 def _of_factor(g: Any, h: Any, a: Any, b: Any, exponents: Any = None) -> Any:
@@ -375,11 +373,12 @@ def _std_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, 
 
 
 _var = declare(
-    "var", np.var, [_var_rule], jvps="reduction", formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
+    "var", in_single(np.var), [_var_rule], jvps="reduction",
+    formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
     samples=lambda rng: [*_samples()(rng), Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1})],
 )  # fmt: skip
 _std: Operation = declare(
-    "std", at_any_scale(np.std), [_std_rule], jvps="reduction",
+    "std", in_single(at_any_scale(np.std)), [_std_rule], jvps="reduction",
     formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
     samples=lambda rng: [*(s for s in _samples()(rng) if s.inputs[0].ndim),
                          Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1}),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.ops.precision import HALF
+from autodiff.ops.precision import in_single
 
 from ..arguments import choice, float_input
 from ..module.module import Module
@@ -29,11 +29,10 @@ def reduced(values: Tensor, reduction: str, name: str) -> Tensor:
     return values
 
 
+@in_single
 def divided(values: Tensor, total: float) -> Tensor:
-    """The sum of the values divided by a number; in half precision it is summed in single, where it does not overflow."""
-    if values.dtype != HALF:
-        return values.sum() * (1 / total)
-    return (values.astype(np.float32).sum() * (1 / total)).astype(HALF)
+    """The sum of the values divided by a number."""
+    return values.sum() * (1 / total)
 
 
 def over_nothing(values: Tensor, name: str) -> Tensor:

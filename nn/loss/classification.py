@@ -12,6 +12,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.guards import times
+from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
 
@@ -298,6 +299,11 @@ def focal_loss(input: Any, target: Any, alpha: Any = 0.25, gamma: float = 2.0, *
     return reduced(losses * ad.exp(ad.special.log_expit(-z) * gamma) if gamma else losses, reduction, name)
 
 
+@in_single
+def _entropy(p: Tensor) -> Tensor:
+    return ad.special.xlogy(p, p)
+
+
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """The Kullback–Leibler divergence Σ p (log p − log q), term by term.
 
@@ -320,7 +326,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     choice(name, "reduction", reduction, ("mean", "batchmean", "sum", "none"))
     input, target = pair(name, input, target)
     p = ad.exp(target) if log_target else target
-    values = times(p, target - input) if log_target else ad.special.xlogy(p, p) - times(p, input)
+    values = times(p, target - input) if log_target else _entropy(p) - times(p, input)
     if reduction != "batchmean":
         return reduced(values, reduction, name)
     if not input.size:
