@@ -681,7 +681,11 @@ def modf(x: Any) -> tuple[Tensor, Tensor]:
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
     """NaN and infinities replaced by numbers, as `numpy.nan_to_num`; the gradient there is 0."""
     x = x if isinstance(x, Tensor) else Tensor(x)
-    replaced = np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf)
+    try:
+        replaced = np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf)
+    except (TypeError, ValueError) as error:
+        met = f"nan={nan!r}, posinf={posinf!r}, neginf={neginf!r}"
+        raise type(error)(f"nan_to_num(shape {x.shape}, {met}): each is a number or broadcasts: {error}") from None
     return _where(np.isfinite(x._data), x, replaced)
 
 

@@ -182,7 +182,8 @@ def getitem(x: Any, index: Any) -> Tensor:
 
     Args:
         x: a Tensor or array.
-        index: integers, slices, None, Ellipsis, integer and boolean arrays, Tensors or lists, or a tuple of those.
+        index: integers, slices, None, Ellipsis, integer and boolean arrays, Tensors, ranges or other sequences, or a
+            tuple of those.
 
     Raises:
         IndexError: the index is out of range, has too many parts, or is neither integer nor boolean.
