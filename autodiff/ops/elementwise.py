@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Operation, Sample, polymorphic, without_gradient
+from ..primitive import Operation, Sample, internal, polymorphic, without_gradient
 from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, plain
-from .guards import inverse_or_zero, times
+from .guards import common, inverse_or_zero, raw, times
 from .samples import binary, draw, unary, with_params
 
 __all__ = [
@@ -164,20 +164,26 @@ positive = declare(
 )  # fmt: skip
 
 reciprocal = declare(
-    "reciprocal", np.reciprocal, [lambda g, y, x: times(g, -1 / (x * x))], arity=1, numpy=np.reciprocal,
+    "reciprocal", np.reciprocal, [lambda g, y, x: times(g, -(y * y))], arity=1, numpy=np.reciprocal,
     singular=True, formula="1 / {0}", derivatives=["−{y}²"], samples=unary(0.5, 2.0),
 )  # fmt: skip
 
+
+def _wraps(y: Any, a: Any, b: Any) -> Any:
+    """How often b was taken from a to leave y: that, and not ⌊a/b⌋, which rounding moves (1 mod 0.1 is 1 − 9 · 0.1)."""
+    return np.rint((a - y) / b)
+
+
 mod = declare(
-    "mod", np.mod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * np.floor(a / b)], arity=2, numpy=np.mod,
-    jvps="piecewise", formula="{0} mod {1}", derivatives=["1", "−⌊{0} / {1}⌋"],
+    "mod", np.mod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * _wraps(y, a, b)], arity=2, numpy=np.mod,
+    jvps="piecewise", formula="{0} mod {1}", derivatives=["1", "−({0} − {y}) / {1}"],
     samples=lambda rng: [Sample((np.array([5.3, -4.1, 2.7]), np.array([2.0, 1.5, -1.3]))),
                          Sample((np.array([[5.3], [-4.1]]), np.array([2.0, 1.7]))), Sample((np.array(3.3), 2.0))],
 )  # fmt: skip
 
 fmod = declare(
-    "fmod", np.fmod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * np.trunc(a / b)], arity=2, numpy=np.fmod,
-    jvps="piecewise", formula="fmod({0}, {1})", derivatives=["1", "−trunc({0} / {1})"],
+    "fmod", np.fmod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * _wraps(y, a, b)], arity=2, numpy=np.fmod,
+    jvps="piecewise", formula="fmod({0}, {1})", derivatives=["1", "−({0} − {y}) / {1}"],
     samples=lambda rng: [Sample((np.array([5.3, -4.1, 2.7]), np.array([2.0, 1.5, -1.3])))],
 )  # fmt: skip
 
@@ -217,10 +223,12 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
 
 
 def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
-    """g · y · log x, and 0 at x = 0."""
+    """g · y · log x; at x = 0 its limit −∞ where p is negative, else 0."""
     if type(x) in (int, float):
-        return g * y * (math.log(x) if x > 0 else 0.0 if x == 0 else math.nan)
-    return times(g, y * np.log(np.where(x == 0, 1, x)))
+        if x == 0:
+            return times(g, y * np.where(p < 0, -np.inf, 0))
+        return g * y * (math.log(x) if x > 0 else math.nan)
+    return times(g, y * np.log(np.where((x == 0) & (p >= 0), 1, x)))
 
 
 power: Operation = declare(
@@ -232,14 +240,22 @@ power: Operation = declare(
                          Sample((np.array(-1.5), -2.0)),
                          Sample((draw(rng, (3,)), np.array([0.0, 1.0, 2.0])), smooth=1,
                                 function=lambda x, p: power(x, p.detach()))],
-    doc="a ^ b. By a, where b is 0 the derivative is 0; by b, where a is 0 it is 0, and NaN where a is negative.",
+    doc="a ^ b. By a, where b is 0 the derivative is 0; by b, where a is 0 it is 0 (−∞ where b is negative), and NaN "
+        "where a is negative.",
 )  # fmt: skip
 
 
 @implements(np.float_power)
 def float_power(a: Any, b: Any) -> Tensor:
-    """a ^ b in floating point, also for integers, as `numpy.float_power`."""
-    return power(_floating(a), b)
+    """a ^ b in double precision at least, whatever the inputs are, as `numpy.float_power`."""
+    return power(_double(a), _double(b))
+
+
+def _double(x: Any) -> Any:
+    if type(x) in (int, float, bool):
+        return float(x)
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    return x if x.dtype.kind == "f" and x.dtype.itemsize >= 8 else astype(x, np.float64)
 
 
 square = declare(
@@ -259,9 +275,28 @@ cbrt = declare(
     samples=lambda rng: [*unary(0.3, 3.0)(rng), Sample((np.array([-0.5, -2.0]),))],
 )  # fmt: skip
 
+
+@internal
+def quotient_or_zero(a: Any, y: Any) -> Any:
+    """a/y, and 0 where y is 0, where the derivative by y is NaN. (In a · 1/y the derivative of 1/y over- and underflows
+    where that of the quotient does not.)"""
+    zero = raw(y) == 0
+    if common(not zero.any()):
+        return a / y
+    return np.where(zero, a * inverse_or_zero(y), a / np.where(zero, 1, y))
+
+
+_cosine: Any = polymorphic(declare(
+    "cosine_of_angle", lambda a, b: quotient_or_zero(a, np.hypot(a, b)),
+    [lambda g, y, a, b: g * quotient_or_zero(_cosine(b, a) * _cosine(b, a), np.hypot(a, b)),
+     lambda g, y, a, b: -g * quotient_or_zero(y * _cosine(b, a), np.hypot(a, b))],
+    arity=2, formula="{0} / √({0}² + {1}²)", derivatives=["{1}² / √({0}² + {1}²)³", "−{0} {1} / √({0}² + {1}²)³"],
+    samples=binary(a=(0.5, 2.0)),
+))  # fmt: skip
+"""a/√(a² + b²), in whose derivatives nothing cancels, over- or underflows."""
+
 hypot = declare(
-    "hypot", np.hypot,
-    [lambda g, y, a, b: g * (a * inverse_or_zero(y)), lambda g, y, a, b: g * (b * inverse_or_zero(y))],
+    "hypot", np.hypot, [lambda g, y, a, b: g * _cosine(a, b), lambda g, y, a, b: g * _cosine(b, a)],
     arity=2, numpy=np.hypot, formula="√({0}² + {1}²)", derivatives=["{0} / {y}", "{1} / {y}"],
     samples=binary(a=(0.5, 2.0)), doc="√(a² + b²); at the origin the derivatives are 0.",
 )  # fmt: skip
@@ -280,8 +315,8 @@ exp2 = declare(
 )  # fmt: skip
 
 expm1 = declare(
-    "expm1", np.expm1, [lambda g, y, x: times(g, y + 1)], arity=1, numpy=np.expm1,
-    singular=True, formula="exp({0}) − 1", derivatives=["{y} + 1"], samples=unary(),
+    "expm1", np.expm1, [lambda g, y, x: times(g, np.exp(x))], arity=1, numpy=np.expm1,
+    singular=True, formula="exp({0}) − 1", derivatives=["exp({0})"], samples=unary(),
 )  # fmt: skip
 
 log = declare(
@@ -305,12 +340,12 @@ log1p = declare(
 )  # fmt: skip
 
 
-def _share(a: Any, b: Any) -> Any:
-    """exp(a) / (exp(a) + exp(b)), also where both are the same infinity."""
-    same = np.isinf(a) & (a == b)
-    if same.any():
-        a, b = np.where(same, 0, a), np.where(same, 0, b)
-    return _sigmoid(a - b)
+def _share(a: Any, b: Any, scale: float = 1.0) -> Any:
+    """exp(a) / (exp(a) + exp(b)), and 0 where both are −∞; where both are +∞ there is no limit."""
+    nothing = (raw(a) == -np.inf) & (raw(b) == -np.inf)
+    if nothing.any():
+        return np.where(nothing, 0, _sigmoid((np.where(nothing, 0, a) - b) * scale))
+    return _sigmoid((a - b) * scale)
 
 
 logaddexp = declare(
@@ -318,12 +353,12 @@ logaddexp = declare(
     [lambda g, y, a, b: g * _share(a, b), lambda g, y, a, b: g * _share(b, a)],
     arity=2, numpy=np.logaddexp, formula="log(exp({0}) + exp({1}))",
     derivatives=["exp({0} − {y})", "exp({1} − {y})"], samples=binary(),
+    doc="log(exp a + exp b), without overflow. Where both are −∞ the derivatives are 0, where both are +∞ NaN.",
 )  # fmt: skip
 
 logaddexp2 = declare(
     "logaddexp2", np.logaddexp2,
-    [lambda g, y, a, b: g * _share(a * math.log(2), b * math.log(2)),
-     lambda g, y, a, b: g * _share(b * math.log(2), a * math.log(2))],
+    [lambda g, y, a, b: g * _share(a, b, math.log(2)), lambda g, y, a, b: g * _share(b, a, math.log(2))],
     arity=2, numpy=np.logaddexp2, formula="log₂(2^{0} + 2^{1})",
     derivatives=["2 ^ ({0} − {y})", "2 ^ ({1} − {y})"], samples=binary(),
 )  # fmt: skip
@@ -346,18 +381,31 @@ tan = declare(
     singular=True, formula="tan {0}", derivatives=["1 + {y}²"], samples=unary(-1.2, 1.2),
 )  # fmt: skip
 
+_one_minus_square: Any = polymorphic(declare(
+    "one_minus_square", lambda x: (1 - x) * (1 + x), [lambda g, y, x: g * (-2 * x)], arity=1,
+    formula="1 − {0}²", derivatives=["−2 · {0}"], samples=unary(),
+))  # fmt: skip
+"""1 − x², exact near ±1, and in its derivative near 0 as well, where that of the product cancels."""
+
 arcsin = declare(
-    "arcsin", np.arcsin, [lambda g, y, x: times(g, 1 / np.sqrt((1 - x) * (1 + x)))], arity=1, numpy=np.arcsin,
+    "arcsin", np.arcsin, [lambda g, y, x: times(g, 1 / np.sqrt(_one_minus_square(x)))], arity=1, numpy=np.arcsin,
     singular=True, formula="arcsin {0}", derivatives=["1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
 )  # fmt: skip
 
 arccos = declare(
-    "arccos", np.arccos, [lambda g, y, x: times(g, -1 / np.sqrt((1 - x) * (1 + x)))], arity=1, numpy=np.arccos,
+    "arccos", np.arccos, [lambda g, y, x: times(g, -1 / np.sqrt(_one_minus_square(x)))], arity=1, numpy=np.arccos,
     singular=True, formula="arccos {0}", derivatives=["−1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
 )  # fmt: skip
 
+
+def _arctan_rule(g: Any, y: Any, x: Any) -> Any:
+    """Divided twice, so that nothing overflows in the second derivative, −2x/(1 + x²)², where that is a number."""
+    r = np.hypot(x, 1)
+    return g / r / r
+
+
 arctan = declare(
-    "arctan", np.arctan, [lambda g, y, x: g / (1 + x * x)], arity=1, numpy=np.arctan,
+    "arctan", np.arctan, [_arctan_rule], arity=1, numpy=np.arctan,
     formula="arctan {0}", derivatives=["1 / (1 + {0}²)"], samples=unary(),
 )  # fmt: skip
 
@@ -429,9 +477,16 @@ cosh = declare(
     singular=True, formula="cosh {0}", derivatives=["sinh {0}"], samples=unary(),
 )  # fmt: skip
 
+sech_squared: Any = polymorphic(declare(
+    "sech_squared", lambda x: np.square(1 / np.cosh(x)), [lambda g, y, x: g * (-2 * np.tanh(x) * y)], arity=1,
+    formula="1 / cosh² {0}", derivatives=["−2 · tanh({0}) · {y}"], samples=unary(), public=False,
+))  # fmt: skip
+"""1/cosh² x, the derivative of tanh x. From the values of tanh, as 1 − y², it loses all digits in the tails; here
+nothing cancels in any order. (Rules that call it are declared singular: far out cosh overflows, and this is 0.)"""
+
 tanh = declare(
-    "tanh", np.tanh, [lambda g, y, x: g - g * (y * y)], arity=1, numpy=np.tanh,
-    formula="tanh({0})", derivatives=["1 − {y}²"], samples=unary(),
+    "tanh", np.tanh, [lambda g, y, x: g * sech_squared(x)], arity=1, numpy=np.tanh,
+    singular=True, formula="tanh({0})", derivatives=["1 / cosh² {0}"], samples=unary(),
 )  # fmt: skip
 
 arcsinh = declare(
@@ -440,12 +495,12 @@ arcsinh = declare(
 )  # fmt: skip
 
 arccosh = declare(
-    "arccosh", np.arccosh, [lambda g, y, x: times(g, 1 / np.sqrt((x - 1) * (x + 1)))], arity=1, numpy=np.arccosh,
+    "arccosh", np.arccosh, [lambda g, y, x: times(g, 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)))], arity=1, numpy=np.arccosh,
     singular=True, formula="arccosh {0}", derivatives=["1 / √({0}² − 1)"], samples=unary(1.3, 3.0),
 )  # fmt: skip
 
 arctanh = declare(
-    "arctanh", np.arctanh, [lambda g, y, x: times(g, 1 / ((1 - x) * (1 + x)))], arity=1, numpy=np.arctanh,
+    "arctanh", np.arctanh, [lambda g, y, x: times(g, 1 / _one_minus_square(x))], arity=1, numpy=np.arctanh,
     singular=True, formula="arctanh {0}", derivatives=["1 / (1 − {0}²)"], samples=unary(-0.7, 0.7),
 )  # fmt: skip
 
@@ -629,7 +684,11 @@ def modf(x: Any) -> tuple[Tensor, Tensor]:
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
     """NaN and infinities replaced by numbers, as `numpy.nan_to_num`; the gradient there is 0."""
     x = x if isinstance(x, Tensor) else Tensor(x)
-    replaced = np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf)
+    try:
+        replaced = np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf)
+    except (TypeError, ValueError) as error:
+        met = f"nan={nan!r}, posinf={posinf!r}, neginf={neginf!r}"
+        raise type(error)(f"nan_to_num(shape {x.shape}, {met}): each is a number or broadcasts: {error}") from None
     return _where(np.isfinite(x._data), x, replaced)
 
 
@@ -648,8 +707,8 @@ relu = declare(
 )  # fmt: skip
 
 sigmoid = declare(
-    "sigmoid", _stable_sigmoid, [lambda g, y, x: g * (y * (1 - y))], arity=1, scipy="expit",
-    formula="σ({0})", derivatives=["{y} · (1 − {y})"], samples=unary(-4, 4),
+    "sigmoid", _stable_sigmoid, [lambda g, y, x: 0.25 * g * sech_squared(0.5 * x)], arity=1, scipy="expit",
+    singular=True, formula="σ({0})", derivatives=["{y} · σ(−{0})"], samples=unary(-4, 4),
     doc="1 / (1 + exp(−x)), without overflow.",
 )  # fmt: skip
 _sigmoid = polymorphic(sigmoid)

@@ -1,4 +1,10 @@
-"""Softmax and its companions on logits, as single stable operations: the maximum is subtracted, nothing overflows."""
+"""Softmax, its logarithm, the logarithm of the sum of exponentials, and cross-entropy on logits, as single stable
+operations: the maximum is subtracted, nothing overflows, and no derivative cancels where one class has it all.
+
+Infinite logits have the limits. +∞ in one place takes all: softmax is 1 there and 0 elsewhere, log softmax 0 and −∞. In
+several places it has no limit: both are NaN there, logsumexp is +∞. −∞ counts for nothing. Where there is nothing else,
+softmax and log softmax are NaN, and logsumexp is −∞ with gradient 0.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +13,17 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Sample, constant, declare, polymorphic
+from ..protocols import REDUCTIONS
 from ..tensor import Tensor
-from .guards import restored
+from .guards import axes_of, checked_axes, checked_axis, count_of, raw, restored
+from .precision import in_single
 from .reductions import mean, sum
 from .samples import draw
 
 __all__ = [
     "cross_entropy",
     "log_softmax",
+    "logsumexp",
     "softmax",
 ]  # fmt: skip
 
@@ -28,67 +37,185 @@ def _over_axes(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
+def _below_top(x: Any, axis: int) -> tuple[Any, Any]:
+    """x − max x, with its limits, and where it has none because of several +∞ (None: nowhere)."""
+    top = x.max(axis=axis, keepdims=True, initial=-np.inf)
+    if np.isfinite(top).all():
+        return x - top, None
+    infinite = (x == np.inf) & (top == np.inf)
+    count = np.count_nonzero(infinite, axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        below = np.where(count > 0, np.where(infinite, x.dtype.type(0), -np.inf), x - top).astype(x.dtype)
+    return below, infinite & (count > 1)
+
+
+@in_single
 def _softmax_forward(x: Any, axis: int) -> Any:
-    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    e, unlimited = _below_top(x, axis)
+    e = np.exp(e)
     e /= e.sum(axis=axis, keepdims=True)
-    return e
+    return e if unlimited is None else np.where(unlimited, x.dtype.type(np.nan), e)
+
+
+@in_single
+def _softmax_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
+    """y (g − Σ g y). It stays the same if a constant is taken from g: the one at the greatest y, so that nothing
+    cancels where that is near 1."""
+    if y.shape[axis]:
+        greatest = np.argmax(raw(y), axis=axis, keepdims=True)
+        g = g - np.take_along_axis(g, greatest, axis)
+    return y * (g - (g * y).sum(axis=axis, keepdims=True))
 
 
 _softmax = declare(
-    "softmax", _softmax_forward,
-    [lambda g, y, x, axis: y * (g - (g * y).sum(axis=axis, keepdims=True))],
+    "softmax", _softmax_forward, [_softmax_rule],
     jvps="elementwise", formula="softmax({0})", derivatives=["diag({y}) − {y} {y}ᵀ"], samples=_over_axes,
 )  # fmt: skip
 _softmax_of = polymorphic(_softmax)
 
 
+@in_single
 def _log_softmax_forward(x: Any, axis: int) -> Any:
-    y = x - x.max(axis=axis, keepdims=True)
-    y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
-    return y
+    y, unlimited = _below_top(x, axis)
+    with np.errstate(divide="ignore"):  # the sum over nothing
+        y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
+    return y if unlimited is None else np.where(unlimited, x.dtype.type(np.nan), y)
+
+
+@in_single
+def _log_softmax_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
+    """g − p Σ g with p = exp y; at the greatest p, where 1 − p cancels, that is g Σ p − p Σ g over all the others."""
+    p = np.exp(y)
+    if not y.shape[axis]:
+        return g - p * g.sum(axis=axis, keepdims=True)
+    hot = _one_hot(y, np.argmax(raw(y), axis=axis), axis)
+    rest = 1 - hot
+    others, g_others = (p * rest).sum(axis=axis, keepdims=True), (g * rest).sum(axis=axis, keepdims=True)
+    total = g_others + (g * hot).sum(axis=axis, keepdims=True)
+    return rest * (g - p * total) + hot * (g * others - p * g_others)
 
 
 _log_softmax = declare(
-    "log_softmax", _log_softmax_forward,
-    [lambda g, y, x, axis: g - np.exp(y) * g.sum(axis=axis, keepdims=True)],
+    "log_softmax", _log_softmax_forward, [_log_softmax_rule],
     formula="log softmax({0})", derivatives=["I − 1 exp({y})ᵀ"], samples=_over_axes,
 )  # fmt: skip
 _log_softmax_of = polymorphic(_log_softmax)
 
 
-def _logits(x: Any, axis: int, name: str) -> Any:
-    """The logits as a floating Tensor or array with at least one class along `axis`."""
+def _along_one(function: Any, x: Any, axis: int | tuple[int, ...]) -> Any:
+    """A function along an axis; of several axes, along all of them laid out as one."""
+    if isinstance(axis, int):
+        return function(x, axis=axis)
+    last = tuple(range(-len(axis), 0))
+    moved = np.moveaxis(x, axis, last)
+    flat = moved.reshape(moved.shape[: moved.ndim - len(axis)] + (count_of(x.shape, axis),))
+    return np.moveaxis(function(flat, axis=-1).reshape(moved.shape), last, axis)
+
+
+def _logits(x: Any, name: str) -> Tensor:
+    """The logits as a floating Tensor."""
     x = constant(x, name)
     x = x if isinstance(x, Tensor) else Tensor(x)
-    if x.dtype.kind != "f":
-        x = Tensor(x._data.astype(np.float64))
-    if not -x.ndim <= axis < x.ndim:
-        raise np.exceptions.AxisError(f"{name}: axis {axis} is out of range for shape {x.shape}")
-    if x.shape[axis] == 0:
+    return x if x.dtype.kind == "f" else Tensor(x._data.astype(np.float64))
+
+
+def _classes(x: Tensor, axis: Any, name: str) -> int | tuple[int, ...]:
+    """The axis or axes, along which there must be a class: all of them for None (and for 0 or −1 of a number)."""
+    if axis is None or (x.ndim == 0 and axis in (0, -1)):
+        axis = tuple(range(x.ndim))
+    axes = checked_axes(name, axis, x.shape)
+    if not count_of(x.shape, axes):
         raise ValueError(f"{name}: there is no class along axis {axis} of shape {x.shape}")
-    return x
+    return axes[0] if len(axes) == 1 else axes
 
 
-def softmax(x: Any, axis: int = -1) -> Tensor:
+def softmax(x: Any, axis: Any = -1) -> Tensor:
     """exp(x) / Σ exp(x) along an axis, without overflow.
 
     Args:
         x: logits of any shape.
-        axis: the axis of the classes.
+        axis: the axis of the classes; several as a tuple, or None for all, as in `scipy.special.softmax`.
+
+    Raises:
+        AxisError: an axis that does not exist. ValueError: an axis named twice, or no class.
+
+    Where one logit is +∞ it is 1 there and 0 elsewhere; where several are, or all are −∞, NaN: there is no limit.
 
     >>> softmax([0.0, 0.0])
     Tensor([0.5, 0.5])
     """
-    return _softmax(_logits(x, axis, "softmax"), axis=axis)
+    x = _logits(x, "softmax")
+    return _along_one(_softmax, x, _classes(x, axis, "softmax"))
 
 
-def log_softmax(x: Any, axis: int = -1) -> Tensor:
-    """x − log Σ exp(x) along an axis: the logarithm of the softmax, without overflow or log of 0.
+def log_softmax(x: Any, axis: Any = -1) -> Tensor:
+    """x − log Σ exp(x) along an axis: the logarithm of the softmax, without overflow or log of 0. Arguments, errors and
+    limits as `softmax`.
 
     >>> log_softmax([1000.0, 0.0])
     Tensor([    0., -1000.])
     """
-    return _log_softmax(_logits(x, axis, "log_softmax"), axis=axis)
+    x = _logits(x, "log_softmax")
+    return _along_one(_log_softmax, x, _classes(x, axis, "log_softmax"))
+
+
+@in_single
+def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0)
+    with np.errstate(divide="ignore"):
+        y = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return y if keepdims else np.squeeze(y, axis=axes_of(axis, x.ndim))[()]
+
+
+@in_single
+def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """g times the softmax, and 0 where all is −∞."""
+    axes = axes_of(axis, x.ndim)
+    nothing = restored(raw(y) == -np.inf, axis, x.ndim, keepdims)
+    if not nothing.any():
+        share = _along_one(_softmax_of, x, axes)
+    else:
+        share = np.where(nothing, 0, _along_one(_softmax_of, np.where(nothing, 0, x), axes))
+    return restored(g, axis, x.ndim, keepdims) * share
+
+
+_logsumexp_op = declare(
+    "logsumexp", _logsumexp, [_logsumexp_rule], jvps="reduction",
+    formula="log Σ exp {0}", derivatives=["exp({0} − {y})"],
+    samples=lambda rng: [Sample((draw(rng, ()),)), Sample((draw(rng, (2, 3)),)),
+                         Sample((draw(rng, (2, 3)),), {"axis": 0}),
+                         Sample((draw(rng, (2, 3)),), {"axis": -1, "keepdims": True}),
+                         Sample((draw(rng, (2, 3, 2)),), {"axis": (0, -1)}), Sample((draw(rng, (0, 3)),), {"axis": 1})],
+)  # fmt: skip
+
+
+def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
+    """log Σ exp(a) over some axes (all by default), without overflow.
+
+    Args:
+        a: any shape.
+        axis: an axis, several as a tuple, or None for all; over an empty one it is −∞.
+        keepdims: keep these axes, with length 1.
+
+    Raises:
+        AxisError: an axis that does not exist.
+
+    The gradient is the softmax, also of infinite entries: 0 at −∞, also where all are; NaN at several +∞.
+
+    >>> logsumexp([1000.0, 1000.0])
+    Tensor(1000.69314718)
+    """
+    a = _logits(a, "logsumexp")
+    options: dict[str, Any] = (
+        {}
+        if axis is None or (a.ndim == 0 and axis in (0, -1))
+        else {"axis": tuple(axis) if isinstance(axis, list) else axis}
+    )
+    return _logsumexp_op(a, **options, **({"keepdims": True} if keepdims else {}))
+
+
+REDUCTIONS[np.logaddexp, "reduce"] = lambda a, axis=0, keepdims=False: logsumexp(a, axis, keepdims=keepdims)
 
 
 def _one_hot(x: Any, target: Any, axis: int) -> Any:
@@ -97,13 +224,18 @@ def _one_hot(x: Any, target: Any, axis: int) -> Any:
     return hot
 
 
+@in_single
 def _of_classes(x: Any, target: Any, axis: int) -> Any:
     chosen = np.take_along_axis(_log_softmax_forward(x, axis), np.expand_dims(target, axis), axis)
     return -np.squeeze(chosen, axis)[()]
 
 
+@in_single
 def _classes_rule(g: Any, y: Any, x: Any, target: Any, axis: int) -> Any:
-    return restored(g, axis, x.ndim, False) * (_softmax_of(x, axis=axis) - _one_hot(x, target, axis))
+    """softmax(x) less 1 at the target, which is less the sum of all the others: nothing cancels where it is near 1."""
+    hot = _one_hot(x, target, axis)
+    others = _softmax_of(x, axis=axis) * (1 - hot)
+    return restored(g, axis, x.ndim, False) * (others - hot * others.sum(axis=axis, keepdims=True))
 
 
 _cross_entropy_of_classes = declare(
@@ -116,11 +248,13 @@ _cross_entropy_of_classes = declare(
 )  # fmt: skip
 
 
+@in_single
 def _of_probabilities(x: Any, p: Any, axis: int) -> Any:
     logs = _log_softmax_forward(x, axis)
     return -(p * np.where(p == 0, 0, logs)).sum(axis=axis)
 
 
+@in_single
 def _probabilities_rule(g: Any, y: Any, x: Any, p: Any, axis: int) -> Any:
     total = p.sum(axis=axis, keepdims=True)
     return restored(g, axis, x.ndim, False) * (_softmax_of(x, axis=axis) * total - p)
@@ -129,7 +263,7 @@ def _probabilities_rule(g: Any, y: Any, x: Any, p: Any, axis: int) -> Any:
 _cross_entropy_of_probabilities = declare(
     "cross_entropy_with_probabilities", _of_probabilities,
     [_probabilities_rule,
-     lambda g, y, x, p, axis: -restored(g, axis, x.ndim, False) * _log_softmax_of(x, axis=axis)],
+     in_single(lambda g, y, x, p, axis: -restored(g, axis, x.ndim, False) * _log_softmax_of(x, axis=axis))],
     jvps="reduction", formula="−Σ {1} log softmax({0})", derivatives=["softmax({0}) Σ{1} − {1}", "−log softmax({0})"],
     samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,), 0.1, 0.5)), {"axis": -1}),
                          Sample((draw(rng, (2, 3)), draw(rng, (2, 3), 0.1, 0.5)), {"axis": 0})],
@@ -155,8 +289,9 @@ def cross_entropy(logits: Any, target: Any, axis: int = -1, reduction: str = "me
     """
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"cross_entropy: reduction must be 'mean', 'sum' or 'none', not {reduction!r}")
-    x = _logits(logits, axis, "cross_entropy")
-    axis = axis % x.ndim
+    x = _logits(logits, "cross_entropy")
+    axis = checked_axis("cross_entropy", axis, x.shape)
+    _classes(x, axis, "cross_entropy")
     t = constant(target, "cross_entropy")
     t = t if isinstance(t, Tensor) else np.asarray(t)
     classes, samples = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..protocols import implements
 from ..tensor import Tensor, plain, wrap
 from .elementwise import astype, divide, multiply, negative, where
 from .guards import checked_axis
+from .precision import in_single
 from .samples import draw
 
 __all__ = [
@@ -48,25 +50,27 @@ _BASIC = frozenset({int, slice, type(None), type(Ellipsis)})
 
 
 def _part(i: Any) -> Any:
-    """One part of an index, safe from later changes: arrays are copied, Tensors and lists become arrays."""
+    """One part of an index, safe from later changes: arrays are copied, Tensors and sequences become arrays."""
     if type(i) in _FIXED:
         return i
     if type(i) is slice:
         if type(i.start) in _FIXED and type(i.stop) in _FIXED and type(i.step) in _FIXED:
             return i
         return slice(*(operator.index(v) if hasattr(v, "__index__") else v for v in (i.start, i.stop, i.step)))
-    if isinstance(i, (list, tuple)):
-        i = np.array(plain(i))
-        if i.size == 0:
-            i = i.astype(np.intp)  # as NumPy: an empty list picks nothing, though it would make a float array
-    elif isinstance(i, Tensor):
+    if isinstance(i, Tensor):
         i = i._data
-    if isinstance(i, (np.ndarray, np.generic)):
-        if i.dtype.kind in "iu":
-            return i.astype(np.intp) if i.ndim else int(i)
-        if i.dtype.kind == "b":
-            return i.copy() if i.ndim else bool(i)
-    return i
+    elif not isinstance(i, (np.ndarray, np.generic)):
+        if hasattr(i, "__index__"):
+            return operator.index(i)
+        sequence = isinstance(i, Sequence)
+        i = np.array(plain(i))
+        if sequence and i.size == 0:
+            i = i.astype(np.intp)  # as NumPy: an empty list picks nothing, though it would make a float array
+    if i.dtype.kind in "iu":
+        return i.astype(np.intp) if i.ndim else int(i)
+    if i.dtype.kind == "b":
+        return i.copy() if i.ndim else bool(i)
+    raise TypeError(f"only integers, slices, None, Ellipsis, and arrays of integers or booleans can be, not {i!r}")
 
 
 def _frozen(index: Any) -> Any:
@@ -138,6 +142,7 @@ def _kept(index: Any, shape: tuple[int, ...]) -> Any:
 # Picking, and its transpose
 
 
+@in_single
 def _scattered(v: Any, shape: tuple[int, ...], index: Any) -> Any:
     z = np.zeros(shape, v.dtype)
     if _repeats(index, shape):
@@ -177,7 +182,8 @@ def getitem(x: Any, index: Any) -> Tensor:
 
     Args:
         x: a Tensor or array.
-        index: integers, slices, None, Ellipsis, integer and boolean arrays, Tensors or lists, or a tuple of those.
+        index: integers, slices, None, Ellipsis, integer and boolean arrays, Tensors, ranges or other sequences, or a
+            tuple of those.
 
     Raises:
         IndexError: the index is out of range, has too many parts, or is neither integer nor boolean.

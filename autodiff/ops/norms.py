@@ -10,34 +10,37 @@ import numpy as np
 from ..primitive import Sample, declare
 from ..protocols import implements
 from ..tensor import Tensor
-from .elementwise import absolute, sign
+from .elementwise import absolute, quotient_or_zero, sign
 from .guards import checked_axes, common, count_of, inverse_or_zero, raw, restored
 from .linalg import as_floating, as_matrices, inv, svdvals
+from .precision import at_any_scale, in_single
 from .samples import draw
 
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 
 
+@in_single
+@at_any_scale
 def _norm_forward(x: Any, ord: float = 2, axis: Any = None, keepdims: Any = False) -> Any:
     if ord == 2:
         if axis is None and not keepdims:
             return np.sqrt(np.vdot(x, x))
         return np.sqrt(np.add.reduce(x * x, axis=axis, keepdims=keepdims))
-    with np.errstate(divide="ignore"):
-        return np.add.reduce(np.abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)
+    return np.add.reduce(np.abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)
 
 
+@in_single
 def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
     """sign(x) (|x|/y)^(p−1), and 0 where x or y is 0 (x/y alone for p = 2)."""
     y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
     if ord == 2:
-        return (g * inverse_or_zero(y)) * x
-    inverse, off = inverse_or_zero(y), (raw(x) == 0) | (raw(y) == 0)
+        return g * quotient_or_zero(x, y)
+    ratio, off = quotient_or_zero(np.abs(x), y), (raw(x) == 0) | (raw(y) == 0)
     if common(not off.any()):
-        return g * (np.sign(x) * (np.abs(x) * inverse) ** (ord - 1))
+        return g * (np.sign(x) * ratio ** (ord - 1))
     # An element that is 0 by itself, so that a second derivative that does not exist stays with it
-    alone = 0 if ord < 1 else np.sign(x) * np.abs(x) ** (ord - 1) * inverse ** (ord - 1)
-    return g * np.where(off, alone, np.sign(x) * np.where(off, 1, np.abs(x) * inverse) ** (ord - 1))
+    alone = 0 if ord < 1 else np.sign(x) * np.abs(x) ** (ord - 1) * inverse_or_zero(y) ** (ord - 1)
+    return g * np.where(off, alone, np.sign(x) * np.where(off, 1, ratio) ** (ord - 1))
 
 
 def _norm_of_zeros(x: Any, **params: Any) -> Any:

@@ -144,9 +144,9 @@ def dot(a: Any, b: Any) -> Tensor:
     >>> dot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     Tensor([3., 7.])
     """
-    if np.ndim(getattr(a, "_data", a)) == 0 or np.ndim(getattr(b, "_data", b)) == 0:
+    a, b = _tensors("dot", a, b)  # a Python number too: not weak here, float32 times 2.0 is float64
+    if a.ndim == 0 or b.ndim == 0:
         return multiply(a, b)
-    a, b = _tensors("dot", a, b)
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise _misfit("dot", a, b, ValueError())
     if b.ndim == 1 or a.ndim == 1 or a.ndim == b.ndim == 2:
@@ -166,9 +166,9 @@ def vdot(a: Any, b: Any) -> Tensor:
 @implements(np.inner)
 def inner(a: Any, b: Any) -> Tensor:
     """The sum of products over the last axis of both, as `numpy.inner`; scaling where one is a number."""
-    if np.ndim(getattr(a, "_data", a)) == 0 or np.ndim(getattr(b, "_data", b)) == 0:
+    a, b = _tensors("inner", a, b)  # a Python number too: not weak here, float32 times 2.0 is float64
+    if a.ndim == 0 or b.ndim == 0:
         return multiply(a, b)
-    a, b = _tensors("inner", a, b)
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"inner: shapes {a.shape} and {b.shape} do not fit: their last lengths must be equal")
     return matmul(a, b) if b.ndim == 1 else tensordot(a, b, (-1, -1))

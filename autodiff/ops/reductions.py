@@ -13,7 +13,9 @@ import numpy as np
 from ..primitive import Operation, Sample, declare, polymorphic, without_gradient
 from ..protocols import REDUCTIONS, implements
 from ..tensor import Tensor
-from .guards import axes_of, count_of, inverse_or_zero, restored
+from .elementwise import quotient_or_zero
+from .guards import axes_of, count_of, raw, restored, times
+from .precision import HALF, at_any_scale, in_single
 from .samples import Samples, draw
 from .shape import spread
 
@@ -30,7 +32,6 @@ __all__ = [
     "count_nonzero",
     "cumprod",
     "cumsum",
-    "logsumexp",
     "max",
     "mean",
     "min",
@@ -69,10 +70,22 @@ def _options(axis: Any, keepdims: Any, ddof: Any = 0) -> dict[str, Any]:
     return options
 
 
+def _of_numbers(a: Any, axis: Any) -> Any:
+    """The axis, None for the 0 and −1 that NumPy's reductions by ufunc accept of a single number."""
+    return None if axis in (0, -1) and type(axis) is not tuple and np.ndim(a) == 0 else axis
+
+
 # Sums and means
 
+
+def _added(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
+    if x.dtype == HALF:
+        return np.add.reduce(x, axis=axis, keepdims=keepdims, dtype=np.float32).astype(HALF)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims)
+
+
 _sum = declare(
-    "sum", lambda x, axis=None, keepdims=False: np.add.reduce(x, axis=axis, keepdims=keepdims),
+    "sum", _added,
     [lambda g, y, x, axis=None, keepdims=False: spread(restored(g, axis, x.ndim, keepdims), x.shape)],
     jvps="linear", formula="Σ {0}", derivatives=["1"], samples=_samples(empty=True),
 )  # fmt: skip
@@ -85,12 +98,13 @@ def sum(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
     Tensor([4., 6.])
     """
-    return _sum(a) if axis is None and keepdims is False else _sum(a, **_options(axis, keepdims))
+    return _sum(a) if axis is None and keepdims is False else _sum(a, **_options(_of_numbers(a, axis), keepdims))
 
 
 REDUCTIONS[np.add, "reduce"] = lambda a, axis=0, keepdims=False: sum(a, axis, keepdims=keepdims)
 
 
+@in_single
 def _mean_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     return spread(restored(g, axis, x.ndim, keepdims) / count_of(x.shape, axis), x.shape)
 
@@ -155,29 +169,40 @@ _cumsum = declare(
 @implements(np.cumsum)
 def cumsum(a: Any, axis: int | None = None) -> Tensor:
     """Running sum along an axis (of the flattened tensor by default), as `numpy.cumsum`."""
-    return _cumsum(a, **_options(axis, False))
+    return _cumsum(a, **_options(_of_numbers(a, axis), False))
 
 
 REDUCTIONS[np.add, "accumulate"] = lambda a, axis=0: cumsum(a, axis)
 
 
-def _recur(a: Any, b: Any) -> Any:
+def _recur(a: Any, b: Any, exponents: Any = None) -> Any:
     h = np.array(b)
     for i in range(1, h.shape[-1]):
-        h[..., i] += a[..., i] * h[..., i - 1]
+        before = h[..., i - 1] if exponents is None else np.ldexp(h[..., i - 1], exponents[..., i])
+        h[..., i] += a[..., i] * before
     return h
 
 
-def _reverse_recurrence(a: Any, g: Any) -> Any:
+def _reverse_recurrence(a: Any, g: Any, exponents: Any = None) -> Any:
     """λᵢ = gᵢ + aᵢ₊₁ λᵢ₊₁ along the last axis: what the recurrence below is, seen from its end."""
-    return _flipped(_recurrence(_shifted(_flipped(a), 0.0), _flipped(g)))
+    if exponents is None:
+        return _flipped(_recurrence(_shifted(_flipped(a), 0.0), _flipped(g)))
+    return _flipped(_recurrence(_shifted(_flipped(a), 0.0), _flipped(g), exponents=_shifted(_flipped(exponents), 0)))
+
+
+def _of_factor(g: Any, h: Any, a: Any, b: Any, exponents: Any = None) -> Any:
+    before = _shifted(h, 0.0)
+    before = before if exponents is None else _scaled(before, exponents)
+    return _reverse_recurrence(a, g, exponents) * before
 
 
 _recurrence = polymorphic(declare(
     "linear_recurrence", _recur,
-    [lambda g, h, a, b: _reverse_recurrence(a, g) * _shifted(h, 0.0), lambda g, h, a, b: _reverse_recurrence(a, g)],
+    [_of_factor, lambda g, h, a, b, exponents=None: _reverse_recurrence(a, g, exponents)],
     formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁", derivatives=["hᵢ₋₁ carried on", "1 carried on"],
-    samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,)))), Sample((draw(rng, (2, 3)), draw(rng, (2, 3))))],
+    samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,)))), Sample((draw(rng, (2, 3)), draw(rng, (2, 3)))),
+                         Sample((draw(rng, (4,)), draw(rng, (4,))), {"exponents": np.array([0, 1, -2, 1])})],
+    doc="hᵢ = bᵢ + aᵢ hᵢ₋₁ along the last axis, or with exponents hᵢ = bᵢ + aᵢ 2^kᵢ hᵢ₋₁.",
 ))  # fmt: skip
 
 
@@ -186,14 +211,46 @@ def _before(x: Any) -> Any:
     return np.cumprod(_shifted(x, 1.0), axis=-1)
 
 
-def _cumprod_rule(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
+# Products of some of the factors may over- or underflow where the product asked for does not. The factors are then
+# taken as m · 2^e, the exponents such that every product of neighbouring m lies near 1.
+
+
+def _exponents(x: Any) -> Any:
+    """These exponents along the last axis, or None where all products of neighbours are in range as they are."""
+    size = np.abs(raw(x))
+    steps = np.log2(np.where((size > 0) & (size < np.inf), size, 1), dtype=np.float64)
+    logs = np.cumsum(steps, axis=-1)
+    width = np.max(logs, axis=-1, initial=0.0) - np.min(logs, axis=-1, initial=0.0)
+    if np.all(width < 0.9 * np.finfo(size.dtype).maxexp):
+        return None
+    return np.diff(np.rint(logs), axis=-1, prepend=0).astype(np.intc)
+
+
+def _scaled(x: Any, exponents: Any) -> Any:
+    """x · 2^exponents, in two steps: one factor alone may be out of range."""
+    limits, half = np.finfo(x.dtype), exponents // 2
+    for part in (half, exponents - half):
+        power = part.clip(limits.minexp - limits.nmant, limits.maxexp - 1)
+        x = x * np.ldexp(x.dtype.type(1), power)
+    return x
+
+
+def _cumprod_pullback(x: Any, g: Any) -> Any:
     """xᵢ is in every product from i on: ∏_{j<i} xⱼ · Σ_{k≥i} gₖ ∏_{i<j≤k} xⱼ, the sum being a recurrence. No division,
-    so zeros need no special case."""
+    so zeros need no special case. Where x is m · 2^e, the recurrence is that of the sums times 2^(e₀ + … + eᵢ₋₁)."""
+    e = _exponents(x)
+    if e is None:
+        return _before(x) * _reverse_recurrence(x, g)
+    m = _scaled(x, -e)
+    sums = _reverse_recurrence(m, _scaled(g, np.cumsum(e, axis=-1) - e), np.diff(e, axis=-1, prepend=0))
+    return _before(m) * sums
+
+
+@in_single
+def _cumprod_rule(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
     if axis is None:
-        flat = x.reshape(-1)
-        return (_before(flat) * _reverse_recurrence(flat, g)).reshape(x.shape)
-    x, g = np.swapaxes(x, axis, -1), np.swapaxes(g, axis, -1)
-    return np.swapaxes(_before(x) * _reverse_recurrence(x, g), axis, -1)
+        return _cumprod_pullback(x.reshape(-1), g).reshape(x.shape)
+    return np.swapaxes(_cumprod_pullback(np.swapaxes(x, axis, -1), np.swapaxes(g, axis, -1)), axis, -1)
 
 
 _cumprod = declare(
@@ -206,22 +263,31 @@ _cumprod = declare(
 @implements(np.cumprod)
 def cumprod(a: Any, axis: int | None = None) -> Tensor:
     """Running product along an axis (of the flattened tensor by default), as `numpy.cumprod`."""
-    return _cumprod(a, **_options(axis, False))
+    return _cumprod(a, **_options(_of_numbers(a, axis), False))
 
 
 REDUCTIONS[np.multiply, "accumulate"] = lambda a, axis=0: cumprod(a, axis)
 
 
+def _others(x: Any) -> Any:
+    """The product of all the other factors along the last axis, from the left times from the right, so that zeros need
+    no special case."""
+    e = _exponents(x)
+    if e is None:
+        return _before(x) * _flipped(_before(_flipped(x)))
+    m = _scaled(x, -e)
+    return _scaled(_before(m) * _flipped(_before(_flipped(m))), e.sum(axis=-1, keepdims=True) - e)
+
+
+@in_single
 def _prod_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The product of all the other factors, from the left times from the right, so that zeros need no special case."""
     axes = axes_of(axis, x.ndim)
     if not axes:
         return g
     last = tuple(range(-len(axes), 0))
     moved = np.moveaxis(x, axes, last)
     flat = moved.reshape(moved.shape[: moved.ndim - len(axes)] + (count_of(x.shape, axes),))
-    others = _before(flat) * _flipped(_before(_flipped(flat)))
-    return restored(g, axis, x.ndim, keepdims) * np.moveaxis(others.reshape(moved.shape), last, axes)
+    return times(restored(g, axis, x.ndim, keepdims), np.moveaxis(_others(flat).reshape(moved.shape), last, axes))
 
 
 _prod = declare(
@@ -234,7 +300,7 @@ _prod = declare(
 @implements(np.prod)
 def prod(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Product over some axes (all by default), as `numpy.prod`; exact where factors are 0."""
-    return _prod(a, **_options(axis, keepdims))
+    return _prod(a, **_options(_of_numbers(a, axis), keepdims))
 
 
 REDUCTIONS[np.multiply, "reduce"] = lambda a, axis=0, keepdims=False: prod(a, axis, keepdims=keepdims)
@@ -243,6 +309,7 @@ REDUCTIONS[np.multiply, "reduce"] = lambda a, axis=0, keepdims=False: prod(a, ax
 # Extremes: ties share the gradient equally
 
 
+@in_single
 def _extreme_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     a, top = (v._data if isinstance(v, Tensor) else v for v in (x, y))
     top = restored(top, axis, a.ndim, keepdims)
@@ -265,13 +332,13 @@ _min = declare(
 @implements(np.max, np.amax)
 def max(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Maximum over some axes (all by default), as `numpy.max`; equal maxima share the gradient equally."""
-    return _max(a, **_options(axis, keepdims))
+    return _max(a, **_options(_of_numbers(a, axis), keepdims))
 
 
 @implements(np.min, np.amin)
 def min(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Minimum over some axes (all by default), as `numpy.min`; equal minima share the gradient equally."""
-    return _min(a, **_options(axis, keepdims))
+    return _min(a, **_options(_of_numbers(a, axis), keepdims))
 
 
 amax, amin = max, min
@@ -292,23 +359,26 @@ def _per(n: float, numerator: float = 1.0) -> float:
     return numerator / n if n > 0 else math.nan
 
 
+@in_single
 def _var_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
     centred = x - x.mean(axis=axis, keepdims=True)
     return restored(g, axis, x.ndim, keepdims) * (_per(count_of(x.shape, axis) - ddof, 2.0) * centred)
 
 
+@in_single
 def _std_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
     centred = x - x.mean(axis=axis, keepdims=True)
-    g = restored(g * inverse_or_zero(y), axis, x.ndim, keepdims)
-    return g * (_per(count_of(x.shape, axis) - ddof) * centred)
+    y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
+    return g * (_per(count_of(x.shape, axis) - ddof) * quotient_or_zero(centred, y))
 
 
 _var = declare(
-    "var", np.var, [_var_rule], jvps="reduction", formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
+    "var", in_single(np.var), [_var_rule], jvps="reduction",
+    formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
     samples=lambda rng: [*_samples()(rng), Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1})],
 )  # fmt: skip
 _std: Operation = declare(
-    "std", np.std, [_std_rule], jvps="reduction",
+    "std", in_single(at_any_scale(np.std)), [_std_rule], jvps="reduction",
     formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
     samples=lambda rng: [*(s for s in _samples()(rng) if s.inputs[0].ndim),
                          Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1}),
@@ -326,45 +396,6 @@ def var(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, cor
 def std(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
     """Standard deviation over some axes, as `numpy.std`; where it is 0 its gradient is 0."""
     return _std(a, **_options(axis, keepdims, ddof if correction is None else correction))
-
-
-# Log of a sum of exponentials
-
-
-def _logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
-    top = np.where(np.isfinite(top), top, 0)
-    with np.errstate(divide="ignore"):
-        y = np.log(np.add.reduce(np.exp(x - top), axis=axis, keepdims=True)) + top
-    return y if keepdims else np.squeeze(y, axis=axes_of(axis, x.ndim))[()]
-
-
-def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """g times the softmax: exp(x − y) divided by its own sum, which takes the rounding of y out again; exp(−∞ − finite)
-    is 0, also where every entry is −∞."""
-    shift = restored(y._data if isinstance(y, Tensor) else y, axis, x.ndim, keepdims)
-    share = np.exp(x - np.where(np.isfinite(shift), shift, 0))
-    axes = None if axis is None else axes_of(axis, x.ndim)
-    return restored(g, axis, x.ndim, keepdims) * (share * inverse_or_zero(share.sum(axis=axes, keepdims=True)))
-
-
-_logsumexp_op = declare(
-    "logsumexp", _logsumexp, [_logsumexp_rule], jvps="reduction",
-    formula="log Σ exp {0}", derivatives=["exp({0} − {y})"],
-    samples=_samples(),
-)  # fmt: skip
-
-
-def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
-    """log Σ exp(a) over some axes (all by default), without overflow; entries of −∞ get a gradient of 0.
-
-    >>> logsumexp([1000.0, 1000.0])
-    Tensor(1000.69314718)
-    """
-    return _logsumexp_op(a, **_options(axis, keepdims))
-
-
-REDUCTIONS[np.logaddexp, "reduce"] = lambda a, axis=0, keepdims=False: logsumexp(a, axis, keepdims=keepdims)
 
 
 # No derivative

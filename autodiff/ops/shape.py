@@ -546,6 +546,8 @@ def _ndim_of(name: str, a: Any, least: int) -> int:
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which they lose, as `numpy.unstack`."""
     x = as_tensor(x, "unstack")
+    if not x.ndim:
+        raise ValueError("unstack: a single number, of shape (), has no axis to take slices along")
     axis = checked_axis("unstack", axis, x.shape)
     return tuple([picked(x, index=(slice(None),) * axis + (i,)) for i in range(x.shape[axis])])
 

@@ -27,15 +27,15 @@ def _elu_forward(x: Any, alpha: float, scale: float = 1.0, rate: float = 1.0) ->
 
 
 def _elu_rule(g: Any, y: Any, x: Any, alpha: float, scale: float = 1.0, rate: float = 1.0) -> Any:
-    """The left slope is r (y + s·a), which y itself gives; relu(−y) has derivative 0 at 0, and so the second
-    derivative there is PyTorch's, 0."""
+    """The left slope is s·a·r exp(r x): of y, as r (y + s·a), it would cancel. relu(−x) has derivative 0 at 0, and so
+    the second derivative there is PyTorch's, 0."""
     left = scale * alpha * rate
-    return g * ((plain(x) > 0) * number_like(x, scale - left) + left - rate * relu_of(-y))
+    return g * ((plain(x) > 0) * number_like(x, scale - left) + left * np.exp(-rate * relu_of(-x)))
 
 
 _elu = declare(
     "elu", _elu_forward, [_elu_rule], formula="s · ({0} if {0} > 0 else a (exp(r · {0}) − 1))",
-    derivatives=["s if {0} > 0 else r ({y} + s · a)"],
+    derivatives=["s if {0} > 0 else s · a · r exp(r · {0})"],
     samples=with_params(unary(), {"alpha": 1.0}, {"alpha": 0.5, "scale": 1.5}, {"alpha": 2.0, "rate": 0.5}),
 )  # fmt: skip
 

@@ -9,6 +9,8 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.ops.elementwise import sech_squared
+from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw, unary
 from autodiff.primitive import Sample, declare, polymorphic
 
@@ -62,6 +64,10 @@ def _density(x: Any) -> Any:
     return np.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
 
 
+def _gelu_forward(x: Any) -> Any:
+    return _gelu_float32(x) if x.dtype == np.float32 and x.ndim else x * _ndtr_of(x)
+
+
 def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
     """g (Φ(x) + x φ(x)). In an ordinary backward pass Φ is y / x, which costs little (but cannot be differentiated)."""
     if isinstance(g, Tensor) or not x.ndim or x.dtype != np.float32:
@@ -87,45 +93,52 @@ def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
 
 
 _gelu = declare(
-    "gelu", lambda x: _gelu_float32(x) if x.dtype == np.float32 and x.ndim else x * _ndtr_of(x), [_gelu_rule], arity=1,
+    "gelu", in_single(_gelu_forward), [in_single(_gelu_rule)], arity=1,
     formula="{0} · Φ({0})", derivatives=["Φ({0}) + {0} · φ({0})"], samples=unary(-4, 4),
 )  # fmt: skip
 
 _C, _A = math.sqrt(2 / math.pi), 0.044715
+_FLAT = 40.0  # beyond, all derivatives of σ(2u) are 0 in any precision, and x³ does not overflow before it
+
+
+def _gelu_tanh_forward(x: Any) -> Any:
+    z = x.clip(-_FLAT, _FLAT)
+    return x * sigmoid_of(z * (z * z * (2 * _C * _A) + 2 * _C))
 
 
 def _gelu_tanh_rule(g: Any, y: Any, x: Any) -> Any:
-    square = x * x
-    t = np.tanh(x * (square * (_C * _A) + _C))
-    return g * ((t + 1) * 0.5 + x * (1 - t * t) * (square * (1.5 * _C * _A) + 0.5 * _C))
+    """g (σ(2u) + x σ′(2u) 2u′): ½ (1 + tanh u), which is σ(2u), would cancel on the left."""
+    z = np.clip(x, -_FLAT, _FLAT)
+    square = z * z
+    u = z * (square * (_C * _A) + _C)
+    return g * (sigmoid_of(2 * u) + z * sech_squared(u) * (square * (1.5 * _C * _A) + 0.5 * _C))
 
 
 _gelu_tanh = declare(
-    "gelu_tanh", lambda x: (x * 0.5) * (np.tanh(x * (x * x * (_C * _A) + _C)) + 1), [_gelu_tanh_rule], arity=1,
-    formula="½ · {0} · (1 + tanh u)", derivatives=["½ (1 + tanh u) + ½ · {0} · (1 − tanh² u) · u′"],
+    "gelu_tanh", in_single(_gelu_tanh_forward), [in_single(_gelu_tanh_rule)], arity=1, singular=True,
+    formula="½ · {0} · (1 + tanh u)", derivatives=["½ (1 + tanh u) + ½ · {0} · u′ / cosh² u"],
     samples=unary(-4, 4), doc="½ x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³).",
 )  # fmt: skip
 
 
 def _silu_rule(g: Any, y: Any, x: Any) -> Any:
-    s = sigmoid_of(x)
-    return g * (s + x * (s * (1 - s)))
+    return g * (sigmoid_of(x) * (1 + x * sigmoid_of(-x)))
 
 
 _silu = declare(
     "silu", lambda x: x * sigmoid_of(x), [_silu_rule], arity=1,
-    formula="{0} · σ({0})", derivatives=["σ({0}) + {y} · (1 − σ({0}))"], samples=unary(-4, 4),
+    formula="{0} · σ({0})", derivatives=["σ({0}) (1 + {0} · σ(−{0}))"], samples=unary(-4, 4),
 )  # fmt: skip
 
 
 def _mish_rule(g: Any, y: Any, x: Any) -> Any:
-    t = np.tanh(softplus_of(x))
-    return g * (t + (x * sigmoid_of(x)) * (1 - t * t))
+    s = softplus_of(x)
+    return g * (np.tanh(s) + (x * sigmoid_of(x)) * sech_squared(s))
 
 
 _mish = declare(
-    "mish", lambda x: x * np.tanh(softplus_of(x)), [_mish_rule], arity=1,
-    formula="{0} · tanh(log(1 + exp({0})))", derivatives=["t + {0} · σ({0}) · (1 − t²), t = {y} / {0}"],
+    "mish", in_single(lambda x: x * np.tanh(softplus_of(x))), [in_single(_mish_rule)], arity=1, singular=True,
+    formula="{0} · tanh(log(1 + exp({0})))", derivatives=["tanh s + {0} · σ({0}) / cosh² s, s = log(1 + exp({0}))"],
     samples=unary(-4, 4),
 )  # fmt: skip
 
@@ -142,12 +155,12 @@ def _glu_forward(x: Any, axis: int) -> Any:
 
 
 def _glu_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
-    s = sigmoid_of(_halves(x, axis)[1])
-    return np.concatenate([g * s, g * y * (1 - s)], axis=axis)
+    b = _halves(x, axis)[1]
+    return np.concatenate([g * sigmoid_of(b), g * y * sigmoid_of(-b)], axis=axis)
 
 
 _glu = declare(
-    "glu", _glu_forward, [_glu_rule], formula="a · σ(b), (a, b) = {0}", derivatives=["(σ(b), {y} · (1 − σ(b)))"],
+    "glu", _glu_forward, [_glu_rule], formula="a · σ(b), (a, b) = {0}", derivatives=["(σ(b), {y} · σ(−b))"],
     samples=lambda rng: [Sample((draw(rng, (4,)),), {"axis": 0}), Sample((draw(rng, (2, 4)),), {"axis": 1}),
                          Sample((draw(rng, (2, 2)),), {"axis": 0}), Sample((draw(rng, (0, 2)),), {"axis": 1})],
 )  # fmt: skip

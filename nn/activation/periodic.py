@@ -9,6 +9,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.ops.precision import in_single
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import Sample, declare
 from autodiff.tensor import plain
@@ -20,8 +21,8 @@ from .base import Activation, number_like
 
 
 _snake = declare(
-    "snake", lambda x, alpha: x + np.square(np.sin(x * alpha)) * (1 / alpha),
-    [lambda g, y, x, alpha: g + g * np.sin(x * (2 * alpha))],
+    "snake", in_single(lambda x, alpha: x + np.square(np.sin(x * alpha)) * (1 / alpha)),
+    [in_single(lambda g, y, x, alpha: g + g * (2 * np.sin(x * alpha) * np.cos(x * alpha)))],
     formula="{0} + sin²(a · {0}) / a", derivatives=["1 + sin(2a · {0})"],
     samples=with_params(unary(), {"alpha": 1.0}, {"alpha": 2.5}),
 )  # fmt: skip
@@ -37,7 +38,7 @@ def _triangle_rule(g: Any, y: Any, x: Any, period: float) -> Any:
 
 
 _triangle = declare(
-    "triangle_wave", lambda x, period: np.abs(_phase(x, period) - 0.5) * 4 - 1, [_triangle_rule],
+    "triangle_wave", in_single(lambda x, period: np.abs(_phase(x, period) - 0.5) * 4 - 1), [in_single(_triangle_rule)],
     formula="4 |({0} / P − ¼) mod 1 − ½| − 1", derivatives=["±4 / P, 0 at the peaks"],
     samples=lambda rng: [Sample((np.array([0.3, -1.1, 2.2, 5.1]),), {"period": 2.0}, smooth=2),
                          Sample((np.array(0.1),), {"period": 0.7}, smooth=2),
@@ -54,7 +55,12 @@ def sine(input: Any, w0: float = 30.0) -> Tensor:
     >>> sine([0.0, 0.5], w0=np.pi)
     Tensor([0., 1.])
     """
-    return ad.sin(float_input("sine", input) * number("sine", "w0", w0))
+    return _sine(float_input("sine", input), number("sine", "w0", w0))
+
+
+@in_single
+def _sine(x: Tensor, w0: float) -> Tensor:
+    return ad.sin(x * w0)
 
 
 def snake(input: Any, alpha: float = 1.0) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.ops.precision import in_single
 
 from ..arguments import as_tensor, choice, float_input
 from ..module.module import Module
@@ -25,6 +26,12 @@ def reduced(values: Tensor, reduction: str, name: str) -> Tensor:
         return values.sum()
     choice(name, "reduction", reduction, REDUCTIONS)
     return values
+
+
+@in_single
+def divided(values: Tensor, total: float) -> Tensor:
+    """The sum of the values divided by a number."""
+    return values.sum() * (1 / total)
 
 
 def over_nothing(values: Tensor, name: str) -> Tensor:

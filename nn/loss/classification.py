@@ -12,12 +12,13 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.guards import times
+from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
 
 from ..activation.exponential import sigmoid_of, softplus_of
 from ..arguments import as_tensor, choice, float_input, number
-from .base import REDUCTIONS, Loss, buffer, constant, fitted, over_nothing, pair, reduced, unit, weights
+from .base import REDUCTIONS, Loss, buffer, constant, divided, fitted, over_nothing, pair, reduced, unit, weights
 
 # Class indices
 
@@ -69,8 +70,8 @@ def _averaged(losses: Tensor, mass: Any, ignored: Any, reduction: str, name: str
         losses = ad.where(ignored, 0.0, losses)
     if reduction != "mean":
         return reduced(losses, reduction, name)
-    total = losses.size - np.count_nonzero(ignored) if mass is None else mass[~ignored].sum()
-    return losses.sum() * (1 / float(total)) if total else over_nothing(losses, name)
+    total = losses.size - np.count_nonzero(ignored) if mass is None else mass[~ignored].sum(dtype=np.float64)
+    return divided(losses, float(total)) if total else over_nothing(losses, name)
 
 
 def cross_entropy(
@@ -297,6 +298,11 @@ def focal_loss(input: Any, target: Any, alpha: Any = 0.25, gamma: float = 2.0, *
     return reduced(losses * ad.exp(ad.special.log_expit(-z) * gamma) if gamma else losses, reduction, name)
 
 
+@in_single
+def _entropy(p: Tensor) -> Tensor:
+    return ad.special.xlogy(p, p)
+
+
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """The Kullback–Leibler divergence Σ p (log p − log q), term by term.
 
@@ -319,12 +325,12 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     choice(name, "reduction", reduction, ("mean", "batchmean", "sum", "none"))
     input, target = pair(name, input, target)
     p = ad.exp(target) if log_target else target
-    values = times(p, target - input) if log_target else ad.special.xlogy(p, p) - times(p, input)
+    values = times(p, target - input) if log_target else _entropy(p) - times(p, input)
     if reduction != "batchmean":
         return reduced(values, reduction, name)
     if not input.size:
         return over_nothing(values, name)
-    return reduced(values, "sum", name) * (1 / input.shape[0] if input.ndim else 1)
+    return divided(values, input.shape[0] if input.ndim else 1)
 
 
 class _Weighted(Loss):

@@ -7,19 +7,36 @@ from typing import Any
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.ops.precision import in_single
 
 from ..arguments import float_input, number
 from .base import Loss, pair, reduced, unit
 from .regression import mse_loss
 
 
-def _overlap(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
-    """Σ p t and Σ p + Σ t of each sample."""
+def _masks(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     input, target = pair(name, input, target)
     unit(name, "input", input)
     unit(name, "target", target)
+    return input, target
+
+
+def _overlap(input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ p t and Σ p + Σ t of each sample."""
     axes = tuple(range(min(1, input.ndim - 1), input.ndim)) if input.ndim else None
     return (input * target).sum(axis=axes), input.sum(axis=axes) + target.sum(axis=axes)
+
+
+@in_single
+def _dice(input: Tensor, target: Tensor, smooth: float) -> Tensor:
+    both, total = _overlap(input, target)
+    return 1 - (both * 2 + smooth) / (total + smooth)
+
+
+@in_single
+def _iou(input: Tensor, target: Tensor, smooth: float) -> Tensor:
+    both, total = _overlap(input, target)
+    return 1 - (both + smooth) / (total - both + smooth)
 
 
 def dice_loss(input: Any, target: Any, smooth: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -38,8 +55,7 @@ def dice_loss(input: Any, target: Any, smooth: float = 1.0, *, reduction: str = 
     Tensor(0.14285714)
     """
     smooth = number("dice_loss", "smooth", smooth, 0)
-    both, total = _overlap("dice_loss", input, target)
-    return reduced(1 - (both * 2 + smooth) / (total + smooth), reduction, "dice_loss")
+    return reduced(_dice(*_masks("dice_loss", input, target), smooth), reduction, "dice_loss")
 
 
 def iou_loss(input: Any, target: Any, smooth: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -51,8 +67,7 @@ def iou_loss(input: Any, target: Any, smooth: float = 1.0, *, reduction: str = "
     Tensor(0.25)
     """
     smooth = number("iou_loss", "smooth", smooth, 0)
-    both, total = _overlap("iou_loss", input, target)
-    return reduced(1 - (both + smooth) / (total - both + smooth), reduction, "iou_loss")
+    return reduced(_iou(*_masks("iou_loss", input, target), smooth), reduction, "iou_loss")
 
 
 def total_variation_loss(input: Any, *, reduction: str = "mean") -> Tensor:

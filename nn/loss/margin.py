@@ -9,6 +9,7 @@ from typing import Any
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.ops.precision import in_single
 
 from ..arguments import number
 from ..arguments import positive as greater_than_0
@@ -123,6 +124,12 @@ def _vectors(name: str, x1: Any, x2: Any, target: Any) -> tuple[Tensor, Tensor, 
     return x1, x2, target
 
 
+@in_single
+def _cosine(x1: Tensor, x2: Tensor) -> Tensor:
+    lengths = ((x1 * x1).sum(axis=-1) + 1e-12) * ((x2 * x2).sum(axis=-1) + 1e-12)
+    return (x1 * x2).sum(axis=-1) / ad.sqrt(lengths)
+
+
 def cosine_embedding_loss(
     input1: Any, input2: Any, target: Any, margin: float = 0.0, *, reduction: str = "mean"
 ) -> Tensor:
@@ -144,8 +151,7 @@ def cosine_embedding_loss(
     margin = number(name, "margin", margin, -1, 1)
     x1, x2, target = _vectors(name, input1, input2, target)
     signs(name, target)
-    lengths = ((x1 * x1).sum(axis=-1) + 1e-12) * ((x2 * x2).sum(axis=-1) + 1e-12)
-    cosine = (x1 * x2).sum(axis=-1) / ad.sqrt(lengths)
+    cosine = _cosine(x1, x2)
     return reduced(ad.where(target.data == 1, 1 - cosine, _missing(cosine - margin)), reduction, name)
 
 

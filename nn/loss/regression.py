@@ -14,7 +14,7 @@ from autodiff.primitive import declare
 
 from ..activation.piecewise import hardtanh_of
 from ..arguments import number, positive
-from .base import Loss, fitted, over_nothing, pair, reduced, weights
+from .base import Loss, divided, fitted, over_nothing, pair, reduced, weights
 
 
 def _weighted(values: Tensor, weight: Any, reduction: str, name: str) -> Tensor:
@@ -24,8 +24,8 @@ def _weighted(values: Tensor, weight: Any, reduction: str, name: str) -> Tensor:
     w = weights(name, "weight", weight, values)
     if reduction != "mean":
         return reduced(values * w, reduction, name)
-    total = float(np.broadcast_to(w, values.shape).sum())
-    return (values * w).sum() * (1 / total) if total else over_nothing(values, name)
+    total = float(np.broadcast_to(w, values.shape).sum(dtype=np.float64))
+    return divided(values * w, total) if total else over_nothing(values, name)
 
 
 def mse_loss(input: Any, target: Any, *, reduction: str = "mean", weight: Any = None) -> Tensor:

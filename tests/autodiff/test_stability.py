@@ -4,6 +4,7 @@ documented subgradient, and the functions that could overflow do not, in float32
 Expectations are limits and closed forms; where a library computes them safely (SciPy, torch), it is asked.
 """
 
+import fractions
 import math
 
 import numpy as np
@@ -422,3 +423,250 @@ def test_an_empty_input_gives_an_empty_gradient():
     ):
         (g,) = ad.gradients(f(x), x)
         assert g.shape == (0, 3)
+
+
+# Remainders
+
+
+@pytest.mark.parametrize("a, b", [(1.0, 0.1), (-1.0, 0.1), (5.3, -1.3), (1e15, 0.1), (0.3, 2.0)])
+@pytest.mark.parametrize("f", [np.mod, np.remainder, np.fmod, lambda a, b: np.divmod(a, b)[1], lambda a, b: a % b])
+def test_the_derivative_of_a_remainder_is_the_quotient_that_its_value_has(f, a, b):
+    n = round((f(a, b) - a) / b)  # the value is a + n b
+    assert ad.grad(f, argnums=1)(a, b) == n and ad.grad(f)(a, b) == 1
+    assert ad.jvp(lambda b: f(a, b), (b,), (1.0,))[1] == n
+    assert ad.grad(lambda b: b * f(a, b))(b) == pytest.approx(f(a, b) + b * n, abs=1e-9)
+
+
+# Numbers without axes
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("f", [np.sum, np.prod, np.max, np.min, np.ptp, np.cumsum, np.cumprod, np.maximum.reduce])
+def test_a_number_is_reduced_over_the_axis_that_numpy_accepts_with_its_gradient(f, axis):
+    x = Tensor(3.0, requires_grad=True)
+    y = f(x, axis=axis)
+    assert y.shape == np.shape(f(np.array(3.0), axis=axis))
+    (g,) = ad.gradients((y**2).sum(), x, create_graph=True)
+    value = 0.0 if f is np.ptp else 3.0
+    assert g.shape == () and g.item() == 2 * value
+    assert ad.gradients(g, x)[0].item() == (0.0 if f is np.ptp else 2.0)
+    with pytest.raises(np.exceptions.AxisError):
+        f(x, axis=1)
+
+
+# Products of factors that are far apart
+
+
+@pytest.mark.parametrize("dtype, far", [(np.float32, 20), (np.float64, 160)])
+@pytest.mark.parametrize(
+    "signs", [(-1, -1, 1, 1), (1, 1, -1, -1), (-1, 1, -1, 1), (1, -1, 0, -1, 1), (1,) * 7 + (-1,) * 7]
+)
+def test_products_of_some_factors_may_over_or_underflow_where_the_derivative_does_not(signs, dtype, far):
+    x = np.array([(2.0 + k) * 10.0 ** (far * s) for k, s in enumerate(signs)], dtype)
+    others = lambda *skip: math.prod([fractions.Fraction(float(v)) for k, v in enumerate(x) if k not in skip])
+    n, limits = len(x), np.finfo(dtype)
+
+    def agree(found, expected):
+        if limits.tiny < abs(expected) < limits.max:
+            assert abs(fractions.Fraction(float(found)) / expected - 1) < 20 * limits.eps
+
+    t = Tensor(x, requires_grad=True)
+    with np.errstate(all="ignore"):
+        (g,) = ad.gradients(np.prod(t), t)
+        (c,) = ad.gradients(np.cumprod(t)[-1], t)
+        H = ad.hessian(lambda v: np.prod(v))(x)
+    for i in range(n):
+        agree(g.data[i], others(i))
+        agree(c.data[i], others(i))
+        if len(signs) < 6:
+            for j in range(n):
+                if i != j:
+                    agree(H[i, j], others(i, j))
+
+
+def test_a_zero_among_factors_that_are_far_apart_leaves_the_exact_product_of_the_others():
+    x = np.array([3e200, 0.0, 1e-200, 2e250, 1e-250])
+    for f in (np.prod, lambda v: np.cumprod(v)[-1]):
+        np.testing.assert_allclose(ad.grad(f)(x), [0, 6, 0, 0, 0], rtol=1e-14)
+    two = np.array([0.0, 3e200, 1e-200, 0.0, 2e250, 1e-250])
+    H = ad.hessian(lambda v: np.prod(v))(two)
+    np.testing.assert_allclose(H[0, 3], 6, rtol=1e-14)
+    assert np.count_nonzero(H) == 2 and not ad.grad(lambda v: np.prod(v))(two).any()
+    third = ad.grad(lambda z: ad.hessian(lambda v: np.prod(v))(two + z)[0, 3])(np.zeros(6))
+    np.testing.assert_allclose(third, [0, 2e-200, 6e200, 0, 3e-250, 6e250], rtol=1e-13)
+
+
+# Lengths at the ends of the range
+
+
+@pytest.mark.parametrize(
+    "scale, dtype", [(1e200, np.float64), (1e-160, np.float64), (1e-25, np.float32), (1e30, np.float32)]
+)
+def test_lengths_have_their_hessian_at_every_scale(scale, dtype):
+    tolerance = 1e-13 if dtype is np.float64 else 1e-5
+    expected = np.array([[16, -12], [-12, 9]]) / 125
+    x = np.array([3 * scale, 4 * scale], dtype)
+    for f in (lambda v: np.hypot(v[0], v[1]), np.linalg.norm, lambda v: np.linalg.norm(v, ord=2.0)):
+        np.testing.assert_allclose(float(ad.vjp(f, x)[0]), 5 * scale, rtol=tolerance)
+        np.testing.assert_allclose(ad.grad(f)(x), [0.6, 0.8], rtol=tolerance)
+        np.testing.assert_allclose(np.float64(ad.hessian(f)(x)) * scale, expected, rtol=tolerance)
+    at_one = np.array([3.0, 4.0, 7.0])
+    for f in (np.std, lambda v: np.linalg.norm(v, ord=3), lambda v: np.linalg.norm(v, ord=-1.5)):
+        v = (at_one * scale).astype(dtype)
+        np.testing.assert_allclose(float(ad.vjp(f, v)[0]) / scale, f(at_one), rtol=tolerance)
+        np.testing.assert_allclose(ad.grad(f)(v), ad.grad(f)(at_one), rtol=3 * tolerance)
+        np.testing.assert_allclose(np.float64(ad.hessian(f)(v)) * scale, ad.hessian(f)(at_one), rtol=20 * tolerance)
+
+
+def test_the_hessian_of_hypot_keeps_its_digits_where_one_side_is_short():
+    H = ad.hessian(lambda v: np.hypot(v[0], v[1]))(np.array([1.0, 1e-9]))
+    np.testing.assert_allclose(H, [[1e-18, -1e-9], [-1e-9, 1]], rtol=1e-13)
+
+
+# Poles
+
+
+@pytest.mark.parametrize("f", [lambda x: 1 / x, np.reciprocal, lambda x: x**-1, lambda x: np.divide(1.0, x)])
+def test_the_reciprocal_has_the_limits_of_its_derivatives_at_zero_from_either_side(f):
+    with np.errstate(all="ignore"):
+        check(f, [0.0], np.inf, -np.inf, np.inf)
+        check(f, [-0.0], -np.inf, -np.inf, -np.inf)
+
+
+@pytest.mark.parametrize("f", [lambda p: 0.0**p, lambda p: np.array(0.0) ** p, lambda p: np.power(np.zeros(2), p)])
+def test_a_power_of_zero_has_the_limits_of_its_derivatives_by_a_negative_exponent(f):
+    p = Tensor([-1.0, -0.5], requires_grad=True)
+    with np.errstate(all="ignore"):
+        (g,) = ad.gradients(f(p).sum(), p, create_graph=True)
+        (h,) = ad.gradients(g.sum(), p)
+    assert (g.data == -np.inf).all() and (h.data == np.inf).all()
+
+
+# Infinities: limits where they exist
+
+
+INF = math.inf
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    "row, soft, log_soft, lse, gradient",
+    [
+        ([INF, 0.0, 1.0], [1, 0, 0], [0, -INF, -INF], INF, [1, 0, 0]),
+        ([INF, -INF, 1.0], [1, 0, 0], [0, -INF, -INF], INF, [1, 0, 0]),
+        ([INF, INF, 1.0], [NAN, NAN, 0], [NAN, NAN, -INF], INF, [NAN, NAN, 0]),
+        ([-INF, -INF, -INF], [NAN] * 3, [NAN] * 3, -INF, [0, 0, 0]),
+        ([-INF, 0.0, 0.0], [0, 0.5, 0.5], [-INF, -math.log(2), -math.log(2)], math.log(2), [0, 0.5, 0.5]),
+        ([NAN, 0.0, INF], [NAN] * 3, [NAN] * 3, NAN, [NAN] * 3),
+    ],
+)  # fmt: skip
+def test_infinite_logits_have_the_limits_and_nan_where_there_is_none(row, soft, log_soft, lse, gradient):
+    x = np.array(row)
+    np.testing.assert_allclose(ad.softmax(x).data, soft, rtol=1e-15)
+    np.testing.assert_allclose(ad.log_softmax(x).data, log_soft, rtol=1e-15)
+    np.testing.assert_allclose(ad.logsumexp(x).data, lse, rtol=1e-15)
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(ad.grad(lambda t: ad.logsumexp(t))(x), gradient, rtol=1e-15)
+        p = np.array(gradient, float)
+        second = np.diag(p) - np.outer(p, p)
+        found = ad.hessian(lambda t: ad.logsumexp(t))(x)
+        if np.isfinite(p).all():
+            np.testing.assert_allclose(found, second, atol=1e-15)
+            np.testing.assert_allclose(
+                ad.jacobian(lambda t: ad.softmax(t))(x), second if lse != -INF else NAN, atol=1e-15
+            )
+        else:
+            assert np.isnan(found[np.isnan(p)][:, np.isnan(p)]).all()
+        for k in range(3):
+            np.testing.assert_allclose(ad.cross_entropy(x, k).data, -np.array(log_soft[k]), rtol=1e-15)
+            if np.isfinite(np.array(soft, float)).all():
+                slope = ad.grad(lambda t: ad.cross_entropy(t, k))(x)
+                np.testing.assert_allclose(slope, np.array(soft) - np.eye(3)[k], rtol=1e-15)
+                curvature = ad.hessian(lambda t: ad.cross_entropy(t, k))(x)
+                np.testing.assert_allclose(curvature, second, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "a, b, by_a, by_b, second",
+    [(INF, 0.0, 1, 0, 0), (0.0, INF, 0, 1, 0), (-INF, 0.0, 0, 1, 0), (INF, -INF, 1, 0, 0), (-INF, -INF, 0, 0, 0),
+     (INF, INF, NAN, NAN, NAN)],
+)  # fmt: skip
+@pytest.mark.parametrize("f", [np.logaddexp, np.logaddexp2])
+def test_logaddexp_of_infinities_agrees_with_logsumexp(f, a, b, by_a, by_b, second):
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(ad.grad(f, argnums=(0, 1))(a, b), [by_a, by_b])
+        np.testing.assert_array_equal(ad.hessian(lambda v: f(v[0], v[1]))(np.array([a, b])), np.full((2, 2), second))
+
+
+# Half precision: counts and sums beyond 65504
+
+
+@pytest.mark.parametrize(
+    "f",
+    [np.mean, np.max, np.var, np.std, np.linalg.norm, ad.logsumexp, lambda x: ad.softmax(x)[0] * 1000,
+     lambda x: ad.log_softmax(x)[0], lambda x: ad.cross_entropy(x, 3), lambda x: np.sum(x, axis=0) / 64],
+)  # fmt: skip
+def test_long_rows_in_half_precision_have_the_values_and_gradients_of_double_precision(f):
+    rng = np.random.default_rng(0)
+    x = (rng.integers(-8, 8, 200_000) / 8).astype(np.float16)
+    found, expected = ([], [])
+    for dtype, into in ((np.float16, found), (np.float64, expected)):
+        t = Tensor(x.astype(dtype), requires_grad=True)
+        y = f(t)
+        (g,) = ad.gradients(y, t)
+        assert y.dtype == g.dtype == dtype
+        into += [y.data, g.data]
+    eps, tiny = 2.0**-10, 2.0**-24  # the step of half precision below 1, and the least number it has
+    np.testing.assert_allclose(found[0], expected[0], rtol=2 * eps)
+    np.testing.assert_allclose(found[1].astype(float), expected[1], rtol=4 * eps, atol=2 * tiny)
+
+
+# Axes of softmax and its kin
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1, (0, 2), (2, 0), (0, 1, 2), (1,), [0, 1]], ids=str)
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+def test_softmax_and_its_kin_take_the_axes_that_scipy_takes(name, axis):
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    ours, theirs = getattr(ad, name), getattr(scipy.special, name)
+    axes = tuple(axis) if isinstance(axis, list) else axis
+    np.testing.assert_allclose(ours(x, axis).data, theirs(x, axis=axes), rtol=1e-13)
+    assert ad.gradcheck(lambda t: ours(t, axis), [x]) and ad.gradgradcheck(lambda t: ours(t, axis), [x])
+
+
+def test_softmax_of_nothing_is_refused_as_scipy_does_and_logsumexp_of_nothing_is_minus_infinity():
+    for f in (ad.softmax, ad.log_softmax):
+        for shape, axis in (((0,), None), ((2, 0), 1), ((2, 0), (0, 1))):
+            with pytest.raises(ValueError, match="no class along axis"):
+                f(np.zeros(shape), axis)
+        assert f(np.zeros((2, 0)), 0).shape == (2, 0) and f(3.0).shape == ()
+    assert ad.logsumexp(np.zeros((0, 2)), 0).tolist() == [-INF, -INF]
+    assert ad.grad(lambda t: ad.logsumexp(t, 0).sum())(np.zeros((0, 2))).shape == (0, 2)
+
+
+# NumPy's dtypes
+
+
+def test_float_power_dot_and_inner_have_numpys_dtype():
+    x = np.array([1.0, 2.0], np.float32)
+    for args in ((x, 2.0), (2, x), (x, np.float32(2)), (x, x), (x.astype(int), x), (2, 2)):
+        given = [Tensor(v) if isinstance(v, np.ndarray) else v for v in args]
+        assert ad.float_power(*given).dtype == np.float_power(*args).dtype == np.float64
+    for f in (np.dot, np.inner):
+        for other in (2.0, 3, True, np.float32(2), np.float64(2)):
+            assert f(Tensor(x), other).dtype == f(x, other).dtype
+            assert f(other, Tensor(x)).dtype == f(other, x).dtype
+    t = Tensor(x, requires_grad=True)
+    (g,) = ad.gradients(np.dot(t, 2.0).sum() + np.float_power(t, 2).sum(), t)
+    assert g.dtype == np.float32 and g.tolist() == [4.0, 6.0]
+
+
+def test_errors_of_nan_to_num_and_unstack_say_what_was_met():
+    with pytest.raises(ValueError, match=r"nan_to_num\(shape \(2,\), nan=\[1, 2, 3\]"):
+        np.nan_to_num(Tensor([1.0, np.nan]), nan=[1, 2, 3])
+    with pytest.raises(TypeError, match=r"nan_to_num\(shape \(1,\).*posinf='a'"):
+        np.nan_to_num(Tensor([1.0]), posinf="a")
+    with pytest.raises(ValueError, match=r"unstack: a single number, of shape \(\), has no axis"):
+        ad.unstack(Tensor(1.0))
+    with pytest.raises(np.exceptions.AxisError, match=r"unstack\(shape \(1, 1\)\): axis 5 is out of bounds for 2 axes"):
+        ad.unstack(Tensor([[1.0]]), axis=5)

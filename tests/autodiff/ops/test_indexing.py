@@ -107,6 +107,84 @@ def test_tensors_inside_an_index_mean_their_values(case):
     np.testing.assert_array_equal(t[t > 2.5].numpy(), [3, 4])
 
 
+def as_range(values):
+    """The range that holds these whole numbers, or None."""
+    if values.ndim != 1 or values.size < 2 or len(set(np.diff(values))) != 1 or values[0] == values[1]:
+        return None
+    step = int(values[1] - values[0])
+    return range(int(values[0]), int(values[-1]) + (1 if step > 0 else -1), step)
+
+
+def ways(part):
+    """Other ways to write one part of an index."""
+    if isinstance(part, bool):
+        return [np.bool_(part), np.array(part), ad.Tensor(part)]
+    if isinstance(part, int):
+        return [np.int8(part), np.uint64(part) if part >= 0 else np.int64(part), np.array(part), ad.Tensor(part)]
+    if isinstance(part, list):
+        part = np.array(part, int) if not np.size(part) else np.array(part)
+    if isinstance(part, np.ndarray) and part.size:
+        found = [part.tolist(), ad.Tensor(part), [ad.Tensor(p) for p in part] if part.ndim else part]
+        found += [part.astype(np.int8)] if part.dtype.kind == "i" else []
+        return found + ([as_range(part)] if part.dtype.kind == "i" and as_range(part) is not None else [])
+    return [part]
+
+
+@SETTINGS
+@given(indexed(), st.data())
+@example(((3, 4), (np.array([0, 1, 2]), np.array([3, 2, 1]))), None)
+@example(((3, 4), np.array([0, 2])), None)
+@example(((3,), np.array([True, False, True])), None)
+def test_an_index_means_the_same_however_it_is_written_in_values_gradients_and_updates(case, data):
+    shape, index = case
+    choose = (lambda options: options[-1]) if data is None else lambda options: data.draw(st.sampled_from(options))
+    if isinstance(index, tuple):
+        written = tuple(choose(ways(p)) for p in index)
+    else:
+        written = choose(ways(index))
+        if isinstance(written, tuple):
+            written = list(written)
+    x = np.random.default_rng(0).normal(size=shape)
+    t = ad.Tensor(x, requires_grad=True)
+    y = t[written]
+    np.testing.assert_array_equal(y.numpy(), x[index])
+    g = np.random.default_rng(1).normal(size=y.shape)
+    (d,) = ad.gradients(y**2, t, g, create_graph=True)
+    expected = np.bincount(positions(shape, index).ravel(), g.ravel(), x.size)[: x.size].reshape(shape)
+    np.testing.assert_allclose(d.numpy(), 2 * x * expected, rtol=1e-12, atol=1e-12)
+    (h,) = ad.gradients(d.sum(), t)
+    np.testing.assert_allclose(h.numpy(), 2 * expected, rtol=1e-12, atol=1e-12)
+    v = ad.Tensor(np.full(y.shape, 1.5), requires_grad=True)
+    for update, ufunc in (("add", np.add), ("multiply", np.multiply), ("set", None)):
+        found, by_hand = getattr(t.at[written], update)(v), x.copy()
+        if ufunc is None:
+            by_hand[index] = 1.5
+        else:
+            ufunc.at(by_hand, index, np.full(y.shape, 1.5))
+        np.testing.assert_allclose(found.numpy(), by_hand, rtol=1e-12)
+        of_t, of_v = ad.gradients(found.sum(), (t, v))
+        reached = np.bincount(positions(shape, index).ravel(), minlength=x.size)[: x.size].reshape(shape)
+        slopes = {"add": 1.0, "multiply": 1.5**reached, "set": 1.0 * (reached == 0)}
+        np.testing.assert_allclose(of_t.numpy(), np.broadcast_to(slopes[update], shape))
+        if update == "add":
+            np.testing.assert_array_equal(of_v.numpy(), np.ones(y.shape))
+
+
+def test_the_losses_of_a_batch_are_picked_by_a_range_and_a_list():
+    logp = ad.Tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+    target = [0, 2, 1, 1]
+    (g,) = ad.gradients((logp[range(4), target] ** 2).sum(), logp)
+    expected = np.zeros((4, 3))
+    expected[range(4), target] = 2 * logp.numpy()[range(4), target]
+    np.testing.assert_array_equal(g.numpy(), expected)
+
+
+def test_many_repeated_places_are_counted_in_half_precision_too():
+    x = ad.Tensor(np.ones(3, np.float16), requires_grad=True)
+    (g,) = ad.gradients(x[np.zeros(5000, int)].sum(), x)
+    assert g.dtype == np.float16 and g.tolist() == [5000.0, 0.0, 0.0]
+
+
 def test_an_index_array_that_is_changed_later_does_not_change_the_gradient():
     i, mask, inside = np.array([0, 1]), np.array([True, False, False]), [0, 0]
     t = ad.Tensor([1.0, 2.0, 3.0], requires_grad=True)

@@ -1,0 +1,57 @@
+"""Where a format's range or digits do not suffice for what lies between input and result: half precision computed in
+single, and squares taken at another scale. Decorators of forward functions and of rules, for arrays and Tensors alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+HALF = np.dtype(np.float16)
+
+
+def in_single(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, computed in single precision and rounded once where its first argument is in half precision: its
+    counts, sums and squares exceed 65504 long before its result does.
+
+    >>> in_single(lambda x: x.sum() / 70000)(np.ones(70000, np.float16))
+    np.float16(1.0)
+    """
+
+    @wraps(function)
+    def computed(*arrays: Any, **params: Any) -> Any:
+        if getattr(arrays[0], "dtype", None) != HALF:
+            return function(*arrays, **params)
+        wide = [a.astype(np.float32) if getattr(a, "dtype", None) == HALF else a for a in arrays]
+        return function(*wide, **params).astype(HALF)
+
+    return computed
+
+
+def at_any_scale(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A length f(x, axis=, keepdims=, ord=) with f(s x) = s f(x), exact also where the powers of x that it adds up
+    over- or underflow: there it is taken of x divided by a power of two.
+
+    >>> at_any_scale(lambda x, axis=None, keepdims=False: np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims)))(
+    ...     np.array([3e200, 4e200]))
+    np.float64(5e+200)
+    """
+
+    @wraps(function)
+    def computed(x: Any, axis: Any = None, keepdims: bool = False, **params: Any) -> Any:
+        with np.errstate(over="ignore", divide="ignore"):
+            y = function(x, axis=axis, keepdims=keepdims, **params)
+        limits = np.finfo(x.dtype)
+        low = float(limits.tiny / limits.eps) ** (1 / max(abs(params.get("ord", 2)), 2))
+        if x.size == 0 or ((y > low) & (y < 1 / low)).all():
+            return y
+        top = np.abs(x).max(axis=axis, keepdims=True)
+        scale = np.ldexp(x.dtype.type(1), np.frexp(np.where(np.isfinite(top), top, 1))[1] - 1)
+        with np.errstate(over="ignore", divide="ignore"):
+            y = function(x / scale, axis=axis, keepdims=keepdims, **params)
+            return y * (scale if keepdims else scale.reshape(np.shape(y)))
+
+    return computed
