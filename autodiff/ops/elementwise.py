@@ -286,10 +286,14 @@ def quotient_or_zero(a: Any, y: Any) -> Any:
     return np.where(zero, a * inverse_or_zero(y), a / np.where(zero, 1, y))
 
 
+def _quotient_or_nan(a: Any, y: Any) -> Any:
+    return quotient_or_zero(a, y) + np.where(raw(y) == 0, np.nan, 0).astype(a.dtype)
+
+
 _cosine: Any = polymorphic(declare(
     "cosine_of_angle", lambda a, b: quotient_or_zero(a, np.hypot(a, b)),
-    [lambda g, y, a, b: g * quotient_or_zero(_cosine(b, a) * _cosine(b, a), np.hypot(a, b)),
-     lambda g, y, a, b: -g * quotient_or_zero(y * _cosine(b, a), np.hypot(a, b))],
+    [lambda g, y, a, b: times(g, _quotient_or_nan(_cosine(b, a) * _cosine(b, a), np.hypot(a, b))),
+     lambda g, y, a, b: times(-g, _quotient_or_nan(y * _cosine(b, a), np.hypot(a, b)))], singular=True,
     arity=2, formula="{0} / √({0}² + {1}²)", derivatives=["{1}² / √({0}² + {1}²)³", "−{0} {1} / √({0}² + {1}²)³"],
     samples=binary(a=(0.5, 2.0)),
 ))  # fmt: skip

@@ -384,7 +384,7 @@ def _inverse(gaps: Any, closed: Any) -> Any:
 def _slopes(rise: Any, gaps: Any, closed: Any) -> Any:
     """rise/gap. Without a gap it is 0 where nothing rises, as for weights that are constant, and else NaN."""
     known = np.where(raw(rise) == 0, 0, np.nan).astype(rise.dtype)
-    return np.where(closed, known, rise / np.where(closed, 1, gaps))
+    return rise * np.where(closed, known, 1 / np.where(closed, 1, gaps))  # a factor: its NaN stays in every derivative
 
 
 def _between(s: Any) -> Any:
@@ -395,7 +395,7 @@ def _between(s: Any) -> Any:
 
 def _unless(lost: Any, g: Any) -> Any:
     """g, and NaN where it is lost."""
-    return np.where(lost, np.asarray(np.nan, g.dtype), g) if lost.any() else g
+    return g * np.where(lost, np.nan, 1).astype(g.dtype) if lost.any() else g  # a factor: so are its derivatives
 
 
 def _repeated(s: Any) -> Any:
