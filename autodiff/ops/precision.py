@@ -35,8 +35,8 @@ def at_any_scale(function: Callable[..., Any]) -> Callable[..., Any]:
     """A length f(x, axis=, keepdims=, ord=) with f(s x) = s f(x), exact also where the powers of x that it adds up
     over- or underflow: there it is taken of x divided by a power of two.
 
-    >>> length = at_any_scale(lambda x, axis=None, keepdims=False: np.sqrt(np.sum(x * x, axis=axis, keepdims=keepdims)))
-    >>> length(np.ldexp([3.0, 4.0], 700)) / 2.0**700
+    >>> length = at_any_scale(lambda x, axis=None, keepdims=False: np.sqrt((x * x).sum(axis=axis, keepdims=keepdims)))
+    >>> length(np.array([3 * 2.0**700, 4 * 2.0**700])) / 2.0**700
     np.float64(5.0)
     """
 
