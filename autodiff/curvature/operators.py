@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from ..backward import gradients
-from ..tensor import Array, Tensor, plain, variable
+from ..tensor import HANDED_OUT, Array, Tensor, plain, settled, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
 from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
@@ -58,6 +58,9 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
     # The point
 
     def _take_point(self) -> None:
+        handed_out = [p for p in self.params if p._requires_grad is HANDED_OUT]
+        for p in handed_out:
+            settled(p)  # a write that was not noticed yet belongs to this point
         self._point = [(p._number, _snapshot(p._data)) for p in self.params]
 
     def _require_point(self) -> None:

@@ -1245,6 +1245,16 @@ def test_an_update_of_a_constant_a_result_and_a_variable_rebinds(symbol):
     np.testing.assert_allclose(ad.grad(g)(SQUARE), expected)
 
 
+def test_an_item_of_a_transforms_variable_is_not_written_under_no_grad_either():
+    def f(x):
+        with ad.no_grad():
+            x[0] = 9.0
+        return (x**2).sum()
+
+    with pytest.raises(TypeError, match=r"t\.at\[i\]\.set"):
+        ad.grad(f)(X)
+
+
 def test_gradient_descent_as_people_write_it():
     p, q, r = (Tensor([1.0, -2.0], requires_grad=True) for _ in range(3))
     for _ in range(3):
