@@ -7,7 +7,7 @@ the methods are written out here, for editors, type checkers and readers, each n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .leaving import no_attribute
 
@@ -380,10 +380,18 @@ class ArrayMethods(Generic[TensorType]):
         """`numpy.dot` with another tensor or array."""
         return ops.dot(self, other)
 
-    if not TYPE_CHECKING:  # a type checker would take it for a promise of every attribute
 
-        def __getattr__(self, name):
-            raise AttributeError(no_attribute(type(self).__name__, name, _ELSEWHERE.get(name)), name=name, obj=self)
+class _Elsewhere:
+    """An attribute that a Tensor has not, and that says how it is written here. (A method ``__getattr__`` of the class
+    could say it of every name, and would make each access to a Tensor's own attributes slower.)"""
+
+    __slots__ = ("_instead", "_name")
+
+    def __init__(self, name: str, instead: str) -> None:
+        self._name, self._instead = name, instead
+
+    def __get__(self, tensor: Any, kind: type) -> Any:
+        raise AttributeError(no_attribute(kind.__name__, self._name, self._instead), name=self._name, obj=tensor)
 
 
 _ELSEWHERE = {
@@ -485,3 +493,6 @@ _ELSEWHERE = {
     "setflags": "t.data.setflags()",
 }
 """Methods of PyTorch's tensors, and of arrays, that a Tensor has not: NumPy's spelling of them."""
+
+for _name, _instead in _ELSEWHERE.items():
+    setattr(ArrayMethods, _name, _Elsewhere(_name, _instead))

@@ -722,7 +722,8 @@ OWN_WORDS = set(
     """math.trunc, pow by modulus, statistics.mean, statistics.stdev, statistics.pvariance, statistics.harmonic_mean,
     decimal.Decimal, fractions.Fraction, fractions.Fraction's product, Decimal's product, random.seed, struct.pack,
     struct.pack_into, memoryview, json.dumps, t.__array_interface__, np.frombuffer, np.from_dlpack, a.flat[i] = t,
-    an object array's ufunc, np.nditer, scipy.optimize.root, scipy.optimize.fsolve, scipy.sparse + t,
+    an object array's ufunc, np.nditer, scipy.optimize.root, scipy.optimize.fsolve,
+    scipy.optimize.fixed_point, scipy.sparse + t,
     scipy.sparse.diags, scipy.sparse.linalg.splu, pd.Timedelta""".replace("\n    ", " ").split(", ")
 )
 
