@@ -179,13 +179,12 @@ def no_rule(name: str) -> TypeError:
     )
 
 
-def no_attribute(kind: str, name: str, instead: str | None) -> str:
+def no_attribute(kind: str, name: str, instead: str) -> str:
     """What to say where a tensor lacks an attribute: what to write instead, and which library looked for it."""
-    asker = "" if name.startswith("__") else asked_by()
-    text = f"{kind!r} object has no attribute {name!r}"
+    asker, text = asked_by(), f"{kind!r} object has no attribute {name!r}"
     if asker:
         return f"{text}, which {asker} looks for: it has no rule for Tensors. {_remedy(asker, 'array')}"
-    return text if instead is None else f"{text}; as in NumPy, write {instead}"
+    return f"{text}; as in NumPy, write {instead}"
 
 
 def _line() -> str:

@@ -382,14 +382,16 @@ class ArrayMethods(Generic[TensorType]):
 
 
 class _Elsewhere:
-    """A name that has another spelling here: whoever asks for it is told. (`__getattr__` would be simpler, but a class
-    that has it looks up all its attributes the slow way.)"""
+    """An attribute that a Tensor has not, and that says how it is written here. (A method ``__getattr__`` of the class
+    could say it of every name, and would make each access to a Tensor's own attributes slower.)"""
+
+    __slots__ = ("_instead", "_name")
 
     def __init__(self, name: str, instead: str) -> None:
-        self.name, self.instead = name, instead
+        self._name, self._instead = name, instead
 
-    def __get__(self, instance: Any, owner: type) -> Any:
-        raise AttributeError(no_attribute(owner.__name__, self.name, self.instead), name=self.name, obj=instance)
+    def __get__(self, tensor: Any, kind: type) -> Any:
+        raise AttributeError(no_attribute(kind.__name__, self._name, self._instead), name=self._name, obj=tensor)
 
 
 _ELSEWHERE = {

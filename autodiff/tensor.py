@@ -273,9 +273,11 @@ class Tensor(ArrayMethods["Tensor"]):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         operation = None if kwargs or method != "__call__" else protocols.UFUNCS.get(ufunc)
-        if operation is None and "out" in kwargs and _only_values(inputs, kwargs["out"]):  # array += constant tensor
+        if operation is not None:
+            return operation(*inputs)
+        if "out" in kwargs and _only_values(inputs, kwargs["out"]):  # array += constant tensor
             return getattr(ufunc, method)(*[plain(x) for x in inputs], **kwargs)
-        return protocols.array_ufunc(ufunc, method, inputs, kwargs) if operation is None else operation(*inputs)
+        return protocols.array_ufunc(ufunc, method, inputs, kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         return protocols.array_function(function, args, kwargs)

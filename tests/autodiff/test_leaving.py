@@ -722,7 +722,8 @@ OWN_WORDS = set(
     """math.trunc, pow by modulus, statistics.mean, statistics.stdev, statistics.pvariance, statistics.harmonic_mean,
     decimal.Decimal, fractions.Fraction, fractions.Fraction's product, Decimal's product, random.seed, struct.pack,
     struct.pack_into, memoryview, json.dumps, t.__array_interface__, np.frombuffer, np.from_dlpack, a.flat[i] = t,
-    an object array's ufunc, np.nditer, scipy.optimize.root, scipy.optimize.fsolve, scipy.sparse + t,
+    an object array's ufunc, np.nditer, scipy.optimize.root, scipy.optimize.fsolve,
+    scipy.optimize.fixed_point, scipy.sparse + t,
     scipy.sparse.diags, scipy.sparse.linalg.splu, pd.Timedelta""".replace("\n    ", " ").split(", ")
 )
 
@@ -1243,6 +1244,16 @@ def test_an_update_of_a_constant_a_result_and_a_variable_rebinds(symbol):
         return (x * y).sum()
 
     np.testing.assert_allclose(ad.grad(g)(SQUARE), expected)
+
+
+def test_an_item_of_a_transforms_variable_is_not_written_under_no_grad_either():
+    def f(x):
+        with ad.no_grad():
+            x[0] = 9.0
+        return (x**2).sum()
+
+    with pytest.raises(TypeError, match=r"t\.at\[i\]\.set"):
+        ad.grad(f)(X)
 
 
 def test_gradient_descent_as_people_write_it():
