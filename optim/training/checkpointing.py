@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from autodiff import Tensor, persistence
-from autodiff.persistence import FilePath, replace_file
+from autodiff import Tensor
+from autodiff.persistence import saving
+from autodiff.persistence.files import FilePath, replace_file
 from autodiff.random import generator
 
 from ..array import Array
@@ -59,8 +60,8 @@ class Checkpoints:
         if content is None:
             return None
         files = content["files"]
-        model, training = (persistence.load(self.folder / files[key]) for key in ("model", "training"))
-        best = persistence.load(self.folder / files["best"]) if files["best"] else None
+        model, training = (saving.load(self.folder / files[key]) for key in ("model", "training"))
+        best = saving.load(self.folder / files["best"]) if files["best"] else None
         self._best = files["best"]
         return model, best, decoded(content["state"], training)
 
@@ -94,8 +95,8 @@ class Checkpoints:
         if before is not None:
             announced = _json(before | {"others": sorted(named | set(new.values()))})
             replace_file(self.index, lambda file: file.write(announced))
-        persistence.save(weights, self.folder / new["model"])
-        persistence.save(arrays, self.folder / new["training"])
+        saving.save(weights, self.folder / new["model"])
+        saving.save(arrays, self.folder / new["training"])
         replace_file(self.index, lambda file: file.write(text))
         self._best = files["best"]
         self._delete(old, named | set(new.values()) | {self.index.name})

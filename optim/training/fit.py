@@ -18,7 +18,7 @@ import numpy as np
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.clipping import clip_grad_norm_
 from autodiff.mode import mode
-from autodiff.persistence import FilePath
+from autodiff.persistence.files import FilePath
 
 from ..data import as_batches, dtype_of, length, pair
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
