@@ -9,6 +9,7 @@ import stat
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +18,7 @@ from .locks import try_lock
 FilePath = str | os.PathLike[str]
 
 
-def open_file(path: FilePath) -> IO[bytes]:
+def open_file(path: FilePath) -> BufferedReader:
     """Open a regular file for reading; a pipe, a device or a socket is refused, and never waited for.
 
     Raises:
@@ -53,7 +54,7 @@ def replace_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
     try:
         before = _status_of(target)
         _delete_abandoned(target)
-        beside, file, locked = _opened_beside(target)
+        beside, file = _opened_beside(target)
         try:
             with file:
                 write(file)
@@ -61,9 +62,9 @@ def replace_file(path: FilePath, write: Callable[[IO[bytes]], Any]) -> None:
                 if before is not None:
                     _keep_permissions(before, beside)
                 os.fsync(file.fileno())
-                if locked:  # while it is: nobody must take the file for an abandoned one
+                if os.name != "nt":  # while it is locked: nobody must take it for an abandoned one
                     os.replace(beside, target)
-            if not locked:  # Windows can rename only files that are closed
+            if os.name == "nt":  # where open files cannot be renamed
                 os.replace(beside, target)
         except BaseException:
             with suppress(OSError):
@@ -106,14 +107,14 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:40]}.{checksum:08x}"
 
 
-def _opened_beside(target: Path) -> tuple[Path, IO[bytes], bool]:
-    """A new file beside `target`, open for writing, and whether it is locked."""
+def _opened_beside(target: Path) -> tuple[Path, IO[bytes]]:
+    """A new file beside `target`, open for writing, and locked where that is possible."""
     while True:
         beside = target.with_name(f"{_prefix(target)}{os.urandom(6).hex()}.tmp")
         file = open(beside, "xb")  # the umask applies; never opens what somebody else put there
         locked = try_lock(file.fileno())
         if locked is None or (locked and beside.exists()):
-            return beside, file, bool(locked)
+            return beside, file
         file.close()  # before it was locked, it was taken for an abandoned one
 
 
