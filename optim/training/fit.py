@@ -20,7 +20,7 @@ from autodiff.clipping import clip_grad_norm_
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
 
-from ..data import as_batches, dtype_of, length, pair
+from ..data import as_batches, dtype_of, length, not_finite, pair
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
 from ..second_order.lbfgs import LBFGS
@@ -120,11 +120,13 @@ def fit(
         ends the training early, and the history of complete epochs is returned.
 
     Raises:
-        FloatingPointError: if a loss, a gradient or a parameter becomes NaN or infinite, naming epoch and batch. Of a
+        FloatingPointError: if a loss, a gradient or a parameter becomes NaN or infinite, naming epoch and batch, and
+            the row of the batch if that is where it comes from. Of a
             loss or a gradient, the weights are those before its step; a checkpoint always holds finite ones.
         RuntimeError: if another training that is still going on writes into the folder `checkpoint`.
         ValueError: if its files are damaged or missing, or of a training with other parts; nothing is changed then.
-        TypeError, ValueError: for data that are empty, of different lengths or no numbers, and arguments out of range.
+        TypeError, ValueError: for data that are empty, of different lengths, sparse or no numbers, for NaN or infinity
+            in arrays of all samples, and for arguments out of range.
         Whatever the model and the loss raise (labels of a wrong kind, say).
 
     >>> import numpy as np, nn, optim
@@ -393,7 +395,7 @@ class _Run:
             value = loss(output, y)
             steps = len(evaluations)
             if not steps:  # L-BFGS evaluates more than once, and may try points that are too far
-                evaluations.append((output, _number(value, state, "")))
+                evaluations.append((output, _number(value, state, "", x, y)))
             value.backward(retain_graph=False)
             if not steps:
                 self.require_finite("the gradient of", [p.grad for p in params])
@@ -403,7 +405,7 @@ class _Run:
 
         means = _Means("train", self.metrics)
         for batch in self.train:
-            x, y = batch if type(batch) is tuple and len(batch) == 2 else pair(batch, "fit: data")
+            x, y = pair(batch, "fit: data")
             state.batch += 1
             if needs_closure:
                 before = [p.data.copy() for p in params]
@@ -434,7 +436,7 @@ class _Run:
         for i, batch in enumerate(self.validation, 1):
             x, y = pair(batch, "fit: validation")
             output = model(*x) if type(x) is tuple else model(x)
-            means.add(x, y, output, _number(loss(output, y), self.state, "validation ", i))
+            means.add(x, y, output, _number(loss(output, y), self.state, "validation ", x, y, i))
         return means.result(self.state)
 
     # Checkpoints
@@ -495,13 +497,19 @@ class _Means:
         return {f"{self.prefix}_{name}": total / self.samples for name, total in self.sums.items()}
 
 
-def _number(value: Any, state: TrainingState, what: str, batch: int | None = None) -> float:
-    """The loss as a number, if it is a finite one."""
+def _number(value: Any, state: TrainingState, what: str, x: Any, y: Any, batch: int | None = None) -> float:
+    """The loss of a batch (x, y) as a number, if it is a finite one."""
     number = one_number(value, "fit")
     if not math.isfinite(number):
+        fault = not_finite(x, "x") or not_finite(y, "y")
+        advice = (
+            f"of this batch, {fault}"
+            if fault
+            else "a smaller learning rate or clip_norm= may help, ad.detect_anomaly() shows where it comes from"
+        )
         raise FloatingPointError(
             f"fit: the {what}loss is {number} in epoch {state.epoch}, batch {state.batch if batch is None else batch}; "
-            f"a smaller learning rate or clip_norm= may help, ad.detect_anomaly() shows where it comes from"
+            f"{advice}"
         )
     return number
 
