@@ -33,8 +33,8 @@ from .ops.products import *
 from .ops.reductions import *
 from .ops.shape import *
 from .ops.sparse import *
-from .persistence import load as load
-from .persistence import save as save
+from .persistence.saving import load as load
+from .persistence.saving import save as save
 from .primitive import primitive as primitive
 from .seeing.explain import explain as explain
 from .seeing.graph import graph as graph

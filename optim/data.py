@@ -104,6 +104,10 @@ def as_batches(data: Any, batch_size: Any, rng: np.random.Generator | None, dtyp
     """(X, y) as batches of Tensors, in a new order in each epoch if there is a generator; batches as they are.
 
     Floating-point arrays are cast to `dtype`, if there is one; `where` begins the messages of errors.
+
+    Raises:
+        TypeError: for anything else.
+        ValueError: for X and y of different lengths, and for NaN or infinity in them, naming array and row.
     """
     if not isinstance(data, tuple):
         if isinstance(data, (np.ndarray, Tensor, Mapping, str)) or not hasattr(data, "__iter__"):
@@ -127,7 +131,14 @@ def _constants(value: Rows, dtype: Any, name: str, hint: str) -> Rows:
     if kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, not {array.dtype}{hint if kind in 'OUS' else ''}")
     if kind == "f" and dtype is not None:
-        array = array.astype(dtype, copy=False)
+        with np.errstate(over="ignore"):  # which is said below, with the row
+            array = array.astype(dtype, copy=False)
+    fault = not_finite(array, name)
+    if fault is not None:
+        raise ValueError(
+            f"{fault}{'' if not_finite(value, name) else f' when it is cast to {array.dtype}'}; leave such samples out "
+            f"or fill the gaps (a model or a loss that is made for them takes batches, optim.batches(X, y))"
+        )
     return wrap(array)
 
 
@@ -137,14 +148,52 @@ def dtype_of(model: Any) -> Any:
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
+def not_finite(value: Any, name: str) -> str | None:
+    """In words, which array and which row of it is the first with NaN or infinity; None if there is none.
+
+    Args:
+        value: an array, a Tensor, or a tuple, a list or a dict of them; anything else has none.
+        name: what it is called.
+    """
+    if isinstance(value, (tuple, list, Mapping)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        return next(filter(None, (not_finite(item, f"{name}[{key!r}]") for key, item in items)), None)
+    array = value.data if isinstance(value, Tensor) else value
+    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        return None
+    with np.errstate(all="ignore"):
+        if np.isfinite(array.sum()):  # one pass; a sum may overflow, but none hides NaN or infinity
+            return None
+    bad = ~np.isfinite(np.atleast_1d(array))
+    rows = bad.reshape(len(bad), -1).any(axis=1)
+    if not rows.any():
+        return None
+    row, more = int(rows.argmax()), int(rows.sum()) - 1
+    found = np.atleast_1d(array)[row][bad[row]].flat[0] if bad.ndim > 1 else array.flat[row]
+    others = f" (and in {more} other row{'s' * (more > 1)})" if more else ""
+    return f"{name} has {found} in row {row}{others}"
+
+
 def pair(batch: Any, where: str) -> tuple[Any, Any]:
-    """A batch (x, y)."""
+    """A batch (x, y).
+
+    Raises:
+        TypeError: for anything but a pair, or sparse matrices.
+    """
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise TypeError(
             f"{where}: each batch must be a pair (x, y), not {type(batch).__name__} (arrays of all samples are given "
             f"as a tuple, (X, y))"
         )
-    return batch[0], batch[1]
+    x, y = batch
+    for name, value in (("x", x), ("y", y)):
+        _require_dense(value, f"{where}: {name}")
+    return x, y
+
+
+def _require_dense(value: Any, name: str) -> None:
+    if hasattr(value, "toarray"):  # SciPy's; NumPy would wrap it as one object
+        raise TypeError(f"{name} is a sparse matrix; give {name.rpartition(' ')[2]}.toarray()")
 
 
 def length(x: Any, y: Any, where: str) -> int:
@@ -165,6 +214,7 @@ def rows(value: Any, name: str) -> Rows:
             raise ValueError(f"{name} is an empty tuple")
         return tuple(rows(item, f"{name}[{i}]") for i, item in enumerate(value))
     if not isinstance(value, (Tensor, np.ndarray)):
+        _require_dense(value, name)
         try:
             value = np.asarray(value)
         except ValueError as error:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..persistence import replace_file
+from ..persistence.files import replace_file
 from ..tensor import Tensor
 from .graph import graph, walk
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from autodiff import Tensor, persistence
-from autodiff.persistence import FilePath
+from autodiff import Tensor
+from autodiff import load as load_tensors
+from autodiff import save as save_tensors
+from autodiff.persistence.files import FilePath
 
 from .module import Module
 
@@ -33,7 +35,7 @@ def save(model: Module | Mapping[str, Any], path: FilePath) -> None:
     """
     if not isinstance(model, (Module, Mapping)):
         raise TypeError(f"nn.save: takes a module or its state_dict(), not {type(model).__name__}")
-    persistence.save(model.state_dict() if isinstance(model, Module) else model, path)
+    save_tensors(model.state_dict() if isinstance(model, Module) else model, path)
 
 
 def load(path: FilePath) -> dict[str, Tensor]:
@@ -49,4 +51,4 @@ def load(path: FilePath) -> dict[str, Tensor]:
         FileNotFoundError: if there is no such file.
         ValueError: for a file that is cut short, of another format or malicious, naming it.
     """
-    return persistence.load(path)
+    return load_tensors(path)

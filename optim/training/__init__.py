@@ -1,3 +1,4 @@
-"""Training as one call: read `fit` first; `history` is what it returns, `early_stopping` when it ends, `checkpointing`
-how it is kept in a folder.
+"""Training as one call: read `fit` first; `history` is what it returns, `early_stopping` when it ends. How it is kept:
+`parts` is what a checkpoint holds, with `generators`, the random ones; `checkpointing` is the folder it lies in, with
+`encoding`, states as JSON, and `locking`, which keeps others out.
 """

@@ -6,31 +6,34 @@ Each checkpoint has new files of its own, whose names the JSON file gives before
 the disk is it replaced, in one step, to say that they hold; only then are the old files deleted. So at every moment,
 whatever happens, the folder holds a whole checkpoint, and nothing is deleted or replaced that the JSON file did not
 name: other files in the folder, whatever they are called, are somebody else's.
+
+The JSON file has the checksums of the files that it names, and one of its own content, so that no damage is taken for
+a state. While a training writes into the folder, ``.autodiff-training.lock`` keeps others out.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
-import random
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from autodiff import Tensor, persistence
-from autodiff.persistence import FilePath, replace_file
-from autodiff.random import generator
+from autodiff import Tensor
+from autodiff.persistence import saving
+from autodiff.persistence.files import FilePath, open_file, replace_file
 
 from ..array import Array
+from . import locking
+from .encoding import decoded, encoded
 
-_FORMAT = 1
-_OURS = re.compile(r"(model|training)-\d+\.safetensors")
+_WITHOUT_CHECKSUMS, _FORMAT = 1, 2  # those that are read, the second one is written
+_KEYS = {"format", "serial", "files", "others", "state"}
+_OURS = re.compile(r"(model|training)-\d{1,18}\.safetensors")
 
 
 class Checkpoints:
@@ -49,20 +52,42 @@ class Checkpoints:
         self.index = self.folder / "checkpoint.json"
         self._best: str | None = None
 
-    def read(self) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, dict[str, Any]] | None:
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside the ``with`` block the folder belongs to this training.
+
+        Raises:
+            RuntimeError: if it belongs to another one that is still going on.
+        """
+        try:
+            with locking.held(self.folder / ".autodiff-training.lock"):
+                yield
+        except locking.Taken as error:
+            raise RuntimeError(
+                f"fit: a training that is still going on writes its checkpoints into {self.folder} ({error}); wait for "
+                f"its end, or give this one another folder"
+            ) from None
+
+    def read(self) -> tuple[dict[str, Tensor], dict[str, Tensor] | None, Any] | None:
         """The model's weights, the best weights (or None) and the rest of the state; None if there is no checkpoint.
 
         Raises:
-            ValueError: for files that no training wrote, naming them.
+            ValueError: for files that no training wrote, or that were changed since or are missing, naming them.
         """
         content = self._content()
         if content is None:
             return None
         files = content["files"]
-        model, training = (persistence.load(self.folder / files[key]) for key in ("model", "training"))
-        best = persistence.load(self.folder / files["best"]) if files["best"] else None
+        for name in {*files.values()} - {None}:
+            self._require_whole(name, content.get("checksums"))
+        model, training = (saving.load(self.folder / files[key]) for key in ("model", "training"))
+        best = saving.load(self.folder / files["best"]) if files["best"] else None
+        try:
+            state = decoded(content["state"], training)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self._damaged(error) from None
         self._best = files["best"]
-        return model, best, decoded(content["state"], training)
+        return model, best, state
 
     def write(self, weights: Mapping[str, Any], state: Mapping[str, Any], *, best: bool) -> None:
         """Replace the checkpoint.
@@ -90,23 +115,19 @@ class Checkpoints:
             "format": _FORMAT, "serial": serial, "files": files, "others": sorted(old),
             "state": encoded(state, "", arrays),
         }  # fmt: skip
-        text = _json(content)
+        _own_checksum(content)  # raises here, before anything is written, if at all
         if before is not None:
-            announced = _json(before | {"others": sorted(named | set(new.values()))})
-            replace_file(self.index, lambda file: file.write(announced))
-        persistence.save(weights, self.folder / new["model"])
-        persistence.save(arrays, self.folder / new["training"])
-        replace_file(self.index, lambda file: file.write(text))
+            self._replace_index(before | {"others": sorted(named | set(new.values()))})
+        saving.save(weights, self.folder / new["model"])
+        saving.save(arrays, self.folder / new["training"])
+        known = before.get("checksums", {}) if before else {}
+        names = {name for name in files.values() if name is not None}
+        sums = {name: known[name] if name in known else self._checksum(name) for name in sorted(names)}
+        self._replace_index(content | {"checksums": sums})
         self._best = files["best"]
-        self._delete(old, named | set(new.values()) | {self.index.name})
-
-    def _delete(self, files: set[str], written: set[str]) -> None:
-        """Delete these files, and what a killed write of one of the `written` left."""
-        unfinished = re.compile(rf"\.({'|'.join(map(re.escape, written))})\.[0-9a-f]+\.tmp")
-        for path in self.folder.iterdir():
-            if path.name in files or unfinished.fullmatch(path.name):
-                with suppress(OSError):
-                    path.unlink()
+        for name in old:
+            with suppress(OSError):
+                (self.folder / name).unlink()
 
     def keep(self) -> None:
         """Put a copy of a checkpoint that is there, of another training, into a folder ``earlier-1`` (or -2, …) inside:
@@ -125,23 +146,44 @@ class Checkpoints:
                 shutil.copy2(self.folder / name, target / name)
         shutil.copy2(self.index, target / self.index.name)
 
+    # The JSON file
+
     def _content(self) -> dict[str, Any] | None:
         try:
-            text = self.index.read_text(encoding="utf-8")
+            with open_file(self.index) as file:
+                text = file.read()
         except FileNotFoundError:
             return None
         try:
-            content: dict[str, Any] = json.loads(text)
-            valid = content["format"] == _FORMAT and isinstance(content["serial"], int) and "state" in content
-            names = [content["files"][key] for key in ("model", "training", "best")]
-            # Names from a file must not lead out of the folder.
-            names += content.get("others", [])
-            valid = valid and all(_OURS.fullmatch(name) for name in names if name is not None) and None not in names[:2]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{self.index} is no checkpoint: {error!r}") from None
-        if not valid:
-            raise ValueError(f"{self.index} is no checkpoint of this version (format {_FORMAT})")
-        return content
+            return _checked(json.loads(text.decode(), parse_constant=_refused))
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(error) from None
+
+    def _replace_index(self, content: dict[str, Any]) -> None:
+        if content["format"] != _WITHOUT_CHECKSUMS:
+            content = content | {"checksum": _own_checksum(content)}
+        text = json.dumps(content, indent=1, allow_nan=False).encode()
+        replace_file(self.index, lambda file: file.write(text))
+
+    def _damaged(self, error: Exception) -> ValueError:
+        return ValueError(
+            f"{self.index} is no checkpoint, or damaged: {error}; move it out of the folder to start anew"
+        )
+
+    # The files
+
+    def _checksum(self, name: str) -> str:
+        with open_file(self.folder / name) as file:
+            return file_digest(file, "sha256").hexdigest()
+
+    def _require_whole(self, name: str, checksums: dict[str, str] | None) -> None:
+        path = self.folder / name
+        try:
+            if checksums is not None and self._checksum(name) != checksums[name]:
+                raise ValueError(f"{path} is damaged: it is not the file that {self.index} was written with")
+            path.stat()
+        except FileNotFoundError:
+            raise ValueError(f"{path}, of which {self.index} speaks, is missing") from None
 
 
 def _new_names(serial: int) -> dict[str, str]:
@@ -150,125 +192,43 @@ def _new_names(serial: int) -> dict[str, str]:
 
 def _names(content: dict[str, Any]) -> set[str]:
     """The files that an index names: those of its checkpoint, and others that a training made and may delete."""
-    return {name for name in (*content["files"].values(), *content.get("others", [])) if name is not None}
+    return {name for name in (*content["files"].values(), *content["others"]) if name is not None}
 
 
-def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, indent=1, allow_nan=False).encode()
+def _own_checksum(content: dict[str, Any]) -> str:
+    return sha256(json.dumps(content, allow_nan=False).encode()).hexdigest()
 
 
-# States as JSON, arrays apart
-
-_TUPLE, _ARRAY, _NUMBER, _ITEMS = "$tuple", "$array", "$float", "$items"
-
-
-def encoded(value: Any, path: str, arrays: dict[str, Array]) -> Any:
-    """The value as JSON has it; arrays are put under their path into `arrays`."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, (np.bool_, np.integer, np.floating)):
-        value = value.item()
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {_NUMBER: str(value)}
-    if isinstance(value, (np.ndarray, Tensor)):
-        while path in arrays:  # names may contain dots of their own
-            path += "_"
-        arrays[path] = value.data if isinstance(value, Tensor) else value
-        return {_ARRAY: path}
-    if isinstance(value, (list, tuple)):
-        items = [encoded(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]
-        return {_TUPLE: items} if isinstance(value, tuple) else items
-    if isinstance(value, Mapping):
-        inside = [(key, encoded(item, f"{path}.{key}" if path else str(key), arrays)) for key, item in value.items()]
-        if all(isinstance(key, str) and not key.startswith("$") for key in value):
-            return dict(inside)
-        return {_ITEMS: [[encoded(key, "", {}), item] for key, item in inside]}
-    raise TypeError(f"checkpoint: {path} is a {type(value).__name__}, which cannot be saved: {value!r}")
+def _refused(name: str) -> None:
+    raise ValueError(f"it has {name}")
 
 
-def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
-    """What `encoded` was given."""
-    if isinstance(value, list):
-        return [decoded(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1:
-        ((kind, content),) = value.items()
-        if kind == _TUPLE:
-            return tuple([decoded(item, arrays) for item in content])
-        if kind == _NUMBER:
-            return float(content)
-        if kind == _ARRAY:
-            return arrays[content].data
-        if kind == _ITEMS:
-            return {decoded(key, arrays): decoded(item, arrays) for key, item in content}
-    return {key: decoded(item, arrays) for key, item in value.items()}
-
-
-# Random generators
-
-
-def generators(**owners: Any) -> dict[str, Any]:
-    """The generators that draw during a training, by place: those that an owner, or a module inside it, has as an
-    attribute, and the default one."""
-    found = {f"{owner}{place}": rng for owner, value in owners.items() for place, rng in _held(value)}
-    return {**found, "default": generator()}
-
-
-def _held(owner: Any) -> Iterator[tuple[str, Any]]:
-    if _is_generator(owner):
-        yield "", owner
-        return
-    holders: Iterable[tuple[str, Any]] = [("", owner)]
-    if hasattr(owner, "named_modules"):
-        holders = owner.named_modules()
-    elif isinstance(owner, (list, tuple)):
-        holders = ((str(i), item) for i, item in enumerate(owner))
-    for path, holder in holders:
-        for name, value in getattr(holder, "__dict__", {}).items():
-            if _is_generator(value):
-                yield f".{path}.{name}" if path else f".{name}", value
-
-
-def _is_generator(value: Any) -> bool:
-    return isinstance(value, (np.random.Generator, np.random.RandomState))
-
-
-def random_state(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The states of these generators, of NumPy's global one and of Python's."""
-    states = {place: _state(rng) for place, rng in found.items()}
-    version, words, gauss = random.getstate()
-    python = {"version": version, "words": np.array(words, np.uint64), "gauss": gauss}
-    return {"generators": states, "numpy": np.random.get_state(legacy=False), "python": python}
-
-
-def set_random_state(found: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Continue all generators from `random_state`, in place: who shares one goes on sharing it.
+def _checked(content: Any) -> dict[str, Any]:
+    """What a JSON file holds, without its own checksum.
 
     Raises:
-        ValueError: for other places or kinds of generators.
+        ValueError: for what no training wrote.
     """
-    states = state["generators"]
-    if set(states) != set(found):
-        raise ValueError(
-            f"fit: the checkpoint has random generators at {sorted(states)}, this training at {sorted(found)}"
-        )
-    for place, rng in found.items():
-        kind, own = states[place]["bit_generator"], _state(rng)["bit_generator"]
-        if kind != own:
-            raise ValueError(f"fit: the generator {place} was a {kind}, and is a {own} now")
-        if isinstance(rng, np.random.Generator):
-            rng.bit_generator.state = states[place]
-        else:
-            rng.set_state(states[place])
-    np.random.set_state(state["numpy"])
-    python = state["python"]
-    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
-
-
-def _state(rng: Any) -> dict[str, Any]:
-    if isinstance(rng, np.random.Generator):
-        return dict(rng.bit_generator.state)
-    return dict(rng.get_state(legacy=False))
+    match content:
+        case {"format": int(number)} if number in (_WITHOUT_CHECKSUMS, _FORMAT) and number is not True:
+            pass
+        case _:
+            raise ValueError(f"its format is neither {_WITHOUT_CHECKSUMS} nor {_FORMAT}")
+    keys = _KEYS
+    if number == _FORMAT:
+        checksum = content.pop("checksum", None)
+        if checksum != _own_checksum(content):
+            raise ValueError("it has not the checksum that it was written with")
+        keys = _KEYS | {"checksums"}
+    content.setdefault("others", [])
+    if set(content) != keys:
+        raise ValueError(f"it has {sorted(content)}, and not {sorted(keys)}")
+    serial, files, others = content["serial"], content["files"], content["others"]
+    if type(serial) is not int or not 0 <= serial < 10**15:
+        raise ValueError(f"its serial is {str(serial)[:40]}")
+    if not isinstance(files, dict) or set(files) != {"model", "training", "best"} or not isinstance(others, list):
+        raise ValueError("it does not name its files")
+    for name in (files["model"], files["training"], *others, *filter(lambda name: name is not None, [files["best"]])):
+        if not isinstance(name, str) or not _OURS.fullmatch(name):  # nor may a name lead out of the folder
+            raise ValueError(f"it names a file {str(name)[:80]!r}")
+    return content

@@ -18,15 +18,17 @@ import numpy as np
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.clipping import clip_grad_norm_
 from autodiff.mode import mode
-from autodiff.persistence import FilePath
+from autodiff.persistence.files import FilePath
 
-from ..data import as_batches, dtype_of, length, pair
+from ..data import as_batches, dtype_of, length, not_finite, pair
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
 from ..second_order.lbfgs import LBFGS
-from .checkpointing import Checkpoints, generators, random_state, set_random_state
+from .checkpointing import Checkpoints
 from .early_stopping import EarlyStopping
+from .generators import generators
 from .history import History
+from .parts import Parts
 
 
 @dataclass
@@ -118,9 +120,13 @@ def fit(
         ends the training early, and the history of complete epochs is returned.
 
     Raises:
-        FloatingPointError: if a loss, a gradient or a parameter becomes NaN or infinite, naming epoch and batch. Of a
+        FloatingPointError: if a loss, a gradient or a parameter becomes NaN or infinite, naming epoch and batch, and
+            the row of the batch if that is where it comes from. Of a
             loss or a gradient, the weights are those before its step; a checkpoint always holds finite ones.
-        TypeError, ValueError: for data that are empty, of different lengths or no numbers, and arguments out of range.
+        RuntimeError: if another training that is still going on writes into the folder `checkpoint`.
+        ValueError: if its files are damaged or missing, or of a training with other parts; nothing is changed then.
+        TypeError, ValueError: for data that are empty, of different lengths, sparse or no numbers, for NaN or infinity
+            in arrays of all samples, and for arguments out of range.
         Whatever the model and the loss raise (labels of a wrong kind, say).
 
     >>> import numpy as np, nn, optim
@@ -173,10 +179,15 @@ def fit(
         checkpoints=None if checkpoint is None else Checkpoints(checkpoint),
         state=TrainingState(model, optimizer, scheduler, int(epochs), History()),
     )
-    if run.checkpoints is not None and not (resume and run.load(run.checkpoints)):
-        run.checkpoints.keep()
-        run.save(best=False)
-    return run(progress)
+    if run.checkpoints is None:
+        stopping.reset()
+        return run(progress)
+    with run.checkpoints.alone():
+        if not (resume and run.load(run.checkpoints)):
+            stopping.reset()
+            run.checkpoints.keep()
+            run.save(best=False)
+        return run(progress)
 
 
 # What is checked
@@ -263,16 +274,18 @@ class _Run:
     state: TrainingState
 
     def __post_init__(self) -> None:
-        self.stopping.reset()
         self.params = [p for group in self.state.optimizer.param_groups for p in group["params"]]
         named = {id(p) for owner in (self.model, self.loss) for p in getattr(owner, "parameters", tuple)()}
-        self.others = [p for p in self.params if id(p) not in named]  # a checkpoint has to have them too
+        others = [p for p in self.params if id(p) not in named]  # a checkpoint has to have them too
         self.names = {
             id(p): repr(name)
             for owner in (self.loss, self.model)
             for name, p in getattr(owner, "named_parameters", tuple)()
         }
-        self.lasting = [callback for callback in self.callbacks if _state_of(callback) is not None]
+        self.parts = Parts(
+            self.model, self.state.optimizer, self.state.scheduler, self.loss, self.callbacks, others, self.stopping,
+            self.generators,
+        )  # fmt: skip
         self.every_batch = _every_batch(self.state.scheduler)
         self.after_epoch: list[Callable[[TrainingState], Any]] = []
         self.after_batch: list[Callable[[TrainingState], Any]] = []
@@ -382,7 +395,7 @@ class _Run:
             value = loss(output, y)
             steps = len(evaluations)
             if not steps:  # L-BFGS evaluates more than once, and may try points that are too far
-                evaluations.append((output, _number(value, state, "")))
+                evaluations.append((output, _number(value, state, "", x, y)))
             value.backward(retain_graph=False)
             if not steps:
                 self.require_finite("the gradient of", [p.grad for p in params])
@@ -392,7 +405,7 @@ class _Run:
 
         means = _Means("train", self.metrics)
         for batch in self.train:
-            x, y = batch if type(batch) is tuple and len(batch) == 2 else pair(batch, "fit: data")
+            x, y = pair(batch, "fit: data")
             state.batch += 1
             if needs_closure:
                 before = [p.data.copy() for p in params]
@@ -423,7 +436,7 @@ class _Run:
         for i, batch in enumerate(self.validation, 1):
             x, y = pair(batch, "fit: validation")
             output = model(*x) if type(x) is tuple else model(x)
-            means.add(x, y, output, _number(loss(output, y), self.state, "validation ", i))
+            means.add(x, y, output, _number(loss(output, y), self.state, "validation ", x, y, i))
         return means.result(self.state)
 
     # Checkpoints
@@ -435,56 +448,18 @@ class _Run:
         state = self.state
         if state.epoch:
             self.require_finite("after the last step,", [p.data for p in self.params])
-        self.checkpoints.write(
-            self.model.state_dict(),
-            {
-                "epoch": state.epoch,
-                "history": state.history.to_dict(),
-                "seconds": state.history.seconds,
-                "optimizer": state.optimizer.state_dict(),
-                "scheduler": None if state.scheduler is None else state.scheduler.state_dict(),
-                "stopping": self.stopping.state_dict(),
-                "loss": _state_of(self.loss),
-                "callbacks": [_state_of(callback) for callback in self.lasting],
-                "others": [p.data for p in self.others],
-                "random": random_state(self.generators()),
-            },
-            best=best,
-        )
+        self.checkpoints.write(self.model.state_dict(), self.parts.state(state.epoch, state.history), best=best)
 
     def load(self, checkpoints: Checkpoints) -> bool:
         """Continue from a checkpoint; returns whether there is one."""
         found = checkpoints.read()
         if found is None:
             return False
-        weights, best, saved = found
-        state = self.state
-        if (saved["scheduler"] is None) != (state.scheduler is None):
-            had = "no" if saved["scheduler"] is None else "a"
-            raise ValueError(f"fit: the training in {checkpoints.folder} had {had} scheduler; resume it with the same")
-        owners, states = [self.loss, *self.lasting], [saved["loss"], *saved["callbacks"]]
-        if len(owners) != len(states) or (_state_of(self.loss) is None) != (states[0] is None):
-            raise ValueError(
-                f"fit: the training in {checkpoints.folder} had another loss, or other callbacks with a state_dict()"
-            )
-        if [p.shape for p in self.others] != [data.shape for data in saved["others"]]:
-            raise ValueError(f"fit: the training in {checkpoints.folder} had other parameters outside the model")
-        self.model.load_state_dict(weights)
-        state.optimizer.load_state_dict(saved["optimizer"])
-        if state.scheduler is not None:
-            state.scheduler.load_state_dict(saved["scheduler"])
-        for owner, value in zip(owners, states):
-            if value is not None:
-                owner.load_state_dict(value)
-        for p, data in zip(self.others, saved["others"]):
-            p.data = data.astype(p.dtype)
-        self.stopping.load_state_dict(saved["stopping"])
-        if best is not None:
-            self.stopping.weights = {name: tensor.data for name, tensor in best.items()}
-        state.epoch = saved["epoch"]
-        state.history = History.from_dict(saved["history"])
-        state.history.seconds = saved["seconds"]
-        set_random_state(self.generators(), saved["random"])
+        try:
+            self.state.epoch, self.state.history = self.parts.restore(*found)
+        except Exception as error:
+            what = str(error) if isinstance(error, (ValueError, RuntimeError)) else repr(error)
+            raise ValueError(f"fit: the checkpoint {checkpoints.index} does not fit this training: {what}") from error
         return True
 
 
@@ -522,13 +497,19 @@ class _Means:
         return {f"{self.prefix}_{name}": total / self.samples for name, total in self.sums.items()}
 
 
-def _number(value: Any, state: TrainingState, what: str, batch: int | None = None) -> float:
-    """The loss as a number, if it is a finite one."""
+def _number(value: Any, state: TrainingState, what: str, x: Any, y: Any, batch: int | None = None) -> float:
+    """The loss of a batch (x, y) as a number, if it is a finite one."""
     number = one_number(value, "fit")
     if not math.isfinite(number):
+        fault = not_finite(x, "x") or not_finite(y, "y")
+        advice = (
+            f"of this batch, {fault}"
+            if fault
+            else "a smaller learning rate or clip_norm= may help, ad.detect_anomaly() shows where it comes from"
+        )
         raise FloatingPointError(
             f"fit: the {what}loss is {number} in epoch {state.epoch}, batch {state.batch if batch is None else batch}; "
-            f"a smaller learning rate or clip_norm= may help, ad.detect_anomaly() shows where it comes from"
+            f"{advice}"
         )
     return number
 
@@ -541,12 +522,6 @@ def _detached(output: Any) -> Any:
 
 def _says_stop(answer: Any) -> bool:
     return answer is True or (isinstance(answer, np.bool_) and bool(answer))
-
-
-def _state_of(owner: Any) -> Any:
-    if isinstance(owner, type) or not (hasattr(owner, "state_dict") and hasattr(owner, "load_state_dict")):
-        return None
-    return owner.state_dict()
 
 
 def _bar(progress: bool | None, train: Any, state: TrainingState) -> Any:

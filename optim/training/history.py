@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from autodiff.persistence import FilePath, replace_file
+from autodiff.persistence.files import FilePath, replace_file
 
 from ..drawing import axes_for
 

@@ -22,8 +22,9 @@ from hypothesis.extra import numpy as hnp
 
 import autodiff as ad
 import nn
-from autodiff import persistence
-from autodiff.persistence import load, replace_file, save
+from autodiff.persistence import files
+from autodiff.persistence.files import replace_file
+from autodiff.persistence.saving import load, save
 
 ROOT = Path(__file__).parents[2]
 
@@ -257,7 +258,7 @@ class FullDisk(io.RawIOBase):
 def test_a_full_disk_leaves_the_previous_file_and_nothing_else(room, suffix, tmp_path, monkeypatch):
     path = tmp_path / f"a{suffix}"
     save({"x": np.arange(3.0)}, path)
-    monkeypatch.setattr(persistence, "open", lambda name, mode: FullDisk(open(name, mode), room), raising=False)
+    monkeypatch.setattr(files, "open", lambda name, mode: FullDisk(open(name, mode), room), raising=False)
     with pytest.raises(OSError, match="No space left") as caught:
         save({"x": np.zeros(1000), "y": np.zeros(1000)}, path)
     assert caught.value.errno == errno.ENOSPC and caught.value.filename == str(path)
@@ -299,20 +300,20 @@ def test_a_process_killed_in_the_middle_of_saving_leaves_the_previous_file(suffi
     save({"x": np.arange(3.0)}, path)
     code = f"""
 import os, signal, numpy as np
-from autodiff import persistence
+from autodiff.persistence import saving
 fsync = os.fsync
 def killed(descriptor):
     fsync(descriptor)
     assert os.fstat(descriptor).st_size > 8000
     os.kill(os.getpid(), signal.SIGKILL)
 os.fsync = killed
-persistence.save({{"x": np.zeros(1000)}}, {str(path)!r})
+saving.save({{"x": np.zeros(1000)}}, {str(path)!r})
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert load(path)["x"].tolist() == [0.0, 1.0, 2.0] and len(os.listdir(tmp_path)) == 2
     save({"x": np.zeros(1)}, path)
-    assert load(path)["x"].tolist() == [0.0]
+    assert load(path)["x"].tolist() == [0.0] and os.listdir(tmp_path) == [path.name]
 
 
 def test_the_new_file_is_on_the_disk_before_it_takes_the_old_one_s_place(tmp_path, monkeypatch):
@@ -545,3 +546,271 @@ def test_loading_takes_little_more_memory_than_the_arrays(suffix, tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 1.2 * state["x"].nbytes
     finally:
         tracemalloc.stop()
+
+
+# Damage that formats hide
+
+
+def outcomes(path, contents, expected):
+    """How many of these contents were refused; the others must give what was saved."""
+    refused = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's, of duplicate names
+        for content in contents:
+            path.write_bytes(content)
+            try:
+                found = load(path)
+            except ValueError as error:
+                assert str(error).startswith(f"load: {path}: "), error
+                refused += 1
+            else:
+                assert_same(found, expected)
+                assert list(found) == list(expected)
+    return refused
+
+
+def flips(raw, seed=0):
+    """Copies with one byte changed: one bit of it, all bits, or at random."""
+    draw = random.Random(seed)
+    for i, byte in enumerate(raw):
+        for other in {byte ^ 1 << draw.randrange(8), byte ^ 255, draw.randrange(256)} - {byte}:
+            yield raw[:i] + bytes([other]) + raw[i + 1 :]
+
+
+SMALL = {"w": np.array([1.0, -2.0], "float32"), "ü": np.array(True), "n": np.array([3], "int16")}
+
+
+def test_any_byte_changed_and_any_cut_is_an_error_or_changes_nothing(suffix, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    save(SMALL, path)
+    raw, expected = path.read_bytes(), {name: tensor.data for name, tensor in load(path).items()}
+    assert outcomes(path, (raw[:n] for n in range(len(raw))), expected) == len(raw)
+    assert outcomes(path, flips(raw), expected) > len(raw)
+    assert outcomes(path, [raw + b"\0", raw + raw, b"\0" + raw], expected) == 3
+
+
+@pytest.mark.parametrize("write", [np.savez, np.savez_compressed])
+def test_any_byte_changed_and_any_cut_of_what_numpy_wrote_is_an_error_or_changes_nothing(write, tmp_path):
+    path = tmp_path / "a.npz"
+    write(path, **SMALL)
+    raw = path.read_bytes()
+    assert outcomes(path, (raw[:n] for n in range(len(raw))), SMALL) == len(raw)
+    assert outcomes(path, flips(raw), SMALL) > len(raw)
+
+
+def members(raw):
+    """Where the directory of a zip archive starts, its entries, and its end."""
+    start, end = raw.index(b"PK\x01\x02"), raw.rindex(b"PK\x05\x06")
+    parts = raw[start:end].split(b"PK\x01\x02")[1:]
+    return start, [b"PK\x01\x02" + part for part in parts], raw[end:]
+
+
+@pytest.mark.parametrize("hidden", [0, 1, 2])
+def test_an_npz_whose_directory_does_not_list_an_array_is_refused(hidden, tmp_path):
+    """Although its end agrees with the directory, and zipfile and NumPy read the others without a word."""
+    path = tmp_path / "a.npz"
+    save(SMALL, path)
+    raw = path.read_bytes()
+    start, entries, end = members(raw)
+    del entries[hidden]
+    directory = b"".join(entries)
+    end = end[:8] + struct.pack("<HHLL", 2, 2, len(directory), start) + end[20:]
+    path.write_bytes(raw[:start] + directory + end)
+    with np.load(path) as theirs:
+        assert len(theirs.files) == 2
+    with pytest.raises(ValueError, match=r"a\.npz: is damaged: it holds something"):
+        load(path)
+
+
+def test_an_npz_whose_end_counts_more_arrays_than_its_directory_is_refused(tmp_path):
+    path = tmp_path / "a.npz"
+    save(SMALL, path)
+    raw = path.read_bytes()
+    start, entries, end = members(raw)
+    path.write_bytes(raw[:start] + b"".join(entries) + end[:10] + struct.pack("<H", 4) + end[12:])
+    with np.load(path) as theirs:
+        assert len(theirs.files) == 3
+    with pytest.raises(ValueError, match=r"a\.npz: is damaged: it says that 4 arrays are listed .* but 3 are"):
+        load(path)
+
+
+def test_an_npz_written_to_a_pipe_with_a_comment_or_a_second_end_is_read(tmp_path):
+    """Archives that differ from those that save writes: descriptors after the members, a comment, a second end."""
+    path = tmp_path / "a.npz"
+
+    class Pipe(io.RawIOBase):
+        def __init__(self):
+            self.content = bytearray()
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            self.content += data
+            return len(data)
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in SMALL.items():
+            with archive.open(f"{name}.npy", "w") as inside:
+                np.lib.format.write_array(inside, array)
+        archive.comment = b"trained on a Sunday"
+    path.write_bytes(pipe.content)
+    assert_same(load(path), SMALL)
+    save(SMALL, path)
+    start, entries, end = members(path.read_bytes())
+    body = path.read_bytes()[: -len(end)]  # and as if there were more of everything than the first end can say
+    second = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 3, 3, len(body) - start, start)
+    locator, first = struct.pack("<4sLQL", b"PK\6\7", 0, len(body), 1), end[:8] + b"\xff" * 12 + end[20:]
+    path.write_bytes(body + second + locator + first)
+    assert_same(load(path), SMALL)
+    path.write_bytes(body + second.replace(b"PK\6\6", b"PK\6\0") + locator + first)
+    with pytest.raises(ValueError, match=r"a\.npz: is "):
+        load(path)
+
+
+def test_files_without_a_checksum_of_ours_are_read(tmp_path):
+    library = pytest.importorskip("safetensors.numpy")
+    path = tmp_path / "a.safetensors"
+    for metadata in (None, {}, {"sha256": "x", "format": "np"}):
+        library.save_file({"x": np.ones(2)}, path, metadata=metadata)
+        assert_same(load(path), {"x": np.ones(2)})
+
+
+_ODD = [None, True, -1, 1.0, 2**70, "F32", [], [1], [0, 8, 8], [0, -8], [0.0, 8.0], [False, True], ["0", "8"], {}]
+
+
+@pytest.mark.parametrize("key", ["dtype", "shape", "data_offsets"])
+@pytest.mark.parametrize("library_checks", [True, False])
+def test_a_safetensors_header_of_an_odd_form_is_refused(key, library_checks, tmp_path, monkeypatch):
+    """By the library, and without its help."""
+    library = pytest.importorskip("safetensors")
+    if not library_checks:
+        monkeypatch.setattr(library, "safe_open", lambda path, framework: open(path, "rb"))
+    for odd in [*_ODD, None if key == "dtype" else "missing"]:
+        header = {"w": entry([2], 0, 8) | {key: odd}}
+        if odd == "missing":
+            del header["w"][key]
+        if header["w"] == entry([2], 0, 8):
+            continue
+        with pytest.raises(ValueError, match=r"load: .*a\.safetensors: "):
+            load(safetensors_file(tmp_path / "a.safetensors", header, bytes(8)))
+    for header in ({"w": 1}, {"w": [1, 2, 3]}, {"w": None}, [], 1, "w", None):
+        with pytest.raises(ValueError, match=r"load: .*a\.safetensors: "):
+            load(safetensors_file(tmp_path / "a.safetensors", header, bytes(8)))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f8', 'fortran_order': False, 'shape': 1}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': [1]}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (1.0,)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': ('1',)}",
+        "{'descr': '<f8', 'fortran_order': False, 'shape': None}",
+        "{'descr': '<f8', 'fortran_order': 0, 'shape': (1,)}",
+        "{'descr': 8, 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': (), 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': '<f8', 'shape': (1,)}",
+        "[1]",
+        "1",
+        "",
+    ],
+)
+def test_an_npy_header_of_an_odd_form_is_refused(header, tmp_path):
+    text = header.ljust(117) + "\n"
+    data = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + bytes(8)
+    with pytest.raises(ValueError, match=r"load: .*a\.npz: 'a' is no npy file"):
+        load(npz(tmp_path / "a.npz", ("a.npy", data)))
+
+
+# What is no file
+
+
+def test_pipes_devices_sockets_and_links_to_them_are_refused_at_once(suffix, tmp_path):
+    import socket
+
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    (tmp_path / f"device{suffix}").symlink_to("/dev/zero")
+    (tmp_path / f"link{suffix}").symlink_to(tmp_path / f"pipe{suffix}")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / f"socket{suffix}"))
+
+    def late(*_):
+        pytest.fail("it hangs")
+
+    before = signal.signal(signal.SIGALRM, late)
+    try:
+        for name in ("pipe", "device", "link", "socket"):
+            path = tmp_path / f"{name}{suffix}"
+            signal.alarm(10)
+            with pytest.raises(OSError, match="Not a regular file") as caught:
+                load(path)
+            assert caught.value.filename == str(path)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        server.close()
+
+
+# What killed processes leave
+
+
+_SAVING = """
+import os, signal, sys, time
+from autodiff.persistence import files
+def slow(file):
+    file.write(b"half")
+    file.flush()
+    print("writing", flush=True)
+    {then}
+files.replace_file(sys.argv[1], slow)
+"""
+
+
+def saving(path, then):
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SAVING.format(then=then), str(path)], cwd=ROOT, stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout.readline() == b"writing\n"
+    return process
+
+
+def test_what_a_killed_save_left_is_deleted_by_the_next_one_and_nothing_else_is(tmp_path):
+    path, neighbour = tmp_path / "a.npz", tmp_path / "b.npz"
+    for target in (path, neighbour):
+        process = saving(target, "os.kill(os.getpid(), signal.SIGKILL)")
+        assert process.wait() == -signal.SIGKILL
+    (left,) = [name for name in os.listdir(tmp_path) if name.startswith(".a")]
+    others = [".a.npz.tmp", ".a.npz.0123456789ab.tmp", f"x{left}", f"{left}.tmp", ".a.npz.0000000000000000abcd.tmp"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"mine")
+    (tmp_path / left.replace(".tmp", "").upper()).mkdir()
+    before = set(os.listdir(tmp_path))
+    save({"x": 1.0}, path)
+    assert set(os.listdir(tmp_path)) == before - {left} | {"a.npz"}
+    assert all((tmp_path / name).read_bytes() == b"mine" for name in others)
+
+
+def test_a_save_does_not_disturb_one_that_is_still_running_in_another_process(tmp_path):
+    path = tmp_path / "a.npz"
+    process = saving(path, "sys.stdin.readline()")
+    save({"x": 1.0}, path)
+    assert load(path)["x"].item() == 1.0
+    assert len(os.listdir(tmp_path)) == 2  # theirs is not taken for an abandoned one
+    process.communicate(b"\n")
+    assert process.returncode == 0 and path.read_bytes() == b"half" and os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_many_processes_saving_to_one_file_at_once_all_succeed(tmp_path):
+    path = tmp_path / "a.npz"
+    code = f"""
+import numpy as np
+from autodiff.persistence.saving import save
+for i in range(150):
+    save({{"x": np.full(10, i)}}, {str(path)!r})
+"""
+    processes = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert os.listdir(tmp_path) == ["a.npz"] and len(set(load(path)["x"].tolist())) == 1

@@ -479,8 +479,101 @@ def test_a_validation_loss_that_is_nan_stops_too():
     X, y = problem(20)
     V = X.copy()
     V[13] = np.nan
-    with pytest.raises(FloatingPointError, match="validation loss is nan in epoch 1, batch 2"):
-        train(validation=(V, y), batch_size=10)
+    with pytest.raises(
+        FloatingPointError, match=r"validation loss is nan in epoch 1, batch 2; of this batch, x has nan in row 3$"
+    ):
+        train(validation=optim.batches(V.astype("float32"), y, 10), batch_size=10)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_data_that_are_not_finite_are_an_error_that_names_array_and_row_before_anything_is_trained(bad):
+    X, y = problem(20)
+    spoilt = X.copy()
+    spoilt[17, 2] = spoilt[19, 0] = bad
+    target = X[:, :1].copy()
+    target[5] = bad
+    model = network()
+    before = weights(model)
+    for data, words in [
+        ((spoilt, y), rf"fit: data: X has {bad} in row 17 \(and in 1 other row\); leave such samples out"),
+        ((X, target), rf"fit: data: y has {bad} in row 5; "),
+        ((X, target[:, 0]), rf"fit: data: y has {bad} in row 5; "),
+        (((X, spoilt[:, :, None]), y), rf"fit: data: X\[1\] has {bad} in row 17 "),
+        ((ad.Tensor(spoilt), y), rf"fit: data: X has {bad} in row 17 "),
+        ((spoilt.astype("float16").tolist(), y), rf"fit: data: X has {bad} in row 17 "),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            train(model, data=data)
+    with pytest.raises(ValueError, match=rf"fit: validation: X has {bad} in row 17"):
+        train(model, validation=(spoilt, y))
+    assert same(before, weights(model))
+
+
+def test_numbers_too_large_for_the_models_dtype_are_named_too_and_large_ones_are_not():
+    X, y = problem(20)
+    X = X.astype("float64")
+    X[3, 1] = 1e300
+    with pytest.raises(ValueError, match=r"fit: data: X has inf in row 3 when it is cast to float32; "):
+        train(network(dtype="float32"), data=(X, y))
+    large = np.full((20, 4), 3e38, "float32")  # whose sum overflows
+    with np.errstate(all="ignore"):
+        assert math.isfinite(train(network(dtype="float32"), data=(large, y)).train_loss[0])
+
+
+def test_a_batch_that_is_not_finite_is_named_when_its_loss_is_nan():
+    X, y = problem(20)
+    spoilt = X.copy()
+    spoilt[17, 2] = math.nan
+    batches = [(X[:10], y[:10]), (spoilt[10:], y[10:])]
+    with pytest.raises(
+        FloatingPointError, match=r"loss is nan in epoch 1, batch 2; of this batch, x has nan in row 7$"
+    ):
+        train(data=batches)
+    named = [({"a": X[:10], "b": [spoilt[10:]]}, y[:10])]
+
+    class Reads(nn.Module):
+        def __init__(self, inner):
+            self.inner = inner
+
+        def forward(self, x):
+            return self.inner(x["b"][0])
+
+    with pytest.raises(FloatingPointError, match=r"of this batch, x\['b'\]\[0\] has nan in row 7$"):
+        train(Reads(network()), data=named)
+
+
+def test_a_loss_made_for_gaps_takes_batches_with_gaps():
+    X, y = problem(20)
+    target = y.astype("float32")[:, None]
+    target[3] = math.nan
+
+    def loss(output, t):
+        known = np.isfinite(t.data)
+        return nn.functional.mse_loss(output[:, :1] * known, np.where(known, t.data, 0))
+
+    data = [(x, ad.Tensor(t)) for x, t in optim.batches(X.astype("float32"), target, 5)]
+    history = train(loss=loss, data=data, epochs=1, metrics=None)
+    assert math.isfinite(history.train_loss[0])
+
+
+@pytest.mark.parametrize("kind", ["csr_array", "csr_matrix", "coo_array", "lil_matrix"])
+def test_sparse_data_are_an_error_that_says_what_to_write(kind):
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = problem(20)
+    S = getattr(sparse, kind)(X)
+    for data, words in [
+        ((S, y), r"fit: data: X is a sparse matrix; give X\.toarray\(\)"),
+        ((X, S), r"fit: data: y is a sparse matrix; give y\.toarray\(\)"),
+        (((X, S), y), r"fit: data: X\[1\] is a sparse matrix; give X\[1\]\.toarray\(\)"),
+        ([(S, y)], r"fit: data: x is a sparse matrix; give x\.toarray\(\)"),
+        ([(X, S)], r"fit: data: y is a sparse matrix; give y\.toarray\(\)"),
+    ]:
+        with pytest.raises(TypeError, match=words):
+            train(data=data)
+    with pytest.raises(TypeError, match=r"batches: X is a sparse matrix; give X\.toarray\(\)"):
+        optim.batches(S, y)
+    with pytest.raises(TypeError, match=r"fit: validation: X is a sparse matrix"):
+        train(validation=(S, y))
 
 
 def test_labels_of_the_wrong_kind_are_an_error_that_says_so():

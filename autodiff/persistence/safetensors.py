@@ -1,0 +1,140 @@
+"""The safetensors format. What `write` wrote also has a checksum, which the format itself lacks, in its metadata.
+
+Layout: 8 bytes, the length of the header; the header, JSON; then all numbers, without gaps.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from .arrays import CHUNK, Array, Refused, filled_from, require_encodable
+
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
+}  # fmt: skip
+_METADATA, _CHECKSUM = "__metadata__", "autodiff.sha256"
+_LONGEST_HEADER = 100_000_000  # the library's own limit
+
+
+def write(file: IO[bytes], arrays: dict[str, Array]) -> None:
+    """Write arrays by name.
+
+    Raises:
+        TypeError, ValueError: for dtypes and names that the format does not have.
+        ImportError: without the library.
+    """
+    for name, array in arrays.items():
+        if name == _METADATA:
+            raise ValueError(f"save: safetensors keeps the name {_METADATA!r} for itself")
+        if array.dtype.name not in _DTYPES.values():
+            raise TypeError(f"save: {name!r} has dtype {array.dtype}, which safetensors does not have; use .npz")
+        require_encodable(name)
+    written = memoryview(_library().numpy.save(arrays))
+    length = int.from_bytes(written[:8], "little")
+    entries, numbers = json.loads(bytes(written[8 : 8 + length])), written[8 + length :]
+    checksum = _begun(entries)
+    checksum.update(numbers)
+    header = json.dumps({_METADATA: {_CHECKSUM: checksum.hexdigest()}, **entries}, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # the numbers begin at a multiple of 8 bytes
+    file.write(len(header).to_bytes(8, "little") + header)
+    file.write(numbers)
+
+
+def read(file: IO[bytes], size: int, path: Path) -> dict[str, Array]:
+    """Read arrays by name. The library checks the whole header; where the numbers lie is then read from it by hand,
+    because NumPy has no bfloat16 and the library no other way to it.
+
+    Args:
+        file: open, of so many bytes.
+        size: that many.
+        path: of the file.
+
+    Raises:
+        Refused: for anything but such a file, or one whose checksum is another.
+        ImportError: without the library.
+    """
+    library = _library()
+    length = int.from_bytes(file.read(8), "little")
+    if size < 8 or length > min(size - 8, _LONGEST_HEADER):
+        raise Refused(
+            f"is no safetensors file, or cut short: it has {size} bytes and says that its header has {length}"
+        )
+    try:
+        with library.safe_open(path, framework="numpy"):
+            pass
+        entries = json.loads(file.read(length), object_pairs_hook=_without_duplicates)
+    except (library.SafetensorError, ValueError, RecursionError) as error:
+        raise Refused(f"is no valid safetensors file: {error}") from None
+    if not isinstance(entries, dict):
+        raise Refused("is no valid safetensors file: its header is no object")
+    metadata = entries.pop(_METADATA, None)
+    if isinstance(metadata, dict) and _CHECKSUM in metadata:
+        _require_checksum(file, 8 + length, entries, metadata[_CHECKSUM])
+    arrays = {}
+    for name, entry in entries.items():
+        kind, shape, begin, end = _checked(name, entry)
+        if kind != "BF16" and kind not in _DTYPES:
+            raise Refused(f"{name!r} has dtype {kind}, for which NumPy has none")
+        stored = np.dtype("uint16" if kind == "BF16" else _DTYPES[kind]).newbyteorder("<")
+        if end - begin != math.prod(shape) * stored.itemsize or 8 + length + end > size:
+            raise Refused(f"{name!r} of shape {shape} and dtype {kind} does not fit {end - begin} bytes")
+        file.seek(8 + length + begin)
+        array = filled_from(file, shape, stored, name)
+        if kind == "BF16":  # a float32 without its lower half
+            array = np.left_shift(array, 16, dtype=np.uint32, out=np.empty(array.shape, np.uint32)).view(np.float32)
+        arrays[name] = array
+    return arrays
+
+
+def _library() -> Any:
+    try:
+        import safetensors.numpy  # only here: importing autodiff does not need it
+    except ImportError as error:
+        raise ImportError(
+            "files that end in .safetensors need the safetensors library: pip install safetensors "
+            "(.npz files need nothing but NumPy)"
+        ) from error
+    return safetensors
+
+
+def _checked(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
+    """An entry of the header: dtype, shape, and where its numbers begin and end."""
+    match entry:
+        case {"dtype": str(kind), "shape": [*shape], "data_offsets": [begin, end]} if all(
+            type(n) is int and n >= 0 for n in (*shape, begin, end)
+        ):
+            return kind, tuple(shape), begin, end
+    raise Refused(f"is no valid safetensors file: {name!r} has the entry {str(entry)[:200]}")
+
+
+def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise Refused(f"the name {name!r} stands in it twice")
+        found[name] = value
+    return found
+
+
+def _begun(entries: dict[str, Any]) -> Any:
+    """A checksum to which the numbers are still to be added: names, dtypes, shapes and places are in it."""
+    from hashlib import sha256  # here: programs that touch no file do without
+
+    return sha256(json.dumps(entries, sort_keys=True).encode())
+
+
+def _require_checksum(file: IO[bytes], start: int, entries: dict[str, Any], expected: Any) -> None:
+    checksum = _begun(entries)
+    file.seek(start)
+    while chunk := file.read(CHUNK):
+        checksum.update(chunk)
+    if checksum.hexdigest() != expected:
+        raise Refused("is damaged: it has not the checksum that it was saved with")

@@ -1,0 +1,100 @@
+"""`save` and `load`: tensors by name in a file whose suffix says the format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor, wrap
+from . import npz, safetensors
+from .arrays import Array, Refused
+from .files import FilePath, named, open_file, replace_file
+
+
+def save(tensors: Mapping[str, Any], path: FilePath) -> None:
+    """Write tensors by name to a file, which is replaced as a whole or, if anything goes wrong, left as it was.
+
+    Args:
+        tensors: Tensors, arrays or numbers by name; integers, floats and booleans of any shape.
+        path: a file whose name ends in ``.safetensors`` (read by PyTorch, JAX … too; needs the ``safetensors``
+            library) or ``.npz`` (read by `numpy.load`).
+
+    Raises:
+        TypeError: for anything but a mapping from strings to real numbers, naming the key.
+        ValueError: for another suffix, or a name that the format cannot hold.
+        OSError: if the file cannot be written, naming it.
+        ImportError: for ``.safetensors`` without the library.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.npz"
+    >>> save({"w": Tensor([1.0, 2.0], requires_grad=True)}, path)
+    >>> load(path)
+    {'w': Tensor([1., 2.])}
+    """
+    target = Path(path)
+    format = _format_of(target, "save")
+    if not isinstance(tensors, Mapping):
+        raise TypeError(f"save: takes a dict of Tensors by name, not {type(tensors).__name__}")
+    arrays = {_checked_name(name): _checked_array(name, value) for name, value in tensors.items()}
+    replace_file(target, lambda file: format.write(file, arrays))
+
+
+def load(path: FilePath) -> dict[str, Tensor]:
+    """Read what `save`, `numpy.savez` or the safetensors library wrote.
+
+    Args:
+        path: a file whose name ends in ``.safetensors`` or ``.npz``.
+
+    Returns:
+        Constant Tensors by name, of the dtypes that were saved; bfloat16, which NumPy does not have, becomes float32
+        (exactly).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        OSError: for what is no file: a folder, a pipe, a device; none is waited for.
+        ValueError: for another suffix, and for a file that is damaged, cut short, of another format, contradicts
+            itself, or holds what is no array of real numbers (pickled objects are never read); naming the file. Damage
+            is found by checksums, which npz files have, and those safetensors files that `save` wrote.
+        ImportError: for ``.safetensors`` without the library.
+    """
+    source = Path(path)
+    format = _format_of(source, "load")
+    try:
+        with open_file(source) as file:
+            arrays = format.read(file, os.fstat(file.fileno()).st_size, source)
+    except Refused as error:
+        raise ValueError(f"load: {source}: {error}") from None
+    except OSError as error:
+        raise named(error, source) from None
+    return {name: wrap(array) for name, array in arrays.items()}
+
+
+def _format_of(path: Path, where: str) -> ModuleType:
+    try:
+        return {".safetensors": safetensors, ".npz": npz}[path.suffix.lower()]
+    except KeyError:
+        raise ValueError(
+            f"{where}: the suffix says which format: name.safetensors or name.npz, not {os.fspath(path)!r}"
+        ) from None
+
+
+def _checked_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"save: names are strings, not {name!r}")
+    return name
+
+
+def _checked_array(name: str, value: Any) -> Array:
+    """The value as a contiguous array of the machine's byte order."""
+    try:
+        array = value.data if isinstance(value, Tensor) else np.asarray(value)
+    except Exception as error:
+        raise TypeError(f"save: {name!r} is no array ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"save: {name!r} has dtype {array.dtype}; integers, floats and booleans can be saved")
+    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
