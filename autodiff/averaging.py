@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 
 def count_of(loss: Any) -> Callable[..., Any] | None:
     """The method ``count`` of a loss, which says what its mean divides by; None for a loss without."""
@@ -16,9 +14,9 @@ def count_of(loss: Any) -> Callable[..., Any] | None:
 
 
 def counted(count: Callable[..., Any] | None, *arguments: Any) -> float | None:
-    """What the mean of a batch divides by, as a loss says with its method ``count``: with class weights the sum of those
-    of the targets, without those that it ignores. The mean over batches is Σ cᵦ lᵦ / Σ cᵦ, where lᵦ is the loss of a
-    batch and cᵦ its count.
+    """What the mean of a batch divides by, as a loss says with its method ``count``: the sum of the weights of those
+    targets that it does not ignore. The mean over batches is Σ cᵦ lᵦ / Σ cᵦ, where lᵦ is the loss of a batch and cᵦ its
+    count.
 
     Args:
         count: of the loss, see `count_of`.

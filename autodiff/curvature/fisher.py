@@ -23,8 +23,9 @@ class Fisher(CurvatureOperator):
         mc:         F = 1/(N S) Σₙₛ Jₙᵀ rₙₛ rₙₛᵀ Jₙ,  rₙₛ = ∂(−log p(tₙₛ | zₙ))/∂zₙ, targets tₙₛ drawn from the model
         empirical:  F = 1/N Σₙ Jₙᵀ rₙ rₙᵀ Jₙ with the targets of the data, rₙ = N ∂loss/∂zₙ
 
-    (N of the empirical one is what the loss's mean divides by: ignored targets do not count, and a class weight is part
-    of rₙ.) The exact one equals the Gauss–Newton matrix of the mean cross-entropy, or of ½‖z − t‖² averaged over samples.
+    N of the empirical one is what the loss's mean divides by: ignored targets do not count, and a class weight is part
+    of rₙ. The exact one equals the Gauss–Newton matrix of the mean cross-entropy, or of ½‖z − t‖² averaged over
+    samples.
 
     Args:
         output: a recorded Tensor or a function, as for `GaussNewton`. Softmax: logits, the classes along the last axis,

@@ -306,7 +306,11 @@ def test_a_plateau_is_one_whatever_the_sign_of_the_metric(mode, threshold_mode, 
     )
     better = -1 if mode == "min" else 1
     margin = 0.1 * (abs(level) if threshold_mode == "rel" else 1.0)
-    for metric, rate in [(level, 1.0), (level + better * (margin + 0.01), 1.0), (level + better * (margin + 0.01), 0.5)]:
+    for metric, rate in [
+        (level, 1.0),
+        (level + better * (margin + 0.01), 1.0),
+        (level + better * (margin + 0.01), 0.5),
+    ]:
         optimizer.step()
         schedule.step(metric)
         assert optimizer.param_groups[0]["lr"] == rate
