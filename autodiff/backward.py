@@ -153,7 +153,8 @@ def reverse(
             if not isinstance(x, Tensor):
                 continue
             n = x._number
-            if n > number:
+            # A linear operation has the same slopes whatever the values; but a view of them shows the new ones.
+            if n > number and (record.jvps != "linear" or node._data.base is not None):
                 raise RuntimeError(
                     f"backward: an input of this {record.name} (shape {x.shape}) was written or assigned after it was "
                     f"used, so the recorded graph no longer fits its values; take the gradient before the update"

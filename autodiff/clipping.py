@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ def clip_grad_norm_(
     them taken as one vector, is at most `max_norm`.
 
     Args:
-        parameters: a Tensor or Tensors; those without ``.grad`` are passed over, one given twice counts once.
+        parameters: a Tensor or Tensors; those without ``.grad`` are passed over, one given twice counts once. An
+            iterator that gives none, because somebody went through it before, is warned about.
         max_norm: the largest norm allowed.
         norm_type: p of the p-norm, above 0; ``math.inf`` for the largest absolute value.
         error_if_nonfinite: raise for a norm that is infinite or NaN, before anything is changed; otherwise an infinite
@@ -95,12 +97,20 @@ def _with_gradients(parameters: Any, where: str) -> list[tuple[Tensor, Tensor]]:
     listed = [parameters] if isinstance(parameters, Tensor) else parameters
     if isinstance(listed, (str, bytes, dict)) or not isinstance(listed, Iterable):
         raise TypeError(f"{where}: takes a Tensor or Tensors (model.parameters()), not {type(parameters).__name__}")
-    held = {}
+    held, empty = {}, isinstance(listed, Iterator)
     for t in listed:
+        empty = False
         if not isinstance(t, Tensor):
             raise TypeError(f"{where}: takes a Tensor or Tensors (model.parameters()), and got a {type(t).__name__}")
         if t.grad is not None:
             held[id(t)] = t, t.grad
+    if empty:
+        warnings.warn(
+            f"{where}: the iterator gave no parameters, so nothing is clipped; a generator can be gone through only "
+            f"once, call model.parameters() again or keep a list",
+            UserWarning,
+            stacklevel=3,
+        )
     return list(held.values())
 
 

@@ -8,47 +8,45 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.tensor import writable
 
 from .arguments import as_tensor, count, number
 from .module.module import Module
 from .module.parameter import Parameter
 from .random import floating, generator
 
-# Which part of its cotangent each picked row gives to the table is `share`: None for all of it, else an array of the
-# index's shape with one axis more, 0 for padding.
-
 _INDICES = (np.array([[0, 2], [2, 1]]), np.array(1), np.array([2, 2, 2, 0]), np.zeros(0, np.intp))
 
 
-def _added_up(g: Any, rows: int, index: Any, share: Any = None) -> Any:
+def _added_up(g: Any, rows: int, index: Any) -> Any:
     width = g.shape[-1]
     z = np.zeros((rows, width), g.dtype)
-    values = (g if share is None else g * share).reshape(-1)
-    np.add.at(z.reshape(-1), (index.reshape(-1, 1) * width + np.arange(width)).reshape(-1), values)  # flat: the fastest
+    np.add.at(z.reshape(-1), (index.reshape(-1, 1) * width + np.arange(width)).reshape(-1), g.reshape(-1))  # flat: fast
     return z
 
 
-def _added_up_rule(c: Any, z: Any, g: Any, rows: int, index: Any, share: Any = None) -> Any:
-    picked = _picked(c, index=index)
-    return picked if share is None else picked * share
-
-
 _embedding = declare(
-    "embedding", lambda weight, index, share=None: weight[index],
-    [lambda g, y, weight, index, share=None: _scattered(g, rows=weight.shape[0], index=index, share=share)],
-    formula="{0}[i]", derivatives=["1 at row i, else 0"],
+    "embedding", lambda weight, index: weight[index],
+    [lambda g, y, weight, index: _scattered(g, rows=weight.shape[0], index=index)],
+    jvps="linear", formula="{0}[i]", derivatives=["1 at row i, else 0"],
     samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {"index": i}) for i in _INDICES],
     doc="Rows of a matrix.",
 )  # fmt: skip
 _picked: Any = polymorphic(_embedding)
 
 _scattered: Any = polymorphic(declare(
-    "embedding_pullback", _added_up, [_added_up_rule],
-    formula="zeros, {0} added at rows i", derivatives=["its row i"],
-    samples=lambda rng: [Sample((rng.normal(size=(*i.shape, 2)),), {"rows": 3, "index": i, "share": share})
-                         for i in _INDICES for share in (None, (i > 0).astype(float)[..., None])],
+    "embedding_pullback", _added_up, [lambda c, z, g, rows, index: _picked(c, index=index)],
+    jvps="linear", formula="zeros, {0} added at rows i", derivatives=["its row i"],
+    samples=lambda rng: [Sample((rng.normal(size=(*i.shape, 2)),), {"rows": 3, "index": i}) for i in _INDICES],
     doc="The cotangent of an embedding's table.",
 ))  # fmt: skip
+
+_shared = declare(
+    "embedding_share", lambda rows, share: rows, [lambda g, y, rows, share: g * share],
+    jvps=[lambda t, y, rows, share: t * share], formula="{0}", derivatives=["the row's share"],
+    samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {"share": np.ones((3, 1))})],
+    doc="Rows as they are, each of which hands on only its share of the cotangent: 0 for padding.",
+)  # fmt: skip
 
 
 def embedding(
@@ -66,7 +64,8 @@ def embedding(
         input: integers of any shape, each a row's number.
         weight: the table, shape (rows, width).
         padding_idx: a row (negative ones count from the end) that gets no gradient.
-        max_norm: rows that are picked and have a larger norm are scaled down to it first, in the table itself.
+        max_norm: rows that are picked and have a larger norm are scaled down to it first, in the table itself, which
+            has to be a leaf. The gradients of earlier look-ups stay what they are.
         norm_type: p of that norm.
         scale_grad_by_freq: divide a row's gradient by how often the input names it.
         sparse: only False; gradients are dense.
@@ -77,7 +76,7 @@ def embedding(
     Raises:
         IndexError: for numbers outside 0 … rows − 1.
         TypeError: for values that are no integers.
-        ValueError: for a table that is no matrix, or ``sparse=True``.
+        ValueError: for a table that is no matrix, or (with max_norm) no leaf, or ``sparse=True``.
 
     >>> embedding([2, 0], [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     Tensor([[4., 5.],
@@ -106,6 +105,11 @@ def _look_up(
         raise IndexError(f"{layer}: index {wrong} is out of range for {rows} rows (0 … {rows - 1})")
     padding = _padding(layer, padding_idx, rows)
     if max_norm is not None:
+        if not weight.is_leaf:
+            raise ValueError(
+                f"{layer}: max_norm= writes into the table, which is the result of {weight.op} here; scale the rows of "
+                f"the tensor that it was computed from, or leave max_norm out"
+            )
         _renormalise(
             weight, np.unique(index), number(layer, "max_norm", max_norm), number(layer, "norm_type", norm_type)
         )
@@ -115,7 +119,8 @@ def _look_up(
     if scale_grad_by_freq and index.size:
         frequency = np.bincount(index.reshape(-1), minlength=rows)[index].astype(weight.dtype)[..., None]
         share = 1 / frequency if share is None else share / frequency
-    return _embedding(weight, index=index, share=share)
+    rows_picked = _embedding(weight, index=index)
+    return rows_picked if share is None else _shared(rows_picked, share=share)
 
 
 def _padding(layer: str, padding_idx: int | None, rows: int) -> int | None:
@@ -129,7 +134,7 @@ def _padding(layer: str, padding_idx: int | None, rows: int) -> int | None:
 
 def _renormalise(weight: Tensor, rows: Any, limit: float, norm_type: float) -> None:
     """Scale rows of the table down to a norm, in place, as PyTorch does."""
-    data = weight.data
+    data = writable(weight)
     norms = np.linalg.norm(data[rows], norm_type, axis=1)
     large = norms > limit
     if large.any():
@@ -145,6 +150,7 @@ class Embedding(Module):
         embedding_dim: length of the vectors.
         padding_idx: a row (negative ones count from the end) that starts at 0 and gets no gradient.
         max_norm: vectors that are looked up and have a larger norm are scaled down to it first, in the table itself.
+            The gradients of earlier look-ups stay what they are.
         norm_type: p of that norm.
         scale_grad_by_freq: divide a vector's gradient by how often the input names it.
         sparse: only False; gradients are dense.

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from autodiff import Tensor
+from autodiff.tensor import writable
 
 from .arguments import choice, count, number
 from .random import generator
@@ -38,7 +39,7 @@ def _given(name: str, tensor: Any, axes: int = 0) -> Tensor:
 
 
 def _write(tensor: Tensor, values: Any) -> Tensor:
-    data = tensor.data if tensor.data.flags.writeable else tensor.data.copy()
+    data = writable(tensor)
     data[...] = values
     tensor.data = data  # assigned, so that the engine knows of the write
     return tensor

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.tensor import writable
 
 from .array import Array
 
@@ -70,8 +71,7 @@ class Bucket:
         if names != self.names:
             return False
         for p, shape, own, views in zip(self.params, self.shapes, self.states, self.views):
-            w = p.data
-            if state.get(p) is not own or p.grad is None or w.dtype != self.dtype or w.shape != shape:
+            if state.get(p) is not own or p.grad is None or p.dtype != self.dtype or p.shape != shape:
                 return False
             for name, view in zip(names, views):
                 if own.get(name) is not view:
@@ -90,7 +90,7 @@ class Bucket:
             for state in self.states:
                 state.update(numbers)
         ascent = bool(options.get("maximize"))
-        datas = [w if w.flags.writeable else w.copy() for w in [p.data for p in self.params]]
+        datas = [writable(p) for p in self.params]
         gradients = [p.grad.data for p in self.params]  # type: ignore[union-attr]  # who has none is left out
         if not self.single:
             for first, last, start, end in self.runs:

@@ -121,11 +121,17 @@ class LRScheduler:
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from a snapshot that `state_dict` took; the optimiser's groups have a state of their own.
+        """Continue from a snapshot that `state_dict` took: the groups have the rate (and the momentum, where it is
+        cycled) that they had then, whether the optimiser's own state is loaded before or after, and whether the
+        schedule was made before or after that.
 
         Raises:
-            TypeError, ValueError: if that is no snapshot of such a schedule.
+            TypeError, ValueError: if that is no snapshot of such a schedule, for as many groups.
         """
+        self._take(state_dict)
+        self._reinstate()
+
+    def _take(self, state_dict: Mapping[str, Any]) -> None:
         name = f"{type(self).__name__}.load_state_dict"
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"{name}: takes what state_dict() returned, not {type(state_dict).__name__}")
@@ -135,10 +141,17 @@ class LRScheduler:
         inner = state_dict.get("schedulers", [])
         if len(inner) != len(self.schedulers):
             raise ValueError(f"{name}: the snapshot has {len(inner)} schedules, this one {len(self.schedulers)}")
+        groups, saved = len(self.optimizer.param_groups), len(state_dict["_last_lr"])
+        if saved != groups:
+            raise ValueError(f"{name}: the snapshot is of {saved} parameter groups, the optimiser has {groups}")
         for schedule, state in zip(self.schedulers, inner):
-            schedule.load_state_dict(state)
+            schedule._take(state)
         values = {key: value for key, value in state_dict.items() if key != "schedulers"}
         self.__dict__.update({key: list(v) if isinstance(v, list) else v for key, v in values.items()})
+
+    def _reinstate(self) -> None:
+        """Set what the groups have at the present step."""
+        self._set(self._last_lr)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(step {self.last_epoch}, lr={self._last_lr})"
@@ -533,16 +546,25 @@ class CyclicLR(LRScheduler):
             return 1.0
         return float(0.5 ** (cycle - 1)) if self.mode == "triangular2" else float(self.gamma**t)
 
-    def _forward(self) -> None:
-        self.last_epoch += 1
-        t, total = self.last_epoch, self.up + self.down
+    def _turn(self, t: int) -> float:
+        """Set the momentum at step t; returns how far up the rate is, from 0 to 1."""
+        total = self.up + self.down
         cycle = math.floor(1 + t / total)
         x, peak = 1 + t / total - cycle, self.up / total
         share = (x / peak if x <= peak else (x - 1) / (peak - 1)) * self._height(t, cycle)
         if self.cycle_momentum:
             for group, (low, high) in zip(self.optimizer.param_groups, self.momenta):
                 _momentum(group, high - (high - low) * share)
+        return share
+
+    def _forward(self) -> None:
+        self.last_epoch += 1
+        share = self._turn(self.last_epoch)
         self._set([base + (high - base) * share for base, high in zip(self.base_lrs, self.max_lrs)])
+
+    def _reinstate(self) -> None:
+        self._turn(self.last_epoch)
+        super()._reinstate()
 
 
 class OneCycleLR(LRScheduler):
@@ -623,6 +645,14 @@ class OneCycleLR(LRScheduler):
         if t > self.total_steps:
             raise ValueError(f"OneCycleLR: step {t} is past the end, total_steps={self.total_steps}")
         self.last_epoch = t
+        self._set(self._turn(t))
+
+    def _reinstate(self) -> None:
+        self._turn(self.last_epoch)
+        super()._reinstate()
+
+    def _turn(self, t: int) -> list[float]:
+        """Set the momentum at step t; returns the rates."""
         phase, share = self._share(t)
         lrs = []
         for group, high, (base_m, max_m) in zip(self.optimizer.param_groups, self.max_lrs, self.momenta):
@@ -636,7 +666,7 @@ class OneCycleLR(LRScheduler):
             lrs.append(self._between(*lr, share))
             if self.cycle_momentum:
                 _momentum(group, self._between(*m, share))
-        self._set(lrs)
+        return lrs
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -647,7 +677,8 @@ class ReduceLROnPlateau(LRScheduler):
         mode: "min" if less is better, "max" if more is.
         factor: less than 1.
         patience: epochs without improvement that are allowed.
-        threshold: what counts as improvement: by so much, relative to the best ("rel") or absolutely ("abs").
+        threshold: what counts as improvement: by more than this times |best| ("rel"), or by more than this ("abs").
+            (PyTorch's "rel" has best · (1 − threshold), which is no improvement where the best is negative.)
         threshold_mode: see `threshold`.
         cooldown: epochs after a reduction in which none are counted.
         min_lr: the least rate, for all groups or for each.
@@ -692,13 +723,11 @@ class ReduceLROnPlateau(LRScheduler):
         return lr
 
     def _better(self, metric: float) -> bool:
+        sign = -1.0 if self.mode == "min" else 1.0
         if not math.isfinite(self.best):
-            return metric < self.best if self.mode == "min" else metric > self.best
-        if self.mode == "min":
-            relative, absolute = self.best * (1 - self.threshold), self.best - self.threshold
-            return metric < (relative if self.threshold_mode == "rel" else absolute)
-        relative, absolute = self.best * (1 + self.threshold), self.best + self.threshold
-        return metric > (relative if self.threshold_mode == "rel" else absolute)
+            return sign * metric > sign * self.best
+        margin = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1.0)
+        return sign * metric > sign * self.best + margin
 
     def step(self, metrics: Any = None) -> None:
         """Take the metric of an epoch, and reduce the rate if it is time."""
@@ -747,6 +776,9 @@ class SequentialLR(_Composite):
         schedulers: the schedules.
         milestones: the steps at which the second and the following ones begin.
 
+    One that is itself a `SequentialLR` begins anew as a whole, with its first schedule. (PyTorch's goes on with the
+    schedule at which it stood last.)
+
     >>> import autodiff as ad, optim
     >>> optimizer = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=1.0)
     >>> warm, decay = WarmupLR(optimizer, 2), ExponentialLR(optimizer, 0.5)
@@ -774,6 +806,10 @@ class SequentialLR(_Composite):
         self.restart()
         self.last_epoch = last_epoch + 1
 
+    def _reinstate(self) -> None:
+        self.schedulers[bisect_right(self.milestones, self.last_epoch)]._reinstate()
+        super()._reinstate()
+
     def _forward(self) -> None:
         first = self.last_epoch == -1
         self.last_epoch += 1
@@ -799,6 +835,11 @@ class ChainedScheduler(_Composite):
         self.optimizer = self.schedulers[0].optimizer
         self.last_epoch = 0
         self._last_lr = self.schedulers[-1].get_last_lr()
+
+    def _reinstate(self) -> None:
+        for schedule in self.schedulers:
+            schedule._reinstate()
+        super()._reinstate()
 
     def _forward(self) -> None:
         for schedule in self.schedulers:

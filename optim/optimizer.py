@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 from autodiff import Tensor, enable_grad
+from autodiff.tensor import writable
 
 from .array import Array
 from .bucket import Bucket, buckets
@@ -30,8 +32,9 @@ class Optimizer:
         defaults: the hyper-parameters of groups that do not say otherwise.
 
     Raises:
-        TypeError: for anything but leaf Tensors.
-        ValueError: for no parameters, none that requires a gradient, one given twice, or hyper-parameters out of range.
+        TypeError: for anything but leaf Tensors, and for a set of them, which has no order.
+        ValueError: for no parameters, none that requires a gradient, one given twice, two that share memory, or
+            hyper-parameters out of range.
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
@@ -48,6 +51,7 @@ class Optimizer:
         """Whether `step` has been called, which a schedule asks."""
         self._buckets: list[list[Bucket]] = []
         self._scratch: dict[tuple[Any, ...], Array] = {}
+        _require_order(name, params)
         items = list(params)
         if not items:
             raise ValueError(f"{name}: got an empty parameter list")
@@ -104,6 +108,7 @@ class Optimizer:
         if not isinstance(group, Mapping) or "params" not in group:
             raise TypeError(f"{name}: a parameter group is a dict with 'params', not {type(group).__name__}")
         params = group["params"]
+        _require_order(name, params)
         params = [params] if isinstance(params, Tensor) else list(params)
         if not params:
             raise ValueError(f"{name}: got a parameter group with an empty parameter list")
@@ -136,6 +141,11 @@ class Optimizer:
                 raise ValueError(f"{name}: has no hyper-parameter {key!r}; it has {', '.join(self.defaults)}")
         self.check(options)
         self.param_groups.append(options)
+        try:
+            self._require_apart()
+        except ValueError:
+            self.param_groups.pop()
+            raise
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters: ``.grad`` becomes None, or with ``set_to_none=False`` zeros."""
@@ -166,6 +176,7 @@ class Optimizer:
             names = self.buffers(group)
             found = self._buckets[i]
             if len(params) != sum(len(b.params) for b in found) or not all(b.fits(self.state, names) for b in found):
+                self._require_apart()
                 found = self._buckets[i] = buckets(self, params, group)
             for bucket in found:
                 bucket.step(self, group)
@@ -222,6 +233,31 @@ class Optimizer:
             group.update({key: value for key, value in saved.items() if key not in ("params", "param_names")})
         self.state = state
 
+    def _require_apart(self) -> None:
+        """Refuse parameters that are views of the same memory: each would be written back as it was read, and of two
+        updates one be lost."""
+        spans = []
+        for i, p in enumerate(self._all()):
+            array = writable(p)
+            if isinstance(array, np.ndarray) and array.size:
+                spans.append((*byte_bounds(array), i, p, array))
+        spans.sort(key=lambda span: span[:2])
+        open_: list[Any] = []
+        for span in spans:
+            open_ = [other for other in open_ if other[1] > span[0]]
+            for other in open_:
+                if np.shares_memory(other[4], span[4]):
+                    one, two = (
+                        f"parameter {i}" + (f" ({p.name!r}, shape {p.shape})" if p.name else f" (shape {p.shape})")
+                        for _, _, i, p, _ in sorted((other, span), key=lambda found: found[2])
+                    )
+                    raise ValueError(
+                        f"{type(self).__name__}: {one} and {two} share memory, so that of two updates one would be "
+                        f"lost; give the array as one parameter and take its parts in the model (w[:3], w.reshape(…)), "
+                        f"or a copy to each"
+                    )
+            open_.append(span)
+
     def _all(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]
 
@@ -248,6 +284,12 @@ class Optimizer:
             count, name = len(group["params"]), f" {group['name']!r}" if "name" in group else ""
             lines.append(f"  group {i}{name}: {count} parameter{'s' * (count != 1)}, {', '.join(shown)}\n")
         return f"{type(self).__name__}(\n{''.join(lines)})"
+
+
+def _require_order(name: str, params: Any) -> None:
+    """Refuse a set: by position a snapshot tells whose state is whose, and hashes would decide about that."""
+    if isinstance(params, (set, frozenset)):
+        raise TypeError(f"{name}: params has an order, in which a snapshot keeps the state; give a list, not a set")
 
 
 def decayed(optimizer: Optimizer, w: Array, g: Array, decay: float) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..averaging import count_of, counted
 from ..tensor import Array, Tensor, plain, variable
 from .operators import CurvatureOperator, Recorded
 from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
@@ -20,9 +21,11 @@ class Fisher(CurvatureOperator):
 
         exact:      F = 1/N Σₙ Jₙᵀ (diag pₙ − pₙpₙᵀ) Jₙ (softmax),  1/N Σₙ Jₙᵀ Jₙ (Gaussian)
         mc:         F = 1/(N S) Σₙₛ Jₙᵀ rₙₛ rₙₛᵀ Jₙ,  rₙₛ = ∂(−log p(tₙₛ | zₙ))/∂zₙ, targets tₙₛ drawn from the model
-        empirical:  F = 1/N Σₙ Jₙᵀ rₙ rₙᵀ Jₙ with the targets of the data
+        empirical:  F = 1/N Σₙ Jₙᵀ rₙ rₙᵀ Jₙ with the targets of the data, rₙ = N ∂loss/∂zₙ
 
-    The exact one equals the Gauss–Newton matrix of the mean cross-entropy, or of ½‖z − t‖² averaged over samples.
+    N of the empirical one is what the loss's mean divides by: ignored targets do not count, and a class weight is part
+    of rₙ. The exact one equals the Gauss–Newton matrix of the mean cross-entropy, or of ½‖z − t‖² averaged over
+    samples.
 
     Args:
         output: a recorded Tensor or a function, as for `GaussNewton`. Softmax: logits, the classes along the last axis,
@@ -31,6 +34,9 @@ class Fisher(CurvatureOperator):
             `reduction`) over samples of −log p. Only ``kind="empirical"`` evaluates it, as ``loss(output, targets)``,
             ``loss(output)`` without targets, or ``loss(output, *batch)`` with `batches`; None takes the likelihood's.
         params, batches, damping: as for `Hessian`.
+        count: N of the empirical kind, where it is not the number of samples, because the loss ignores some targets or
+            weights them: a function of the arguments that the loss gets after the output. By default the loss's own
+            method `count`, if it has one, as those of nn have.
         kind: "exact", "mc" or "empirical".
         likelihood: "softmax" or "gaussian".
         targets: for the empirical kind, class indices (softmax) or an array in the output's shape (Gaussian); with
@@ -66,6 +72,7 @@ class Fisher(CurvatureOperator):
         batches: Iterable[Any] | None = None,
         reduction: str = "mean",
         damping: float = 0.0,
+        count: Callable[..., Any] | None = None,
     ) -> None:
         if kind not in KINDS or likelihood not in LIKELIHOODS:
             raise ValueError(
@@ -83,7 +90,7 @@ class Fisher(CurvatureOperator):
         self.kind, self.likelihood, self.samples = kind, likelihood, int(samples)
         self._output, self._loss, self._targets = output, loss, targets
         self._seed = int(np.random.default_rng(rng).integers(2**63))
-        super().__init__({"output": output}, params, batches, reduction, damping)
+        super().__init__({"output": output}, params, batches, reduction, damping, count or count_of(loss))
 
     @property
     def value(self) -> float:
@@ -95,34 +102,47 @@ class Fisher(CurvatureOperator):
         """Not defined: the Fisher matrix belongs to a model, not to a loss."""
         raise AttributeError("Fisher: has no gradient; differentiate the loss")
 
-    def _recorded(self, batch: tuple[Any, ...], position: int) -> Recorded:
+    def _counted(self, batch: tuple[Any, ...]) -> float:
+        return self._samples(batch)  # more is known with the output
+
+    def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         output = evaluated("Fisher", "output", self._output, batch)
         z: Array = np.asarray(output._data)
         flat = z.reshape(-1, z.shape[-1] if z.ndim else 1) if self.likelihood == "softmax" else _rows(z)
-        residuals = None if self.kind == "exact" else self._residuals(z, flat, batch, position)
-        scale = 1 / max(len(flat), 1) if self.reduction == "mean" else 1.0
-        return _FisherAt(output, flat, self.likelihood, residuals, scale, self.params)
-
-    def _residuals(self, z: Array, flat: Array, batch: tuple[Any, ...], position: int) -> Array:
-        """∂(−log p(t | z))/∂z of every draw and sample, shape (draws, samples, outputs of a sample)."""
+        residuals, count = None, float(len(flat))
         if self.kind == "mc":
-            draws = np.random.default_rng([self._seed, position])  # the same targets in every product
-            if self.likelihood == "gaussian":
-                return draws.standard_normal((self.samples, *flat.shape)).astype(z.dtype)
-            p = _softmax(flat)
-            below = p.cumsum(axis=-1)[:, :-1]  # the last class takes what rounding leaves
-            u = draws.random((self.samples, len(flat), 1))
-            drawn = (u > below).sum(axis=-1)
-            return p - (drawn[..., None] == np.arange(p.shape[-1]))
+            residuals = self._drawn(z, flat, position)
+        elif self.kind == "empirical":
+            residuals, count = self._given(z, flat, batch)
+        scale = 1 / max(count, 1e-300) if self.reduction == "mean" else 1.0
+        return _FisherAt(output, flat, self.likelihood, residuals, count, scale, self.params)
+
+    def _drawn(self, z: Array, flat: Array, position: int) -> Array:
+        """∂(−log p(t | z))/∂z of every draw and sample, shape (draws, samples, outputs of a sample)."""
+        draws = np.random.default_rng([self._seed, position])  # the same targets in every product
+        if self.likelihood == "gaussian":
+            return draws.standard_normal((self.samples, *flat.shape)).astype(z.dtype)
+        p = _softmax(flat)
+        below = p.cumsum(axis=-1)[:, :-1]  # the last class takes what rounding leaves
+        u = draws.random((self.samples, len(flat), 1))
+        drawn = (u > below).sum(axis=-1)
+        return p - (drawn[..., None] == np.arange(p.shape[-1]))
+
+    def _given(self, z: Array, flat: Array, batch: tuple[Any, ...]) -> tuple[Array, float]:
+        """The same of the data's targets, one draw; and what the loss's mean divides by."""
         targets = plain(self._targets(*batch) if callable(self._targets) else self._targets)
         if self._loss is None:
-            return self._from_targets(z, flat, np.asarray(targets))[None]
-        x = variable(z)
+            return self._from_targets(z, flat, np.asarray(targets))[None], float(len(flat))
         given = batch if targets is None else (targets,)
+        number = counted(self._count, *given) if self.reduction == "mean" else 1.0
+        number = float(len(flat)) if number is None else number
+        if not number:
+            return np.zeros((1, *flat.shape), z.dtype), number
+        x = variable(z)
         loss = scalar("Fisher", evaluated("Fisher", "loss", self._loss, (x, *given)))
         (d,) = Pullback([loss], [x])([np.ones(loss.shape, loss.dtype)])
         d = np.zeros(z.shape, z.dtype) if d is None else d
-        return d.reshape(1, *flat.shape) * z.dtype.type(len(flat) if self.reduction == "mean" else 1)
+        return d.reshape(1, *flat.shape) * z.dtype.type(number), number
 
     def _from_targets(self, z: Array, flat: Array, t: Array) -> Array:
         if self.likelihood == "gaussian":
@@ -146,8 +166,10 @@ class _FisherAt:
     gradient: Parts = ()
 
     def __init__(
-        self, output: Tensor, z: Array, likelihood: str, residuals: Array | None, scale: float, params: list[Tensor]
-    ) -> None:
+        self, output: Tensor, z: Array, likelihood: str, residuals: Array | None, count: float, scale: float,
+        params: list[Tensor],
+    ) -> None:  # fmt: skip
+        self.count = count
         self.output, self.residuals, self.scale = output, residuals, z.dtype.type(scale)
         self.p = _softmax(z) if likelihood == "softmax" and residuals is None else None
         self.shape = z.shape

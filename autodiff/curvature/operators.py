@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from ..averaging import count_of, counted
 from ..backward import gradients
 from ..tensor import Array, Tensor, number_of, plain, variable
 from ..transforms import flat, tree
@@ -243,9 +244,10 @@ def _source(where: str, what: str, given: Any) -> Any:
 
 
 class Recorded(Protocol):
-    """One recorded graph of a curvature operator: the loss, its gradient, and products of the curvature with vectors,
-    these in the parameters' shapes."""
+    """One recorded graph of a curvature operator: what its mean divides by, the loss, its gradient, and products of
+    the curvature with vectors, these in the parameters' shapes."""
 
+    count: float
     value: float
     gradient: Parts
 
@@ -257,7 +259,8 @@ class Recorded(Protocol):
 class CurvatureOperator(ParameterOperator):
     """What the symmetric operators share: damping, and the sum or mean over batches.
 
-    A subclass records one graph in `_recorded(batch, position)`, that of the batch that comes at this position.
+    A subclass records one graph in `_recorded(batch, position, count)`, that of the batch that comes at this position
+    and counts so much in the mean.
     """
 
     def __init__(
@@ -267,8 +270,12 @@ class CurvatureOperator(ParameterOperator):
         batches: Iterable[Any] | None,
         reduction: str,
         damping: float,
+        count: Callable[..., Any] | None = None,
     ) -> None:
         name = type(self).__name__
+        if count is not None and not callable(count):
+            raise TypeError(f"{name}: count must be a function of a batch, not {type(count).__name__}")
+        self._count = count
         for what, given in functions.items():
             _source(name, what, given)
             if batches is not None and isinstance(given, Tensor):
@@ -300,7 +307,7 @@ class CurvatureOperator(ParameterOperator):
 
     def _connect(self) -> None:
         if self.batches is None:
-            self._at = self._recorded((), 0)
+            self._at = self._recorded((), 0, 1.0)
             self._require_point()
 
     def refresh(self) -> None:
@@ -315,8 +322,24 @@ class CurvatureOperator(ParameterOperator):
         self._summary = None
         self._connect()
 
-    def _recorded(self, batch: tuple[Any, ...], position: int) -> Recorded:
+    def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         raise NotImplementedError
+
+    def _counted(self, batch: tuple[Any, ...]) -> float:
+        """What the mean of a batch divides by: as the loss says, else its samples."""
+        number = counted(self._count, *batch)
+        return self._samples(batch) if number is None else number
+
+    def _samples(self, batch: tuple[Any, ...]) -> float:
+        """How many samples a batch has: the first length of its first array."""
+        leaves, _ = tree.flatten(batch)
+        shape = getattr(leaves[0], "shape", ()) if leaves else ()
+        if not shape:
+            raise TypeError(
+                f"{self.name}: a batch must begin with an array of samples, whose first length is its weight in the "
+                f"mean (or pass reduction='sum')"
+            )
+        return float(shape[0])
 
     def _recordings(self) -> Iterator[tuple[float, Recorded]]:
         """Each recorded graph with its weight; who drops one before asking for the next has one alive at a time."""
@@ -328,14 +351,17 @@ class CurvatureOperator(ParameterOperator):
         assert self.batches is not None
         for position, batch in enumerate(self.batches):
             given = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
-            weight = float(_length(self.name, given)) if self.reduction == "mean" else 1.0
-            if weight == 0:
+            count = self._counted(given) if self.reduction == "mean" else 1.0
+            if count == 0:
                 continue
-            empty = False
-            yield weight, self._recorded(given, position)
+            at = self._recorded(given, position, count)
+            if at.count:
+                empty = False
+                yield (at.count if self.reduction == "mean" else 1.0), at
+            del at
             self._require_point()
         if empty:
-            raise ValueError(f"{self.name}: batches holds no samples")
+            raise ValueError(f"{self.name}: batches holds no samples that count")
 
     @property
     def value(self) -> float:
@@ -388,18 +414,6 @@ class CurvatureOperator(ParameterOperator):
     _transpose = _adjoint
 
 
-def _length(where: str, batch: tuple[Any, ...]) -> int:
-    """How many samples a batch has: the first length of its first array."""
-    leaves, _ = tree.flatten(batch)
-    shape = getattr(leaves[0], "shape", ()) if leaves else ()
-    if not shape:
-        raise TypeError(
-            f"{where}: a batch must begin with an array of samples, whose first length is its weight in the mean "
-            f"(or pass reduction='sum')"
-        )
-    return int(shape[0])
-
-
 # The Hessian
 
 
@@ -417,8 +431,11 @@ class Hessian(CurvatureOperator):
         batches: an iterable of batches, each a tuple or list of arguments (or one argument). What can be iterated only
             once, a generator or a zip, is kept as a list.
         reduction: "mean" if the loss is a mean over samples: batches are then weighted by their lengths (of the first
-            array); "sum" adds them up.
+            array), or by `count`; "sum" adds them up.
         damping: a multiple of the identity that is added.
+        count: what the mean of a batch divides by, where that is not its length, because the loss ignores some targets
+            or weights them: a function ``count(*batch)``, such as ``lambda x, t: criterion.count(t)``. By default the
+            loss's own method `count`, if it has one.
 
     A parameter that does not influence the loss, or only linearly, has exact zeros as its rows and columns. NaN and
     infinity in the derivatives pass through to the products.
@@ -447,17 +464,18 @@ class Hessian(CurvatureOperator):
         batches: Iterable[Any] | None = None,
         reduction: str = "mean",
         damping: float = 0.0,
+        count: Callable[..., Any] | None = None,
     ) -> None:
         self._loss = loss
-        super().__init__({"loss": loss}, params, batches, reduction, damping)
+        super().__init__({"loss": loss}, params, batches, reduction, damping, count or count_of(loss))
 
-    def _recorded(self, batch: tuple[Any, ...], position: int) -> Recorded:
-        return _HessianAt(scalar("Hessian", evaluated("Hessian", "loss", self._loss, batch)), self.params)
+    def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
+        return _HessianAt(scalar("Hessian", evaluated("Hessian", "loss", self._loss, batch)), self.params, count)
 
 
 class _HessianAt:
-    def __init__(self, loss: Tensor, params: list[Tensor]) -> None:
-        self.value = loss.item()
+    def __init__(self, loss: Tensor, params: list[Tensor], count: float) -> None:
+        self.count, self.value = count, loss.item()
         self.loss, self.params = loss, params
         self.gradient: Parts
         self.twice: Pullback | None = None
@@ -501,7 +519,7 @@ class GaussNewton(CurvatureOperator):
         output: a recorded Tensor of any shape, or a function of no arguments (with `batches`: ``output(*batch)``).
         loss: a function of the output that returns a Tensor of one element; with `batches`, ``loss(output, *batch)``.
             It is differentiated by its first argument only.
-        params, batches, reduction, damping: as for `Hessian`.
+        params, batches, reduction, damping, count: as for `Hessian`.
 
     Raises:
         TypeError, ValueError, RuntimeError: as `Hessian`.
@@ -525,24 +543,25 @@ class GaussNewton(CurvatureOperator):
         batches: Iterable[Any] | None = None,
         reduction: str = "mean",
         damping: float = 0.0,
+        count: Callable[..., Any] | None = None,
     ) -> None:
         if isinstance(loss, Tensor) or not callable(loss):
             raise TypeError(f"GaussNewton: loss must be a function of the output, not {type(loss).__name__}")
         self._output, self._loss = output, loss
-        super().__init__({"output": output}, params, batches, reduction, damping)
+        super().__init__({"output": output}, params, batches, reduction, damping, count or count_of(loss))
 
-    def _recorded(self, batch: tuple[Any, ...], position: int) -> Recorded:
+    def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         output = evaluated("GaussNewton", "output", self._output, batch)
         z = variable(output._data)
         loss = scalar("GaussNewton", evaluated("GaussNewton", "loss", self._loss, (z, *batch)))
-        return _GaussNewtonAt(output, _HessianAt(loss, [z]), self.params)
+        return _GaussNewtonAt(output, _HessianAt(loss, [z], count), self.params)
 
 
 class _GaussNewtonAt:
     def __init__(self, output: Tensor, outer: _HessianAt, params: list[Tensor]) -> None:
         self.outer = outer
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
-        self.value = outer.value
+        self.count, self.value = outer.count, outer.value
         self.gradient: Parts = self.pull(outer.gradient)
 
     def product(self, tangents: Parts) -> Parts:

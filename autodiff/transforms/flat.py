@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..tensor import Tensor, writable
 
 Array = np.ndarray[Any, Any]
 
@@ -23,7 +23,7 @@ def flatten(values: Sequence[Any], like: Sequence[Tensor] | None = None) -> Arra
     for i, v in enumerate(values):
         if v is None and like is not None:
             v = np.zeros(like[i].size, like[i].dtype)
-        arrays.append(np.ravel(v.data if isinstance(v, Tensor) else v))
+        arrays.append(np.ravel(v._data if isinstance(v, Tensor) else v))
     return np.concatenate(arrays) if arrays else np.empty(0)
 
 
@@ -58,6 +58,6 @@ def assign(params: Sequence[Tensor], vector: Array) -> None:
     Tensor([3., 4.], requires_grad=True)
     """
     for p, part in zip(params, split(vector, params)):
-        w = p.data if p.data.flags.writeable else p.data.copy()
+        w = writable(p)
         w[...] = part
         p.data = w  # assigning tells the engine that graphs recorded before no longer fit

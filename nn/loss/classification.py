@@ -23,7 +23,7 @@ from .base import REDUCTIONS, Loss, buffer, constant, divided, fitted, over_noth
 # Class indices
 
 
-def _class_axis(input: Tensor) -> int:
+def _class_axis(input: Any) -> int:
     return 1 if input.ndim > 1 else 0
 
 
@@ -341,7 +341,33 @@ class _Weighted(Loss):
         self.register_buffer("weight", buffer(weight))
 
 
-class CrossEntropyLoss(_Weighted):
+class _OfClasses(_Weighted):
+    """Losses of classes, each with its weight, some of which are ignored."""
+
+    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+        super().__init__(weight, reduction=reduction)
+        self.ignore_index = ignore_index
+
+    def count(self, target: Any) -> float | None:
+        """What the mean divides by: how many targets are not ignored, or the sum of their classes' weights (of
+        probabilities the number of samples); None for another reduction.
+
+        Args:
+            target: class indices or probabilities, as in the call.
+
+        >>> CrossEntropyLoss([1.0, 0.5], ignore_index=-1).count([0, 1, -1])
+        1.5
+        """
+        if self.reduction != "mean":
+            return None
+        labels = np.asarray(as_tensor(target).data)
+        if labels.dtype.kind == "f":
+            return labels.size / max(labels.shape[_class_axis(labels)], 1) if labels.ndim else 1.0
+        kept = labels[labels != self.ignore_index]
+        return float(kept.size if self.weight is None else self.weight.data[kept].sum(dtype=np.float64))
+
+
+class CrossEntropyLoss(_OfClasses):
     """Cross-entropy on logits, as `cross_entropy`; `weight` is kept as a buffer.
 
     >>> CrossEntropyLoss()(ad.Tensor([[0.0, 0.0]]), [1])
@@ -351,8 +377,7 @@ class CrossEntropyLoss(_Weighted):
     def __init__(
         self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> None:
-        super().__init__(weight, reduction=reduction)
-        self.ignore_index = ignore_index
+        super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
         self.label_smoothing = number("CrossEntropyLoss", "label_smoothing", label_smoothing, 0, 1)
 
     def forward(self, input: Any, target: Any) -> Tensor:
@@ -363,16 +388,12 @@ class CrossEntropyLoss(_Weighted):
         )  # fmt: skip
 
 
-class NLLLoss(_Weighted):
+class NLLLoss(_OfClasses):
     """The negative log-likelihood of log-probabilities, as `nll_loss`; `weight` is kept as a buffer.
 
     >>> NLLLoss()(ad.log([[0.25, 0.75]]), [0])
     Tensor(1.38629436)
     """
-
-    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
-        super().__init__(weight, reduction=reduction)
-        self.ignore_index = ignore_index
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """−input at the target class, reduced."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.tensor import HookHandle, clock, wrap
+from autodiff.tensor import HookHandle, clock, wrap, writable
 
 from ..random import floating
 from . import hooks
@@ -458,7 +458,7 @@ class Module:
             for name, tensor in module._own(PARAMETER, BUFFER):
                 key = f"{path}.{name}" if path else name
                 if key in found:
-                    data = tensor.data if tensor.data.flags.writeable else tensor.data.copy()
+                    data = writable(tensor)
                     data[...] = found[key]
                     tensor.data = data  # tells the engine that a graph recorded before no longer fits
         return Incompatible(missing, unexpected)

@@ -51,6 +51,7 @@ class SecondOrder(Optimizer):
             wanted = "the pair (output, loss)" if self.pair else "the loss"
             raise TypeError(f"{name}: needs a closure that computes and returns {wanted}, not {closure!r}")
         self.stepped = True
+        self._require_apart()
         output, loss = self._called(closure)
         if not loss.requires_grad:
             raise RuntimeError(

@@ -102,6 +102,7 @@ class LBFGS(Optimizer):
         if closure is None:
             raise TypeError("LBFGS.step: needs a closure that evaluates the loss and calls backward")
         self.stepped = True
+        self._require_apart()
         group, params, memory = self.param_groups[0], self._all(), self.memory
         lr, most, tolerance = group["lr"], group["max_iter"], group["tolerance_change"]
 

@@ -8,6 +8,7 @@ import pytest
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.primitive import REGISTRY
 
 
 def leaf(*values, **options):
@@ -623,3 +624,41 @@ def test_a_detached_tensor_cannot_be_written_behind_the_graphs_back():
     free = x.detach().copy()
     free[0] = 9.0
     assert x.data[0] == 1.0
+
+
+# Linear operations do not read what they are given
+
+
+def test_a_linear_operation_that_copied_its_input_has_its_gradient_after_a_write():
+    w = leaf(1.0, 2.0, 3.0)
+    y = w[np.array([0, 0, 2])]
+    w.data = w.data * 10
+    (y * y).sum().backward()
+    equal(w.grad, [4.0, 0.0, 6.0])  # at the values that were looked up
+
+
+def test_a_view_of_what_was_written_since_is_refused():
+    w = leaf(1.0, 2.0, 3.0)
+    y = w.reshape(3, 1)
+    with ad.no_grad():
+        w[0] = 10.0
+    with pytest.raises(RuntimeError, match="written or assigned after it was used"):
+        (y * y).sum().backward()
+
+
+LINEAR = [record for record in REGISTRY.values() if record.jvps == "linear"]
+
+
+@pytest.mark.parametrize("record", LINEAR, ids=lambda record: record.name)
+def test_a_linear_operation_reads_no_values_in_its_rules_and_gives_a_view_or_memory_of_its_own(record):
+    for sample in record.samples(np.random.default_rng(0)):
+        arrays = [x for x in sample.inputs if isinstance(x, np.ndarray)]
+        y = np.asarray(record.forward(*sample.inputs, **sample.params))
+        assert y.base is not None or not any(np.shares_memory(y, x) for x in arrays)
+        g = np.random.default_rng(1).normal(size=y.shape)
+        others = [x * 0 + np.nan if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in sample.inputs]
+        for rule in record.rules(len(sample.inputs)):
+            if rule is not None:
+                once = rule(g, y, *sample.inputs, **sample.params)
+                again = rule(g, y * np.nan, *others, **sample.params)
+                np.testing.assert_array_equal(once, again)

@@ -201,3 +201,32 @@ def test_shaping_refuses_axes_that_are_not_there():
     ]:
         with pytest.raises(kind, match=words):
             call()
+
+
+@pytest.mark.parametrize("options", [{}, {"padding_idx": 1}, {"scale_grad_by_freq": True}])
+def test_a_table_with_max_norm_is_looked_up_twice_in_one_graph_as_in_pytorch(options):
+    torch = pytest.importorskip("torch")
+    table = np.random.default_rng(0).normal(size=(6, 3)) * 3
+    pairs = np.array([[0, 1, 1], [2, 1, 0], [5, 4, 2]])
+    layer = nn.Embedding.from_pretrained(table, freeze=False, max_norm=1.0, **options)
+    reference = torch.nn.Embedding.from_pretrained(torch.tensor(table), freeze=False, max_norm=1.0, **options)
+    outputs = [layer(row) for row in pairs]
+    ((outputs[0] * outputs[1]).sum() + (outputs[2] ** 3).sum()).backward()
+    expected = [reference(torch.tensor(row)) for row in pairs]
+    ((expected[0] * expected[1]).sum() + (expected[2] ** 3).sum()).backward()
+    np.testing.assert_allclose(layer.weight.grad.data, reference.weight.grad.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(layer.weight.data, reference.weight.detach().numpy(), rtol=1e-6)
+
+
+def test_what_else_read_a_table_that_max_norm_rewrote_is_refused():
+    layer = nn.Embedding.from_pretrained(np.full((3, 2), 5.0), freeze=False, max_norm=1.0)
+    scores = layer([0]) @ layer.weight.T  # tied weights
+    later = layer([1])
+    with pytest.raises(RuntimeError, match="written or assigned after it was used"):
+        (scores.sum() + later.sum()).backward()
+
+
+def test_max_norm_refuses_a_table_that_is_a_result():
+    weight = ad.Tensor(np.full((3, 2), 5.0), requires_grad=True)
+    with pytest.raises(ValueError, match="result of multiply"):
+        F.embedding([0], weight * 2, max_norm=1.0)

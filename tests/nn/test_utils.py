@@ -1,6 +1,7 @@
 """Parameters as one vector, and clipped gradients: PyTorch's numbers, without its overflows."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -258,3 +259,18 @@ def test_a_vector_that_is_the_parameters_own_memory_is_read_before_it_is_written
     first.data, second.data = memory[2:], memory[:2]
     nn.utils.vector_to_parameters(memory, [first, second])
     assert first.data.tolist() == [0.0] and second.data.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("clip", [lambda ps: clip_grad_norm_(ps, 1.0), lambda ps: clip_grad_value_(ps, 1.0)])
+def test_a_generator_that_was_gone_through_before_is_warned_about(clip):
+    model = nn.Linear(2, 1)
+    for p in model.parameters():
+        p.grad = ad.Tensor(np.full(p.shape, 3.0, "float32"))
+    used = model.parameters()
+    list(used)
+    with pytest.warns(UserWarning, match="gone through only once") as caught:
+        clip(used)
+    assert caught[0].filename == __file__ and model.weight.grad.data[0, 0] == 3.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        clip([]), clip(model.parameters()), clip(nn.Linear(2, 1).parameters())  # gradients None: nothing to say

@@ -259,24 +259,63 @@ def test_those_pytorch_lacks_are_their_formulas():
     )
 
 
+ORDERS = ["made, optimiser, schedule", "made, schedule, optimiser", "optimiser, made, schedule"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("case", [c for c in CASES if "Lambda" not in c and "own" not in c])
-def test_a_snapshot_through_json_continues_to_the_bit(case):
+def test_a_snapshot_through_json_continues_to_the_bit_in_whatever_order_it_is_loaded(case, order):
     def run(stop):
         optimizer, found = ours(momentum=0.9), []
         schedule = CASES[case](lr_scheduler, optimizer)
         for i in range(60):
             if i == stop:
-                state = json.loads(json.dumps([optimizer.state_dict(), schedule.state_dict()]))
+                states = json.loads(json.dumps([optimizer.state_dict(), schedule.state_dict()]))
                 optimizer = ours(momentum=0.9)
-                schedule = CASES[case](lr_scheduler, optimizer)
-                optimizer.load_state_dict(state[0])
-                schedule.load_state_dict(state[1])
-            found.append(hyper(optimizer))
+                for what in order.split(", "):
+                    if what == "made":
+                        schedule = CASES[case](lr_scheduler, optimizer)
+                    elif what == "optimiser":
+                        optimizer.load_state_dict(states[0])
+                    else:
+                        schedule.load_state_dict(states[1])
+            found.append((hyper(optimizer), schedule.get_last_lr()))
             optimizer.step()
             schedule.step()
         return found
 
-    assert run(23) == run(-1)
+    whole = run(-1)
+    for stop in (3, 23):
+        assert run(stop) == whole
+
+
+def test_a_snapshot_of_other_groups_is_refused():
+    state = lr_scheduler.StepLR(ours(), 3).state_dict()
+    one = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=0.1)
+    with pytest.raises(ValueError, match="snapshot is of 2 parameter groups, the optimiser has 1"):
+        lr_scheduler.StepLR(one, 3).load_state_dict(state)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
+@pytest.mark.parametrize("level", [3.0, -3.0, 0.0])
+def test_a_plateau_is_one_whatever_the_sign_of_the_metric(mode, threshold_mode, level):
+    optimizer = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=1.0)
+    schedule = lr_scheduler.ReduceLROnPlateau(
+        optimizer, mode, factor=0.5, patience=0, threshold=0.1, threshold_mode=threshold_mode
+    )
+    better = -1 if mode == "min" else 1
+    margin = 0.1 * (abs(level) if threshold_mode == "rel" else 1.0)
+    for metric, rate in [
+        (level, 1.0),
+        (level + better * (margin + 0.01), 1.0),
+        (level + better * (margin + 0.01), 0.5),
+    ]:
+        optimizer.step()
+        schedule.step(metric)
+        assert optimizer.param_groups[0]["lr"] == rate
+    schedule.step(level + better * (margin + 0.011))  # less than the margin better
+    assert optimizer.param_groups[0]["lr"] == 0.25
 
 
 def test_a_schedule_that_steps_before_the_optimiser_warns_and_otherwise_nothing_does():

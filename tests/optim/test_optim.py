@@ -205,6 +205,8 @@ w = ad.Tensor([1.0, 2.0], requires_grad=True)
         (lambda: optim.SGD(w), TypeError, "list of Tensors"),
         (lambda: optim.SGD({"params": [w]}), TypeError, "list of Tensors"),
         (lambda: optim.SGD(3), TypeError, "list of Tensors"),
+        (lambda: optim.SGD({w}), TypeError, "not a set"),
+        (lambda: optim.SGD([{"params": frozenset([w])}]), TypeError, "not a set"),
         (lambda: optim.SGD([w, w]), ValueError, "given twice"),
         (lambda: optim.SGD([{"params": [w]}, {"params": [w]}]), ValueError, "given twice"),
         (lambda: optim.SGD([np.ones(2)]), TypeError, "must be a Tensor"),
@@ -253,3 +255,59 @@ def test_a_snapshot_that_does_not_fit_is_refused_and_changes_nothing():
     with pytest.raises(TypeError, match="state_dict"):
         mine.load_state_dict([1])
     assert mine.param_groups[0]["lr"] == 0.1 and not mine.state
+
+
+def test_the_values_of_a_dict_are_taken_in_their_order():
+    a, b = (ad.Tensor(float(i), requires_grad=True) for i in range(2))
+    optimizer = optim.SGD({"a": a, "b": b}.values(), lr=0.1)
+    assert optimizer.param_groups[0]["params"] == [a, b]
+
+
+# Parameters that share memory
+
+EVERY = [name for name in optim.__all__ if isinstance(getattr(optim, name), type)
+         and issubclass(getattr(optim, name), optim.Optimizer) and getattr(optim, name) is not optim.Optimizer]  # fmt: skip
+
+
+def leaf_over(array):
+    p = ad.Tensor(np.zeros(array.shape), requires_grad=True)
+    p.data = array
+    return p
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_two_parameters_over_the_same_memory_are_refused_by_name(name):
+    memory = np.ones(6)
+    p, q = leaf_over(memory[:4]), leaf_over(memory.reshape(2, 3)[1])
+    p.name = "p"
+    with pytest.raises(
+        ValueError, match=r"parameter 0 \('p', shape \(4,\)\) and parameter 1 \(shape \(3,\)\) share memory"
+    ):
+        getattr(optim, name)([p, q])
+    apart = getattr(optim, name)([leaf_over(memory[::2]), leaf_over(memory[1::2])])  # interleaved, but apart
+    assert len(apart.param_groups[0]["params"]) == 2
+
+
+@pytest.mark.parametrize("name", ["SGD", "LBFGS", "Newton"])
+def test_two_that_come_to_share_memory_later_are_refused_before_the_first_step(name):
+    p, q = leaf_over(np.ones(3)), leaf_over(np.ones(3))
+    optimizer = getattr(optim, name)([p, q])
+    q.data = p.data
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (p * p).sum() + (q**3).sum()
+        loss.backward()
+        return loss
+
+    with pytest.raises(ValueError, match="share memory"):
+        optimizer.step(closure)
+    np.testing.assert_array_equal(p.data, np.ones(3))
+
+
+def test_a_group_that_shares_memory_with_another_leaves_the_optimiser_as_it_was():
+    p = leaf_over(np.ones(3))
+    optimizer = optim.SGD([p])
+    with pytest.raises(ValueError, match="share memory"):
+        optimizer.add_param_group({"params": [leaf_over(p.data[1:])]})
+    assert len(optimizer.param_groups) == 1
