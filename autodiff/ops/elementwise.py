@@ -219,7 +219,7 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
             return g * (2 * x)
         return times(g * p, x ** (p - 1))
     vanishing = (p == 0) & (x == 0)  # 0 · 0⁻¹
-    return times(g * p, x ** (np.where(vanishing, 1, p - 1) if vanishing.any() else p - 1))
+    return times(g * p, x ** (p - 1 if common(not vanishing.any()) else np.where(vanishing, 1, p - 1)))
 
 
 def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
@@ -347,9 +347,9 @@ log1p = declare(
 def _share(a: Any, b: Any, scale: float = 1.0) -> Any:
     """exp(a) / (exp(a) + exp(b)), and 0 where both are −∞; where both are +∞ there is no limit."""
     nothing = (raw(a) == -np.inf) & (raw(b) == -np.inf)
-    if nothing.any():
-        return np.where(nothing, 0, _sigmoid((np.where(nothing, 0, a) - b) * scale))
-    return _sigmoid((a - b) * scale)
+    if common(not nothing.any()):
+        return _sigmoid((a - b) * scale)
+    return np.where(nothing, 0, _sigmoid((np.where(nothing, 0, a) - b) * scale))
 
 
 logaddexp = declare(
@@ -605,7 +605,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 def _hides(condition: Any, branch: Any, when: bool) -> bool:
     """Whether a branch is infinite or NaN where it was not taken."""
     a = branch._data if isinstance(branch, Tensor) else branch
-    if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or np.isfinite(np.vdot(a, a)):
+    if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or common(np.isfinite(np.vdot(a, a))):
         return False
     c = np.asarray(condition._data if isinstance(condition, Tensor) else condition).astype(bool)
     return bool((~np.isfinite(a) & (c == when)).any())

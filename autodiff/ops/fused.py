@@ -15,7 +15,7 @@ import numpy as np
 from ..primitive import Sample, constant, declare, polymorphic
 from ..protocols import REDUCTIONS
 from ..tensor import Tensor
-from .guards import axes_of, checked_axes, checked_axis, count_of, raw, restored
+from .guards import axes_of, checked_axes, checked_axis, common, count_of, raw, restored
 from .precision import in_single
 from .reductions import mean, sum
 from .samples import draw
@@ -172,7 +172,7 @@ def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = F
     """g times the softmax, and 0 where all is −∞."""
     axes = axes_of(axis, x.ndim)
     nothing = restored(raw(y) == -np.inf, axis, x.ndim, keepdims)
-    if not nothing.any():
+    if common(not nothing.any()):
         share = _along_one(_softmax_of, x, axes)
     else:
         share = np.where(nothing, 0, _along_one(_softmax_of, np.where(nothing, 0, x), axes))

@@ -18,7 +18,7 @@ from ..primitive import Sample, as_tensor, declare, internal, polymorphic, witho
 from ..protocols import implements
 from ..tensor import Tensor
 from . import products
-from .guards import checked_axes, raw, times
+from .guards import checked_axes, common, raw, times
 from .products import matmul, tensordot, vecdot
 from .samples import draw
 
@@ -292,7 +292,7 @@ det = declare(
 def _slogdet_rule(g: Any, y: Any, a: Any) -> Any:
     g = g[..., 1][..., None, None]
     singular = (raw(y)[..., 0] == 0)[..., None, None]
-    if not singular.any():
+    if common(not singular.any()):
         return g * _t(np.linalg.inv(a))
     inverse = _t(np.linalg.inv(np.where(singular, _eye_like(a), a)))
     return times(g, np.where(singular, np.nan, inverse))
@@ -395,7 +395,9 @@ def _between(s: Any) -> Any:
 
 def _unless(lost: Any, g: Any) -> Any:
     """g, and NaN where it is lost."""
-    return g * np.where(lost, np.nan, 1).astype(g.dtype) if lost.any() else g  # a factor: so are its derivatives
+    if common(not lost.any()):
+        return g
+    return g * np.where(lost, np.nan, 1).astype(g.dtype)  # a factor: so are its derivatives
 
 
 def _repeated(s: Any) -> Any:

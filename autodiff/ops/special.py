@@ -19,7 +19,7 @@ from ..primitive import declare as _declare
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .elementwise import sigmoid
-from .guards import times
+from .guards import common, times
 from .samples import binary, draw, unary, with_params
 
 __all__ = [
@@ -110,7 +110,7 @@ def _inverse_mills_forward(x: Any, order: int = 0) -> Any:
         sums = [middle + h[0], 1 + h[1] if n else None, *h[2:]]  # derivatives of x + h
         h.append(-sum((math.comb(n, k) * h[k] * sums[n - k] for k in range(n + 1)), np.zeros_like(z)))
     far = z < _FAR
-    if not far.any():
+    if common(not far.any()):
         return h[order].astype(x.dtype)[()]
     t = -np.where(far, z, _FAR)
     tail = np.zeros_like(z)
