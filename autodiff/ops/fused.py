@@ -88,7 +88,7 @@ def _log_softmax_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
     if not y.shape[axis]:
         return g - p * g.sum(axis=axis, keepdims=True)
     hot = _one_hot(y, np.argmax(raw(y), axis=axis), axis)
-    rest = 1 - hot
+    rest = ~hot
     others, g_others = (p * rest).sum(axis=axis, keepdims=True), (g * rest).sum(axis=axis, keepdims=True)
     total = g_others + (g * hot).sum(axis=axis, keepdims=True)
     return rest * (g - p * total) + hot * (g * others - p * g_others)
@@ -218,9 +218,10 @@ REDUCTIONS[np.logaddexp, "reduce"] = lambda a, axis=0, keepdims=False: logsumexp
 
 
 def _one_hot(x: Any, target: Any, axis: int) -> Any:
-    hot = np.zeros(x.shape, x.dtype)
-    np.put_along_axis(hot, np.expand_dims(target, axis), 1, axis)
-    return hot
+    """Where the classes of x along an axis are the target."""
+    shape = [1] * x.ndim
+    shape[axis] = x.shape[axis]
+    return np.expand_dims(target, axis) == np.arange(x.shape[axis]).reshape(shape)
 
 
 @in_single
@@ -233,7 +234,7 @@ def _of_classes(x: Any, target: Any, axis: int) -> Any:
 def _classes_rule(g: Any, y: Any, x: Any, target: Any, axis: int) -> Any:
     """softmax(x) less 1 at the target, which is less the sum of all the others: nothing cancels where it is near 1."""
     hot = _one_hot(x, target, axis)
-    others = _softmax_of(x, axis=axis) * (1 - hot)
+    others = _softmax_of(x, axis=axis) * ~hot
     return restored(g, axis, x.ndim, False) * (others - hot * others.sum(axis=axis, keepdims=True))
 
 

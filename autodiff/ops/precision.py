@@ -23,7 +23,7 @@ def in_single(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def computed(*arrays: Any, **params: Any) -> Any:
-        if getattr(arrays[0], "dtype", None) != HALF:
+        if getattr(arrays[0], "dtype", None) is not HALF:  # one object for all: this runs at every call
             return function(*arrays, **params)
         wide = [a.astype(np.float32) if getattr(a, "dtype", None) == HALF else a for a in arrays]
         return function(*wide, **params).astype(HALF)
