@@ -68,6 +68,10 @@ class _Average:
             for p, data in zip(self.params, before):
                 p.data = data
 
+    def __repr__(self) -> str:
+        n, m = len(self.params), self.updates
+        return f"{type(self).__name__}({n} parameter{'s' * (n != 1)}, {m} update{'s' * (m != 1)})"
+
     def state_dict(self) -> dict[str, Any]:
         """A snapshot: the averages, and how many updates they are of."""
         return {"updates": self.updates, "shadow": [a.copy() for a in self.shadow]}

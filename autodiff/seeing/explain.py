@@ -17,6 +17,7 @@ from ..tensor import Tensor
 from . import formats
 from .graph import results_behind
 from .rows import PHASES, Row
+from .spreadsheets import comma_separated
 from .steps import Pass, Table, jacobians
 
 
@@ -68,8 +69,9 @@ class Explanation:
         return formats.latex(self._sections())
 
     def to_csv(self) -> str:
-        """The table as comma-separated values with a header line; the text of every cell is kept as it is."""
-        return formats.comma_separated(self._sections())
+        """The table as comma-separated values with a header line. The text of every cell is kept as it is, but for an
+        apostrophe before what a spreadsheet would take for a formula."""
+        return comma_separated([formats.COLUMNS, *map(formats.cells, self.rows)])
 
     def to_html(self, path: Any = None) -> Any:
         """A page that walks through the computation step by step, in one file that needs no network.

@@ -140,21 +140,6 @@ def markdown(sections: Sections) -> str:
     return "\n".join(lines) + "\n"
 
 
-# Spreadsheets
-
-
-def comma_separated(sections: Sections) -> str:
-    """A header line and one line for each row."""
-    import csv
-    import io
-
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(map(cells, _rows(sections)))
-    return file.getvalue()
-
-
 # LaTeX
 
 _GREEK = dict(zip(

@@ -14,8 +14,8 @@ import numpy as np
 from ..tensor import Tensor
 from . import passes as reverse_passes
 from .looks import DIRECTIONS, FONT, SHOW, Frames, kind_of, operation_text, tensor_text
-from .looks import printable as printable
 from .passes import Passes
+from .printable import printable
 from .selection import Drawing, Homes, Selection, homes_of, in_bands
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def graph(
     >>> "second backward pass" in graph(x**3, order=2).source
     True
     """
-    from .layout import Graph  # graphviz is imported only by who draws
+    from .layout import TITLE, Graph  # graphviz is imported only by who draws
 
     shown = (show,) if isinstance(show, str) else tuple(show)
     for word in shown:
@@ -260,7 +260,7 @@ def graph(
 
     picture = Graph(
         graph_attr={"rankdir": direction, "bgcolor": "white", "fontname": FONT, "nodesep": "0.2", "ranksep": "0.3",
-                    "fontsize": "11", "tooltip": "computation graph"},
+                    "fontsize": "11", "tooltip": TITLE},
         node_attr={"fontname": FONT, "fontsize": "11", "fontcolor": "#111111", "margin": "0.12,0.06", "height": "0.3"},
         edge_attr={"color": "#555555", "arrowsize": "0.7"},
     )  # fmt: skip

@@ -19,8 +19,13 @@ from typing import Any
 
 import graphviz
 
+from ..persistence.files import open_file
+
 TIMEOUT = 120
 """Seconds after which a layout is given up."""
+
+TITLE = "computation graph"
+"""The tooltip of every graph, by which its DOT source is known again."""
 
 INSTALL = (
     "Pictures need a layout program, and there is none: `pip install 'pygraphviz>=2'` (no system package is needed) "
@@ -136,9 +141,10 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
         overwrite_source: bool = False,
     ) -> str:
         """Save the DOT source to `filename` and the picture to ``filename.format`` or to `outfile` (whose suffix
-        then is the format); returns the picture's path. `cleanup` removes the source again.
+        then is the format); returns the picture's path. With `cleanup` only the picture is written.
 
         Raises:
+            FileExistsError: if the source would replace a file that is no such source.
             OSError: for a path that cannot be written.
             ValueError, LayoutError: as `pipe`.
         """
@@ -148,7 +154,9 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
             filename = target.with_suffix(".gv").name if filename is None else filename
             directory = target.parent if directory is None else directory
         data = self.pipe(format, renderer, formatter, neato_no_op, engine=engine)
-        source = self.save(filename, directory=directory)
+        self.filename = self.filename if filename is None else os.fspath(filename)
+        self.directory = self.directory if directory is None else os.fspath(directory)
+        source = self.filepath
         if outfile is None:
             suffix = ".".join(filter(None, (formatter, renderer, (format or self.format).lower())))
             target = Path(f"{source}.{suffix}")
@@ -156,10 +164,15 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
             raise FileExistsError(f"render: {target} exists already")
         if not overwrite_source and target.absolute() == Path(source).absolute():
             raise ValueError(f"render: {target} would overwrite the DOT source; give them different names")
+        if not cleanup:
+            if not _is_ours(source):
+                raise FileExistsError(
+                    f"render: {source} exists, and is no DOT source of a graph; give another filename, or "
+                    f"cleanup=True, with which only the picture is written"
+                )
+            self.save()
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-        if cleanup and target.absolute() != Path(source).absolute():
-            os.remove(source)
         if view or quiet_view:
             self._view(str(target), format=(format or self.format).lower(), quiet=quiet_view)
         return str(target)
@@ -189,6 +202,15 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
             return _fitting(self.pipe("svg", encoding="utf-8"))
         except LayoutError:
             return None
+
+
+def _is_ours(source: str) -> bool:
+    """Whether a DOT source may be written to this path: there is none, or one that a graph has written."""
+    try:
+        with open_file(source) as file:
+            return re.match(rb'digraph {\s+graph \[[^\n]*tooltip="' + TITLE.encode(), file.read(2000)) is not None
+    except FileNotFoundError:
+        return True
 
 
 def _fitting(svg: str, style: str = "max-width:100%;height:auto") -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..primitive import filled
 from ..tensor import Tensor
+from .printable import printable
 from .selection import Call, Drawing, band_of
 
 if TYPE_CHECKING:
@@ -66,14 +67,6 @@ _IN_BAND: tuple[dict[str, dict[str, str]], ...] = (
      "module": {"fillcolor": "#eccbe4", "color": "#8a4674"},
      "result": {"color": "#8a4674"}, "gradient": {"color": "#8a4674"}, "seed": {"color": "#8a4674"}},
 )  # fmt: skip
-
-
-def printable(text: str, limit: int = 48) -> str:
-    """Text as one visible line: control characters and newlines as escapes, never empty, shortened in the middle."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
-    if not text.strip():
-        text = f"'{text}'"
-    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2 - 1) :]}"
 
 
 def escaped(lines: Iterable[str]) -> Any:

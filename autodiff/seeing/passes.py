@@ -18,7 +18,7 @@ from ..checking.anomaly import Watch
 from ..mode import mode
 from ..primitive import Primitive, new_node
 from ..tensor import Tensor
-from .looks import printable
+from .printable import printable
 
 LIMIT = 20_000
 """From a graph of so many operations the passes are not recorded: they would take seconds, and not be seen."""

@@ -18,8 +18,9 @@ from ..ops import elementwise, special
 from ..primitive import REGISTRY, Primitive, filled, general
 from ..tensor import Tensor, as_array, wrap
 from .formats import size, text_of
-from .graph import printable, results_behind
+from .graph import results_behind
 from .looks import options_of
+from .printable import printable
 from .rows import Row
 
 

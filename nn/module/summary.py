@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autodiff import no_grad
+from autodiff.seeing.printable import printable
 
 from ..arguments import count
 from ..random import generator
@@ -46,12 +48,12 @@ class Summary:
     def _cells(self) -> Iterator[tuple[int, list[str]]]:
         """The depth and the texts of each row."""
         for row in self.rows:
-            name = row.path.rpartition(".")[2]
+            name, kind = row.path.rpartition(".")[2], printable(row.kind, _LONGEST)
             calls = f" × {row.calls}" if row.calls > 1 else ""
             yield (
                 row.depth,
                 [
-                    f"{name} · {row.kind}{calls}" if name else row.kind + calls,
+                    f"{printable(name, _LONGEST)} · {kind}{calls}" if name else kind + calls,
                     ", ".join(_leaves(row.output_shape)) or "—",
                     f"{row.parameters:,}" if row.parameters else "",
                     f"{row.multiply_adds:,}" if row.multiply_adds else "",
@@ -90,6 +92,7 @@ class Summary:
         )
 
 
+_LONGEST = 100  # characters of a name
 _HEAD = ("layer", "output shape", "parameters", "multiply–adds")
 
 
@@ -133,8 +136,9 @@ def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
         cost = int(module.multiply_adds(_input_shapes(module, args, kwargs), shape))
         called[module] = shape, before + cost, calls + 1
 
+    levels = 1 + max(path.count(".") for path in paths.values())
     handles = []
-    with _as_it_was(model), no_grad():
+    with _as_it_was(model), no_grad(), _deeper_by(4 * levels + 50):
         try:
             for module in paths:
                 handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
@@ -166,6 +170,18 @@ def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
             rows.append(Row(path, level, type(module).__name__, shape, size, cost, calls))
     parameters = list(model.parameters())
     return Summary(rows, sum(p.size for p in parameters if p.requires_grad), sum(p.nbytes for p in parameters))
+
+
+@contextmanager
+def _deeper_by(calls: int) -> Iterator[None]:
+    """Room for calls nested deeper than now: hooks put some between a module and those inside, and a model that can be
+    called must not fail for that."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + calls)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 @contextmanager

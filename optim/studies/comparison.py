@@ -193,7 +193,12 @@ class Comparison:
             return np.array([_number(self.f, a, b) for a, b in zip(x.flat, y.flat)]).reshape(x.shape)
 
     def __repr__(self) -> str:
-        return self.table()
+        heads, rule, *rows = self.table().splitlines()
+        more = [f"… {len(rows) - _SHOWN} more runs; table() has all"] if len(rows) > _SHOWN else []
+        return "\n".join([heads, rule, *rows[:_SHOWN], *more])
+
+
+_SHOWN = 8  # runs in a representation
 
 
 def compare(

@@ -34,6 +34,13 @@ class LearningTrace:
     low: int
     fires_at_zero: bool
 
+    def __repr__(self) -> str:
+        epochs, samples, features = self.weights.shape
+        return (
+            f"LearningTrace({epochs} epochs of {samples} samples with {features} features, {self.errors[-1]} errors in "
+            f"the last one)"
+        )
+
     @property
     def weight(self) -> Array:
         """The weights at the end, shape (features,)."""

@@ -55,6 +55,9 @@ class TrainingState:
     loss: float = math.nan
     output: Any = None
 
+    def __repr__(self) -> str:
+        return f"TrainingState(epoch {self.epoch} of {self.epochs}, batch {self.batch}, loss {self.loss:.6g})"
+
 
 def fit(
     model: Any,
@@ -105,8 +108,9 @@ def fit(
         callbacks: functions called with a `TrainingState` after each epoch, or objects with ``on_epoch_end(state)`` or
             ``on_batch_end(state)`` or both; returning True stops the training. What their ``state_dict()`` returns, if
             they have one, is in the checkpoint.
-        checkpoint: a folder into which the whole state of the training is written at the start and after each epoch; a
-            checkpoint of another training that is there is kept, in a folder ``earlier-1`` inside, unless
+        checkpoint: a folder into which the whole state of the training is written at the start and after each epoch,
+            and which belongs to this training while it goes on; a checkpoint of another training that is there is
+            kept, in a folder ``earlier-1`` inside, unless
         resume: continue from it (if it is there) as if training had never stopped, to the last bit: with the same
             arguments and freshly made objects. An epoch that was interrupted starts again. Random generators are
             continued where they are found: `rng`, NumPy's and Python's global ones, the default one of nn, and those

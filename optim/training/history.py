@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from autodiff.persistence.files import FilePath, replace_file
+from autodiff.persistence.files import FilePath, open_file, replace_file
+from autodiff.seeing.printable import printable
+from autodiff.seeing.spreadsheets import comma_separated
 
 from ..drawing import axes_for
 
@@ -249,12 +248,10 @@ class History:
         return {name: list(values) for name, values in self._columns.items()}
 
     def to_csv(self, path: FilePath | None = None) -> str:
-        """A table with a line for each epoch, as text; written to a file too, if one is given."""
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["epoch", *self._columns])
-        table.writerows([i, *map(repr, row)] for i, row in enumerate(zip(*self._columns.values()), 1))
-        return _written(text.getvalue(), path)
+        """A table with a line for each epoch, as text; written to a file too, if one is given. Names that a spreadsheet
+        would take for formulas get an apostrophe before them."""
+        rows = ([str(i), *map(repr, row)] for i, row in enumerate(zip(*self._columns.values()), 1))
+        return _written(comma_separated([["epoch", *self._columns], *rows]), path)
 
     def to_json(self, path: FilePath | None = None) -> str:
         """The columns as JSON, every digit kept; written to a file too, if one is given. NaN and infinity, which JSON
@@ -273,10 +270,14 @@ class History:
             ValueError: if it is something else.
         """
         is_text = isinstance(source, str) and source.lstrip().startswith("{")
-        text = str(source) if is_text else Path(source).read_text(encoding="utf-8")
+        if is_text:
+            text = str(source).encode(errors="surrogatepass")
+        else:
+            with open_file(source) as file:
+                text = file.read()
         try:
-            return cls.from_dict(json.loads(text))
-        except (ValueError, TypeError) as error:
+            return cls.from_dict(json.loads(text.decode()))
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"History.from_json: not what to_json wrote: {error}") from None
 
     def plot(self, *names: str, ax: Any = None) -> Any:
@@ -318,8 +319,12 @@ class History:
         return ax
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{name} {values[-1]:.6g}" for name, values in self._columns.items() if values)
-        return f"History({len(self)} epochs{': ' if last else ''}{last})"
+        last = [f"{printable(name)} {values[-1]:.6g}" for name, values in self._columns.items() if values]
+        shown = ", ".join(last if len(last) <= _SHOWN else [*last[:_SHOWN], f"… {len(last) - _SHOWN} more columns"])
+        return f"History({len(self)} epoch{'s' * (len(self) != 1)}{': ' if shown else ''}{shown})"
+
+
+_SHOWN = 8  # columns in a representation
 
 
 def _written(text: str, path: FilePath | None) -> str:

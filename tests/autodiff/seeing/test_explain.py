@@ -3,6 +3,7 @@
 import csv
 import gc
 import io
+import math
 import re
 import shutil
 import subprocess
@@ -558,7 +559,8 @@ def test_hostile_names_break_no_format_and_inject_nothing(name) -> None:
     assert all(cell.isprintable() and cell.strip() for row in texts for cell in row[:4])
     headings = len(list(table._sections()))
     assert len(str(table).splitlines()) == len(texts) + 1 + headings
-    assert list(csv.reader(io.StringIO(table.to_csv())))[1:] == [list(row) for row in texts]
+    for found, row in zip(list(csv.reader(io.StringIO(table.to_csv())))[1:], texts, strict=True):
+        assert all(a == b or (a == f"'{b}" and b[0] in "=+-@") for a, b in zip(found, row, strict=True))
     page = Cells()
     page.feed(table._repr_html_())
     assert page.tags == {"table", "thead", "tbody", "tr", "th", "td"}
@@ -569,6 +571,23 @@ def test_hostile_names_break_no_format_and_inject_nothing(name) -> None:
         plain = re.sub(r"\\\\$|\\[a-z]+|\\.", "", line)
         assert plain.count("{") == plain.count("}") and plain.count("$") % 2 == 0 and not set("%#~") & set(plain)
         assert line.count(" & ") == 4 or line.startswith(r"\multicolumn")
+
+
+def test_no_cell_of_the_csv_is_a_formula_and_numbers_stay_numbers() -> None:
+    names = ['=HYPERLINK("x")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-1.5", "-inf"]
+    for name in names:
+        x = variable(-1.5, name)
+        table = explain(x * -1e-9 + 2.0)
+        lines = list(csv.reader(io.StringIO(table.to_csv())))
+        assert [line[3] for line in lines[1:] if line[1] == "∂L/∂L"] == ["1"]
+        values = [line[3] for line in lines[1:]]
+        assert values[0] == "-1.5" and float(values[0]) == -1.5
+        quantity = lines[1][1]
+        assert quantity == name if name in ("-1.5", "-inf") else quantity.lstrip("'")[0] in "=+-@\\"
+        for cell in (cell for line in lines for cell in line):
+            assert cell[:1] not in ("=", "+", "-", "@", "\t", "\r") or math.isfinite(float(cell)) or cell == "-inf", (
+                cell
+            )
 
 
 NAMES = [

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 import autodiff as ad
 import nn
 from autodiff.seeing import layout, looks
-from autodiff.seeing.graph import graph, printable, walk
+from autodiff.seeing.graph import graph, walk
+from autodiff.seeing.printable import printable
 
 HOSTILE = ["", " ", "\n", "a\nb", '"', '\\"', "\\", "a\\nb", "\\N", "<b>", "<>", "&", "&amp;", "&lt;", "{|}", "]; x -> y", "\0",
            "\x08", "é漢∂", "\ud800", "\u202e", "x" * 500, "%s{0}", "--></svg><script>alert(1)</script>", "'"]  # fmt: skip
@@ -662,6 +664,37 @@ def test_pictures_are_saved_and_rendered_without_a_dot_program(tmp_path, monkeyp
         picture.pipe("hologram")
     with pytest.raises(ValueError, match="engine"):
         picture.pipe("svg", engine="steam")
+
+
+@pytest.mark.parametrize("content", [b"weights", b"", b"digraph { mine }", b"// digraph {\n"])
+def test_render_neither_replaces_nor_deletes_a_file_that_it_did_not_make(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine, (_, _, y) = tmp_path / "loss", net()
+    mine.write_bytes(content)
+    assert graph(y).render("loss", cleanup=True) == "loss.svg"
+    assert mine.read_bytes() == content and sorted(os.listdir()) == ["loss", "loss.svg"]
+    os.remove("loss.svg")
+    with pytest.raises(FileExistsError, match="render: loss exists, and is no DOT source of a graph; give another"):
+        graph(y).render("loss")
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "a.gv").write_bytes(content)
+    with pytest.raises(FileExistsError, match=r"deep/a\.gv exists"):
+        graph(y).render(outfile="deep/a.png")
+    assert mine.read_bytes() == (tmp_path / "deep" / "a.gv").read_bytes() == content
+    assert sorted(os.listdir()) == ["deep", "loss"] and os.listdir("deep") == ["a.gv"]
+
+
+def test_render_replaces_the_source_that_it_wrote_before_and_cleanup_leaves_it(tmp_path):
+    _, _, y = net()
+    for _ in range(2):
+        graph(y).render("loss", directory=tmp_path)
+        source = (tmp_path / "loss").read_text()
+        assert source == graph(y).source
+    graph(y * 2).render("loss", directory=tmp_path, cleanup=True)
+    assert (tmp_path / "loss").read_text() == source
+    graph(y * 2).render("loss", directory=tmp_path)
+    assert (tmp_path / "loss").read_text() != source
+    assert sorted(os.listdir(tmp_path)) == ["loss", "loss.svg"]
 
 
 def test_in_a_notebook_a_wide_picture_fits_the_page_and_its_tooltips_work():

@@ -220,3 +220,49 @@ def test_a_vision_transformer_costs_what_its_arithmetic_says():
     table = nn.summary(model, np.zeros((1, 3, 8, 8), "float32"))
     cost = nn.vit_arithmetic(image_size=8, patch_size=4, dim=8, depth=2, heads=2, mlp_ratio=2, num_classes=5)
     assert (table.multiply_adds, table.parameters) == (cost["multiply_adds"], cost["parameters"])
+
+
+@pytest.mark.parametrize(
+    "character", ["\n", "\r", "\x1b[31m", "\u202e", "\u2028", "\u2029", "\x85", "\x07", "\u200b", "\t"]
+)
+def test_names_are_shown_as_one_visible_line(character):
+    odd = type(f"Odd{character}Class", (nn.Linear,), {})
+    layers = nn.ModuleDict({f"a{character}b": odd(2, 2)})
+
+    class Net(nn.Module):
+        def __init__(self):
+            self.layers = layers
+
+        def forward(self, x):
+            return self.layers[f"a{character}b"](x)
+
+    table = nn.summary(Net(), np.ones((1, 2)))
+    escaped = character.encode("unicode_escape").decode()[:2]
+    for text in (str(table), table._repr_html_()):
+        lines = text.split("\n")
+        assert all(line.isprintable() for line in lines) and f"a{escaped}" in text and f"Odd{escaped}" in text
+    assert len(str(table).splitlines()) == 8
+    assert table.rows[2].path == f"layers.a{character}b"  # the name itself is what it is
+
+
+def test_a_model_of_300_nested_containers_that_can_be_called_has_a_summary():
+    import sys
+
+    model = nn.Linear(2, 3)
+    for _ in range(300):
+        model = nn.Sequential(model)
+    x, usual = np.ones((1, 2)), sys.getrecursionlimit()
+    try:
+        for limit in range(500, 5000, 20):  # the least with which it can be called
+            sys.setrecursionlimit(limit)
+            try:
+                model(x)
+            except RecursionError:
+                continue
+            break
+        table = nn.summary(model, x)
+        assert sys.getrecursionlimit() == limit
+    finally:
+        sys.setrecursionlimit(usual)
+    assert len(table.rows) == 301 and table.parameters == 9 and table.rows[-1].output_shape == (1, 3)
+    assert len(str(table).splitlines()) == 301 + 5 and "Linear" in table._repr_html_()

@@ -150,6 +150,31 @@ def test_nan_survives_json_and_files_are_written_and_read(tmp_path):
         History.from_json('{"train_loss": ["x"]}')
 
 
+def test_a_name_that_a_spreadsheet_would_take_for_a_formula_is_text_in_the_csv_and_numbers_stay_numbers():
+    names = ['=HYPERLINK("x")', "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1"]
+    history = History.from_dict({name: [-1.5, -math.inf] for name in names})
+    head, *rows = csv.reader(io.StringIO(history.to_csv(), newline=""))
+    assert head == ["epoch", *(f"'{name}" for name in names)]
+    assert rows == [["1", *["-1.5"] * 6], ["2", *["-inf"] * 6]]
+    assert History.from_json(history.to_json()) == history
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000, b"[1]", b'{"a": 1}', b'{"a": [{}]}', b"null"])
+def test_a_damaged_file_is_no_history(content, tmp_path):
+    (tmp_path / "h.json").write_bytes(content)
+    with pytest.raises(ValueError, match="not what to_json wrote"):
+        History.from_json(tmp_path / "h.json")
+
+
+def test_a_representation_is_one_short_line_however_much_there_is():
+    history = History.from_dict({f"train_{i}\n": list(range(1000)) for i in range(500)})
+    assert len(repr(history).splitlines()) == 1 and len(repr(history)) < 300
+    assert repr(history).startswith("History(1000 epochs: train_0\\n 999, train_1")
+    assert repr(history).endswith("… 492 more columns)")
+    assert repr(curves([1.0], [0.5])) == "History(1 epoch: train_loss 1, val_loss 0.5)"
+    assert repr(History()) == "History(0 epochs)"
+
+
 def test_what_is_no_history_is_refused():
     with pytest.raises(ValueError, match="different lengths"):
         History.from_dict({"train_loss": [1.0], "val_loss": []})
