@@ -133,8 +133,9 @@ class Optimizer:
             if id(p) in known:
                 raise ValueError(f"{name}: {label} (shape {p.shape}) is given twice")
             known.add(id(p))
-        given = {key: _number(f"{name}: {key}", value) for key, value in {**self.defaults, **group}.items()}
-        options = {**given, "params": params}
+        options = {**self.defaults, **group, "params": params}
+        for key in self.defaults:
+            options[key] = _number(f"{name}: {key}", options[key])
         if names:
             options["param_names"] = names
         for key in group:
