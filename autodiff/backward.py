@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,10 @@ from .tensor import Array, Tensor, as_array, clock, settled, wrap
 from .untaken import Undecided, answered, changing
 
 _accumulating = Lock()
+if hasattr(os, "register_at_fork"):  # or a child forked while another thread holds it would wait for ever
+    os.register_at_fork(
+        before=_accumulating.acquire, after_in_parent=_accumulating.release, after_in_child=_accumulating.release
+    )
 
 passes: deque[tuple[int, int, int]] = deque(maxlen=64)
 """Of the latest reverse passes that were recorded (`create_graph`), the clock before and after, and the order of the

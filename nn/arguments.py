@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,13 +91,42 @@ def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
     raise ValueError(f"{layer}: {name} is {', '.join(first)}{' or ' if first else ''}{last}, not {value!r}")
 
 
+def flags(layer: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Whether all that a layer's constructor annotates as `bool` is True or False: "no" and "False" are true in Python.
+
+    Args:
+        layer: the class; constructors outside this package are their authors' business.
+        args, kwargs: what it is called with.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    for position, name, optional in _flags(layer.__init__):  # type: ignore[misc]  # of this very class
+        value = args[position] if position < len(args) else kwargs.get(name, False)
+        if not isinstance(value, (bool, np.bool_)) and not (optional and value is None):
+            raise TypeError(f"{layer.__name__}: {name} is True or False, not {value!r}")
+
+
+@lru_cache(maxsize=512)
+def _flags(constructor: Any) -> tuple[tuple[int, str, bool], ...]:
+    """Position, name and whether it may be None, of each option of a constructor that is annotated as `bool`."""
+    if getattr(constructor, "__module__", "").partition(".")[0] != __package__:
+        return ()
+    _, *parameters = inspect.signature(constructor).parameters.values()
+    return tuple(
+        (i if p.kind is p.POSITIONAL_OR_KEYWORD else len(parameters), p.name, "None" in str(p.annotation))
+        for i, p in enumerate(parameters)
+        if str(p.annotation).startswith("bool")
+    )
+
+
 def as_tensor(value: Any) -> Tensor:
     """A layer's input: a Tensor as it is, anything else as a constant (an array without copying)."""
     return value if isinstance(value, Tensor) else wrap(as_array(value, copy=False))
 
 
-def floats(layer: str, input: Tensor, like: Tensor | None = None) -> None:
-    """Whether an input has floating-point values.
+def floats(layer: str, input: Tensor, like: Tensor | None = None, what: str = "input") -> None:
+    """Whether an input (or `what` else it is) has floating-point values.
 
     Raises:
         TypeError: otherwise, saying what to write.
@@ -103,7 +134,8 @@ def floats(layer: str, input: Tensor, like: Tensor | None = None) -> None:
     if input.dtype.kind != "f":
         dtype = "float32" if like is None else like.dtype
         raise TypeError(
-            f"{layer}: got input of {describe(input)}, expects floating-point values; write x.astype('{dtype}')"
+            f"{layer}: got {what} of {describe(input)}, expects floating-point values; write "
+            f"{'x' if what == 'input' else what}.astype('{dtype}')"
         )
 
 

@@ -390,7 +390,7 @@ def _fitting(layer: str, name: str, value: Any, shape: tuple[int, ...], default:
     value = as_tensor(value)
     if value.shape != shape:
         raise ValueError(f"{layer}: {name} has shape {value.shape}, expects {shape}")
-    floats(layer, value)
+    floats(layer, value, what=name)
     return value
 
 

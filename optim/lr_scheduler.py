@@ -733,7 +733,7 @@ class ReduceLROnPlateau(LRScheduler):
         """Take the metric of an epoch, and reduce the rate if it is time."""
         if metrics is None or isinstance(metrics, (str, bool)) or not hasattr(metrics, "__float__"):
             raise TypeError(f"ReduceLROnPlateau.step: takes the metric of the epoch, a number, not {metrics!r}")
-        metric = float(metrics)
+        metric = float(metrics.item() if hasattr(metrics, "item") else metrics)
         self.last_epoch += 1
         if self._better(metric):
             self.best, self.num_bad_epochs = metric, 0

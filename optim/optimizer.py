@@ -134,6 +134,8 @@ class Optimizer:
                 raise ValueError(f"{name}: {label} (shape {p.shape}) is given twice")
             known.add(id(p))
         options = {**self.defaults, **group, "params": params}
+        for key in self.defaults:
+            options[key] = _number(f"{name}: {key}", options[key])
         if names:
             options["param_names"] = names
         for key in group:
@@ -290,6 +292,20 @@ def _require_order(name: str, params: Any) -> None:
     """Refuse a set: by position a snapshot tells whose state is whose, and hashes would decide about that."""
     if isinstance(params, (set, frozenset)):
         raise TypeError(f"{name}: params has an order, in which a snapshot keeps the state; give a list, not a set")
+
+
+def _number(what: str, value: Any) -> Any:
+    """A hyper-parameter that is a Tensor as the number it holds."""
+    if isinstance(value, tuple):
+        return tuple(_number(what, part) for part in value)
+    if isinstance(value, Tensor) and value.ndim == 0:
+        if value.requires_grad:
+            raise TypeError(
+                f"{what} is a Tensor that requires a gradient, but no derivative goes through a step; give its value, "
+                f"t.item()"
+            )
+        return value.item()
+    return value
 
 
 def decayed(optimizer: Optimizer, w: Array, g: Array, decay: float) -> Array:

@@ -191,6 +191,13 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Array, Array, Array | None]:
         several = dict(multi_output=True, y_numeric=True) if isinstance(self, RegressorMixin) else {}
+        if several and np.asarray(y).dtype.kind in "OUS":
+            text = [value for value in np.ravel(y) if isinstance(value, (str, bytes))]
+            if text:
+                raise ValueError(
+                    f"{type(self).__name__}: y holds text, such as {str(text[0])!r}, and a regressor learns numbers; "
+                    f"for labels there is NetClassifier"
+                )
         X, y = validate_data(self, X, y, reset=reset, dtype=_DTYPES, **several)
         if sample_weight is None:
             return X, y, None
@@ -214,6 +221,13 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
     def _network(self, inputs: int, outputs: int, dtype: Any) -> Any:
         name = type(self).__name__
         if self.module is not None:
+            for option in ("hidden", "activation"):
+                value, default = getattr(self, option), inspect.signature(type(self)).parameters[option].default
+                if not np.array_equal(value, default):
+                    raise ValueError(
+                        f"{name}: {option}={value!r} is for the default network, and module= makes another one; leave "
+                        f"one of them out"
+                    )
             if not callable(self.module) or (hasattr(self.module, "parameters") and not isinstance(self.module, type)):
                 raise TypeError(
                     f"{name}: module must be a function of (n_features, n_outputs) that makes a new network for each "
@@ -300,8 +314,8 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-lear
     """A classifier: a network whose outputs are the logits of the classes, trained with the cross-entropy.
 
     Args:
-        hidden: numbers of units in the hidden layers of the default network; () for none.
-        activation: of its hidden layers: "relu", "tanh", "sigmoid", "softplus" or "identity".
+        hidden: numbers of units in the hidden layers of the default network; () for none. Not with `module`.
+        activation: of its hidden layers: "relu", "tanh", "sigmoid", "softplus" or "identity". Not with `module`.
         module: a function that makes another network, called as ``module(n_features, n_outputs)``, such as
             ``lambda n, k: nn.Sequential(nn.Linear(n, 32), nn.ReLU(), nn.Linear(32, k))``. There is an output for each
             class. If it has a parameter `rng`, it gets the generator that `random_state` seeds; otherwise initial

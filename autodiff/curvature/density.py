@@ -36,6 +36,14 @@ class SpectralDensity:
         inside = (self.nodes >= low) & (self.nodes <= high)
         return float((self.weights * inside).sum() / len(self.nodes))
 
+    def __repr__(self) -> str:
+        probes, steps = self.nodes.shape
+        low, high = float(self.nodes.min()), float(self.nodes.max())
+        return (
+            f"SpectralDensity(eigenvalues from {low:.6g} to {high:.6g}, {probes} probe{'s' * (probes != 1)} of {steps} "
+            f"step{'s' * (steps != 1)}, {len(self.grid)} grid points)"
+        )
+
     def plot(self, ax: Any = None, log: bool = True, **options: Any) -> Any:
         """Draw the density with matplotlib, on a logarithmic axis by default; returns the axes."""
         if ax is None:

@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh
 
 from ..tensor import Array, plain
 from .operators import ParameterOperator
+from .presentation import presented
 
 SMALL = 32
 """Up to this size eigenpairs come from the matrix itself: as many products as Lanczos would take."""
@@ -26,6 +27,9 @@ class Eigenpairs(NamedTuple):
 
     values: Array
     vectors: Array
+
+    def __repr__(self) -> str:
+        return presented(self, values=self.values, vectors=self.vectors)
 
 
 def symmetric(where: str, op: Any) -> LinearOperator:

@@ -11,6 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..tensor import Array
 from .eigen import symmetric
+from .presentation import presented
 
 
 class Estimate(NamedTuple):
@@ -18,6 +19,9 @@ class Estimate(NamedTuple):
 
     value: Any
     error: Any
+
+    def __repr__(self) -> str:
+        return presented(self, value=self.value, error=self.error)
 
 
 def trace(

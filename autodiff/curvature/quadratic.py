@@ -12,6 +12,7 @@ import numpy as np
 from ..tensor import Array, Tensor
 from .eigen import DENSE, dense, extremes, symmetric, vector_of
 from .operators import Hessian
+from .presentation import presented
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class QuadraticModel:
     value: float
     gradient: Array
     curvature: Hessian
+
+    def __repr__(self) -> str:
+        return presented(self, value=self.value, gradient=self.gradient, curvature=self.curvature)
 
     def __call__(self, step: Any) -> float:
         """The predicted loss after a step."""
@@ -159,6 +163,9 @@ class StationaryPoint:
 
     kind: str
     eigenvalues: Array
+
+    def __repr__(self) -> str:
+        return presented(self, kind=self.kind, eigenvalues=self.eigenvalues)
 
 
 def classify_stationary_point(

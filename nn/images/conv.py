@@ -384,7 +384,7 @@ def _weights(name: str, n: int, weight: Any, bias: Any, groups: int, back: bool)
     out = w.shape[1] * groups if back else w.shape[0]
     if b is not None and b.shape != (out,):
         raise ValueError(f"{name}: got bias of shape {b.shape}, expects ({out},)")
-    floats(name, w)
+    floats(name, w, what="weight")
     return w, b
 
 

@@ -22,6 +22,9 @@ from .base import REDUCTIONS, Loss, buffer, constant, divided, fitted, over_noth
 
 # Class indices
 
+IGNORED = -100
+"""The class index that is ignored unless another one is named."""
+
 
 def _class_axis(input: Any) -> int:
     return 1 if input.ndim > 1 else 0
@@ -79,7 +82,7 @@ def cross_entropy(
     target: Any,
     weight: Any = None,
     *,
-    ignore_index: int = -100,
+    ignore_index: int = IGNORED,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -89,7 +92,7 @@ def cross_entropy(
         input: logits, shape (classes,), (N, classes) or (N, classes, ...).
         target: class indices, shape (), (N,) or (N, ...); or probabilities, the shape of `input`.
         weight: one factor for each class, shape (classes,); the mean is then weighted too (for class indices).
-        ignore_index: samples with this class index have loss 0 and do not count in the mean.
+        ignore_index: samples with this class index have loss 0 and do not count in the mean; not for probabilities.
         reduction: "mean", "sum" or "none".
         label_smoothing: share of the target that is spread evenly over all classes, within [0, 1].
 
@@ -102,6 +105,11 @@ def cross_entropy(
     name = "cross_entropy"
     input, target = float_input(name, input), as_tensor(target)
     axis, probabilities = _class_axis(input), target.dtype.kind == "f"
+    if probabilities and ignore_index != IGNORED:
+        raise ValueError(
+            f"{name}: ignore_index={ignore_index} is a class index, the target holds probabilities, of which none is "
+            f"ignored; leave it out, or give class indices"
+        )
     if weight is None and label_smoothing == 0 and target.size:
         if probabilities or not (target.data == ignore_index).any():
             return ad.cross_entropy(input, target, axis=axis, reduction=reduction)
@@ -131,7 +139,7 @@ def cross_entropy(
 
 
 def nll_loss(
-    input: Any, target: Any, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+    input: Any, target: Any, weight: Any = None, *, ignore_index: int = IGNORED, reduction: str = "mean"
 ) -> Tensor:
     """−input at the target class: the negative log-likelihood of log-probabilities.
 
@@ -344,7 +352,7 @@ class _Weighted(Loss):
 class _OfClasses(_Weighted):
     """Losses of classes, each with its weight, some of which are ignored."""
 
-    def __init__(self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(self, weight: Any = None, *, ignore_index: int = IGNORED, reduction: str = "mean") -> None:
         super().__init__(weight, reduction=reduction)
         self.ignore_index = ignore_index
 
@@ -375,7 +383,7 @@ class CrossEntropyLoss(_OfClasses):
     """
 
     def __init__(
-        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
+        self, weight: Any = None, *, ignore_index: int = IGNORED, reduction: str = "mean", label_smoothing: float = 0.0
     ) -> None:
         super().__init__(weight, ignore_index=ignore_index, reduction=reduction)
         self.label_smoothing = number("CrossEntropyLoss", "label_smoothing", label_smoothing, 0, 1)

@@ -15,6 +15,7 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.tensor import HookHandle, clock, wrap, writable
 
+from ..arguments import flags
 from ..random import floating
 from . import hooks
 from .parameter import Parameter
@@ -58,6 +59,7 @@ class Module:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Made here and not in __init__, so that a subclass need not call super().__init__().
+        flags(cls, args, kwargs)
         module = super().__new__(cls)
         module.__dict__.update(_roles={}, training=True, _calls=deque(maxlen=256), _hooks=None)
         return module

@@ -46,6 +46,7 @@ class _Layers(Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         learn_initial_state: bool = False,
         dtype: Any = None,
         rng: np.random.Generator | None = None,
@@ -177,14 +178,15 @@ class RNN(Simple, _Layers):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         learn_initial_state: bool = False,
         dtype: Any = None,
         rng: np.random.Generator | None = None,
     ) -> None:
         self._set(nonlinearity)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state,
-            dtype, rng,
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            learn_initial_state=learn_initial_state, dtype=dtype, rng=rng,
         )  # fmt: skip
 
     def _kind(self) -> str:
@@ -263,6 +265,7 @@ class GRU(Gated, _Layers):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        *,
         update: str = "old",
         reset_after: bool = True,
         learn_initial_state: bool = False,
@@ -271,8 +274,8 @@ class GRU(Gated, _Layers):
     ) -> None:
         self._set(update, reset_after)
         super().__init__(
-            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, learn_initial_state,
-            dtype, rng,
+            input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            learn_initial_state=learn_initial_state, dtype=dtype, rng=rng,
         )  # fmt: skip
 
     def _kind(self) -> str:

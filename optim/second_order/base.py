@@ -58,8 +58,8 @@ class SecondOrder(Optimizer):
                 f"{name}: the loss that the closure returned was not recorded: it was computed from constants, from "
                 f".data or .numpy(), or under no_grad()"
             )
-        if not math.isfinite(float(loss)):
-            raise FloatingPointError(f"{name}: the loss is {float(loss)} at the present parameters")
+        if not math.isfinite(loss.item()):
+            raise FloatingPointError(f"{name}: the loss is {loss.item()} at the present parameters")
         return output, loss
 
     def _called(self, closure: Callable[[], Any]) -> tuple[Any, Tensor]:
@@ -94,7 +94,7 @@ class SecondOrder(Optimizer):
     def trial(self, closure: Callable[[], Any], x: Array) -> float:
         """The loss with other parameters, which stay; inf where it is not finite."""
         assign(self._all(), x)
-        f = self.added(x) + float(self._called(closure)[1])
+        f = self.added(x) + self._called(closure)[1].item()
         return f if math.isfinite(f) else math.inf
 
     def added(self, x: Array) -> float:

@@ -110,7 +110,7 @@ class HessianFree(SecondOrder):
         x, decay = point(params), float(group["weight_decay"])
         slopes = gradients(loss, params, allow_unused=True)
         g = self.finite_gradient(flatten(slopes, params) + x.dtype.type(decay) * x)
-        f, noise = float(loss) + self.added(x), rounding(loss, float(loss))
+        f, noise = loss.item() + self.added(x), rounding(loss, loss.item())
         if not g.any():
             return loss
         with self.guarded(x):

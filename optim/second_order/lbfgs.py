@@ -111,7 +111,8 @@ class LBFGS(Optimizer):
                 self.loss = closure()
             if self.loss is None:
                 raise TypeError("LBFGS.step: the closure must return the loss, not None")
-            return float(self.loss), flatten([p.grad for p in params], params)
+            number = self.loss.item() if hasattr(self.loss, "item") else self.loss
+            return float(number), flatten([p.grad for p in params], params)
 
         loss, g = evaluate()
         first, evaluations = self.loss, 1

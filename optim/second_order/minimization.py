@@ -10,8 +10,8 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.backward import gradients
-from autodiff.mode import enable_grad
-from autodiff.tensor import wrap
+from autodiff.mode import differentiating, enable_grad
+from autodiff.tensor import plain, wrap
 from autodiff.transforms import tree
 from autodiff.transforms.flat import flatten, split
 
@@ -166,15 +166,17 @@ class _Problem:
             leaf = wrap(part.astype(a.dtype))
             leaf.requires_grad = True
             self.leaves.append(leaf)
-        with enable_grad():
+        with differentiating() if self.differentiable else enable_grad():
             loss = self.fun(self.form.build(self.leaves))
         if not isinstance(loss, Tensor) and self.differentiable:
             raise TypeError(
                 f"minimize: fun must return a Tensor that it computed from x, not {type(loss).__name__}; "
                 f"float(), .item() and .numpy() inside it cut the derivative off"
             )
-        if np.size(loss) != 1:
-            raise ValueError(f"minimize: fun returned shape {np.shape(loss)}; it must be one number (.sum(), .mean())")
+        if np.size(plain(loss)) != 1:
+            raise ValueError(
+                f"minimize: fun returned shape {np.shape(plain(loss))}; it must be one number (.sum(), .mean())"
+            )
         self.loss, self.x = loss, np.array(x)
 
     def value(self, x: Array) -> float:
@@ -194,23 +196,27 @@ class _Problem:
         from autodiff.curvature import Hessian
 
         self._at(x)
-        if self.curvature is None:
+        if self.curvature is None and self.loss.requires_grad:
             self.curvature = Hessian(self.loss, self.leaves)
         return self.curvature
 
     def product(self, x: Array, v: Array) -> Array:
-        """The Hessian at x times v."""
-        return self._finite("Hessian–vector product", self._hessian(x).matvec(v).astype(float))
+        """The Hessian at x times v; of a constant 0."""
+        hessian = self._hessian(x)
+        product = np.zeros(np.shape(v)) if hessian is None else hessian.matvec(v).astype(float)
+        return self._finite("Hessian–vector product", product)
 
     def matrix(self, x: Array) -> Array:
-        """The Hessian at x."""
-        H = self._finite("Hessian", self._hessian(x).to_dense().astype(float))
+        """The Hessian at x; of a constant 0."""
+        hessian = self._hessian(x)
+        H = np.zeros((x.size, x.size)) if hessian is None else hessian.to_dense().astype(float)
+        H = self._finite("Hessian", H)
         return (H + H.T) / 2
 
     def _finite(self, what: str, values: Array) -> Array:
-        if not np.isfinite(values).all() and math.isfinite(float(self.loss)):
+        if not np.isfinite(values).all() and math.isfinite(self.loss.item()):
             raise FloatingPointError(
-                f"minimize: the {what} of fun has NaN or infinite entries where fun itself is {float(self.loss):.6g}"
+                f"minimize: the {what} of fun has NaN or infinite entries where fun itself is {self.loss.item():.6g}"
             )
         return values
 

@@ -95,7 +95,7 @@ class Newton(SecondOrder):
         g = self.finite_gradient(hessian.gradient).astype(float)
         matrix = hessian.to_dense().astype(float)
         del hessian
-        x, f = point(params), float(loss)
+        x, f = point(params), loss.item()
         d = self._direction(matrix, g, norm(x)).astype(x.dtype)
         slope = float(g @ d)
         lr = float(group["lr"])

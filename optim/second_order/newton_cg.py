@@ -97,7 +97,7 @@ class NewtonCG(SecondOrder):
         assert closure is not None
         group, params = self.param_groups[0], self._all()
         hessian = Hessian(loss, params, damping=group["damping"])
-        g, x, f = self.finite_gradient(hessian.gradient), point(params), float(loss)
+        g, x, f = self.finite_gradient(hessian.gradient), point(params), loss.item()
         steepness = norm(g)
         if steepness == 0:
             return loss

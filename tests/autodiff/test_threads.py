@@ -1,6 +1,8 @@
 """Threads and async tasks: grad mode belongs to each, and backward passes that run together give the exact sum."""
 
 import asyncio
+import os
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -233,3 +235,52 @@ def test_numbers_of_nodes_stay_in_order_when_threads_record_at_once():
         return g.item()
 
     assert together(work) == [501.0] * THREADS
+
+
+FORKS = """
+import os, sys, threading, time
+import autodiff as ad
+
+x = ad.Tensor([1.0] * 3000, requires_grad=True)
+stop = False
+
+def work():
+    while not stop:
+        (x * x).sum().backward()
+
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for t in threads:
+    t.start()
+hung = 0
+for _ in range(40):
+    child = os.fork()
+    if not child:
+        y = ad.Tensor(3.0, requires_grad=True)
+        (y * y).backward()
+        os._exit(0 if y.grad.item() == 6.0 else 1)
+    deadline = time.monotonic() + 10
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0, status
+            break
+        if time.monotonic() > deadline:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+            hung += 1
+            break
+        time.sleep(0.001)
+    if hung:
+        break
+stop = True
+for t in threads:
+    t.join()
+print("hung", hung)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_is_forked_while_other_threads_are_in_backward_goes_through_backward_itself():
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "hung 0\n"), done.stderr

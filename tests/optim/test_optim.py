@@ -220,6 +220,9 @@ w = ad.Tensor([1.0, 2.0], requires_grad=True)
         (lambda: optim.SGD([w], lr=float("inf")), ValueError, "lr"),
         (lambda: optim.SGD([w], lr="0.1"), TypeError, "lr"),
         (lambda: optim.SGD([w], lr=None), TypeError, "lr"),
+        (lambda: optim.SGD([w], lr=ad.Tensor(0.1, requires_grad=True)), TypeError, "SGD: lr is a Tensor that requires"),
+        (lambda: optim.LBFGS([w], lr=ad.Tensor(1.0, requires_grad=True)), TypeError, "LBFGS: lr is a Tensor"),
+        (lambda: optim.LBFGS([w], lr=ad.Tensor([1.0, 2.0])), TypeError, "lr must be a number"),
         (lambda: optim.SGD([w], momentum=-0.1), ValueError, "momentum"),
         (lambda: optim.SGD([w], weight_decay=-0.1), ValueError, "weight_decay"),
         (lambda: optim.SGD([w], nesterov=True), ValueError, "nesterov"),
@@ -238,7 +241,7 @@ w = ad.Tensor([1.0, 2.0], requires_grad=True)
 def test_bad_input_is_refused_with_its_name(make, kind, words):
     with pytest.raises(kind, match=words) as caught:
         make()
-    assert "SGD" in str(caught.value) or "Adam" in str(caught.value)
+    assert any(name in str(caught.value) for name in ("SGD", "Adam", "LBFGS"))
 
 
 def test_a_snapshot_that_does_not_fit_is_refused_and_changes_nothing():
@@ -311,3 +314,22 @@ def test_a_group_that_shares_memory_with_another_leaves_the_optimiser_as_it_was(
     with pytest.raises(ValueError, match="share memory"):
         optimizer.add_param_group({"params": [leaf_over(p.data[1:])]})
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "LBFGS"])
+def test_a_hyper_parameter_that_is_a_tensor_is_the_number_it_holds(name):
+    found = []
+    for lr in (0.125, ad.Tensor(0.125)):
+        p = ad.Tensor([1.0, 2.0], requires_grad=True)
+        optimizer = getattr(optim, name)([p], lr=lr)
+
+        def closure():
+            optimizer.zero_grad()
+            loss = (p**4).sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        found.append(p.data.copy())
+        assert optimizer.param_groups[0]["lr"] == 0.125 and type(optimizer.param_groups[0]["lr"]) is float
+    np.testing.assert_array_equal(*found)

@@ -355,11 +355,21 @@ def test_another_loss_may_be_minimised(rng):
         (NetClassifier(epochs=0), ValueError, "epochs"),
         (NetClassifier(batch_size=0), ValueError, "batch_size"),
         (NetRegressor(module=lambda n, k: lambda x: x), AttributeError, "parameters"),
+        (NetClassifier(hidden=(8,), module=layers), ValueError, r"hidden=\(8,\) is for the default network"),
+        (NetRegressor(np.array([8, 8]), module=layers), ValueError, "hidden="),
+        (NetRegressor(activation="tanh", module=layers), ValueError, "activation='tanh' is for the default network"),
     ],
 )
 def test_bad_parameters_are_refused_in_fit(iris, estimator, error, message):
     with pytest.raises(error, match=message):
         estimator.fit(*iris)
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], np.array(["a", "b"]), np.array(["1.5", "b"], object), [b"a", b"b"]])
+def test_a_regressor_says_that_text_is_no_target(labels):
+    for train in (NetRegressor(epochs=1).fit, NetRegressor(epochs=1).partial_fit):
+        with pytest.raises(ValueError, match=r"NetRegressor: y holds text, such as .*NetClassifier"):
+            train(np.ones((2, 3)), labels)
 
 
 def test_bad_data_are_refused(iris):

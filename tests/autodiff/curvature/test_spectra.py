@@ -551,3 +551,32 @@ def test_newton_steps_of_newton_raphson():
         if k == 0:
             close(model.curvature.to_dense(), e["hessian_at_start"])
         w.data = w.data + model.stationary_step
+
+
+# How results are shown
+
+
+def test_every_result_is_shown_in_a_few_lines_however_large():
+    rng = np.random.default_rng(0)
+    for n in (2, 7, 900):
+        w = ad.Tensor(rng.normal(size=n), requires_grad=True)
+        scale = np.arange(1.0, n + 1)
+        loss = lambda: (scale * w**2).sum()
+        H = Hessian(loss, w)
+        at_rest = ad.Tensor(np.zeros(n), requires_grad=True)
+        results = [
+            H,
+            spectral_density(H, 2, steps=5, rng=0),
+            eigenpairs(H, min(n, 40), rng=0),
+            trace(H, num_probes=2, rng=0),
+            diagonal(H, num_probes=2, rng=0),
+            quadratic_model(loss, w),
+            classify_stationary_point(lambda: (scale * at_rest**2).sum(), at_rest),
+        ]
+        for result in results:
+            text = repr(result)
+            assert type(result).__name__ in text
+            assert len(text) < 300 and text.count("\n") <= 2, text
+            assert str(result) == text
+    assert "..., " in repr(results[5]) and "shape=(900,)" in repr(results[5])
+    assert repr(eigenpairs(np.diag([1.0, 3.0]), 1)) == "Eigenpairs(values=array([3.]), vectors=array of shape (2, 1))"

@@ -354,6 +354,8 @@ X1, X2 = np.ones((2, 4, 9), "float32"), np.ones((2, 4, 9, 9), "float32")
     (ValueError, r"Conv2d\(.*spatial shape \(9, 9\), which with padding .* smaller than the kernel \(12, 3\)", lambda: nn.Conv2d(4, 2, (12, 3), padding=1)(X2)),
     (ValueError, r"Conv1d\(.*smaller than the kernel \(4,\), dilation \(3,\)", lambda: nn.Conv1d(4, 2, 4, dilation=3)(X1)),
     (TypeError, r"Conv1d\(.*int64.*expects floating-point values; write x.astype\('float32'\)", lambda: nn.Conv1d(4, 2, 3)(X1.astype(int))),
+    (TypeError, r"conv1d: got weight of shape \(2, 4, 3\) \(int64\), expects floating-point values; write weight.astype\('float32'\)", lambda: F.conv1d(X1, np.ones((2, 4, 3), int))),
+    (TypeError, "conv_transpose2d: got weight of .*int64", lambda: F.conv_transpose2d(X2, np.ones((4, 2, 3, 3), int))),
     (ValueError, "Conv2d: in_channels=4 is a multiple of groups=3", lambda: nn.Conv2d(4, 6, 3, groups=3)),
     (ValueError, "Conv2d: out_channels=6 is a multiple of groups=4", lambda: nn.Conv2d(4, 6, 3, groups=4)),
     (ValueError, "Conv2d: groups is at least 1", lambda: nn.Conv2d(4, 6, 3, groups=0)),

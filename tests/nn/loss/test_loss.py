@@ -724,3 +724,13 @@ def test_representations_show_what_is_not_the_default():
     assert shown == "CrossEntropyLoss(weight=Tensor(2,), reduction='sum', label_smoothing=0.1)"
     assert repr(nn.TripletMarginLoss(2.0, swap=True)) == "TripletMarginLoss(margin=2.0, swap=True)"
     assert repr(nn.SSELoss()) == "SSELoss()"
+
+
+def test_an_ignored_index_does_not_go_with_probabilities_as_in_pytorch():
+    torch = pytest.importorskip("torch")
+    logits, p = rng().normal(size=(5, 4)), rng().uniform(size=(5, 4))
+    with pytest.raises(RuntimeError, match="ignore_index is not supported for floating point target"):
+        torch.nn.CrossEntropyLoss(ignore_index=1)(torch.tensor(logits), torch.tensor(p))
+    for index in (1, -1):
+        with pytest.raises(ValueError, match=f"ignore_index={index} is a class index, the target holds probabilities"):
+            nn.CrossEntropyLoss(ignore_index=index)(logits, p)

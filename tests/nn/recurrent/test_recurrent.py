@@ -723,3 +723,10 @@ def test_errors_name_the_layer_what_it_got_and_what_it_expects(call, kind, messa
 def test_a_state_dict_of_another_size_names_the_weights():
     with pytest.raises(RuntimeError, match="weight_ih_l0"):
         nn.LSTM(3, 2).load_state_dict(nn.LSTM(4, 2).state_dict())
+
+
+@pytest.mark.parametrize("layer", [nn.LSTM, nn.GRU])
+def test_an_eighth_argument_which_is_pytorchs_proj_size_is_refused(layer):
+    with pytest.raises(TypeError, match="positional arguments"):
+        layer(3, 4, 1, True, False, 0.0, False, 5)
+    assert layer(3, 4, 1, True, False, 0.0, True).bidirectional

@@ -1,5 +1,7 @@
 """`optim.minimize` is SciPy's `minimize` with the engine's derivatives, for nested arrays."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -151,6 +153,8 @@ def test_mistakes_are_named():
         (lambda: optim.minimize(rosenbrock, np.array(["a"])), ValueError, "real numbers"),
         (lambda: optim.minimize(lambda x: x, x), ValueError, r"returned shape \(2,\)"),
         (lambda: optim.minimize(lambda x: float(x.numpy().sum()), x), TypeError, "must return a Tensor"),
+        (lambda: optim.minimize(lambda x: x.sum() * float(x[0]), x), TypeError, "where a derivative of it is taken"),
+        (lambda: optim.minimize(lambda x: x.sum() * float(x[0]), x, "BFGS"), TypeError, "a plain float is asked for"),
         (lambda: optim.minimize(lambda x: x.sum() * np.nan, x), FloatingPointError, "nan at x0"),
         (lambda: optim.minimize(lambda x: ad.sqrt(x - 1).sum(), x), FloatingPointError, "gradient of fun has NaN"),
         (lambda: optim.minimize(lambda x: ((x - 1) ** 1.5 + x).sum(), x), FloatingPointError, "product of fun has NaN"),
@@ -162,3 +166,13 @@ def test_mistakes_are_named():
 def test_a_method_without_derivatives_takes_a_function_that_returns_a_number():
     result = optim.minimize(lambda x: float(((x.numpy() - 1) ** 2).sum()), np.zeros(2), "Nelder-Mead")
     np.testing.assert_allclose(result.x, 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("method", [*GRADIENT, *SECOND, "dogleg"])
+def test_the_minimum_of_a_constant_is_where_it_begins(method):
+    for constant in (lambda x: ad.Tensor(3.0), lambda x: 3.0 + (x * 0).sum()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SciPy's quasi-Newton updates divide by the gradient's change
+            result = optim.minimize(constant, np.ones(2), method)
+        np.testing.assert_array_equal(result.x, np.ones(2))
+        assert result.fun == 3.0
