@@ -109,7 +109,10 @@ def checked_axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
     except TypeError:
         raise TypeError(f"{name}(shape {shape}): an axis is an integer, not {axis!r}") from None
     if not -len(shape) <= number < len(shape):
-        raise np.exceptions.AxisError(f"{name}(shape {shape}): axis {number} is out of bounds for {len(shape)} axes")
+        span = f", −{len(shape)} … {len(shape) - 1}" if shape else ""
+        raise np.exceptions.AxisError(
+            f"{name}(shape {shape}): axis {number} is out of bounds for {len(shape)} axes{span}"
+        )
     return number % len(shape)
 
 

@@ -91,6 +91,9 @@ def layout(source: str, format: str = "svg", engine: str = "dot") -> bytes:
 class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
     """A `graphviz.Digraph` that draws itself without a system Graphviz: in a notebook, `render`, `pipe`, `save`."""
 
+    filename: str
+    directory: str
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("format", "svg")
         super().__init__(*args, **kwargs)
