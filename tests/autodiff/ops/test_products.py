@@ -332,7 +332,7 @@ def test_shapes_that_do_not_fit_are_named(call, shapes, words):
     assert words in str(error.value)
 
 
-def test_complex_inputs_and_none_are_refused():
+def test_none_and_complex_inputs_are_refused_and_a_list_of_tensors_is_one_tensor():
     x = Tensor([1.0, 2.0])
     for call in (
         lambda: ad.einsum("i,i", x, np.array([1j, 2.0])),
@@ -340,6 +340,7 @@ def test_complex_inputs_and_none_are_refused():
     ):
         with pytest.raises(TypeError):
             call()
+    assert ad.tensordot([x, x], x, 1).tolist() == [5.0, 5.0]
 
 
 def test_a_graph_of_products_is_freed_by_reference_counting(no_collector):
