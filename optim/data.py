@@ -186,14 +186,14 @@ def pair(batch: Any, where: str) -> tuple[Any, Any]:
             f"as a tuple, (X, y))"
         )
     x, y = batch
-    for name, value in (("x", x), ("y", y)):
-        _require_dense(value, f"{where}: {name}")
+    _require_dense(x, where, "x")
+    _require_dense(y, where, "y")
     return x, y
 
 
-def _require_dense(value: Any, name: str) -> None:
-    if hasattr(value, "toarray"):  # SciPy's; NumPy would wrap it as one object
-        raise TypeError(f"{name} is a sparse matrix; give {name.rpartition(' ')[2]}.toarray()")
+def _require_dense(value: Any, where: str, name: str) -> None:
+    if not isinstance(value, (Tensor, np.ndarray)) and hasattr(value, "toarray"):  # NumPy would wrap it as one object
+        raise TypeError(f"{where}: {name} is a sparse matrix; give {name}.toarray()")
 
 
 def length(x: Any, y: Any, where: str) -> int:
@@ -214,7 +214,7 @@ def rows(value: Any, name: str) -> Rows:
             raise ValueError(f"{name} is an empty tuple")
         return tuple(rows(item, f"{name}[{i}]") for i, item in enumerate(value))
     if not isinstance(value, (Tensor, np.ndarray)):
-        _require_dense(value, name)
+        _require_dense(value, *name.rsplit(": ", 1))
         try:
             value = np.asarray(value)
         except ValueError as error:

@@ -90,44 +90,36 @@ def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
         raise Refused(f"expands from {size} to {expanded} bytes, which is refused; write it with numpy.savez")
 
 
-# The directory: zipfile believes it where it says less than the file holds, so that arrays could be missing.
+# The directory: zipfile believes it, even where it lists less than the file holds, so that arrays would be missing.
 
 _END = struct.Struct("<4s4H2LH")  # of the archive
 _LOCATOR_64, _END_64 = struct.Struct("<4sLQL"), struct.Struct("<4sQ2H2L4Q")  # before it, in large ones
-_ENTRY = struct.Struct("<4s6H3L5H2L")  # of the directory, one for each member
-_HEADER = struct.Struct("<4s5H3L2H")  # before each member
-_FOLLOWED, _DESCRIPTORS = 1 << 3, (12, 16, 20, 24)  # the flag of members that a descriptor follows, and its lengths
+_HEADER = struct.Struct("<4s5H3L2H")  # before each member, with the lengths of what follows
+_FOLLOWED, _DESCRIPTORS = 1 << 3, (12, 16, 20, 24)  # the flag of members that a descriptor follows, and its sizes
 
 
 def _check_directory(file: IO[bytes], size: int, members: list[zipfile.ZipInfo]) -> None:
-    """Refuse an archive of which the end, the directory and the members' own headers do not say the same, or that
-    holds anything else."""
+    """Refuse an archive whose end says something else than its directory, or which holds anything but the members
+    listed there, one after another."""
     end, count, length, start = _end(file, size)
     if count != len(members) or start + length != end:
         raise Refused(
             f"is damaged: it says that {count} arrays are listed in {length} bytes from {start} on, but {len(members)} "
             f"are, up to {end}"
         )
-    file.seek(start)
-    directory, at = file.read(length), 0
-    entries = []
-    for member in members:
-        fields = _ENTRY.unpack_from(directory, at)
-        name = directory[at + _ENTRY.size : at + _ENTRY.size + fields[10]]
-        entries.append((member.header_offset, member.compress_size, fields[3], fields[4], name))
-        at += _ENTRY.size + sum(fields[10:13])
     place, between = 0, [0]
-    for offset, packed, flags, method, name in sorted(entries):
-        if offset - place not in between:
-            raise Refused(f"is damaged: it holds something at {place} that its directory does not list")
-        file.seek(offset)
-        header = _HEADER.unpack(file.read(_HEADER.size))
-        if (header[0], header[2], header[3], file.read(header[9])) != (b"PK\3\4", flags, method, name):
-            raise Refused(f"is damaged: its directory and the header at {offset} say different things")
-        place = offset + _HEADER.size + header[9] + header[10] + packed
-        between = [*_DESCRIPTORS] if flags & _FOLLOWED else [0]
-    if at != length or start - place not in between:
-        raise Refused("is damaged: it holds something that its directory does not list")
+    for member in sorted(members, key=lambda member: member.header_offset):
+        _require_nothing_between(place, member.header_offset, between)
+        file.seek(member.header_offset)
+        *_, name, extra = _HEADER.unpack(file.read(_HEADER.size))
+        place = member.header_offset + _HEADER.size + name + extra + member.compress_size
+        between = [*_DESCRIPTORS] if member.flag_bits & _FOLLOWED else [0]
+    _require_nothing_between(place, start, between)
+
+
+def _require_nothing_between(place: int, then: int, sizes: list[int]) -> None:
+    if then - place not in sizes:
+        raise Refused(f"is damaged: it holds something between {place} and {then} that its directory does not list")
 
 
 def _end(file: IO[bytes], size: int) -> tuple[int, int, int, int]:

@@ -157,8 +157,9 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
             filename = target.with_suffix(".gv").name if filename is None else filename
             directory = target.parent if directory is None else directory
         data = self.pipe(format, renderer, formatter, neato_no_op, engine=engine)
-        self.filename = self.filename if filename is None else os.fspath(filename)
-        self.directory = self.directory if directory is None else os.fspath(directory)
+        for name, given in {"filename": filename, "directory": directory}.items():
+            if given is not None:
+                setattr(self, name, os.fspath(given))
         source = self.filepath
         if outfile is None:
             suffix = ".".join(filter(None, (formatter, renderer, (format or self.format).lower())))
