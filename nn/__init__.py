@@ -84,6 +84,7 @@ from .mlp import MLP
 from .module.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
 from .module.module import Module
 from .module.parameter import Parameter
+from .module.promotion import DtypeWarning
 from .module.saving import load, save
 from .module.summary import Summary, summary
 from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
@@ -96,8 +97,8 @@ __all__ = [
     "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "MLP", "RNN", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
     "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Bilinear",
     "ContrastiveLoss", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "CosineEmbeddingLoss",
-    "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "Embedding", "Flatten", "FocalLoss", "GRUCell",
-    "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
+    "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss",
+    "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
     "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell",
     "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss", "MaxPool1d",
     "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU", "Parameter",

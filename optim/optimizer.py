@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from autodiff import Tensor, enable_grad
-from autodiff.tensor import writable
+from autodiff.tensor import plain
 
 from .array import Array
 from .bucket import Bucket, buckets
@@ -240,8 +240,8 @@ class Optimizer:
         updates one be lost."""
         spans = []
         for i, p in enumerate(self._all()):
-            array = writable(p)
-            if isinstance(array, np.ndarray) and array.size:
+            array = plain(p)
+            if isinstance(array, np.ndarray) and array.size and array.flags.writeable:  # others are copied first
                 spans.append((*byte_bounds(array), i, p, array))
         spans.sort(key=lambda span: span[:2])
         open_: list[Any] = []

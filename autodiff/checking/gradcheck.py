@@ -1,4 +1,8 @@
-"""Checking derivatives against differences: `gradcheck` for first, `gradgradcheck` for second order."""
+"""Checking derivatives against differences: `gradcheck` for first, `gradgradcheck` for second order.
+
+A derivative is compared as what it is at the scale of its input, s · ∂f/∂x with s = max(1, |x|): x is moved by ε s, and
+the rounding of f, divided by that step, is what it may differ by.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..mode import no_grad
-from ..tensor import Tensor, wrap
-from ..transforms.functional import vjp
+from ..backward import reachable
+from ..mode import differentiating, no_grad
+from ..tensor import Tensor, variable, wrap
+from ..transforms.functional import jvp, vjp
 from ..transforms.tree import flatten
 
 Function = Callable[..., Any]
@@ -27,16 +32,19 @@ class GradientCheckError(AssertionError):
 def gradcheck(
     f: Function, inputs: Any, eps: float | None = None, rtol: float | None = None, atol: float | None = None
 ) -> bool:
-    """Check the derivatives of `f` against central differences, (f(x + ε) − f(x − ε)) / 2ε.
+    """Check the derivatives of `f` against central differences, (f(x + ε) − f(x − ε)) / 2ε, and those of forward mode,
+    where an operation has rules of its own for it (`jvps`), against those of the reverse pass.
 
     Args:
         f: a function of Tensors that returns a Tensor, or a nested list, tuple or dict of Tensors.
         inputs: its arguments: one Tensor or array, or a tuple or list of arguments, each of which may be nested.
             Floating-point Tensors, arrays and numbers are checked, everything else is passed on.
-        eps: the step, times max(1, \\|x\\|) for each element x; 1e-6 by default, 1e-3 where an input is coarser than
+        eps: the step, times max(1, |x|) for each element x; 1e-6 by default, 1e-3 where an input is coarser than
             float64.
-        rtol, atol: a derivative may differ by ``atol + rtol * abs(numeric)``. By default 1e-5 and 1e-7, 1e-3 and
-            1e-4 with float32, 2e-2 and 2e-3 with float16; the default `atol` grows with the values of `f`.
+        rtol: a derivative may differ by ``atol + rtol * abs(numeric)``; by default 1e-5, 1e-3 with float32 and 2e-2
+            with float16.
+        atol: by default 1e-7 (1e-4 with float32, 2e-3 with float16) times the values of `f` and the rounding that shows
+            in them, over max(1, |x|): what the rounding of `f` may make of a difference.
 
     Differences are taken in float64 whatever the inputs are. All elements of the Jacobian are compared; with more than
     200 outputs, two random combinations of them; with more than 2000 input elements, random directions, in which a
@@ -47,7 +55,7 @@ def gradcheck(
 
     Raises:
         GradientCheckError: a derivative is wrong; the message shows the input, the element, the analytic and the
-            numeric value. Also if f gives another value when called again.
+            numeric value, or those of both modes. Also if f gives another value when called again.
         ValueError: an input contains NaN or infinity, or there is none to check.
         TypeError: f does not return Tensors.
 
@@ -133,6 +141,8 @@ class _Check:
         self.eps = (1e-6 if fine else 1e-3) if eps is None else eps
         self.rtol = (1e-5 if fine else 1e-3 if precision.itemsize == 4 else 2e-2) if rtol is None else rtol
         self.exact = [a.astype(np.float64) if a.dtype.itemsize < 8 else a for a in self.arrays]
+        self.x = self._flat(self.exact)
+        self.scale = np.maximum(1.0, np.abs(self.x))
         self.outputs = self._outputs(self.arrays)
         if not self.outputs:
             raise TypeError(
@@ -148,7 +158,14 @@ class _Check:
                 f"{where} of {self.title}: the function is random, a second call with the same inputs gave another "
                 f"value; fix the seed inside it"
             )
-        self.atol = (1e-7 if fine else 1e-4 if precision.itemsize == 4 else 2e-3) * size if atol is None else atol
+        self.given = atol is not None
+        if atol is not None:
+            self.atol = atol
+        elif fine:
+            rounded = self._noise() / np.finfo(np.float64).eps  # how large what was rounded must have been
+            self.atol = 1e-7 * (size - 1.0 + (rounded if rounded < 1e5 * size else size)) + 1e-12  # else it is a kink
+        else:
+            self.atol = (1e-4 if precision.itemsize == 4 else 2e-3) * size
 
     def of_checked(self, xs: Sequence[Any]) -> Any:
         """The function of the checked inputs alone, giving a list of its floating-point outputs."""
@@ -172,6 +189,20 @@ class _Check:
         parts = [np.asarray(y, np.float64).reshape(-1) for y in outputs]
         return np.concatenate(parts) if parts else np.zeros(0)
 
+    def _noise(self) -> float:
+        """How much rounding there is in the values: what is left of them in fourth differences at the steps that are
+        made, where a smooth function leaves nothing."""
+        rng, largest = np.random.default_rng(2), 0.0
+        for _ in range(3):
+            direction = (
+                self.eps * self.scale * rng.choice([-1.0, 1.0], self.x.size) * rng.uniform(0.5, 1.0, self.x.size)
+            )
+            rest: Any = 0.0
+            for t, weight in ((-1.0, 1), (-0.5, -4), (0.0, 6), (0.5, -4), (1.0, 1)):
+                rest = rest + weight * self._flat(self._outputs(self._split(self.x + t * direction, self.exact)))
+            largest = max(largest, float(np.max(np.abs(rest[np.isfinite(rest)]), initial=0.0)))
+        return largest
+
     def run(self) -> bool:
         with no_grad():
             ys, pullback = vjp(self.of_checked, self.arrays)
@@ -183,16 +214,17 @@ class _Check:
         analytic = np.empty((len(rows), n))
         for row, target in zip(rows, analytic):
             target[:] = self._flat(pullback(self._split(row, ys))[0])
+        analytic *= self.scale
         if n <= ELEMENTS:
             numeric = np.empty_like(analytic)
             for j in range(n):
-                direction = np.zeros(n)
-                direction[j] = 1.0
-                numeric[:, j] = rows @ self._difference(direction)
+                numeric[:, j] = rows @ self._difference(_only(j, n))
             self._compare(analytic, numeric, range(n), ys)
         else:
             for _ in range(10):
-                self._search(analytic, rows, rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1.5, n), ys)
+                self._search(analytic, lambda v: rows @ self._difference(v), _direction(rng, n), ys)
+        for _ in range(2 if self._has_forward_rules() else 0):
+            self._search(analytic, lambda v: rows @ self._pushed(v), _direction(rng, n), ys, ("reverse", "forward"))
         return True
 
     def _split(self, row: Any, ys: Sequence[Any]) -> list[Any]:
@@ -203,26 +235,46 @@ class _Check:
         return parts
 
     def _difference(self, direction: Any) -> Any:
-        """The central difference of the flat outputs in a direction of the flat inputs."""
-        x = self._flat(self.exact)
-        moved = direction != 0
-        step = self.eps * max(1.0, float(np.sqrt(np.mean(np.square(x[moved])))))
-        ahead, behind = x + step * direction, x - step * direction
-        largest = np.argmax(np.abs(direction))
-        width = (ahead[largest] - behind[largest]) / direction[largest]  # 2 step, as rounded
+        """The central difference of the flat outputs in a direction of the flat inputs, whose entries are at their
+        scale."""
+        step = self.eps * self.scale * direction
+        ahead, behind = self.x + step, self.x - step
+        largest = np.argmax(np.abs(step))
+        width = (ahead[largest] - behind[largest]) / (self.scale[largest] * direction[largest])  # 2 eps, as rounded
         values = [self._flat(self._outputs(self._split(end, self.exact))) for end in (ahead, behind)]
         return (values[0] - values[1]) / width
 
-    def _wrong(self, analytic: Any, numeric: Any) -> Any:
-        with np.errstate(invalid="ignore"):
-            return ~(np.abs(analytic - numeric) <= self.atol + self.rtol * np.abs(numeric))
+    def _has_forward_rules(self) -> bool:
+        """Whether an operation has one of its own (`jvps`); others go forward by their rules of the reverse pass."""
+        with differentiating():
+            nodes, _ = reachable(self.of_checked([variable(a) for a in self.arrays]))
+        return any(node._primitive.jvps for node in nodes.values())
 
-    def _compare(self, analytic: Any, numeric: Any, columns: Sequence[int], ys: Sequence[Any]) -> None:
-        wrong = self._wrong(analytic, numeric)
+    def _pushed(self, direction: Any) -> Any:
+        """What forward mode gives for the same direction."""
+        tangents = self._split(self.scale * direction, self.arrays)
+        with no_grad():
+            _, moved = jvp(self.of_checked, (self.arrays,), (tangents,))
+        return self._flat([np.asarray(y) for y in moved])
+
+    def _allowed(self, numeric: Any, scale: Any) -> Any:
+        return self.atol * (scale if self.given else 1.0) + self.rtol * np.abs(numeric)
+
+    def _wrong(self, analytic: Any, numeric: Any, scale: Any) -> Any:
+        with np.errstate(invalid="ignore"):
+            return ~(np.abs(analytic - numeric) <= self._allowed(numeric, scale))
+
+    def _compare(
+        self, analytic: Any, numeric: Any, columns: Sequence[int], ys: Sequence[Any],
+        names: tuple[str, str] = ("analytic", "numeric"),
+    ) -> None:  # fmt: skip
+        scale = self.scale[list(columns)]
+        wrong = self._wrong(analytic, numeric, scale)
         if not wrong.any():
             return
-        with np.errstate(invalid="ignore"):
-            excess = np.where(wrong, np.abs(analytic - numeric) / (self.atol + self.rtol * np.abs(numeric)), -1.0)
+        allowed = self._allowed(numeric, scale)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            excess = np.where(wrong, np.abs(analytic - numeric) / allowed, -1.0)
         row, column = np.unravel_index(np.argmax(np.where(np.isnan(excess), np.inf, excess)), excess.shape)
         name, index = self._place(columns[int(column)], self.names, self.arrays)
         if self.combined:
@@ -230,12 +282,12 @@ class _Check:
         else:
             which, place = self._place(int(row), [f"output {i}" for i in range(len(ys))], ys)
             output = (which if len(ys) > 1 else "output") + (f" at index {place}" if place else "")
-        a, b = analytic[row, column], numeric[row, column]
+        a, b, tolerance = (z[row, column] / scale[column] for z in (analytic, numeric, allowed))
         hint = "" if np.isfinite(b) else "; the difference leaves the function's domain, so pass a smaller eps"
         raise GradientCheckError(
             f"{self.where} of {self.title}: {int(wrong.sum())} of {wrong.size} derivatives are wrong. The worst is "
             f"that of {output} by {name}" + (f" at index {index}" if index else "")
-            + f": analytic {a:.8g}, numeric {b:.8g} (allowed difference {self.atol + self.rtol * abs(b):.2g}){hint}"
+            + f": {names[0]} {a:.8g}, {names[1]} {b:.8g} (allowed difference {tolerance:.2g}){hint}"
         )  # fmt: skip
 
     def _place(self, flat: int, names: Sequence[str], arrays: Sequence[Any]) -> tuple[str, tuple[int, ...]]:
@@ -245,9 +297,13 @@ class _Check:
             flat -= a.size
         raise IndexError(flat)
 
-    def _search(self, analytic: Any, rows: Any, direction: Any, ys: Sequence[Any]) -> None:
-        """Compare in one direction; where that is wrong, halve it until one wrong element is left."""
-        if not self._wrong(analytic @ direction, rows @ self._difference(direction)).any():
+    def _search(
+        self, analytic: Any, other: Callable[[Any], Any], direction: Any, ys: Sequence[Any],
+        names: tuple[str, str] = ("analytic", "numeric"),
+    ) -> None:  # fmt: skip
+        """Compare with another derivative in one direction; where that is wrong, halve it until one wrong element is
+        left."""
+        if not self._wrong(analytic @ direction, other(direction), 1.0).any():
             return
         members = np.arange(len(direction))
         while len(members) > 1:
@@ -256,15 +312,25 @@ class _Check:
             for half in halves:
                 part = np.zeros_like(direction)
                 part[half] = direction[half]
-                gap = np.abs(analytic @ part - rows @ self._difference(part))
+                gap = np.abs(analytic @ part - other(part))
                 differences.append(np.max(np.where(np.isnan(gap), np.inf, gap)))
             members = halves[int(differences[1] > differences[0])]
         j = int(members[0])
-        unit = np.zeros_like(direction)
-        unit[j] = 1.0
-        numeric = (rows @ self._difference(unit))[:, None]
-        self._compare(analytic[:, j : j + 1], numeric, [j], ys)
+        numeric = other(_only(j, len(direction)))[:, None]
+        self._compare(analytic[:, j : j + 1], numeric, [j], ys, names)
         raise GradientCheckError(
-            f"{self.where} of {self.title}: the derivative in a random direction is wrong, though no single element "
-            f"is by more than the tolerance; the nearest is {self._place(j, self.names, self.arrays)}"
+            f"{self.where} of {self.title}: {names[0]} and {names[1]} derivative in a random direction differ, though "
+            f"no single element does by more than the tolerance; the nearest is "
+            f"{self._place(j, self.names, self.arrays)}"
         )
+
+
+def _only(j: int, n: int) -> Any:
+    unit = np.zeros(n)
+    unit[j] = 1.0
+    return unit
+
+
+def _direction(rng: np.random.Generator, n: int) -> Any:
+    """A direction in which no element is missed, and none dwarfs another."""
+    return rng.choice([-1.0, 1.0], n) * rng.uniform(0.5, 1.5, n)

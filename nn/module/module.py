@@ -19,6 +19,7 @@ from ..arguments import flags
 from ..random import floating
 from . import hooks
 from .parameter import Parameter
+from .promotion import DOUBLE, is_single, notice
 
 Self = TypeVar("Self", bound="Module")
 
@@ -55,13 +56,14 @@ class Module:
     _roles: dict[str, str]
     _calls: deque[tuple[int, int]]
     _hooks: dict[Any, hooks.Hook] | None
+    _single: bool  # whether a parameter here may be float32
     training: bool
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Made here and not in __init__, so that a subclass need not call super().__init__().
         flags(cls, args, kwargs)
         module = super().__new__(cls)
-        module.__dict__.update(_roles={}, training=True, _calls=deque(maxlen=256), _hooks=None)
+        module.__dict__.update(_roles={}, training=True, _calls=deque(maxlen=256), _hooks=None, _single=True)
         return module
 
     # Calling
@@ -75,6 +77,12 @@ class Module:
         start = clock()
         result = hooks.call(self, self._hooks, args, kwargs) if self._hooks else self.forward(*args, **kwargs)
         self._calls.append((start, clock()))
+        kind = type(result)
+        if kind is Tensor:
+            if result.dtype is DOUBLE and (self._single or is_single(args)):
+                self.__dict__["_single"] = notice(self, self._own(PARAMETER), args)
+        elif kind is tuple and result and getattr(result[0], "dtype", None) is DOUBLE:
+            notice(self, self._own(PARAMETER), args)
         return result
 
     # Attributes
@@ -110,6 +118,7 @@ class Module:
             self.__dict__.pop(name, None)
         self._roles[name] = role
         self.__dict__[name] = value
+        self.__dict__["_single"] = True
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Add a parameter, or (None) the place for one, as ``self.name = param`` does.
@@ -314,6 +323,8 @@ class Module:
             TypeError: for a dtype that is not floating-point.
         """
         target = floating(dtype)
+        for module in self.modules():
+            module.__dict__["_single"] = True
         for tensor in [*self.parameters(), *self.buffers()]:
             if tensor.dtype.kind == "f" and tensor.dtype != target:
                 gradient, tensor.grad = tensor.grad, None

@@ -191,3 +191,74 @@ def test_a_random_function_is_refused_as_random(check):
 def test_an_output_that_is_not_finite_is_refused():
     with pytest.raises(GradientCheckError, match="not finite"), np.errstate(all="ignore"):
         gradcheck(np.log, np.array([0.0]))
+
+
+# Magnitudes, and forward mode
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("at", [1e-6, 1e-3, 1.0, 1e3, 1e6, -1e6, 1e9])
+@pytest.mark.parametrize(
+    "f, slope",
+    [
+        (lambda x: x**3, lambda x: 3 * x**2),
+        (lambda x: 1e-9 * x**2, lambda x: 2e-9 * x),
+        (lambda x: 1 / x, lambda x: -1 / x**2),
+        (lambda x: 5e8 * x, lambda x: 5e8 + 0 * x),
+        (lambda x: np.sqrt(x * x + 1.0), lambda x: x / np.sqrt(x * x + 1.0)),
+    ],
+)
+def test_one_percent_is_found_at_every_magnitude_where_double_precision_shows_it(f, slope, at, dtype):
+    x = np.array([at, 2 * at], dtype)
+    scaled = np.abs(slope(x) * np.maximum(1, np.abs(x))).min()
+    right, wrong = (with_rule(lambda g, y, x, c=c: g * slope(x) * c, f, "power") for c in (1.0, 1.01))
+    eps = 1e-9 if at < 1 else None  # 1 / x bends too much for the default
+    assert gradcheck(right, x, eps=eps)
+    visible = 1e-2 * scaled > (1e-9 if dtype is np.float64 and eps is None else 1e-3) * (1 + np.abs(f(x)).max())
+    if visible or (dtype is np.float64 and at >= 1e3):
+        with pytest.raises(GradientCheckError, match="derivatives are wrong"):
+            gradcheck(wrong, x, eps=eps)
+
+
+def test_a_value_that_cancels_is_no_false_alarm():
+    for at in (0.0, 1.0, 1e3):
+        assert gradcheck(lambda x: np.sin(x) ** 2 + np.cos(x) ** 2 - 1, np.array([at, at + 0.5]))
+    assert gradcheck(lambda x: (x + 1e4) - 1e4, np.array([0.5]))
+    assert gradcheck(lambda x: (x - x.mean()).sum(), np.array([0.1, 0.7, 1e4]))
+    assert gradcheck(lambda x: x * 0.0, np.array([0.5, 3.0]))
+
+
+def test_a_kink_in_one_element_hides_no_other_that_is_wrong():
+    wrong = with_rule(lambda g, y, x: g * np.where(x > 0, 1.001, 0.0), lambda x: np.maximum(x, 0), "ramp")
+    with pytest.raises(GradientCheckError, match=r"2 of 4 derivatives are wrong"):
+        gradcheck(wrong, np.array([0.0, 1.0]))
+
+
+def with_forward(jvp, vjp=lambda g, y, x: g * 3 * x**2):
+    return ad.primitive(lambda x: x**3, name="cube", vjps=[vjp], jvps=[jvp])
+
+
+def test_a_forward_rule_that_is_not_that_of_the_reverse_pass_is_found_with_both_values():
+    assert gradcheck(with_forward(lambda t, y, x: t * 3 * x**2), x3)
+    for jvp in (
+        lambda t, y, x: t * 2 * x**2,
+        lambda t, y, x: t * 3.03 * x**2,
+        lambda t, y, x: t * 3 * x**2 * np.where(np.arange(3) == 2, 1.01, 1.0),
+        lambda t, y, x: 3 * x**2,
+    ):
+        with pytest.raises(GradientCheckError, match=r"gradcheck of cube: .*reverse .*, forward .*"):
+            gradcheck(with_forward(jvp), np.array([0.5, -1.2, 2.0]))
+    of_a_word = ad.primitive(lambda x: x**3, name="cube", vjps=[lambda g, y, x: g * 3 * x**2], jvps="linear")
+    with pytest.raises(GradientCheckError, match=r"reverse .*forward"):
+        gradcheck(of_a_word, x3)
+
+
+def test_one_wrong_forward_element_among_many_is_found_by_halving():
+    wrong = with_forward(lambda t, y, x: t * 3 * x**2 * np.where(np.arange(3000) == 1234, 1.5, 1.0))
+    with pytest.raises(GradientCheckError, match=r"by input 0 at index \(1234,\): reverse .*, forward "):
+        gradcheck(lambda x: wrong(x).sum(), np.random.default_rng(0).uniform(0.5, 1.0, 3000))
+
+
+def test_gradgradcheck_checks_forward_mode_of_the_gradient_too():
+    stops = with_forward(lambda t, y, x: t * 3 * (x.detach() if isinstance(x, Tensor) else x) ** 2)
+    assert gradcheck(stops, x3) and gradgradcheck(stops, x3)  # the gradient is not made of forward rules

@@ -1,0 +1,77 @@
+"""Single precision that becomes double unnoticed: NumPy promotes, and everything after it runs at half the speed."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from autodiff import Tensor
+
+DOUBLE = np.dtype(np.float64)
+SINGLE = np.dtype(np.float32)
+
+_OURS = ("autodiff", "nn", "optim")
+
+
+class DtypeWarning(UserWarning):
+    """In a layer, float32 met float64 (a parameter the one, data the other), and the output is float64.
+
+    It is said once for each layer and line of the program. To switch it off, where double precision is meant for a
+    part of a model::
+
+        warnings.simplefilter("ignore", nn.DtypeWarning)
+    """
+
+
+_said: WeakKeyDictionary[Any, set[tuple[str, int]]] = WeakKeyDictionary()
+"""By layer, the lines at which it was said."""
+
+
+def is_single(arguments: Sequence[Any]) -> bool:
+    """Whether the first argument of a call holds float32."""
+    return bool(arguments) and getattr(arguments[0], "dtype", None) is SINGLE
+
+
+def notice(layer: Any, parameters: Iterable[tuple[str, Tensor]], arguments: Sequence[Any]) -> bool:
+    """Warn if a layer whose output is float64 made it of float32 and float64.
+
+    Args:
+        layer: the module.
+        parameters: its own, with their names.
+        arguments: of the call.
+
+    Returns:
+        Whether one of the parameters is float32.
+    """
+    named = {p.dtype: name for name, p in parameters}
+    if SINGLE in named:
+        met = f"parameter {named[SINGLE]!r} is float32, and what it met is float64"
+        advice = "write x.astype('float32') (arrays are float64 unless made with dtype='float32')"
+    elif DOUBLE in named and is_single(arguments):
+        met = f"parameter {named[DOUBLE]!r} is float64, and the input float32"
+        advice = "make the parameter of float32 values (ad.ones(n, dtype='float32'))"
+    else:
+        return False
+    _warn(
+        layer,
+        f"{type(layer).__name__}: {met}, so that the output, and what is made of it, is float64; {advice}, or "
+        f"model.double() where double precision is meant",
+    )
+    return SINGLE in named
+
+
+def _warn(layer: Any, text: str) -> None:
+    """Once for each line outside these packages."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1
+    line, said = (frame.f_code.co_filename, frame.f_lineno), _said.setdefault(layer, set())
+    if line in said:
+        return
+    said.add(line)
+    warnings.warn(text, DtypeWarning, stacklevel=level)
