@@ -63,7 +63,7 @@ def _options(axis: Any, keepdims: Any, ddof: Any = 0) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if axis is not None:
         options["axis"] = tuple(axis) if isinstance(axis, list) else axis
-    if keepdims is True or keepdims is np.True_:
+    if keepdims is not np._NoValue and bool(keepdims):  # a 1 as well, or axes would be gone and broadcast elsewhere
         options["keepdims"] = True
     if ddof:
         options["ddof"] = ddof
