@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .mode import differentiating, mode, no_grad
-from .tensor import Array, Tensor, as_array, clock, settled, wrap
+from .tensor import Array, Tensor, as_array, clock, number_of, settled, wrap
 from .untaken import Undecided, answered, changing
 
 _accumulating = Lock()
@@ -437,7 +437,7 @@ def gradients(
                 f"gradients: an input (shape {x.shape}) does not require a gradient; "
                 f"create it with requires_grad=True before the computation"
             )
-        wanted[x._number] = x
+        wanted[number_of(x)] = x
     cotangents: dict[int, Any] = {}
     roots = []
     for y, seed in zip(ys, seeds):

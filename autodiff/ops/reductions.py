@@ -63,7 +63,7 @@ def _options(axis: Any, keepdims: Any, ddof: Any = 0) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if axis is not None:
         options["axis"] = tuple(axis) if isinstance(axis, list) else axis
-    if keepdims is not np._NoValue and bool(keepdims):  # a 1 as well, or axes would be gone and broadcast elsewhere
+    if isinstance(keepdims, (int, np.integer, np.bool_)) and keepdims:  # not NumPy's mark for an option left out
         options["keepdims"] = True
     if ddof:
         options["ddof"] = ddof

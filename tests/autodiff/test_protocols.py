@@ -383,3 +383,12 @@ def test_the_array_priority_of_a_tensor_wins_over_numpy_scalars_and_matrices():
             assert isinstance(op(left, X), Tensor) and isinstance(op(X, left), Tensor)
         for op in (lambda a, b: a < b, lambda a, b: a == b, lambda a, b: a >= b):
             assert isinstance(op(left, X), Tensor) and op(left, X).dtype == bool
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "var", "std", "ptp", "any", "count_nonzero"])
+@pytest.mark.parametrize("keepdims", [1, 0, np.int64(1), True, False])
+def test_reductions_keep_the_axes_for_whatever_numpy_takes_as_true(name, keepdims):
+    a = np.array([[1.0, 2.0], [3.0, 5.0]])
+    function = getattr(np, name)
+    expected = a - function(a, axis=1, keepdims=keepdims)
+    np.testing.assert_allclose((Tensor(a) - function(Tensor(a), axis=1, keepdims=keepdims)).numpy(), expected)

