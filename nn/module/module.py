@@ -379,7 +379,7 @@ class Module:
         >>> import nn
         >>> layer = nn.Linear(3, 2)
         >>> handle = layer.register_forward_hook(lambda module, args, output: print(args[0].shape, "→", output.shape))
-        >>> y = layer(np.ones((5, 3)))
+        >>> y = layer(np.ones((5, 3), "float32"))
         (5, 3) → (5, 2)
         >>> handle.remove()
         """
