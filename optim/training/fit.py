@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
+from autodiff.averaging import count_of, counted
 from autodiff.clipping import clip_grad_norm_
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
@@ -97,7 +98,9 @@ def fit(
         batch_size: samples in a batch of (X, y); None for all.
         validation: data like `data`; its order is kept.
         metrics: functions of an output and a batch of y that return a number, in a dict by name, or a list of them.
-            They, and the losses, are averaged over batches, each weighted by its number of samples.
+            They are averaged over batches, each weighted by its number of samples; the losses too, or where the loss
+            says what its mean divides by (``loss.count(y)``: targets not ignored, class weights), by that; a batch of
+            which it counts nothing is passed over.
         scheduler: of this optimiser; `OneCycleLR` and `CyclicLR` (also inside others) make a step after each batch, all
             others after each epoch; `ReduceLROnPlateau` takes the validation loss, else the training loss.
         clip_norm: largest norm of all gradients together.
@@ -407,10 +410,14 @@ class _Run:
                 clip_grad_norm_(params, clip_norm)
             return value
 
-        means = _Means("train", self.metrics)
+        means = _Means("train", loss, self.metrics)
         for batch in self.train:
             x, y = pair(batch, "fit: data")
             state.batch += 1
+            if means.counts_nothing(y):
+                if bar is not None:
+                    bar.update()
+                continue
             if needs_closure:
                 before = [p.data.copy() for p in params]
                 optimizer.step(evaluate)
@@ -436,9 +443,11 @@ class _Run:
 
     def measure(self) -> dict[str, float]:
         """The mean loss and metrics of the validation data."""
-        means, model, loss = _Means("val", self.metrics), self.model, self.loss
+        means, model, loss = _Means("val", self.loss, self.metrics), self.model, self.loss
         for i, batch in enumerate(self.validation, 1):
             x, y = pair(batch, "fit: validation")
+            if means.counts_nothing(y):
+                continue
             output = model(*x) if type(x) is tuple else model(x)
             means.add(x, y, output, _number(loss(output, y), self.state, "validation ", x, y, i))
         return means.result(self.state)
@@ -468,17 +477,26 @@ class _Run:
 
 
 class _Means:
-    """Means of the loss and the metrics over samples."""
+    """Means of the metrics over samples, and of the loss over what its own mean divides by (see `count_of`)."""
 
-    def __init__(self, prefix: str, metrics: dict[str, Callable[[Any, Any], Any]]) -> None:
-        self.prefix, self.metrics = prefix, metrics
-        self.sums = dict.fromkeys(["loss", *metrics], 0.0)
-        self.samples = 0
+    def __init__(self, prefix: str, loss: Any, metrics: dict[str, Callable[[Any, Any], Any]]) -> None:
+        self.prefix, self.count, self.metrics = prefix, count_of(loss), metrics
+        self.sums = dict.fromkeys(metrics, 0.0)
+        self.samples, self.loss, self.counted, self.passed_over = 0, 0.0, 0.0, False
+
+    def counts_nothing(self, y: Any) -> bool:
+        """Whether the loss ignores all targets of a batch, which then has neither a mean nor a gradient."""
+        nothing = self.count is not None and counted(self.count, y) == 0
+        self.passed_over |= nothing
+        return nothing
 
     def add(self, x: Any, y: Any, output: Any, loss: float) -> None:
         n = len(x) if type(x) is Tensor and x.ndim else length(x, y, f"fit: {self.prefix}")
         self.samples += n
-        self.sums["loss"] += n * loss
+        said = counted(self.count, y)
+        weight = n if said is None else said
+        self.loss += weight * loss
+        self.counted += weight
         if self.metrics:
             with no_grad():
                 constant = _detached(output)
@@ -492,13 +510,16 @@ class _Means:
     def result(self, state: TrainingState) -> dict[str, float]:
         if not self.samples:
             what = "data" if self.prefix == "train" else "validation data"
+            if self.passed_over:
+                raise ValueError(f"fit: the loss ignores every target of the {what}")
             again = (
                 "; a generator can be gone through only once, give a list or optim.batches(...)"
                 if state.epoch > 1
                 else ""
             )
             raise ValueError(f"fit: there are no batches of {what} in epoch {state.epoch}{again}")
-        return {f"{self.prefix}_{name}": total / self.samples for name, total in self.sums.items()}
+        means = {f"{self.prefix}_loss": self.loss / self.counted}
+        return means | {f"{self.prefix}_{name}": total / self.samples for name, total in self.sums.items()}
 
 
 def _number(value: Any, state: TrainingState, what: str, x: Any, y: Any, batch: int | None = None) -> float:

@@ -475,6 +475,28 @@ def test_a_step_of_lbfgs_that_ends_in_nan_leaves_the_weights_before_it():
     assert same(before, weights(model))
 
 
+@pytest.mark.parametrize(
+    "options", [{"ignore_index": 2}, {"weight": [1.0, 3.0, 0.5]}, {"ignore_index": 0, "weight": [1.0, 3.0, 0.5]}]
+)
+def test_the_mean_loss_of_an_epoch_counts_what_the_loss_counts(options):
+    """Batches with more ignored targets, or lighter classes, count less: the mean is that of all data at once."""
+    X, y = problem(50)
+    y = np.random.default_rng(3).integers(0, 3, len(y))
+    options = {k: np.array(v, np.float32) if k == "weight" else v for k, v in options.items()}
+    loss = nn.CrossEntropyLoss(**options)
+    model = nn.Linear(X.shape[1], 3)
+    sgd = optim.SGD(model.parameters(), lr=0.0)
+    history = optim.fit(model, loss, (X, y), optimizer=sgd, epochs=1, batch_size=7, validation=(X, y), progress=False)
+    whole = loss(model(X.astype(np.float32)), y).item()
+    np.testing.assert_allclose([history.train_loss[0], history.val_loss[0]], whole, rtol=1e-5)
+
+
+def test_data_of_which_the_loss_ignores_all_are_an_error():
+    X, y = problem(20)
+    with pytest.raises(ValueError, match="ignores every target of the data"):
+        train(data=(X, np.ones(20, int)), loss=nn.CrossEntropyLoss(ignore_index=1))
+
+
 def test_a_validation_loss_that_is_nan_stops_too():
     X, y = problem(20)
     V = X.copy()
