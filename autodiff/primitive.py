@@ -87,7 +87,8 @@ class Primitive:
         all cotangents were computed here at once."""
         if self.joint is None:
             return self.rules(arity), inputs
-        return [None if d is None else partial(_given, d) for d in self.joint(g, y, *inputs, **(params or {}))], ()
+        found = self.joint(g, y, *inputs, **(params or {}))
+        return [partial(_missing, self.name, i) if d is None else partial(_given, d) for i, d in enumerate(found)], ()
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -99,6 +100,10 @@ def _part(joint: Rule, i: int, g: Any, y: Any, *inputs: Any, **params: Any) -> A
 
 def _given(d: Any, g: Any, y: Any, **params: Any) -> Any:
     return d
+
+
+def _missing(name: str, i: int, g: Any, y: Any, **params: Any) -> Any:
+    raise TypeError(f"{name}: has no derivative by input {i}, which requires a gradient; pass it detached (t.detach())")
 
 
 @dataclass(slots=True)
@@ -478,7 +483,7 @@ def without_gradient(
     numbers it gives constant Tensors."""
 
     def apply(*args: Any, **params: Any) -> Any:
-        values = [plain(a) for a in args]
+        values = [plain(as_plain_array(a, name) if _is_subclass(a) else a) for a in args]
         try:
             result = forward(*values, **{k: plain(v) for k, v in params.items()})
         except Exception as error:
@@ -498,6 +503,10 @@ def without_gradient(
     if numpy is not None:
         protocols.implements(numpy)(apply)
     return apply if public else internal(apply)
+
+
+def _is_subclass(a: Any) -> bool:
+    return isinstance(a, np.ndarray) and type(a) is not np.ndarray
 
 
 def _wrapped(result: Any) -> Any:

@@ -292,6 +292,14 @@ class Tensor(ArrayMethods["Tensor"]):
             return array.astype(dtype)
         return array.copy() if copy else array
 
+    @property
+    def _mask(self) -> Any:
+        """Masked arrays take the attribute `_data` of whatever they meet, and then ask for this one: what is no masked
+        array has none, and what requires a gradient says what to write instead."""
+        if self._requires_grad:
+            refuse(self, "array")
+        raise AttributeError("a Tensor has no mask", name="_mask", obj=self)
+
     def __len__(self) -> int:
         if self._data.ndim == 0:
             raise TypeError("len() of a 0-d Tensor")

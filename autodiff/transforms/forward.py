@@ -110,6 +110,10 @@ def _transposed(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[A
             if t is None or rule is None:
                 continue
             p = rule(u, out, *seen, **params)
+            if p is None:
+                raise TypeError(
+                    f"{record.name}: has no derivative by an input that moves; pass that one detached (t.detach())"
+                )
             if p._requires_grad:
                 t = t if t.shape == p.shape else spread(t, p.shape)
                 t = t if t.dtype == p.dtype else t.astype(p.dtype)

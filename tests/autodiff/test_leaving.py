@@ -1752,3 +1752,32 @@ def test_a_transform_in_one_thread_guards_no_other():
     done_.set()
     thread.join()
     assert found == [6.0]
+
+
+MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, t: m * t,
+        lambda m, t: m - t,
+        lambda m, t: m**t,
+        lambda m, t: m > t,
+        lambda m, t: m == t,
+        lambda m, t: np.ma.sin(t),
+        lambda m, t: np.ma.where(m > 1, m, t),
+        lambda m, t: m.__setitem__(0, t[1]),
+        lambda m, t: m.__iadd__(t),
+        lambda m, t: t > m,
+        lambda m, t: t == m,
+    ],
+)
+def test_a_masked_array_does_not_take_the_numbers_of_a_tensor_nor_lose_its_mask_to_one(function):
+    t, m = Tensor([1.0, 5.0, 2.0], requires_grad=True), MASKED.copy()
+    with pytest.raises(TypeError, match=r"derivative would be lost|mask would be lost"):
+        function(m, t)
+    assert m.data.tolist() == [1.0, 2.0, 3.0]
+    assert (MASKED * t.detach()).tolist() == [1.0, None, 6.0]
+    with ad.no_grad():
+        assert (MASKED * t).tolist() == [1.0, None, 6.0]

@@ -233,3 +233,14 @@ def test_the_public_names_of_a_family_are_those_it_declares(family):
         if isinstance(value, (types.FunctionType, type)) and not getattr(value, "internal", False)
     }
     assert sorted(module.__all__) == sorted(public)
+
+
+@pytest.mark.parametrize("transform", ["grad", "jacobian", "hvp", "jvp"])
+def test_an_input_without_a_cotangent_in_a_joint_rule_says_that_it_has_no_derivative(transform):
+    half = ad.primitive(lambda a, b: a * b, name="half", vjp=lambda g, y, a, b: [g * b, None])
+    assert ad.grad(half)(2.0, 3.0) == 3.0
+    with pytest.raises(TypeError, match="half: has no derivative"):
+        if transform in ("hvp", "jvp"):
+            getattr(ad, transform)(half, (2.0, 3.0), (1.0, 1.0))
+        else:
+            getattr(ad, transform)(half, 1)(2.0, 3.0)
