@@ -73,14 +73,21 @@ def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Ten
                 number = x._number
                 if x._primitive is None:
                     if x._requires_grad is not True:
-                        number = settled(
-                            x
-                        )  # written since, it does not fit what was recorded, and `reverse` will say so
+                        number = settled(x)  # if it was written since it was used, `reverse` will say so
+                    if number > node._number and getattr(node._data, "base", None) is not None:
+                        raise _written(node, x)  # a view of it has other values now, whoever reads it
                     leaves[number] = x
                 elif number not in nodes:
                     nodes[number] = x
                     stack.append(x)
     return nodes, leaves
+
+
+def _written(node: Tensor, x: Tensor) -> RuntimeError:
+    return RuntimeError(
+        f"backward: an input of this {node._primitive.name} (shape {x.shape}) was written or assigned after it was "
+        f"used, so the recorded graph no longer fits its values; take the gradient before the update"
+    )
 
 
 def leading_to(wanted: dict[int, Tensor], nodes: dict[int, Tensor]) -> dict[int, Tensor]:
@@ -160,10 +167,7 @@ def reverse(
             n = x._number
             # A linear operation has the same slopes whatever the values; but a view of them shows the new ones.
             if n > number and (record.jvps != "linear" or node._data.base is not None):
-                raise RuntimeError(
-                    f"backward: an input of this {record.name} (shape {x.shape}) was written or assigned after it was "
-                    f"used, so the recorded graph no longer fits its values; take the gradient before the update"
-                )
+                raise _written(node, x)
             if not x._requires_grad or (needed is not None and n not in needed):
                 continue
             try:

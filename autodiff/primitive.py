@@ -206,7 +206,7 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
     met = ", ".join(describe(x) for x in inputs)
     options = "".join(f", {k}={v!r}" for k, v in (params or {}).items())
     text = str(error).strip().rstrip(".")
-    shapes = [np.shape(x._data if isinstance(x, Tensor) else x) for x in inputs]
+    shapes = [getattr(x, "shape", ()) for x in inputs]
     if "broadcast" in text and len(shapes) > 1:
         text = (
             f"{text}. Shapes are compared from the right; each pair of lengths must be equal or one of them 1"

@@ -56,7 +56,8 @@ def changing(
     Returns:
         Booleans of the node's shape.
     """
-    return _Pass(seeds, nodes, known or {}).down_to(node)
+    with answered(np.array(True)):  # rules that are asked on the way are asked of what may change
+        return _Pass(seeds, nodes, known or {}).down_to(node)
 
 
 class _Pass:

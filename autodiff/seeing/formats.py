@@ -151,6 +151,7 @@ _GREEK = dict(zip(
 ))  # fmt: skip
 _SIGNS = {
     "∂": r"\partial ", "∇": r"\nabla ", "·": r"\cdot ", "−": "-", "×": r"\times ", "÷": r"\div ", "±": r"\pm ",
+    "∓": r"\mp ",
     "∏": r"\prod ", "∑": r"\sum ", "∫": r"\int ", "⊗": r"\otimes ", "⊙": r"\odot ", "⊕": r"\oplus ", "∘": r"\circ ",
     "∗": "*", "•": r"\bullet ", "√": r"\surd ", "∛": r"\sqrt[3]{}", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
     "≈": r"\approx ", "∼": r"\sim ", "∝": r"\propto ", "∞": r"\infty ", "∈": r"\in ", "‖": r"\Vert ", "⌈": r"\lceil ",

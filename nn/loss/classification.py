@@ -11,7 +11,6 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.ops.guards import times
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
@@ -311,6 +310,12 @@ def _entropy(p: Tensor) -> Tensor:
     return ad.special.xlogy(p, p)
 
 
+def _weighted(p: Tensor, v: Tensor) -> Tensor:
+    """p · v, and 0 where p is 0 and v infinite."""
+    off = (p.data == 0) & ~np.isfinite(v.data)
+    return ad.where(off, 0, p) * ad.where(off, 0, v) if off.any() else p * v
+
+
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """The Kullback–Leibler divergence Σ p (log p − log q), term by term.
 
@@ -333,7 +338,7 @@ def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool
     choice(name, "reduction", reduction, ("mean", "batchmean", "sum", "none"))
     input, target = pair(name, input, target)
     p = ad.exp(target) if log_target else target
-    values = times(p, target - input) if log_target else _entropy(p) - times(p, input)
+    values = _weighted(p, target - input) if log_target else _entropy(p) - _weighted(p, input)
     if reduction != "batchmean":
         return reduced(values, reduction, name)
     if not input.size:

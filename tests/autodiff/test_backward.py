@@ -662,3 +662,18 @@ def test_a_linear_operation_reads_no_values_in_its_rules_and_gives_a_view_or_mem
                 once = rule(g, y, *sample.inputs, **sample.params)
                 again = rule(g, y * np.nan, *others, **sample.params)
                 np.testing.assert_array_equal(once, again)
+
+
+@pytest.mark.parametrize(
+    "view", [lambda p: p[:2], lambda p: p.reshape(-1)[:2], lambda p: p.T[:2], lambda p: p[None, :2][0]]
+)
+def test_a_view_of_a_leaf_that_was_written_is_an_error_also_for_another_tensors_gradient(view):
+    p, w = Tensor([1.0, 2.0, 3.0], requires_grad=True), Tensor([4.0, 5.0], requires_grad=True)
+    y = (view(p) * w).sum()
+    (p * p).sum().backward()
+    with ad.no_grad():
+        p -= 10 * p.grad
+    with pytest.raises(RuntimeError, match="was written or assigned"):
+        ad.gradients(y, w)
+    z = (view(p) * w).sum()
+    np.testing.assert_array_equal(ad.gradients(z, w)[0].data, p.data[:2])

@@ -447,10 +447,10 @@ def test_a_graph_of_a_thousand_operations_takes_under_two_seconds() -> None:
     y = x
     for _ in range(500):
         y = y * x + x
-    start = time.perf_counter()
+    start = time.process_time()
     table = explain(y.sum())
     str(table), table.to_markdown(), table.to_latex(), table.to_csv(), table._repr_html_()
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert "steps not shown" in table._repr_html_() and len(table) > 4000
 
 
