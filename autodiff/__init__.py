@@ -36,9 +36,6 @@ from .ops.sparse import *
 from .persistence.saving import load as load
 from .persistence.saving import save as save
 from .primitive import primitive as primitive
-from .seeing.explain import explain as explain
-from .seeing.graph import graph as graph
-from .seeing.graph import walk as walk
 from .tensor import Tensor as Tensor
 from .transforms.checkpoint import checkpoint as checkpoint
 from .transforms.functional import elementwise_grad as elementwise_grad
@@ -54,13 +51,34 @@ from .transforms.functional import vjp as vjp
 if _TYPE_CHECKING:
     from . import curvature as curvature
     from . import random as random
+    from .seeing.explain import explain as explain
+    from .seeing.graph import graph as graph
+    from .seeing.graph import walk as walk
 
 tensor = Tensor
 
 _methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem=_getitem, at=_at))
 
 
+# Imported by their first use, because not every program uses them: SciPy and numpy.random, which two of them need, take
+# longer to import than all the rest, and pictures a third of the rest.
+_LATER = {
+    "curvature": ("curvature", None),
+    "random": ("random", None),
+    "explain": ("seeing.explain", "explain"),
+    "graph": ("seeing.graph", "graph"),
+    "walk": ("seeing.graph", "walk"),
+}
+
+
 def __getattr__(name: str) -> object:
-    if name in ("curvature", "random"):  # need SciPy and numpy.random, which take longer to import than all the rest
-        return _import_module(f".{name}", __name__)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _LATER[name]
+    found = _import_module(f".{module}", __name__)
+    globals()[name] = found = found if attribute is None else getattr(found, attribute)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -67,7 +67,7 @@ def test_public_names_are_numpys_or_promised() -> None:
     )
     submodules = {m.name for m in pkgutil.iter_modules(ad.__path__)}
     promised |= {"unstack", "matvec", "vecmat"}  # NumPy's, from 2.1 and 2.2
-    public = {name for name in vars(ad) if not name.startswith("_")}
+    public = {name for name in dir(ad) if not name.startswith("_")}
     assert promised <= public
     assert {n for n in public - promised - submodules if not hasattr(np, n)} == set()
 
