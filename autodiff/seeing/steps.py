@@ -267,8 +267,10 @@ class Table:
         elif record is _SLOPE:
             vector = (node._params or {})["vectors"][i]
             return self.arrays[id(vector)][0], [vector]
-        if not text or i >= given:
-            return text or f"rule of {printable(record.name)}", list(inputs)
+        if not text:
+            return f"rule of {printable(record.name)}", list(inputs)
+        if i >= given:  # one of many inputs, all alike
+            return text, []
         text = _placed(text, node)
         used = [inputs[int(k)] for k in re.findall(r"\{(\d+)\}", text) if int(k) < len(inputs)]
         used += [node] * ("{y}" in text)
@@ -536,26 +538,26 @@ def _arrays(node: Tensor) -> list[Any]:
 
 def _pulled(node: Tensor, g: Any, slots: Sequence[int]) -> list[Any]:
     """What the rules of the operation that made `node` return for the cotangent g."""
-    rules, params = node._primitive.rules(len(node._inputs)), node._params or {}
-    arrays = _arrays(node)
+    params, arrays = node._params or {}, _arrays(node)
     with np.errstate(all="ignore"):
-        return [None if (rule := rules[i]) is None else rule(g, node._data, *arrays, **params) for i in slots]
+        rules, given = node._primitive.pullbacks(len(arrays), g, node._data, arrays, params)
+        return [None if (rule := rules[i]) is None else rule(g, node._data, *given, **params) for i in slots]
 
 
 def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
     """For each of these inputs the local derivative: the elementwise factor or the Jacobian, or for a large Jacobian
     a text that says how large."""
-    y = node._data
+    y, arrays = node._data, _arrays(node)
     if node._primitive in _ELEMENTWISE or y.size == 1:
         ones = np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
         found = _pulled(node, ones, slots)
         if node._primitive in _ELEMENTWISE:
             return {i: np.broadcast_to(d, y.shape) if np.size(d) == 1 else d for i, d in zip(slots, found)}
-        shapes = {i: np.shape(_arrays(node)[i]) for i in slots}
+        shapes = {i: np.shape(arrays[i]) for i in slots}
         return {i: np.reshape(unbroadcast(np.asarray(d), shapes[i]), y.shape + shapes[i]) for i, d in zip(slots, found)}
-    small = [i for i in slots if y.size * np.size(_arrays(node)[i]) <= FORMED]
-    formed = dict(zip(small, jacobians(node, small)))
-    return {i: formed[i] if i in formed else f"({size(y)} by {size(_arrays(node)[i])}, not formed)" for i in slots}
+    small = [i for i in slots if y.size * np.size(arrays[i]) <= FORMED]
+    formed = dict(zip(small, jacobians(node, small))) if small else {}
+    return {i: formed[i] if i in formed else f"({size(y)} by {size(arrays[i])}, not formed)" for i in slots}
 
 
 def jacobians(node: Tensor, slots: Sequence[int] | None = None) -> list[Any]:
