@@ -298,6 +298,7 @@ EXAMPLES = 120
 few, many = settings(max_examples=EXAMPLES), settings(max_examples=10 * EXAMPLES)
 few = settings(max_examples=EXAMPLES)
 
+
 @few
 @given(programs)
 def test_derivatives_of_programs_that_mix_numbers_lists_arrays_and_tensors_are_the_limits_of_differences(program):
