@@ -17,7 +17,7 @@ import numpy as np
 
 from .mode import differentiating, mode, no_grad
 from .tensor import Array, Tensor, as_array, clock, number_of, settled, wrap
-from .untaken import Undecided, answered, changing
+from .untaken import Undecided, answer, answered, changing
 
 _accumulating = Lock()
 if hasattr(os, "register_at_fork"):  # or a child forked while another thread holds it would wait for ever
@@ -117,6 +117,11 @@ def reverse(
 
     With `create_graph` the cotangents and everything the rules see are Tensors, and the rules record what they do.
     """
+    if (
+        changes is None and answer.get() is not None
+    ):  # taken inside a rule of another pass, whose answer is not for this
+        with answered(None):
+            return reverse(cotangents, nodes, wanted, create_graph, needed, free, retain)
     watch = mode.get()
     watch = None if isinstance(watch, bool) else watch
     seeds = dict(cotangents)  # for a second look, where an infinite slope meets a zero

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.ops.guards import times
 
 NAN = math.nan
 W = np.array([[0.0, 1.0], [0.0, 2.0]])
@@ -212,3 +213,19 @@ def test_a_wrong_finite_number_never_comes_out(steps, data):
     assert found == expected or (math.isnan(found) and math.isnan(expected)), (found, expected)
     forward = ad.jvp(f, x, np.array([1.0, 0.0]))[1]
     assert forward == found or (math.isnan(forward) and math.isnan(found))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_derivative_taken_inside_a_rule_is_decided_by_itself():
+    """The outer pass knows that its own cotangent is untaken; the inner one has a 0 · ∞ that is taken."""
+
+    def rule(g, y, x):
+        inner = ad.grad(lambda z: np.cos(np.sqrt(z)))(0.0)
+        found.append(inner)
+        return times(g, np.where(x == 0, np.inf, 1.0))
+
+    found = []
+    own = ad.primitive(lambda x: x + 0.0, name="own", vjps=[rule])
+    slope = ad.grad(lambda x: np.where(x > 0, own(x), 0.0).sum())(np.array([0.0, 4.0]))
+    np.testing.assert_array_equal(slope, [0.0, 1.0])
+    assert len(found) > 1 and np.isnan(found).all()
