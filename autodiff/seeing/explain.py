@@ -6,6 +6,7 @@ that walks through it is in page.py.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -16,6 +17,7 @@ from ..backward import reachable
 from ..tensor import Tensor
 from . import formats
 from .graph import results_behind
+from .names import variables as variables_of
 from .rows import PHASES, Row
 from .spreadsheets import comma_separated
 from .steps import Pass, Table, jacobians
@@ -155,6 +157,7 @@ def explain(
     update: tuple[str, float] | None = None,
     hvp: Any = None,
     digits: int = 6,
+    variables: bool = True,
 ) -> Explanation:
     """Write a recorded computation as a table: each value, each local derivative, each step of the backward pass.
 
@@ -166,11 +169,13 @@ def explain(
         wrt: the tensors to which gradients are shown, leaves or results; by default all leaves that require one, in
             the order of the table.
         names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used. A tensor
-            without a name is called by its ``.name``, or L (the output), or v1, v2, …
+            without a name is called by its ``.name``, or as your variable that holds it, or L (the output), or v1,
+            v2, …
         update: ``("sgd", lr)`` adds a step of gradient descent, w − lr · ∂L/∂w, for each leaf of `wrt`.
         hvp: one array for each tensor of `wrt` (its shape), the vectors u of a Hessian-vector product: the table goes
             on with s = ∇Lᵀu and the backward pass through s, whose gradients are H·u.
-        digits: significant digits of values, 1 to 17.
+        digits: significant digits of values, 1 to 17; an updated value has as many as show that it changed.
+        variables: whether the names of your variables are used.
 
     Returns:
         An `Explanation`: print it, show it in a notebook, ``.to_markdown()``, ``.to_latex()``, ``.to_csv()``,
@@ -213,7 +218,7 @@ def explain(
     if not results and (update is not None or hvp is not None):
         raise ValueError("explain: update and hvp need a computation; this output is a leaf, nothing was computed")
     table = Table(int(digits), output, results)
-    table.give_names(names)
+    table.give_names(names, variables_of(sys._getframe(1)) if variables else {})
     table.forward(results or [output])
     targets = table.targets(wrt)
     vectors = None if hvp is None else table.vectors(hvp, targets)
@@ -225,7 +230,7 @@ def explain(
             table.update(targets, gradients, rate)
         if vectors is not None:
             table.second_pass(output, targets, vectors)
-    return Explanation(output, table.rows, table.names, targets, int(digits))
+    return Explanation(output, table.rows, table.names.by_number, targets, int(digits))
 
 
 def _rate(update: Any) -> float | None:

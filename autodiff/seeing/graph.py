@@ -6,6 +6,7 @@ order 2 come from passes.py, and how a drawing becomes a picture is in layout.py
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from ..tensor import Tensor
 from . import passes as reverse_passes
 from .looks import DIRECTIONS, FONT, SHOW, Frames, kind_of, operation_text, tensor_text
 from .passes import Passes
+from .names import called, parameter_name, variables as variables_of
 from .printable import printable
 from .selection import Drawing, Homes, Selection, homes_of, in_bands
 
@@ -114,7 +116,7 @@ def _named(names: Any, output: Tensor, results: list[Tensor]) -> tuple[dict[int,
         if not isinstance(name, str):
             raise TypeError(f"graph: names must be strings, not {name!r}")
         if hasattr(thing, "named_parameters"):
-            own = {id(p): f"{name}.{key}" if name else key for key, p in thing.named_parameters()}
+            own = {id(p): parameter_name(name, key) for key, p in thing.named_parameters()}
             if own and present.isdisjoint(own):
                 raise ValueError(f"graph: {what}, {type(thing).__name__}, has no parameter in this graph")
             parameters |= own
@@ -179,6 +181,7 @@ def graph(
     group: bool = True,
     max_nodes: int = 300,
     direction: str = "LR",
+    variables: bool = True,
 ) -> Graph:
     """Draw the recorded graph of a tensor: tensors and the operations between them. No ``.grad`` is changed.
 
@@ -189,7 +192,8 @@ def graph(
     Args:
         output: any Tensor.
         names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used. A name given to
-            a Tensor singly wins.
+            a Tensor singly wins. A tensor without a name is called by its ``.name``, or as your variable that holds
+            it, or L (the output), or v1, v2, …
         show: what tensor nodes show, of "value", "grad" and "shape". Large values are summarised.
         order: 1, the graph of the computation. 2, and below it that of its gradient, in three bands that differ by
             frame, tint and the shape of the operations: the forward pass (ellipses), from left to right; the first
@@ -197,11 +201,12 @@ def graph(
             s = ∇fᵀu, with u all ones; and the second backward pass (octagons), from s to the Hessian-vector product
             ∂s/∂w. A dashed box stands for a value of an earlier pass. Backward passes that the output's own graph
             holds are recognised: so draw s = ∇fᵀu for a vector u of your own, or a Hessian-vector product itself.
-            Results without a name are called v1, v2 … or, in backward passes, r1, r2 …
+            In backward passes, results without a name are called r1, r2 …
         group: whether the operations of each call of a module in `names` are framed.
         max_nodes: above so many nodes, modules are drawn as one node each, then the middle is left out, and a node
             says how many are not shown.
         direction: "LR" (left to right), "TB", "RL" or "BT".
+        variables: whether the names of your variables are used.
 
     Returns:
         A `graphviz.Digraph`: show it in a notebook, or ``.render(outfile="graph.svg")``, ``.pipe("png")``, ``.source``.
@@ -241,6 +246,7 @@ def graph(
         raise ValueError(f"graph: max_nodes must be a positive integer, not {max_nodes!r}")
     results = results_behind(output, "graph")
     by_id, parameters, modules = _named(names, output, results)
+    by_id = called(output, results, by_id, variables_of(sys._getframe(1)) if variables else {})
     homes = homes_of(results, modules if group else [])
     passes = None
     too_many = len(results) if order == 2 and len(results) > reverse_passes.LIMIT else 0

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..primitive import filled
 from ..tensor import Tensor
+from .powers import raised
 from .printable import printable
 from .selection import Call, Drawing, band_of
 
@@ -172,7 +173,7 @@ def operation_text(
     """The lines of an operation's node, and of its tooltip: formula and the rule of each input; and the result, if it
     is `written` there."""
     record = node._primitive
-    lines = [SYMBOLS.get(record.name, printable(record.name))]
+    lines = [raised(node) or SYMBOLS.get(record.name, printable(record.name))]
     options = [_option(key, value) for key, value in options_of(node)]
     if options:
         lines.append(", ".join(options) if len(", ".join(options)) <= 32 else f"{options[0]}, …")

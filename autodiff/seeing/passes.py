@@ -5,6 +5,7 @@ They run with seeds that are variables, so that nothing on the way from the seed
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,24 +72,14 @@ class Passes:
         return (name for i in count(1) if (name := f"{letter}{i}") not in taken)
 
     def describe(self, output: Tensor, forward: Sequence[Tensor], names: Mapping[int, str]) -> None:
-        """Find the words: titles of tensors in the field's notation (v1, v2 … for results without a name), and of the
-        layers."""
-        root = names.get(id(output)) or output.name or ("f", "s", "output")[self.recorded]
-        root = printable(root, 16)
+        """Find the words: titles of tensors in the field's notation, and of the layers."""
+        generated = {key for key, name in names.items() if re.fullmatch(r"v\d+", name)}
+        backward = {id(x) for x in forward if self.layers[x._number]}
         titles = self.titles
-        titles |= {
-            id(x): x.name
-            for node in forward
-            for x in (*node._inputs, node)
-            if isinstance(x, Tensor) and x.name is not None
-        }
-        titles |= {id(output): root, **names}
-        leaves = {entry.by._number: entry.by for entry in self.cotangents if entry.gradient}
-        nameless = [x for x in leaves.values() if id(x) not in titles]
-        results = [x for x in forward if id(x) not in titles and self.layers[x._number] == 0]
-        generated = {id(x) for x in results}
-        for letter, group in (("x", nameless), ("v", results)):
-            titles |= {id(x): name for x, name in zip(group, self.free(letter))}
+        titles |= {key: name for key, name in names.items() if key not in generated & backward}
+        if self.recorded and titles[id(output)] == "L":
+            titles[id(output)] = ("f", "s", "output")[self.recorded]
+        root = printable(titles[id(output)], 16)
         for layer in (1, 2):
             of = "s" if layer == 2 and self.scalar is not None else root
             found: dict[int, dict[str, bool]] = {}

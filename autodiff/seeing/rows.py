@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..tensor import Tensor
+from .formulas import Formula
 
 PHASES = {
     "input": "Forward pass", "forward": "Forward pass",
@@ -33,4 +34,6 @@ class Row:
     """The tensor whose node this belongs to: the result of the operation for a local derivative ∂y/∂x, the tensor
     differentiated by for a cotangent; None for an array that took part as a constant."""
     number: Any
-    """The array itself; None for a Jacobian that was not formed because it is large."""
+    """The array itself; None for a Jacobian that is not computed because it is large."""
+    formula: Formula | None = None
+    """The expression with its names apart; None for a word."""

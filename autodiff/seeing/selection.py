@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from .powers import exponents
 
 # Homes
 
@@ -295,7 +296,7 @@ class Selection:
 
     def hidden_now(self) -> set[Any]:
         """What is not drawn, with modules as they are now open or closed."""
-        return hidden_in(self.units).difference(self.shown, self.always).union(self.unseen)
+        return hidden_in(self.units).difference(self.shown, self.always).union(self.unseen, exponents(self.results))
 
     def own_node(self, node: Tensor) -> bool:
         return id(node) not in self.hidden and id(node) not in self.folded
@@ -438,9 +439,9 @@ class Selection:
         for u in range(gap.first, gap.last):
             for node in self.units[u][1]:
                 missing += self.own_node(node)
-                for x in node._inputs:
+                for i, x in enumerate(node._inputs):
                     if not isinstance(x, (Tensor, np.ndarray)):
-                        missing += 1
+                        missing += key_of(x, node, i) not in self.hidden
                     elif not isinstance(x, Tensor) or x._primitive is None or x._number < gap.oldest:
                         before[id(x)] = x
         for key, x in before.items():

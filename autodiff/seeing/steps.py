@@ -15,11 +15,13 @@ import numpy as np
 from ..backward import leading_to, reachable, reverse, unbroadcast
 from ..mode import differentiating, mode
 from ..ops import elementwise, special
-from ..primitive import REGISTRY, Primitive, filled, general
+from ..primitive import REGISTRY, Primitive, general
 from ..tensor import Tensor, as_array, wrap
 from .formats import size, text_of
+from .formulas import Formula, joined
 from .graph import results_behind
 from .looks import options_of
+from .names import Names, parameter_name
 from .printable import printable
 from .rows import Row
 
@@ -28,12 +30,11 @@ class Table:
     """The table while it is written."""
 
     def __init__(self, digits: int, output: Tensor, results: list[Tensor]) -> None:
-        self.digits, self.output = digits, output
+        self.digits, self.output, self.results = digits, output, results
         self.tensors = {x._number: x for node in results for x in node._inputs if isinstance(x, Tensor)}
         self.tensors |= {output._number: output} | {node._number: node for node in results}
         self.rows: list[Row] = []
-        self.names: dict[int, str] = {}
-        self.taken: set[str] = set()
+        self.names = Names()
         self.steps: dict[int, int] = {}
         """The row that holds a tensor's value, by its number."""
         self.arrays: dict[int, tuple[str, int]] = {}
@@ -42,59 +43,46 @@ class Table:
         """The row of ∂a/∂b, by the numbers of a and b."""
         self.parts: dict[tuple[int, int], int] = {}
         """The row of the contribution to an input, by the number of the node and of the input."""
-        self.generated = {"v": 0, "r": 0}
 
     def add(
-        self, phase: str, quantity: str, expression: str, number: Any, sources: Iterable[int], tensor: Tensor | None
+        self,
+        phase: str,
+        quantity: str,
+        expression: str | Formula,
+        number: Any,
+        sources: Iterable[int],
+        tensor: Tensor | None,
+        value: str = "",
     ) -> int:
         step = len(self.rows) + 1
-        if not expression.isprintable():  # a user's formula
-            expression = printable(expression, len(expression) + 1)
-        value = text_of(number, self.digits) if not isinstance(number, str) else number
-        number = None if isinstance(number, str) else np.asarray(number)
-        self.rows.append(Row(step, quantity, expression, value, tuple(sources), phase, tensor, number))
+        formula = expression if isinstance(expression, Formula) else None
+        text = str(expression)
+        if not text.isprintable():  # a user's formula
+            text = printable(text, len(text) + 1)
+        if isinstance(number, str):
+            value, number = number, None
+        else:
+            value, number = value or text_of(number, self.digits), np.asarray(number)
+        self.rows.append(Row(step, quantity, text, value, tuple(sources), phase, tensor, number, formula))
         return step
 
     # Names
 
-    def give_names(self, names: Any) -> None:
-        """Reserve the names given by the user, then those the tensors carry, then L for the output."""
+    def give_names(self, names: Any, held: Mapping[int, str]) -> None:
+        """Names for all tensors and arrays of the forward pass."""
         for name, x in _named(names, self.tensors):
-            self.names.pop(x._number, None)
-            self.name(x, name)
-        for number in sorted(self.tensors):
-            x = self.tensors[number]
-            if x.name is not None and number not in self.names:
-                self.name(x, x.name)
-        if self.output._primitive is not None and self.output._number not in self.names and "L" not in self.taken:
-            self.name(self.output, "L")
-
-    def name(self, x: Tensor, text: str) -> str:
-        self.names[x._number] = name = self.unique(printable(text))
-        return name
-
-    def unique(self, text: str) -> str:
-        name, n = text, 1
-        while name in self.taken:
-            n += 1
-            name = f"{text} ({n})"
-        self.taken.add(name)
-        return name
-
-    def fresh(self, letter: str) -> str:
-        while True:
-            self.generated[letter] += 1
-            name = f"{letter}{self.generated[letter]}"
-            if name not in self.taken:
-                self.taken.add(name)
-                return name
+            self.names.by_number.pop(x._number, None)
+            self.names.give(x, name)
+        self.names.known(self.tensors.values(), self.output, held)
+        self.names.counted(self.results or [self.output])
 
     def called(self, x: Any, letter: str = "v") -> str:
         """The name of a tensor or array, given now if it has none; a number as it is written."""
+        names = self.names.by_number
         if isinstance(x, Tensor):
-            if x._number not in self.names:
-                self.names[x._number] = self.fresh(letter)
-            return self.names[x._number]
+            if x._number not in names:
+                names[x._number] = self.names.fresh(letter)
+            return names[x._number]
         if np.ndim(x) == 0:
             text = text_of(x, self.digits)
             return f"({text})" if text.startswith("-") else text
@@ -154,7 +142,7 @@ class Table:
                     if x._primitive is None and x._number not in self.steps:
                         self.leaf(x, phase, letter)
                 elif np.ndim(x) and id(x) not in self.arrays:
-                    name = self.fresh(letter)
+                    name = self.names.of_arrays.get(id(x)) or self.names.fresh(letter)
                     inputs = "input" if phase == "forward" else phase
                     self.arrays[id(x)] = name, self.add(inputs, name, "constant", np.array(x), (), None)
             if node._primitive is None:
@@ -178,13 +166,13 @@ class Table:
         steps = (self.step(x) for x in (node._inputs if inputs is None else inputs))
         return list(dict.fromkeys(step for step in steps if step is not None))
 
-    def formula(self, node: Tensor, letter: str = "v") -> str:
-        record, inputs = node._primitive, [self.called(x, letter) for x in node._inputs]
+    def formula(self, node: Tensor, letter: str = "v") -> Formula:
+        record, inputs = node._primitive, node._inputs
         text = record.formula or f"{printable(record.name)}({', '.join(f'{{{i}}}' for i in range(len(inputs)))})"
         placed = _placed(text, node)
         options = [_option(key, value) for key, value in options_of(node) if not (key == "index" and placed != text)]
-        text = placed
-        return _filled(text, inputs, "y") + (f" ({', '.join(options)})" if options else "")
+        behind = f" ({', '.join(options)})" if options else ""
+        return _filled(placed, [self.called(x, letter) for x in inputs], "y", node, behind)
 
     # Backward
 
@@ -198,7 +186,7 @@ class Table:
         uses = walk.uses()
         parts: dict[int, list[tuple[int, Any]]] = {}
 
-        def finished(x: Tensor, expression: str, number: Any, sources: Iterable[int]) -> None:
+        def finished(x: Tensor, expression: str | Formula, number: Any, sources: Iterable[int]) -> None:
             """The row of a complete cotangent, and what hooks make of it."""
             n = x._number
             kind = "gradient" if first and n in wanted else phase
@@ -243,10 +231,10 @@ class Table:
                     total = next(numbers)
                     for number in numbers:
                         total = total + number
-                    finished(x, _joined(rows, " + "), total, [k for k, _ in parts[n]])
+                    finished(x, joined(rows, " + "), total, [k for k, _ in parts[n]])
         return {n: walk.results[n] for n in wanted if n in walk.results}
 
-    def derivative(self, node: Tensor, i: int) -> tuple[str, list[Any]]:
+    def derivative(self, node: Tensor, i: int) -> tuple[str | Formula, list[Any]]:
         """The local derivative by input i as text, and what occurs in it."""
         record, inputs = node._primitive, node._inputs
         given = len(record.derivatives)
@@ -274,9 +262,9 @@ class Table:
         text = _placed(text, node)
         used = [inputs[int(k)] for k in re.findall(r"\{(\d+)\}", text) if int(k) < len(inputs)]
         used += [node] * ("{y}" in text)
-        return _filled(text, [self.called(x) for x in inputs], self.called(node)), used
+        return _filled(text, [self.called(x) for x in inputs], self.called(node), node), used
 
-    def product(self, node: Tensor, i: int, incoming: str, local: str) -> tuple[str, list[int]]:
+    def product(self, node: Tensor, i: int, incoming: str, local: str) -> tuple[Formula, list[int]]:
         """The product that gives the contribution of `node` to its input i, and rows of factors it names besides."""
         record, inputs = node._primitive, node._inputs
         if record is _MATMUL:
@@ -285,19 +273,18 @@ class Table:
             name = self.called(other)
             if a <= 2 and b <= 2 and a + b > 2:
                 if i == 0:
-                    text = f"{incoming} ⊗ {name}" if b == 1 else f"{incoming} @ {name}ᵀ"
+                    text = "{y} ⊗ {0}" if b == 1 else "{y} @ {0}ᵀ"
                 else:
-                    text = f"{name} ⊗ {incoming}" if a == 1 else f"{name}ᵀ @ {incoming}"
-                return text, self.sources(node, [other])
+                    text = "{0} ⊗ {y}" if a == 1 else "{0}ᵀ @ {y}"
+                return Formula(text, (name,), incoming), self.sources(node, [other])
         if record.formula in _PRODUCTS and all(np.ndim(x) == 2 for x in inputs[:2]):
             text = _PRODUCTS[record.formula][i].replace("{y}ᵀ", "({y})ᵀ")
             used = [inputs[int(k)] for k in re.findall(r"\{(\d)\}", text)]
-            return _filled(text, [self.called(x) for x in inputs], incoming), self.sources(node, used)
-        text = f"{incoming} · {local}"
+            return Formula(text, tuple(self.called(x) for x in inputs), incoming), self.sources(node, used)
         x = inputs[i]
-        if record in _ELEMENTWISE and x.shape != node.shape:
-            text = f"Σ {text}"  # summed over the axes along which x was broadcast
-        return text, []
+        # Summed over the axes along which x was broadcast.
+        text = "Σ {0} · {1}" if record in _ELEMENTWISE and x.shape != node.shape else "{0} · {1}"
+        return Formula(text, (incoming, local)), []
 
     # After it
 
@@ -307,9 +294,10 @@ class Table:
             if x._primitive is None:
                 gradient = self.cotangents[self.output._number, x._number]
                 name = self.called(x)
-                expression = f"{name} − {lr} · {_partial(self.called(self.output), name)}"
+                expression = Formula("{0} − {1} · {2}", (name, lr, _partial(self.called(self.output), name)))
                 new = x._data - rate * gradients[x._number].astype(x.dtype)
-                self.add("update", f"{name}⁺", expression, new, (self.steps[x._number], gradient), x)
+                value = _distinct(new, x._data, self.digits)
+                self.add("update", f"{name}⁺", expression, new, (self.steps[x._number], gradient), x, value)
 
     def second_pass(self, output: Tensor, targets: list[Tensor], vectors: list[Any]) -> None:
         """The rows of s = ∇fᵀu, and of the backward pass through it: its gradients are H·u."""
@@ -321,20 +309,25 @@ class Table:
         for n, g in walk.results.items():
             self.known(g, self.cotangents.get((output._number, n)))
         for x, u in zip(targets, vectors):
-            name = self.unique(f"u[{self.called(x)}]")
+            name = self.names.unique(f"u[{self.called(x)}]")
             self.arrays[id(u)] = name, self.add("slope", name, "given", u, (), None)
         with differentiating():
             gradients = [
                 g if g.dtype == x.dtype else g.astype(x.dtype) for x in targets for g in [walk.results[x._number]]
             ]
-            s = general(_SLOPE)(*gradients, vectors=tuple(vectors))
+            s = general(_SLOPE)(*gradients, vectors=Vectors(vectors))
         made = results_behind(s, "explain")
         self.forward([node for node in made if node is not s], "slope", "r")
-        self.name(s, "s")
+        self.names.give(s, "s")
         slopes = [(self.cotangents[output._number, x._number], x, id(u)) for x, u in zip(targets, vectors)]
-        terms = [f"{'Σ ' * bool(x.ndim)}{self.rows[row - 1].quantity} · {self.arrays[u][0]}" for row, x, u in slopes]
         sources = [step for row, _, u in slopes for step in (row, self.arrays[u][1])]
-        self.steps[s._number] = self.add("slope", self.called(s), _joined(terms, " + "), s._data, sources, s)
+        shown = slopes if len(slopes) <= 8 else [*slopes[:3], slopes[-1]]
+        terms = [f"{'Σ ' * bool(x.ndim)}{{{2 * k}}} · {{{2 * k + 1}}}" for k, (_, x, _) in enumerate(shown)]
+        if len(slopes) > len(shown):
+            terms.insert(3, f"… ({len(slopes) - 4} more)")
+        names = tuple(name for row, _, u in shown for name in (self.rows[row - 1].quantity, self.arrays[u][0]))
+        expression = Formula(" + ".join(terms), names)
+        self.steps[s._number] = self.add("slope", self.called(s), expression, s._data, sources, s)
         products = self.backward(s, targets, "second") if made else {}
         for x in targets:
             name, row = self.called(x), self.cotangents.get((s._number, x._number))
@@ -343,11 +336,12 @@ class Table:
                 self.add("second", f"(H·u)[{name}]", text, number, (), x)
             else:
                 number = np.asarray(products[x._number]).astype(x.dtype, copy=False)
-                self.add("second", f"(H·u)[{name}]", _partial(self.called(s), name), number, (row,), x)
+                expression = Formula("{0}", (_partial(self.called(s), name),))
+                self.add("second", f"(H·u)[{name}]", expression, number, (row,), x)
 
     def known(self, x: Tensor, row: int | None) -> None:
-        if row is not None and x._number not in self.names:
-            self.names[x._number] = self.rows[row - 1].quantity
+        if row is not None and x._number not in self.names.by_number:
+            self.names.by_number[x._number] = self.rows[row - 1].quantity
             self.steps[x._number] = row
 
 
@@ -367,7 +361,7 @@ def _named(names: Any, tensors: dict[int, Tensor]) -> Iterator[tuple[str, Tensor
                 what = f"names[{name!r}]" if isinstance(names, Mapping) else "names"
                 raise ValueError(f"explain: {what}, {type(thing).__name__}, has no parameter in this graph")
             for key, p in present:
-                yield (f"{name}.{key}" if name else key), p
+                yield parameter_name(name, key), p
         elif isinstance(thing, Tensor) and isinstance(names, Mapping):
             if thing._number not in tensors:
                 raise ValueError(f"explain: names[{name!r}], a tensor of shape {thing.shape}, is not in this graph")
@@ -395,17 +389,22 @@ def _shape(value: Any) -> tuple[int, ...] | None:
         return None
 
 
-def _joined(texts: Sequence[str], sign: str) -> str:
-    if len(texts) > 8:
-        texts = [*texts[:3], f"… ({len(texts) - 4} more)", texts[-1]]
-    return sign.join(texts)
-
-
-def _filled(text: str, inputs: Sequence[str], output: str) -> str:
+def _filled(text: str, inputs: Sequence[str], output: str, node: Tensor, options: str = "") -> Formula:
     """A formula with names in it, of as many inputs as there are."""
     text = text.replace("{0}, {1}, …", ", ".join(f"{{{i}}}" for i in range(len(inputs))))
     text = text.replace("{0} {1} …", " ".join(f"{{{i}}}" for i in range(len(inputs))))
-    return filled(text, inputs, output)
+    given = node._inputs
+    numbers = [(str(i), float(x)) for i, x in enumerate(given) if not isinstance(x, Tensor) and np.ndim(x) == 0]
+    if re.search(r"\bn\b", text) and node.size:  # a mean: how many elements there are for each of the result
+        numbers += [("n", np.size(_arrays(node)[0]) / node.size), ("ddof", (node._params or {}).get("ddof", 0))]
+    return Formula(text, tuple(inputs), output, tuple(numbers), options)
+
+
+def _distinct(new: Any, old: Any, digits: int) -> str:
+    """The text of an updated value, with so many digits that it differs from what it was."""
+    while digits < 17 and text_of(new, digits) == text_of(old, digits) and not np.array_equal(new, old, equal_nan=True):
+        digits += 1
+    return text_of(new, digits)
 
 
 def _placed(text: str, node: Tensor) -> str:
@@ -447,6 +446,14 @@ _PRODUCTS = {
     "{0} · {1}ᵀ + {2}": ("{y} @ {1}", "{y}ᵀ @ {0}", "Σ {y}"),
 }
 """The contributions of the cotangent {y} to the inputs of an operation on matrices, by the operation's formula."""
+
+
+
+class Vectors(tuple[Any, ...]):
+    """The parts of the vector u, which have rows of their own."""
+
+    internal = True
+
 
 _SLOPE = Primitive(
     "slope",
@@ -557,7 +564,7 @@ def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
         return {i: np.reshape(unbroadcast(np.asarray(d), shapes[i]), y.shape + shapes[i]) for i, d in zip(slots, found)}
     small = [i for i in slots if y.size * np.size(arrays[i]) <= FORMED]
     formed = dict(zip(small, jacobians(node, small))) if small else {}
-    return {i: formed[i] if i in formed else f"({size(y)} by {size(arrays[i])}, not formed)" for i in slots}
+    return {i: formed[i] if i in formed else f"({size(y)} by {size(arrays[i])}, too large to show)" for i in slots}
 
 
 def jacobians(node: Tensor, slots: Sequence[int] | None = None) -> list[Any]:

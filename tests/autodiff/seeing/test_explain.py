@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 import weakref
+from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
@@ -20,9 +21,12 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.samples import Sample
 from autodiff.primitive import REGISTRY, Primitive, general
-from autodiff.seeing.explain import PHASES, explain
+from autodiff.seeing.explain import PHASES
+from autodiff.seeing.explain import explain as explain_with_variables
 from autodiff.seeing.formats import _latex, cells
 from tests.documents import ENTRIES
+
+explain = partial(explain_with_variables, variables=False)  # tests/autodiff/seeing/test_names.py has those
 
 REAL = r"-?(?:\d+\.?\d*(?:e[-+]?\d+)?|inf|nan)"
 
@@ -433,12 +437,12 @@ def test_a_broadcast_operand_gets_a_sum() -> None:
     assert not at(table, "∂L/∂x").expression.startswith("Σ")
 
 
-def test_large_values_are_summarised_and_large_jacobians_are_not_formed() -> None:
+def test_large_values_are_summarised_and_large_jacobians_are_not_computed() -> None:
     W, x = variable(np.arange(600.0).reshape(20, 30), "W"), variable(np.ones(30), "x")
     table = explain((W @ x).sum())
     assert at(table, "W").value == "20×30: 0 … 599, mean 299.5"
     row = next(row for row in table.rows if row.quantity.endswith("/∂W") and row.phase == "local")
-    assert row.number is None and row.value == "(20 by 20×30, not formed)"
+    assert row.number is None and row.value == "(20 by 20×30, too large to show)"
     assert at(table, "∂L/∂W").number.shape == (20, 30)
 
 
@@ -505,7 +509,7 @@ def test_expressions_use_the_users_names_and_the_formulas_of_the_records() -> No
     result = odd(cube(np.concatenate([M @ x, x[1:], x[np.array([0, 2])]]) ** -2)).reshape(7, 1).mean(axis=0).sum()
     table = explain(result)
     assert [row.expression for row in table.rows if row.phase == "forward"] == [
-        "M @ x", "x[1:]", "x[[0, 2]]", "[v1, v2, v3] (axis=0)", "v4 ^ (-2)", "cube(v5)", r"v6 in\n{set}",
+        "M @ x", "x[1:]", "x[[0, 2]]", "[v1, v2, v3] (axis=0)", "v4⁻²", "cube(v5)", r"v6 in\n{set}",
         "v7 (shape=(7, 1))", "mean v8 (axis=0)", "Σ v9",
     ]  # fmt: skip
     expressions = {row.quantity: row.expression for row in table.rows if row.phase == "local"}
@@ -522,7 +526,7 @@ def test_names_come_from_the_user_then_the_tensor_then_a_counter() -> None:
     x = Tensor([1.0, 2.0], name="x")
     table = explain(model(x).sum(), names={"net": model, "first": model[0].weight})
     assert {"first", "net.0.bias", "x", "L"} <= set(table.names.values())
-    assert "0.weight" in explain(model(x).sum(), names=model).names.values()
+    assert "layer0.weight" in explain(model(x).sum(), names=model).names.values()  # 0.weight reads as a number
     a, b = variable(1.0, "w"), variable(2.0, "w")
     c = a * b
     table = explain(c + 1.0, names={"v1": c})
@@ -628,7 +632,7 @@ def test_what_the_table_writes_itself_is_latex_of_ascii_and_so_are_greek_and_acc
     ).to_latex()
     assert text.isascii() and r"$\theta {}_{1}$ & input & $-$2 & " in text and r"$\bar{\lambda }$" in text
     assert r"\^{w}" in text and r"\frac{1}{2}" in text and r"\r{A}ngstr\"{o}m" in text and "{[}1, $-$3e{-}05{]}" in text
-    assert re.search(r"v\d+\\textsuperscript\{2\} & ", text)
+    assert re.search(r"v\d+\$\{\}\^\{2\}\$ & ", text)
     for record in REGISTRY.values():
         for formula in (record.formula or "", *record.derivatives):
             assert _latex(formula).isascii(), formula

@@ -1,0 +1,127 @@
+"""What tensors are called, alike in pictures, tables and pages: the names the user gives, those the tensors carry, those
+of the program's variables, L for the output, and v1, v2 … for all else.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+from .printable import printable
+
+LIMIT = 20_000
+"""From a graph of so many operations on, results without a name get none: nobody would see them all."""
+
+
+def variables(frame: FrameType) -> dict[int, str]:
+    """The names of the variables that hold Tensors in a frame, by the tensors' numbers: local ones before global ones,
+    the first of several; none that begins with an underscore.
+
+    >>> import sys
+    >>> held = Tensor(1.0)
+    >>> variables(sys._getframe())[held._number]
+    'held'
+    """
+    local, found = frame.f_locals, dict[int, str]()
+    for space in (local, frame.f_globals):
+        for name, value in list(space.items()):
+            if issubclass(type(value), Tensor) and not name.startswith("_"):
+                found.setdefault(value._number, name)
+    if frame.f_code.co_flags & inspect.CO_OPTIMIZED and type(local) is dict:
+        local.clear()  # a copy that Python 3.11 and 3.12 keep, and the tensors with it, until the function returns
+    return found
+
+
+def parameter_name(module: str, key: str) -> str:
+    """The name of a module's parameter. One that begins with a number would read as a number in a formula.
+
+    >>> parameter_name("net", "0.weight"), parameter_name("", "0.weight"), parameter_name("", "bias")
+    ('net.0.weight', 'layer0.weight', 'bias')
+    """
+    return f"{module}.{key}" if module else f"layer{key}" if key[:1].isdigit() else key
+
+
+class Names:
+    """The names of one picture or table, each given once."""
+
+    def __init__(self) -> None:
+        self.by_number: dict[int, str] = {}
+        """The name of each tensor, by its number."""
+        self.of_arrays: dict[int, str] = {}
+        """The name of each constant array, by its id (the graph keeps them alive)."""
+        self.taken: set[str] = set()
+        self.counts: dict[str, int] = {}
+
+    def give(self, x: Tensor, text: str) -> str:
+        self.by_number[x._number] = name = self.unique(printable(text))
+        return name
+
+    def unique(self, text: str) -> str:
+        """This name, with a number behind it if it is taken."""
+        name, n = text, 1
+        while name in self.taken:
+            n += 1
+            name = f"{text} ({n})"
+        self.taken.add(name)
+        return name
+
+    def fresh(self, letter: str) -> str:
+        """The letter with the next number that is not taken."""
+        while True:
+            self.counts[letter] = n = self.counts.get(letter, 0) + 1
+            if (name := f"{letter}{n}") not in self.taken:
+                self.taken.add(name)
+                return name
+
+    def known(self, tensors: Iterable[Tensor], output: Tensor, held: Mapping[int, str]) -> None:
+        """The names that tensors carry, then those of variables, then L for the output."""
+        ordered = sorted(tensors, key=lambda x: x._number)
+        for x in ordered:
+            if x.name is not None and x._number not in self.by_number:
+                self.give(x, x.name)
+        for x in ordered:
+            name = held.get(x._number)
+            if name is not None and x._number not in self.by_number and name not in self.taken:
+                self.give(x, name)
+        if output._primitive is not None and output._number not in self.by_number and "L" not in self.taken:
+            self.give(output, "L")
+
+    def counted(self, results: Iterable[Tensor], letter: str = "v") -> None:
+        """Names for what has none: results, oldest first, and before each its own leaves and arrays."""
+        for node in results:
+            for x in node._inputs:
+                if isinstance(x, Tensor):
+                    if x._primitive is None and x._number not in self.by_number:
+                        self.by_number[x._number] = self.fresh(letter)
+                elif np.ndim(x) and id(x) not in self.of_arrays:
+                    self.of_arrays[id(x)] = self.fresh(letter)
+            if node._number not in self.by_number:
+                self.by_number[node._number] = self.fresh(letter)
+
+
+def called(
+    output: Tensor, results: Sequence[Tensor], given: Mapping[int, str], held: Mapping[int, str]
+) -> dict[int, str]:
+    """The name of every tensor and array in the graph of an output, by id.
+
+    Args:
+        output: a tensor.
+        results: all results behind it, oldest first.
+        given: the user's names, by id.
+        held: the names of variables, by number.
+    """
+    names, tensors = Names(), {id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}
+    tensors[id(output)] = output
+    for key, name in given.items():
+        if key in tensors:
+            names.give(tensors[key], name)
+    names.known(tensors.values(), output, held)
+    if len(results) < LIMIT:
+        names.counted(results)
+    found = {key: names.by_number[x._number] for key, x in tensors.items() if x._number in names.by_number}
+    return found | names.of_arrays
