@@ -10,8 +10,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
+
+import numpy as np
 
 from ..primitive import filled
+from ..tensor import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,16 @@ class Formula:
             return None
         tree = read(self.template)
         return None if tree is None else simplified(tree, numbers)
+
+
+def numbers_of(node: Any) -> tuple[tuple[str, float], ...]:
+    """The inputs of a result that are numbers, by their places, and n and ddof for a mean: of how many elements it is."""
+    found = [(str(i), float(x)) for i, x in enumerate(node._inputs) if not isinstance(x, Tensor) and np.ndim(x) == 0]
+    if node._inputs and node.size:
+        first = node._inputs[0]
+        found += [("n", np.size(first._data if isinstance(first, Tensor) else first) / node.size)]
+        found += [("ddof", (node._params or {}).get("ddof", 0))]
+    return tuple(found)
 
 
 _PLACE = r"\{(\d+|y)\}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..primitive import filled
 from ..tensor import Tensor
+from .formulas import Formula, numbers_of
 from .powers import raised
 from .printable import printable
 from .selection import Call, Drawing, band_of
@@ -27,7 +27,7 @@ DIRECTIONS = ("LR", "TB", "RL", "BT")
 SYMBOLS = {
     "add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "negative": "−x", "power": "xʸ", "matmul": "@",
     "sum": "Σ", "prod": "Π", "sqrt": "√", "square": "x²", "absolute": "|x|", "reciprocal": "1/x", "transpose": "xᵀ",
-    "∇fᵀu": "gᵀu",
+    "∇fᵀu": "gᵀu", "slope": "gᵀu", "sech_squared": "1/cosh²", "one_minus_square": "1−x²",
 }  # fmt: skip
 
 # Light fills with dark text on a white ground: legible in grey, on dark themes and to the colour-blind (tints of the
@@ -188,9 +188,9 @@ def operation_text(
     shown = [printable(x, 24) for x in inputs]
     tip = [f"operation {printable(record.name)}"]
     if record.formula:
-        tip.append("y = " + filled(record.formula, shown))
+        tip.append(f"y = {Formula(record.formula, tuple(shown), numbers=numbers_of(node))}")
     tip += [
-        f"to {x} goes g · {_factor(filled(rule, shown))}"
+        f"to {x} goes g · {_factor(str(Formula(rule, tuple(shown), numbers=numbers_of(node))))}"
         for given, x, rule in zip(node._inputs, shown, record.derivatives)
         if isinstance(given, Tensor) and given._requires_grad
     ]

@@ -1,31 +1,81 @@
-// The steps of the page. All text is already in the table; this only shows, marks and copies it (never as markup).
+// The steps of the page. All text is already in the table and the picture; this only shows, marks and copies it (never
+// as markup).
 "use strict";
 (() => {
   const find = (id) => document.getElementById(id);
   const rows = [...find("rows").children];
   const placeOf = new Map(rows.map((row, i) => [row.dataset.step, i]));
+  const values = rows.map((row) => row.querySelector(".value").textContent);
+  const digits = Number(document.body.dataset.digits);
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
-  const views = [...document.querySelectorAll(".view")].map(charted);
+  const picture = charted(document.querySelector(".view"));
+  const answered = new Set();
+  const score = { right: 0, asked: 0 };
   let now = -1;
   let timer = null;
+  let predicting = false;
+  let tried = false; // a first answer to the question was wrong
 
   // Reading
 
   function charted(view) {
-    const nodes = new Map(), into = new Map(), outOf = new Map();
-    const put = (map, key, edge) => map.set(key, [...(map.get(key) || []), edge]);
-    for (const node of view.querySelectorAll("[data-node]")) nodes.set(node.dataset.node, node);
-    for (const edge of view.querySelectorAll("[data-from]")) {
+    const nodes = new Map(), into = new Map(), outOf = new Map(), slots = new Map(), tips = new Map();
+    if (!view) return { view, nodes, slots, tips, into: () => [], outOf: () => [], edges: [] };
+    const put = (map, key, item) => map.set(key, [...(map.get(key) || []), item]);
+    for (const node of view.querySelectorAll("[data-node]")) {
+      const key = node.dataset.node, title = node.querySelector("title");
+      nodes.set(key, node);
+      tips.set(key, title ? title.textContent.split("\n") : []);
+      if (title) title.remove(); // the browser's own would not open by tap or key
+      node.setAttribute("tabindex", nodes.size === 1 ? "0" : "-1");
+      node.setAttribute("role", "button");
+      for (const part of node.querySelectorAll(".slot")) {
+        const slot = `${key} ${part.dataset.slot}`;
+        if (!slots.has(slot)) slots.set(slot, { node, key, name: part.dataset.slot, frame: null, lines: [], fills: [] });
+        if (part.localName === "rect") slots.get(slot).frame = part;
+        else slots.get(slot).lines.push(part);
+      }
+    }
+    const edges = [...view.querySelectorAll("[data-from]")];
+    for (const edge of edges) {
+      edge.setAttribute("aria-hidden", "true");
       put(into, edge.dataset.to, edge);
       put(outOf, edge.dataset.from, edge);
     }
-    return { view, nodes, into: (key) => into.get(key) || [], outOf: (key) => outOf.get(key) || [] };
+    return { view, nodes, slots, tips, edges, into: (key) => into.get(key) || [], outOf: (key) => outOf.get(key) || [] };
   }
 
-  const sourcesOf = (row) => row.dataset.sources.split(" ").filter((step) => placeOf.has(step));
+  const sourcesOf = (row) => (row.dataset.sources || "").split(" ").filter((step) => placeOf.has(step));
   const textOf = (row, name) => row.querySelector("." + name).textContent;
-  const isBack = (row) => "back" in row.dataset;
+  const isBack = (row) => row.dataset.pass === "second" || (row.dataset.pass === "backward" && row.dataset.role !== "value" && row.dataset.role !== "given");
   const rowOf = (step) => rows[placeOf.get(step)];
+  const asks = (place) => predicting && "ask" in rows[place].dataset && !answered.has(place);
+
+  // What comes into which slot, and from when to when a node has a part in it.
+  const first = new Map(), last = new Map();
+  const touch = (key, i) => {
+    if (!first.has(key)) first.set(key, i);
+    last.set(key, i);
+  };
+  rows.forEach((row, i) => {
+    const { node, other, also, slot, lines, copy, role } = row.dataset;
+    const keep = (key, name, text) => {
+      const known = picture.slots.get(`${key} ${name}`);
+      if (known) known.fills.push({ i, lines: text.split("\n") });
+    };
+    if (node) {
+      touch(node, i);
+      if (role === "value") touch(node.replace(/^t/, "op"), i);
+      if (slot) keep(node, slot, lines);
+    }
+    if (other) touch(other, i);
+    for (const key of also ? also.split(" ") : []) {
+      touch(key, i);
+      touch(key.replace(/^t/, "op"), i);
+      keep(key, "value", copy);
+    }
+  });
+  const keptRows = rows.filter((row) => row.dataset.kept && row.dataset.node);
 
   // Showing one step
 
@@ -35,9 +85,16 @@
     const [low, high] = now < 0 ? [0, rows.length - 1] : [Math.min(now, target), Math.max(now, target)];
     for (let i = low; i <= high; i++) rows[i].hidden = i > target;
     now = target;
+    tried = false;
+    show(speak);
+    remember();
+  }
+
+  function show(speak) {
     const row = rows[now];
     markRows(row);
     describe(row);
+    fill();
     light(row);
     reveal(row);
     const seek = find("seek");
@@ -45,6 +102,7 @@
     seek.setAttribute("aria-valuetext", `${heading(row)}: ${textOf(row, "quantity")}`);
     for (const id of ["first", "previous"]) find(id).setAttribute("aria-disabled", String(now === 0));
     for (const id of ["next", "last"]) find(id).setAttribute("aria-disabled", String(now === rows.length - 1));
+    ask();
     if (speak) find("status").textContent = spoken(row);
   }
 
@@ -53,12 +111,17 @@
   const spoken = (row) => `${heading(row)}. ${textOf(row, "quantity")}: ${textOf(row, "expression")}, value ${textOf(row, "value")}`;
 
   function markRows(row) {
-    for (const marked of find("rows").querySelectorAll(".now-row, .source")) {
-      marked.classList.remove("now-row", "back", "source");
+    for (const marked of find("rows").querySelectorAll(".now-row, .with, .source")) {
+      marked.classList.remove("now-row", "with", "source");
       marked.removeAttribute("aria-current");
     }
+    rows.forEach((each, i) => { // what is asked is not in the table yet
+      const text = i === now && asks(i) ? "?" : values[i];
+      const cell = each.querySelector(".value");
+      if (cell.textContent !== text) cell.textContent = text;
+    });
+    for (const each of together()) each.classList.add("with");
     row.classList.add("now-row");
-    row.classList.toggle("back", isBack(row));
     row.setAttribute("aria-current", "step");
     for (const step of sourcesOf(row)) rowOf(step).classList.add("source");
   }
@@ -70,13 +133,38 @@
     else if (top - head < box.scrollTop) box.scrollTop = top - head;
   }
 
+  const RESULTS = { local: "local derivative", product: "product", sum: "sum", cotangent: "result", update: "new value" };
+
+  function roleOf(source, row, i) {
+    if (row.dataset.role === "product" && i < 2) return i ? "local derivative" : "incoming cotangent";
+    if (row.dataset.role === "sum") return "contribution";
+    return isBack(source) ? "derivative" : "value of";
+  }
+
   function describe(row) {
+    const secret = asks(now);
+    find("now").dataset.pass = row.dataset.pass;
     find("now-title").textContent = heading(row);
     find("now-quantity").textContent = textOf(row, "quantity");
     const expression = textOf(row, "expression"), said = row.dataset.role === "given";
     find("now-expression").textContent = expression && (said ? `(${expression})` : `= ${expression}`);
     find("now-value").textContent = `= ${textOf(row, "value")}`;
-    find("now-full").textContent = row.dataset.full ? `All digits: ${row.dataset.full}` : "";
+    find("now-full").textContent = row.dataset.full && !secret ? `All digits: ${row.dataset.full}` : "";
+    find("now-numbers").textContent = row.dataset.numbers && !secret && row.dataset.numbers !== textOf(row, "value") ? `= ${row.dataset.numbers}` : "";
+    const rule = find("mathematics").querySelector(`math[data-step="${row.dataset.step}"]`);
+    find("now-math").replaceChildren(...(rule ? [rule.cloneNode(true)] : []));
+    find("now-matrix").replaceChildren(...(secret ? [] : matrix(row)));
+    factors(row, secret);
+    grouped();
+    const [forward, backward, second, kept, all] = (row.dataset.cost || "0 0 0 0 1").split(" ").map(Number);
+    const about = all ? "" : "at least ", n = (count) => count.toLocaleString("en");
+    find("now-cost").textContent = `So far ${about}${n(forward)} multiply–adds forward, ${n(backward)} backward`
+      + (second ? `, ${n(second)} in the second backward pass` : "") + `; ${n(kept)} bytes kept for rules to come.`;
+    const plane = document.querySelector(".plane");
+    if (plane) plane.hidden = !(row.dataset.pass === "second" && row.dataset.role === "cotangent" && now > rows.length - 3) || secret;
+  }
+
+  function factors(row, secret) {
     const list = find("now-factors"), from = sourcesOf(row).map(rowOf);
     list.replaceChildren();
     // A local derivative is about to be multiplied by the cotangent that came in; the next step is the product.
@@ -98,58 +186,148 @@
       const title = document.createElement("dt"), value = document.createElement("dd");
       title.className = value.className = "result";
       title.textContent = RESULTS[row.dataset.role] || "value";
-      value.textContent = textOf(row, "value");
+      value.textContent = secret ? "?" : textOf(row, "value");
       list.append(title, value);
     }
   }
 
-  const RESULTS = { local: "local derivative", product: "product", sum: "sum", cotangent: "result", update: "new value" };
-
-  function roleOf(source, row, i) {
-    if (row.dataset.role === "product" && i < 2) return i ? "local derivative" : "incoming cotangent";
-    if (row.dataset.role === "sum") return "contribution";
-    return isBack(source) ? "derivative" : "value of";
+  // The other steps of the same operation, where it is shown as one.
+  function together() {
+    if (find("pace").value !== "operation") return [];
+    return rows.filter((row, i) => i < now && row.dataset.group === rows[now].dataset.group);
   }
 
-  // Lighting the picture
+  function grouped() {
+    const items = together().map((row) => {
+      const item = document.createElement("li");
+      item.textContent = `${textOf(row, "quantity")} = ${textOf(row, "expression")} = ${textOf(row, "value")}`;
+      return item;
+    });
+    find("now-group").replaceChildren(...items);
+  }
+
+  // A small matrix as one, a large one as a heat map.
+  function matrix(row) {
+    if (row.dataset.heat) return [heat(row)];
+    const text = values[placeOf.get(row.dataset.step)];
+    if (!/^\[\[.*\]\]$/.test(text) || /^\[\[\[/.test(text)) return [];
+    const table = document.createElement("table");
+    table.className = "matrix";
+    table.setAttribute("aria-label", `${textOf(row, "quantity")} as a matrix`);
+    for (const line of text.slice(2, -2).split("], [")) {
+      const out = table.insertRow();
+      for (const entry of line.split(", ")) out.insertCell().textContent = entry;
+    }
+    return [table];
+  }
+
+  function heat(row) {
+    const [height, width, down, across, low, high, pixels] = row.dataset.heat.split(" ");
+    const levels = Uint8Array.from(atob(pixels), (letter) => letter.charCodeAt(0));
+    const box = document.createElement("figure"), canvas = document.createElement("canvas"), said = document.createElement("figcaption");
+    box.className = "heat";
+    [canvas.width, canvas.height] = [Number(width), Number(height)];
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${textOf(row, "quantity")} as a heat map, from ${low} to ${high}`);
+    const paint = canvas.getContext("2d"), image = paint.createImageData(canvas.width, canvas.height);
+    levels.forEach((level, i) => image.data.set(colour(level / 255, Number(low), Number(high)), 4 * i));
+    paint.putImageData(image, 0, 0);
+    const blocks = Number(down) * Number(across) > 1 ? `, each cell the mean of ${down} × ${across} entries` : "";
+    said.textContent = `blue ${low} … orange ${high}${blocks}`;
+    box.append(canvas, said);
+    return box;
+  }
+
+  // White at zero where there are both signs, else in the middle.
+  function colour(level, low, high) {
+    const value = low + level * (high - low), both = low < 0 && high > 0;
+    const part = both ? value / Math.max(-low, high) : 2 * level - 1;
+    const end = part < 0 ? [0, 90, 181] : [220, 100, 0], size = Math.abs(part);
+    return [...end.map((c) => Math.round(250 + size * (c - 250))), 255];
+  }
+
+  // The picture: slots, and what of it is past and future
+
+  function fill() {
+    const row = rows[now], secret = asks(now);
+    for (const slot of picture.slots.values()) {
+      let k = slot.fills.length - 1;
+      while (k >= 0 && slot.fills[k].i > now) k--;
+      const written = slot.fills[k], hidden = written && secret && written.i === now;
+      slot.lines.forEach((line, i) => {
+        const text = !written ? "" : hidden ? (i ? "" : "?") : written.lines[i] || "";
+        if (line.textContent !== text) line.textContent = text;
+      });
+      const by = written ? rows[written.i].dataset : {};
+      slot.frame.classList.toggle("filled", Boolean(written));
+      slot.frame.classList.toggle("adding", Boolean(written) && written.lines.some((line) => line.includes("+= ")));
+      slot.frame.dataset.pass = by.pass || "";
+      slot.frame.classList.toggle("fresh", Boolean(written) && (written.i === now || (by.group === row.dataset.group && find("pace").value === "operation")));
+    }
+    for (const [key, node] of picture.nodes) {
+      const begins = first.get(key);
+      node.classList.toggle("future", begins === undefined ? false : begins > now);
+      node.classList.toggle("past", (last.has(key) ? last.get(key) : Infinity) < now);
+      node.setAttribute("aria-description", tipOf(key).join(", "));
+    }
+    for (const edge of picture.edges) {
+      const ends = [edge.dataset.from, edge.dataset.to].map((key) => picture.nodes.get(key));
+      edge.classList.toggle("future", ends.some((node) => node && node.classList.contains("future")));
+    }
+    const step = Number(row.dataset.step), kept = new Set();
+    for (const each of keptRows) {
+      const [begin, end] = each.dataset.kept.split(" ").map(Number);
+      if (begin <= step && step < end) kept.add(each.dataset.node);
+    }
+    for (const [key, node] of picture.nodes) node.classList.toggle("kept", kept.has(key));
+  }
 
   function light(row) {
-    const [shown, key] = row.dataset.node ? row.dataset.node.split(":") : ["", ""];
-    if (shown && views[shown].view.hidden) {
-      views.forEach((each, i) => { each.view.hidden = i !== Number(shown); });
-    }
-    for (const { view } of views) {
-      for (const part of view.querySelectorAll(".lit")) part.classList.remove("lit", "near", "back");
-    }
-    if (!shown) return;
-    const back = isBack(row), chart = views[shown];
+    if (!picture.view) return;
+    for (const part of picture.view.querySelectorAll(".lit, .near, .read")) part.classList.remove("lit", "near", "back", "read");
+    find("picture").dataset.pass = row.dataset.pass;
+    for (const each of together()) lightOne(each, true);
+    lightOne(row, false);
+    if (row.dataset.node) follow(row.dataset.node);
+  }
+
+  function lightOne(row, beside) {
+    const { node: key, other, role } = row.dataset;
+    if (!key) return;
+    const back = isBack(row);
     const on = (part, ...more) => {
       if (!part) return;
       part.classList.add("lit", ...more);
       part.classList.toggle("back", back);
     };
-    const other = row.dataset.other.split(":")[1];
-    on(chart.nodes.get(key));
-    if (row.dataset.role === "local" || row.dataset.role === "product") {
-      const [operation, input] = row.dataset.role === "local" ? [key, other] : [other, key];
-      on(chart.nodes.get(other), "near");
-      for (const edge of chart.into(operation)) if (edge.dataset.from === input) on(edge);
-      for (const edge of chart.outOf(operation)) on(edge);
-    } else if (row.dataset.role === "sum") {
-      for (const edge of chart.outOf(key)) on(edge);
-    } else if (row.dataset.role === "value") {
-      for (const edge of chart.into(key)) {
+    on(picture.nodes.get(key), ...(beside ? ["near"] : []));
+    if (!beside) picture.nodes.get(key).classList.remove("near");
+    if (role === "local" || role === "product") {
+      const [operation, input] = role === "local" ? [key, other] : [other, key];
+      on(picture.nodes.get(other), "near");
+      for (const edge of [...picture.into(operation), ...picture.outOf(operation)]) {
+        if (key[0] === "p" || key[0] === "d" || edge.dataset.from === input || edge.dataset.from === operation) on(edge);
+      }
+    } else if (role === "sum") {
+      for (const edge of key[0] === "d" ? picture.into(key) : picture.outOf(key)) on(edge);
+    } else if (role === "value") {
+      for (const edge of picture.into(key)) {
         on(edge);
-        on(chart.nodes.get(edge.dataset.from), "near");
-        for (const earlier of chart.into(edge.dataset.from)) on(earlier);
+        on(picture.nodes.get(edge.dataset.from), "near");
+        for (const earlier of picture.into(edge.dataset.from)) on(earlier);
       }
     }
-    follow(chart, key);
+    if (role === "local") { // the values that its rule reads
+      for (const source of sourcesOf(row).map(rowOf)) {
+        const node = picture.nodes.get(source.dataset.node);
+        if (node) node.classList.add("read");
+      }
+    }
   }
 
   // The lit node comes into the middle of its view, or the middle of all lit nodes where these fit into it.
-  function follow({ view, nodes }, key) {
-    const node = nodes.get(key);
+  function follow(key) {
+    const { view, nodes } = picture, node = nodes.get(key);
     if (!node) return;
     const box = view.getBoundingClientRect(), at = node.getBoundingClientRect();
     const lit = [...view.querySelectorAll(".node.lit")].map((each) => each.getBoundingClientRect());
@@ -165,11 +343,119 @@
   }
 
   function fit(on) {
-    for (const { view } of views) view.classList.toggle("fit", on);
+    picture.view.classList.toggle("fit", on);
     find("fit").checked = on;
     if (now < 0) return;
     light(rows[now]);
     reveal(rows[now]);
+  }
+
+  // What a node is, and what is known of it so far
+
+  function tipOf(key) {
+    const told = [...(picture.tips.get(key) || [])];
+    for (const slot of [`${key} value`, `${key} grad`].map((each) => picture.slots.get(each)).filter(Boolean)) {
+      const written = slot.fills.filter(({ i }) => i <= now && !(i === now && asks(now))).at(-1);
+      const what = slot.name === "grad" ? "gradient" : "value";
+      told.push(written ? `${textOf(rows[written.i], "quantity")} = ${rows[written.i].dataset.full || values[written.i]}` : `${what}: not yet`);
+    }
+    return told;
+  }
+
+  function openTip(key) {
+    const tip = find("tip"), node = picture.nodes.get(key);
+    tip.textContent = tipOf(key).join("\n");
+    tip.hidden = false;
+    const at = node.getBoundingClientRect(), box = tip.getBoundingClientRect();
+    const below = at.bottom + 6 + box.height < innerHeight ? at.bottom + 6 : Math.max(at.top - box.height - 6, 4);
+    tip.style.left = `${Math.max(Math.min(at.left, innerWidth - box.width - 8), 4) + scrollX}px`;
+    tip.style.top = `${below + scrollY}px`;
+    tip.dataset.key = key;
+  }
+
+  const closeTip = () => { find("tip").hidden = true; };
+
+  // To the step of a node: of its value, then of its gradient, and round.
+  function visit(key) {
+    const places = [...new Set([`${key} value`, `${key} grad`].flatMap((each) => (picture.slots.get(each) || { fills: [] }).fills.slice(-1).map(({ i }) => i)))];
+    if (!places.length && first.has(key)) places.push(first.get(key), last.get(key));
+    if (!places.length) return;
+    pause();
+    go(places[(places.indexOf(now) + 1) % places.length]);
+    openTip(key);
+  }
+
+  // Predicting
+
+  function ask() {
+    const box = find("predict-box"), open = asks(now);
+    if (!predicting) { box.hidden = true; return; }
+    find("score").textContent = score.asked ? `${score.right} of ${score.asked} right` : "";
+    box.hidden = !open;
+    find("verdict").hidden = true;
+    if (!open) return;
+    const row = rows[now], [index] = row.dataset.ask.split("|");
+    find("question").textContent = `What is ${textOf(row, "quantity")}${index}? ${places()} significant digits are enough.`;
+    find("guess").value = "";
+    find("verdict").textContent = "";
+    if (timer !== null) pause();
+    find("guess").focus({ preventScroll: true });
+  }
+
+  const places = () => Math.min(digits, 3);
+
+  function number(text) {
+    const plain = text.trim().replace(/[−–]/g, "-").replace(",", ".").toLowerCase();
+    const words = { nan: NaN, inf: Infinity, "-inf": -Infinity, "∞": Infinity, "-∞": -Infinity };
+    if (plain in words) return words[plain];
+    if (!/^[-+]?[\d.]+(e[-+]?\d+)?(\/[-+]?[\d.]+(e[-+]?\d+)?)?$/.test(plain)) return null;
+    const [above, below] = plain.split("/").map(Number), found = below === undefined ? above : above / below;
+    return Number.isNaN(found) ? null : found;
+  }
+
+  // Right if it is within half a unit of the last of the digits asked for.
+  function right(given, value) {
+    if (!Number.isFinite(value)) return Object.is(given, value);
+    if (value === 0) return Math.abs(given) < 1e-12;
+    return Math.abs(given - value) <= 0.5000001 * 10 ** (Math.floor(Math.log10(Math.abs(value))) + 1 - places());
+  }
+
+  function check() {
+    const row = rows[now], [, answer] = row.dataset.ask.split("|"), given = number(find("guess").value);
+    if (given === null) { say("Please type a number, like -0.25 or 1/3."); return; }
+    if (right(given, Number(answer.replace("inf", "Infinity")))) {
+      conclude(!tried, tried ? "Now it is right." : "Right.");
+    } else {
+      const hint = row.dataset.numbers ? `, with numbers ${row.dataset.numbers}` : "";
+      say(`Not ${find("guess").value.trim()}. The rule: ${textOf(row, "quantity")} = ${textOf(row, "expression")}${hint}. Try again, or press Show.`);
+      tried = true;
+      find("guess").select();
+    }
+  }
+
+  function say(text) {
+    find("verdict").textContent = text;
+    find("verdict").hidden = false;
+  }
+
+  function conclude(good, word) {
+    const row = rows[now], held = find("predict-box").contains(document.activeElement);
+    answered.add(now);
+    score.asked += 1;
+    score.right += good ? 1 : 0;
+    show(false);
+    const numbers = row.dataset.numbers ? ` = ${row.dataset.numbers}` : "";
+    say(`${word} ${textOf(row, "quantity")} = ${textOf(row, "expression")}${numbers} = ${textOf(row, "value")}.`);
+    if (held) find("next").focus({ preventScroll: true });
+  }
+
+  function predict(on) {
+    predicting = on;
+    find("predict").setAttribute("aria-pressed", String(on));
+    if (on && now >= 0) answered.add(now); // what is shown is no question any more
+    find("score").textContent = "";
+    show(false);
+    if (on) say("From the next step on, say the number before it is shown.");
   }
 
   // Playing
@@ -180,12 +466,13 @@
     timer = null;
     label(false);
     if (now >= 0) find("status").textContent = spoken(rows[now]);
+    remember();
   }
 
   function play() {
     if (now === rows.length - 1) go(0, false);
     timer = setInterval(() => {
-      go(now + 1, false);
+      go(following(), false);
       if (now === rows.length - 1) pause();
     }, Number(find("speed").value));
     label(true);
@@ -194,17 +481,59 @@
   function label(playing) {
     find("play").classList.toggle("playing", playing);
     find("play").querySelector(".word").textContent = playing ? "Pause" : "Play";
-    find("play").title = playing ? "Pause" : "Play all steps";
+    find("play").title = playing ? "Pause (space)" : "Play all steps (space)";
   }
+
+  // The address follows, when it comes to rest; a frame in a notebook has none of its own.
+  let later = null;
+  function remember() {
+    clearTimeout(later);
+    later = setTimeout(() => {
+      if (timer !== null || location.protocol === "about:") return;
+      try { history.replaceState(null, "", `#step=${rows[now].dataset.step}`); } catch { /* not allowed here */ }
+    }, 250);
+  }
+
+  // Moving: single steps, or the last step of an operation
+
+  const groupOf = (place) => rows[place].dataset.group;
+
+  function following() {
+    if (find("pace").value !== "operation") return now + 1;
+    let end = Math.min(now + 1, rows.length - 1);
+    const question = (place) => asks(place) && rows[place].dataset.role !== "local";
+    while (!question(end) && end + 1 < rows.length && groupOf(end + 1) === groupOf(end)) end++;
+    return end;
+  }
+
+  function preceding() {
+    if (find("pace").value !== "operation") return now - 1;
+    let end = now;
+    while (end >= 0 && groupOf(end) === groupOf(now)) end--;
+    return Math.max(end, 0);
+  }
+
+  const moves = {
+    first: () => go(0),
+    previous: () => go(preceding()),
+    next: () => (asks(now) ? conclude(false, "Shown.") : go(following())),
+    last: () => go(rows.length - 1),
+    up: () => go(now - 1),
+    down: () => (asks(now) ? conclude(false, "Shown.") : go(now + 1)),
+  };
 
   // Listening
 
-  const moves = {
-    first: () => go(0), previous: () => go(now - 1), next: () => go(now + 1), last: () => go(rows.length - 1),
-  };
-  for (const [id, move] of Object.entries(moves)) find(id).addEventListener("click", () => { pause(); move(); });
+  for (const id of ["first", "previous", "next", "last"]) {
+    find(id).addEventListener("click", () => { pause(); moves[id](); });
+  }
   find("play").addEventListener("click", () => (timer === null ? play() : pause()));
   find("speed").addEventListener("change", () => { if (timer !== null) { pause(); play(); } });
+  find("pace").addEventListener("change", () => { if (now >= 0) show(true); });
+  find("predict").addEventListener("click", () => { pause(); predict(!predicting); });
+  find("check").addEventListener("click", check);
+  find("show").addEventListener("click", () => { if (asks(now)) conclude(false, "Shown."); });
+  find("guess").addEventListener("keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); check(); } });
   find("seek").addEventListener("input", (event) => { pause(); go(Number(event.target.value) - 1); });
   find("now-factors").addEventListener("click", (event) => {
     const step = event.target.dataset.jump;
@@ -217,26 +546,71 @@
     const row = event.target.closest("tr");
     if (row && String(getSelection()) === "") { pause(); go(rows.indexOf(row)); }
   });
+
+  if (picture.view) {
+    const order = [...picture.nodes.values()];
+    const nodeAt = (target) => (target.closest ? target.closest("[data-node]") : null);
+    picture.view.addEventListener("click", (event) => {
+      const node = nodeAt(event.target);
+      if (node) visit(node.dataset.node);
+    });
+    picture.view.addEventListener("pointerover", (event) => {
+      const node = nodeAt(event.target);
+      if (node && event.pointerType === "mouse") openTip(node.dataset.node);
+    });
+    picture.view.addEventListener("pointerout", (event) => { if (event.pointerType === "mouse") closeTip(); });
+    picture.view.addEventListener("focusin", (event) => {
+      const node = nodeAt(event.target);
+      if (!node) return;
+      for (const each of order) each.setAttribute("tabindex", each === node ? "0" : "-1");
+      if (node.matches(":focus-visible")) openTip(node.dataset.node);
+    });
+    picture.view.addEventListener("focusout", closeTip);
+    picture.view.addEventListener("keydown", (event) => {
+      const node = nodeAt(event.target);
+      if (!node || event.ctrlKey || event.altKey || event.metaKey) return;
+      const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+      if (move) order[(order.indexOf(node) + move + order.length) % order.length].focus();
+      else if (event.key === "Enter" || event.key === " ") visit(node.dataset.node);
+      else return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
+    document.addEventListener("pointerdown", (event) => { if (!nodeAt(event.target)) closeTip(); });
+  }
+
   document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") closeTip();
     if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
-    if (event.target.closest && event.target.closest("select, [type=range]")) return; // they have these keys themselves
-    const id = { ArrowRight: "next", ArrowLeft: "previous", Home: "first", End: "last" }[event.key];
-    if (!id) return;
+    const at = event.target.closest ? event.target : document.body;
+    if (at.closest("select, #guess")) return; // they have these keys themselves
+    if (event.key === " ") {
+      if (at.closest("button, summary, [type=checkbox], [role=button]")) return;
+      event.preventDefault();
+      if (timer === null) play();
+      else pause();
+      return;
+    }
+    if (at.closest("[type=range]")) return;
+    const id = { ArrowRight: "next", ArrowLeft: "previous", Home: "first", End: "last", ArrowUp: "up", ArrowDown: "down" }[event.key];
+    if (!id || (/up|down/.test(id) && at.closest(".view, .now"))) return; // these scroll by them
     event.preventDefault();
     pause();
     moves[id]();
   });
   addEventListener("hashchange", start);
   addEventListener("resize", () => {
+    closeTip();
     if (now < 0) return;
     light(rows[now]);
     reveal(rows[now]);
   });
   if (find("fit")) {
     find("fit").addEventListener("change", (event) => fit(event.target.checked));
-    const width = Math.max(...views.map(({ view }) => view.querySelector("svg").width.baseVal.value));
-    const room = find("picture").clientWidth;
-    fit(width > 0 && width < 1.6 * room);
+    const width = picture.view.querySelector("svg").width.baseVal.value;
+    const bands = picture.view.querySelector(".pass2") !== null; // all three are to be seen at once
+    fit(width > 0 && width < (bands ? 3 : 1.6) * find("picture").clientWidth);
+    document.body.classList.toggle("bands", bands);
   }
 
   function start() {

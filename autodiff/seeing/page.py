@@ -1,7 +1,8 @@
 """The page that walks through a computation: an explanation as one HTML file that needs nothing else.
 
 page.html is its frame, page.css its look, page.js its steps. Every word of an explanation is written once, escaped,
-into the cells of the table; the script shows, marks and copies it from there. The picture is that of graph.py.
+into the cells of the table and the nodes of the picture (see stage.py); the script shows, marks and copies it from
+there.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import hashlib
 import html
 import os
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -22,31 +22,22 @@ import numpy as np
 
 from ..persistence.files import replace_file
 from ..tensor import Tensor
-from .graph import graph, walk
+from .arrows import plane
+from .costs import Cost, lifetimes, running
+from .formulas import Formula, name_mathml
+from .rows import BACKWARD, roles
+from .slots import lines
+from .stage import Shown, Stage, staged
 
-HEIGHT = 720
+HEIGHT = 860
 """Pixels of the frame in a notebook."""
 
 
-class Row(Protocol):
+class Row(Shown, Protocol):
     """What the page reads of a step."""
 
     @property
-    def step(self) -> int: ...
-    @property
-    def quantity(self) -> str: ...
-    @property
-    def expression(self) -> str: ...
-    @property
-    def value(self) -> str: ...
-    @property
-    def sources(self) -> Sequence[int]: ...
-    @property
-    def phase(self) -> str: ...
-    @property
-    def tensor(self) -> Tensor | None: ...
-    @property
-    def number(self) -> Any: ...
+    def formula(self) -> Formula | None: ...
 
 
 class Explained(Protocol):
@@ -60,6 +51,8 @@ class Explained(Protocol):
     def names(self) -> Mapping[int, str]: ...
     @property
     def wrt(self) -> Sequence[Tensor]: ...
+    @property
+    def digits(self) -> int: ...
 
 
 class Page(str):
@@ -100,7 +93,8 @@ def write(explanation: Explained, path: str | os.PathLike[str] | None = None) ->
 
 def _page(explanation: Explained) -> Page:
     rows = explanation.rows
-    pictures, notice = _pictures(explanation)
+    kinds = roles(rows)
+    stage = staged(explanation, kinds)
     assets = resources.files(__package__)
     style, script = (assets.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     name = explanation.names.get(explanation.output._number) or explanation.output.name or "the output"
@@ -112,11 +106,13 @@ def _page(explanation: Explained) -> Page:
             summary=f"{len(rows)} steps: {_text(_summary(rows))}.",
             style=style,
             script=script,
+            digits=explanation.digits,
             count=max(len(rows), 1),
             rowcount=len(rows) + 1,
-            picture=_figure(pictures, notice, name),
+            picture=_figure(stage, rows, name),
             words=_words(rows),
-            rows=_table(rows, _Places(explanation, pictures)),
+            rows="\n".join(_table(rows, kinds, stage)),
+            mathematics="\n".join(filter(None, map(_mathematics, rows))) + _plane(explanation),
         )
     )
 
@@ -136,7 +132,7 @@ def _text(text: str) -> str:
 
 # The table
 
-PHASES = {
+PASSES = {
     "input": "forward pass",
     "forward": "forward pass",
     "local": "backward pass",
@@ -146,64 +142,77 @@ PHASES = {
     "slope": "slope along u",
     "second": "second backward pass",
 }
-VALUES = ("input", "forward", "slope")
-BACKWARD = ("local", "backward", "gradient", "second")
+COLOURS = {"slope": "backward", "second": "second", "update": "update"}
+"""In whose colour a phase is shown that has not that of its direction."""
 
 
 def _summary(rows: Sequence[Row]) -> str:
-    return ", ".join(dict.fromkeys(PHASES.get(row.phase, row.phase) for row in rows)) or "nothing was computed"
+    return ", ".join(dict.fromkeys(PASSES.get(row.phase, row.phase) for row in rows)) or "nothing was computed"
 
 
-def _roles(rows: Sequence[Row]) -> list[str]:
-    """What each step is: a given value, a computed one, a local derivative, the product that always follows it at
-    once (with another tensor), or a sum of contributions."""
-    roles: list[str] = []
-    for row, following in zip(rows, [*rows[1:], None]):
-        if roles and roles[-1] == "local":
-            role = "product"
-        elif row.phase == "local" or (
-            row.phase == "second"
-            and following is not None
-            and tuple(following.sources[1:2]) == (row.step,)
-            and following.tensor is not row.tensor
-        ):
-            role = "local"
-        elif row.phase == "update":
-            role = "update"
-        elif row.phase in BACKWARD:
-            role = "sum" if len(row.sources) > 1 else "cotangent"
-        else:
-            role = "value" if row.sources else "given"
-        roles.append(role)
-    return roles
+def _groups(rows: Sequence[Row], kinds: Sequence[str]) -> list[int]:
+    """Which steps are taken together, one operation at a time: in the forward pass its result with the inputs that it
+    is the first to use, in a backward pass the cotangent, the local derivatives and the products."""
+    found: list[int] = []
+    group, before, operation = 0, "", None
+    for row, kind in zip(rows, kinds):
+        starts = {
+            "given": before != "given",
+            "value": before != "given",
+            "local": row.tensor is not operation and not (before == "cotangent" and operation is None),
+            "cotangent": before in ("given", "value"),
+            "update": before != "update",
+        }
+        if starts.get(kind, False):
+            group, operation = group + 1, None
+        operation = row.tensor if kind == "local" else operation
+        before = kind
+        found.append(group)
+    return found
 
 
-def _table(rows: Sequence[Row], places: _Places) -> str:
-    lines, roles = [], _roles(rows)
-    for i, (row, role) in enumerate(zip(rows, roles)):
-        # A local derivative and the product with it are about one operation and one of its inputs.
-        other = ""
-        if role == "local" and i + 1 < len(rows):
-            other = places.of(rows[i + 1], "product")
-        elif role == "product":
-            other = places.of(rows[i - 1], "local")
-        phase = PHASES.get(row.phase, row.phase)
-        starts = i > 0 and PHASES.get(rows[i - 1].phase) != PHASES.get(row.phase)
-        kind = ' class="phase-start"' * starts
+def _table(rows: Sequence[Row], kinds: Sequence[str], stage: Stage) -> Iterator[str]:
+    kept, numbers = lifetimes(rows, kinds), dict[str, str]()
+    steps = zip(rows, kinds, _groups(rows, kinds), running(rows, kinds), stage.places, stage.fills, stage.also)
+    for i, (row, kind, group, cost, place, fill, also) in enumerate(steps):
+        pass_ = PASSES.get(row.phase, row.phase)
+        direction = "backward" if row.phase in BACKWARD else "forward"
         full = _all_digits(row.number)
         full = "" if re.sub(r"\.0(?=[],]|$)|\n", "", full) == row.value else full  # (it shows them all already)
-        lines.append(
-            f'<tr role="row"{kind} data-step="{row.step}" data-phase="{_text(phase)}" '
-            f'data-role="{role}"{" data-back" * (row.phase in BACKWARD)} data-node="{places.of(row, role)}" '
-            f'data-other="{other}" data-sources="{" ".join(map(str, row.sources))}" '
-            f'data-full="{_text(full)}">'
+        # A local derivative and the product with it are about one operation and one of its inputs.
+        other = {"local": i + 1, "product": i - 1}.get(kind, -1)
+        data = {
+            "step": row.step,
+            "phase": pass_,
+            "pass": COLOURS.get(row.phase, direction),
+            "role": kind,
+            "group": group,
+            "node": place,
+            "other": stage.places[other] if 0 <= other < len(rows) else "",
+            "sources": " ".join(map(str, row.sources)),
+            "full": full,
+            "cost": _cost(cost),
+            "numbers": _substituted(row, numbers),
+            "ask": _question(row, kind),
+            "heat": _heat(row.number),
+        }
+        if fill is not None and place:
+            data |= {"slot": fill.slot, "lines": "\n".join(fill.lines)}
+        if also:
+            data |= {"also": " ".join(also), "copy": "\n".join(lines(row.number, row.value))}
+        if row.step in kept:
+            data["kept"] = " ".join(map(str, kept[row.step]))
+        numbers[row.quantity] = row.value if np.ndim(row.number) == 0 and row.number is not None else ""
+        attributes = "".join(f' data-{key}="{_text(str(value))}"' for key, value in data.items() if value != "")
+        starts = i > 0 and PASSES.get(rows[i - 1].phase) != PASSES.get(row.phase)
+        yield (
+            f'<tr role="row"{" class=phase-start" * starts}{attributes}>'
             f'<th role="rowheader" scope="row">{row.step}</th>'
             f'<td role="cell" class="quantity">{_text(row.quantity)}</td>'
             f'<td role="cell" class="expression">{_text(row.expression)}</td>'
             f'<td role="cell" class="value">{_text(row.value)}</td>'
             f'<td role="cell" class="from">{", ".join(map(str, row.sources))}</td></tr>'
         )
-    return "\n".join(lines)
 
 
 def _all_digits(number: Any) -> str:
@@ -216,168 +225,136 @@ def _all_digits(number: Any) -> str:
     return np.array2string(array, separator=", ", max_line_width=60, formatter={"float_kind": str})
 
 
-# The picture
-
-Picture = tuple[str, set[str]]
-"""SVG, and the names of its nodes, which graph.py makes of the tensors' numbers."""
-
-
-def _pictures(explanation: Explained) -> tuple[list[Picture], str]:
-    """The graph of the output, and that of the slope whose backward pass is the second; or why there is none."""
-    roots = [explanation.output]
-    roots += [row.tensor for row in explanation.rows if row.phase == "slope" and row.tensor is not None][-1:]
-    changed = any(_overwritten(row) for row in explanation.rows)
-    names = dict(explanation.names)
-    for row in explanation.rows:
-        if row.tensor is not None and row.phase in VALUES:
-            names[row.tensor._number] = row.quantity
-    constants = [row for row in explanation.rows if row.tensor is None and row.expression == "constant"]
-    try:
-        arrays = {node: row.quantity for row, node in zip(constants, _constant_arrays(explanation))}
-        return [_drawn(root, names, arrays, changed) for root in roots], ""
-    except (RuntimeError, ImportError) as error:  # no layout program, or the graph was freed since
-        return [], f"There is no picture of the graph, only the table. {error}"
+def _cost(cost: Cost) -> str:
+    """All that was spent so far, for the script: multiply–adds of the passes, bytes, whether it is all."""
+    return f"{cost.forward} {cost.backward} {cost.second} {cost.kept} {int(cost.known)}"
 
 
-def _drawn(root: Tensor, names: Mapping[int, str], arrays: Mapping[str, str], changed: bool) -> Picture:
-    tensors = {x._number: x for node, _, _ in walk(root) for x in node._inputs if isinstance(x, Tensor)}
-    tensors[root._number] = root
-    named = {names[number]: x for number, x in tensors.items() if number in names}
-    show = ["value"] * (not changed) + ["shape"] * any(x.ndim for x in tensors.values())
-    return _svg(graph(root, names=named, show=show).pipe("svg"), arrays, tooltips=not changed)
-
-
-def _overwritten(row: Row) -> bool:
-    """Whether the data of a tensor were replaced since it was explained: a picture must not contradict the table."""
-    if row.tensor is None or row.number is None or row.phase not in VALUES:
-        return False
-    return not np.array_equal(row.tensor._data, row.number, equal_nan=True)
-
-
-class _Places:
-    """Where in the pictures a step is."""
-
-    def __init__(self, explanation: Explained, pictures: Sequence[Picture]) -> None:
-        self.nodes = [nodes for _, nodes in pictures]
-        self.arrays: dict[int, str] = {}
-        """Nodes of arrays by step: the table and the graph come upon constants in the same order; a vector u belongs
-        to the tensor of its gradient."""
-        if pictures:
-            steps: dict[str, list[int]] = {"constant": [], "given": []}
-            for row in explanation.rows:
-                if row.tensor is None and row.expression in steps:
-                    steps[row.expression].append(row.step)
-            self.arrays.update(zip(steps["constant"], _constant_arrays(explanation)))
-            self.arrays.update(zip(steps["given"], (f"t{x._number}" for x in explanation.wrt)))
-
-    def of(self, row: Row, role: str) -> str:
-        """The node of a step, as number of the picture and name of the node."""
-        if row.tensor is not None:
-            return self.find(f"{'op' if role == 'local' else 't'}{row.tensor._number}", row)
-        return self.find(self.arrays[row.step], row) if row.step in self.arrays else ""
-
-    def find(self, name: str, row: Row) -> str:
-        order = range(len(self.nodes))
-        for names in ((name,), ("gap", "rest")):  # what is not drawn is in the gap, or among the rest
-            for i in reversed(order) if row.phase in ("slope", "second") else order:
-                for each in names:
-                    if each in self.nodes[i]:
-                        return f"{i}:{each}"
+def _substituted(row: Row, numbers: Mapping[str, str]) -> str:
+    """The expression with numbers for its names, where all of them are single numbers."""
+    if row.formula is None or not row.sources:
         return ""
 
+    def number(name: str) -> str:
+        text = numbers.get(name, "")
+        return f"({text})" if text.startswith("-") else text
 
-def _constant_arrays(explanation: Explained) -> Iterator[str]:
-    seen: set[int] = set()
-    roots = [row.tensor for row in explanation.rows if row.phase == "slope" and row.tensor is not None][-1:]
-    for root in (explanation.output, *roots):
-        results = [node for node, operation, _ in walk(root) if operation is not None]
-        for node in reversed(results):
-            for i, x in enumerate(node._inputs):
-                if not isinstance(x, Tensor) and np.ndim(x) and id(x) not in seen:
-                    seen.add(id(x))
-                    yield f"t{node._number}i{i}"
-
-
-_SVG = "{http://www.w3.org/2000/svg}"
-_TOOLTIP = "{http://www.w3.org/1999/xlink}title"
+    formula = row.formula
+    read = formula.reads()
+    inputs = [number(name) or (name if re.fullmatch(r"\(?-?[\d.]+\)?", name) else "") for name in formula.inputs]
+    output = number(formula.output)
+    if not read or any(not (output if place == "y" else inputs[int(place)]) for place in read):
+        return ""
+    return str(Formula(formula.template, tuple(inputs), output, formula.numbers, formula.options))
 
 
-def _svg(source: bytes, arrays: Mapping[str, str], tooltips: bool) -> Picture:
-    """Graphviz's SVG as a part of the page: no ids that could meet others, nodes and edges named for the script, and
-    arrays called as in the table."""
-    root = ElementTree.fromstring(source)
-    nodes = set()
-    for part in list(root.iter()):
-        part.attrib.pop("id", None)
-        for link in part.findall(f"{_SVG}a"):
-            tip = ElementTree.Element(f"{_SVG}title")
-            tip.text = link.get(_TOOLTIP)
-            place = list(part).index(link)
-            part[place : place + 1] = [tip] * bool(tooltips and tip.text) + list(link)
-    for group in list(root.iter(f"{_SVG}g")):
-        kind, title = group.get("class", ""), group.find(f"{_SVG}title")
-        if kind == "graph":
-            for child in list(group):
-                if child.tag != f"{_SVG}g" or not child.get("class"):
-                    group.remove(child)  # the ground and the title of the picture; the page has its own
-        elif title is not None and kind:
-            group.remove(title)
-            start, _, end = (title.text or "").partition("->")
-            keys = ("data-from", "data-to") if kind.startswith("edge") else ("data-node",)
-            group.attrib.update(zip(keys, (start, end)))
-            nodes |= {start} if kind.startswith("node") else set()
-            called = group.find(f".//{_SVG}text")
-            if start in arrays and called is not None and called.text == "constant":
-                called.text = arrays[start]
-    for part in root.iter():  # HTML knows no namespaces
-        part.tag = part.tag.removeprefix(_SVG)
-        part.tail = None
-        part.attrib = {key: value for key, value in part.attrib.items() if not key.startswith("{")}
-    for side, points in zip(("width", "height"), root.get("viewBox", "0 0 100 100").split()[2:]):
-        root.set(side, f"{float(points) * 1.2:.0f}")
-    root.attrib.pop("style", None)
-    root.attrib.update({"aria-hidden": "true", "focusable": "false"})
-    return ElementTree.tostring(root, "unicode"), nodes
+def _question(row: Row, kind: str) -> str:
+    """What the page asks about a step: the index of an entry, and its value."""
+    if row.number is None or not row.sources or row.number.dtype.kind != "f" or not row.number.size:
+        return ""
+    place = row.step * 7 % row.number.size
+    index = np.unravel_index(place, row.number.shape)
+    shown = f"[{', '.join(map(str, index))}]" if row.number.ndim else ""
+    return f"{shown}|{row.number[index]}"
 
 
-_ARROW = (
+CELLS = 32
+"""Arrays are shown as a heat map of up to so many rows and columns, larger ones as means of blocks."""
+
+
+def _heat(number: Any) -> str:
+    """A large matrix as a heat map: rows, columns, the length of a block's sides, the range, and each mean as a byte
+    of that range in base 64."""
+    if number is None or np.ndim(number) not in (1, 2) or np.size(number) <= 16 or number.dtype.kind not in "fiu":
+        return ""
+    array = np.atleast_2d(np.asarray(number, float))
+    if not np.isfinite(array).all():
+        return ""
+    side = [-(-n // CELLS) for n in array.shape]
+    rows, columns = (range(0, n, k) for n, k in zip(array.shape, side))
+    means = np.array([[array[i : i + side[0], j : j + side[1]].mean() for j in columns] for i in rows])
+    low, high = means.min(), means.max()
+    levels = np.round((means - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
+    pixels = base64.b64encode(levels.tobytes()).decode()
+    return f"{means.shape[0]} {means.shape[1]} {side[0]} {side[1]} {low:.4g} {high:.4g} {pixels}"
+
+
+# Mathematics
+
+
+def _mathematics(row: Row) -> str:
+    """The rule of a step as MathML."""
+    if row.formula is None:
+        return ""
+    return f'<math displaystyle="true" data-step="{row.step}"><mrow>{name_mathml(row.quantity)}<mo>=</mo>{row.formula.mathml()}</mrow></math>'
+
+
+def _plane(explanation: Explained) -> str:
+    """The Hessian-vector product as arrows, if the inputs have two entries together."""
+    rows, wrt = explanation.rows, explanation.wrt
+    products = rows[-len(wrt) :] if wrt else []
+    if not products or products[-1].phase != "second" or sum(x.size for x in wrt) != 2:
+        return ""
+    steps = {row.quantity: row for row in rows}
+    output = explanation.names[explanation.output._number]
+    vectors = [row for row in rows if row.expression == "given" and row.tensor is None]
+    gradients = [row for row in rows if row.phase == "gradient"]
+    by_tensor = {row.tensor._number: row for row in gradients if row.tensor is not None}
+    names = [explanation.names[x._number] for x in wrt]
+    if len(vectors) != len(wrt) or any(x._number not in by_tensor for x in wrt) or output not in steps:
+        return ""
+    parts = [[np.ravel(part) for part in each] for each in (
+        [steps[name].number for name in names], [row.number for row in vectors],
+        [by_tensor[x._number].number for x in wrt], [row.number for row in products],
+    )]  # fmt: skip
+    axes = names if len(wrt) == 2 else [f"{names[0]}[0]", f"{names[0]}[1]"]
+    return plane(*map(np.concatenate, parts), [_visible(axis) for axis in axes])
+
+
+def _visible(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+# The picture
+
+_ARROWS = (
     '<svg class="unseen" width="0" height="0" aria-hidden="true" focusable="false"><defs><marker id="against" '
     'viewBox="0 0 10 10" refX="9" refY="5" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" '
     'orient="auto-start-reverse"><path d="M0 0 10 5 0 10z"/></marker></defs></svg>'
 )
 
 
-def _figure(pictures: Sequence[Picture], notice: str, name: str) -> str:
-    if not pictures:
-        return f'<p class="notice" role="note">{_text(notice)}</p>'
-    views = "\n".join(
-        f'<div class="view" tabindex="0" role="region" aria-label="Picture of the graph"{" hidden" * (i > 0)}>'
-        f'<div role="img" aria-label="Graph of the computation of {_text(name)}: {_count(svg)}. In words below, '
-        f'and step by step in the table.">{svg}</div></div>'
-        for i, (svg, _) in enumerate(pictures)
+def _figure(stage: Stage, rows: Sequence[Row], name: str) -> str:
+    if not stage.svg:
+        return f'<p class="notice" role="note">{_text(stage.notice)}</p>'
+    tensors = stage.nodes - stage.operations
+    count = f"{tensors} tensor{'s' * (tensors != 1)}, {stage.operations} operation{'s' * (stage.operations != 1)}"
+    passes = dict.fromkeys(COLOURS.get(row.phase, "backward" if row.phase in BACKWARD else "forward") for row in rows)
+    words = {"forward": "forward", "backward": "backward", "second": "second backward", "update": "update"}
+    legend = "".join(f'<span><i class="{each}"></i>{words[each]}</span>' for each in passes)
+    legend += '<span><i class="slot value"></i>value</span>'
+    legend += '<span><i class="slot grad"></i>gradient</span>' * any(
+        fill is not None and fill.slot == "grad" for fill in stage.fills
     )
+    legend += '<span><i class="slot kept"></i>kept for a rule</span>'
     return (
-        f'<section class="picture" id="picture" aria-label="Graph">{_ARROW}\n<div class="bar"><span class="legend">'
-        f'<span><i></i>forward</span> <span><i class="back"></i>backward</span></span>'
-        f'<label><input type="checkbox" id="fit" checked> Fit to window</label></div>\n{views}\n</section>'
+        f'<section class="picture" id="picture" aria-label="Graph">{_ARROWS}\n<div class="bar"><span class="legend">'
+        f'{legend}</span><label><input type="checkbox" id="fit" checked> Fit to window</label></div>\n'
+        f'<div class="view" tabindex="0" role="region" aria-label="Picture of the graph">'
+        f'<div role="group" aria-label="Graph of the computation of {_text(name)}: {count}. In words below, and step by '
+        f'step in the table.">{stage.svg}</div></div>\n</section>'
     )
-
-
-def _count(svg: str) -> str:
-    operations = len(re.findall('class="node operation', svg))
-    tensors = svg.count("data-node=") - operations
-    return f"{tensors} tensor{'s' * (tensors != 1)}, {operations} operation{'s' * (operations != 1)}"
 
 
 def _words(rows: Sequence[Row]) -> str:
     """The graph for those who do not see it."""
     quantity = {row.step: row.quantity for row in rows}
-    lines = []
+    listed = []
     for row in rows:
         if row.phase in ("input", "forward"):
             made = f", {row.expression}" if row.phase == "input" else f" = {row.expression}"
             origin = ", ".join(dict.fromkeys(quantity[s] for s in row.sources if s in quantity))
-            lines.append(f"<li>{_text(row.quantity + made)}{f', made from {_text(origin)}' if origin else ''}</li>")
-    if not lines:
+            listed.append(f"<li>{_text(row.quantity + made)}{f', made from {_text(origin)}' if origin else ''}</li>")
+    if not listed:
         return ""
-    return f'<details class="words"><summary>The graph in words</summary><ol>{"".join(lines)}</ol></details>'
+    return f'<details class="words"><summary>The graph in words</summary><ol>{"".join(listed)}</ol></details>'

@@ -1,9 +1,10 @@
-"""What a row of a step table is, and the phases it can belong to."""
+"""What a row of a step table is, the phases it can belong to, and the roles it can have in them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..tensor import Tensor
 from .formulas import Formula
@@ -37,3 +38,44 @@ class Row:
     """The array itself; None for a Jacobian that is not computed because it is large."""
     formula: Formula | None = None
     """The expression with its names apart; None for a word."""
+
+
+class Step(Protocol):
+    """What roles are told by."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def phase(self) -> str: ...
+    @property
+    def sources(self) -> Sequence[int]: ...
+    @property
+    def tensor(self) -> Tensor | None: ...
+
+
+VALUES = ("input", "forward", "slope")
+BACKWARD = ("local", "backward", "gradient", "second")
+
+
+def roles(rows: Sequence[Step]) -> list[str]:
+    """What each step is: a given value, a computed one, a local derivative, the product that always follows it at
+    once (with another tensor), a sum of contributions, any other cotangent, or an update."""
+    found: list[str] = []
+    for row, following in zip(rows, [*rows[1:], None]):
+        if found and found[-1] == "local":
+            role = "product"
+        elif row.phase == "local" or (
+            row.phase == "second"
+            and following is not None
+            and tuple(following.sources[1:2]) == (row.step,)
+            and following.tensor is not row.tensor
+        ):
+            role = "local"
+        elif row.phase == "update":
+            role = "update"
+        elif row.phase in BACKWARD:
+            role = "sum" if len(row.sources) > 1 else "cotangent"
+        else:
+            role = "value" if row.sources else "given"
+        found.append(role)
+    return found

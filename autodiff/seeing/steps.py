@@ -14,11 +14,11 @@ import numpy as np
 
 from ..backward import leading_to, reachable, reverse, unbroadcast
 from ..mode import differentiating, mode
-from ..ops import elementwise, special
 from ..primitive import REGISTRY, Primitive, general
 from ..tensor import Tensor, as_array, wrap
+from .costs import ELEMENTWISE
 from .formats import size, text_of
-from .formulas import Formula, joined
+from .formulas import Formula, joined, numbers_of
 from .graph import results_behind
 from .looks import options_of
 from .names import Names, parameter_name
@@ -283,7 +283,7 @@ class Table:
             return Formula(text, tuple(self.called(x) for x in inputs), incoming), self.sources(node, used)
         x = inputs[i]
         # Summed over the axes along which x was broadcast.
-        text = "Σ {0} · {1}" if record in _ELEMENTWISE and x.shape != node.shape else "{0} · {1}"
+        text = "Σ {0} · {1}" if record in ELEMENTWISE and x.shape != node.shape else "{0} · {1}"
         return Formula(text, (incoming, local)), []
 
     # After it
@@ -393,11 +393,7 @@ def _filled(text: str, inputs: Sequence[str], output: str, node: Tensor, options
     """A formula with names in it, of as many inputs as there are."""
     text = text.replace("{0}, {1}, …", ", ".join(f"{{{i}}}" for i in range(len(inputs))))
     text = text.replace("{0} {1} …", " ".join(f"{{{i}}}" for i in range(len(inputs))))
-    given = node._inputs
-    numbers = [(str(i), float(x)) for i, x in enumerate(given) if not isinstance(x, Tensor) and np.ndim(x) == 0]
-    if re.search(r"\bn\b", text) and node.size:  # a mean: how many elements there are for each of the result
-        numbers += [("n", np.size(_arrays(node)[0]) / node.size), ("ddof", (node._params or {}).get("ddof", 0))]
-    return Formula(text, tuple(inputs), output, tuple(numbers), options)
+    return Formula(text, tuple(inputs), output, numbers_of(node), options)
 
 
 def _distinct(new: Any, old: Any, digits: int) -> str:
@@ -446,7 +442,6 @@ _PRODUCTS = {
     "{0} · {1}ᵀ + {2}": ("{y} @ {1}", "{y}ᵀ @ {0}", "Σ {y}"),
 }
 """The contributions of the cotangent {y} to the inputs of an operation on matrices, by the operation's formula."""
-
 
 
 class Vectors(tuple[Any, ...]):
@@ -527,14 +522,6 @@ class Pass:
 
 # Local derivatives
 
-_ELEMENTWISE = {
-    function.primitive
-    for module in (elementwise, special)
-    for function in vars(module).values()
-    if hasattr(function, "primitive")
-}
-"""Operations whose local derivative is one number for each element of the result, a factor of the cotangent."""
-
 FORMED = 64
 """Jacobians of up to so many numbers are formed for the table."""
 
@@ -555,10 +542,10 @@ def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
     """For each of these inputs the local derivative: the elementwise factor or the Jacobian, or for a large Jacobian
     a text that says how large."""
     y, arrays = node._data, _arrays(node)
-    if node._primitive in _ELEMENTWISE or y.size == 1:
+    if node._primitive in ELEMENTWISE or y.size == 1:
         ones = np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
         found = _pulled(node, ones, slots)
-        if node._primitive in _ELEMENTWISE:
+        if node._primitive in ELEMENTWISE:
             return {i: np.broadcast_to(d, y.shape) if np.size(d) == 1 else d for i, d in zip(slots, found)}
         shapes = {i: np.shape(arrays[i]) for i in slots}
         return {i: np.reshape(unbroadcast(np.asarray(d), shapes[i]), y.shape + shapes[i]) for i, d in zip(slots, found)}

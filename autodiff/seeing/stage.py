@@ -1,0 +1,312 @@
+"""The picture of the page: where each step is in it, and slots in its nodes that fill as the steps come.
+
+Order: where steps are, the picture with slots, SVG as a part of the page.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..tensor import Tensor
+from .bands import drawn_in_bands
+from .formats import size
+from .graph import graph, walk
+from .looks import escaped, kind_of, tensor_text
+from .printable import printable
+from .rows import VALUES
+from .slots import Fill, Numbered, fills, lines
+
+if TYPE_CHECKING:
+    from .layout import Graph
+
+
+class Shown(Numbered, Protocol):
+    """What is read of a step."""
+
+    @property
+    def quantity(self) -> str: ...
+    @property
+    def expression(self) -> str: ...
+
+
+class Drawn(Protocol):
+    """What is read of an explanation."""
+
+    @property
+    def rows(self) -> Sequence[Shown]: ...
+    @property
+    def output(self) -> Tensor: ...
+    @property
+    def names(self) -> Mapping[int, str]: ...
+    @property
+    def wrt(self) -> Sequence[Tensor]: ...
+    @property
+    def digits(self) -> int: ...
+
+
+@dataclass(slots=True)
+class Stage:
+    """The picture, and what the steps do in it."""
+
+    svg: str = ""
+    nodes: int = 0
+    operations: int = 0
+    notice: str = ""
+    """Why there is no picture."""
+    places: list[str] = field(default_factory=list)
+    """The node of each step; empty if there is none."""
+    fills: list[Fill | None] = field(default_factory=list)
+    """What each step writes into its node."""
+    also: list[list[str]] = field(default_factory=list)
+    """Other nodes, into whose values a step writes the same."""
+
+
+def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
+    """The picture of an explanation whose steps have these roles; without one where none can be drawn."""
+    rows = explanation.rows
+    names = dict(explanation.names)
+    for row in rows:
+        if row.tensor is not None and row.phase in VALUES:
+            names[row.tensor._number] = row.quantity
+    written = fills(rows, kinds, [_slot(row) for row in rows], explanation.digits)
+    empty = Stage(places=[""] * len(rows), fills=written, also=[[] for _ in rows])
+    try:
+        slope = next((row.tensor for row in reversed(rows) if row.phase == "slope" and row.tensor is not None), None)
+        wanted = _places(explanation, kinds, slope)
+        if slope is None or slope is explanation.output:
+            tensors = _tensors(explanation.output)
+            named = {names[number]: x for number, x in tensors.items() if number in names}
+            picture, layers = graph(explanation.output, names=named, show="value", variables=False), dict[str, int]()
+        else:
+            tensors = _tensors(explanation.output) | _tensors(slope)
+            picture, layers = drawn_in_bands(explanation.output, slope, explanation.wrt, rows, kinds, names)
+        drawn = set(re.findall(r"^\t(\w+) \[", "".join(picture.body), re.MULTILINE))
+        places = [_found(name, row, drawn) for name, row in zip(wanted, rows)]
+        also = _copies(rows, kinds, tensors, explanation.names, drawn)
+        slots = _Slots(rows, places, written, also)
+        slots.label(picture, drawn, tensors, names, explanation.output)
+        svg, operations = _svg(picture.pipe("svg"), slots, layers)
+        return Stage(svg, len(drawn), operations, "", places, written, also)
+    except (RuntimeError, ImportError) as error:  # no layout program, or the graph was freed since
+        empty.notice = f"There is no picture of the graph, only the table. {error}"
+        return empty
+
+
+# Where
+
+
+def _slot(row: Shown) -> str:
+    return "grad" if row.phase in ("local", "backward", "gradient") else "value"
+
+
+def _tensors(root: Tensor) -> dict[int, Tensor]:
+    found = {x._number: x for node, _, _ in walk(root) for x in node._inputs if isinstance(x, Tensor)}
+    return found | {root._number: root}
+
+
+def _places(explanation: Drawn, kinds: Sequence[str], slope: Tensor | None) -> list[str]:
+    """The node each step would have in a picture that shows all."""
+    roots = [explanation.output] + ([slope] if slope is not None else [])
+    arrays = _constant_arrays(roots)  # the table and the graph come upon them in the same order
+    vectors = (f"u{x._number}" for x in explanation.wrt)
+    found = []
+    for row, kind in zip(explanation.rows, kinds):
+        if row.tensor is None:
+            found.append(next(arrays if row.expression == "constant" else vectors, ""))
+        elif row.phase == "second":
+            found.append(f"{'p' if kind == 'local' else 'd'}{row.tensor._number}")
+        else:
+            found.append(f"{'op' if kind == 'local' else 't'}{row.tensor._number}")
+    return found
+
+
+def _constant_arrays(roots: Iterable[Tensor]) -> Iterator[str]:
+    seen: set[int] = set()
+    for root in roots:
+        results = [node for node, operation, _ in walk(root) if operation is not None]
+        for node in reversed(results):
+            for i, x in enumerate(node._inputs):
+                if not isinstance(x, Tensor) and np.ndim(x) and id(x) not in seen:
+                    seen.add(id(x))
+                    yield f"t{node._number}i{i}"
+
+
+def _found(name: str, row: Shown, drawn: set[str]) -> str:
+    """The node, or that which stands for what is not shown."""
+    band = {"slope": 1, "second": 2}.get(row.phase, 0)
+    return next((each for each in (name, f"gap{band}", "gap", "rest") if each in drawn), "") if name else ""
+
+
+def _copies(
+    rows: Sequence[Shown],
+    kinds: Sequence[str],
+    tensors: Mapping[int, Tensor],
+    names: Mapping[int, str],
+    drawn: set[str],
+) -> list[list[str]]:
+    """For each step of the first backward pass, the nodes of the second band that hold what it computed."""
+    numbers: dict[str, list[int]] = {}
+    for number in tensors:
+        if f"t{number}" in drawn:
+            numbers.setdefault(names.get(number, ""), []).append(number)
+    return [
+        [f"t{number}" for number in numbers.get(row.quantity, ())] if kind != "local" and _slot(row) == "grad" else []
+        for row, kind in zip(rows, kinds)
+    ]
+
+
+# Slots
+
+
+class _Slots:
+    """What each node shows over time: of each slot the texts of its lines."""
+
+    def __init__(
+        self,
+        rows: Sequence[Shown],
+        places: Sequence[str],
+        written: Sequence[Fill | None],
+        also: Sequence[Sequence[str]],
+    ) -> None:
+        self.texts: dict[str, dict[str, list[tuple[str, ...]]]] = {}
+        self.titles: dict[str, str] = {}
+        """What nodes are called that are no tensors of the graph."""
+        self.first: dict[str, int] = {}
+        """How many lines of a node stand before its slots."""
+        for row, place, fill, copies in zip(rows, places, written, also):
+            if fill is None or not place or place in ("gap", "rest"):
+                continue
+            self.texts.setdefault(place, {}).setdefault(fill.slot, []).append(fill.lines)
+            if place[0] in "du" or row.tensor is None:
+                self.titles[place] = row.quantity
+            for each in copies:
+                self.texts.setdefault(each, {}).setdefault("value", []).append(tuple(lines(row.number, row.value)))
+
+    def label(
+        self, picture: Graph, drawn: set[str], tensors: Mapping[int, Tensor], names: Mapping[int, str], output: Tensor
+    ) -> None:
+        """Give every node of a tensor its name, and room for all that its slots will show."""
+        for node in sorted(drawn & self.texts.keys()):
+            x = tensors.get(int(node[1:])) if node[1:].isdigit() else None
+            title = printable(self.titles.get(node) or (names.get(x._number, "") if x is not None else ""), 32)
+            said = [title] if title else []
+            if node[0] == "t" and x is not None:
+                kind = kind_of(x, output, set())
+                tip = tensor_text(x, kind, names.get(x._number), ())[1][:2] + ([x._line] if x._line else [])
+            else:
+                tip = [printable(self.titles.get(node, ""), 200)]
+            if x is not None and x.ndim:
+                said.append(size(x._data))
+            self.first[node] = len(said)
+            widest = [max(texts, key=len) for slot in self.texts[node].values() for texts in self._lines(slot)]
+            picture.node(node, label=escaped([*said, *widest]), tooltip=escaped(tip))
+
+    def _lines(self, texts: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """For each line of a slot, what it shows over time."""
+        return list(zip_longest(*texts, fillvalue=""))
+
+    def of(self, node: str) -> Iterator[tuple[str, int, int, tuple[str, ...], int]]:
+        """The slots of a node: which, its first line, how many there are, what it shows in the end, and the width of
+        all that it shows."""
+        at = self.first.get(node, 0)
+        for slot, texts in self.texts.get(node, {}).items():
+            count = max(map(len, texts))
+            yield slot, at, count, texts[-1], max(len(line) for each in texts for line in each)
+            at += count
+
+
+# SVG
+
+_SVG = "{http://www.w3.org/2000/svg}"
+_TOOLTIP = "{http://www.w3.org/1999/xlink}title"
+_LETTER = 6.2
+"""About the width of a letter, in the picture's points."""
+
+
+def _svg(source: bytes, slots: _Slots, layers: Mapping[str, int]) -> tuple[str, int]:
+    """Graphviz's SVG as a part of the page, and how many operations it has: no ids that could meet others, nodes and
+    edges named for the script, slots marked."""
+    root = ElementTree.fromstring(source)
+    for part in list(root.iter()):
+        name = part.attrib.pop("id", "")
+        if part.get("class") == "cluster" and name.startswith("pass"):
+            part.set("class", f"cluster {name}")
+        for link in part.findall(f"{_SVG}a"):
+            tip = ElementTree.Element(f"{_SVG}title")
+            tip.text = link.get(_TOOLTIP)
+            place = list(part).index(link)
+            part[place : place + 1] = [tip] * bool(tip.text) + list(link)
+    operations = 0
+    for group in list(root.iter(f"{_SVG}g")):
+        kind, title = group.get("class", ""), group.find(f"{_SVG}title")
+        if kind == "graph":
+            for child in list(group):
+                if child.tag != f"{_SVG}g" or not child.get("class"):
+                    group.remove(child)  # the ground and the title of the picture; the page has its own
+        elif title is not None and kind:
+            group.remove(title)
+            start, _, end = (title.text or "").partition("->")
+            if kind.startswith("cluster"):
+                continue
+            if layers.get(start) == layers.get(end) == 1:
+                start, end = end, start  # the first backward pass is drawn from right to left
+            keys = ("data-from", "data-to") if kind.startswith("edge") else ("data-node",)
+            group.attrib.update(zip(keys, (start, end)))
+            if kind.startswith("node"):
+                operations += kind.startswith("node operation")
+                if layers.get(start):
+                    group.set("class", f"{kind} in{layers[start]}")
+                _mark(group, start, slots)
+    for part in root.iter():  # HTML knows no namespaces
+        part.tag = part.tag.removeprefix(_SVG)
+        part.tail = None
+        part.attrib = {key: value for key, value in part.attrib.items() if not key.startswith("{")}
+    for side, points in zip(("width", "height"), root.get("viewBox", "0 0 100 100").split()[2:]):
+        root.set(side, f"{float(points) * 1.2:.0f}")
+    root.attrib.pop("style", None)
+    root.attrib["focusable"] = "false"
+    return ElementTree.tostring(root, "unicode"), operations
+
+
+def _mark(group: ElementTree.Element, node: str, slots: _Slots) -> None:
+    """Draw a node's slots behind their lines, which say what they show in the end."""
+    inside = next((part for part in group.iter() if part.find(f"{_SVG}text") is not None), group)
+    texts = inside.findall(f"{_SVG}text")
+    room = _width(inside) - 4
+    for slot, first, count, final, width in slots.of(node):
+        mine = texts[first : first + count]
+        if not mine:
+            continue
+        middle, top = float(mine[0].get("x", "0")), float(mine[0].get("y", "0"))
+        wide = min(width * _LETTER + 6, room)
+        frame = ElementTree.Element(f"{_SVG}rect", {"class": "slot", "data-slot": slot, "rx": "3"})
+        edges = {
+            "x": middle - wide / 2,
+            "y": top - 10,
+            "width": wide,
+            "height": float(mine[-1].get("y", "0")) - top + 13,
+        }
+        frame.attrib.update((key, f"{value:.1f}") for key, value in edges.items())
+        inside.insert(list(inside).index(mine[0]), frame)
+        for line, text in zip_longest(mine, final):
+            if line is not None:
+                line.text = text or ""
+                line.attrib |= {"class": "slot", "data-slot": slot}
+
+
+def _width(group: ElementTree.Element) -> float:
+    """The width of the shape of a node."""
+    corners: list[float] = []
+    for part in group:
+        if part.get("rx") is not None:  # an ellipse
+            return 2 * float(part.get("rx", "0"))
+        numbers = list(map(float, re.findall(r"-?[\d.]+", part.get("points") or part.get("d") or "")))
+        corners += numbers[::2]
+    return max(corners, default=0.0) - min(corners, default=0.0)
