@@ -99,7 +99,18 @@ class Browser:
         return found["result"].get("value")
 
     def press(self, key, modifiers=0):
-        code = {"Tab": 9, "Enter": 13, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}[key]
+        code = {
+            "Tab": 9,
+            "Enter": 13,
+            " ": 32,
+            "End": 35,
+            "Home": 36,
+            "ArrowLeft": 37,
+            "ArrowUp": 38,
+            "ArrowRight": 39,
+            "ArrowDown": 40,
+            "Escape": 27,
+        }[key]
         text = {"Enter": "\r", " ": " "}.get(key, "")
         common = {"key": key, "code": key.strip() or "Space", "windowsVirtualKeyCode": code, "modifiers": modifiers}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **common)

@@ -39,16 +39,16 @@ def plane(point: Any, u: Any, gradient: Any, product: Any, axes: Sequence[str]) 
         ("change", tip, after, "H·u"),
     ]  # fmt: skip
     drawn = []
-    for kind, (x0, y0), (x1, y1), label in arrows:
+    for kind, (x0, y0), (x1, y1), _ in arrows:
         length = float(np.hypot(x1 - x0, y1 - y0))
         if length < 1:
             continue
         head = min(8.0, length / 2)
         ex, ey = (x1 - x0) / length * head, (y1 - y0) / length * head
-        corners = f"{x1:.1f},{y1:.1f} {x1 - ex - ey / 2:.1f},{y1 - ey + ex / 2:.1f} {x1 - ex + ey / 2:.1f},{y1 - ey - ex / 2:.1f}"
-        drawn.append(
-            f'<g class="{kind}"><path d="M{x0:.1f} {y0:.1f}L{x1 - ex:.1f} {y1 - ey:.1f}"/><polygon points="{corners}"/></g>'
-        )
+        sides = ((x1, y1), (x1 - ex - ey / 2, y1 - ey + ex / 2), (x1 - ex + ey / 2, y1 - ey - ex / 2))
+        corners = " ".join(f"{x:.1f},{y:.1f}" for x, y in sides)
+        line = f"M{x0:.1f} {y0:.1f}L{x1 - ex:.1f} {y1 - ey:.1f}"
+        drawn.append(f'<g class="{kind}"><path d="{line}"/><polygon points="{corners}"/></g>')
     a, b = (html.escape(axis) for axis in axes)
     legend = " ".join(f'<span class="{kind}"><i></i>{label}</span>' for kind, _, _, label in arrows)
     said = f"In the plane of {a} and {b}: the gradient, the gradient plus H·u, and the change between them along u."

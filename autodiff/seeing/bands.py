@@ -5,7 +5,7 @@ s = ∇fᵀu, and the second backward pass, one band each, with the nodes that t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..tensor import Tensor
 from .graph import results_behind

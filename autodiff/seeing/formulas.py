@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import filled
+from ..primitive import REGISTRY, filled
 from ..tensor import Tensor
 
 
@@ -72,15 +72,17 @@ class Formula:
 
 
 def numbers_of(node: Any) -> tuple[tuple[str, float], ...]:
-    """The inputs of a result that are numbers, by their places, and n and ddof for a mean: of how many elements it is."""
+    """The inputs of a result that are numbers, by their places; of a mean also n, how many elements it is of, and
+    ddof."""
     found = [(str(i), float(x)) for i, x in enumerate(node._inputs) if not isinstance(x, Tensor) and np.ndim(x) == 0]
-    if node._inputs and node.size:
+    if node._primitive in _MEANS and node._inputs and node.size:
         first = node._inputs[0]
         found += [("n", np.size(first._data if isinstance(first, Tensor) else first) / node.size)]
         found += [("ddof", (node._params or {}).get("ddof", 0))]
     return tuple(found)
 
 
+_MEANS = tuple(REGISTRY[name] for name in ("mean", "var", "std"))
 _PLACE = r"\{(\d+|y)\}"
 
 # What is read
@@ -96,9 +98,9 @@ class Tree:
 
 
 FUNCTIONS = frozenset(
-    "exp log log₂ log₁₀ sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh sinc sign max min "
-    "fmax fmin fmod clip mean var std det tril triu trunc round heaviside softmax erf erfc cumsum cumprod sort diag "
-    "σ Φ φ Γ ψ".split()
+    "exp log log₂ log₁₀ sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh sinc sign max "
+    "min fmax fmin fmod clip mean var std det tril triu trunc round heaviside softmax erf erfc cumsum cumprod sort "
+    "diag σ Φ φ Γ ψ".split()
 )
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _TOKEN = re.compile(

@@ -15,8 +15,9 @@ import numpy as np
 from ..tensor import Tensor
 from . import passes as reverse_passes
 from .looks import DIRECTIONS, FONT, SHOW, Frames, kind_of, operation_text, tensor_text
+from .names import called, parameter_name
+from .names import variables as variables_of
 from .passes import Passes
-from .names import called, parameter_name, variables as variables_of
 from .printable import printable
 from .selection import Drawing, Homes, Selection, homes_of, in_bands
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from .formulas import Formula, numbers_of
+from .indices import index_text
 from .powers import raised
 from .printable import printable
 from .selection import Call, Drawing, band_of
@@ -206,6 +207,8 @@ def _factor(text: str) -> str:
 
 
 def _option(key: str, value: Any) -> str:
+    if key == "index":
+        return f"[{printable(index_text(value), 24)}]"
     if isinstance(value, (Tensor, np.ndarray)):
         return f"{key}: {_dtype_and_shape(value)}"
     try:

@@ -1,5 +1,7 @@
-"""What tensors are called, alike in pictures, tables and pages: the names the user gives, those the tensors carry, those
-of the program's variables, L for the output, and v1, v2 … for all else.
+"""What tensors are called, alike in pictures, tables and pages.
+
+By the names the user gives, those the tensors carry, those of the program's variables, L for the output, and v1, v2 …
+for all else.
 """
 
 from __future__ import annotations
@@ -7,7 +9,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
-from typing import Any
 
 import numpy as np
 

@@ -286,7 +286,8 @@ def _mathematics(row: Row) -> str:
     """The rule of a step as MathML."""
     if row.formula is None:
         return ""
-    return f'<math displaystyle="true" data-step="{row.step}"><mrow>{name_mathml(row.quantity)}<mo>=</mo>{row.formula.mathml()}</mrow></math>'
+    rule = f"{name_mathml(row.quantity)}<mo>=</mo>{row.formula.mathml()}"
+    return f'<math displaystyle="true" data-step="{row.step}"><mrow>{rule}</mrow></math>'
 
 
 def _plane(explanation: Explained) -> str:
@@ -303,12 +304,17 @@ def _plane(explanation: Explained) -> str:
     names = [explanation.names[x._number] for x in wrt]
     if len(vectors) != len(wrt) or any(x._number not in by_tensor for x in wrt) or output not in steps:
         return ""
-    parts = [[np.ravel(part) for part in each] for each in (
-        [steps[name].number for name in names], [row.number for row in vectors],
-        [by_tensor[x._number].number for x in wrt], [row.number for row in products],
-    )]  # fmt: skip
+    point, u, gradient, product = (
+        np.concatenate([np.ravel(part) for part in parts])
+        for parts in (
+            [steps[name].number for name in names],
+            [row.number for row in vectors],
+            [by_tensor[x._number].number for x in wrt],
+            [row.number for row in products],
+        )
+    )
     axes = names if len(wrt) == 2 else [f"{names[0]}[0]", f"{names[0]}[1]"]
-    return plane(*map(np.concatenate, parts), [_visible(axis) for axis in axes])
+    return plane(point, u, gradient, product, [_visible(axis) for axis in axes])
 
 
 def _visible(text: str) -> str:
@@ -341,8 +347,8 @@ def _figure(stage: Stage, rows: Sequence[Row], name: str) -> str:
         f'<section class="picture" id="picture" aria-label="Graph">{_ARROWS}\n<div class="bar"><span class="legend">'
         f'{legend}</span><label><input type="checkbox" id="fit" checked> Fit to window</label></div>\n'
         f'<div class="view" tabindex="0" role="region" aria-label="Picture of the graph">'
-        f'<div role="group" aria-label="Graph of the computation of {_text(name)}: {count}. In words below, and step by '
-        f'step in the table.">{stage.svg}</div></div>\n</section>'
+        f'<div role="group" aria-label="Graph of the computation of {_text(name)}: {count}. In words below, and step '
+        f'by step in the table.">{stage.svg}</div></div>\n</section>'
     )
 
 

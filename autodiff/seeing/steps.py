@@ -20,6 +20,7 @@ from .costs import ELEMENTWISE
 from .formats import size, text_of
 from .formulas import Formula, joined, numbers_of
 from .graph import results_behind
+from .indices import index_text
 from .looks import options_of
 from .names import Names, parameter_name
 from .printable import printable
@@ -407,7 +408,7 @@ def _placed(text: str, node: Tensor) -> str:
     """A formula with the operation's index in place of i."""
     if node._params is None or "index" not in node._params:
         return text
-    shown = f"[{_index(node._params['index'])}]"
+    shown = f"[{index_text(node._params['index'])}]"
     return re.sub(r"\bat i\b", lambda _: f"at {shown}", text.replace("[i]", shown))
 
 
@@ -417,19 +418,6 @@ def _option(key: str, value: Any) -> str:
     if isinstance(value, np.ndarray) and value.size > 8:
         return f"{key}: {size(value)} values"
     return printable(f"{key}={value.tolist() if isinstance(value, np.ndarray) else value!r}")
-
-
-def _index(index: Any) -> str:
-    """An index as it is written between brackets."""
-    if isinstance(index, tuple):
-        return ", ".join(map(_index, index))
-    if isinstance(index, slice):
-        ends = [("" if v is None else str(v)) for v in (index.start, index.stop, index.step)]
-        return ":".join(ends if ends[2] else ends[:2])
-    if index is Ellipsis:
-        return "..."
-    array = np.asarray(index)
-    return printable(str(array.tolist())) if array.size <= 8 else f"{array.dtype} array of shape {array.shape}"
 
 
 _MATMUL = REGISTRY["matmul"]

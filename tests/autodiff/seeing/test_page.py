@@ -647,3 +647,348 @@ def test_hostile_texts_show_as_text_and_run_nothing(browser, tmp_path):
     assert quantities == [row.quantity for row in explanation.rows]
     assert browser.run("document.title !== 'hit' && document.images.length === 0 && document.scripts.length === 1")
     assert trouble(browser) == ([], []) and json.dumps(quantities)
+
+
+# Watching
+
+
+SLOTS = """(() => Object.fromEntries([...document.querySelectorAll("[data-node]")].filter((n) => n.localName === "g").map((n) =>
+  [n.dataset.node, {
+    value: [...n.querySelectorAll('text[data-slot="value"]')].map((t) => t.textContent).filter(Boolean),
+    grad: [...n.querySelectorAll('text[data-slot="grad"]')].map((t) => t.textContent).filter(Boolean),
+    classes: n.getAttribute("class").split(" "), said: n.getAttribute("aria-description"),
+  }])))()"""
+
+
+def opened(browser, tmp_path, explanation, step=1, width=1200, height=900):
+    explanation.to_html(tmp_path / "page.html")
+    browser.window(width, height)
+    browser.open(tmp_path / "page.html", f"#step={step}")
+
+
+@in_browser
+def test_each_slot_is_empty_until_its_step_and_then_shows_the_number_of_the_table(browser, tmp_path):
+    explanation = ad.explain(neuron()[2], variables=False)
+    opened(browser, tmp_path, explanation)
+    arrived = {}
+    for row in explanation.rows:
+        if row.tensor is not None and row.phase != "local":
+            slot = "grad" if row.phase in ("backward", "gradient") else "value"
+            before = arrived.get((row.tensor._number, slot))
+            arrived[row.tensor._number, slot] = row, before
+        shown = browser.run(SLOTS)
+        for node, slots in shown.items():
+            for slot in ("value", "grad"):
+                row_there, before = (
+                    arrived.get((int(node[1:]), slot), (None, None)) if node[1:].isdigit() else (None, None)
+                )
+                if row_there is None or node[0] != "t":
+                    assert slots[slot] == [], (row.step, node, "the future is not shown")
+                elif " via " in row_there.quantity:
+                    assert slots[slot][0].endswith(f"+= {row_there.value}")
+                    assert before is None or slots[slot][0].startswith(f"grad {before[0].value} += ")
+                else:
+                    assert slots[slot] == [f"{'grad ' * (slot == 'grad')}{row_there.value}"], (row.step, node)
+        browser.press("ArrowRight")
+    assert trouble(browser) == ([], [])
+
+
+@in_browser
+def test_the_loss_is_not_known_anywhere_before_its_step(browser, tmp_path):
+    explanation = ad.explain(neuron()[2], variables=False)
+    loss = next(row for row in explanation.rows if row.quantity == "L")
+    opened(browser, tmp_path, explanation)
+    for _ in range(loss.step - 1):
+        state = browser.run(SLOTS)
+        assert not any(loss.value in text for slots in state.values() for text in (*slots["value"], slots["said"]))
+        assert "future" in state[f"t{loss.tensor._number}"]["classes"]
+        visible = browser.run("document.body.innerText")
+        assert loss.value not in visible
+        browser.press("ArrowRight")
+    assert browser.run(SLOTS)[f"t{loss.tensor._number}"]["value"] == [loss.value]
+
+
+def test_without_a_script_the_picture_shows_all_values_and_gradients():
+    explanation = ad.explain(neuron()[2], variables=False)
+    svg = page.write(explanation).split("<svg")[-1 - 0]
+    text = page.write(explanation)
+    for row in explanation.rows:
+        if row.phase == "forward":
+            assert f">{row.value}</text>" in text
+        if row.phase == "gradient":
+            assert f">grad {row.value}</text>" in text
+    assert svg
+
+
+@in_browser
+def test_a_matrix_has_its_rows_in_its_slots(browser, tmp_path):
+    w, v, y = layer()
+    explanation = ad.explain(y, variables=False)
+    opened(browser, tmp_path, explanation, len(explanation.rows))
+    shown = browser.run(SLOTS)[f"t{w._number}"]
+    assert shown["value"] == ["[0.5, -1]", "[0.2, 0.3]"]
+    (g,) = ad.gradients(y, w)
+    rows = [re.findall(r"[-\d.e]+", line.removeprefix("grad ")) for line in shown["grad"]]
+    np.testing.assert_allclose(np.array(rows, float), g.data, rtol=5e-4)
+
+
+@in_browser
+def test_by_operation_one_key_shows_cotangent_local_derivative_and_product_together(browser, tmp_path):
+    explanation = ad.explain(neuron()[2], variables=False)
+    opened(browser, tmp_path, explanation)
+    browser.run("document.getElementById('pace').value = 'operation'")
+    at, steps = 1, []
+    browser.press("ArrowRight")
+    while (state := browser.run(STATE))["seek"] != at:
+        at = state["seek"]
+        steps.append(explanation.rows[at - 1])
+        browser.press("ArrowRight")
+    assert at == len(explanation.rows)
+    operations = [row for row in explanation.rows if row.phase == "forward"]
+    assert [row for row in steps if row.phase == "forward"] == operations
+    backward = [row for row in steps if row.phase in ("backward", "gradient", "local")]
+    assert len(backward) == len(operations) and all(row.phase != "local" for row in backward)
+    browser.press("Home")
+    for row in steps:
+        browser.press("ArrowRight")
+        shown = browser.run("[...document.querySelectorAll('tr.with .quantity')].map((c) => c.textContent)")
+        assert browser.run(STATE)["seek"] == row.step and row.quantity not in shown
+        assert shown == [other.quantity for other in explanation.rows[row.step - 1 - len(shown) : row.step - 1]]
+    for row in reversed(steps[:-1]):
+        browser.press("ArrowLeft")
+        assert browser.run(STATE)["seek"] == row.step
+
+
+@in_browser
+def test_space_plays_and_pauses_and_up_and_down_move_in_the_table(browser, tmp_path):
+    opened(browser, tmp_path, ad.explain(neuron()[2]), 5)
+    for key, step in (("ArrowDown", 6), ("ArrowUp", 5), ("ArrowUp", 4)):
+        browser.press(key)
+        assert browser.run(STATE)["seek"] == step
+    browser.run("document.getElementById('speed').value = '80'")
+    browser.press(" ")
+    assert "Pause" in browser.run("document.getElementById('play').textContent")
+    end = time.monotonic() + 30
+    while browser.run(STATE)["seek"] < 7 and time.monotonic() < end:
+        time.sleep(0.05)
+    browser.press(" ")
+    place = browser.run(STATE)["seek"]
+    time.sleep(0.3)
+    assert browser.run(STATE)["seek"] == place >= 7 and "Play" in browser.run(
+        "document.getElementById('play').textContent"
+    )
+
+
+@in_browser
+def test_the_address_follows_the_steps(browser, tmp_path):
+    opened(browser, tmp_path, ad.explain(neuron()[2]), 5)
+    for _ in range(3):
+        browser.press("ArrowRight")
+    time.sleep(0.5)
+    assert browser.run("location.hash") == "#step=8"
+
+
+@in_browser
+def test_a_click_on_a_node_goes_to_its_value_and_then_to_its_gradient(browser, tmp_path):
+    w, b, y = neuron()
+    explanation = ad.explain(y, variables=False)
+    opened(browser, tmp_path, explanation, 12)
+    steps = [row.step for row in explanation.rows if row.quantity in ("b", "∂L/∂b")]
+    click = f"document.querySelector('[data-node=t{b._number}] text').dispatchEvent(new MouseEvent('click', {{bubbles: true}}))"
+    for expected in (*steps, steps[0]):
+        browser.run(click)
+        assert browser.run(STATE)["seek"] == expected
+        assert browser.run(
+            "!document.getElementById('tip').hidden && document.getElementById('tip').innerText.includes('b = 0.333')"
+        )
+    browser.press("Escape")
+    assert browser.run("document.getElementById('tip').hidden")
+
+
+@in_browser
+def test_tooltips_open_by_keyboard_and_by_tap_and_say_nothing_of_the_future(browser, tmp_path):
+    explanation = ad.explain(neuron()[2], variables=False)
+    opened(browser, tmp_path, explanation, 1)
+    tip = "document.getElementById('tip').hidden ? null : document.getElementById('tip').innerText"
+    browser.run("document.querySelector('.view').focus()")
+    browser.press("Tab")
+    seen = []
+    for _ in range(browser.run("document.querySelectorAll('g[data-node]').length")):
+        seen.append(browser.run(tip))
+        browser.press("ArrowDown")
+    values = [row.value for row in explanation.rows[1:] if len(row.value) > 4]
+    assert all(seen) and not any(value in text for text in seen for value in values)
+    assert any("value: not yet" in text for text in seen) and any("tanh" in text for text in seen)
+    browser.press("Enter")
+    assert browser.run("document.activeElement.dataset.node") and browser.run(tip)
+    node = browser.run(
+        "(() => { const r = document.querySelector('g[data-node].output').getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()"
+    )
+    browser.press("Escape")
+    touch = [{"x": node[0], "y": node[1]}]
+    browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=touch)
+    browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    end = time.monotonic() + 5
+    while browser.run(tip) is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert "output L" in browser.run(tip)
+
+
+def answer(browser, text):
+    browser.run(f"document.getElementById('guess').value = {json.dumps(text)}")
+    browser.run("document.getElementById('guess').focus()")
+    browser.press("Enter")
+
+
+@in_browser
+def test_in_predict_mode_the_next_number_is_a_question_that_is_checked_and_explained(browser, tmp_path):
+    explanation = ad.explain(neuron()[2], variables=False)
+    opened(browser, tmp_path, explanation, 2)
+    browser.run("document.getElementById('predict').click()")
+    browser.press("ArrowRight")
+    row = explanation.rows[2]
+    assert row.quantity == "v1" and row.value == "-1"
+    text = lambda name: browser.run(f"document.getElementById({name!r}).innerText")
+    state = browser.run(STATE)
+    assert state["row"][3] == "?" and state["value"] == "= ?" and "What is v1?" in text("question")
+    assert browser.run(SLOTS)[f"t{row.tensor._number}"]["value"] == ["?"]
+    answer(browser, "five")
+    assert "type a number" in text("verdict")
+    answer(browser, "5")
+    assert text("verdict").startswith("Not 5. The rule: v1 = w · x, with numbers (-0.5) · 2.")
+    answer(browser, "−1,0")  # a sign and a comma as people write them
+    assert (
+        text("verdict").startswith("Now it is right. v1 = w · x = (-0.5) · 2 = -1.") and text("score") == "0 of 1 right"
+    )
+    assert browser.run(STATE)["row"][3] == "-1"
+    browser.press("ArrowRight")  # an input is no question
+    assert browser.run(STATE)["row"][1] == "b" and browser.run("document.getElementById('predict-box').hidden")
+    browser.press("ArrowRight")
+    answer(browser, "-2/3")
+    assert text("verdict").startswith("Right.") and text("score") == "1 of 2 right"
+    browser.press("ArrowRight")  # tanh(−2/3) = −0.5827829…
+    answer(browser, "-0.582")
+    assert text("verdict").startswith("Not -0.582")
+    answer(browser, "-0.583")
+    assert text("verdict").startswith("Now it is right.")
+    browser.press("ArrowRight")
+    browser.run("document.getElementById('guess').blur()")
+    browser.press("ArrowRight")  # shows it
+    assert text("verdict").startswith("Shown.") and text("score") == "1 of 4 right"
+    browser.press("ArrowLeft")
+    assert browser.run(STATE)["row"][3] != "?"  # what was answered is not asked again
+
+
+@in_browser
+def test_of_a_matrix_one_entry_is_asked_and_by_operation_no_local_derivative(browser, tmp_path):
+    w, v, y = layer()
+    explanation = ad.explain(y, variables=False)
+    opened(browser, tmp_path, explanation)
+    browser.run("document.getElementById('pace').value = 'operation'; document.getElementById('predict').click()")
+    asked = 0
+    for _ in range(2 * len(explanation.rows)):
+        browser.run("document.getElementById('next').click()")
+        if browser.run("document.getElementById('predict-box').hidden"):
+            continue
+        row = explanation.rows[browser.run(STATE)["seek"] - 1]
+        assert row.phase != "local"
+        index = re.search(r"\[([\d, ]+)\]\?", browser.run("document.getElementById('question').innerText"))
+        entry = row.number[tuple(map(int, index[1].split(", ")))] if index else row.number
+        assert bool(index) == bool(row.number.ndim)
+        answer(browser, f"{entry:.3g}")
+        assert browser.run("document.getElementById('verdict').innerText").startswith("Right."), row.quantity
+        asked += 1
+    assert asked > 8 and browser.run("document.getElementById('score').innerText") == f"{asked} of {asked} right"
+
+
+@in_browser
+def test_what_a_rule_reads_is_lit_and_what_it_will_read_is_marked_as_kept(browser, tmp_path):
+    explanation = ad.explain(neuron()[2], variables=False)
+    local = next(row for row in explanation.rows if row.quantity == "∂v2/∂v1" or row.expression.startswith("1 / cosh²"))
+    read = {f"t{explanation.rows[s - 1].tensor._number}" for s in local.sources}
+    opened(browser, tmp_path, explanation, local.step)
+    assert {node for node, slots in browser.run(SLOTS).items() if "read" in slots["classes"]} == read
+    forward = max(row.step for row in explanation.rows if row.phase == "forward")
+    opened(browser, tmp_path, explanation, forward)
+    assert read <= {node for node, slots in browser.run(SLOTS).items() if "kept" in slots["classes"]}
+    assert "bytes kept" in browser.run("document.getElementById('now-cost').innerText")
+
+
+@in_browser
+def test_matrices_are_shown_as_such_and_large_ones_as_heat_maps(browser, tmp_path):
+    W = ad.Tensor(np.linspace(-1, 1, 40 * 70).reshape(40, 70), requires_grad=True, name="W")
+    m = ad.Tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True, name="m")
+    explanation = ad.explain((W * W).sum() + (m * m).sum(), variables=False)
+    step = {row.quantity: row.step for row in explanation.rows}
+    opened(browser, tmp_path, explanation, step["m"])
+    cells = browser.run(
+        "[...document.querySelectorAll('.matrix tr')].map((r) => [...r.cells].map((c) => Number(c.textContent)))"
+    )
+    assert cells == m.data.tolist()
+    opened(browser, tmp_path, explanation, step["W"])
+    assert browser.run("[document.querySelector('canvas').height, document.querySelector('canvas').width]") == [20, 24]
+    ends = browser.run(
+        "[[0, 0], [23, 19]].map(([x, y]) => [...document.querySelector('canvas').getContext('2d').getImageData(x, y, 1, 1).data])"
+    )
+    assert ends[0][2] > ends[0][0] and ends[1][0] > ends[1][2]  # blue below zero, orange above
+    assert "mean of 2 × 3 entries" in browser.run("document.querySelector('.heat figcaption').innerText")
+
+
+def test_an_update_shows_so_many_digits_that_it_shows_a_change():
+    w = ad.Tensor(1.0, requires_grad=True, name="w")
+    table = ad.explain((w - 0.999) ** 2, update=("sgd", 1e-6))
+    (row,) = [row for row in table.rows if row.phase == "update"]
+    assert row.value == "0.999999998" and float(row.value) == pytest.approx(float(row.number), abs=1e-10)
+    assert 'class="update"' in table.to_html()  # in the legend
+    still = ad.explain(w * 0.0, update=("sgd", 0.1)).rows[-1]
+    assert still.value == "1"
+
+
+def test_a_hessian_vector_product_keeps_the_function_in_view_in_three_bands():
+    w, v, y = layer()
+    explanation = ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)], variables=False)
+    text = explanation.to_html()
+    assert [text.count(f'class="cluster pass{i}"') for i in range(3)] == [1, 1, 1]
+    assert len(re.findall('class="view"', text)) == 1
+    nodes = set(re.findall(r'<g class="node[^>]*data-node="(\w+)"', text))
+    assert {f"t{row.tensor._number}" for row in explanation.rows if row.phase == "forward"} <= nodes
+    assert {f"d{x._number}" for x in (w, v)} <= nodes and {f"u{x._number}" for x in (w, v)} <= nodes
+    copies = [a["data-also"] for a, _ in Reader(text).rows[1:] if "data-also" in a]
+    assert copies and set(" ".join(copies).split()) <= nodes  # the first pass fills the second band
+
+
+@in_browser
+def test_h_times_u_of_two_inputs_is_drawn_as_the_change_of_the_gradient(browser, tmp_path):
+    w = ad.Tensor([1.0, 2.0], requires_grad=True, name="w")
+    explanation = ad.explain(w[0] ** 2 * w[1] + w[1] ** 3, hvp=[[0.5, -1.0]], variables=False)
+    opened(browser, tmp_path, explanation, len(explanation.rows))
+    arrow = """((kind) => {
+      const [, x0, y0] = document.querySelector(`.plane .${kind} path`).getAttribute("d").match(/M([-\\d.]+) ([-\\d.]+)/).map(Number);
+      const [x1, y1] = document.querySelector(`.plane .${kind} polygon`).getAttribute("points").split(" ")[0].split(",").map(Number);
+      return [x1 - x0, y0 - y1];
+    })"""
+    before, after, change = (np.array(browser.run(f"{arrow}('{kind}')")) for kind in ("before", "after", "change"))
+    gradient, hu = np.array([4.0, 13.0]), np.array([[4.0, 2.0], [2.0, 12.0]]) @ [0.5, -1.0]  # by hand
+    scale = np.linalg.norm(before) / np.linalg.norm(gradient)
+    np.testing.assert_allclose(before, scale * gradient, atol=0.2)
+    np.testing.assert_allclose(after, scale * (gradient + hu), atol=0.2)
+    np.testing.assert_allclose(change, scale * hu, atol=0.2)
+    assert browser.run("document.querySelector('.plane').checkVisibility()")
+    browser.press("Home")
+    assert not browser.run("document.querySelector('.plane').checkVisibility()")
+
+
+def test_the_page_of_a_small_net_is_small():
+    import nn
+
+    model = nn.Sequential(nn.Linear(2, 3, dtype=float), nn.Tanh(), nn.Linear(3, 1, dtype=float))
+    loss = (model(ad.Tensor([[1.0, 2.0], [0.5, -1.0]])) ** 2).mean()
+    vectors = [np.ones(p.shape) for p in model.parameters()]
+    assert len(ad.explain(loss, names=model, update=("sgd", 0.1)).to_html().encode()) < 400_000
+    assert len(ad.explain(loss, names=model, hvp=vectors).to_html().encode()) < 400_000
+
+
+def test_no_python_object_shows_through():
+    w, v, y = layer()
+    text = html.unescape(ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)], update=("sgd", 0.1)).to_html())
+    assert "array(" not in text and "vectors=" not in text and "object at" not in text and "None" not in text

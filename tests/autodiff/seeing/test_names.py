@@ -1,0 +1,119 @@
+"""Tensors are called alike everywhere, by the names the program gave them."""
+
+import gc
+import re
+import weakref
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import autodiff as ad
+import nn
+from autodiff.seeing.graph import graph
+from autodiff.seeing.names import LIMIT, Names, called, parameter_name, variables
+
+outside = ad.Tensor(2.0, requires_grad=True)
+
+
+def titles(picture):
+    """The first lines of the tensors of a picture."""
+    return {found[1] for found in re.finditer(r'\tt\d+(?:i\d+)? \[label="?([^\\"\s]+)', picture.source)}
+
+
+def test_results_are_called_as_the_variables_that_hold_them_in_table_picture_and_page():
+    w = ad.Tensor(0.5, requires_grad=True)
+    h = np.tanh(w * 3.0)
+    loss = h * h
+    table = ad.explain(loss)
+    assert [row.quantity for row in table.rows[:4]] == ["w", "v1", "h", "loss"]
+    assert titles(graph(loss)) >= {"w", "v1", "h", "loss"}
+    page = table.to_html()
+    assert all(f">{name}</text>" in page for name in ("w", "v1", "h", "loss"))
+
+
+def test_the_names_of_variables_can_be_switched_off():
+    w = ad.Tensor(0.5, requires_grad=True)
+    loss = np.tanh(w * 3.0)
+    assert {row.quantity for row in ad.explain(loss, variables=False).rows[:3]} == {"v1", "v2", "L"}
+    assert "loss" not in graph(loss, variables=False).source and "loss" in graph(loss).source
+
+
+def test_a_name_given_or_carried_counts_more_than_a_variable():
+    a, b = ad.Tensor(1.0, requires_grad=True, name="mine"), ad.Tensor(2.0, requires_grad=True)
+    out = a * b
+    assert set(ad.explain(out, names={"out": b}).names.values()) == {"mine", "out", "L"}
+
+
+def test_local_variables_count_more_than_global_ones_and_private_ones_nothing():
+    _hidden = ad.Tensor(3.0, requires_grad=True)
+    inside = outside
+    total = inside * _hidden
+    assert set(ad.explain(total).names.values()) == {"inside", "v1", "total"}
+
+    def scope():
+        return ad.explain(total)
+
+    assert set(scope().names.values()) == {"outside", "v1", "total"}  # a variable of the function around it, too
+
+
+def test_asking_for_names_keeps_nothing_alive():
+    gc.disable()
+    try:
+        x = ad.Tensor([1.0, 2.0], requires_grad=True)
+        y = np.tanh(x).sum()
+        ad.explain(y), graph(y)
+        there = weakref.ref(x), weakref.ref(y)
+        del x, y
+        assert [r() for r in there] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_names_are_read_where_anything_may_be_a_variable():
+    class Odd:
+        def __getattribute__(self, name):
+            raise RuntimeError(name)
+
+    odd, held = Odd(), ad.Tensor(1.0)
+    import sys
+
+    assert variables(sys._getframe())[held._number] == "held" and odd is not None
+
+
+def test_no_name_of_a_parameter_reads_as_a_number():
+    assert parameter_name("", "0.weight") == "layer0.weight" and parameter_name("net", "0.weight") == "net.0.weight"
+    model = nn.Sequential(nn.Linear(2, 1, dtype=float), nn.Tanh())
+    y = model(ad.Tensor([1.0, 2.0], name="x")).sum()
+    table = ad.explain(y, names=model)
+    assert not any(re.match(r"\d+\.\D", name) for name in table.names.values())
+    assert "layer0.weight" in titles(graph(y, names=model)) and "layer0.weight" in table.names.values()
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=1, max_size=12), st.booleans())
+def test_picture_and_table_number_the_same_tensors_alike(steps, constant):
+    values = [ad.Tensor(1.5, requires_grad=True), ad.Tensor([1.0, 2.0], requires_grad=True)]
+    for i, j in steps:
+        values.append(values[i % len(values)] * values[j % len(values)] + (np.array([0.5, 2.0]) if constant else 0.5))
+    total = values[-1].sum()
+    table = ad.explain(total, variables=False)
+    arrays = {row.quantity for row in table.rows if row.tensor is None}
+    assert titles(graph(total, variables=False)) >= set(table.names.values()) | arrays
+    drawn = dict(re.findall(r'\tt(\d+) \[label="?([^\\"\s]+)', graph(total, variables=False).source))
+    assert {number: drawn[str(number)] for number in table.names} == table.names
+
+
+def test_of_a_huge_graph_only_what_has_a_name_is_named():
+    x = y = ad.Tensor(1.0, requires_grad=True, name="x")
+    results = []
+    for _ in range(LIMIT):
+        y = y + 1.0
+        results.append(y)
+    assert set(called(y, results, {}, {}).values()) == {"x", "L"}
+
+
+def test_a_name_is_given_once():
+    names = Names()
+    a, b = ad.Tensor(1.0), ad.Tensor(2.0)
+    assert [names.give(a, "w"), names.give(b, "w"), names.fresh("v")] == ["w", "w (2)", "v1"]
