@@ -116,13 +116,18 @@ def called(
         given: the user's names, by id.
         held: the names of variables, by number.
     """
-    names, tensors = Names(), {id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}
+    every, names = len(results) < LIMIT, Names()
+    tensors = {
+        id(x): x for node in results for x in node._inputs
+        if isinstance(x, Tensor)
+        and (every or x._primitive is None or x.name is not None or x._number in held or id(x) in given)
+    }  # fmt: skip
     tensors[id(output)] = output
     for key, name in given.items():
         if key in tensors:
             names.give(tensors[key], name)
     names.known(tensors.values(), output, held)
-    if len(results) < LIMIT:
+    if every:
         names.counted(results)
     found = {key: names.by_number[x._number] for key, x in tensors.items() if x._number in names.by_number}
     return found | names.of_arrays

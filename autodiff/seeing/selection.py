@@ -441,7 +441,7 @@ class Selection:
                 missing += self.own_node(node)
                 for i, x in enumerate(node._inputs):
                     if not isinstance(x, (Tensor, np.ndarray)):
-                        missing += key_of(x, node, i) not in self.hidden
+                        missing += (id(node), i) not in self.hidden
                     elif not isinstance(x, Tensor) or x._primitive is None or x._number < gap.oldest:
                         before[id(x)] = x
         for key, x in before.items():

@@ -105,7 +105,7 @@ def test_picture_and_table_number_the_same_tensors_alike(steps, constant):
 
 
 def test_of_a_huge_graph_only_what_has_a_name_is_named():
-    x = y = ad.Tensor(1.0, requires_grad=True, name="x")
+    y = ad.Tensor(1.0, requires_grad=True, name="x")
     results = []
     for _ in range(LIMIT):
         y = y + 1.0
