@@ -3,5 +3,6 @@ here, nothing below uses this.
 
 Read `graph` (the picture) with `selection`, `passes` and `looks` (what is drawn, which pass it belongs to, how it
 looks) and `layout` (Graphviz); then `explain` (the table) with `steps` (its rows), `formats` and `spreadsheets`; then
-`page`. `printable` is what all of them do to names.
+`page` with `stage` (its picture), `bands`, `slots` and `arrows` (what is in it) and `costs`. `names` and `printable`
+say what tensors are called in all of them, `formulas` (with `powers` and `indices`) how their mathematics is written.
 """

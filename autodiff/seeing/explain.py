@@ -76,7 +76,13 @@ class Explanation:
         return comma_separated([formats.COLUMNS, *map(formats.cells, self.rows)])
 
     def to_html(self, path: Any = None) -> Any:
-        """A page that walks through the computation step by step, in one file that needs no network.
+        """A page that walks through the computation, in one file that needs no network.
+
+        In the picture of the graph every node has room for its value and its gradient, which come with their steps and
+        add up where paths meet; what is not computed yet is not shown. It goes by single steps or by operations, with
+        the mouse or the keys alone, asks for the next number where the reader wants to predict it, and counts
+        multiply–adds and the bytes kept for the backward pass. An explanation with `hvp` has one band each for the
+        forward pass and the two backward passes.
 
         Args:
             path: where to write it; None to show it in a notebook.

@@ -233,7 +233,7 @@
     levels.forEach((level, i) => image.data.set(colour(level / 255, Number(low), Number(high)), 4 * i));
     paint.putImageData(image, 0, 0);
     const blocks = Number(down) * Number(across) > 1 ? `, each cell the mean of ${down} × ${across} entries` : "";
-    said.textContent = `blue ${low} … orange ${high}${blocks}`;
+    said.textContent = (low === high ? `all ${low}` : `blue ${low} … orange ${high}`) + blocks;
     box.append(canvas, said);
     return box;
   }
@@ -241,7 +241,7 @@
   // White at zero where there are both signs, else in the middle.
   function colour(level, low, high) {
     const value = low + level * (high - low), both = low < 0 && high > 0;
-    const part = both ? value / Math.max(-low, high) : 2 * level - 1;
+    const part = low === high ? 0 : both ? value / Math.max(-low, high) : 2 * level - 1;
     const end = part < 0 ? [0, 90, 181] : [220, 100, 0], size = Math.abs(part);
     return [...end.map((c) => Math.round(250 + size * (c - 250))), 255];
   }

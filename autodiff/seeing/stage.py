@@ -236,8 +236,8 @@ def _svg(source: bytes, slots: _Slots, layers: Mapping[str, int]) -> tuple[str, 
     root = ElementTree.fromstring(source)
     for part in list(root.iter()):
         name = part.attrib.pop("id", "")
-        if part.get("class") == "cluster" and name.startswith("pass"):
-            part.set("class", f"cluster {name}")
+        if part.get("class") == "cluster" and (band := re.search(r"pass\d$", name)):
+            part.set("class", f"cluster {band[0]}")
         for link in part.findall(f"{_SVG}a"):
             tip = ElementTree.Element(f"{_SVG}title")
             tip.text = link.get(_TOOLTIP)
