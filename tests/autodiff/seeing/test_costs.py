@@ -18,7 +18,9 @@ def test_a_matrix_product_counts_its_sums_in_each_direction():
     end = costs(ad.explain(C.sum()))[-1]
     assert end.forward == 30 + 10 and end.known  # the product, and the sum of its 10 elements
     assert end.backward == 2 * 30  # one product for each input; the sum's rule copies a number
-    assert work(ad.matmul(A.T, ad.Tensor(np.ones((2, 4))))) == 3 * 4 * 2
+    (g,) = ad.gradients(C.sum(), B, create_graph=True)  # Aᵀ times a cotangent of shape (2, 5)
+    (product,) = (node for node, operation, _ in ad.walk(g) if operation and "matmul" in operation)
+    assert product.shape == (3, 5) and work(product) == 3 * 5 * 2
 
 
 def test_elementwise_operations_count_their_elements_and_moves_nothing():

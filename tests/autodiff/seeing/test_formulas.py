@@ -57,6 +57,7 @@ def test_the_formulas_that_people_read_are_the_short_ones():
     assert shown == ["2 · v2", "3 · v2²", "1", "−v2⁻²"]
     assert str(Formula("{0} ^ {1}", ("∂L/∂a", "2"), numbers=(("1", 2.0),))) == "(∂L/∂a)²"
     assert [superscript(n) for n in (2, -10)] == ["²", "⁻¹⁰"]
+    assert str(Formula("{0} ^ ({1} + 1)", ("x", "2"), numbers=(("1", 2.0),))) == "x³"
 
 
 def test_a_mean_says_how_many_it_is_of_and_nothing_of_one():

@@ -953,6 +953,9 @@ def test_a_hessian_vector_product_keeps_the_function_in_view_in_three_bands():
     nodes = set(re.findall(r'<g class="node[^>]*data-node="(\w+)"', text))
     assert {f"t{row.tensor._number}" for row in explanation.rows if row.phase == "forward"} <= nodes
     assert {f"d{x._number}" for x in (w, v)} <= nodes and {f"u{x._number}" for x in (w, v)} <= nodes
+    edges = set(re.findall(r'data-from="(\w+)" data-to="(\w+)"', text))
+    slope = next(row.tensor for row in explanation.rows if row.quantity == "s")
+    assert (f"op{slope._number}", f"t{slope._number}") in edges and (f"u{w._number}", f"op{slope._number}") in edges
     copies = [a["data-also"] for a, _ in Reader(text).rows[1:] if "data-also" in a]
     assert copies and set(" ".join(copies).split()) <= nodes  # the first pass fills the second band
 
