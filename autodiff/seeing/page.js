@@ -14,6 +14,8 @@
   let now = -1;
   let timer = null;
   let predicting = false;
+  let asked = -1; // the row whose value may be hidden
+  let described = -1; // the step of which the nodes tell
   let tried = false; // a first answer to the question was wrong
 
   // Reading
@@ -115,11 +117,10 @@
       marked.classList.remove("now-row", "with", "source");
       marked.removeAttribute("aria-current");
     }
-    rows.forEach((each, i) => { // what is asked is not in the table yet
-      const text = i === now && asks(i) ? "?" : values[i];
-      const cell = each.querySelector(".value");
-      if (cell.textContent !== text) cell.textContent = text;
-    });
+    for (const place of new Set([asked, now])) { // what is asked is not in the table yet
+      if (place >= 0) rows[place].querySelector(".value").textContent = place === now && asks(place) ? "?" : values[place];
+    }
+    asked = now;
     for (const each of together()) each.classList.add("with");
     row.classList.add("now-row");
     row.setAttribute("aria-current", "step");
@@ -268,8 +269,13 @@
       const begins = first.get(key);
       node.classList.toggle("future", begins === undefined ? false : begins > now);
       node.classList.toggle("past", (last.has(key) ? last.get(key) : Infinity) < now);
-      node.setAttribute("aria-description", tipOf(key).join(", "));
     }
+    const [from, to] = described < 0 ? [0, rows.length - 1] : [Math.min(described, now), Math.max(described, now)];
+    const changed = new Set(rows.slice(from, to + 1).flatMap(({ dataset: { node, also } }) => [node, ...(also || "").split(" ")]));
+    for (const [key, node] of picture.nodes) {
+      if (described < 0 || changed.has(key)) node.setAttribute("aria-description", tipOf(key).join(", "));
+    }
+    described = now;
     for (const edge of picture.edges) {
       const ends = [edge.dataset.from, edge.dataset.to].map((key) => picture.nodes.get(key));
       edge.classList.toggle("future", ends.some((node) => node && node.classList.contains("future")));
@@ -614,8 +620,8 @@
   }
 
   function start() {
-    const asked = /^#step=(\d+)$/.exec(location.hash);
-    if (asked && placeOf.has(asked[1])) go(placeOf.get(asked[1]));
+    const wanted = /^#step=(\d+)$/.exec(location.hash);
+    if (wanted && placeOf.has(wanted[1])) go(placeOf.get(wanted[1]));
     else if (now < 0) go(0);
   }
   if (rows.length) start();

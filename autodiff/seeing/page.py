@@ -245,7 +245,8 @@ def _substituted(row: Row, numbers: Mapping[str, str]) -> str:
     output = number(formula.output)
     if not read or any(not (output if place == "y" else inputs[int(place)]) for place in read):
         return ""
-    return str(Formula(formula.template, tuple(inputs), output, formula.numbers, formula.options))
+    text = str(Formula(formula.template, tuple(inputs), output, formula.numbers, formula.options))
+    return re.sub(r"\((\(-[^()]*\))\)", r"\1", text)  # one pair of brackets around a negative number is enough
 
 
 def _question(row: Row, kind: str) -> str:
