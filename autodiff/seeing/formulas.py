@@ -5,7 +5,6 @@ Order: a formula with its names; what is read (its grammar); simpler; written as
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -338,9 +337,12 @@ def _text(tree: Tree, names: Mapping[str, str], least: int = 0) -> str:
 # As MathML
 
 
+_MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
 def _escaped(text: str) -> str:
     shown = (c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text)
-    return html.escape("".join(shown), quote=False)
+    return "".join(shown).translate(_MARKUP)
 
 
 def name_mathml(name: str) -> str:

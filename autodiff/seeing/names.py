@@ -6,7 +6,6 @@ for all else.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
 
@@ -14,6 +13,9 @@ import numpy as np
 
 from ..tensor import Tensor
 from .printable import printable
+
+_FUNCTION = 1
+"""The flag of code whose variables are no dict of their own (``inspect.CO_OPTIMIZED``, which is slow to import)."""
 
 LIMIT = 20_000
 """From a graph of so many operations on, results without a name get none: nobody would see them all."""
@@ -33,7 +35,7 @@ def variables(frame: FrameType) -> dict[int, str]:
         for name, value in list(space.items()):
             if issubclass(type(value), Tensor) and not name.startswith("_"):
                 found.setdefault(value._number, name)
-    if frame.f_code.co_flags & inspect.CO_OPTIMIZED and type(local) is dict:
+    if frame.f_code.co_flags & _FUNCTION and type(local) is dict:
         local.clear()  # a copy that Python 3.11 and 3.12 keep, and the tensors with it, until the function returns
     return found
 
