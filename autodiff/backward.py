@@ -277,7 +277,8 @@ def _last_needed(nodes: dict[int, Tensor]) -> int:
     for number, node in nodes.items():
         if node._hooks and "guard" in node._hooks:
             return -1
-        if number < last and node._primitive.may_be_infinite(node._inputs):
+        singular = node._primitive.singular
+        if singular is not False and number < last and (singular is True or singular(*node._inputs)):
             last = number
     return last
 

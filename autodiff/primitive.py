@@ -57,8 +57,8 @@ class Primitive:
     """In place of `vjps`, where inputs are many or their cotangents come together: ``joint(g, y, *inputs, **params)``
     gives all of them at once, a sequence with one (or None) for each input."""
     singular: bool | Callable[..., bool] = False
-    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py); or a function of the
-    inputs that says so by their types and Python numbers alone."""
+    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py); or, of an operation of
+    two inputs, a function of them that says so by their types and Python numbers alone."""
     selects: bool = False
     """Whether the slopes, though they depend on the inputs, are those of a choice, and stay as they are nearby."""
     kinks: Callable[..., Any] | None = None
@@ -77,10 +77,6 @@ class Primitive:
         if self.joint is not None:
             return [partial(_part, self.joint, i) for i in range(arity)]
         return self.vjps if self.each is None else [partial(self.each, i) for i in range(arity)]
-
-    def may_be_infinite(self, inputs: Sequence[Any]) -> bool:
-        """Whether a slope may be infinite, for inputs like these."""
-        return self.singular if isinstance(self.singular, bool) else self.singular(*inputs)
 
     def pullbacks(self, arity: int, g: Any, y: Any, inputs: Any, params: Any) -> tuple[Sequence[Rule | None], Any]:
         """The VJP rules for that many inputs, and what to give them after `g` and `y`: the inputs, or nothing, where
@@ -367,6 +363,7 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
             return new_node(data, record, inputs, params or None)
         if recording is False or (needs is False and recording is True):
             return wrap(data)
+        del arrays  # or who looks how many hold them would count these
         return watched(recording, data, needs, record, inputs, params or None)
 
     return apply
@@ -408,7 +405,7 @@ def declare(
     `public` says whether users get it by its name (see `internal`).
     """
     if singular:
-        vjps = [np.errstate(divide="ignore", invalid="ignore", over="ignore")(rule) if rule else None for rule in vjps]
+        vjps = [_quiet(rule, singular) if rule else None for rule in vjps]
     record = Primitive(
         name=name,
         forward=forward,
@@ -437,6 +434,18 @@ def declare(
     if scipy is not None:
         protocols.SCIPY_UFUNCS[scipy] = apply
     return apply if public else internal(apply)
+
+
+def _quiet(rule: Rule, singular: bool | Callable[..., bool]) -> Rule:
+    """A rule without NumPy's warnings, for the inputs whose slope may be infinite."""
+    quiet: Rule = np.errstate(divide="ignore", invalid="ignore", over="ignore")(rule)
+    if isinstance(singular, bool):
+        return quiet
+
+    def of_two(g: Any, y: Any, a: Any, b: Any) -> Any:
+        return quiet(g, y, a, b) if singular(a, b) else rule(g, y, a, b)
+
+    return of_two
 
 
 def internal(operation: F) -> F:

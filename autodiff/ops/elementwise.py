@@ -481,16 +481,24 @@ cosh = declare(
     singular=True, formula="cosh {0}", derivatives=["sinh {0}"], samples=unary(),
 )  # fmt: skip
 
-sech_squared: Any = polymorphic(declare(
-    "sech_squared", lambda x: np.square(1 / np.cosh(x)), [lambda g, y, x: g * (-2 * np.tanh(x) * y)], arity=1,
-    formula="1 / cosh² {0}", derivatives=["−2 · tanh({0}) · {y}"], samples=unary(), public=False,
+
+@np.errstate(over="ignore")  # far out cosh is ∞, and the result 0
+def _over_cosh_squared(g: Any, x: Any) -> Any:
+    c = np.cosh(x)
+    return g / c / c
+
+
+over_cosh_squared: Any = polymorphic(declare(
+    "over_cosh_squared", _over_cosh_squared,
+    [lambda h, y, g, x: over_cosh_squared(h, x), lambda h, y, g, x: h * (-2 * np.tanh(x) * y)], arity=2,
+    formula="{0} / cosh² {1}", derivatives=["1 / cosh² {1}", "−2 · tanh({1}) · {y}"], samples=binary(), public=False,
 ))  # fmt: skip
-"""1/cosh² x, the derivative of tanh x. From the values of tanh, as 1 − y², it loses all digits in the tails; here
-nothing cancels in any order. (Rules that call it are declared singular: far out cosh overflows, and this is 0.)"""
+"""g / cosh² x, the rule of tanh x. From the values of tanh, as g (1 − y²), it loses all digits in the tails; here
+nothing cancels in any order."""
 
 tanh = declare(
-    "tanh", np.tanh, [lambda g, y, x: g * sech_squared(x)], arity=1, numpy=np.tanh,
-    singular=True, formula="tanh({0})", derivatives=["1 / cosh² {0}"], samples=unary(),
+    "tanh", np.tanh, [lambda g, y, x: over_cosh_squared(g, x)], arity=1, numpy=np.tanh,
+    formula="tanh({0})", derivatives=["1 / cosh² {0}"], samples=unary(),
 )  # fmt: skip
 
 arcsinh = declare(
@@ -711,8 +719,8 @@ relu = declare(
 )  # fmt: skip
 
 sigmoid = declare(
-    "sigmoid", _stable_sigmoid, [lambda g, y, x: 0.25 * g * sech_squared(0.5 * x)], arity=1, scipy="expit",
-    singular=True, formula="σ({0})", derivatives=["{y} · σ(−{0})"], samples=unary(-4, 4),
+    "sigmoid", _stable_sigmoid, [lambda g, y, x: over_cosh_squared(0.25 * g, 0.5 * x)], arity=1, scipy="expit",
+    formula="σ({0})", derivatives=["{y} · σ(−{0})"], samples=unary(-4, 4),
     doc="1 / (1 + exp(−x)), without overflow.",
 )  # fmt: skip
 _sigmoid = polymorphic(sigmoid)

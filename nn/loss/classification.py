@@ -373,11 +373,13 @@ class _OfClasses(_Weighted):
         """
         if self.reduction != "mean":
             return None
-        labels = np.asarray(as_tensor(target).data)
+        labels = target if type(target) is np.ndarray else np.asarray(as_tensor(target).data)
         if labels.dtype.kind == "f":
             return labels.size / max(labels.shape[_class_axis(labels)], 1) if labels.ndim else 1.0
-        kept = labels[labels != self.ignore_index]
-        return float(kept.size if self.weight is None else self.weight.data[kept].sum(dtype=np.float64))
+        kept = labels != self.ignore_index
+        if self.weight is None:
+            return float(np.count_nonzero(kept))
+        return float(self.weight.data[labels[kept]].sum(dtype=np.float64))
 
 
 class CrossEntropyLoss(_OfClasses):

@@ -1457,6 +1457,14 @@ def test_when_the_alias_is_gone_the_leaf_is_as_before():
     np.testing.assert_allclose(p.grad.data, 4 * X)
 
 
+@pytest.mark.parametrize("f", [np.tanh, lambda p: p * p, lambda p: np.concatenate([p, p]), lambda p: np.sort(p)])
+def test_one_use_of_any_kind_finds_that_no_alias_is_left(f):
+    p = Tensor(X, requires_grad=True)
+    p.data
+    f(p)
+    assert p._requires_grad is True
+
+
 def trained(hold):
     """The parameters after a few steps, while `hold(model)` is kept."""
     nn.manual_seed(0)
