@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -442,6 +442,7 @@ def _quiet(rule: Rule, singular: bool | Callable[..., bool]) -> Rule:
     if isinstance(singular, bool):
         return quiet
 
+    @wraps(rule)
     def of_two(g: Any, y: Any, a: Any, b: Any) -> Any:
         return quiet(g, y, a, b) if singular(a, b) else rule(g, y, a, b)
 
