@@ -670,3 +670,39 @@ def test_errors_of_nan_to_num_and_unstack_say_what_was_met():
         ad.unstack(Tensor(1.0))
     with pytest.raises(np.exceptions.AxisError, match=r"unstack\(shape \(1, 1\)\): axis 5 is out of bounds for 2 axes"):
         ad.unstack(Tensor([[1.0]]), axis=5)
+
+
+# Outside the domain
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("f", "outside"),
+    [
+        (np.log, -2.0), (np.log2, -2.0), (np.log10, -2.0), (np.log1p, -3.0), (np.arctanh, 2.0), (np.sqrt, -1.0),
+        (np.arcsin, 2.0), (np.arccos, -2.0), (np.arccosh, 0.5), (ad.special.logit, 2.0), (ad.special.logit, -1.0),
+        (lambda x: ad.special.xlogy(1.0, x), -1.0), (lambda x: ad.special.xlog1py(1.0, x), -3.0),
+        (lambda x: x % 0.0 * x, 1.5), (lambda x: np.fmod(x, 0.0) * x, 1.5), (lambda x: x**0.5, -1.0),
+        (ad.special.erfinv, 2.0), (ad.special.ndtri, 1.5),
+    ],
+)  # fmt: skip
+def test_where_the_value_is_nan_so_is_every_derivative(f, outside):
+    x = np.array(outside)
+    assert np.isnan(ad.value_and_grad(f)(x)).all()
+    assert np.isnan(ad.jvp(f, (x,), (1.0,))).all()
+    assert np.isnan(ad.grad(ad.grad(f))(x))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("outer", [np.square, lambda u: u * u, lambda u: u**2, lambda u: u**3, np.exp, np.abs, np.sin])
+def test_what_where_hides_outside_the_domain_of_log_has_derivative_0(outer):
+    def f(x):
+        return np.where(x > 0, outer(np.log(x)), 0.0).sum()
+
+    def inside(x):
+        return outer(np.log(x)).sum()
+
+    x = np.array([-2.0, 0.0, 4.0])
+    first, second = ad.grad(f)(x), ad.hvp(f, x, np.ones(3))
+    np.testing.assert_allclose(first, [0, 0, ad.grad(inside)(4.0)])
+    np.testing.assert_allclose(second, [0, 0, ad.grad(ad.grad(inside))(4.0)])
