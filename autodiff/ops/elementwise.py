@@ -17,7 +17,7 @@ from ..primitive import Operation, Sample, internal, polymorphic, without_gradie
 from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, plain
-from .guards import common, inverse_or_zero, raw, times
+from .guards import common, gated, inverse_or_zero, raw, times
 from .samples import binary, draw, unary, with_params
 
 __all__ = [
@@ -703,8 +703,13 @@ def _stable_sigmoid(x: Any) -> Any:
     return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # not np.where, which is slow on random signs
 
 
+def _relu_rule(g: Any, y: Any, x: Any) -> Any:
+    a = raw(x)
+    return gated(g, a > 0, a < 0)
+
+
 relu = declare(
-    "relu", lambda x: np.maximum(x, 0), [lambda g, y, x: g * (x > 0)], arity=1,
+    "relu", lambda x: np.maximum(x, 0), [_relu_rule], arity=1,
     jvps="piecewise", kinks=lambda x: x == 0, formula="max(0, {0})", derivatives=["1 if {0} > 0 else 0"],
     samples=unary(smooth=2),
     doc="max(0, x); the derivative at 0 is 0.",

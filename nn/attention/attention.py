@@ -17,6 +17,7 @@ from autodiff import Tensor
 from autodiff.backward import unbroadcast
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
+from autodiff.tensor import plain
 
 from ..arguments import as_tensor, count, floats, number
 from ..dropout import dropout
@@ -70,24 +71,34 @@ def _weights(q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
         else:
             s += mask
     top = s.max(axis=-1, keepdims=True, initial=-np.inf)
-    nothing = top == -np.inf  # a row in which everything is hidden has weights 0
-    if nothing.any():
-        top[nothing] = 0
+    infinite = np.isinf(top)
+    if infinite.any():  # +∞ takes all, in several places it has no limit; a row that is hidden has weights 0
+        taken = s == np.inf
+        np.copyto(s, np.where(taken, s.dtype.type(0), s.dtype.type(-np.inf)), where=top == np.inf)
+        top[infinite] = 0
     s -= top
     np.exp(s, out=s)
     total = s.sum(axis=-1, keepdims=True)
-    if nothing.any():
-        total[nothing] = 1
+    if infinite.any():
+        total[total == 0] = 1
     s /= total
+    if infinite.any():
+        s[taken & (np.count_nonzero(taken, axis=-1, keepdims=True) > 1)] = np.nan
     return s
 
 
+def _moving(x: Any) -> Any:
+    """x with 0 in place of ±∞, next to which no weight changes: all are 0 or 1 there, or NaN."""
+    a = plain(x)
+    return x if np.isfinite(np.vdot(a, a)) else np.where(np.isinf(a), 0, x)
+
+
 def _by_query(g: Any, y: Any, q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
-    return unbroadcast(_product(_pulled(g, y), k * scale, q), q.shape)
+    return unbroadcast(_product(_pulled(g, y), _moving(k) * scale, q), q.shape)
 
 
 def _by_key(g: Any, y: Any, q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
-    return unbroadcast(_product(_transposed(_pulled(g, y)), q * scale, k), k.shape)
+    return unbroadcast(_product(_transposed(_pulled(g, y)), _moving(q) * scale, k), k.shape)
 
 
 def _by_mask(g: Any, y: Any, q: Any, k: Any, mask: Any, *, scale: float) -> Any:
