@@ -18,6 +18,7 @@ from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, plain
 from .guards import common, gated, inverse_or_zero, raw, times
+from .precision import in_single
 from .samples import binary, draw, unary, with_params
 
 __all__ = [
@@ -455,7 +456,7 @@ def _sinc_rule(g: Any, y: Any, x: Any, order: int = 0) -> Any:
 
 
 _sinc = declare(
-    "sinc", lambda x, order=0: _sinc_derivative(x, order), [_sinc_rule],
+    "sinc", in_single(lambda x, order=0: _sinc_derivative(x, order)), [_sinc_rule],
     formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"],
     samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)),
                          Sample((np.array([0.0, 0.4]),), {"order": 2})],

@@ -19,6 +19,7 @@ from ..primitive import Sample, as_tensor, declare, describe, internal, polymorp
 from ..protocols import REDUCTIONS, UFUNCS, implements
 from ..tensor import Tensor
 from .elementwise import multiply, subtract
+from .precision import in_single
 from .samples import draw
 from .shape import concatenate, moveaxis
 
@@ -360,6 +361,7 @@ def _large(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> bool:
     return math.prod(sizes.values()) > (20_000 if len(shapes) == 2 else 5_000)
 
 
+@in_single
 def _contract(*operands: Any, subscripts: str, optimize: Any = None) -> Any:
     if optimize is None:
         optimize = _large(subscripts, tuple([x.shape for x in operands]))

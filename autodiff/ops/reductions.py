@@ -161,9 +161,9 @@ def _along_last(function: Any, x: Any, axis: int | None) -> Any:
 
 
 _cumsum = declare(
-    "cumsum", np.cumsum,
-    [lambda g, y, x, axis=None: _along_last(
-        lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape)],
+    "cumsum", in_single(np.cumsum),
+    [in_single(lambda g, y, x, axis=None: _along_last(
+        lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape))],
     jvps="linear", formula="cumsum {0}", derivatives=["1"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((draw(rng, ()),)), Sample((draw(rng, (0, 2)),), {"axis": 0})],
@@ -267,7 +267,7 @@ def _cumprod_rule(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
 
 
 _cumprod = declare(
-    "cumprod", np.cumprod, [_cumprod_rule], formula="cumprod {0}", derivatives=["∏ of the others"],
+    "cumprod", in_single(np.cumprod), [_cumprod_rule], formula="cumprod {0}", derivatives=["∏ of the others"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((np.array([1.5, 0.0, 2.0, 0.0]),)), Sample((draw(rng, ()),)), Sample((draw(rng, (2, 0)),), {"axis": 0})],
 )  # fmt: skip

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from operator import index
 from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, polymorphic
+from ..primitive import Sample, internal, polymorphic
 from ..primitive import declare as _declare
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .elementwise import sigmoid
 from .guards import common, times
+from .precision import in_single
 from .samples import binary, draw, unary, with_params
 
 __all__ = [
@@ -43,7 +43,10 @@ def _scipy(name: str) -> Callable[..., Any]:
     return forward
 
 
-declare = partial(_declare, jvps="elementwise")
+@internal
+def declare(name: str, forward: Any, vjps: Any, **options: Any) -> Any:
+    return _declare(name, in_single(forward), [in_single(rule) for rule in vjps], jvps="elementwise", **options)
+
 
 # Error functions
 

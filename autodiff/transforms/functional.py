@@ -355,9 +355,9 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
     unknown = np.isnan(pushed._data) & ~np.isnan(y._data)
     if not unknown.any() or any(np.isnan(v._data).any() for v in tangents):
         return pushed
-    places = np.arange(y.size) if create_graph else np.flatnonzero(unknown)  # NaN would stay in what is recorded
+    places = range(y.size) if create_graph else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
     with differentiating():
-        known = np.stack(
+        known: Any = np.stack(
             [
                 _total(
                     [

@@ -1,5 +1,7 @@
 """Attention: the function and the layer against PyTorch, every kind of mask, and what bad input gets."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -135,6 +137,14 @@ def test_a_query_that_sees_no_key_gets_zeros_and_gives_zero_gradients_to_second_
 
 def ours_as(torch, sees, *x):
     return torch.nn.functional.scaled_dot_product_attention(*x, torch.tensor(sees))
+
+
+def test_gradients_keep_their_digits_where_one_key_has_nearly_all_the_weight():
+    q, k = np.array([[5.0]]), np.array([[7.0], [0.0]])
+    f = lambda q: F.scaled_dot_product_attention(q, k, np.array([[1.0], [0.0]]), scale=1.0).sum()
+    exact = 7 * math.exp(-35) / (1 + math.exp(-35)) ** 2  # the slope of σ(7 q)
+    np.testing.assert_allclose(ad.grad(f)(q), [[exact]], rtol=1e-14)
+    np.testing.assert_allclose(ad.hessian(f)(q), np.full((1,) * 4, -7 * exact * math.tanh(17.5)), rtol=1e-13)
 
 
 def test_an_infinite_score_takes_all_and_several_have_no_limit():
