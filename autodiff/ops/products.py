@@ -361,7 +361,6 @@ def _large(subscripts: str, shapes: tuple[tuple[int, ...], ...]) -> bool:
     return math.prod(sizes.values()) > (20_000 if len(shapes) == 2 else 5_000)
 
 
-@in_single
 def _contract(*operands: Any, subscripts: str, optimize: Any = None) -> Any:
     if optimize is None:
         optimize = _large(subscripts, tuple([x.shape for x in operands]))
@@ -424,7 +423,7 @@ _CASES: list[tuple[str, list[tuple[int, ...]]]] = [
 ]  # fmt: skip
 
 _einsum = declare(
-    "einsum", _contract, each=_einsum_rule, jvps="multilinear", formula="Σ {0} {1} …", derivatives=["Σ of the others"],
+    "einsum", in_single(_contract, together=True), each=_einsum_rule, jvps="multilinear", formula="Σ {0} {1} …", derivatives=["Σ of the others"],
     samples=lambda rng: [Sample(tuple(draw(rng, s) for s in shapes), {"subscripts": text}) for text, shapes in _CASES],
 )  # fmt: skip
 _contraction = polymorphic(_einsum)

@@ -8,6 +8,7 @@ heads never copies.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from ..linear import Linear, linear
 from ..module.module import Module
 from ..module.parameter import Parameter
 from ..random import floating, generator
+
+_single = partial(in_single, together=True)
 
 
 def _product(a: Any, b: Any, like: Any) -> Any:
@@ -68,7 +71,7 @@ def _pulled(g: Any, y: Any) -> Any:
     return _softmax_pullback(g, y)
 
 
-@in_single
+@_single
 def _weights(q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
     s = (q * scale) @ _transposed(k)
     if mask is not None:
@@ -99,17 +102,17 @@ def _moving(x: Any) -> Any:
     return x if np.isfinite(np.vdot(a, a)) else np.where(np.isinf(a), 0, x)
 
 
-@in_single
+@_single
 def _by_query(g: Any, y: Any, q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
     return unbroadcast(_product(_pulled(g, y), _moving(k) * scale, q), q.shape)
 
 
-@in_single
+@_single
 def _by_key(g: Any, y: Any, q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
     return unbroadcast(_product(_transposed(_pulled(g, y)), _moving(q) * scale, k), k.shape)
 
 
-@in_single
+@_single
 def _by_mask(g: Any, y: Any, q: Any, k: Any, mask: Any, *, scale: float) -> Any:
     return unbroadcast(_pulled(g, y), mask.shape)
 
