@@ -423,7 +423,8 @@ _CASES: list[tuple[str, list[tuple[int, ...]]]] = [
 ]  # fmt: skip
 
 _einsum = declare(
-    "einsum", in_single(_contract, together=True), each=_einsum_rule, jvps="multilinear", formula="Σ {0} {1} …", derivatives=["Σ of the others"],
+    "einsum", in_single(_contract, together=True), each=_einsum_rule, jvps="multilinear",
+    formula="Σ {0} {1} …", derivatives=["Σ of the others"],
     samples=lambda rng: [Sample(tuple(draw(rng, s) for s in shapes), {"subscripts": text}) for text, shapes in _CASES],
 )  # fmt: skip
 _contraction = polymorphic(_einsum)
