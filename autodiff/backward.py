@@ -47,8 +47,15 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
         return g
     extra = g.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
-    g = g.sum(axis=axes) if axes else g
+    g = _summed(g, axes) if axes else g
     return g if g.shape == shape else g.reshape(shape)
+
+
+def _summed(g: Any, axes: Any) -> Any:
+    """A sum, in half precision added up in single, where NumPy adds up in half."""
+    if g.dtype.char == "e" and not isinstance(g, Tensor):
+        return g.sum(axis=axes, dtype=np.float32).astype(g.dtype)
+    return g.sum(axis=axes)
 
 
 def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
@@ -219,7 +226,7 @@ def reverse(
 def _summed_rows(d: Any) -> Any:
     """The sum over the first axis; of a small matrix by BLAS, in a third of the time of a reduction."""
     if isinstance(d, Tensor) or d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
-        return d.sum(axis=0)
+        return _summed(d, 0)
     return _ones(d.shape[0], d.dtype.char).dot(d)
 
 

@@ -212,6 +212,8 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
         text += "".join(f"; axes of shape {s} are {-len(s)} … {len(s) - 1}" for s in shapes[:1] if s)
     if "negative integer powers" in text:
         text += "; write the base as floats, t.astype(float)"
+    if "unsupported in linalg" in text:
+        text += "; take single precision, t.astype('float32')"
     kind = type(error) if type(error) in (TypeError, IndexError, np.exceptions.AxisError) else ValueError
     if isinstance(error, np.linalg.LinAlgError):
         kind = np.linalg.LinAlgError

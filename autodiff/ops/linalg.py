@@ -19,6 +19,7 @@ from ..protocols import implements
 from ..tensor import Tensor
 from . import products
 from .guards import checked_axes, common, raw, times
+from .precision import in_single
 from .products import matmul, tensordot, vecdot
 from .samples import draw
 
@@ -180,7 +181,7 @@ def _triangular_solved(g: Any, a: Any, b: Any, trans: int, lower: bool, unit_dia
 
 
 _triangular = declare(
-    "solve_triangular", _triangular_forward,
+    "solve_triangular", in_single(_triangular_forward, together=True),
     [_triangular_left, lambda g, y, a, b, trans=0, lower=False, unit_diagonal=False: unbroadcast(
         _triangular_solved(g, a, b, trans, lower, unit_diagonal), b.shape)],
     formula="{0}⁻¹ {1}", derivatives=["−{0}⁻ᵀ · {y}ᵀ, in the triangle", "{0}⁻ᵀ"],

@@ -11,6 +11,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.ops.guards import gated
 from autodiff.ops.samples import draw, unary, with_params
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
@@ -29,7 +30,9 @@ def _leaky(x: Any, slope: float) -> Any:
 
 def _leaky_rule(g: Any, y: Any, x: Any, slope: float) -> Any:
     taken = plain(x) > 0
-    return g * np.maximum(taken.astype(x.dtype), slope) if 0 <= slope <= 1 else np.where(taken, g, slope * g)
+    if slope == 0:
+        return gated(g, taken, plain(x) < 0)
+    return g * np.maximum(taken.astype(x.dtype), slope) if 0 < slope <= 1 else np.where(taken, g, slope * g)
 
 
 _leaky_relu = declare(
@@ -47,9 +50,15 @@ _prelu = declare(
                          Sample((draw(rng, (0, 3)), draw(rng, (3,))), smooth=2)],
 )  # fmt: skip
 
+
+def _hardtanh_rule(g: Any, y: Any, x: Any, low: float, high: float) -> Any:
+    a = plain(x)
+    return gated(g, (a > low) & (a < high), (a < low) | (a > high))
+
+
 _hardtanh = declare(
     "hardtanh", lambda x, low, high: np.clip(x, low, high),
-    [lambda g, y, x, low, high: g * ((plain(x) > low) & (plain(x) < high))],
+    [_hardtanh_rule],
     formula="min(max({0}, l), h)", derivatives=["1 if l < {0} < h else 0"],
     samples=with_params(unary(smooth=2), {"low": -0.7, "high": 1.1}),
 )  # fmt: skip
@@ -71,7 +80,8 @@ _hardswish = declare(
 
 
 def _shrink_rule(g: Any, y: Any, x: Any, lambd: float) -> Any:
-    return g * (np.abs(plain(x)) > lambd)
+    size = np.abs(plain(x))
+    return gated(g, size > lambd, size < lambd)
 
 
 _hardshrink = declare(

@@ -5,6 +5,7 @@ Expectations are limits and closed forms; where a library computes them safely (
 """
 
 import fractions
+import itertools
 import math
 
 import numpy as np
@@ -482,6 +483,29 @@ def test_products_of_some_factors_may_over_or_underflow_where_the_derivative_doe
             for j in range(n):
                 if i != j:
                     agree(H[i, j], others(i, j))
+
+
+def test_running_products_of_factors_that_are_far_apart_have_the_exact_gradient_of_every_cotangent():
+    """All short programs of large, small, zero and negative factors: the sums of products of some of them."""
+    huge = [3e200, 5e-201, 2.0, 0.0, -7e299]
+    for x, g in itertools.product(itertools.product(huge, repeat=4), ([1, 1, 1, 1], [0, 0, 0, 1], [0, 2, 0, 0])):
+        with np.errstate(all="ignore"):
+            (found,) = ad.vjp(np.cumprod, np.array(x))[1](np.array(g, float))
+        exact = [fractions.Fraction(v) for v in x]
+        for i in range(4):
+            terms = [g[k] * math.prod(exact[:i] + exact[i + 1 : k + 1]) for k in range(i, 4)]
+            right, size = sum(terms), sum(abs(t) for t in terms)
+            if abs(right) > np.finfo(float).max:
+                assert found[i] == (math.inf if right > 0 else -math.inf), (x, g, i)
+            elif size < np.finfo(float).max:
+                assert abs(fractions.Fraction(float(found[i])) - right) <= size * 1e-14 + 1e-300, (x, g, i, found[i])
+
+
+def test_a_running_product_up_to_an_infinite_factor_has_the_limits_of_its_gradient():
+    with np.errstate(all="ignore"):
+        pull = lambda x, g: ad.vjp(np.cumprod, np.array(x))[1](np.array(g))[0].tolist()
+        assert pull([1e-200, 1e-200, np.inf], [1.0, 1.0, 1.0]) == [np.inf, np.inf, 0.0]
+        assert pull([1e200, 1e200, np.inf, 1e-200], [0.0, 0.0, 0.0, 1.0])[:3] == [np.inf, np.inf, 1e200]
 
 
 def test_a_zero_among_factors_that_are_far_apart_leaves_the_exact_product_of_the_others():
