@@ -15,7 +15,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.primitive import Operation, Sample, declare, polymorphic
-from autodiff.tensor import clock
+from autodiff.tensor import clock, plain, writable
 
 from .arguments import as_tensor, count, floats, number
 from .module.module import Module
@@ -454,7 +454,7 @@ def _batch(
             raise ValueError(f"{layer}: without training, running_mean and running_var are needed")
         tail = channels + (1,) * (len(shape) - 2)
         # A copy: the averages may be written before the backward pass.
-        mean, variance = (np.array(r.data, dtype=np.result_type(r.data, input.data)) for r in running)
+        mean, variance = (np.array(plain(r), dtype=np.result_type(plain(r), plain(input))) for r in running)
         inverse = (1 / np.sqrt(variance + eps)).reshape(tail)
         weight, bias = (v if isinstance(v, float) else v.reshape(tail) for v in (weight, bias))
         y = _batch_norm_inference(input, weight, bias, mean=mean.reshape(tail), inverse=inverse)
@@ -470,7 +470,7 @@ def _batch(
     if running and values:
         variance = kept.variance * (values / (values - 1)) if unbiased else kept.variance
         for given, average, new in zip((running_mean, running_var), running, (kept.mean, variance)):
-            old = average.data if average.data.flags.writeable else average.data.copy()
+            old = writable(average)
             old *= 1 - momentum
             old += momentum * new.reshape(channels)
             if isinstance(given, Tensor):

@@ -332,7 +332,7 @@ def _restored(value: Any, p: Tensor, is_buffer: bool, what: str) -> Any:
     """A saved value as state: numbers as they are, arrays (Tensors too) as copies of the parameter's dtype."""
     if value is None or (not is_buffer and isinstance(value, (bool, int, float, str))):
         return value
-    array = np.asarray(value.data if isinstance(value, Tensor) else value).copy()
+    array = np.asarray(plain(value) if isinstance(value, Tensor) else value).copy()
     if array.ndim == 0 and not is_buffer:
         return array.item()
     if array.size == 0 == p.size:  # JSON turns all empty arrays into []

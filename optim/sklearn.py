@@ -26,7 +26,7 @@ except ImportError as error:
 
 import autodiff as ad
 from autodiff import Tensor, no_grad
-from autodiff.tensor import wrap
+from autodiff.tensor import plain, wrap
 
 from .array import Array
 from .data import dtype_of
@@ -261,7 +261,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
             if output.shape != (row.size, self._n_outputs):
                 expected = (row.size, self._n_outputs)
                 raise ValueError(f"{name}: module must give outputs of shape {expected}, not {output.shape}")
-            wanted = target[row.data]
+            wanted = target[plain(row)]
             wanted = wrap(wanted.astype(output.dtype, copy=False) if wanted.dtype.kind == "f" else wanted)
             losses = self._losses(output, wanted) if self.loss is None else self.loss(output, wanted)
             if weight is not None:
@@ -270,7 +270,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
                         f"{name}: sample_weight needs a loss for each sample (reduction='none'), of shape "
                         f"({row.size},), not {losses.shape}"
                     )
-                w = weight[row.data].astype(losses.dtype)
+                w = weight[plain(row)].astype(losses.dtype)
                 losses = losses * w.reshape(-1, *[1] * (losses.ndim - 1))
             return losses.mean() if losses.ndim else losses
 

@@ -14,6 +14,7 @@ from autodiff import Tensor
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
+from autodiff.tensor import plain
 
 from ..activation.exponential import sigmoid_of, softplus_of
 from ..arguments import as_tensor, choice, float_input, number
@@ -43,7 +44,7 @@ def _indices(name: str, input: Tensor, target: Tensor, ignore_index: int | None)
         raise TypeError(f"{name}: target is class indices, integers of shape {samples}; got {describe(target)}")
     if target.shape != samples:
         raise ValueError(f"{name}: target of shape {target.shape} does not fit input {input.shape}; expects {samples}")
-    index = target.data
+    index = plain(target)
     ignored = index == ignore_index if ignore_index is not None else np.zeros(samples, bool)
     if ignored.any():
         index = np.where(ignored, 0, index)
@@ -110,7 +111,7 @@ def cross_entropy(
             f"ignored; leave it out, or give class indices"
         )
     if weight is None and label_smoothing == 0 and target.size:
-        if probabilities or not (target.data == ignore_index).any():
+        if probabilities or not (plain(target) == ignore_index).any():
             return ad.cross_entropy(input, target, axis=axis, reduction=reduction)
     choice(name, "reduction", reduction, REDUCTIONS)
     label_smoothing = number(name, "label_smoothing", label_smoothing, 0, 1)
@@ -312,7 +313,7 @@ def _entropy(p: Tensor) -> Tensor:
 
 def _weighted(p: Tensor, v: Tensor) -> Tensor:
     """p · v, and 0 where p is 0 and v infinite."""
-    off = (p.data == 0) & ~np.isfinite(v.data)
+    off = (plain(p) == 0) & ~np.isfinite(plain(v))
     return ad.where(off, 0, p) * ad.where(off, 0, v) if off.any() else p * v
 
 
@@ -377,7 +378,7 @@ class _OfClasses(_Weighted):
         if labels.dtype.kind == "f":
             return labels.size / max(labels.shape[_class_axis(labels)], 1) if labels.ndim else 1.0
         kept = labels[labels != self.ignore_index]
-        return float(kept.size if self.weight is None else self.weight.data[kept].sum(dtype=np.float64))
+        return float(kept.size if self.weight is None else plain(self.weight)[kept].sum(dtype=np.float64))
 
 
 class CrossEntropyLoss(_OfClasses):

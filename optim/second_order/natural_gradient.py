@@ -10,6 +10,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.backward import gradients
+from autodiff.tensor import plain
 from autodiff.transforms.flat import assign, flatten
 
 from ..hyperparameters import at_least, hyperparameters, one_of, optional, positive, within
@@ -130,5 +131,5 @@ def _linear(output: Tensor, loss: Tensor) -> Callable[[Any], Any]:
     slope = gradients(loss, output, allow_unused=True)[0]
     if slope is None:
         raise ValueError("NaturalGradient.step: the loss was not computed from the output returned with it")
-    constant = slope.data
+    constant = plain(slope)
     return lambda z: (z * constant).sum()

@@ -1505,6 +1505,210 @@ def test_a_graph_recorded_before_an_optimisers_step_raises_in_backward(name):
     del alias
 
 
+def under_no_grad(make):
+    with ad.no_grad():
+        return make()
+
+
+def without_gradient(t):
+    t.requires_grad = False
+    return t
+
+
+def required(t):
+    t.requires_grad = True
+    return t
+
+
+def holding(array):
+    t = Tensor(X)
+    t.data = array
+    return t
+
+
+# By name: an array or tensor that is written, and the tensor that was used, which shares its memory.
+SHARED = {
+    "a constant": lambda c: (c, c),
+    "a view": lambda c: (c, c[:]),
+    "a view of a view": lambda c: (c, c[None].reshape(c.shape)),
+    "its owner": lambda c: (c[:2], c),
+    "the owner of its view": lambda c: (c.reshape(3, -1)[:2], c),
+    "another view": lambda c: (c[::-1], c[:]),
+    "its detached": lambda c: (c.detach(), c),
+    "what it was detached from": lambda c: (c, c.detach()),
+    "a view made under no_grad": lambda c: (c, under_no_grad(lambda: c[:])),
+    "the owner of a view made under no_grad": lambda c: (under_no_grad(lambda: c[:2]), c),
+    "a leaf that is one no more": lambda c: (c, without_gradient(c)),
+    "a detached leaf": lambda c: (c, required(c.detach())),
+    "assigned": lambda c: (c, holding(c)),
+    "assigned to": lambda c: (holding(c), c),
+}
+OWNERS = {
+    "a constant": lambda: Tensor(X),
+    "a leaf": lambda: Tensor(X, requires_grad=True),
+    "a large constant": lambda: Tensor(np.linspace(0.5, 1.5, 30_000).reshape(3, 10_000)),
+}
+OF_A_LEAF_RESULTS = ("a view", "a view of a view", "its owner", "the owner of its view", "another view", "assigned to")
+CONSTANT_WRITES = {
+    "c[0] =": lambda c: operator.setitem(c, 0, 9.0) if not c.requires_grad
+    else under_no_grad(lambda: operator.setitem(c, 0, 9.0)),
+    "c.data[0] =": lambda c: operator.setitem(c.data, 0, 9.0),
+    "c.numpy().fill": lambda c: c.numpy().fill(3.0),
+    "c.data +=": lambda c: setattr(c, "data", operator.iadd(c.data, 1.0)),
+    "np.asarray(c)[0] =": lambda c: operator.setitem(under_no_grad(lambda: np.asarray(c)), 0, 9.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", CONSTANT_WRITES)
+@pytest.mark.parametrize("owner, share", [
+    (owner, share) for owner in OWNERS for share in SHARED
+    if not (owner == "a leaf" and share in (*OF_A_LEAF_RESULTS, "its detached"))
+    and not (owner != "a leaf" and share == "a leaf that is one no more")
+])  # fmt: skip
+def test_a_tensor_whose_memory_was_written_after_it_was_used_is_an_error_in_backward(owner, share, write):
+    for handed_out in (False, True):
+        c = OWNERS[owner]()
+        alias = c.data if handed_out else None
+        written, used = SHARED[share](c)
+        before = np.array(used.data)
+        w = Tensor(np.ones(used.shape), requires_grad=True)
+        y = (w * used).sum()
+        y.backward()  # nothing was written yet
+        np.testing.assert_array_equal(w.grad.data, before)
+        y = (w * used).sum()
+        w.zero_grad()
+        CONSTANT_WRITES[write](written)
+        with pytest.raises(RuntimeError, match="before the update, or write into a copy"):
+            y.backward()
+        assert w.grad is None
+        (w * used).sum().backward()
+        assert not np.array_equal(used.data, before)
+        np.testing.assert_array_equal(w.grad.data, used.data)
+        del alias
+
+
+@pytest.mark.parametrize("write", ["optimizer", "p.data[0] =", "p -="])
+@pytest.mark.parametrize("make", [
+    lambda p: p.detach(), lambda p: p[:].detach(), lambda p: p.reshape(3, 1)[:, 0].detach(),
+    lambda p: under_no_grad(lambda: p[:]), lambda p: under_no_grad(lambda: p.reshape(1, 3)[0]).detach(),
+])  # fmt: skip
+def test_a_constant_that_shares_the_memory_of_a_leaf_sees_the_leafs_updates(make, write):
+    p, w = Tensor(X, requires_grad=True), Tensor(np.ones(3), requires_grad=True)
+    y = (w * make(p)).sum()
+    p.grad = Tensor(np.ones(3))
+    if write == "optimizer":
+        optim.SGD([p], lr=0.1).step()
+    elif write == "p -=":
+        with ad.no_grad():
+            p -= 0.1
+    else:
+        p.data[0] = 9.0
+    with pytest.raises(RuntimeError, match="before the update"):
+        y.backward()
+
+
+def test_a_buffer_that_is_filled_again_for_each_step_is_fine():
+    c, w = Tensor(X), Tensor(np.ones(3), requires_grad=True)
+    view, alias = c[:2], c.data
+    for i in range(1, 4):
+        alias[...] = X * i
+        w.zero_grad()
+        ((w * c).sum() + (w[:2] * view).sum()).backward()
+        np.testing.assert_allclose(w.grad.data, X * i * [2, 2, 1])
+    c[0] = 0.0
+    w.zero_grad()
+    (w[:2] * view).sum().backward()
+    np.testing.assert_allclose(w.grad.data, [0.0, 3 * X[1], 0.0])
+
+
+def test_when_the_alias_of_a_constant_is_gone_it_is_as_before():
+    c, w = Tensor(X), Tensor(np.ones(3), requires_grad=True)
+    a = c.data
+    (w * c).sum().backward()
+    del a
+    (w * c).sum().backward()
+    assert c._requires_grad is False and c._params is None
+
+
+def test_an_operation_that_does_not_read_a_constant_has_its_gradient_after_a_write():
+    c, w = Tensor(X), Tensor(np.ones(3), requires_grad=True)
+    y = ad.concatenate([w, c]).sum()
+    c.data[0] = 9.0
+    y.backward()
+    np.testing.assert_array_equal(w.grad.data, np.ones(3))
+
+
+def test_the_memory_of_a_result_is_not_written_through_a_view_made_under_no_grad():
+    w = Tensor(X, requires_grad=True)
+    z = np.exp(w)
+    view = under_no_grad(lambda: z[:2])
+    with pytest.raises(TypeError, match=r"t\.copy\(\)"):
+        view[0] = 9.0
+    with pytest.raises(ValueError, match="read-only"):
+        view.data[0] = 9.0
+    z.sum().backward()
+    np.testing.assert_allclose(w.grad.data, np.exp(X))
+
+
+def test_a_tensor_given_the_values_of_a_result_has_memory_of_its_own():
+    w, c = Tensor(X, requires_grad=True), Tensor(X)
+    z = np.exp(w)
+    c.data = z
+    c.data[0] = 9.0
+    z.sum().backward()
+    np.testing.assert_allclose(w.grad.data, np.exp(X))
+
+
+def test_an_index_a_target_and_a_weight_are_taken_as_they_were():
+    for write in (lambda c: operator.setitem(c, 0, 2), lambda c: operator.setitem(c.data, 0, 2)):
+        w, i = Tensor(X, requires_grad=True), Tensor([0, 1])
+        y = w[i].sum()
+        write(i)
+        y.backward()
+        np.testing.assert_array_equal(w.grad.data, [1.0, 1.0, 0.0])
+
+        def loss(target, weight, w=w):
+            return nn.functional.cross_entropy(w[None], target, weight=weight, reduction="sum")
+
+        target, weight = Tensor([0]), Tensor([1.0, 2.0, 3.0])
+        (expected,) = ad.gradients(loss(target, weight), w)
+        y = loss(target, weight)
+        write(target)
+        write(weight)
+        np.testing.assert_array_equal(ad.gradients(y, w)[0].data, expected.data)
+
+
+def test_a_constant_written_between_two_products_of_an_operator_is_an_error():
+    w, c = Tensor(X, requires_grad=True), Tensor(X)
+    H = ad.curvature.Hessian((w**3 * c).sum(), w)
+    np.testing.assert_allclose(H @ np.ones(3), 6 * X * X)
+    c.data[0] = 9.0
+    with pytest.raises(RuntimeError, match="written or assigned"):
+        H @ np.ones(3)
+
+
+def test_a_rule_and_a_forward_that_write_what_they_were_given_are_refused():
+    def doubled(x):
+        x *= 2
+        return x
+
+    def rule(g, y, x):
+        g *= 2
+        return g
+
+    w = Tensor(X, requires_grad=True)
+    op = ad.primitive(doubled, name="op", vjps=[lambda g, y, x: 2 * g])
+    z = np.exp(w)
+    with pytest.raises(ValueError, match=r"op: forward writes into an array.*x = x\.copy\(\)"):
+        op(z)
+    z.sum().backward()
+    np.testing.assert_allclose(w.grad.data, np.exp(X))
+    for options in ({"vjps": [rule]}, {"vjp": lambda g, y, x: [rule(g, y, x)]}):
+        op = ad.primitive(lambda x: 2 * x, name="op", **options)
+        with pytest.raises(ValueError, match=r"op: .*rule.* writes into an array.*x = x\.copy\(\)"):
+            op(w).sum().backward()
+
+
 def test_what_detach_and_results_hand_out_cannot_be_written():
     p = Tensor(X, requires_grad=True)
     y = p * 2
