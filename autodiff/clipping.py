@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .flags import flagged
 from .mode import enable_grad
 from .ops.elementwise import clip, multiply
 from .tensor import Tensor, plain, wrap
@@ -16,6 +17,7 @@ from .tensor import Tensor, plain, wrap
 _BLOCK = 1 << 15  # elements that are converted to float64 at a time, so that they stay in the cache
 
 
+@flagged
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Tensor:

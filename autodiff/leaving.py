@@ -166,6 +166,20 @@ def message(tensor: Any, kind: str, taken: bool) -> str:
     )
 
 
+def refuse_option(operation: str, name: str, tensor: Any) -> None:
+    """Raise where an operation is given a tensor that requires a gradient as an option, by which it has no derivative.
+
+    Raises:
+        TypeError: naming both, and what to write instead.
+    """
+    if is_grad_enabled():
+        raise TypeError(
+            f"{operation}: {name}= is an option, by which there is no derivative, and a tensor that requires a "
+            f"gradient (shape {tensor.shape}) would lose it there without a word; give a plain number, "
+            f"{name}=t.item(){_line()}"
+        )
+
+
 def no_rule(name: str) -> TypeError:
     """The error of a function that NumPy's protocols brought here and that has no rule; where another function of a
     library called it, that one is named first."""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from . import methods, protocols
+from .leaving import refuse_option
 from .mode import mode
 from .tensor import Tensor, as_plain_array, clock, holder, number_of, plain, shared, wrap
 
@@ -359,6 +360,9 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
             for x in inputs:
                 if isinstance(x, Tensor):
                     needs |= x._requires_grad
+        for key, value in params.items():
+            if isinstance(value, Tensor) and value._requires_grad:
+                refuse_option(record.name, key, value)
         try:
             data = forward(*arrays, **params)
         except Exception as error:

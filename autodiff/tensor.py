@@ -162,6 +162,8 @@ class Tensor(ArrayMethods["Tensor"]):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"Tensor: requires_grad is True or False, not {value!r}")
         if self._primitive is not None:
             if bool(value) is bool(self._requires_grad):
                 return
@@ -479,7 +481,7 @@ _VARIABLE: dict[str, Any] = {"variable": True}
 def shared(view: Array, x: Tensor) -> Tensor:
     """A constant around a view of the array of `x`: a write into either is seen at both."""
     constant, owner = wrap(view), owner_of(x)
-    if owner is not None and owner._primitive is None:
+    if owner._primitive is None:
         constant._params = {"of": owner}
         constant._requires_grad = SHARED
         if number_of(owner) > constant._number:  # found written just now, before this view was there
@@ -489,7 +491,7 @@ def shared(view: Array, x: Tensor) -> Tensor:
     return constant
 
 
-def owner_of(x: Tensor) -> Tensor | None:
+def owner_of(x: Tensor) -> Tensor:
     """The tensor whose array holds the values of this one, if it is a view; itself otherwise."""
     while x._primitive is not None:
         base = getattr(x._data, "base", None)
@@ -497,7 +499,8 @@ def owner_of(x: Tensor) -> Tensor | None:
         if source is None:
             return x
         x = source
-    return x if x._params is None else x._params.get("of", x)
+    owner: Tensor = (x._params or {}).get("of", x)
+    return owner
 
 
 def holder(base: Any, inputs: tuple[Any, ...]) -> Tensor | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -89,35 +87,6 @@ def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
                 return value
     *first, last = (repr(option) for option in options)
     raise ValueError(f"{layer}: {name} is {', '.join(first)}{' or ' if first else ''}{last}, not {value!r}")
-
-
-def flags(layer: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Whether all that a layer's constructor annotates as `bool` is True or False: "no" and "False" are true in Python.
-
-    Args:
-        layer: the class; constructors outside this package are their authors' business.
-        args, kwargs: what it is called with.
-
-    Raises:
-        TypeError: otherwise.
-    """
-    for position, name, optional in _flags(layer.__init__):  # type: ignore[misc]  # of this very class
-        value = args[position] if position < len(args) else kwargs.get(name, False)
-        if not isinstance(value, (bool, np.bool_)) and not (optional and value is None):
-            raise TypeError(f"{layer.__name__}: {name} is True or False, not {value!r}")
-
-
-@lru_cache(maxsize=512)
-def _flags(constructor: Any) -> tuple[tuple[int, str, bool], ...]:
-    """Position, name and whether it may be None, of each option of a constructor that is annotated as `bool`."""
-    if getattr(constructor, "__module__", "").partition(".")[0] != __package__:
-        return ()
-    _, *parameters = inspect.signature(constructor).parameters.values()
-    return tuple(
-        (i if p.kind is p.POSITIONAL_OR_KEYWORD else len(parameters), p.name, "None" in str(p.annotation))
-        for i, p in enumerate(parameters)
-        if str(p.annotation).startswith("bool")
-    )
 
 
 def as_tensor(value: Any) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.primitive import Operation, Sample, declare, polymorphic
 from autodiff.tensor import clock, plain, writable
 
@@ -401,6 +402,7 @@ def _widened(layer: str, input: Any) -> tuple[Tensor, Any]:
     return (input.astype(np.float32), input.dtype) if input.dtype.itemsize == 2 else (input, None)
 
 
+@flagged
 def batch_norm(
     input: Any,
     running_mean: Any,

@@ -91,7 +91,7 @@ class Bucket:
                 state.update(numbers)
         ascent = bool(options.get("maximize"))
         datas = [writable(p) for p in self.params]
-        gradients = [plain(p.grad) for p in self.params]  # type: ignore[union-attr]  # who has none is left out
+        gradients = [plain(p.grad) for p in self.params]  # who has none is left out
         if not self.single:
             for first, last, start, end in self.runs:
                 values, gradient = self.values[: end - start], self.gradient[: end - start]

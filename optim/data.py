@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.tensor import plain, wrap
 
 Rows = Any
 """An array, a Tensor, or a tuple of them."""
 
 
+@flagged
 def batches(
     X: Rows,
     y: Rows = None,

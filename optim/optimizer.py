@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from autodiff import Tensor, enable_grad
+from autodiff.flags import flags
 from autodiff.tensor import plain
 
 from .array import Array
@@ -77,6 +78,7 @@ class Optimizer:
 
     def check(self, options: dict[str, Any]) -> None:
         """Raise TypeError or ValueError for hyper-parameters out of range."""
+        flags(type(self), (), options)
         require(type(self).__name__, options, self.limits)
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:

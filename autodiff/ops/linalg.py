@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backward import unbroadcast
 from ..primitive import Sample, as_tensor, declare, internal, polymorphic, without_gradient
-from ..protocols import implements
+from ..protocols import implements, optioned
 from ..tensor import Tensor
 from . import products
 from .guards import checked_axes, common, raw, times
@@ -174,6 +174,7 @@ _triangular = declare(
 _triangular_of: Any = polymorphic(_triangular)
 
 
+@optioned
 def solve_triangular(
     a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False,
     overwrite_b: bool = False, check_finite: bool = True,

@@ -15,6 +15,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.backward import unbroadcast
+from autodiff.flags import flagged
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
 from autodiff.tensor import plain
@@ -153,6 +154,7 @@ def _future(length: int, keys: int) -> Tensor:
     return as_tensor(~np.tri(length, keys, dtype=bool))
 
 
+@flagged
 def scaled_dot_product_attention(
     query: Any,
     key: Any,

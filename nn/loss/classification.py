@@ -11,13 +11,14 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
 from autodiff.tensor import plain
 
 from ..activation.exponential import sigmoid_of, softplus_of
-from ..arguments import as_tensor, choice, float_input, number
+from ..arguments import as_tensor, choice, float_input, integer, number
 from .base import REDUCTIONS, Loss, buffer, constant, divided, fitted, over_nothing, pair, reduced, unit, weights
 
 # Class indices
@@ -105,6 +106,8 @@ def cross_entropy(
     name = "cross_entropy"
     input, target = float_input(name, input), as_tensor(target)
     axis, probabilities = _class_axis(input), target.dtype.kind == "f"
+    ignore_index = integer(name, "ignore_index", ignore_index)
+    label_smoothing = number(name, "label_smoothing", label_smoothing, 0, 1)
     if probabilities and ignore_index != IGNORED:
         raise ValueError(
             f"{name}: ignore_index={ignore_index} is a class index, the target holds probabilities, of which none is "
@@ -114,7 +117,6 @@ def cross_entropy(
         if probabilities or not (plain(target) == ignore_index).any():
             return ad.cross_entropy(input, target, axis=axis, reduction=reduction)
     choice(name, "reduction", reduction, REDUCTIONS)
-    label_smoothing = number(name, "label_smoothing", label_smoothing, 0, 1)
     w = _class_weights(name, weight, input) if input.ndim else None
     share = label_smoothing / input.shape[axis] if input.ndim and input.shape[axis] else 0.0
     if probabilities:
@@ -157,7 +159,7 @@ def nll_loss(
     name = "nll_loss"
     choice(name, "reduction", reduction, REDUCTIONS)
     input, target = float_input(name, input), as_tensor(target)
-    index, ignored = _indices(name, input, target, ignore_index)
+    index, ignored = _indices(name, input, target, integer(name, "ignore_index", ignore_index))
     w = _class_weights(name, weight, input)
     mass = None if w is None else w[index]
     losses = -_at(input, index)
@@ -317,6 +319,7 @@ def _weighted(p: Tensor, v: Tensor) -> Tensor:
     return ad.where(off, 0, p) * ad.where(off, 0, v) if off.any() else p * v
 
 
+@flagged
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """The Kullback–Leibler divergence Σ p (log p − log q), term by term.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.precision import in_single
 from autodiff.tensor import plain
 
@@ -156,6 +157,7 @@ def cosine_embedding_loss(
     return reduced(ad.where(plain(target) == 1, 1 - cosine, _missing(cosine - margin)), reduction, name)
 
 
+@flagged
 def triplet_margin_loss(
     anchor: Any,
     positive: Any,

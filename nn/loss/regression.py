@@ -9,6 +9,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import declare
 from autodiff.tensor import plain
@@ -134,6 +135,7 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
     return reduced(values, reduction, "smooth_l1_loss")
 
 
+@flagged
 def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
@@ -174,6 +176,7 @@ def gaussian_nll_loss(
     return reduced(values + 0.5 * math.log(2 * math.pi) if full else values, reduction, name)
 
 
+@flagged
 def poisson_nll_loss(
     input: Any, target: Any, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"
 ) -> Tensor:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.flags import flags
 from autodiff.tensor import HookHandle, clock, plain, shared, writable
 
-from ..arguments import flags
 from ..random import floating
 from . import hooks
 from .parameter import Parameter

@@ -1719,6 +1719,74 @@ def test_what_detach_and_results_hand_out_cannot_be_written():
         p.detach()[0] = 1.0
 
 
+# Options
+
+A = np.array([[0.3, 0.7], [0.2, 0.9]])
+OPTIONS = {
+    "sum keepdims": lambda x, t: np.sum(x, keepdims=t),
+    "sum axis": lambda x, t: np.sum(x, axis=t),
+    "the method's axis": lambda x, t: x.sum(t),
+    "max axis": lambda x, t: x[0].max(axis=t),
+    "mean keepdims": lambda x, t: x.mean(keepdims=t),
+    "std ddof": lambda x, t: np.std(x, ddof=t),
+    "var correction": lambda x, t: np.var(x, correction=t),
+    "linspace num": lambda x, t: np.linspace(x[0], x[1], num=t),
+    "linspace endpoint": lambda x, t: np.linspace(x[0], x[1], endpoint=t),
+    "ad.linspace num": lambda x, t: ad.linspace(0.0, 1.0, t),
+    "geomspace endpoint": lambda x, t: ad.geomspace(1.0, 2.0, 5, endpoint=t),
+    "roll": lambda x, t: np.roll(x, t),
+    "repeat": lambda x, t: np.repeat(x, t),
+    "tril": lambda x, t: np.tril(x, t),
+    "rot90": lambda x, t: np.rot90(x, k=t),
+    "round": lambda x, t: np.round(x, t),
+    "norm ord": lambda x, t: np.linalg.norm(x[0], ord=t),
+    "norm keepdims": lambda x, t: ad.linalg.norm(x, keepdims=t),
+    "cond p": lambda x, t: np.linalg.cond(x, t),
+    "pinv rtol": lambda x, t: ad.linalg.pinv(x, rtol=t),
+    "svd full_matrices": lambda x, t: np.linalg.svd(x, full_matrices=t),
+    "solve_triangular lower": lambda x, t: ad.linalg.solve_triangular(x, x, lower=t),
+    "softmax axis": lambda x, t: ad.softmax(x, axis=t),
+    "logsumexp keepdims": lambda x, t: ad.logsumexp(x, keepdims=t),
+    "cumsum axis": lambda x, t: np.cumsum(x, axis=t),
+    "sort stable": lambda x, t: np.sort(x, stable=t),
+    "stack axis": lambda x, t: np.stack([x, x], axis=t),
+    "pad_width": lambda x, t: np.pad(x, t),
+    "requires_grad": lambda x, t: ad.zeros(2, requires_grad=t),
+    "of a user's own": lambda x, t: ad.primitive(lambda x, n=1: x**n, vjps=[lambda g, y, x, n=1: g * n])(x, n=t),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 2.0, [1.0]])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_live_tensor_given_as_an_option_is_refused_by_name(name, value):
+    x, t = Tensor(A, requires_grad=True), Tensor(value, requires_grad=True)
+    with pytest.raises(TypeError, match=r"= is an option, by which there is no derivative.*t\.item\(\)"):
+        OPTIONS[name](x, t)
+
+
+@pytest.mark.parametrize("name", ["sum axis", "roll", "repeat", "tril", "round", "cumsum axis", "stack axis", "cond p"])
+def test_an_integer_tensor_is_an_option_as_its_number_is(name):
+    x = Tensor(A, requires_grad=True)
+    one = 1 if name != "cond p" else 2
+    np.testing.assert_array_equal(OPTIONS[name](x, Tensor(one)).data, OPTIONS[name](x, one).data)
+
+
+def test_under_no_grad_a_tensor_may_be_an_option():
+    x, t = Tensor(A, requires_grad=True), Tensor(1.0, requires_grad=True)
+    with ad.no_grad():
+        assert np.sum(x, keepdims=t) is not None
+        assert float(np.std(x, ddof=t)) == np.std(A, ddof=1)
+
+
+def test_what_is_no_option_has_its_derivative():
+    x = Tensor(A, requires_grad=True)
+    for f in (lambda t: np.clip(x, t, 2.0), lambda t: np.average(x, weights=t * np.ones(A.shape)),
+              lambda t: np.linspace(t, 1.0, 3), lambda t: ad.full(2, t),
+              lambda t: np.diff(x[0], prepend=t)):  # fmt: skip
+        t = Tensor(0.5, requires_grad=True)
+        ad.gradients(f(t).sum(), t)
+
+
 # Operators and other types
 
 
