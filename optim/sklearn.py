@@ -26,6 +26,7 @@ except ImportError as error:
 
 import autodiff as ad
 from autodiff import Tensor, no_grad
+from autodiff.averaging import count_of, counted
 from autodiff.tensor import plain, wrap
 
 from .array import Array
@@ -274,6 +275,9 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
                 losses = losses * w.reshape(-1, *[1] * (losses.ndim - 1))
             return losses.mean() if losses.ndim else losses
 
+        divisor = count_of(self.loss)
+        if divisor is not None:
+            loss.count = lambda row: counted(divisor, target[plain(row)])  # type: ignore[attr-defined]  # as fit asks
         history = train(
             self.module_,
             loss,
