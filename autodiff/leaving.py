@@ -38,7 +38,7 @@ _foreign: dict[str, bool] = {}
 def _is_users(filename: str) -> bool:
     known = _foreign.get(filename)
     if known is None:
-        libraries = [sys.modules[name].__file__ for name in ("numpy", "scipy") if name in sys.modules]
+        libraries = [sys.modules[name].__file__ for name in ("numpy", "scipy", "pandas") if name in sys.modules]
         inside = (*_OURS, *(os.path.dirname(str(file)) + os.sep for file in libraries))
         internal = filename.startswith(("<__array_function__", "<frozen "))
         known = not internal and not os.path.abspath(filename).startswith(inside)
@@ -78,6 +78,8 @@ def asked_by() -> str:
             elif module.startswith("scipy.sparse"):
                 name = name or "scipy.sparse"
         frame = frame.f_back
+    if name.startswith("pandas."):  # whose operators belong to classes that nobody sees
+        return "pandas"
     return name.replace("numpy.", "np.", 1) if name.startswith("numpy.") else name
 
 
@@ -215,6 +217,10 @@ def _remedy(asker: str, kind: str) -> str:
         return f"Write {INSTEAD[asker]}. {_OUT}"
     if asker.startswith("scipy.sparse") and not asker.startswith("scipy.sparse.linalg"):
         return f"Write ad.sparse_matmul(A, t) for the product of a sparse matrix and a Tensor. {_OUT}"
+    if asker.startswith("np.ma"):
+        return f"A Tensor has no mask: write t * a.filled(value), or np.where(a.mask, value, t * a.data). {_OUT}"
+    if asker.startswith("pandas"):
+        return f"Write t * s.to_numpy() for the product of a column or table and a Tensor, which has no index. {_OUT}"
     if asker.startswith("scipy.stats"):
         return f"Write the formula out, with NumPy's functions and those of ad.special. {_OUT}"
     if kind == "array":

@@ -17,7 +17,7 @@ import numpy as np
 from . import methods, protocols
 from .leaving import refuse_option
 from .mode import mode
-from .tensor import Tensor, as_plain_array, clock, holder, number_of, plain, shared, wrap
+from .tensor import Tensor, as_plain_array, clock, holder, number_of, plain, ragged, shared, unreal, wrap
 
 F = TypeVar("F", bound=Any)
 Rule = Callable[..., Any]
@@ -160,10 +160,9 @@ def constant(value: Any, name: str) -> Any:
             try:
                 value = np.asarray(value)
             except ValueError as error:
-                raise TypeError(f"{name}: an input must be a Tensor, an array or a number: {error}") from None
+                raise TypeError(f"{name}: an input must be a Tensor, an array or a number: {ragged(error)}") from None
     if value.dtype.kind not in "fiub":
-        reason = "complex tensors are not supported" if value.dtype.kind == "c" else "inputs are real numbers"
-        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {reason}")
+        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {unreal(value)}")
     return value
 
 

@@ -343,6 +343,11 @@ class Tensor(ArrayMethods["Tensor"]):
             refuse(self, "int")
         return int(self._scalar("int"))
 
+    def __trunc__(self) -> int:
+        if self._requires_grad:
+            refuse(self, "int")
+        return int(self._scalar("int"))
+
     def __index__(self) -> int:
         if self._data.ndim or self._data.dtype.kind not in "iu":
             raise TypeError(f"only a 0-d integer Tensor can be an index, not shape {self.shape} and {self.dtype}")
@@ -622,12 +627,31 @@ def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
         try:
             array = np.array(data, dtype=dtype, copy=True if copy else None)
         except ValueError as error:
-            raise ValueError(f"Tensor: cannot make an array of {type(data).__name__}: {error}") from None
+            raise ValueError(f"Tensor: cannot make an array of {type(data).__name__}: {ragged(error)}") from None
     if isinstance(array, np.generic):
         array = np.asarray(array)
     if array.dtype.kind not in "fiub":
-        reason = "complex tensors are not supported" if array.dtype.kind == "c" else "a Tensor holds real numbers"
-        if array.dtype.kind == "O" and array.size and all(isinstance(x, (int, float)) for x in array.flat):
-            reason = "integers are held in 64 bits at most; write a larger one as a float"
-        raise TypeError(f"Tensor: dtype {array.dtype} is refused, {reason} (float, integer or boolean)")
+        raise TypeError(f"Tensor: dtype {array.dtype} is refused, {unreal(array)} (float, integer or boolean)")
     return array
+
+
+def ragged(error: ValueError) -> str:
+    """What NumPy says of lists that make no array, in plain words where their lengths differ."""
+    if "inhomogeneous" not in str(error):
+        return str(error)
+    return "its lists have different lengths or depths; make them equal (pad the short ones), or keep them apart"
+
+
+def unreal(array: Array) -> str:
+    """Why an array is no array of real numbers, and what to write instead."""
+    if array.dtype.kind == "c":
+        return "complex tensors are not supported"
+    if array.dtype.kind == "O" and array.size:
+        first = array.flat[0]
+        if hasattr(first, "tocsr"):
+            return "a sparse matrix is no array; write ad.sparse_matmul(A, t), or A.toarray()"
+        if all(isinstance(x, (int, float)) for x in array.flat):
+            return "integers are held in 64 bits at most; write a larger one as a float"
+        if all(hasattr(x, "__float__") for x in array.flat):
+            return f"{type(first).__name__} is no number of NumPy's; write np.array(values, dtype=float)"
+    return "a Tensor holds real numbers"

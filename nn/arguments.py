@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -87,6 +89,30 @@ def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
                 return value
     *first, last = (repr(option) for option in options)
     raise ValueError(f"{layer}: {name} is {', '.join(first)}{' or ' if first else ''}{last}, not {value!r}")
+
+
+def bound(layer: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Whether a layer's constructor takes these arguments. (Python's own error would name the class that defines it.)
+
+    Raises:
+        TypeError: otherwise, with what it takes.
+    """
+    constructor = layer.__init__  # type: ignore[misc]  # of this very class
+    if not getattr(constructor, "__module__", "").startswith("nn."):
+        return
+    signature = _signature(constructor)
+    try:
+        signature.bind_partial(None, *args, **kwargs)  # what is missing Python says; copies are made without any
+    except TypeError as error:
+        _, *parameters = signature.parameters.values()
+        raise TypeError(f"{layer.__name__}: {error}; it takes {signature.replace(parameters=parameters)}") from None
+
+
+@lru_cache(maxsize=512)
+def _signature(constructor: Any) -> inspect.Signature:
+    signature = inspect.signature(constructor)
+    parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return inspect.Signature(parameters)
 
 
 def as_tensor(value: Any) -> Tensor:

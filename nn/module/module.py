@@ -16,6 +16,7 @@ from autodiff import Tensor
 from autodiff.flags import flags
 from autodiff.tensor import HookHandle, clock, plain, shared, writable
 
+from ..arguments import bound
 from ..random import floating
 from . import hooks
 from .parameter import Parameter
@@ -61,6 +62,7 @@ class Module:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Made here and not in __init__, so that a subclass need not call super().__init__().
+        bound(cls, args, kwargs)
         flags(cls, args, kwargs)
         module = super().__new__(cls)
         module.__dict__.update(_roles={}, training=True, _calls=deque(maxlen=256), _hooks=None, _single=True)

@@ -720,11 +720,9 @@ WAYS = {
 # Errors that Python, or the C code of a library, raises in its own words: the tensor was never asked for a number, or
 # what it answered is thrown away.
 OWN_WORDS = set(
-    """math.trunc, pow by modulus, statistics.mean, statistics.stdev, statistics.pvariance, statistics.harmonic_mean,
-    decimal.Decimal, fractions.Fraction, fractions.Fraction's product, Decimal's product, random.seed, struct.pack,
-    struct.pack_into, memoryview, json.dumps, t.__array_interface__, np.frombuffer, np.from_dlpack, a.flat[i] = t,
-    an object array's ufunc, np.nditer, scipy.optimize.root, scipy.optimize.fsolve,
-    scipy.optimize.fixed_point, scipy.sparse + t,
+    """decimal.Decimal, fractions.Fraction, fractions.Fraction's product, Decimal's product, random.seed, struct.pack,
+    struct.pack_into, memoryview, json.dumps, t.__array_interface__, np.frombuffer, a.flat[i] = t,
+    an object array's ufunc, np.nditer, scipy.optimize.root, scipy.optimize.fsolve, scipy.sparse + t,
     scipy.sparse.diags, scipy.sparse.linalg.splu, pd.Timedelta""".replace("\n    ", " ").split(", ")
 )
 
@@ -1717,6 +1715,31 @@ def test_what_detach_and_results_hand_out_cannot_be_written():
             array[0] = 1.0
     with pytest.raises(TypeError, match=r"t\.copy\(\)"):
         p.detach()[0] = 1.0
+
+
+def masked():
+    return np.ma.masked_array([0.3, 0.7, 1.1], mask=[0, 1, 0])
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda t: t * [10**30, 1, 2], "multiply: .*integers are held in 64 bits at most; write a larger one as a float"),
+    (lambda t: t + [fractions.Fraction(1, 3), 1, 2], r"add: .*Fraction is no number of NumPy's; write np\.array\("),
+    (lambda t: Tensor([fractions.Fraction(1, 3)]), r"Tensor: .*Fraction is no number of NumPy's; write np\.array\("),
+    (lambda t: np.dot(scipy.sparse.eye(3), t), r"dot: .*write ad\.sparse_matmul\(A, t\), or A\.toarray\(\)"),
+    (lambda t: np.matmul(t, scipy.sparse.eye(3)), r"matmul: .*write ad\.sparse_matmul\(A, t\), or A\.toarray\(\)"),
+    (lambda t: Tensor(scipy.sparse.eye(3)), r"Tensor: .*write ad\.sparse_matmul\(A, t\), or A\.toarray\(\)"),
+    (lambda t: pd.Series(X) * t, r"pandas has no rule for Tensors.*write t \* s\.to_numpy\(\)"),
+    (lambda t: pd.DataFrame({"a": X}).T + t, r"pandas has no rule for Tensors.*write t \* s\.to_numpy\(\)"),
+    (lambda t: np.add(pd.Series(X), t), r"pandas has no rule for Tensors.*write t \* s\.to_numpy\(\)"),
+    (lambda t: masked() * t, r"a Tensor has no mask: write t \* a\.filled\(value\)"),
+    (lambda t: t * masked(), r"a masked array is refused.*a\.filled\(value\)"),
+    (lambda t: Tensor([[1, 2], [3]]), "Tensor: .*lists have different lengths or depths; make them equal"),
+    (lambda t: t * [[1, 2], 3, 4], "multiply: .*lists have different lengths or depths; make them equal"),
+])  # fmt: skip
+def test_what_is_no_array_of_real_numbers_is_one_error_that_says_what_to_write(call, words):
+    with pytest.raises((TypeError, ValueError), match=f"(?is){words}") as caught:
+        call(Tensor(X, requires_grad=True))
+    assert caught.value.__cause__ is None
 
 
 # Options

@@ -96,3 +96,18 @@ def test_an_ignored_index_is_an_integer(loss):
     for wrong in (1.0, "1", Tensor(1.0, requires_grad=True), True):
         with pytest.raises(TypeError, match=f"{loss.__name__}: ignore_index is an integer, not"):
             loss([[0.1, 0.9]], [1], ignore_index=wrong)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [x for x in LAYERS if inspect.isfunction(x.__init__) and not inspect.getfullargspec(x.__init__).varkw],
+    ids=lambda layer: layer.__name__,
+)
+def test_an_argument_that_a_layer_does_not_take_is_an_error_that_names_the_layer_and_what_it_takes(layer):
+    with pytest.raises(TypeError, match=f"{layer.__name__}: got an unexpected keyword argument 'wrong'; it takes"):
+        layer(**required(layer), wrong=1)
+
+
+def test_an_eighth_argument_by_position_of_a_layer_that_takes_seven_names_the_layer_and_what_it_takes():
+    with pytest.raises(TypeError, match=r"^LSTM: too many positional arguments; it takes \(input_size, hidden_size, "):
+        nn.LSTM(2, 3, 1, True, False, 0.0, False, 0)
