@@ -76,10 +76,13 @@ def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Ten
                 f"went through it before or its .data were assigned; record it again"
             )
         for x in inputs:
-            if isinstance(x, Tensor) and x._requires_grad:
+            if not isinstance(x, Tensor):
+                continue
+            flag = x._requires_grad
+            if flag:
                 number = x._number
                 if x._primitive is None:
-                    if x._requires_grad is not True:
+                    if flag is not True:
                         number = settled(x)  # if it was written since it was used, `reverse` will say so
                     if number > node._number and getattr(node._data, "base", None) is not None:
                         raise _written(node, x)  # a view of it has other values now, whoever reads it
@@ -87,13 +90,16 @@ def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Ten
                 elif number not in nodes:
                     nodes[number] = x
                     stack.append(x)
+            elif flag is not False:
+                settled(x)
     return nodes, leaves
 
 
 def _written(node: Tensor, x: Tensor) -> RuntimeError:
     return RuntimeError(
         f"backward: an input of this {node._primitive.name} (shape {x.shape}) was written or assigned after it was "
-        f"used, so the recorded graph no longer fits its values; take the gradient before the update"
+        f"used, so the recorded graph no longer fits its values; take the gradient before the update, or write into a "
+        f"copy (t.copy())"
     )
 
 

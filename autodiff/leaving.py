@@ -79,6 +79,8 @@ def asked_by() -> str:
             elif module.startswith("scipy.sparse"):
                 name = name or "scipy.sparse"
         frame = frame.f_back
+    if name.startswith("pandas."):  # whose operators belong to classes that nobody sees
+        return "pandas"
     return name.replace("numpy.", "np.", 1) if name.startswith("numpy.") else name
 
 
@@ -167,6 +169,20 @@ def message(tensor: Any, kind: str, taken: bool) -> str:
     )
 
 
+def refuse_option(operation: str, name: str, tensor: Any) -> None:
+    """Raise where an operation is given a tensor that requires a gradient as an option, by which it has no derivative.
+
+    Raises:
+        TypeError: naming both, and what to write instead.
+    """
+    if is_grad_enabled():
+        raise TypeError(
+            f"{operation}: {name}= is an option, by which there is no derivative, and a tensor that requires a "
+            f"gradient (shape {tensor.shape}) would lose it there without a word; give a plain number, "
+            f"{name}=t.item(){_line()}"
+        )
+
+
 def no_rule(name: str) -> TypeError:
     """The error of a function that NumPy's protocols brought here and that has no rule; where another function of a
     library called it, that one is named first."""
@@ -202,10 +218,10 @@ def _remedy(asker: str, kind: str) -> str:
         return f"Write {INSTEAD[asker]}. {_OUT}"
     if asker.startswith("scipy.sparse") and not asker.startswith("scipy.sparse.linalg"):
         return f"Write ad.sparse_matmul(A, t) for the product of a sparse matrix and a Tensor. {_OUT}"
+    if asker.startswith("np.ma"):
+        return f"A Tensor has no mask: write t * a.filled(value), or np.where(a.mask, value, t * a.data). {_OUT}"
     if asker.startswith("pandas"):
-        return (
-            f"Write df['a'].to_numpy() * t, the column as an array, or t * df['a'], with the Tensor on the left. {_OUT}"
-        )
+        return f"Write t * s.to_numpy() for the product of a column or table and a Tensor, which has no index. {_OUT}"
     if asker.startswith("np.") and hasattr(sys.modules["autodiff"], asker[3:]):
         return f"Write ad.{asker[3:]}(...), which takes lists of Tensors, or ad.array([t, u]). {_OUT}"
     if asker.startswith("scipy.stats"):

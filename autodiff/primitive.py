@@ -15,8 +15,9 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from . import methods, protocols
+from .leaving import refuse_option
 from .mode import mode
-from .tensor import HANDED_OUT, Tensor, as_plain_array, clock, plain, settled, wrap
+from .tensor import Tensor, as_plain_array, clock, holder, number_of, plain, ragged, shared, unreal, wrap
 
 F = TypeVar("F", bound=Any)
 Rule = Callable[..., Any]
@@ -155,10 +156,9 @@ def constant(value: Any, name: str) -> Any:
             try:
                 value = np.asarray(value)
             except ValueError as error:
-                raise TypeError(f"{name}: an input must be a Tensor, an array or a number: {error}") from None
+                raise TypeError(f"{name}: an input must be a Tensor, an array or a number: {ragged(error)}") from None
     if value.dtype.kind not in "fiub":
-        reason = "complex tensors are not supported" if value.dtype.kind == "c" else "inputs are real numbers"
-        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {reason}")
+        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {unreal(value)}")
     return value
 
 
@@ -241,16 +241,23 @@ _new = object.__new__
 def watched(
     watch: Any, data: Any, needs: bool | int, record: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None
 ) -> Tensor:
-    """The end of an operation where there is more to do than to record it: some leaf's array was handed out, or the
+    """The end of an operation where there is more to do than to record it: others have the array of some input, or the
     mode is one that watches operations (see checking/anomaly.py)."""
     for x in inputs:
-        if isinstance(x, Tensor) and x._requires_grad is HANDED_OUT:
-            settled(x)
+        if isinstance(x, Tensor):
+            number_of(x)
     if watch is True:
-        return new_node(data, record, inputs, params)
-    y = new_node(data, record, inputs, params) if needs and watch.recording else wrap(data)
+        return new_node(data, record, inputs, params) if needs else unrecorded(data, inputs)
+    y = new_node(data, record, inputs, params) if needs and watch.recording else unrecorded(data, inputs)
     watch.made(y, record, inputs)
     return y
+
+
+def unrecorded(data: Any, inputs: tuple[Any, ...]) -> Tensor:
+    """The constant that an operation gives where nothing is recorded; of a view, one that knows whose memory it is."""
+    base = getattr(data, "base", None)
+    x = None if base is None else holder(base, inputs)
+    return wrap(data) if x is None else shared(data, x)
 
 
 def unary(record: Primitive) -> Callable[..., Any]:
@@ -291,8 +298,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
             if isinstance(a, Tensor):
                 if isinstance(b, Tensor):
                     data = forward(a._data, b._data)
-                    also = b._requires_grad
-                    needs = a._requires_grad or also
+                    needs = a._requires_grad | b._requires_grad
                 else:
                     if type(b) is not float:
                         if operator and type(b) not in _KNOWN and foreign(b):
@@ -301,7 +307,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                         if isinstance(b, Tensor):  # a list that holds Tensors
                             return again(a, b)
                     data = forward(a._data, b)
-                    needs = also = a._requires_grad
+                    needs = a._requires_grad
             elif isinstance(b, Tensor):
                 if type(a) is not float:
                     if operator and type(a) not in _KNOWN and foreign(a):
@@ -310,13 +316,13 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                     if isinstance(a, Tensor):
                         return again(a, b)
                 data = forward(a, b._data)
-                needs = also = b._requires_grad
+                needs = b._requires_grad
             else:
                 return again(as_tensor(a, record.name), b)
         except Exception as error:
             raise failure(record, (a, b), None, error) from None
         recording = current()
-        if recording is True and needs is True and also is not HANDED_OUT:
+        if recording is True and needs is True:
             y = _new(Tensor)
             y._data = data
             y._requires_grad = True
@@ -347,8 +353,13 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                 return forward(*inputs, **params)
             inputs = tuple([x if isinstance(x, Tensor) else constant(x, record.name) for x in inputs])
             arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
-            flags = [x._requires_grad for x in inputs if isinstance(x, Tensor)]
-            needs = (HANDED_OUT if HANDED_OUT in flags else True) if True in flags or HANDED_OUT in flags else False
+            needs = False
+            for x in inputs:
+                if isinstance(x, Tensor):
+                    needs |= x._requires_grad
+        for key, value in params.items():
+            if isinstance(value, Tensor) and value._requires_grad:
+                refuse_option(record.name, key, value)
         try:
             data = forward(*arrays, **params)
         except Exception as error:
@@ -364,7 +375,7 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
         if recording is True and needs is True:
             return new_node(data, record, inputs, params or None)
         if recording is False or (needs is False and recording is True):
-            return wrap(data)
+            return unrecorded(data, inputs)
         del arrays  # or who looks how many hold them would count these
         return watched(recording, data, needs, record, inputs, params or None)
 
@@ -587,7 +598,7 @@ def primitive(
         if forward_rules and vjp is None and len(forward_rules) != len(vjps):
             raise ValueError(f"{name}: {len(forward_rules)} forward rules for {len(vjps)} vjps; give one for each")
         forward_rules = tuple(_checked_rule(rule, name) if rule else None for rule in forward_rules)
-    checked = _checked_forward(forward, name)
+    checked = _reading(_checked_forward(forward, name), name, "forward")
     record = Primitive(
         name=name,
         forward=checked,
@@ -626,8 +637,33 @@ def _checked_forward(forward: Callable[..., Any], name: str) -> Callable[..., An
     return checked
 
 
+def _reading(function: Callable[..., Any], name: str, what: str) -> Callable[..., Any]:
+    """A user's function, given arrays that it cannot write: they are other tensors' too."""
+
+    def reads(*arrays: Any, **params: Any) -> Any:
+        try:
+            return function(*[_sealed(a) for a in arrays], **params)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise ValueError(
+                f"{name}: {what} writes into an array that it was given, which other tensors have too; write into a "
+                f"copy, x = x.copy(), or into a new array"
+            ) from error
+
+    return reads
+
+
+def _sealed(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        x = x[...]
+        x.flags.writeable = False
+    return x
+
+
 def _checked_joint(rule: Rule, name: str) -> Rule:
     """A user's rule for all inputs, made to return a cotangent of its own for each."""
+    rule = _reading(rule, name, "its rule vjp")
 
     def checked(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
         found = rule(g, y, *inputs, **params)
@@ -645,6 +681,7 @@ def _checked_joint(rule: Rule, name: str) -> Rule:
 def _checked_rule(rule: Rule, name: str) -> Rule:
     """A user's rule, made to return arrays of its own: the engine may keep what a rule returns as somebody's `.grad`,
     and a user's rule may return an input or an array it closed over."""
+    rule = _reading(rule, name, "a rule")
 
     def checked(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
         d = rule(g, y, *inputs, **params)

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.primitive import Operation, Sample, declare, polymorphic
-from autodiff.tensor import clock
+from autodiff.tensor import clock, plain, writable
 
 from .arguments import as_tensor, count, floats, number
 from .module.module import Module
@@ -401,6 +402,7 @@ def _widened(layer: str, input: Any) -> tuple[Tensor, Any]:
     return (input.astype(np.float32), input.dtype) if input.dtype.itemsize == 2 else (input, None)
 
 
+@flagged
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -460,7 +462,7 @@ def _batch(
             y = (input - centre) * (weight / np.sqrt(spread + eps)) + bias
             return y if narrow is None else y.astype(narrow)
         # A copy: the averages may be written before the backward pass.
-        mean, variance = (np.array(r.data, dtype=np.result_type(r.data, input.data)) for r in running)
+        mean, variance = (np.array(plain(r), dtype=np.result_type(plain(r), plain(input))) for r in running)
         inverse = (1 / np.sqrt(variance + eps)).reshape(tail)
         y = _batch_norm_inference(input, weight, bias, mean=mean.reshape(tail), inverse=inverse)
         return y if narrow is None else y.astype(narrow)
@@ -475,7 +477,7 @@ def _batch(
     if running and values:
         variance = kept.variance * (values / (values - 1)) if unbiased else kept.variance
         for given, average, new in zip((running_mean, running_var), running, (kept.mean, variance)):
-            old = average.data if average.data.flags.writeable else average.data.copy()
+            old = writable(average)
             old *= 1 - momentum
             old += momentum * new.reshape(channels)
             if isinstance(given, Tensor):

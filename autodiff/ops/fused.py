@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Sample, constant, declare, polymorphic
-from ..protocols import REDUCTIONS
+from ..protocols import REDUCTIONS, optioned
 from ..tensor import Tensor
 from .guards import axes_of, checked_axes, checked_axis, common, count_of, raw, restored
 from .precision import in_single
@@ -128,6 +128,7 @@ def _classes(x: Tensor, axis: Any, name: str) -> int | tuple[int, ...]:
     return axes[0] if len(axes) == 1 else axes
 
 
+@optioned
 def softmax(x: Any, axis: Any = -1) -> Tensor:
     """exp(x) / Σ exp(x) along an axis, without overflow.
 
@@ -147,6 +148,7 @@ def softmax(x: Any, axis: Any = -1) -> Tensor:
     return _along_one(_softmax, x, _classes(x, axis, "softmax"))
 
 
+@optioned
 def log_softmax(x: Any, axis: Any = -1) -> Tensor:
     """x − log Σ exp(x) along an axis: the logarithm of the softmax, without overflow or log of 0. Arguments, errors and
     limits as `softmax`.
@@ -189,6 +191,7 @@ _logsumexp_op = declare(
 )  # fmt: skip
 
 
+@optioned
 def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
     """log Σ exp(a) over some axes (all by default), without overflow.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backward import unbroadcast
 from ..primitive import Sample, as_tensor, declare, internal, polymorphic, without_gradient
-from ..protocols import implements
+from ..protocols import implements, optioned
 from ..tensor import Tensor
 from . import products
 from .guards import checked_axes, common, raw, times
@@ -192,6 +192,7 @@ _triangular = declare(
 _triangular_of: Any = polymorphic(_triangular)
 
 
+@optioned
 def solve_triangular(
     a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False,
     overwrite_b: bool = False, check_finite: bool = True,
@@ -704,7 +705,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         ``spectral_sum(a.T @ a, φ)``, and U diag(S φ(S²)) Vh as ``a @ funm_sym(a.T @ a, φ)``.
 
     Raises:
-        ValueError: ``full_matrices=True`` for matrices that are not square, `hermitian` for some that are not symmetric.
+        ValueError: ``full_matrices=True`` for matrices that are not square, `hermitian` for others than symmetric ones.
         LinAlgError: less than two axes, or the iteration does not converge.
 
     >>> svd([[3.0, 0.0], [0.0, -2.0]]).S

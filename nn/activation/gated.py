@@ -9,6 +9,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.elementwise import over_cosh_squared
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw, unary
@@ -186,6 +187,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     return (_gelu if exact else _gelu_tanh)(float_input("gelu", input))
 
 
+@flagged
 def silu(input: Any, inplace: bool = False) -> Tensor:
     """x σ(x), also known as swish.
 
@@ -195,6 +197,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     return _silu(float_input("silu", input))
 
 
+@flagged
 def mish(input: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)) (Misra, 2019).
 

@@ -11,6 +11,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.guards import gated
 from autodiff.ops.samples import draw, unary, with_params
 from autodiff.primitive import Sample, declare, polymorphic
@@ -100,6 +101,7 @@ _softshrink = declare(
 # Functions
 
 
+@flagged
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0), with derivative 0 at 0. `inplace` is accepted for PyTorch's sake and changes nothing.
 
@@ -110,6 +112,7 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     return ad.relu(input)
 
 
+@flagged
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, `negative_slope` · x elsewhere.
 
@@ -145,6 +148,7 @@ def prelu(input: Any, weight: Any) -> Tensor:
     return _prelu(input, weight if weight.shape == shape else weight.reshape(shape))
 
 
+@flagged
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x cut off at `min_val` and `max_val`.
 
@@ -164,6 +168,7 @@ def _limits(name: str, low: Any, high: Any) -> dict[str, float]:
     return {"low": low, "high": high}
 
 
+@flagged
 def relu6(input: Any, inplace: bool = False) -> Tensor:
     """min(max(x, 0), 6).
 
@@ -173,6 +178,7 @@ def relu6(input: Any, inplace: bool = False) -> Tensor:
     return _hardtanh(float_input("relu6", input), low=0.0, high=6.0)
 
 
+@flagged
 def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """(x + 3) / 6 cut off at 0 and 1.
 
@@ -182,6 +188,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     return _hardtanh(float_input("hardsigmoid", input) + 3, low=0.0, high=6.0) * (1 / 6)
 
 
+@flagged
 def hardswish(input: Any, inplace: bool = False) -> Tensor:
     """x · relu6(x + 3) / 6 (Howard et al., 2019).
 

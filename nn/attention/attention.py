@@ -16,6 +16,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.backward import unbroadcast
+from autodiff.flags import flagged
 from autodiff.ops.guards import common
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
@@ -175,6 +176,7 @@ def _future(length: int, keys: int) -> Tensor:
     return as_tensor(~np.tri(length, keys, dtype=bool))
 
 
+@flagged
 def scaled_dot_product_attention(
     query: Any,
     key: Any,
@@ -241,7 +243,7 @@ def scaled_dot_product_attention(
         if hides.ndim > len(scores) or np.broadcast_shapes(hides.shape, scores) != scores:
             q = ad.broadcast_to(q, (*batch, *q.shape[-2:]))
         if hides.dtype == bool:
-            hides = as_tensor(~hides.data)
+            hides = as_tensor(~plain(hides))
     elif is_causal:
         hides = _future(*scores[-2:])
     drop = number(name, "dropout_p", dropout_p, 0, 1)
@@ -455,7 +457,7 @@ class MultiheadAttention(Module):
         if found is None:
             return pad
         if found.dtype == bool and pad.dtype == bool:
-            return as_tensor(found.data | pad.data)
+            return as_tensor(plain(found) | plain(pad))
         return _added(found, pad.dtype) + _added(pad, found.dtype)
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -496,4 +498,4 @@ def _added(mask: Tensor, other: Any) -> Tensor:
     """A mask as one that is added: −∞ where a boolean one is True."""
     if mask.dtype.kind == "f":
         return mask
-    return as_tensor(np.where(mask.data, -np.inf, 0).astype(other))
+    return as_tensor(np.where(plain(mask), -np.inf, 0).astype(other))

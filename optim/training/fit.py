@@ -18,6 +18,7 @@ import numpy as np
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.averaging import count_of, counted
 from autodiff.clipping import clip_grad_norm_
+from autodiff.flags import flagged
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
 
@@ -60,6 +61,7 @@ class TrainingState:
         return f"TrainingState(epoch {self.epoch} of {self.epochs}, batch {self.batch}, loss {self.loss:.6g})"
 
 
+@flagged
 def fit(
     model: Any,
     loss: Callable[[Any, Any], Tensor],
