@@ -85,18 +85,18 @@ def test_a_run_that_diverges_ends_and_the_table_says_so():
     assert 0 < broken < 60
     assert np.isnan(fast[broken + 1 :]).all()
     assert np.isfinite(result.values["slow"]).all()
-    lines = result.table().splitlines()
+    lines = str(result.table()).splitlines()
     assert f"diverged (step {broken})" in lines[2] and "diverged" not in lines[3]
     slow = result.paths["slow"][-1]
     assert lines[3].split()[-1] == f"{np.hypot(*(slow - 1)):.3g}"
     assert lines[3].split()[-2] == f"{slow[1]:.6g}"
-    assert repr(result) == result.table()
+    assert repr(result) == repr(result.table())
 
 
 def test_the_table_names_the_lowest_value_and_its_step():
     result = optim.compare(bowl, (10, 1), {"m": lambda p: optim.SGD(p, lr=0.009, momentum=0.9)}, steps=50)
     values = result.values["m"]
-    cells = result.table().splitlines()[2].split()
+    cells = str(result.table()).splitlines()[2].split()
     assert cells[3:6] == [f"{values[-1]:.6g}", f"{values.min():.6g}", str(values.argmin())]
 
 
