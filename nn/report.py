@@ -113,7 +113,7 @@ class LayerReport:
                 values = np.array([value for value, _ in known], float)
                 style = line_style(i, marker=True) | {"linewidth": 1.0}
                 style |= {"markersize": 9, "fillstyle": "none"} if i else {}  # around the first where both agree
-                if label == "" and (limits := log_range(values[None] if len(values) > 1 else values[:, None])):
+                if label == "" and (limits := log_range(values[:, None])):
                     one.set_xscale("log")
                     zero = bool((values == 0).any())
                     low = float(values[values > 0].min(initial=limits[1]))
@@ -233,7 +233,7 @@ def layer_report(model: Module, batch: Any, loss: Callable[..., Any] | None = No
 
             handle = module.register_forward_hook(saw)
             stack.callback(handle.remove)
-            if isinstance(module, (RNN, LSTM, GRU)):
+            if type(module) in (RNN, LSTM, GRU) and "forward" not in vars(module):  # another forward does other things
                 stack.enter_context(_unrolling(module, path, hidden))
         output = model(*batch) if isinstance(batch, tuple) else model(batch)
         value = None if loss is None else loss(output) if target is None else loss(output, target)

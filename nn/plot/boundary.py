@@ -89,8 +89,9 @@ class DecisionMap:
                 ax.contour(self.x, self.y, above, [0], colors=ink(ax), linewidths=0.8, zorder=1)
         for k, name in enumerate(self.classes):
             style = line_style(k, marker=True)
+            label = f"class {name:g}" if self.classes.dtype.kind == "f" else f"class {name}"
             ax.plot(*self.points[self.targets == name].T, style["marker"], color=style["color"], markersize=6,
-                    markeredgecolor=paper(ax), markeredgewidth=0.7, label=f"class {name}", zorder=3)  # fmt: skip
+                    markeredgecolor=paper(ax), markeredgewidth=0.7, label=label, zorder=3)  # fmt: skip
 
     def _regression(self, ax: Any) -> None:
         from matplotlib.cm import ScalarMappable
@@ -149,6 +150,11 @@ def decision_map(
         target = target[:, 0]
     if target.shape != (len(data),):
         raise ValueError(f"{where}: y takes a target for each of the {len(data)} samples, not shape {target.shape}")
+    numeric = target.dtype.kind in "fiub"
+    if (numeric and not np.isfinite(target).all()) or (
+        not numeric and kind != "binary" and len(np.unique(target)) != 2
+    ):
+        raise ValueError(f"{where}: y takes finite numbers, or two different names for a model of one output")
     n = count(where, "points", points, 2)
     data = data.astype(float)
     span = np.ptp(data, axis=0)

@@ -95,13 +95,19 @@ def activation_curves(f: Any, x: Any = None) -> ActivationCurves:
     grid = grid if own is None else grid.astype(own)
     if local_derivative(f, grid) is None:
         raise ValueError(f"{where}: {name} mixes its inputs; a curve takes a function of each element by itself")
-    with ad.no_grad():
-        y = f(ad.Tensor(grid)).numpy()
-    first = ad.elementwise_grad(f)
-    with np.errstate(all="ignore"):
-        return ActivationCurves(
-            grid, y, first(grid), ad.elementwise_grad(first)(grid), "f" if name == "<lambda>" else name
-        )
+    with np.errstate(all="ignore"), ad.enable_grad():
+        at = ad.Tensor(grid, requires_grad=True)
+        y = f(at)
+        first = _slope(y, at)
+        second = _slope(first, at)
+    name = "f" if name == "<lambda>" else name
+    return ActivationCurves(grid, *(np.array(curve.data) for curve in (y, first, second)), name)
+
+
+def _slope(y: ad.Tensor, x: ad.Tensor) -> ad.Tensor:
+    """dy/dx at each element, recorded; 0 where y does not depend on x."""
+    found = ad.gradients(y.sum(), x, create_graph=True, allow_unused=True)[0] if y.requires_grad else None
+    return ad.zeros_like(x.detach()) if found is None else found
 
 
 def activation(f: Any, x: Any = None, *, ax: Any = None) -> Any:

@@ -100,6 +100,8 @@ def schedule(
     >>> plt.close(ax.figure)
     """
     plans = scheduler if isinstance(scheduler, Mapping) else {None: scheduler}
+    if not plans:
+        raise ValueError("optim.plot.schedule: the dict of schedules is empty")
     listed = None if metrics is None else list(metrics)
     curves = {}
     for name, plan in plans.items():
@@ -113,8 +115,9 @@ def schedule(
     for i, (label, column) in enumerate(curves.items()):
         step = max(1, len(column) // 12)
         several = len(curves) > 1
+        mostly_flat = 2 * np.count_nonzero(np.diff(column) == 0) > len(column)
         style = line_style(i, marker=several or len(column) < 30) | {"markevery": step if several else 1}
-        ax.plot(column, **style, drawstyle="steps-post", label=label or None)
+        ax.plot(column, **style, drawstyle="steps-post" if mostly_flat else "default", label=label or None)
     ax.set(xlabel="step", ylabel="learning rate")
     ax.set_ylim(bottom=min(0.0, min(float(c.min()) for c in curves.values())))
     ax.xaxis.get_major_locator().set_params(integer=True)

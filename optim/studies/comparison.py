@@ -47,7 +47,8 @@ class Comparison:
     @property
     def step_sizes(self) -> dict[str, Array]:
         """How long each step was, ‖w_{t+1} − w_t‖, by name; shape (..., steps)."""
-        return {name: np.linalg.norm(np.diff(path, axis=-2), axis=-1) for name, path in self.paths.items()}
+        with np.errstate(all="ignore"):  # of what diverges
+            return {name: np.linalg.norm(np.diff(path, axis=-2), axis=-1) for name, path in self.paths.items()}
 
     def table(self, *, every: int | None = None) -> Table:
         """The last and the lowest value of each run, the step of the lowest, and the last point; with a known minimum

@@ -710,6 +710,14 @@ def test_weight_decay_is_the_penalty_in_gradient_curvature_and_loss():
         np.testing.assert_allclose(w.numpy(), wanted, rtol=1e-6)
 
 
+def test_hessian_free_stays_where_the_square_of_the_gradient_is_less_than_the_least_number():
+    x = ad.Tensor(np.array([1e-170, 1e-180]), requires_grad=True)
+    optimizer = optim.HessianFree([x])
+    for _ in range(3):
+        optimizer.step(lambda: (x, (x * x * np.array([1.0, 100.0])).sum()))
+    assert np.isfinite(x.numpy()).all() and abs(x.numpy()).max() <= 1e-170
+
+
 def test_importing_optim_does_not_import_scipy():
     code = "import sys, optim; print('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
