@@ -101,7 +101,7 @@ def activation_curves(f: Any, x: Any = None) -> ActivationCurves:
         first = _slope(y, at)
         second = _slope(first, at)
     name = "f" if name == "<lambda>" else name
-    return ActivationCurves(grid, *(np.array(curve.data) for curve in (y, first, second)), name)
+    return ActivationCurves(grid, y.numpy(), first.numpy(), second.numpy(), name)
 
 
 def _slope(y: ad.Tensor, x: ad.Tensor) -> ad.Tensor:
