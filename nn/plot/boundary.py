@@ -126,8 +126,9 @@ def decision_map(
         points: lines of the grid in each direction.
 
     Raises:
-        TypeError, ValueError: for shapes that do not fit, targets that are no class of the model's, and for one output
-            within [0, 1] all over, which may be a probability or a logit: say `threshold`.
+        TypeError, ValueError: for shapes that do not fit, targets that are no class of the model's, a classifier's
+            output that is NaN, and for one output within [0, 1] all over, which may be a probability or a logit: say
+            `threshold`.
 
     >>> found = decision_map(lambda X: X[:, 0] - X[:, 1], [[0, 1], [1, 0]], [0, 1], points=3)
     >>> found.labels.tolist()
@@ -169,6 +170,9 @@ def decision_map(
     if kind not in ("binary", "classes", "regression") or several != (kind == "classes"):
         wanted = "'classes' for several outputs, 'binary' or 'regression' for one"
         raise ValueError(f"{where}: kind is {wanted}; got {kind!r}, and {values.shape[1]} outputs")
+    unknown = int(np.isnan(values).any(axis=1).sum())
+    if kind != "regression" and unknown:
+        raise ValueError(f"{where}: the model's output is NaN at {unknown} of {len(values)} points, which is no class")
     labels, level = None, 0.0
     if kind == "classes":
         classes = np.arange(values.shape[1])

@@ -12,6 +12,7 @@ from autodiff.figures import DIVERGING, SEQUENTIAL, axes_for, axes_grid
 from autodiff.tensor import plain
 
 from ..arguments import count, counts
+from ..images.conv import ConvTranspose1d, ConvTranspose2d
 from ..module.module import Module
 
 Array = Any
@@ -54,6 +55,8 @@ def filters(weight: Any, *, shape: tuple[int, int] | None = None, limit: int = 1
                 f"{where}: shape {height, width} needs a weight of shape (n, {height * width}), not {w.shape}"
             )
         w = w.reshape(-1, 1, height, width)
+    if isinstance(weight, (ConvTranspose1d, ConvTranspose2d)):  # whose first axis is that of the input
+        w = w.swapaxes(0, 1)
     if w.ndim == 3:
         w = w[:, None]
     if w.ndim != 4 or not w.size:
@@ -85,7 +88,9 @@ def filters(weight: Any, *, shape: tuple[int, int] | None = None, limit: int = 1
         for axis, n, size in ((ax.xaxis, columns, width), (ax.yaxis, rows, height)):
             at = list(range(0, n, -(-n // 8)))
             axis.set_ticks([k * (size + 1) + (size - 1) / 2 for k in at], [str(k) for k in at])
-        ax.set(xlabel="input channel", ylabel="output channel")
+        grouped = " of a group" if getattr(weight, "groups", 1) != 1 else ""
+        transposed = isinstance(weight, ConvTranspose2d)
+        ax.set(xlabel="input channel" + grouped * (not transposed), ylabel="output channel" + grouped * transposed)
     if kernels < there:
         ax.set_title(f"the first {kernels} of {there} kernels")
     ax.figure.colorbar(image, ax=ax, shrink=0.8)
@@ -154,6 +159,8 @@ def _names(where: str, tokens: Any, shape: tuple[int, int]) -> tuple[list[str], 
     """What queries and keys are called."""
     if tokens is None:
         return [], []
+    if not isinstance(tokens, (list, tuple, np.ndarray, str)):
+        raise TypeError(f"{where}: tokens is a list of names, or a pair of lists (queries, keys), not {tokens!r}")
     pair = len(tokens) == 2 and all(isinstance(line, (list, tuple, np.ndarray)) for line in tokens)
     found = tuple([str(token) for token in line] for line in (tokens if pair else (tokens, tokens)))
     for line, size, what in zip(found, shape, ("queries", "keys")):

@@ -124,8 +124,11 @@ class Comparison:
             the axes.
 
         Raises:
+            ValueError: for limits that do not increase, and less than 1 level or step.
             ImportError: without matplotlib.
         """
+        if every is not None:
+            every = _whole("Comparison.plot", "every", every)
         beside = ax is None
         ax = axes_for("Comparison.plot", ax, (7.5, 5))
         xlim, ylim = self._limits(0) if xlim is None else xlim, self._limits(1) if ylim is None else ylim

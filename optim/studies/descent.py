@@ -102,7 +102,7 @@ def descents(f: Callable[[Any], Any], start: Any, rates: Any, steps: int = 50) -
         the losses; a run ends where they, or the gradient, are no longer finite.
 
     Raises:
-        TypeError: if f returns anything else.
+        TypeError: if f returns anything else, and for what are no numbers.
         ValueError: for rates that are not positive numbers, a start that is not finite, or less than 1 step.
 
     >>> found = descents(lambda w: 0.5 * w**2, 1.0, [0.5, 1.0, 2.5], steps=3)
@@ -115,7 +115,10 @@ def descents(f: Callable[[Any], Any], start: Any, rates: Any, steps: int = 50) -
     """
     if not callable(f):
         raise TypeError(f"descents: f takes a function of the parameters, not {f!r}")
-    etas, first = np.atleast_1d(np.asarray(rates, float)), np.asarray(start, float)
+    try:
+        etas, first = np.atleast_1d(np.asarray(rates, float)), np.asarray(start, float)
+    except (TypeError, ValueError):
+        raise TypeError(f"descents: rates and start take numbers or arrays of them, not {rates!r}, {start!r}") from None
     if etas.ndim != 1 or not etas.size or not (np.isfinite(etas) & (etas > 0)).all():
         raise ValueError(f"descents: rates takes numbers more than 0, such as [0.01, 0.1, 1], not {rates!r}")
     if not np.isfinite(first).all():

@@ -56,8 +56,11 @@ class Landscape:
             the axes.
 
         Raises:
+            ValueError: for less than 1 level.
             ImportError: without matplotlib.
         """
+        if isinstance(levels, bool) or not isinstance(levels, (int, np.integer)) or levels < 1:
+            raise ValueError(f"Landscape.plot: levels must be a whole number of at least 1, not {levels!r}")
         ax = axes_for("Landscape.plot", ax, (7, 5))
         ax.grid(False)
         finite = self.values[np.isfinite(self.values)]

@@ -27,6 +27,14 @@ def test_kernels_of_one_channel_make_a_square_and_a_linear_layers_rows_are_pictu
     np.testing.assert_array_equal(picture[3:5, :3], linear.weight.numpy()[2].reshape(2, 3))
 
 
+def test_a_transposed_convolution_has_its_output_channels_in_rows_too(plt):
+    layer = nn.ConvTranspose2d(2, 3, 4)
+    ax = nn.plot.filters(layer)
+    picture = ax.images[0].get_array()
+    np.testing.assert_array_equal(picture[10:14, 5:9], layer.weight.numpy()[1, 2])
+    assert nn.plot.filters(nn.Conv2d(4, 8, 3, groups=2)).get_xlabel() == "input channel of a group"
+
+
 def test_only_the_first_channels_of_many_are_shown_and_the_title_says_so(plt):
     ax = nn.plot.filters(nn.Conv2d(20, 40, 3), limit=8)
     assert ax.images[0].get_array().shape == (31, 31)
@@ -82,6 +90,7 @@ def test_queries_and_keys_may_have_names_of_their_own_and_one_head_gives_one_axe
         (dict(weights=np.ones((1, 2, 3, 3))), ValueError, r"write weights\[0\]"),
         (dict(weights=np.ones(3)), ValueError, r"not \(3,\)"),
         (dict(weights=None), TypeError, "attention weights, an array of numbers, not NoneType"),
+        (dict(weights=np.ones((3, 3)), tokens=3), TypeError, "tokens is a list of names"),
         (dict(weights=np.ones((3, 3)), tokens=["a"]), ValueError, "1 tokens for 3 queries"),
         (dict(weights=np.ones((2, 3)), tokens=["a", "b"]), ValueError, "2 tokens for 3 keys"),
     ],

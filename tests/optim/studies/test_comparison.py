@@ -223,8 +223,11 @@ def test_the_table_row_by_row_holds_value_point_gradient_and_step_size():
     assert (row["∂f/∂x"], row["∂f/∂y"]) == (2 * path[2, 0], 200 * path[2, 1])
     assert row["step size"] == pytest.approx(np.linalg.norm(path[2] - path[1])) and table.rows[0]["step size"] is None
     assert "<table" in table._repr_html_() and "∂f/∂x" in table._repr_html_()
-    with pytest.raises(ValueError, match="every must be a whole number of at least 1, not 0"):
-        result.table(every=0)
+    for method in (result.table, result.plot):
+        with pytest.raises(ValueError, match="every must be a whole number of at least 1, not 0"):
+            method(every=0)
+    with pytest.raises(ValueError, match="levels must be a whole number of at least 1, not 0"):
+        result.plot(levels=0)
 
 
 def test_a_table_row_by_row_ends_where_a_run_ends():

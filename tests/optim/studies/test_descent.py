@@ -51,6 +51,8 @@ def test_losses_that_all_diverge_or_are_negative_or_constant_are_drawn(plt):
         (dict(rates=[]), ValueError, "numbers more than 0"),
         (dict(rates=[np.nan]), ValueError, "numbers more than 0"),
         (dict(start=np.inf), ValueError, "start must be finite"),
+        (dict(start="a"), TypeError, "take numbers or arrays of them"),
+        (dict(rates=["a"]), TypeError, "take numbers or arrays of them"),
         (dict(steps=0), ValueError, "steps must be a whole number of at least 1, not 0"),
         (dict(f=lambda w: ad.stack([w, w])), ValueError, "grad"),
     ],
