@@ -13,7 +13,7 @@ import numpy as np
 from ..primitive import Operation, Sample, declare, polymorphic, without_gradient
 from ..protocols import REDUCTIONS, implements
 from ..tensor import Tensor
-from .elementwise import quotient_or_zero
+from .elementwise import astype, quotient_or_zero
 from .guards import axes_of, count_of, raw, restored, times
 from .precision import HALF, at_any_scale, in_single
 from .samples import Samples, draw
@@ -133,7 +133,11 @@ def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: Any = Fa
         shape = [1] * a.ndim
         shape[axis] = w.shape[0]
         w = w.reshape(shape) * Tensor(np.ones(a.shape, a.dtype))
-    return sum(a * w, axis, keepdims=keepdims) / sum(w, axis, keepdims=keepdims)
+    kind = np.result_type(a.dtype, w.dtype)
+    if kind == HALF:  # products and sums exceed 65504 long before their ratio does
+        a, w = astype(a, np.float32), astype(w, np.float32)
+    y = sum(a * w, axis, keepdims=keepdims) / sum(w, axis, keepdims=keepdims)
+    return astype(y, kind) if kind == HALF else y
 
 
 # Running sums and products
@@ -157,9 +161,9 @@ def _along_last(function: Any, x: Any, axis: int | None) -> Any:
 
 
 _cumsum = declare(
-    "cumsum", np.cumsum,
-    [lambda g, y, x, axis=None: _along_last(
-        lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape)],
+    "cumsum", in_single(np.cumsum),
+    [in_single(lambda g, y, x, axis=None: _along_last(
+        lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape))],
     jvps="linear", formula="cumsum {0}", derivatives=["1"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((draw(rng, ()),)), Sample((draw(rng, (0, 2)),), {"axis": 0})],
@@ -237,13 +241,22 @@ def _scaled(x: Any, exponents: Any) -> Any:
 
 def _cumprod_pullback(x: Any, g: Any) -> Any:
     """xᵢ is in every product from i on: ∏_{j<i} xⱼ · Σ_{k≥i} gₖ ∏_{i<j≤k} xⱼ, the sum being a recurrence. No division,
-    so zeros need no special case. Where x is m · 2^e, the recurrence is that of the sums times 2^(e₀ + … + eᵢ₋₁)."""
+    so zeros need no special case. Where x is m · 2^e, the recurrence is that of the sums times 2^−k, k their sizes."""
     e = _exponents(x)
     if e is None:
         return _before(x) * _reverse_recurrence(x, g)
-    m = _scaled(x, -e)
-    sums = _reverse_recurrence(m, _scaled(g, np.cumsum(e, axis=-1) - e), np.diff(e, axis=-1, prepend=0))
-    return _before(m) * sums
+    m, k = _scaled(x, -e), _sizes_of_sums(x, g)
+    steps = np.minimum(e + np.diff(k, axis=-1, prepend=k[..., :1]), 4)  # larger only where the factor is 0
+    sums = _reverse_recurrence(m, _scaled(g, -k), steps)
+    return _scaled(_before(m) * sums, np.cumsum(e, axis=-1) - e + k)
+
+
+def _sizes_of_sums(x: Any, g: Any) -> Any:
+    """The exponents k with 2^k just above the largest term of Σ_{k≥i} gₖ ∏_{i<j≤k} xⱼ."""
+    factors, terms = (np.log2(np.where((s := np.abs(raw(v))) < np.inf, s, 1), dtype=np.float64) for v in (x, g))
+    for i in range(x.shape[-1] - 2, -1, -1):
+        terms[..., i] = np.maximum(terms[..., i], factors[..., i + 1] + terms[..., i + 1])
+    return np.ceil(np.where(np.isfinite(terms), terms, 0)).astype(np.intc)
 
 
 @in_single
@@ -254,7 +267,7 @@ def _cumprod_rule(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
 
 
 _cumprod = declare(
-    "cumprod", np.cumprod, [_cumprod_rule], formula="cumprod {0}", derivatives=["∏ of the others"],
+    "cumprod", in_single(np.cumprod), [_cumprod_rule], formula="cumprod {0}", derivatives=["∏ of the others"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((np.array([1.5, 0.0, 2.0, 0.0]),)), Sample((draw(rng, ()),)), Sample((draw(rng, (2, 0)),), {"axis": 0})],
 )  # fmt: skip
