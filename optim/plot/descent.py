@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from autodiff.figures import axes_for, ink, legend, line_style, paper
+from autodiff.flags import flagged
 
 from ..array import Array
 from ..studies.comparison import Comparison
@@ -15,6 +16,7 @@ from ..studies.descent import descents
 from ..studies.landscape import landscape
 
 
+@flagged
 def surface(
     f: Callable[..., Any], path: Any = None, *, xlim: tuple[float, float] | None = None,
     ylim: tuple[float, float] | None = None, field: bool = True, levels: int = 25, ax: Any = None,
@@ -33,7 +35,7 @@ def surface(
         the axes. The numbers are those of `optim.plot.landscape`.
 
     Raises:
-        TypeError, ValueError: for paths of other shapes, limits that are not increasing, or an f that returns no Tensor
+        TypeError, ValueError: for paths of other shapes, a field that is neither True nor False, limits that are not increasing, or an f that returns no Tensor
             of one element.
         ImportError: without matplotlib.
 

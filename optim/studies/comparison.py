@@ -11,6 +11,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.figures import axes_for, axes_grid, ink, legend, line_style, log_range, paper
+from autodiff.flags import flagged
 from autodiff.seeing.table import Table
 
 from ..array import Array
@@ -101,6 +102,7 @@ class Comparison:
         formats = dict.fromkeys(rows[0], _number) | {"optimiser": None, "start": None, "step": str}
         return Table(rows, formats)
 
+    @flagged
     def plot(
         self,
         *,

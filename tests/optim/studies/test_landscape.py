@@ -91,6 +91,13 @@ def test_what_is_no_path_is_refused(path):
         optim.plot.surface(saddle, path)
 
 
+def test_a_field_is_shown_or_not():
+    seen = optim.compare(saddle, (1, 1), {"SGD": lambda p: optim.SGD(p, lr=0.1)}, steps=3)
+    for figure in (lambda: optim.plot.surface(saddle, field="no"), lambda: seen.plot(field="no")):
+        with pytest.raises(TypeError, match="field is True or False, not 'no'"):
+            figure()
+
+
 def test_flat_and_infinite_functions_are_drawn(plt):
     for f in (lambda x, y: 0 * x, lambda x, y: 1 / (x * 0 + y * 0), lambda x, y: ad.log(x)):
         optim.plot.surface(f).figure.canvas.draw()
