@@ -35,8 +35,8 @@ def surface(
         the axes. The numbers are those of `optim.plot.landscape`.
 
     Raises:
-        TypeError, ValueError: for paths of other shapes, a field that is neither True nor False, limits that are not increasing, or an f that returns no Tensor
-            of one element.
+        TypeError, ValueError: for paths of other shapes, a field that is neither True nor False, limits that are not
+            increasing, or an f that returns no Tensor of one element.
         ImportError: without matplotlib.
 
     >>> import matplotlib.pyplot as plt, optim
