@@ -3,5 +3,5 @@ here, nothing below uses this.
 
 Read `graph` (the picture) with `selection`, `passes` and `looks` (what is drawn, which pass it belongs to, how it
 looks) and `layout` (Graphviz); then `explain` (the table) with `steps` (its rows), `formats` and `spreadsheets`; then
-`page`. `printable` is what all of them do to names.
+`page`. `table` is for small tables of other kinds; `printable` is what all of them do to names.
 """

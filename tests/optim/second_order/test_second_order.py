@@ -736,6 +736,14 @@ def test_weight_decay_is_the_penalty_in_gradient_curvature_and_loss():
         np.testing.assert_allclose(w.numpy(), wanted, rtol=1e-6)
 
 
+def test_hessian_free_goes_on_where_the_square_of_a_direction_is_less_than_the_least_number():
+    x = ad.Tensor(np.array([10.0, 1.0]), requires_grad=True)
+    optimizer = optim.HessianFree([x])
+    for _ in range(60):  # down to 1e-164 in some forty
+        optimizer.step(lambda: (z := x.reshape(1, 2), z[0, 0] ** 2 + 100 * z[0, 1] ** 2))
+    assert abs(x.numpy()).max() < 1e-150
+
+
 def test_importing_optim_does_not_import_scipy():
     code = "import sys, optim; print('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
