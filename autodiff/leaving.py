@@ -133,7 +133,7 @@ def refuse(tensor: Any, kind: str) -> None:
 
     Args:
         tensor: the Tensor.
-        kind: "array", "float", "int" or "complex": what is asked for.
+        kind: "array", "float", "int", "complex" or "new tensor": what is asked for.
 
     Raises:
         TypeError: naming the user's line, who asked, and what to write instead.
@@ -161,7 +161,8 @@ def message(tensor: Any, kind: str, taken: bool) -> str:
     name = f" {tensor.name!r}" if tensor.name else ""
     made = f"shape {tensor.shape}" + (f", made by {tensor.op}" if tensor.op else "")
     asker = asked_by()
-    by = f"{asker} has no rule for Tensors and asks for a plain {kind}" if asker else f"a plain {kind} is asked for"
+    plain = kind if kind == "new tensor" else f"plain {kind}"
+    by = f"{asker} has no rule for Tensors and asks for a {plain}" if asker else f"a {plain} is asked for"
     where = " where a derivative of it is taken" if taken else ""
     return (
         f"{by} in place of a tensor{name} ({made}) that requires a gradient{where}; the derivative would be lost "
@@ -214,6 +215,8 @@ _OUT = "Where no gradient is wanted, say so: t.item(), t.numpy(), t.tolist(), t.
 
 def _remedy(asker: str, kind: str) -> str:
     """What to write instead."""
+    if kind == "new tensor":
+        return f"Use the tensor itself, t + 0 for a copy, or ad.array(t). {_OUT}"
     if asker in INSTEAD:
         return f"Write {INSTEAD[asker]}. {_OUT}"
     if asker.startswith("scipy.sparse") and not asker.startswith("scipy.sparse.linalg"):

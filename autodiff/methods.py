@@ -26,7 +26,6 @@ def bind(operations: Any) -> None:
         "__sub__": ops.subtract.operator,
         "__mul__": ops.multiply.operator,
         "__truediv__": ops.divide.operator,
-        "__pow__": ops.power.operator,
         "__matmul__": ops.matmul.operator,
         "__neg__": ops.negative,
     }.items():

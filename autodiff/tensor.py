@@ -35,13 +35,14 @@ class Tensor(ArrayMethods["Tensor"]):
     """An n-dimensional array that remembers how it was computed.
 
     Args:
-        data: anything ``np.array`` takes: numbers, nested lists, arrays (copied), or a Tensor (copied, detached).
+        data: anything ``np.array`` takes: numbers, nested lists, arrays, or a constant Tensor; copied.
         requires_grad: whether operations on it are recorded and `backward` leaves the gradient in ``.grad``.
         dtype: a NumPy real dtype; by default NumPy's choice (Python floats give float64).
         name: shown in pictures and tables.
 
     Raises:
-        TypeError: for complex, object or string data, or ``requires_grad=True`` on integers or booleans.
+        TypeError: for complex, object or string data, ``requires_grad=True`` on integers or booleans, or a Tensor that
+            requires a gradient, whose derivative would end here (write ``t.detach()``, or ``t + 0`` for a copy with it).
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
     >>> (x * x).sum().backward()
@@ -78,6 +79,8 @@ class Tensor(ArrayMethods["Tensor"]):
     _line: str | None  # the user's line, where recorded
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
+        if isinstance(data, Tensor) and data._requires_grad:
+            refuse(data, "new tensor")
         self._data = as_array(data, dtype, copy=True)
         self._grad = self._primitive = self._params = self._hooks = self._line = None
         self._inputs = ()

@@ -171,8 +171,7 @@ class Optimizer:
         self.stepped = True
         loss = None
         if closure is not None:
-            with enable_grad():
-                loss = closure()
+            loss = self._evaluated(closure)
         if len(self._buckets) != len(self.param_groups):
             self._buckets = [[] for _ in self.param_groups]
         for i, group in enumerate(self.param_groups):
@@ -184,6 +183,17 @@ class Optimizer:
                 found = self._buckets[i] = buckets(self, params, group)
             for bucket in found:
                 bucket.step(self, group)
+        return loss
+
+    def _evaluated(self, closure: Callable[[], Any]) -> Any:
+        """What a closure returns that calls backward."""
+        with enable_grad():
+            loss = closure()
+        if all(p.grad is None for p in self._all()):
+            raise RuntimeError(
+                f"{type(self).__name__}.step: after the closure no parameter has a gradient; it must call "
+                f"loss.backward() before it returns the loss"
+            )
         return loss
 
     def state_dict(self) -> dict[str, Any]:

@@ -2084,3 +2084,17 @@ def test_a_masked_array_does_not_take_the_numbers_of_a_tensor_nor_lose_its_mask_
     assert (MASKED * t.detach()).tolist() == [1.0, None, 6.0]
     with ad.no_grad():
         assert (MASKED * t).tolist() == [1.0, None, 6.0]
+
+
+@pytest.mark.parametrize("make", [Tensor, lambda t: Tensor(t, requires_grad=True), nn.Parameter])
+def test_a_new_tensor_made_of_one_that_requires_a_gradient_is_refused(make):
+    p = Tensor(X, requires_grad=True)
+    for t in (p, p * 2):
+        with pytest.raises(TypeError, match=r"a new tensor is asked for.*t\.detach\(\)"):
+            make(t)
+        np.testing.assert_array_equal(make(t.detach()).data, t.data)
+        with ad.no_grad():
+            np.testing.assert_array_equal(make(t).data, t.data)
+    with pytest.raises(TypeError, match=r"where a derivative of it is taken"):
+        ad.grad(lambda x: (make(x) * x).sum())(X)
+    np.testing.assert_allclose(ad.grad(lambda x: (ad.array(x) * x).sum())(X), 2 * X)
