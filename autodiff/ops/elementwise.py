@@ -17,7 +17,7 @@ from ..primitive import Operation, Sample, internal, polymorphic, without_gradie
 from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, plain
-from .guards import common, defined, gated, inverse_or_zero, raw, times
+from .guards import common, defined, gated, inverse_or_zero, nonnegative, raw, times
 from .precision import in_single
 from .samples import binary, draw, unary, with_params
 
@@ -223,7 +223,7 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
             return np.zeros_like(x)
         if p == 2 and not isinstance(g, Tensor):
             return g * (2 * x)
-        return times(g * p, (x if p % 1 == 0 else defined(x, raw(x) >= 0)) ** (p - 1))
+        return times(g * p, (x if p % 1 == 0 else nonnegative(x)) ** (p - 1))
     if not common((raw(x) >= 0).all()):
         x = defined(x, (raw(x) >= 0) | (raw(p) % 1 == 0))
     vanishing = (p == 0) & (x == 0)  # 0 · 0⁻¹
@@ -272,7 +272,7 @@ square = declare(
 )  # fmt: skip
 
 sqrt = declare(
-    "sqrt", np.sqrt, [lambda g, y, x: times(g, 0.5 / defined(y, raw(y) >= 0))], arity=1, numpy=np.sqrt,
+    "sqrt", np.sqrt, [lambda g, y, x: times(g, 0.5 / nonnegative(y))], arity=1, numpy=np.sqrt,
     singular=True, formula="√{0}", derivatives=["1 / (2 · {y})"], samples=unary(0.3, 3.0),
     doc="√x; the derivative at 0 is ∞.",
 )  # fmt: skip
@@ -337,27 +337,23 @@ expm1 = declare(
 )  # fmt: skip
 
 
-def _positive(x: Any) -> Any:
-    return defined(x, raw(x) >= 0)
-
-
 log = declare(
-    "log", np.log, [lambda g, y, x: times(g, 1 / _positive(x))], arity=1, numpy=np.log,
+    "log", np.log, [lambda g, y, x: times(g, 1 / nonnegative(x))], arity=1, numpy=np.log,
     singular=True, formula="log {0}", derivatives=["1 / {0}"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log2 = declare(
-    "log2", np.log2, [lambda g, y, x: times(g, (1 / math.log(2)) / _positive(x))], arity=1, numpy=np.log2,
+    "log2", np.log2, [lambda g, y, x: times(g, (1 / math.log(2)) / nonnegative(x))], arity=1, numpy=np.log2,
     singular=True, formula="log₂ {0}", derivatives=["1 / ({0} · log 2)"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log10 = declare(
-    "log10", np.log10, [lambda g, y, x: times(g, (1 / math.log(10)) / _positive(x))], arity=1, numpy=np.log10,
+    "log10", np.log10, [lambda g, y, x: times(g, (1 / math.log(10)) / nonnegative(x))], arity=1, numpy=np.log10,
     singular=True, formula="log₁₀ {0}", derivatives=["1 / ({0} · log 10)"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log1p = declare(
-    "log1p", np.log1p, [lambda g, y, x: times(g, 1 / _positive(1 + x))], arity=1, numpy=np.log1p,
+    "log1p", np.log1p, [lambda g, y, x: times(g, 1 / nonnegative(1 + x))], arity=1, numpy=np.log1p,
     singular=True, formula="log(1 + {0})", derivatives=["1 / (1 + {0})"], samples=unary(-0.6, 2.0),
 )  # fmt: skip
 

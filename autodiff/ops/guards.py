@@ -63,6 +63,12 @@ def defined(x: Any, inside: Any) -> Any:
     return x * np.where(inside, 1, np.nan).astype(x.dtype) + 0.0
 
 
+def nonnegative(x: Any) -> Any:
+    """x of a function that is defined from 0 on."""
+    a = raw(x)
+    return x if common((a > 0).all()) else defined(x, a >= 0)
+
+
 def gated(g: Any, on: Any, off: Any) -> Any:
     """``g * on`` for a slope of 1 or 0, exactly 0 where it is `off`, an infinite g too. (Not `np.where` where all is
     finite, which is slow on random signs. At a kink, neither on nor off, an infinite g has no derivative.)

@@ -19,7 +19,7 @@ from ..primitive import declare as _declare
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .elementwise import sigmoid
-from .guards import common, defined, raw, times
+from .guards import common, nonnegative, raw, times
 from .precision import in_single
 from .samples import binary, draw, unary, with_params
 
@@ -48,10 +48,6 @@ def _scipy(name: str) -> Callable[..., Any]:
 def declare(name: str, forward: Any, vjps: Any, **options: Any) -> Any:
     single = partial(in_single, together=True)
     return _declare(name, single(forward), [single(rule) for rule in vjps], jvps="elementwise", **options)
-
-
-def _positive(x: Any) -> Any:
-    return defined(x, raw(x) >= 0)
 
 
 # Error functions
@@ -213,7 +209,8 @@ log_expit = declare(
 _sigmoid: Any = polymorphic(sigmoid)
 
 logit = declare(
-    "logit", _scipy("logit"), [lambda g, y, x: times(g, 1 / (_positive(x) * _positive(1 - x)))], arity=1, scipy="logit",
+    "logit", _scipy("logit"), [lambda g, y, x: times(g, 1 / (nonnegative(x) * nonnegative(1 - x)))], arity=1,
+    scipy="logit",
     formula="log({0} / (1 − {0}))", derivatives=["1 / ({0} (1 − {0}))"], samples=unary(0.1, 0.9),
     doc="The inverse of expit, log(x / (1 − x)).",
 )  # fmt: skip
@@ -230,20 +227,20 @@ def _per(x: Any, y: Any) -> Any:
 
 xlogy = declare(
     "xlogy", _scipy("xlogy"),
-    [lambda g, z, x, y: times(g, np.log(y)), lambda g, z, x, y: times(g, _per(x, _positive(y)))],
+    [lambda g, z, x, y: times(g, np.log(y)), lambda g, z, x, y: times(g, _per(x, nonnegative(y)))],
     arity=2, scipy="xlogy", formula="{0} log {1}", derivatives=["log {1}", "{0} / {1}"], samples=binary(b=(0.3, 3.0)),
     doc="x log y, and 0 where x is 0.",
 )  # fmt: skip
 
 xlog1py = declare(
     "xlog1py", _scipy("xlog1py"),
-    [lambda g, z, x, y: times(g, np.log1p(y)), lambda g, z, x, y: times(g, _per(x, _positive(1 + y)))],
+    [lambda g, z, x, y: times(g, np.log1p(y)), lambda g, z, x, y: times(g, _per(x, nonnegative(1 + y)))],
     arity=2, scipy="xlog1py", formula="{0} log(1 + {1})", derivatives=["log(1 + {1})", "{0} / (1 + {1})"],
     samples=binary(b=(-0.6, 2.0)), doc="x log(1 + y), and 0 where x is 0.",
 )  # fmt: skip
 
 entr = declare(
-    "entr", _scipy("entr"), [lambda g, y, x: times(g, -np.log(_positive(x)) - 1)], arity=1, scipy="entr",
+    "entr", _scipy("entr"), [lambda g, y, x: times(g, -np.log(nonnegative(x)) - 1)], arity=1, scipy="entr",
     formula="−{0} log {0}", derivatives=["−log {0} − 1"], samples=unary(0.3, 3.0),
     doc="−x log x, and 0 at 0.",
 )  # fmt: skip
