@@ -377,7 +377,7 @@ class _OfClasses(_Weighted):
         """
         if self.reduction != "mean":
             return None
-        labels = np.asarray(as_tensor(target).data)
+        labels = np.asarray(plain(as_tensor(target)))
         if labels.dtype.kind == "f":
             return labels.size / max(labels.shape[_class_axis(labels)], 1) if labels.ndim else 1.0
         kept = labels[labels != self.ignore_index]
