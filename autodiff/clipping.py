@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .flags import flagged
+from .leaving import user_level
 from .mode import enable_grad
 from .ops.elementwise import clip, multiply
 from .tensor import Tensor, plain, wrap
@@ -111,7 +112,7 @@ def _with_gradients(parameters: Any, where: str) -> list[tuple[Tensor, Tensor]]:
             f"{where}: the iterator gave no parameters, so nothing is clipped; a generator can be gone through only "
             f"once, call model.parameters() again or keep a list",
             UserWarning,
-            stacklevel=3,
+            stacklevel=user_level(),
         )
     return list(held.values())
 

@@ -60,6 +60,14 @@ def user_line() -> str | None:
     return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
 
 
+def user_level() -> int:
+    """The ``stacklevel=`` with which a warning names the user's line, for the function that calls this."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and not _is_users(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 _WRAPPED = {"wrapper": "f", "axis_nan_policy_wrapper": "hypotest_fun_in"}
 """By name of a wrapper of SciPy's: the variable that holds the function it stands for."""
 
@@ -150,7 +158,7 @@ def refuse(tensor: Any, kind: str) -> None:
                 f"{kind}() of a tensor that requires a gradient; write t.item(), which says that the derivative ends "
                 f"here",
                 DetachWarning,
-                stacklevel=3,
+                stacklevel=user_level(),
             )
             return
     raise TypeError(message(tensor, kind, taken))

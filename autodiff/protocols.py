@@ -30,11 +30,12 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def implements(*functions: Any) -> Callable[[F], F]:
-    """Decorator: the function below is what these NumPy functions do on Tensors; its options are plain (`optioned`)."""
+def implements(*functions: Any, passing: bool = False) -> Callable[[F], F]:
+    """Decorator: the function below is what these NumPy functions do on Tensors. Its options are looked at (`optioned`),
+    unless it is one that is `passing` them on to its record as they are, where they are looked at anyway."""
 
     def register(operation: F) -> F:
-        operation = optioned(operation)
+        operation = operation if passing else optioned(operation)
         for function in functions:
             (UFUNCS if hasattr(function, "nin") else FUNCTIONS)[function] = operation
         return operation

@@ -63,16 +63,19 @@ def _options(axis: Any, keepdims: Any, ddof: Any = 0) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if axis is not None:
         options["axis"] = tuple(axis) if isinstance(axis, list) else axis
-    if isinstance(keepdims, (int, np.integer, np.bool_)) and keepdims:  # not NumPy's mark for an option left out
-        options["keepdims"] = True
-    if ddof:
+    if isinstance(keepdims, (int, np.integer, np.bool_)):  # not NumPy's mark for an option left out
+        if keepdims:
+            options["keepdims"] = True
+    elif isinstance(keepdims, Tensor):
+        options["keepdims"] = keepdims  # refused, if it requires a gradient
+    if isinstance(ddof, Tensor) or ddof:
         options["ddof"] = ddof
     return options
 
 
 def _of_numbers(a: Any, axis: Any) -> Any:
     """The axis, None for the 0 and −1 that NumPy's reductions by ufunc accept of a single number."""
-    return None if axis in (0, -1) and type(axis) is not tuple and np.ndim(a) == 0 else axis
+    return None if type(axis) is int and axis in (0, -1) and np.ndim(a) == 0 else axis
 
 
 # Sums and means
@@ -91,7 +94,7 @@ _sum = declare(
 )  # fmt: skip
 
 
-@implements(np.sum)
+@implements(np.sum, passing=True)
 def sum(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Sum over some axes (all by default), as `numpy.sum`.
 
@@ -114,7 +117,7 @@ _mean = declare(
 )  # fmt: skip
 
 
-@implements(np.mean)
+@implements(np.mean, passing=True)
 def mean(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Mean over some axes (all by default), as `numpy.mean`."""
     return _mean(a, **_options(axis, keepdims))
@@ -170,7 +173,7 @@ _cumsum = declare(
 )  # fmt: skip
 
 
-@implements(np.cumsum)
+@implements(np.cumsum, passing=True)
 def cumsum(a: Any, axis: int | None = None) -> Tensor:
     """Running sum along an axis (of the flattened tensor by default), as `numpy.cumsum`."""
     return _cumsum(a, **_options(_of_numbers(a, axis), False))
@@ -273,7 +276,7 @@ _cumprod = declare(
 )  # fmt: skip
 
 
-@implements(np.cumprod)
+@implements(np.cumprod, passing=True)
 def cumprod(a: Any, axis: int | None = None) -> Tensor:
     """Running product along an axis (of the flattened tensor by default), as `numpy.cumprod`."""
     return _cumprod(a, **_options(_of_numbers(a, axis), False))
@@ -310,7 +313,7 @@ _prod = declare(
 )  # fmt: skip
 
 
-@implements(np.prod)
+@implements(np.prod, passing=True)
 def prod(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Product over some axes (all by default), as `numpy.prod`; exact where factors are 0."""
     return _prod(a, **_options(_of_numbers(a, axis), keepdims))
@@ -342,13 +345,13 @@ _min = declare(
 )  # fmt: skip
 
 
-@implements(np.max, np.amax)
+@implements(np.max, np.amax, passing=True)
 def max(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Maximum over some axes (all by default), as `numpy.max`; equal maxima share the gradient equally."""
     return _max(a, **_options(_of_numbers(a, axis), keepdims))
 
 
-@implements(np.min, np.amin)
+@implements(np.min, np.amin, passing=True)
 def min(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Minimum over some axes (all by default), as `numpy.min`; equal minima share the gradient equally."""
     return _min(a, **_options(_of_numbers(a, axis), keepdims))
@@ -399,13 +402,13 @@ _std: Operation = declare(
 )  # fmt: skip
 
 
-@implements(np.var)
+@implements(np.var, passing=True)
 def var(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
     """Variance over some axes, the squares divided by n − ddof, as `numpy.var`."""
     return _var(a, **_options(axis, keepdims, ddof if correction is None else correction))
 
 
-@implements(np.std)
+@implements(np.std, passing=True)
 def std(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
     """Standard deviation over some axes, as `numpy.std`; where it is 0 its gradient is 0."""
     return _std(a, **_options(axis, keepdims, ddof if correction is None else correction))

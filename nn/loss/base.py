@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.leaving import user_level
 from autodiff.ops.precision import in_single
 from autodiff.tensor import plain
 
@@ -37,7 +38,7 @@ def divided(values: Tensor, total: float) -> Tensor:
 
 def over_nothing(values: Tensor, name: str) -> Tensor:
     """NaN, in the graph of `values`, with a warning."""
-    warnings.warn(f"{name}: the mean over nothing is NaN", RuntimeWarning, stacklevel=4)
+    warnings.warn(f"{name}: the mean over nothing is NaN", RuntimeWarning, stacklevel=user_level())
     return values.sum() * math.nan
 
 

@@ -377,7 +377,7 @@ class _OfClasses(_Weighted):
         """
         if self.reduction != "mean":
             return None
-        labels = target if type(target) is np.ndarray else np.asarray(as_tensor(target).data)
+        labels = target if type(target) is np.ndarray else np.asarray(plain(as_tensor(target)))
         if labels.dtype.kind == "f":
             return labels.size / max(labels.shape[_class_axis(labels)], 1) if labels.ndim else 1.0
         kept = labels != self.ignore_index

@@ -13,6 +13,7 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad
 from autodiff.figures import PALETTE, axes_for, legend
+from autodiff.leaving import user_level
 
 from ..array import Array
 from ..data import as_batches, dtype_of, pair
@@ -174,7 +175,7 @@ def lr_find(
         warnings.warn(
             f"lr_find: the loss never fell between lr {rates[0]:.3g} and {rates[len(found) - 1]:.3g}; look at .plot()",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=user_level(),
         )
     return LearningRates(rates[: len(found)], found, smoothed, suggestion)
 

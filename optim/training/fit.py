@@ -21,6 +21,7 @@ from autodiff.clipping import clip_grad_norm_
 from autodiff.flags import flagged
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
+from autodiff.tensor import plain
 
 from ..data import as_batches, dtype_of, length, not_finite, pair
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
@@ -373,7 +374,7 @@ class _Run:
         for p, value in zip(self.params, values):
             if value is None:
                 continue
-            array = value.data if isinstance(value, Tensor) else value
+            array = plain(value) if isinstance(value, Tensor) else value
             flat = array.reshape(-1)
             if not math.isfinite(flat.dot(flat)) and not np.isfinite(array).all():  # dot: one pass, no temporary
                 bad = int(array.size - np.isfinite(array).sum())

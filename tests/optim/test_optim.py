@@ -340,6 +340,8 @@ def test_a_hyper_parameter_that_is_a_tensor_is_the_number_it_holds(name):
 def test_a_closure_that_does_not_call_backward_is_an_error(rule):
     p = nn.Parameter([1.0, 2.0])
     optimizer = rule([p], lr=0.1)
-    with pytest.raises(RuntimeError, match=r"after the closure no parameter has a gradient; it must call loss\.backward"):
+    with pytest.raises(
+        RuntimeError, match=r"after the closure no parameter has a gradient; it must call loss\.backward"
+    ):
         optimizer.step(lambda: (p * p).sum())
     assert p.tolist() == [1.0, 2.0]
