@@ -31,8 +31,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def implements(*functions: Any, passing: bool = False) -> Callable[[F], F]:
-    """Decorator: the function below is what these NumPy functions do on Tensors. Its options are looked at (`optioned`),
-    unless it is one that is `passing` them on to its record as they are, where they are looked at anyway."""
+    """Decorator: the function below is what these NumPy functions do on Tensors. Its options are looked at
+    (`optioned`), unless it is `passing` them on to its record as they are, where they are looked at anyway."""
 
     def register(operation: F) -> F:
         operation = operation if passing else optioned(operation)

@@ -42,7 +42,7 @@ class Tensor(ArrayMethods["Tensor"]):
 
     Raises:
         TypeError: for complex, object or string data, ``requires_grad=True`` on integers or booleans, or a Tensor that
-            requires a gradient, whose derivative would end here (write ``t.detach()``, or ``t + 0`` for a copy with it).
+            requires a gradient, whose derivative would end here (write ``t.detach()``, or ``t + 0`` for a copy).
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
     >>> (x * x).sum().backward()
