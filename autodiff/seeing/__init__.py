@@ -5,4 +5,5 @@ Read `graph` (the picture) with `selection`, `passes` and `looks` (what is drawn
 looks) and `layout` (Graphviz); then `explain` (the table) with `steps` (its rows), `formats` and `spreadsheets`; then
 `page` with `stage` (its picture), `bands`, `slots` and `arrows` (what is in it) and `costs`. `names` and `printable`
 say what tensors are called in all of them, `formulas` (with `powers` and `indices`) how their mathematics is written.
+`table` is for small tables of other kinds.
 """

@@ -28,7 +28,7 @@ DIRECTIONS = ("LR", "TB", "RL", "BT")
 SYMBOLS = {
     "add": "+", "subtract": "−", "multiply": "×", "divide": "÷", "negative": "−x", "power": "xʸ", "matmul": "@",
     "sum": "Σ", "prod": "Π", "sqrt": "√", "square": "x²", "absolute": "|x|", "reciprocal": "1/x", "transpose": "xᵀ",
-    "∇fᵀu": "gᵀu", "slope": "gᵀu", "sech_squared": "1/cosh²", "one_minus_square": "1−x²",
+    "∇fᵀu": "gᵀu", "slope": "gᵀu", "over_cosh_squared": "g/cosh²", "one_minus_square": "1−x²",
 }  # fmt: skip
 
 # Light fills with dark text on a white ground: legible in grey, on dark themes and to the colour-blind (tints of the
