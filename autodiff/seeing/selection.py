@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
+from .expansion import groups_of
 
 # Homes
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call of a module: what was made while it ran. Or a band of the picture: what one pass made."""
+    """One call of a module: what was made while it ran. Or a part of an expansion; or a band of the picture: what one
+    pass made."""
 
-    start: int
-    end: int
+    start: float
+    end: float
     label: str
     depth: int = 0
     parent: Call | None = None
@@ -64,12 +66,13 @@ Homes = dict[int, Call]
 
 
 def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
-    """For each result, the innermost call of a module in which it was made."""
+    """For each result, the innermost call of a module, or part of an expansion, in which it was made."""
     calls = [
         Call(start, end, f"{path} · {type(m).__name__}" if path else type(m).__name__)
         for path, m in modules
         for start, end in getattr(m, "_calls", ())
     ]
+    calls += [Call(group.start, group.end, group.label, closed=group.closed) for group in groups_of(results)]
     calls.sort(key=lambda call: (call.start, -call.end))
     homes: Homes = {}
     if not calls:
@@ -104,7 +107,8 @@ def in_bands(
     def mirror(call: Call, layer: int, pattern: str) -> Call:
         known = mirrored.get((layer, pattern, id(call)))
         if known is None:
-            known = Call(call.start, call.end, pattern.replace("…", call.label), call.depth)
+            label = pattern.replace("…", call.label)
+            known = Call(call.start, call.end, label, call.depth, closed=call.closed)
             mirrored[layer, pattern, id(call)] = known
             known.parent = bands[layer] if call.parent is None else mirror(call.parent, layer, pattern)
         return known
@@ -245,7 +249,7 @@ class Selection:
         bands: bool = False,
     ) -> None:
         self.results, self.homes, self.max_nodes = results, homes, max_nodes
-        self.shown, self.folded, self.unseen, self.bands = shown, folded, unseen, bands
+        self.shown, self.unseen, self.bands = shown, unseen, bands
         self.always = {id(x): (f"t{x._number}", x, home) for x, home in always}
         self.band_at: dict[int, Call | None] = {}
         """The band to which a tensor belongs: its own, or for a leaf that of its first use."""
@@ -256,6 +260,8 @@ class Selection:
                     if isinstance(x, Tensor):
                         self.band_at.setdefault(x._number, band)
         self.units = Units(results, homes)
+        # What others use of a part of an expansion that is one node has no node of its own.
+        self.folded = {id(x) for call, nodes in self.units if call is not None for x in nodes}.union(folded)
         self.hidden: set[Any] = set()
         self.found: list[Gap] = []
         self.room: int | None = None
@@ -385,8 +391,9 @@ class Selection:
             drawing.gaps[gap.name] = not_shown(self.count_gap(gap, counted)), gap.home
         if self.dropped:
             drawing.gaps["rest"] = not_shown(len(self.dropped)), None
+        single = {unit for unit, closed, _ in drawing.units if closed is not None} | set(drawing.gaps)
         for (source, target), n in self.edges.items():
-            drawing.edges += [(source, target)] * (1 if source in drawing.gaps or target in drawing.gaps else n)
+            drawing.edges += [(source, target)] * (1 if source in single or target in single else n)
 
     def fill_in(self, node: Tensor, unit: str, home: Call | None) -> None:
         """Draw the inputs of a result and the result itself, with the edges to and from its unit."""

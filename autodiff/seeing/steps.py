@@ -115,7 +115,7 @@ class Table:
                 raise ValueError(f"explain: {what} is not in the graph of this output")
             if not x._requires_grad:
                 raise ValueError(f"explain: {what} does not require a gradient")
-            found[x._number] = x
+            found[x._number] = self.tensors[x._number]
         if not found:
             raise ValueError("explain: wrt is empty; leave it out for all leaves that require a gradient")
         return list(found.values())

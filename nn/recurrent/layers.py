@@ -7,6 +7,7 @@ by step.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from ..dropout import dropout
 from ..linear import linear
 from ..module.parameter import Parameter
 from ..random import floating, generator
-from .base import Gated, Recurrent, ResetFirst, Simple
+from .base import Gated, Recurrent, Simple
 from .recurrence import scan
+from .steps import ResetFirst, Step, Stepper, stepper, unroll
 
 
 def _steps(x: Tensor) -> list[Tensor]:
@@ -78,8 +80,55 @@ class _Layers(Recurrent):
                 setattr(self, f"{state}_0", Parameter(np.empty(shape, dtype)))
         self.reset_parameters(rng)
 
-    def _forward(self, input: Any, hx: Any) -> tuple[Tensor, list[Tensor]]:
-        """The outputs of the last layer and the final states."""
+    def unrolled(self, input: Any, hx: Any = None) -> list[list[Step]]:
+        """The states and gates at every time step, computed step by step in plain operations: the same mathematics as
+        the layer's, recorded for all to see.
+
+        Args:
+            input, hx: as for the layer.
+
+        Returns:
+            a list for each layer and direction (in the order of the rows of h_n), of one dict for each time step, in
+            the order of the input: Tensors (N, hidden_size) by the letters of the cell's formulas, "h", and for an
+            LSTM "c", "i", "f", "g", "o", for a GRU "r", "z", "n"; without N for a single sequence.
+
+        Raises:
+            TypeError, ValueError: as the layer.
+
+        >>> import numpy as np, nn
+        >>> layer, x = nn.LSTM(3, 2), np.ones((7, 5, 3), "float32")
+        >>> (steps,) = layer.unrolled(x)
+        >>> len(steps), sorted(steps[0]), steps[0]["f"].shape
+        (7, ['c', 'f', 'g', 'h', 'i', 'o'], (5, 2))
+        >>> np.allclose(steps[-1]["h"].data, layer(x)[0][-1].data)
+        True
+        """
+        found: list[list[Step]] = []
+
+        def run(x: Tensor, states: list[Tensor], suffix: str) -> Tensor:
+            steps = self._unrolled(x, states, suffix)
+            found.append(steps[::-1] if suffix.endswith("_reverse") else steps)
+            return ad.stack([ad.stack([step[letter] for step in steps]) for letter in self._states])
+
+        self._forward(input, hx, run)
+        if as_tensor(input).ndim == 3:
+            return found
+        return [[{letter: value[0] for letter, value in step.items()} for step in steps] for steps in found]
+
+    def _unrolled(self, x: Tensor, states: list[Tensor], suffix: str) -> list[Step]:
+        """The steps of one layer in one direction."""
+        w_ih, w_hh, *biases = self._weights(suffix)
+        b_ih, b_hh = biases or (None, None)
+        return list(unroll(self._stepper(w_hh, b_hh), _steps(linear(x, w_ih, b_ih)), states))
+
+    def _stepper(self, w_hh: Tensor, b_hh: Tensor | None) -> Stepper:
+        return stepper(self._kind(), w_hh, b_hh)
+
+    def _forward(
+        self, input: Any, hx: Any, run: Callable[[Tensor, list[Tensor], str], Tensor] | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The outputs of the last layer and the final states; `run` in place of `_run`."""
+        run = run or self._run
         input = as_tensor(input)
         n = self.input_size
         batched = f"(N, T, {n})" if self.batch_first else f"(T, N, {n})"
@@ -96,7 +145,7 @@ class _Layers(Recurrent):
                 x = dropout(x, self.dropout, rng=self.rng)
             outputs = []
             for reverse, suffix in enumerate(suffixes):
-                y = self._run(x[::-1] if reverse else x, [state[row] for state in states], suffix)
+                y = run(x[::-1] if reverse else x, [state[row] for state in states], suffix)
                 outputs.append(y[0, ::-1] if reverse else y[0])
                 for own, last in zip(final, range(len(states))):
                     own.append(y[last, -1])
@@ -284,13 +333,10 @@ class GRU(Gated, _Layers):
     def _run(self, x: Tensor, states: list[Tensor], suffix: str) -> Tensor:
         if self.reset_after:
             return super()._run(x, states, suffix)
-        w_ih, w_hh, *biases = self._weights(suffix)
-        b_ih, b_hh = biases or (None, None)
-        cell, h, ys = ResetFirst(w_hh, b_hh, self.update == "new"), states[0], []
-        for p in _steps(linear(x, w_ih, b_ih)):
-            h = cell.step(p, h)
-            ys.append(h)
-        return ad.stack([ad.stack(ys)])
+        return ad.stack([ad.stack([step["h"] for step in self._unrolled(x, states, suffix)])])
+
+    def _stepper(self, w_hh: Tensor, b_hh: Tensor | None) -> Stepper:
+        return super()._stepper(w_hh, b_hh) if self.reset_after else ResetFirst(w_hh, b_hh, self.update == "new")
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """The outputs of the last layer at all steps, and the final states h_n; `hx` is h_0."""
