@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -63,7 +63,7 @@ def groups_of(results: Iterable[Tensor]) -> list[Group]:
     """The groups in which results were made by an expansion, each once."""
     found: dict[int, Group] = {}
     for node in results:
-        group = getattr(node._number, "group", None)
+        group = node._number.group if isinstance(node._number, Place) else None
         while group is not None and id(group) not in found:
             found[id(group)] = group
             group = group.parent
@@ -274,7 +274,7 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
     return items
 
 
-def _noting(steps: Iterator[str | None], parts: list[tuple[int, str | None]]) -> Any:
+def _noting(steps: Generator[Any, None, Any], parts: list[tuple[int, str | None]]) -> Any:
     """Run an expansion that names its parts, and note where each begins; returns the result."""
     while True:
         try:

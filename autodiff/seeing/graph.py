@@ -13,6 +13,7 @@ import numpy as np
 
 from ..tensor import Tensor
 from . import passes as reverse_passes
+from .cuts import cuts_between
 from .expansion import expanded
 from .looks import DIRECTIONS, FONT, SHOW, Frames, kind_of, operation_text, tensor_text
 from .passes import Passes
@@ -148,6 +149,9 @@ def _chosen(
         drawing = Selection(results, homes, max_nodes, shown={id(output)}).arranged()
         if not results:
             drawing.tensors[id(output)] = (f"t{output._number}", output, None)
+        drawn = {id(x): name for name, x, _ in drawing.tensors.values() if isinstance(x, Tensor)}
+        pairs = cuts_between(x for _, x, _ in drawing.tensors.values() if isinstance(x, Tensor))
+        drawing.cuts = [(drawn[id(result)], drawn[id(leaf)]) for result, leaf in pairs]
         return drawing, homes
     homes, bands = in_bands(homes, results, passes.layers, passes.rule_of, passes.labels)
     titled = {id(output), *passes.titles}
@@ -189,7 +193,9 @@ def graph(
 
     A box with a bold border is a leaf that requires a gradient, a cylinder a parameter, a note with a folded corner a
     constant, a rounded box a result, a double border the output, an ellipse an operation. Tooltips carry the values,
-    the formula and the rule by which the gradient passes, and under `record_lines` the line that made the node.
+    the formula and the rule by which the gradient passes, and under `record_lines` the line that made the node. A
+    dashed edge that ends in a bar leads to a leaf from the result whose values it holds, detached (of the losses of
+    several stretches of truncated backpropagation through time, draw the sum).
 
     Args:
         output: any Tensor.
@@ -216,8 +222,9 @@ def graph(
     Returns:
         A `graphviz.Digraph`: show it in a notebook, or ``.render(outfile="graph.svg")``, ``.pipe("png")``, ``.source``.
         No system Graphviz is needed. A node's name in the DOT source is also its ``id`` in the SVG: ``t5`` is the
-        tensor whose ``_number`` is 5 (``t5_1`` … what was made on the way to it, where that was expanded), ``op5`` the
-        operation that made it, ``t5i1`` the array or number that was input 1 of that operation, ``module9`` a module drawn as one node (9: the youngest tensor made in it);
+        tensor whose ``_number`` is 5 (``t5_1`` the first of those that were made on the way to it, where it was
+        expanded), ``op5`` the operation that made it, ``t5i1`` the array or number that was input 1 of that operation,
+        ``module9`` a module, or part of an expansion, drawn as one node (9: the youngest tensor made in it);
         ``gap``, ``rest`` (and ``gap0`` …) stand for what is not shown. An edge's title is ``t3->op5``. With order 2,
         ``pass0``, ``pass1`` and ``pass2`` are the bands, and in the backward passes a result that is no cotangent is
         written in its operation's node; ``op9t5`` stands for tensor 5 of an earlier pass, used by operation 9.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, groupby, pairwise, product
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class Call:
     parent: Call | None = None
     closed: bool = False
     """Drawn as one node."""
+    asked: bool = False
+    """A part of an expansion: what users asked to see is closed last."""
     band: int | None = None
     """For a band, its layer: 0 forward, 1 and 2 the backward passes."""
 
@@ -72,7 +74,7 @@ def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
         for path, m in modules
         for start, end in getattr(m, "_calls", ())
     ]
-    calls += [Call(group.start, group.end, group.label, closed=group.closed) for group in groups_of(results)]
+    calls += [Call(g.start, g.end, g.label, closed=g.closed, asked=True) for g in groups_of(results)]
     calls.sort(key=lambda call: (call.start, -call.end))
     homes: Homes = {}
     if not calls:
@@ -108,7 +110,7 @@ def in_bands(
         known = mirrored.get((layer, pattern, id(call)))
         if known is None:
             label = pattern.replace("…", call.label)
-            known = Call(call.start, call.end, label, call.depth, closed=call.closed)
+            known = Call(call.start, call.end, label, call.depth, closed=call.closed, asked=call.asked)
             mirrored[layer, pattern, id(call)] = known
             known.parent = bands[layer] if call.parent is None else mirror(call.parent, layer, pattern)
         return known
@@ -136,6 +138,8 @@ class Drawing:
     edges: list[tuple[str, str]] = field(default_factory=list)
     turns: list[tuple[str, str]] = field(default_factory=list)
     """From where a pass starts to the seed of its gradients."""
+    cuts: list[tuple[str, str]] = field(default_factory=list)
+    """From a result to a leaf that holds its values, detached."""
     gaps: dict[str, tuple[str, Call | None]] = field(default_factory=dict)
     """For each node that stands for what is not shown: what it says, and where it is."""
     within: dict[int, str] = field(default_factory=dict)
@@ -261,7 +265,7 @@ class Selection:
                         self.band_at.setdefault(x._number, band)
         self.units = Units(results, homes)
         # What others use of a part of an expansion that is one node has no node of its own.
-        self.folded = {id(x) for call, nodes in self.units if call is not None for x in nodes}.union(folded)
+        self.folded = {id(x) for call, nodes in self.units.merged or () if call for x in nodes}.union(folded)
         self.hidden: set[Any] = set()
         self.found: list[Gap] = []
         self.room: int | None = None
@@ -276,14 +280,15 @@ class Selection:
         calls = {id(c): c for home in {id(h): h for h in self.homes.values()}.values() for c in chain(home)}
         calls = {key: call for key, call in calls.items() if call.band is None}
         depths = sorted({call.depth for call in calls.values()}, reverse=True)
+        asked = {around for call in calls.values() if call.asked for around in chain(call)}
         everything = self.fits()
-        for depth in depths:
+        for last, depth in product((False, True) if asked else (False,), depths):
             # One module that is the whole model is not closed: its parts say more than one box.
             outermost = {call.start for call in calls.values() if call.depth == 0}
             if everything or (depth == 0 and len(depths) > 1 and len(outermost) == 1):
-                break
+                continue
             for call in calls.values():
-                call.closed = call.closed or call.depth == depth
+                call.closed = call.closed or (call.depth == depth and (last or call not in asked))
             self.units = Units(self.results, self.homes)
             everything = self.fits()
         if not everything:
