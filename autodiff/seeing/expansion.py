@@ -163,7 +163,9 @@ class _Item:
     node: Tensor
     group: Group | None = None
     stands_for: tuple[Tensor, ...] = ()
-    """The nodes that were opened and whose result this is, the recorded one last."""
+    """The nodes that were opened and whose result this is."""
+    original: Tensor | None = None
+    """The recorded one among them."""
 
 
 def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any, names: Any = None) -> Tensor:
@@ -207,10 +209,10 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
         node._inputs = inputs
         assert item.group is not None
         made.append((node, item.group))
-        if item.stands_for:
-            original = item.stands_for[-1]
-            for opened in item.stands_for:
-                placed[id(opened)] = node
+        for outer in item.stands_for:
+            placed[id(outer)] = node
+            node.name = node.name or outer.name
+        if (original := item.original) is not None:
             _number(made, original._number)
             node._data, node._grad, node._hooks = original._data, original._grad, original._hooks
             node.name = original.name
@@ -271,6 +273,7 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
     group_at = _grouped(parts, Group(record.name, item.group))
     items = [_Item(x, group_at(x._number)) for x in found]
     items[-1].stands_for = (node, *item.stands_for)
+    items[-1].original = node if item.group is None else item.original
     return items
 
 
