@@ -265,7 +265,8 @@ class Selection:
                         self.band_at.setdefault(x._number, band)
         self.units = Units(results, homes)
         # What others use of a part of an expansion that is one node has no node of its own.
-        self.folded = {id(x) for call, nodes in self.units.merged or () if call for x in nodes}.union(folded)
+        self.boxed = {id(x) for call, nodes in self.units.merged or () if call for x in nodes}
+        self.folded = self.boxed.union(folded)
         self.hidden: set[Any] = set()
         self.found: list[Gap] = []
         self.room: int | None = None
@@ -317,6 +318,10 @@ class Selection:
             return False
         return self.band_at.get(x._number, self.band_at[node._number]) is not self.band_at[node._number]
 
+    def is_mentioned(self, x: Any, node: Tensor) -> bool:
+        """Whether a reference is drawn; not from one part that is one node to another."""
+        return id(x) not in self.hidden and not (id(x) in self.boxed and id(node) in self.boxed)
+
     def cost(self, nodes: list[Tensor], seen: set[Any]) -> int:
         """How many drawn nodes these operations bring with them."""
         new = {
@@ -328,7 +333,7 @@ class Selection:
         if self.bands:
             new |= {
                 (nodes[-1]._number, id(x)) for node in nodes for x in node._inputs
-                if self.is_reference(x, node) and id(x) not in self.hidden
+                if self.is_reference(x, node) and self.is_mentioned(x, node)
             }  # fmt: skip
         return 1 + len(new) + sum(map(self.own_node, nodes))
 
@@ -405,7 +410,7 @@ class Selection:
         for i, x in enumerate(node._inputs):
             if self.is_reference(x, node):
                 name = f"{unit}t{x._number}"
-                if id(x) not in self.hidden and (name, unit) not in self.edges:
+                if self.is_mentioned(x, node) and (name, unit) not in self.edges:
                     self.drawing.references.append((name, x, home))
                     self.edges[name, unit] = 1
                 continue

@@ -158,6 +158,14 @@ def test_an_opened_result_keeps_its_value_name_gradient_and_hooks():
     assert len(seen) == 1 and seen[0].tolist() == [1.0, 0.0]
 
 
+def test_what_an_expansion_makes_has_the_users_line():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with ad.record_lines():
+        y = ad.softmax(x)
+    lines = {node._line for node in results_behind(opened(y, "softmax"), "test")}
+    assert len(lines) == 1 and "y = ad.softmax(x)" in lines.pop()
+
+
 def test_an_expansion_is_not_made_unless_it_is_asked_for(monkeypatch):
     def never(*inputs, **params):
         raise AssertionError
@@ -242,12 +250,12 @@ def test_inputs_that_were_written_since_are_an_error():
         w = model[0].weight
         alias = w.data
         if write == "assigned":
-            w.data = w.data * 2
+            w.data = w.data * (1 + 1e-12)  # too little to be seen in the result
         elif write == "in place":
             with ad.no_grad():
-                w -= 0.5
+                w -= 1e-12
         else:
-            alias[0, 0] += 1.0
+            alias[0, 0] += 1e-12
         with pytest.raises(RuntimeError, match="linear was written after it was used"):
             graph(loss, expand="linear")
     mask = np.array([1.0, 0.0])  # an array that is no Tensor
@@ -373,6 +381,15 @@ def test_a_picture_of_order_2_opens_what_was_computed_and_so_its_passes():
     closed, open_ = graph(y, order=2).source, graph(y, order=2, expand="softplus").source
     assert "softplus" in closed and "log1p" in open_ and "∂ softplus" in open_
     assert "hexagon" in open_ and "octagon" in open_
+
+
+def test_time_steps_that_are_one_node_are_one_node_in_the_backward_passes_too():
+    w = nn.RNN(1, 1, rng=np.random.default_rng(0), dtype="float64")
+    loss = w(np.ones((9, 1, 1)))[0][-1].sum()
+    source = graph(loss, order=2, expand="rnn", max_nodes=2000).source
+    for title in ("steps 3 … 8", "∂ steps 3 … 8"):
+        assert any("class=module" in line and f"{title}\\n" in line for line in source.splitlines())
+    assert "h₂" in source and "h₈" in source and "h₃" not in source
 
 
 def test_a_hessian_vector_product_of_an_opened_graph_is_that_of_the_closed_one():
