@@ -11,7 +11,12 @@ from ..tensor import Tensor
 
 
 def cuts_between(tensors: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """The pairs of a result and a younger leaf that holds its values, or a part of them, without its history."""
+    """The pairs of a result and a younger leaf that holds its values, or a part of them, without its history.
+
+    >>> h = Tensor([1.0, 2.0], requires_grad=True) * 3
+    >>> [(result is h, leaf.op) for result, leaf in cuts_between([h, h.detach(), Tensor([3.0, 6.0])])]
+    [(True, None)]
+    """
     tensors = list(tensors)
     results: dict[int, list[Tensor]] = {}
     for x in tensors:

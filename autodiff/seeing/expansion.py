@@ -183,6 +183,11 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
     Raises:
         TypeError, ValueError: for an `expand` of another kind, and one that names nothing.
         RuntimeError: an input of what is opened was written since.
+
+    >>> from autodiff import softplus
+    >>> y = softplus(Tensor(3.0, requires_grad=True))
+    >>> y.op, expanded("graph", y, [y], True).op
+    ('softplus', 'add')
     """
     wanted = Wanted(where, expand, names)
     placed: dict[int, Tensor] = {}
