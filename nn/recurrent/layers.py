@@ -151,7 +151,9 @@ class _Layers(Recurrent):
                     own.append(y[last, -1])
                 row += 1
             x = outputs[0] if len(outputs) == 1 else ad.concatenate(outputs, axis=-1)
-        ends = [own[0][None] if len(own) == 1 else ad.stack(own) for own in final]
+        # One state that is recorded, and so never written, is a view of the outputs: where it comes back in detached,
+        # pictures know it by its memory.
+        ends = [own[0][None] if len(own) == 1 and own[0].requires_grad else ad.stack(own) for own in final]
         if single:
             return x[:, 0], [end[:, 0] for end in ends]
         return (x.swapaxes(0, 1) if self.batch_first else x), ends

@@ -165,3 +165,16 @@ def test_mixed_dtypes_are_opened_in_the_wider_one():
         for a, b in zip(ad.gradients(inside, list(layer.parameters())), ad.gradients(loss, list(layer.parameters()))):
             assert a.dtype == b.dtype
             np.testing.assert_allclose(a.data, b.data, rtol=1e-5, atol=1e-6)
+
+
+def test_outputs_that_are_written_without_recording_leave_the_final_states_as_they_are():
+    layer = nn.RNN(3, 2, rng=np.random.default_rng(0))
+    with ad.no_grad():
+        output, final = layer(np.ones((4, 1, 3), "float32"))
+        before = final.numpy().copy()
+        output[...] = 7.0
+    assert (final.numpy() == before).all()
+    output, final = layer(np.ones((4, 1, 3), "float32"))
+    for x in (final.detach(), output.detach()):
+        with pytest.raises(TypeError, match="shares its memory"):
+            x[...] = 7.0
