@@ -1,7 +1,8 @@
 """Pictures, tables and the page that show a graph and how derivatives travel through it. Everything below may be used
 here, nothing below uses this.
 
-Read `graph` (the picture) with `selection`, `passes` and `looks` (what is drawn, which pass it belongs to, how it
-looks) and `layout` (Graphviz); then `explain` (the table) with `steps` (its rows), `formats` and `spreadsheets`; then
-`page`. `table` is for small tables of other kinds; `printable` is what all of them do to names.
+Read `graph` (the picture) with `expansion` (fused operations made of plain ones), `selection`, `passes`, `cuts` and
+`looks` (what is drawn, which pass it belongs to, where values were detached, how it looks) and `layout` (Graphviz);
+then `explain` (the table) with `steps` (its rows), `formats` and `spreadsheets`; then `page`. `table` is for small
+tables of other kinds; `printable` is what all of them do to names.
 """
