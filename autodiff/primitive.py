@@ -70,6 +70,11 @@ class Primitive:
     """The local derivative by each input, ``{y}`` standing for the output."""
     samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None
     documentation: str = ""
+    expansion: Callable[..., Any] | None = None
+    """The same mathematics in plainer operations, on Tensors, for who wants to see inside: ``expansion(*inputs,
+    **params)`` returns the output, or None where no plainer formula holds at these values. As a generator it yields the
+    name of each part before it makes it ("step", once for every step), None for what belongs to no part; a part whose
+    name begins with … is one node in pictures."""
 
     def rules(self, arity: int) -> Sequence[Rule | None]:
         """The VJP rules for that many inputs."""
@@ -410,6 +415,7 @@ def declare(
     kinks: Callable[..., Any] | None = None,
     public: bool = True,
     doc: str = "",
+    expansion: Callable[..., Any] | None = None,
 ) -> Operation:
     """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
 
@@ -433,6 +439,7 @@ def declare(
         derivatives=tuple(derivatives),
         samples=samples,
         documentation=doc,
+        expansion=expansion,
     )
     if name in REGISTRY:
         raise ValueError(f"an operation named {name!r} is declared already")

@@ -20,6 +20,7 @@ _dropout = declare(
     samples=lambda rng: [Sample((rng.normal(size=s),), {"mask": 2.0 * (rng.random(m) < 0.5)})
                          for s, m in [((2, 3), (2, 3)), ((2, 2, 2), (2, 2, 1)), ((), ()), ((0, 3), (0, 3))]],
     doc="x times a mask of zeros (what is dropped) and a constant.",
+    expansion=lambda x, mask: x * mask,
 )  # fmt: skip
 
 

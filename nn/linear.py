@@ -46,6 +46,7 @@ _linear = declare(
     jvps=[lambda t, y, x, w, b: t @ w.T, lambda t, y, x, w, b: x @ t.T, lambda t, y, x, w, b: t],
     samples=lambda rng: [Sample((rng.normal(size=x), rng.normal(size=w), rng.normal(size=w[:1]))) for x, w in _SHAPES],
     doc="x · Wᵀ + b over the last axis of x.",
+    expansion=lambda x, w, b: x @ w.T + b,
 )  # fmt: skip
 
 _linear_without_bias = declare(
@@ -53,6 +54,7 @@ _linear_without_bias = declare(
     jvps="multilinear",
     samples=lambda rng: [Sample((rng.normal(size=x), rng.normal(size=w))) for x, w in _SHAPES],
     doc="x · Wᵀ over the last axis of x.",
+    expansion=lambda x, w: x @ w.T,
 )  # fmt: skip
 
 

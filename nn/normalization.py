@@ -304,6 +304,39 @@ def _pullback_of_input(c: Any, d: Any, x: Any, h: Any, **p: Any) -> Any:
 _RULES = [_of_input, _of_weight, _of_bias]
 
 
+def _seen(x: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return x if x.shape == shape else x.reshape(shape)
+
+
+def _named(x: Tensor, name: str) -> Tensor:
+    x.name = name
+    return x
+
+
+def _expansion(
+    x: Tensor, weight: Any, bias: Any = 0.0, *, view: View, eps: float, centred: bool = True, kept: Any = None
+) -> Any:
+    """Mean, variance, x̂, and what weight and bias make of it."""
+    if not x.size:
+        return None
+    shape, t = x.shape, _seen(x, view.shape)
+    if centred:
+        yield "mean"
+        mean = _named(t.mean(axis=view.axes, keepdims=True), "μ")
+        yield "variance"
+        t = t - mean
+    else:
+        yield "mean square"
+    variance = _named((t * t).mean(axis=view.axes, keepdims=True), "σ²" if centred else "mean x²")
+    yield "normalise"
+    hat = _named(_seen(t / np.sqrt(variance + eps), view.applied), "x̂")
+    if _present(weight) or _present(bias):
+        yield "scale"
+        hat = hat * _seen(weight, view.weight) if _present(weight) else hat
+        hat = hat + _seen(bias, view.weight) if _present(bias) else hat
+    return _seen(hat, shape)
+
+
 def _sample(rng: np.random.Generator, view: View, shape: tuple[int, ...], weight: Any, plain: bool, **p: Any) -> Sample:
     x = rng.normal(size=shape)
     w = [1.0, 0.0] if plain else [rng.uniform(0.5, 1.5, weight), rng.normal(size=weight)]
@@ -315,7 +348,7 @@ _batch_norm: Operation = declare(
     derivatives=["{1}/√(σ² + ε) · (I − 1/n − x̂ x̂ᵀ/n)", "x̂ = ({0} − μ)/√(σ² + ε)", "1"],
     samples=lambda rng: [_sample(rng, _per_channel(s), s, s[1], plain)
                          for s, plain in [((4, 2), False), ((2, 2, 3), False), ((3, 1), True), ((0, 2), False)]],
-    doc="x̂ = (x − μ)/√(σ² + ε) with the mean and variance of each channel, then w x̂ + b.",
+    doc="x̂ = (x − μ)/√(σ² + ε) with the mean and variance of each channel, then w x̂ + b.", expansion=_expansion,
 )  # fmt: skip
 
 _layer_norm: Operation = declare(
@@ -324,7 +357,7 @@ _layer_norm: Operation = declare(
     samples=lambda rng: [_sample(rng, _per_sample(s, n), s, s[-n:], plain)
                          for s, n, plain in [((2, 3), 1, False), ((2, 2, 3), 2, False), ((3,), 1, True),
                                              ((0, 3), 1, False)]],
-    doc="x̂ = (x − μ)/√(σ² + ε) with the mean and variance over the last axes, then w x̂ + b.",
+    doc="x̂ = (x − μ)/√(σ² + ε) with the mean and variance over the last axes, then w x̂ + b.", expansion=_expansion,
 )  # fmt: skip
 
 _group_norm: Operation = declare(
@@ -334,6 +367,7 @@ _group_norm: Operation = declare(
                          for s, g, plain in [((2, 4, 2), 2, False), ((1, 4), 1, False), ((2, 2, 3), 2, True),
                                              ((0, 2, 2), 1, False)]],
     doc="x̂ = (x − μ)/√(σ² + ε) with the mean and variance of a sample's group of channels, then w x̂ + b.",
+    expansion=_expansion,
 )  # fmt: skip
 
 _rms_norm: Operation = declare(
@@ -342,7 +376,7 @@ _rms_norm: Operation = declare(
     samples=lambda rng: [_sample(rng, _per_sample(s, n), s, s[-n:], plain, centred=False)
                          for s, n, plain in [((2, 3), 1, False), ((2, 2, 2), 2, False), ((3,), 1, True),
                                              ((0, 3), 1, False)]],
-    doc="x̂ = x/√(mean x² + ε) over the last axes, then w x̂.",
+    doc="x̂ = x/√(mean x² + ε) over the last axes, then w x̂.", expansion=_expansion,
 )  # fmt: skip
 
 _normalised: Any = polymorphic(_batch_norm)
@@ -367,6 +401,12 @@ def _shift(x: Any, weight: Any, bias: Any, *, mean: Any, inverse: Any) -> Any:
     return y if isinstance(bias, float) else _into(y, np.add, y, bias)
 
 
+def _inference_expansion(x: Tensor, weight: Any, bias: Any, *, mean: Any, inverse: Any) -> Tensor:
+    y = _named((x - mean) * inverse, "x̂")
+    y = y * weight if _present(weight) else y
+    return y + bias if _present(bias) else y
+
+
 _batch_norm_inference: Operation = declare(
     "batch_norm_inference", _shift,
     [lambda g, y, x, weight, bias, mean, inverse: g * (weight * inverse),
@@ -377,7 +417,7 @@ _batch_norm_inference: Operation = declare(
     samples=lambda rng: [Sample((rng.normal(size=s), *rng.normal(size=(2,) + w)),
                                 {"mean": rng.normal(size=w), "inverse": rng.uniform(0.5, 1.5, w)})
                          for s, w in [((3, 2), (2,)), ((2, 2, 3), (2, 1)), ((0, 2), (2,))]],
-    doc="w (x − μ)/√(σ² + ε) + b with a given mean and variance.",
+    doc="w (x − μ)/√(σ² + ε) + b with a given mean and variance.", expansion=_inference_expansion,
 )  # fmt: skip
 
 

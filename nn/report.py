@@ -20,7 +20,6 @@ from .activation.derivative import local_derivative
 from .module.module import Module
 from .module.rehearsal import as_it_was
 from .recurrent.layers import GRU, LSTM, RNN
-from .recurrent.unrolling import unrolled
 
 Array = Any
 SATURATED = 0.05
@@ -280,10 +279,12 @@ def _unrolling(layer: Any, path: str, hidden: dict[str, list[Tensor]]) -> Iterat
     """Have a recurrent layer take its steps one by one, and leave its hidden states."""
 
     def forward(input: Any, hx: Any = None) -> Any:
-        result, states = unrolled(layer, input, hx)
-        for suffix, found in states.items():
-            name = path or type(layer).__name__
-            hidden.setdefault(name if len(states) == 1 else f"{name}, {suffix}", []).extend(found)
+        result, rows = layer.unrolled(input, hx)
+        name = path or type(layer).__name__
+        for row, steps in enumerate(rows):
+            k, reverse = divmod(row, 1 + layer.bidirectional)
+            key = name if len(rows) == 1 else f"{name}, l{k}{'_reverse' * reverse}"
+            hidden.setdefault(key, []).extend([step["h"] for step in steps])
         return result
 
     vars(layer)["forward"] = forward

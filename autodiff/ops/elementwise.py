@@ -746,9 +746,14 @@ sigmoid = declare(
 )  # fmt: skip
 _sigmoid = polymorphic(sigmoid)
 
+
+def _softplus_of(x: Any) -> Any:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
 softplus = declare(
-    "softplus", lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), [lambda g, y, x: g * _sigmoid(x)], arity=1,
-    formula="log(1 + exp({0}))", derivatives=["σ({0})"], samples=unary(-4, 4),
+    "softplus", _softplus_of, [lambda g, y, x: g * _sigmoid(x)], arity=1,
+    formula="log(1 + exp({0}))", derivatives=["σ({0})"], samples=unary(-4, 4), expansion=_softplus_of,
     doc="log(1 + exp(x)), without overflow.",
 )  # fmt: skip
 

@@ -8,13 +8,13 @@ softmax and log softmax are NaN, and logsumexp is −∞ with gradient 0.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..primitive import Sample, constant, declare, polymorphic
 from ..protocols import REDUCTIONS, optioned
-from ..tensor import Tensor
+from ..tensor import Tensor, wrap
 from .guards import axes_of, checked_axes, checked_axis, common, count_of, raw, restored
 from .precision import in_single
 from .reductions import mean, sum
@@ -67,9 +67,30 @@ def _softmax_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
     return y * (g - (g * y).sum(axis=axis, keepdims=True))
 
 
+def _of_finite(expansion: Any) -> Any:
+    """An expansion that is given x − max x before x; the maximum is a constant, because what it is makes no difference.
+    Where it is not finite, no plain formula has the limits."""
+
+    def opened(x: Tensor, *others: Any, axis: Any = None, **params: Any) -> Any:
+        top = wrap(np.max(x._data, axis=axis, keepdims=True, initial=-np.inf))
+        if not np.isfinite(top._data).all():
+            return None
+        top.name = "max"
+        return in_single(lambda x, *others: expansion(x - top, x, top, *others, axis=axis, **params))(x, *others)
+
+    return opened
+
+
+@_of_finite
+def _softmax_expansion(below: Tensor, x: Tensor, top: Tensor, axis: int) -> Tensor:
+    e = np.exp(below)
+    return e / e.sum(axis=axis, keepdims=True)
+
+
 _softmax = declare(
     "softmax", _softmax_forward, [_softmax_rule],
     jvps="elementwise", formula="softmax({0})", derivatives=["diag({y}) − {y} {y}ᵀ"], samples=_over_axes,
+    expansion=_softmax_expansion,
 )  # fmt: skip
 _softmax_of = polymorphic(_softmax)
 
@@ -97,6 +118,7 @@ def _log_softmax_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
 _log_softmax = declare(
     "log_softmax", _log_softmax_forward, [_log_softmax_rule],
     formula="log softmax({0})", derivatives=["I − 1 exp({y})ᵀ"], samples=_over_axes,
+    expansion=_of_finite(lambda below, x, top, axis: below - np.log(np.exp(below).sum(axis=axis, keepdims=True))),
 )  # fmt: skip
 _log_softmax_of = polymorphic(_log_softmax)
 
@@ -181,6 +203,12 @@ def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = F
     return restored(g, axis, x.ndim, keepdims) * share
 
 
+@_of_finite
+def _logsumexp_expansion(below: Tensor, x: Tensor, top: Tensor, axis: Any, keepdims: bool = False) -> Tensor:
+    y = np.log(np.exp(below).sum(axis=axis, keepdims=True)) + top
+    return y if keepdims else y.squeeze(axis=axes_of(axis, x.ndim))
+
+
 _logsumexp_op = declare(
     "logsumexp", _logsumexp, [_logsumexp_rule], jvps="reduction",
     formula="log Σ exp {0}", derivatives=["exp({0} − {y})"],
@@ -188,6 +216,7 @@ _logsumexp_op = declare(
                          Sample((draw(rng, (2, 3)),), {"axis": 0}),
                          Sample((draw(rng, (2, 3)),), {"axis": -1, "keepdims": True}),
                          Sample((draw(rng, (2, 3, 2)),), {"axis": (0, -1)}), Sample((draw(rng, (0, 3)),), {"axis": 1})],
+    expansion=_logsumexp_expansion,
 )  # fmt: skip
 
 
@@ -244,6 +273,11 @@ def _classes_rule(g: Any, y: Any, x: Any, target: Any, axis: int) -> Any:
     return restored(g, axis, x.ndim, False) * (others - hot * others.sum(axis=axis, keepdims=True))
 
 
+def _expansion_of_classes(x: Tensor, target: Any, axis: int) -> Tensor:
+    picked = np.take_along_axis(in_single(_log_softmax)(x, axis=axis), np.expand_dims(target, axis), axis)
+    return -cast(Tensor, picked).reshape(target.shape)
+
+
 _cross_entropy_of_classes = declare(
     "cross_entropy", _of_classes, [_classes_rule],
     jvps="reduction", formula="−log softmax({0})ₜ", derivatives=["softmax({0}) − one-hot(t)"],
@@ -251,6 +285,7 @@ _cross_entropy_of_classes = declare(
                          Sample((draw(rng, (3, 4)),), {"target": np.array([0, 3, 3]), "axis": 1}),
                          Sample((draw(rng, (2, 3, 2)),), {"target": np.array([[0, 1], [2, 2]]), "axis": 1}),
                          Sample((draw(rng, (0, 3)),), {"target": np.zeros(0, int), "axis": 1})],
+    expansion=_expansion_of_classes,
 )  # fmt: skip
 
 
@@ -266,6 +301,13 @@ def _probabilities_rule(g: Any, y: Any, x: Any, p: Any, axis: int) -> Any:
     return restored(g, axis, x.ndim, False) * (_softmax_of(x, axis=axis) * total - p)
 
 
+@in_single
+def _expansion_of_probabilities(x: Tensor, p: Any, axis: int) -> Tensor:
+    logs, hidden = _log_softmax(x, axis=axis), raw(p) == 0
+    terms = p * (np.where(hidden, 0, logs) if (hidden & np.isinf(logs._data)).any() else logs)
+    return -terms.sum(axis=axis)
+
+
 _cross_entropy_of_probabilities = declare(
     "cross_entropy_with_probabilities", _of_probabilities,
     [_probabilities_rule,
@@ -273,6 +315,7 @@ _cross_entropy_of_probabilities = declare(
     jvps="reduction", formula="−Σ {1} log softmax({0})", derivatives=["softmax({0}) Σ{1} − {1}", "−log softmax({0})"],
     samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,), 0.1, 0.5)), {"axis": -1}),
                          Sample((draw(rng, (2, 3)), draw(rng, (2, 3), 0.1, 0.5)), {"axis": 0})],
+    expansion=_expansion_of_probabilities,
 )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from ..backward import reachable
 from ..tensor import Tensor
 from . import formats
+from .expansion import expanded
 from .graph import results_behind
 from .names import variables as variables_of
 from .rows import PHASES, Row
@@ -145,9 +146,11 @@ class Explanation:
         )
 
     def _find(self, tensor: Tensor | str, where: str) -> Tensor:
+        key = tensor._number if isinstance(tensor, Tensor) else tensor
         for row in self.rows:
             x = row.tensor
-            if x is not None and (x is tensor or (isinstance(tensor, str) and self.names.get(x._number) == tensor)):
+            # (By number: where operations were opened, a result is another tensor with the same number.)
+            if x is not None and key == (self.names.get(x._number) if isinstance(key, str) else x._number):
                 return x
         if isinstance(tensor, (Tensor, str)):
             what = repr(tensor) if isinstance(tensor, str) else f"the tensor of shape {tensor.shape}"
@@ -164,6 +167,7 @@ def explain(
     hvp: Any = None,
     digits: int = 6,
     variables: bool = True,
+    expand: Any = None,
 ) -> Explanation:
     """Write a recorded computation as a table: each value, each local derivative, each step of the backward pass.
 
@@ -182,6 +186,7 @@ def explain(
             on with s = ∇Lᵀu and the backward pass through s, whose gradients are H·u.
         digits: significant digits of values, 1 to 17; an updated value has as many as show that it changed.
         variables: whether the names of your variables are used.
+        expand: fused operations to be explained by what they are made of, as for `graph`.
 
     Returns:
         An `Explanation`: print it, show it in a notebook, ``.to_markdown()``, ``.to_latex()``, ``.to_csv()``,
@@ -190,7 +195,7 @@ def explain(
     Raises:
         TypeError: `output` is no Tensor, or an argument is not of the kind described.
         ValueError: `output` has not one element, a tensor or name is not in the graph, a vector's shape is wrong, or
-            an option does not exist.
+            an option does not exist, or `expand` names nothing that can be opened.
         RuntimeError: the graph was freed or its data were changed.
 
     >>> x = Tensor(3.0, requires_grad=True, name="x")
@@ -216,6 +221,9 @@ def explain(
         raise ValueError(f"explain: digits must be an integer from 1 to 17, not {digits!r}")
     rate = _rate(update)
     results = results_behind(output, "explain")
+    if expand is not None and expand is not False:
+        output = expanded("explain", output, results, expand, names)
+        results = results_behind(output, "explain")
     if results and output._data.size != 1:
         raise ValueError(
             f"explain: the output has shape {output.shape}, so its gradient is not one number; "

@@ -14,6 +14,8 @@ import numpy as np
 
 from ..tensor import Tensor
 from . import passes as reverse_passes
+from .cuts import cuts_between
+from .expansion import expanded
 from .looks import DIRECTIONS, FONT, SHOW, Frames, kind_of, operation_text, tensor_text
 from .names import called, parameter_name
 from .names import variables as variables_of
@@ -111,7 +113,10 @@ def _named(names: Any, output: Tensor, results: list[Tensor]) -> tuple[dict[int,
     if names is None:
         return singles, set(), modules
     given = names if isinstance(names, Mapping) else {"": names}
-    present = {id(output), *map(id, results), *(id(x) for node in results for x in node._inputs)}
+    # A result in an opened graph is another tensor with the same number.
+    there = {x._number: x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}
+    there[output._number] = output
+    present = set(map(id, there.values()))
     for name, thing in given.items():
         what = f"names[{name!r}]" if given is names else "names"
         if not isinstance(name, str):
@@ -124,9 +129,9 @@ def _named(names: Any, output: Tensor, results: list[Tensor]) -> tuple[dict[int,
             if hasattr(thing, "named_modules"):
                 modules += [(f"{name}.{path}".strip(".") if path else name, m) for path, m in thing.named_modules()]
         elif isinstance(thing, Tensor) and given is names:
-            if id(thing) not in present:
+            if thing._number not in there:
                 raise ValueError(f"graph: {what}, a tensor of shape {thing.shape}, is not in this graph")
-            singles[id(thing)] = name
+            singles[id(there[thing._number])] = name
         else:
             kind = type(thing).__name__ + (f" for {name!r}" if given is names else "")
             raise TypeError(
@@ -147,6 +152,9 @@ def _chosen(
         drawing = Selection(results, homes, max_nodes, shown={id(output)}).arranged()
         if not results:
             drawing.tensors[id(output)] = (f"t{output._number}", output, None)
+        drawn = {id(x): name for name, x, _ in drawing.tensors.values() if isinstance(x, Tensor)}
+        pairs = cuts_between(x for _, x, _ in drawing.tensors.values() if isinstance(x, Tensor))
+        drawing.cuts = [(drawn[id(result)], drawn[id(leaf)]) for result, leaf in pairs]
         return drawing, homes
     homes, bands = in_bands(homes, results, passes.layers, passes.rule_of, passes.labels)
     titled = {id(output), *passes.titles}
@@ -183,12 +191,15 @@ def graph(
     max_nodes: int = 300,
     direction: str = "LR",
     variables: bool = True,
+    expand: Any = None,
 ) -> Graph:
     """Draw the recorded graph of a tensor: tensors and the operations between them. No ``.grad`` is changed.
 
     A box with a bold border is a leaf that requires a gradient, a cylinder a parameter, a note with a folded corner a
     constant, a rounded box a result, a double border the output, an ellipse an operation. Tooltips carry the values,
-    the formula and the rule by which the gradient passes, and under `record_lines` the line that made the node.
+    the formula and the rule by which the gradient passes, and under `record_lines` the line that made the node. A
+    dashed edge that ends in a bar leads to a leaf from the result whose values it holds, detached (of the losses of
+    several stretches of truncated backpropagation through time, draw the sum).
 
     Args:
         output: any Tensor.
@@ -208,12 +219,20 @@ def graph(
             says how many are not shown.
         direction: "LR" (left to right), "TB", "RL" or "BT".
         variables: whether the names of your variables are used.
+        expand: fused operations to be drawn as what they are made of, in a frame: True for all of them, down to plain
+            operations, or the name of an operation ("lstm"; "attention" also opens "masked_attention_weights", which
+            has that word), of a tensor or of a module in `names`, or a Tensor, whose operation is meant, or a module;
+            or a list of these. Of many time steps the first, the second and the last are drawn, and a node for the
+            others. The numbers are computed again, from the recorded inputs. With order 2 the passes go through what
+            was opened; of passes that the output's own graph holds, that is opened which has an expansion, and what
+            the rules of fused operations recorded stays as it is.
 
     Returns:
         A `graphviz.Digraph`: show it in a notebook, or ``.render(outfile="graph.svg")``, ``.pipe("png")``, ``.source``.
         No system Graphviz is needed. A node's name in the DOT source is also its ``id`` in the SVG: ``t5`` is the
-        tensor whose ``_number`` is 5, ``op5`` the operation that made it, ``t5i1`` the array or number that was
-        input 1 of that operation, ``module9`` a module drawn as one node (9: the youngest tensor made in it);
+        tensor whose ``_number`` is 5 (``t5_1`` the first of those that were made on the way to it, where it was
+        expanded), ``op5`` the operation that made it, ``t5i1`` the array or number that was input 1 of that operation,
+        ``module9`` a module, or part of an expansion, drawn as one node (9: the youngest tensor made in it);
         ``gap``, ``rest`` (and ``gap0`` …) stand for what is not shown. An edge's title is ``t3->op5``. With order 2,
         ``pass0``, ``pass1`` and ``pass2`` are the bands, and in the backward passes a result that is no cotangent is
         written in its operation's node; ``op9t5`` stands for tensor 5 of an earlier pass, used by operation 9.
@@ -221,8 +240,8 @@ def graph(
     Raises:
         TypeError: `output` is no Tensor, or `names` no dict or module.
         ValueError: an option that does not exist, or a name for a tensor that is not in the graph, or for a module
-            that has parameters, but none in the graph.
-        RuntimeError: the graph was freed.
+            that has parameters, but none in the graph; or an `expand` that names nothing that can be opened.
+        RuntimeError: the graph was freed, or an input of what is to be opened was written since.
 
     With order 2 the reverse passes run (and call hooks), so that their errors can be raised too.
 
@@ -231,6 +250,9 @@ def graph(
     >>> "x" in picture.source
     True
     >>> "second backward pass" in graph(x**3, order=2).source
+    True
+    >>> from autodiff import softplus
+    >>> "log1p" in graph(softplus(x), expand="softplus").source
     True
     """
     from .layout import TITLE, Graph  # graphviz is imported only by who draws
@@ -246,6 +268,9 @@ def graph(
     if isinstance(max_nodes, bool) or not isinstance(max_nodes, (int, np.integer)) or max_nodes < 1:
         raise ValueError(f"graph: max_nodes must be a positive integer, not {max_nodes!r}")
     results = results_behind(output, "graph")
+    if expand is not None and expand is not False:
+        output = expanded("graph", output, results, expand, names)
+        results = results_behind(output, "graph")
     by_id, parameters, modules = _named(names, output, results)
     by_id = called(output, results, by_id, variables_of(sys._getframe(1)) if variables else {})
     homes = homes_of(results, modules if group else [])

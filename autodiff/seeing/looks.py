@@ -295,6 +295,11 @@ class Frames:
             side = TURNS.get(self.direction, {}).get(self.layer[target])
             ports = f" tailport={side} headport={side}" if side else ""
             body.append(f'\t{source} -> {target} [style=bold color="#222222" minlen=0{ports}]\n')
+        for source, target in drawing.cuts:
+            tip = "the values come in without their history: no gradient passes"
+            body.append(
+                f'\t{source} -> {target} [label=detached style=dashed arrowhead=tee fontsize=10 tooltip="{tip}"]\n'
+            )
         if _length(drawing.edges) > LONG:
             self.picture.graph_attr.update(splines="line", nslimit="2", nslimit1="2", mclimit="0.5")
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, groupby, pairwise, product
 from typing import Any
 
 import numpy as np
 
 from ..tensor import Tensor
+from .expansion import groups_of
 from .powers import exponents
 
 # Homes
@@ -21,15 +22,18 @@ from .powers import exponents
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call of a module: what was made while it ran. Or a band of the picture: what one pass made."""
+    """One call of a module: what was made while it ran. Or a part of an expansion; or a band of the picture: what one
+    pass made."""
 
-    start: int
-    end: int
+    start: float
+    end: float
     label: str
     depth: int = 0
     parent: Call | None = None
     closed: bool = False
     """Drawn as one node."""
+    asked: bool = False
+    """A part of an expansion: what users asked to see is closed last."""
     band: int | None = None
     """For a band, its layer: 0 forward, 1 and 2 the backward passes."""
 
@@ -65,12 +69,13 @@ Homes = dict[int, Call]
 
 
 def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
-    """For each result, the innermost call of a module in which it was made."""
+    """For each result, the innermost call of a module, or part of an expansion, in which it was made."""
     calls = [
         Call(start, end, f"{path} · {type(m).__name__}" if path else type(m).__name__)
         for path, m in modules
         for start, end in getattr(m, "_calls", ())
     ]
+    calls += [Call(g.start, g.end, g.label, closed=g.closed, asked=True) for g in groups_of(results)]
     calls.sort(key=lambda call: (call.start, -call.end))
     homes: Homes = {}
     if not calls:
@@ -105,7 +110,8 @@ def in_bands(
     def mirror(call: Call, layer: int, pattern: str) -> Call:
         known = mirrored.get((layer, pattern, id(call)))
         if known is None:
-            known = Call(call.start, call.end, pattern.replace("…", call.label), call.depth)
+            label = pattern.replace("…", call.label)
+            known = Call(call.start, call.end, label, call.depth, closed=call.closed, asked=call.asked)
             mirrored[layer, pattern, id(call)] = known
             known.parent = bands[layer] if call.parent is None else mirror(call.parent, layer, pattern)
         return known
@@ -133,6 +139,8 @@ class Drawing:
     edges: list[tuple[str, str]] = field(default_factory=list)
     turns: list[tuple[str, str]] = field(default_factory=list)
     """From where a pass starts to the seed of its gradients."""
+    cuts: list[tuple[str, str]] = field(default_factory=list)
+    """From a result to a leaf that holds its values, detached."""
     gaps: dict[str, tuple[str, Call | None]] = field(default_factory=dict)
     """For each node that stands for what is not shown: what it says, and where it is."""
     within: dict[int, str] = field(default_factory=dict)
@@ -246,7 +254,7 @@ class Selection:
         bands: bool = False,
     ) -> None:
         self.results, self.homes, self.max_nodes = results, homes, max_nodes
-        self.shown, self.folded, self.unseen, self.bands = shown, folded, unseen, bands
+        self.shown, self.unseen, self.bands = shown, unseen, bands
         self.always = {id(x): (f"t{x._number}", x, home) for x, home in always}
         self.band_at: dict[int, Call | None] = {}
         """The band to which a tensor belongs: its own, or for a leaf that of its first use."""
@@ -257,6 +265,9 @@ class Selection:
                     if isinstance(x, Tensor):
                         self.band_at.setdefault(x._number, band)
         self.units = Units(results, homes)
+        # What others use of a part of an expansion that is one node has no node of its own.
+        self.boxed = {id(x) for call, nodes in self.units.merged or () if call for x in nodes}
+        self.folded = self.boxed.union(folded)
         self.hidden: set[Any] = set()
         self.found: list[Gap] = []
         self.room: int | None = None
@@ -271,14 +282,15 @@ class Selection:
         calls = {id(c): c for home in {id(h): h for h in self.homes.values()}.values() for c in chain(home)}
         calls = {key: call for key, call in calls.items() if call.band is None}
         depths = sorted({call.depth for call in calls.values()}, reverse=True)
+        asked = {around for call in calls.values() if call.asked for around in chain(call)}
         everything = self.fits()
-        for depth in depths:
+        for last, depth in product((False, True) if asked else (False,), depths):
             # One module that is the whole model is not closed: its parts say more than one box.
             outermost = {call.start for call in calls.values() if call.depth == 0}
             if everything or (depth == 0 and len(depths) > 1 and len(outermost) == 1):
-                break
+                continue
             for call in calls.values():
-                call.closed = call.closed or call.depth == depth
+                call.closed = call.closed or (call.depth == depth and (last or call not in asked))
             self.units = Units(self.results, self.homes)
             everything = self.fits()
         if not everything:
@@ -307,6 +319,10 @@ class Selection:
             return False
         return self.band_at.get(x._number, self.band_at[node._number]) is not self.band_at[node._number]
 
+    def is_mentioned(self, x: Any, node: Tensor) -> bool:
+        """Whether a reference is drawn; not from one part that is one node to another."""
+        return id(x) not in self.hidden and not (id(x) in self.boxed and id(node) in self.boxed)
+
     def cost(self, nodes: list[Tensor], seen: set[Any]) -> int:
         """How many drawn nodes these operations bring with them."""
         new = {
@@ -318,7 +334,7 @@ class Selection:
         if self.bands:
             new |= {
                 (nodes[-1]._number, id(x)) for node in nodes for x in node._inputs
-                if self.is_reference(x, node) and id(x) not in self.hidden
+                if self.is_reference(x, node) and self.is_mentioned(x, node)
             }  # fmt: skip
         return 1 + len(new) + sum(map(self.own_node, nodes))
 
@@ -386,15 +402,16 @@ class Selection:
             drawing.gaps[gap.name] = not_shown(self.count_gap(gap, counted)), gap.home
         if self.dropped:
             drawing.gaps["rest"] = not_shown(len(self.dropped)), None
+        single = {unit for unit, closed, _ in drawing.units if closed is not None} | set(drawing.gaps)
         for (source, target), n in self.edges.items():
-            drawing.edges += [(source, target)] * (1 if source in drawing.gaps or target in drawing.gaps else n)
+            drawing.edges += [(source, target)] * (1 if source in single or target in single else n)
 
     def fill_in(self, node: Tensor, unit: str, home: Call | None) -> None:
         """Draw the inputs of a result and the result itself, with the edges to and from its unit."""
         for i, x in enumerate(node._inputs):
             if self.is_reference(x, node):
                 name = f"{unit}t{x._number}"
-                if id(x) not in self.hidden and (name, unit) not in self.edges:
+                if self.is_mentioned(x, node) and (name, unit) not in self.edges:
                     self.drawing.references.append((name, x, home))
                     self.edges[name, unit] = 1
                 continue

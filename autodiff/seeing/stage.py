@@ -193,8 +193,9 @@ class _Slots:
         self, picture: Graph, drawn: set[str], tensors: Mapping[int, Tensor], names: Mapping[int, str], output: Tensor
     ) -> None:
         """Give every node of a tensor its name, and room for all that its slots will show."""
+        by_text = {str(number): x for number, x in tensors.items()}
         for node in sorted(drawn & self.texts.keys()):
-            x = tensors.get(int(node[1:])) if node[1:].isdigit() else None
+            x = by_text.get(node[1:])
             title = printable(self.titles.get(node) or (names.get(x._number, "") if x is not None else ""), 32)
             said = [title] if title else []
             if node[0] == "t" and x is not None:

@@ -17,6 +17,7 @@ from ..mode import differentiating, mode
 from ..primitive import REGISTRY, Primitive, general
 from ..tensor import Tensor, as_array, wrap
 from .costs import ELEMENTWISE
+from .cuts import cuts_between
 from .formats import size, text_of
 from .formulas import Formula, joined, numbers_of
 from .graph import results_behind
@@ -34,6 +35,8 @@ class Table:
         self.digits, self.output, self.results = digits, output, results
         self.tensors = {x._number: x for node in results for x in node._inputs if isinstance(x, Tensor)}
         self.tensors |= {output._number: output} | {node._number: node for node in results}
+        self.origins = {leaf._number: result for result, leaf in cuts_between(self.tensors.values())}
+        """The result whose values a leaf holds, by the leaf's number."""
         self.rows: list[Row] = []
         self.names = Names()
         self.steps: dict[int, int] = {}
@@ -104,7 +107,7 @@ class Table:
                 raise ValueError(f"explain: {what} is not in the graph of this output")
             if not x._requires_grad:
                 raise ValueError(f"explain: {what} does not require a gradient")
-            found[x._number] = x
+            found[x._number] = self.tensors[x._number]
         if not found:
             raise ValueError("explain: wrt is empty; leave it out for all leaves that require a gradient")
         return list(found.values())
@@ -154,9 +157,12 @@ class Table:
                 self.steps[node._number] = self.add(phase, name, expression, node._data, self.sources(node), node)
 
     def leaf(self, x: Tensor, phase: str, letter: str) -> None:
-        kind = "input" if x._requires_grad else "constant"
+        kind, origin = "input" if x._requires_grad else "constant", self.origins.get(x._number)
+        sources = () if origin is None else (self.steps[origin._number],)
+        if origin is not None:
+            kind = f"{self.called(origin)}, detached"
         phase = "input" if phase == "forward" else phase
-        self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._data), (), x)
+        self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._data), sources, x)
 
     def step(self, x: Any) -> int | None:
         if isinstance(x, Tensor):

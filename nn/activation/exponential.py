@@ -53,11 +53,18 @@ def _softplus_rule(g: Any, y: Any, x: Any, beta: float, threshold: float) -> Any
     return np.where(above, g, d) if above.any() else d
 
 
+def _softplus_expansion(x: Tensor, beta: float, threshold: float) -> Tensor:
+    z = x * beta
+    y, above = ad.softplus(z) / beta, z > threshold
+    return ad.where(above, x, y) if above.any() else y
+
+
 _softplus = declare(
     "softplus_of_beta", _softplus_forward, [_softplus_rule],
     formula="log(1 + exp(b · {0})) / b", derivatives=["σ(b · {0})"],
     samples=with_params(unary(-4, 4), {"beta": 1.0, "threshold": 20.0}, {"beta": 1.7, "threshold": 20.0}),
     doc="log(1 + exp(b x)) / b, and x where b x is above the threshold.",
+    expansion=_softplus_expansion,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from autodiff.ops.elementwise import over_cosh_squared
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw, unary
 from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.tensor import plain
 
 from ..arguments import choice, float_input, integer
 from .base import Activation, Inplace
@@ -96,6 +97,7 @@ def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
 _gelu = declare(
     "gelu", in_single(_gelu_forward), [in_single(_gelu_rule)], arity=1,
     formula="{0} · Φ({0})", derivatives=["Φ({0}) + {0} · φ({0})"], samples=unary(-4, 4),
+    expansion=in_single(lambda x: x * ad.special.ndtr(x)),
 )  # fmt: skip
 
 _C, _A = math.sqrt(2 / math.pi), 0.044715
@@ -115,10 +117,17 @@ def _gelu_tanh_rule(g: Any, y: Any, x: Any) -> Any:
     return g * (sigmoid_of(2 * u) + over_cosh_squared(z * (square * (1.5 * _C * _A) + 0.5 * _C), u))
 
 
+@in_single
+def _gelu_tanh_expansion(x: Tensor) -> Tensor:
+    z = np.clip(x, -_FLAT, _FLAT) if np.abs(plain(x)).max(initial=0) > _FLAT else x
+    return 0.5 * x * (1 + np.tanh(_C * (z + _A * z**3)))
+
+
 _gelu_tanh = declare(
     "gelu_tanh", in_single(_gelu_tanh_forward), [in_single(_gelu_tanh_rule)], arity=1, singular=True,
     formula="½ · {0} · (1 + tanh u)", derivatives=["½ (1 + tanh u) + ½ · {0} · u′ / cosh² u"],
     samples=unary(-4, 4), doc="½ x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³).",
+    expansion=_gelu_tanh_expansion,
 )  # fmt: skip
 
 
@@ -129,6 +138,7 @@ def _silu_rule(g: Any, y: Any, x: Any) -> Any:
 _silu = declare(
     "silu", lambda x: x * sigmoid_of(x), [_silu_rule], arity=1,
     formula="{0} · σ({0})", derivatives=["σ({0}) (1 + {0} · σ(−{0}))"], samples=unary(-4, 4),
+    expansion=lambda x: x * ad.sigmoid(x),
 )  # fmt: skip
 
 
@@ -140,7 +150,7 @@ def _mish_rule(g: Any, y: Any, x: Any) -> Any:
 _mish = declare(
     "mish", in_single(lambda x: x * np.tanh(softplus_of(x))), [in_single(_mish_rule)], arity=1, singular=True,
     formula="{0} · tanh(log(1 + exp({0})))", derivatives=["tanh s + {0} · σ({0}) / cosh² s, s = log(1 + exp({0}))"],
-    samples=unary(-4, 4),
+    samples=unary(-4, 4), expansion=in_single(lambda x: x * ad.tanh(ad.softplus(x))),
 )  # fmt: skip
 
 
@@ -160,10 +170,16 @@ def _glu_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
     return np.concatenate([g * sigmoid_of(b), g * y * sigmoid_of(-b)], axis=axis)
 
 
+def _glu_expansion(x: Tensor, axis: int) -> Tensor:
+    a, b = _halves(x, axis)
+    return a * ad.sigmoid(b)
+
+
 _glu = declare(
     "glu", _glu_forward, [_glu_rule], formula="a · σ(b), (a, b) = {0}", derivatives=["(σ(b), {y} · σ(−b))"],
     samples=lambda rng: [Sample((draw(rng, (4,)),), {"axis": 0}), Sample((draw(rng, (2, 4)),), {"axis": 1}),
                          Sample((draw(rng, (2, 2)),), {"axis": 0}), Sample((draw(rng, (0, 2)),), {"axis": 1})],
+    expansion=_glu_expansion,
 )  # fmt: skip
 
 

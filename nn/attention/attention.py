@@ -118,6 +118,24 @@ def _by_mask(g: Any, y: Any, q: Any, k: Any, mask: Any, *, scale: float) -> Any:
     return unbroadcast(_pulled(g, y), mask.shape)
 
 
+def _weights_expansion(q: Tensor, k: Tensor, mask: Any = None, *, scale: float) -> Any:
+    yield "scores Q Kᵀ"
+    s = q @ _transposed(k)
+    yield "scale"
+    s = s * scale
+    if mask is not None:
+        yield "mask"
+        hides = plain(mask)
+        s = ad.where(hides, -np.inf, s) if hides.dtype == bool else s + mask
+    yield "softmax"
+    if not s.shape[-1]:
+        return s
+    seen = (plain(s) > -np.inf).any(axis=-1, keepdims=True)
+    if seen.all():
+        return ad.softmax(s)
+    return ad.where(seen, ad.softmax(ad.where(seen, s, 0)), 0)
+
+
 _PAIRS = [((2, 3), (4, 3)), ((2, 1, 2), (2, 3, 2)), ((2, 2, 2), (1, 3, 2)), ((0, 2, 3), (0, 2, 3)), ((2, 3), (0, 3))]
 
 _attention_weights = declare(
@@ -125,6 +143,7 @@ _attention_weights = declare(
     derivatives=["(diag({y}) − {y} {y}ᵀ) {1} · scale", "(diag({y}) − {y} {y}ᵀ) {0} · scale"],
     samples=lambda rng: [Sample((draw(rng, q), draw(rng, k)), {"scale": 0.7}) for q, k in _PAIRS],
     doc="How much each query attends to each key.",
+    expansion=_weights_expansion,
 )  # fmt: skip
 
 
@@ -139,6 +158,7 @@ _masked_weights = declare(
     derivatives=["(diag({y}) − {y} {y}ᵀ) {1} · scale", "(diag({y}) − {y} {y}ᵀ) {0} · scale", "diag({y}) − {y} {y}ᵀ"],
     samples=_masked_samples,
     doc="How much each query attends to each key; a boolean mask hides where it is True, a float mask is added.",
+    expansion=_weights_expansion,
 )  # fmt: skip
 
 _values = declare(
@@ -149,6 +169,7 @@ _values = declare(
     samples=lambda rng: [Sample((draw(rng, w), draw(rng, v))) for w, v in [
         ((2, 3), (3, 2)), ((2, 1, 2), (2, 2, 3)), ((2, 2, 3), (1, 3, 2)), ((0, 2, 3), (0, 3, 2)), ((2, 0), (0, 3))]],
     doc="The weighted sums of the values.",
+    expansion=lambda w, v: w @ v,
 )  # fmt: skip
 
 

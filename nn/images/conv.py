@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -232,16 +232,61 @@ _BACK_RULES = [
     lambda g, y, x, w, b=None, lengths=(), **how: _per_channel(g),
 ]
 
+
+def _products(patches: Tensor, w: Tensor, b: Tensor | None, groups: int) -> Tensor:
+    """Patches (N, C, pixels, *kernel) times the weight, (N, out, pixels)."""
+    batch, _, pixels, out = *patches.shape[:3], w.shape[0]
+    length = w.size // max(out, 1)
+    patches = patches.swapaxes(1, 2)
+    if groups == 1:
+        y = patches.reshape((batch, pixels, length)) @ w.reshape((out, length)).T
+    else:
+        rows = patches.reshape((batch, pixels, groups, length)).transpose((2, 0, 1, 3))
+        weights = w.reshape((groups, 1, out // groups, length)).swapaxes(2, 3)
+        y = (rows @ weights).transpose((1, 2, 0, 3)).reshape((batch, pixels, out))
+    return (y if b is None else y + b).swapaxes(1, 2)
+
+
+def _expansion(
+    x: Tensor, w: Tensor, b: Tensor | None = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int
+) -> Any:
+    """Each pixel of the output is a patch of the input times the weight: the first by itself, then all the others."""
+    size = _size(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    if any(map(any, padding)):
+        yield "padding"
+        x = cast(Tensor, np.pad(cast(Any, x), ((0, 0), (0, 0), *padding)))
+    n, pixels = len(size), math.prod(size)
+    places = np.indices(size).reshape((n, pixels))
+    taps = np.indices(w.shape[2:]).reshape((n, 1, *w.shape[2:]))
+
+    def of(part: slice) -> Tensor:
+        index = [
+            p[part].reshape((-1,) + (1,) * n) * s + k * d for p, k, s, d in zip(places, taps, stride, dilation)
+        ]  # fmt: skip
+        return _products(x[(slice(None), slice(None), *index)], w, b, groups)
+
+    yield f"output pixel {', '.join('0' * n)}"
+    y = of(slice(0, 1))
+    if pixels > 1:
+        yield f"… the other {pixels - 1:,} pixels, each likewise"
+        rest = of(slice(1, None))
+        yield None
+        y = cast(Tensor, np.concatenate([cast(Any, y), cast(Any, rest)], axis=-1))
+    return y.reshape((*y.shape[:2], *size))
+
+
 _convolution = declare(
     "convolution", _convolved, _RULES, formula="{1} ∗ {0} + {2}", derivatives=["{1} ∗ᵀ", "{0} ∗", "1"],
     samples=_samples("forward", bias=True),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel), and a bias.",
+    expansion=_expansion,
 )  # fmt: skip
 
 _convolution_without_bias = declare(
     "convolution_without_bias", _convolved, _RULES[:2], formula="{1} ∗ {0}", derivatives=["{1} ∗ᵀ", "{0} ∗"],
     samples=_samples("forward"),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel).",
+    expansion=_expansion,
 )  # fmt: skip
 
 _transposed_convolution = declare(

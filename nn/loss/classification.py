@@ -180,6 +180,13 @@ def _bce_forward(p: Any, t: Any) -> Any:
         return -(t * np.maximum(np.log(p), -100) + (1 - t) * np.maximum(np.log1p(-p), -100))
 
 
+def _bce_expansion(p: Tensor, t: Any) -> Tensor | None:
+    q = plain(p)
+    if (q * (1 - q) < 1e-12).any():  # where the logarithms are cut off
+        return None
+    return -(t * np.log(p) + (1 - t) * np.log(1 - p))
+
+
 _bce = declare(
     "binary_cross_entropy", _bce_forward,
     [lambda g, y, p, t: g * ((p - t) / np.maximum(p * (1 - p), 1e-12)),
@@ -187,6 +194,7 @@ _bce = declare(
     arity=2, singular=True, formula="−{1} log {0} − (1 − {1}) log(1 − {0})",
     derivatives=["({0} − {1}) / ({0} (1 − {0}))", "log(1 − {0}) − log {0}"],
     samples=lambda rng: [Sample((draw(rng, s, 0.1, 0.9), draw(rng, s, 0, 1))) for s in [(), (4,), (2, 3), (0,)]],
+    expansion=_bce_expansion,
 )  # fmt: skip
 
 
@@ -228,6 +236,7 @@ _logistic = declare(
     samples=lambda rng: [Sample((draw(rng, s, -4, 4), draw(rng, s, 0, 1), draw(rng, s, 0, 1)))
                          for s in [(), (2,), (2, 3), (0,)]],
     doc="The cross-entropy of a logit with the mass a of positives and b of negatives.",
+    expansion=lambda x, a, b: a * ad.softplus(-x) + b * ad.softplus(x),
 )  # fmt: skip
 
 

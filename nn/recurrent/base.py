@@ -1,4 +1,4 @@
-"""What cells and layers share: options, weights and checks, and the GRU whose reset gate comes first."""
+"""What cells and layers share: options, weights and checks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-import autodiff as ad
 from autodiff import Tensor
 
 from ..arguments import as_tensor, choice, count, floats
-from ..linear import linear
 from ..module.module import Module
 from ..module.parameter import Parameter
 from ..random import generator
@@ -131,21 +129,3 @@ class Gated(Recurrent):
         if self.update != "old":
             options["update"] = self.update
         return options if self.reset_after else options | {"reset_after": False}
-
-
-class ResetFirst:
-    """The GRU whose reset gate comes before the matrix product: n = tanh(p + U (r ⊙ h) + d), with p = W x + b."""
-
-    def __init__(self, w_hh: Tensor, b_hh: Tensor | None, new: bool) -> None:
-        n = 2 * w_hh.shape[1]
-        self.gates = w_hh[:n], None if b_hh is None else b_hh[:n]
-        self.candidate = w_hh[n:], None if b_hh is None else b_hh[n:]
-        self.new = new
-
-    def step(self, p: Tensor, h: Tensor) -> Tensor:
-        """The state after `h`."""
-        n = h.shape[-1]
-        gates = ad.sigmoid(p[:, : 2 * n] + linear(h, *self.gates))
-        r, z = gates[:, :n], gates[:, n:]
-        candidate = ad.tanh(p[:, 2 * n :] + linear(r * h, *self.candidate))
-        return h + z * (candidate - h) if self.new else candidate + z * (h - candidate)

@@ -18,22 +18,23 @@ from ..activation.exponential import sigmoid_of
 from ..arguments import as_tensor
 from ..linear import linear
 from ..random import floating
-from .base import Gated, Recurrent, ResetFirst, Simple
+from .base import Gated, Recurrent, Simple
+from .steps import ResetFirst, gru_gates, lstm_gates, parts
 
 # What follows the matrix products. The states of an LSTM, h and c, are one array (2, N, H).
 
 
-def _split(a: Any, gates: int) -> list[Any]:
-    n = a.shape[-1] // gates
-    return [a[..., k * n : (k + 1) * n] for k in range(gates)]
-
-
 def _lstm_forward(a: Any, c: Any) -> Any:
-    i, f, g, o = _split(a, 4)
+    i, f, g, o = parts(a, 4)
     y = np.empty((2, *c.shape), np.result_type(a, c))
     y[1] = sigmoid_of(f) * c + sigmoid_of(i) * np.tanh(g)
     y[0] = sigmoid_of(o) * np.tanh(y[1])
     return y
+
+
+def _lstm_expansion(a: Tensor, c: Tensor) -> Tensor:
+    step = lstm_gates(a, c)
+    return ad.stack([step["h"], step["c"]])
 
 
 def _lstm_cell_state(g: Any, y: Any, o: Any) -> Any:
@@ -43,15 +44,15 @@ def _lstm_cell_state(g: Any, y: Any, o: Any) -> Any:
 
 
 def _lstm_by_gates(g: Any, y: Any, a: Any, c: Any) -> Any:
-    i, f, n, o = _split(a, 4)
+    i, f, n, o = parts(a, 4)
     i, f, n, o = sigmoid_of(i), sigmoid_of(f), np.tanh(n), sigmoid_of(o)
     dc = _lstm_cell_state(g, y, o)
-    parts = [dc * n * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - n * n), g[0] * y[0] * (1 - o)]
-    return np.concatenate(parts, axis=-1)
+    by_gate = [dc * n * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - n * n), g[0] * y[0] * (1 - o)]
+    return np.concatenate(by_gate, axis=-1)
 
 
 def _lstm_by_state(g: Any, y: Any, a: Any, c: Any) -> Any:
-    _, f, _, o = _split(a, 4)
+    _, f, _, o = parts(a, 4)
     return _lstm_cell_state(g, y, sigmoid_of(o)) * sigmoid_of(f)
 
 
@@ -61,12 +62,13 @@ _lstm_cell = declare(
     derivatives=["(c: tanh(g) σ′(i), {1} σ′(f), σ(i) tanh′(g); h: tanh(c) σ′(o))", "σ(f)"],
     samples=lambda rng: [Sample((rng.normal(size=(n, 4 * h)), rng.normal(size=(n, h))))
                          for n, h in [(2, 2), (1, 1), (0, 1)]],
+    expansion=_lstm_expansion,
 )  # fmt: skip
 
 
 def _gru_gates(p: Any, a: Any, new: bool) -> Any:
     """r, z, n and what r multiplies, z being the share of the old state."""
-    (pr, pz, pn), (ar, az, an) = _split(p, 3), _split(a, 3)
+    (pr, pz, pn), (ar, az, an) = parts(p, 3), parts(a, 3)
     r = sigmoid_of(pr + ar)
     return r, sigmoid_of(-(pz + az) if new else pz + az), np.tanh(pn + r * an), an
 
@@ -93,6 +95,7 @@ _gru_cell = declare(
     samples=lambda rng: [
         Sample((rng.normal(size=(n, 3 * h)), rng.normal(size=(n, 3 * h)), rng.normal(size=(n, h))), {"new": new})
         for n, h, new in [(2, 2, False), (1, 2, True), (0, 1, False)]],
+    expansion=lambda p, a, h, new: gru_gates(p, a, h, new)["h"],
 )  # fmt: skip
 
 
@@ -262,5 +265,5 @@ class GRUCell(Gated, _Cell):
         else:
             w_ih, w_hh, *biases = self._weights("")
             b_ih, b_hh = biases or (None, None)
-            y = ResetFirst(w_hh, b_hh, self.update == "new").step(linear(x, w_ih, b_ih), h)
+            y = ResetFirst(w_hh, b_hh, self.update == "new")(linear(x, w_ih, b_ih), h)["h"]
         return y[0] if single else y

@@ -7,7 +7,8 @@ by step.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 
@@ -21,8 +22,9 @@ from ..dropout import dropout
 from ..linear import linear
 from ..module.parameter import Parameter
 from ..random import floating, generator
-from .base import Gated, Recurrent, ResetFirst, Simple
+from .base import Gated, Recurrent, Simple
 from .recurrence import scan
+from .steps import ResetFirst, Step, Stepper, stepper, unroll
 
 
 def _steps(x: Tensor) -> list[Tensor]:
@@ -31,6 +33,11 @@ def _steps(x: Tensor) -> list[Tensor]:
         return [x[0]]
     half = len(x) // 2
     return _steps(x[:half]) + _steps(x[half:])
+
+
+Run = Callable[[Tensor, list[Tensor], str], Tensor]
+"""All steps of one layer in one direction: of the inputs (T, N, ·), the initial states and the suffix of the weights,
+the states (states, T, N, H)."""
 
 
 class _Layers(Recurrent):
@@ -79,8 +86,57 @@ class _Layers(Recurrent):
                 setattr(self, f"{state}_0", Parameter(np.empty(shape, dtype)))
         self.reset_parameters(rng)
 
-    def _forward(self, input: Any, hx: Any) -> tuple[Tensor, list[Tensor]]:
-        """The outputs of the last layer and the final states."""
+    def unrolled(self, input: Any, hx: Any = None) -> tuple[Any, list[list[Step]]]:
+        """What the layer returns, and the states and gates at every time step, computed step by step in plain
+        operations: the same mathematics, recorded for all to see.
+
+        Args:
+            input, hx: as for the layer.
+
+        Returns:
+            The layer's result, made of these steps, so that it has a gradient by each of them; and a list for each
+            layer and direction (in the order of the rows of h_n), of one dict for each time step, in the order of the
+            input: Tensors (N, hidden_size) by the letters of the cell's formulas, "h", and for an LSTM "c", "i", "f",
+            "g", "o", for a GRU "r", "z", "n". N is 1 for a single sequence.
+
+        Raises:
+            TypeError, ValueError: as the layer.
+
+        >>> import numpy as np, nn
+        >>> layer, x = nn.LSTM(3, 2), np.ones((7, 5, 3), "float32")
+        >>> (output, _), (steps,) = layer.unrolled(x)
+        >>> len(steps), sorted(steps[0]), steps[0]["f"].shape
+        (7, ['c', 'f', 'g', 'h', 'i', 'o'], (5, 2))
+        >>> np.allclose(output.data, layer(x)[0].data)
+        True
+        >>> ad.gradients(output[-1].sum(), steps[2]["f"])[0].shape  # of the last output by the forget gate at t = 2
+        (5, 2)
+        """
+        found: list[list[Step]] = []
+
+        def run(x: Tensor, states: list[Tensor], suffix: str) -> Tensor:
+            steps = self._unrolled(x, states, suffix)
+            found.append(steps[::-1] if suffix.endswith("_reverse") else steps)
+            return ad.stack([ad.stack([step[letter] for step in steps]) for letter in self._states])
+
+        return self._result(input, hx, run), found
+
+    def _result(self, input: Any, hx: Any, run: Run | None = None) -> Any:
+        output, ends = self._forward(input, hx, run)
+        return output, ends[0] if len(ends) == 1 else tuple(ends)
+
+    def _unrolled(self, x: Tensor, states: list[Tensor], suffix: str) -> list[Step]:
+        """The steps of one layer in one direction."""
+        w_ih, w_hh, *biases = self._weights(suffix)
+        b_ih, b_hh = biases or (None, None)
+        return list(unroll(self._stepper(w_hh, b_hh), _steps(linear(x, w_ih, b_ih)), states))
+
+    def _stepper(self, w_hh: Tensor, b_hh: Tensor | None) -> Stepper:
+        return stepper(self._kind(), w_hh, b_hh)
+
+    def _forward(self, input: Any, hx: Any, run: Run | None = None) -> tuple[Tensor, list[Tensor]]:
+        """The outputs of the last layer and the final states; `run` in place of `_run`."""
+        run = run or self._run
         input = as_tensor(input)
         n = self.input_size
         batched = f"(N, T, {n})" if self.batch_first else f"(T, N, {n})"
@@ -97,13 +153,15 @@ class _Layers(Recurrent):
                 x = dropout(x, self.dropout, rng=self.rng)
             outputs = []
             for reverse, suffix in enumerate(suffixes):
-                y = self._run(x[::-1] if reverse else x, [state[row] for state in states], suffix)
+                y = run(x[::-1] if reverse else x, [state[row] for state in states], suffix)
                 outputs.append(y[0, ::-1] if reverse else y[0])
                 for own, last in zip(final, range(len(states))):
                     own.append(y[last, -1])
                 row += 1
             x = outputs[0] if len(outputs) == 1 else ad.concatenate(outputs, axis=-1)
-        ends = [ad.stack(own) for own in final]
+        # One state that is recorded, and so never written, is a view of the outputs: where it comes back in detached,
+        # pictures know it by its memory.
+        ends = [own[0][None] if len(own) == 1 and own[0].requires_grad else ad.stack(own) for own in final]
         if single:
             return x[:, 0], [end[:, 0] for end in ends]
         return (x.swapaxes(0, 1) if self.batch_first else x), ends
@@ -195,8 +253,7 @@ class RNN(Simple, _Layers):
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """The outputs of the last layer at all steps, and the final states h_n; `hx` is h_0."""
-        output, (h,) = self._forward(input, hx)
-        return output, h
+        return cast(tuple[Tensor, Tensor], self._result(input, hx))
 
 
 class LSTM(_Layers):
@@ -231,8 +288,7 @@ class LSTM(_Layers):
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """The outputs of the last layer at all steps, and the final states (h_n, c_n); `hx` is (h_0, c_0)."""
-        output, (h, c) = self._forward(input, hx)
-        return output, (h, c)
+        return cast(tuple[Tensor, tuple[Tensor, Tensor]], self._result(input, hx))
 
 
 class GRU(Gated, _Layers):
@@ -285,15 +341,11 @@ class GRU(Gated, _Layers):
     def _run(self, x: Tensor, states: list[Tensor], suffix: str) -> Tensor:
         if self.reset_after:
             return super()._run(x, states, suffix)
-        w_ih, w_hh, *biases = self._weights(suffix)
-        b_ih, b_hh = biases or (None, None)
-        cell, h, ys = ResetFirst(w_hh, b_hh, self.update == "new"), states[0], []
-        for p in _steps(linear(x, w_ih, b_ih)):
-            h = cell.step(p, h)
-            ys.append(h)
-        return ad.stack([ad.stack(ys)])
+        return ad.stack([ad.stack([step["h"] for step in self._unrolled(x, states, suffix)])])
+
+    def _stepper(self, w_hh: Tensor, b_hh: Tensor | None) -> Stepper:
+        return super()._stepper(w_hh, b_hh) if self.reset_after else ResetFirst(w_hh, b_hh, self.update == "new")
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Tensor, Tensor]:
         """The outputs of the last layer at all steps, and the final states h_n; `hx` is h_0."""
-        output, (h,) = self._forward(input, hx)
-        return output, h
+        return cast(tuple[Tensor, Tensor], self._result(input, hx))

@@ -16,6 +16,9 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.primitive import Sample, declare, polymorphic
 
+from ..linear import linear
+from .steps import stepper, unroll
+
 # What an operation is given
 
 
@@ -76,6 +79,21 @@ def _rows(x: Any) -> Any:
 def _shifted(first: Any, y: Any) -> Any:
     """What each step started from: the initial value, then y without its last step, along the time axis -3."""
     return np.concatenate([first[..., None, :, :], y[..., :-1, :, :]], axis=-3)
+
+
+def _opened(layout: Layout, cell: Cell, flat: Tensor, x: Any) -> tuple[Any, Any, Any, Any, list[Any], Any]:
+    """What `Layout.parts` gives, in the forms that users know: w_ih (gates · H, D), w_hh (gates · H, H), the biases
+    (gates · H,). Where the vector was recorded, these are the Tensors that it was made of."""
+    whole = flat.inputs[0] if flat.op == "astype" else flat
+    if whole.op != "vector":
+        w_ih, w_hh, b_ih, b_hh, states, x = layout.parts(cell, flat, x)
+        w_ih, w_hh = (w.reshape((-1, w.shape[-1])) for w in (w_ih, w_hh))
+        b_ih, b_hh = (None if b is None else b.reshape(-1) for b in (b_ih, b_hh))
+        return w_ih, w_hh, b_ih, b_hh, states, x
+    found = [part if part.dtype == flat.dtype else part.astype(flat.dtype) for part in whole.inputs]
+    first = 2 + 2 * layout.bias
+    biases = found[2:4] if layout.bias else [None, None]
+    return *found[:2], *biases, found[first : first + cell.states], found[-1] if x is None else x
 
 
 # Linear recurrences. With states s (states, N, H), of which the first is h, and links A (states, gates, T, N, H) and
@@ -454,7 +472,10 @@ def _differentiable(cell: Cell, g: Any, y: Any, w_ih: Any, w_hh: Any, b_ih: Any,
     return d, hidden, [first[0] + (hidden[:, 0] @ w_hh).sum(axis=0), *first[1:]]
 
 
-def _fused(name: str, cell: Cell, formula: str) -> Any:
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
     def forward(flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         return (run or cell.run(*layout.parts(cell, flat, constant))).y
 
@@ -483,6 +504,19 @@ def _fused(name: str, cell: Cell, formula: str) -> Any:
             found.append((rows @ w_ih).sum(axis=0))
         return _vector(*found)
 
+    def expansion(flat: Tensor, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
+        w_ih, w_hh, b_ih, b_hh, states, x = _opened(layout, cell, flat, constant)
+        projected = (linear(x[t], w_ih, b_ih) for t in range(layout.steps))
+        steps = unroll(stepper(kind, w_hh, b_hh), projected, states)
+        found = []
+        for t in range(1, layout.steps + 1):
+            yield "step"
+            found.append(next(steps))
+            for letter, value in found[-1].items():
+                value.name = letter + str(t).translate(_SUBSCRIPTS)
+        yield None
+        return ad.stack([ad.stack([step[letter] for step in found]) for letter in ("h", "c")[: cell.states]])
+
     def samples(rng: np.random.Generator) -> list[Sample]:
         found = []
         for (t, n, k, h), bias, constant in [((3, 2, 2, 1), True, False), ((2, 1, 1, 2), False, True),
@@ -494,15 +528,15 @@ def _fused(name: str, cell: Cell, formula: str) -> Any:
         return found
 
     return cell, declare(name, forward, [rule, None], formula=formula, samples=samples,
-                         derivatives=["backpropagation through time", "0 (constant)"])  # fmt: skip
+                         derivatives=["backpropagation through time", "0 (constant)"], expansion=expansion)  # fmt: skip
 
 
 KINDS = {
-    "tanh": _fused("rnn_tanh", Plain(relu=False), "tanh(W xₜ + U {y}ₜ₋₁ + b)"),
-    "relu": _fused("rnn_relu", Plain(relu=True), "max(0, W xₜ + U {y}ₜ₋₁ + b)"),
-    "lstm": _fused("lstm", LSTM(), "(o tanh(cₜ), cₜ = f cₜ₋₁ + i g)"),
-    "gru": _fused("gru", GRU(new=False), "(1 − z) n + z {y}ₜ₋₁"),
-    "gru_new": _fused("gru_new", GRU(new=True), "(1 − z) {y}ₜ₋₁ + z n"),
+    "tanh": _fused("tanh", "rnn_tanh", Plain(relu=False), "tanh(W xₜ + U {y}ₜ₋₁ + b)"),
+    "relu": _fused("relu", "rnn_relu", Plain(relu=True), "max(0, W xₜ + U {y}ₜ₋₁ + b)"),
+    "lstm": _fused("lstm", "lstm", LSTM(), "(o tanh(cₜ), cₜ = f cₜ₋₁ + i g)"),
+    "gru": _fused("gru", "gru", GRU(new=False), "(1 − z) n + z {y}ₜ₋₁"),
+    "gru_new": _fused("gru_new", "gru_new", GRU(new=True), "(1 − z) {y}ₜ₋₁ + z n"),
 }
 
 

@@ -1,0 +1,41 @@
+"""Where values leave the graph and come back in as a leaf (`detach`), known by the memory that both hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Tensor
+
+
+def cuts_between(tensors: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """The pairs of a result and a younger leaf that holds its values, or a part of them, without its history.
+
+    >>> h = Tensor([1.0, 2.0], requires_grad=True) * 3
+    >>> [(result is h, leaf.op) for result, leaf in cuts_between([h, h.detach(), Tensor([3.0, 6.0])])]
+    [(True, None)]
+    """
+    tensors = list(tensors)
+    results: dict[int, list[Tensor]] = {}
+    for x in tensors:
+        if x._primitive is not None:
+            results.setdefault(id(_owner(x._data)), []).append(x)
+    found = []
+    for leaf in tensors:
+        if leaf._primitive is None:
+            same = [
+                x for x in results.get(id(_owner(leaf._data)), ())
+                if x._number < leaf._number and (x._data is leaf._data or np.may_share_memory(x._data, leaf._data))
+            ]  # fmt: skip
+            if same:  # of several views of one array, the very one, or the last
+                found.append((max(same, key=lambda x: (x._data is leaf._data, x._number)), leaf))
+    return found
+
+
+def _owner(array: Any) -> Any:
+    """The array whose memory this one shows."""
+    while isinstance(base := getattr(array, "base", None), np.ndarray):
+        array = base
+    return array

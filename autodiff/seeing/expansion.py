@@ -1,0 +1,332 @@
+"""Opening fused operations: a recorded graph in which those that were asked for are made of plain operations again.
+
+The record of an operation has the expansion; here it is replayed on the recorded inputs. What it makes is numbered
+between the operation's neighbours, so that whoever reads the graph finds it where the operation was, and every number
+knows the group that it belongs to. Order: numbers and groups, which operations are meant, the replay.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from ..mode import mode
+from ..primitive import new_node
+from ..tensor import HANDED_OUT, Tensor, clock, settled
+
+# Numbers and groups
+
+FOLD = 4
+"""Of more parts of one name than this, pictures show the first two and the last, and the others as one node."""
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """What the expansion of one operation made, or one part of it."""
+
+    label: str
+    parent: Group | None = None
+    closed: bool = False
+    """Shown as one node."""
+    start: float = -1.0
+    """A number between the last before it and the first in it."""
+    end: float = -1.0
+    """The last number in it."""
+
+
+class Place(float):
+    """The number of a tensor that an expansion made, between those of its neighbours: the k-th of an operation numbered
+    n is written ``n_k``, the last one, which is the operation's result, ``n``."""
+
+    group: Group
+    text: str
+
+    def __new__(cls, value: float, text: str, group: Group) -> Place:
+        place = super().__new__(cls, value)
+        place.group, place.text = group, text
+        return place
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __format__(self, spec: str) -> str:
+        return format(self.text, spec)
+
+
+def groups_of(results: Iterable[Tensor]) -> list[Group]:
+    """The groups in which results were made by an expansion, each once."""
+    found: dict[int, Group] = {}
+    for node in results:
+        group = node._number.group if isinstance(node._number, Place) else None
+        while group is not None and id(group) not in found:
+            found[id(group)] = group
+            group = group.parent
+    return list(found.values())
+
+
+# What is meant
+
+
+class Wanted:
+    """Which operations are to be opened.
+
+    Args:
+        where: the function that was called.
+        expand: True, or names, tensors and modules, one or several.
+        names: the names that the function was given.
+    """
+
+    def __init__(self, where: str, expand: Any, names: Any) -> None:
+        self.where, self.everything = where, expand is True
+        items = [] if self.everything else [expand] if _is_one(expand) else expand
+        if not isinstance(items, Iterable) or isinstance(items, Mapping):
+            raise TypeError(f"{where}: {_TAKES}, not {type(expand).__name__}")
+        self.items = list(items)
+        for item in self.items:
+            if not _is_one(item):
+                raise TypeError(f"{where}: {_TAKES}, not {type(item).__name__} among them")
+        self.words = [item if isinstance(item, str) else None for item in self.items]
+        self.tensors: list[set[float]] = []
+        self.calls: list[list[tuple[int, int]]] = []
+        tensors, self.modules = _called(names)
+        for item in self.items:
+            own: list[Any] = [m for path, m in self.modules if item in (path, type(m).__name__)]
+            own += [item] if hasattr(item, "_calls") else []
+            self.calls.append([call for m in own for call in m._calls])
+            named = tensors.get(item) if isinstance(item, str) else item
+            self.tensors.append({named._number} if isinstance(named, Tensor) else set())
+        self.met = [False] * len(self.items)
+        self.possible: Counter[str] = Counter()
+        """What can be opened, and how often."""
+
+    def __call__(self, node: Tensor, recorded: bool) -> bool:
+        """Whether to open a node; if it was not `recorded`, an expansion made it."""
+        record, number = node._primitive, node._number
+        if record is None or record.expansion is None:
+            return False
+        self.possible[record.name] += 1
+        found = self.everything
+        for i, word in enumerate(self.words):
+            if (
+                (word is not None and f"_{word}_" in f"_{record.name}_")
+                or (recorded and node.name is not None and node.name == word)
+                or (recorded and number in self.tensors[i])
+                or (recorded and any(start < number < end for start, end in self.calls[i]))
+            ):
+                found = self.met[i] = True
+        return found
+
+    def check(self) -> None:
+        """Raise the error for what named nothing."""
+        for item, met in zip(self.items, self.met):
+            if not met:
+                what = repr(item) if isinstance(item, str) else f"a {type(item).__name__}"
+                known = ", ".join(f"{name!r}" + f" ({n} times)" * (n > 1) for name, n in sorted(self.possible.items()))
+                raise ValueError(
+                    f"{self.where}: expand: {what} names nothing in this graph that can be opened; "
+                    + (f"there is {known}; True opens all of it" if known else "there is nothing that can be")
+                )
+
+
+_TAKES = "expand takes the name of an operation or module, a Tensor, a module, a list of them, or True for all"
+
+
+def _is_one(item: Any) -> bool:
+    return isinstance(item, (str, Tensor)) or hasattr(item, "_calls")
+
+
+def _called(names: Any) -> tuple[dict[str, Tensor], list[tuple[str, Any]]]:
+    """The tensors and modules that were named. (That there is nothing else is for the reader of the names to check.)"""
+    tensors: dict[str, Tensor] = {}
+    modules: list[tuple[str, Any]] = []
+    for name, thing in (names if isinstance(names, Mapping) else {"": names}).items():
+        if isinstance(thing, Tensor):
+            tensors[name] = thing
+        elif hasattr(thing, "named_modules"):
+            modules += [(f"{name}.{path}".strip("."), m) for path, m in thing.named_modules()]
+    return tensors, modules
+
+
+# The replay
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """A node to be placed in the new graph: a recorded one, or one that an expansion made."""
+
+    node: Tensor
+    group: Group | None = None
+    stands_for: tuple[Tensor, ...] = ()
+    """The nodes that were opened and whose result this is."""
+    original: Tensor | None = None
+    """The recorded one among them."""
+
+
+def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any, names: Any = None) -> Tensor:
+    """A tensor computed like `output`, with operations opened. The graph of `output` stays as it is; leaves, and
+    results that depend on nothing that was opened, are shared by both, and every recorded result has its number.
+
+    Args:
+        where: the function that a user called.
+        output: any Tensor.
+        results: all results behind it, oldest first.
+        expand: True for all operations that have an expansion, also those in an expansion, down to plain ones; or the
+            name of an operation ("lstm"; "attention" also opens "masked_attention_weights", which has that word) or of
+            a module or tensor in `names`, or a Tensor, whose operation is meant, or a module; or a list of these.
+        names: what the function was given as names.
+
+    Raises:
+        TypeError, ValueError: for an `expand` of another kind, and one that names nothing.
+        RuntimeError: an input of what is opened was written since.
+
+    >>> from autodiff import softplus
+    >>> y = softplus(Tensor(3.0, requires_grad=True))
+    >>> y.op, expanded("graph", y, [y], True).op
+    ('softplus', 'add')
+    """
+    wanted = Wanted(where, expand, names)
+    placed: dict[int, Tensor] = {}
+    kept: list[Tensor] = []  # replaced nodes: while they live, their ids are theirs
+    made: list[tuple[Tensor, Group]] = []
+    stack = [_Item(node) for node in reversed(results)]
+    while stack:
+        item = stack.pop()
+        node, recorded = item.node, item.group is None
+        inputs = tuple([placed.get(id(x), x) for x in node._inputs])
+        if wanted(node, recorded):
+            if recorded:
+                _check_fresh(where, node)
+            inside = _opened(where, node, inputs, item)
+            if inside:
+                kept.append(node)
+                stack += reversed(inside)
+                continue
+        if recorded:
+            if any(x is not y for x, y in zip(inputs, node._inputs)):
+                placed[id(node)] = _copy(node, inputs)
+            continue
+        node._inputs = inputs
+        assert item.group is not None
+        made.append((node, item.group))
+        for outer in item.stands_for:
+            placed[id(outer)] = node
+            node.name = node.name or outer.name
+        if (original := item.original) is not None:
+            _number(made, original._number)
+            node._data, node._grad, node._hooks = original._data, original._grad, original._hooks
+            node.name = original.name
+            for each, _ in made:
+                each._line = original._line
+            made.clear()
+    wanted.check()
+    return placed.get(id(output), output)
+
+
+def _copy(node: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+    new = new_node(node._data, node._primitive, inputs, node._params)
+    new._number, new._grad, new._hooks, new._line, new.name = (
+        node._number, node._grad, node._hooks, node._line, node.name
+    )  # fmt: skip
+    return new
+
+
+def _check_fresh(where: str, node: Tensor) -> None:
+    for x in node._inputs:
+        if isinstance(x, Tensor):
+            number = settled(x) if x._requires_grad is HANDED_OUT else x._number
+            if number > node._number:
+                raise _written(where, node)
+
+
+def _written(where: str, node: Tensor) -> RuntimeError:
+    return RuntimeError(
+        f"{where}: an input of this {node._primitive.name} was written after it was used, so that what happened inside "
+        f"cannot be computed again; expand before the update, or record it again"
+    )
+
+
+def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> list[_Item]:
+    """What the expansion of a node makes of its inputs, each after what it is made from; nothing if it has none."""
+    record = node._primitive
+    began = clock()
+    parts: list[tuple[int, str | None]] = []
+    token = mode.set(True)
+    try:
+        with np.errstate(all="ignore"):
+            result = record.expansion(*inputs, **(node._params or {}))
+            if isinstance(result, Generator):
+                result = _noting(result, parts)
+    finally:
+        mode.reset(token)
+    if result is None:
+        return []
+    if not _agree(result._data, node._data):
+        raise _written(where, node)
+    found, seen = [result], {id(result)}
+    for tensor in found:  # grows while it is walked
+        for x in tensor._inputs:
+            if isinstance(x, Tensor) and x._number > began and id(x) not in seen:
+                seen.add(id(x))
+                found.append(x)
+    found.sort(key=lambda x: x._number)
+    group_at = _grouped(parts, Group(record.name, item.group))
+    items = [_Item(x, group_at(x._number)) for x in found]
+    items[-1].stands_for = (node, *item.stands_for)
+    items[-1].original = node if item.group is None else item.original
+    return items
+
+
+def _noting(steps: Generator[Any, None, Any], parts: list[tuple[int, str | None]]) -> Any:
+    """Run an expansion that names its parts, and note where each begins; returns the result."""
+    while True:
+        try:
+            name = next(steps)
+        except StopIteration as end:
+            return end.value
+        parts.append((clock(), name))
+
+
+def _agree(a: Any, b: Any) -> bool:
+    """Whether two arrays are the same but for rounding, which is large where terms cancel."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    scale = float(np.max(np.abs(b), initial=0.0, where=np.isfinite(b)))
+    close: bool = np.allclose(a, b, rtol=0.0, atol=scale * float(np.finfo(b.dtype).eps) ** 0.4, equal_nan=True)
+    return close
+
+
+def _grouped(parts: list[tuple[int, str | None]], whole: Group) -> Callable[[int], Group]:
+    """The group of each thing that an expansion made, by its number."""
+    total, count = Counter(name for _, name in parts), Counter[str | None]()
+    starts, groups, folded = [0], [whole], dict[str, Group]()
+    for start, name in parts:
+        count[name] += 1
+        k, n = count[name], total[name]
+        if name is None:
+            group = whole
+        elif n > FOLD and 2 < k < n:
+            group = folded.setdefault(name, Group(f"{name}s 3 … {n - 1}", whole, closed=True))
+        else:
+            group = Group(f"{name} {k}" if n > 1 else name, whole, closed=name.startswith("…"))
+        starts.append(start)
+        groups.append(group)
+    return lambda number: groups[bisect_right(starts, number) - 1]
+
+
+def _number(made: list[tuple[Tensor, Group]], n: int) -> None:
+    """Number what was made in place of the result with number n, in order, between that number and the one before."""
+    before: float = n - 1
+    for k, (tensor, group) in enumerate(made, 1):
+        last = k == len(made)
+        place = Place(n if last else n - 1 + k / len(made), str(n) if last else f"{n}_{k}", group)
+        tensor._number = cast(int, place)
+        around: Group | None = group
+        while around is not None:
+            around.start, around.end = (before + place) / 2 if around.start < 0 else around.start, place
+            around = around.parent
+        before = place

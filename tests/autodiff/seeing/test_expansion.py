@@ -1,0 +1,479 @@
+"""Opening fused operations: the numbers stay, the graph is of plain operations, and nothing happens unasked."""
+
+import gc
+import re
+import time
+import weakref
+
+import numpy as np
+import pytest
+
+import autodiff as ad
+import nn
+import nn.functional as F
+from autodiff import Tensor
+from autodiff.primitive import REGISTRY, general
+from autodiff.seeing.expansion import FOLD, expanded, groups_of
+from autodiff.seeing.graph import graph, results_behind
+
+FUSED = sorted(name for name, record in REGISTRY.items() if record.expansion is not None)
+
+
+def opened(output, which, names=None):
+    return expanded("test", output, results_behind(output, "test"), which, names)
+
+
+def operations(output):
+    return [node.op for node in results_behind(output, "test")]
+
+
+def recorded(record, sample, dtype):
+    """The operation on a sample, and the leaves that require a gradient."""
+    given = [
+        Tensor(a.astype(dtype), requires_grad=True) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
+        for a in sample.inputs
+    ]
+    inputs = sample.wrap(*given) if sample.wrap else given
+    inputs = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
+    return general(record)(*inputs, **sample.params), [x for x in given if isinstance(x, Tensor)]
+
+
+def samples(name):
+    found = REGISTRY[name].samples(np.random.default_rng(3))
+    return [s for s in found if s.function is None]
+
+
+def same(a, b, tolerance):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * np.abs(b).max(initial=1.0))
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_an_expansion_has_the_value_and_the_gradients_of_its_operation(name, dtype):
+    tolerance, seen = {"float64": 1e-11, "float32": 1e-4}[dtype], 0
+    for sample in samples(name):
+        y, leaves = recorded(REGISTRY[name], sample, dtype)
+        z = opened(y, [name])
+        if z is y:  # of nothing there is no mean
+            assert not y.size and name.endswith("_norm")
+            continue
+        seen += 1
+        assert name not in operations(z) and z.shape == y.shape and z.dtype == y.dtype
+        last = general(z._primitive)(*z._inputs, **(z._params or {}))  # its value as the plain operations have it
+        same(last.data, y.data, tolerance)
+        g = np.random.default_rng(0).normal(size=y.shape).astype(dtype)
+        for a, b in zip(ad.gradients(z, leaves, g), ad.gradients(y, leaves, g)):
+            assert a.shape == b.shape and a.dtype == b.dtype
+            same(a.data, b.data, tolerance)
+    assert seen
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_an_expansion_has_the_second_derivatives_of_its_operation(name):
+    for sample in samples(name):
+        if sample.smooth < 2:
+            continue
+        y, leaves = recorded(REGISTRY[name], sample, "float64")
+        rng, found = np.random.default_rng(0), []
+        g, us = rng.normal(size=y.shape), [rng.normal(size=x.shape) for x in leaves]
+        for output in (y, opened(y, [name])):
+            ds = ad.gradients(output, leaves, g, create_graph=True)
+            s = sum((d * u).sum() for d, u in zip(ds, us))
+            second = ad.gradients(s, leaves, allow_unused=True) if s.requires_grad else [None] * len(leaves)
+            found.append([np.zeros(x.shape) if d is None else d.numpy() for d, x in zip(second, leaves)])
+        for a, b in zip(found[1], found[0]):
+            same(a, b, 1e-9)
+
+
+def network(seed=0):
+    """A small model with something to open, its input and loss."""
+    rng = np.random.default_rng(seed)
+    model = nn.Sequential(nn.Linear(3, 4, rng=rng), nn.LayerNorm(4), nn.GELU(), nn.Linear(4, 3, rng=rng)).double()
+    x = Tensor(rng.normal(size=(2, 3)), requires_grad=True, name="x")
+    return model, x, ad.cross_entropy(model(x), [0, 2])
+
+
+def test_true_opens_everything_down_to_operations_without_an_expansion():
+    _, _, loss = network()
+    found = operations(opened(loss, True))
+    assert not any(REGISTRY[name].expansion for name in found)
+    assert {"matmul", "exp", "log", "sqrt"} <= set(found)
+
+
+def test_a_list_opens_what_an_expansion_is_made_of_too():
+    _, _, loss = network()
+    once, twice = operations(opened(loss, "cross_entropy")), operations(opened(loss, ["cross_entropy", "log_softmax"]))
+    assert "log_softmax" in once and "log_softmax" not in twice and "exp" in twice and "linear" in twice
+
+
+def test_the_gradients_of_an_opened_graph_go_to_the_same_leaves():
+    model, x, loss = network()
+    leaves = [x, *model.parameters()]
+    plain = ad.gradients(loss, leaves)
+    for a, b in zip(ad.gradients(opened(loss, True), leaves), plain):
+        same(a.data, b.data, 1e-12)
+    opened(loss, True).backward()
+    for p, b in zip(leaves, plain):
+        same(p.grad.data, b.data, 1e-12)
+
+
+def test_the_recorded_graph_stays_as_it_is():
+    _, _, loss = network()
+    before = [(id(n), n._number, tuple(map(id, n._inputs)), n.name, n.op) for n in results_behind(loss, "test")]
+    value = loss.item()
+    opened(loss, True)
+    assert before == [(id(n), n._number, tuple(map(id, n._inputs)), n.name, n.op) for n in results_behind(loss, "test")]
+    assert loss.item() == value
+
+
+def test_what_was_recorded_keeps_its_number_and_what_is_new_lies_between_in_order():
+    _, _, loss = network()
+    old, new = results_behind(loss, "test"), results_behind(opened(loss, True), "test")
+    numbers = [n._number for n in new]
+    assert numbers == sorted(set(numbers)) and set(numbers) >= {n._number for n in old}
+    for node in new:
+        assert all(x._number < node._number for x in node._inputs if isinstance(x, Tensor))
+
+
+def test_results_that_depend_on_nothing_opened_are_shared():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    a = x * 2
+    y = (ad.softmax(a) + a).sum()
+    new = results_behind(opened(y, "softmax"), "test")
+    assert any(node is a for node in new) and not any(node is y for node in new)
+    assert opened(a.sum(), True).inputs[0] is a
+
+
+def test_an_opened_result_keeps_its_value_name_gradient_and_hooks():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = ad.softmax(x)
+    y.name = "p"
+    y.retain_grad()
+    (y[0] * 1.0).backward()
+    seen = []
+    y.register_hook(lambda g: seen.append(g.numpy()))
+    z = opened(y, "softmax")
+    assert z.name == "p" and z.grad is y.grad and z.data.tobytes() == y.data.tobytes()
+    ad.gradients(z[0], x)
+    assert len(seen) == 1 and seen[0].tolist() == [1.0, 0.0]
+
+
+def test_what_an_expansion_makes_has_the_users_line():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with ad.record_lines():
+        y = ad.softmax(x)
+    lines = {node._line for node in results_behind(opened(y, "softmax"), "test")}
+    assert len(lines) == 1 and "y = ad.softmax(x)" in lines.pop()
+
+
+def test_an_expansion_is_not_made_unless_it_is_asked_for(monkeypatch):
+    def never(*inputs, **params):
+        raise AssertionError
+
+    for name in FUSED:
+        monkeypatch.setattr(REGISTRY[name], "expansion", never)
+    model, _, loss = network()
+    graph(loss, names=model)
+    graph(loss, names=model, order=2, expand=False)
+    ad.explain(loss, names=model, expand=None)
+
+
+def test_a_deep_graph_opens_without_recursion_and_is_freed_at_once():
+    x = Tensor([0.5, 1.5], requires_grad=True)
+    y = x
+    for _ in range(3000):
+        y = ad.softmax(y)
+    z = opened(y, True)
+    assert operations(z).count("exp") == 3000
+    gone = weakref.ref(z)
+    gc.disable()
+    try:
+        del z
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+# What can be asked for
+
+
+def test_a_name_that_matches_nothing_is_an_error_that_lists_what_can_be_opened():
+    _, _, loss = network()
+    for call in (graph, ad.explain):
+        with pytest.raises(
+            ValueError, match=r"'lstm' names nothing .*'cross_entropy', .*'layer_norm', 'linear' \(2 times\)"
+        ):
+            call(loss, expand=["linear", "lstm"])
+    x = Tensor(1.0, requires_grad=True)
+    with pytest.raises(ValueError, match="'exp' names nothing in this graph that can be opened; there is nothing"):
+        graph(ad.exp(x), expand="exp")
+    assert "exp" in graph(ad.exp(x), expand=True).source
+
+
+@pytest.mark.parametrize("expand", [1, 2.5, [1], {"lstm": True}, [None]])
+def test_an_expand_of_another_kind_is_an_error_that_says_what_it_takes(expand):
+    _, _, loss = network()
+    with pytest.raises(TypeError, match="expand takes the name of an operation or module, a Tensor"):
+        graph(loss, expand=expand)
+
+
+def test_a_name_opens_every_operation_that_has_that_word():
+    x = Tensor(np.ones((2, 3)), requires_grad=True)
+    w, b = Tensor(np.ones((4, 3)), requires_grad=True), Tensor(np.ones(4))
+    y = (F.linear(x, w) + F.linear(x, w, b)).sum()
+    assert "linear" not in "".join(operations(opened(y, "linear")))
+    with pytest.raises(ValueError, match="'lin' names nothing"):
+        opened(y, "lin")
+
+
+def test_a_module_is_opened_by_its_path_its_class_or_itself():
+    model, _, loss = network()
+    ways = [opened(loss, w, model) for w in ("3", model[3])] + [opened(loss, "m.3", {"m": model})]
+    for z in ways:
+        assert operations(z).count("linear") == 1 and operations(z).count("matmul") == 1
+    assert operations(opened(loss, "Linear", model)).count("matmul") == 2
+
+
+def test_a_tensor_is_opened_by_its_name_or_itself():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    a = ad.softmax(x)
+    y = (a + ad.softmax(x * 2)).sum()
+    for which, names in ((a, None), ("a", {"a": a})):
+        assert operations(opened(y, which, names)).count("softmax") == 1
+    a.name = "p"
+    assert operations(opened(y, "p")).count("softmax") == 1
+
+
+def test_inputs_that_were_written_since_are_an_error():
+    for write in ("assigned", "in place", "unseen"):
+        model, _, loss = network()
+        w = model[0].weight
+        alias = w.data
+        if write == "assigned":
+            w.data = w.data * (1 + 1e-12)  # too little to be seen in the result
+        elif write == "in place":
+            with ad.no_grad():
+                w -= 1e-12
+        else:
+            alias[0, 0] += 1e-12
+        with pytest.raises(RuntimeError, match="linear was written after it was used"):
+            graph(loss, expand="linear")
+    mask = np.array([1.0, 0.0])  # an array that is no Tensor
+    y = F.linear(np.ones((1, 2)), Tensor(np.ones((2, 2)), requires_grad=True), mask)
+    y._inputs[2]._data[0] = 5.0
+    with pytest.raises(RuntimeError, match="written after it was used"):
+        opened(y, True)
+
+
+# At the limits
+
+
+def test_what_has_no_plain_formula_at_these_values_stays_closed():
+    x = Tensor([np.inf, 1.0], requires_grad=True)
+    assert operations(opened(ad.softmax(x), "softmax")) == ["softmax"]
+    x = Tensor([-np.inf, -np.inf], requires_grad=True)
+    assert operations(opened(ad.logsumexp(x), True)) == ["logsumexp"]
+
+
+def test_minus_infinity_counts_for_nothing_in_an_opened_softmax():
+    for f in (ad.softmax, ad.logsumexp, lambda x: ad.log_softmax(x)[1], lambda x: ad.cross_entropy(x, np.array(1))):
+        x = Tensor([-np.inf, 0.3, 1.2], requires_grad=True)
+        y = f(x)
+        z = opened(y, True)
+        g = np.arange(1.0, 1.0 + y.size).reshape(y.shape)
+        same(ad.gradients(z, x, g)[0].data, ad.gradients(y, x, g)[0].data, 1e-14)
+
+
+def test_half_precision_is_opened_in_single_precision_as_it_is_computed():
+    x = Tensor(np.full(70_000, 1.0, "float16"), requires_grad=True)
+    y = ad.logsumexp(x)
+    assert y.item() == pytest.approx(1 + np.log(70_000), abs=5e-3)
+    z = opened(y, True)
+    assert z.dtype == np.float16 and "astype" in operations(z)
+    x = Tensor(np.array([1.0, 2.0], "float16"), requires_grad=True)
+    loss = ad.cross_entropy(x, np.array(1))
+    z = opened(loss, True)
+    same(ad.gradients(z, x)[0].data, ad.gradients(loss, x)[0].data, 1e-3)
+
+
+def test_a_row_whose_keys_are_all_hidden_stays_zero_when_attention_is_opened():
+    rng = np.random.default_rng(0)
+    q, k, v = (Tensor(rng.normal(size=(2, 3)), requires_grad=True) for _ in range(3))
+    y = F.scaled_dot_product_attention(q, k, v, np.array([[False, False], [True, False]]))
+    z = opened(y, True)
+    g = rng.normal(size=y.shape)
+    for a, b in zip(ad.gradients(z, [q, k, v], g), ad.gradients(y, [q, k, v], g)):
+        assert np.isfinite(b.data).all()
+        same(a.data, b.data, 1e-13)
+
+
+# Pictures
+
+
+def lstm(steps, seed=0):
+    rng = np.random.default_rng(seed)
+    layer = nn.LSTM(2, 2, rng=rng, dtype="float64")
+    x = Tensor(rng.normal(size=(steps, 1, 2)), requires_grad=True, name="x")
+    return layer(x)[0][-1].sum()
+
+
+def test_an_opened_operation_is_a_frame_with_its_parts_beside_each_other():
+    loss = lstm(FOLD)
+    labels = [g.label for g in groups_of(results_behind(opened(loss, "lstm"), "test"))]
+    assert sorted(labels) == ["lstm", *(f"step {k + 1}" for k in range(FOLD))]
+    source = graph(loss, expand="lstm").source
+    depth, within = 0, {}
+    for line in source.splitlines():
+        depth -= line.strip() == "}"
+        found = re.search(r'label="?(lstm|step \d+)"? ', line)
+        if "subgraph" in line:
+            depth += 1
+        elif found and line.strip().startswith("graph"):
+            within[found[1]] = depth
+    assert within["lstm"] == 1 and {within[f"step {k + 1}"] for k in range(FOLD)} == {2}
+
+
+@pytest.mark.parametrize("steps", [FOLD + 1, 60])
+def test_of_many_time_steps_the_first_two_and_the_last_are_drawn_and_a_node_for_the_others(steps):
+    loss = lstm(steps)
+    picture = graph(loss, expand="lstm")
+    source = picture.source
+    assert f"steps 3 … {steps - 1}" in source and source.count("class=module") == 1
+    for name in ("h₁", "f₂", f"i{steps}".translate(str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉"))):
+        assert name in source
+    assert "h₃" not in source and "not shown" not in source
+    assert source.count("\n") < 320
+    box = re.search(r"\t(module\S+) ?\[", source)[1]
+    edges = re.findall(r"\t(\S+) -> (\S+)", source)
+    assert len(edges) == len({e for e in edges if box in e}) + sum(box not in e for e in edges)  # each once
+    assert any(a == box for a, b in edges) and any(b == box for a, b in edges)
+    picture.pipe("svg")
+
+
+def test_long_sequences_open_in_time_that_grows_with_their_length():
+    loss = lstm(500)
+    began = time.perf_counter()
+    graph(loss, expand=True)
+    assert time.perf_counter() - began < 20
+
+
+def test_when_there_is_too_much_what_was_opened_is_closed_last():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3, rng=rng), nn.ReLU()) for _ in range(8)), nn.LayerNorm(3))
+    y = model(Tensor(np.ones((2, 3), "float32"), requires_grad=True)).sum()
+    source = graph(y, names=model, expand="layer_norm", max_nodes=55).source
+    assert "σ²" in source and "x̂" in source and source.count("class=module") == 8
+    assert "σ²" not in graph(y, names=model, expand="layer_norm", max_nodes=25).source
+
+
+def test_names_of_recorded_results_hold_in_an_opened_picture():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    p = ad.softmax(x)
+    q = p * 2
+    source = graph(q.sum(), names={"p": p, "q": q}, expand=True).source
+    assert '"p' in source or "label=p" in source or "p\\n" in source
+    assert f"t{p._number} " in source and f"t{q._number} " in source
+
+
+def test_a_picture_of_order_2_opens_what_was_computed_and_so_its_passes():
+    x = Tensor([0.3, 1.2], requires_grad=True, name="x")
+    y = ad.softplus(x).sum()
+    closed, open_ = graph(y, order=2).source, graph(y, order=2, expand="softplus").source
+    assert "softplus" in closed and "log1p" in open_ and "∂ softplus" in open_
+    assert "hexagon" in open_ and "octagon" in open_
+
+
+def test_time_steps_that_are_one_node_are_one_node_in_the_backward_passes_too():
+    w = nn.RNN(1, 1, rng=np.random.default_rng(0), dtype="float64")
+    loss = w(np.ones((9, 1, 1)))[0][-1].sum()
+    source = graph(loss, order=2, expand="rnn", max_nodes=2000).source
+    for title in ("steps 3 … 8", "∂ steps 3 … 8"):
+        assert any("class=module" in line and f"{title}\\n" in line for line in source.splitlines())
+    assert "h₂" in source and "h₈" in source and "h₃" not in source
+
+
+def test_a_hessian_vector_product_of_an_opened_graph_is_that_of_the_closed_one():
+    model, x, loss = network()
+    u = np.ones(x.shape)
+    plain, inside = (ad.explain(loss, wrt=x, hvp=[u], expand=e) for e in (None, True))
+    last = [next(row for row in reversed(e.rows) if row.phase == "second").number for e in (plain, inside)]
+    same(last[1], last[0], 1e-10)
+
+
+def test_a_recorded_derivative_is_opened_too():
+    x = Tensor([0.3, 1.2], requires_grad=True, name="x")
+    (g,) = ad.gradients(ad.softplus(x).sum(), x, create_graph=True)
+    s = (g * g).sum() + ad.softplus(x).sum()
+    z = opened(s, "softplus")
+    assert "softplus" not in operations(z)
+    same(ad.gradients(z, x)[0].data, ad.gradients(s, x)[0].data, 1e-13)
+    assert "second" in graph(s, order=2, expand=True).source or "backward" in graph(s, order=2, expand=True).source
+
+
+# Tables and the page
+
+
+def test_the_table_of_an_opened_graph_has_the_same_gradients():
+    model, x, loss = network()
+    plain, inside = ad.explain(loss, names=model), ad.explain(loss, names=model, expand=["layer_norm", "cross_entropy"])
+    assert {"μ", "σ²", "x̂"} <= {row.quantity for row in inside}
+    for p in (x, *model.parameters()):
+        same(inside.delta(p), plain.delta(p), 1e-12)
+
+
+def test_wrt_and_questions_take_recorded_results_of_an_opened_graph():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    p = ad.softmax(x)
+    q = p * p
+    loss = q.sum()
+    e = ad.explain(loss, wrt=[x, q], names={"p": p, "q": q}, expand="softmax")
+    same(e.delta(p), 2 * p.data, 1e-14)
+    same(e.delta("q"), np.ones(2), 1e-14)
+    assert e.jacobian(q)[0].tolist() == np.diag(p.data).tolist()
+
+
+def test_the_page_of_an_opened_graph_marks_what_is_inside(tmp_path):
+    loss = lstm(2)
+    explanation = ad.explain(loss, expand="lstm")
+    page = explanation.to_html(tmp_path / "page.html")
+    node = next(row.tensor for row in explanation if row.quantity == "f₂")
+    assert re.fullmatch(r"\d+_\d+", f"{node._number}")
+    assert (
+        f'data-node="t{node._number}"' in page
+        and page.count(f'data-node="t{node._number}"') >= 2
+        and ">step 2<" in page
+    )
+
+
+# Where values were detached
+
+
+def test_truncated_backpropagation_through_time_shows_where_it_is_cut():
+    layer = nn.LSTM(2, 2, rng=np.random.default_rng(0))
+    x = np.random.default_rng(0).normal(size=(4, 1, 2)).astype("float32")
+    output, states = layer(x[:2])
+    loss = output.sum()
+    output, _ = layer(x[2:], tuple(s.detach() for s in states))
+    loss = loss + output.sum()
+    for expand in (None, "lstm"):
+        source = graph(loss, names=layer, expand=expand).source
+        cut = re.findall(r"(\S+) -> (\S+) \[.*detached", source)
+        assert len({b for _, b in cut}) == len(cut) == 2
+        made = {f"t{n._number}": n.op for n in results_behind(loss, "test")}
+        assert sorted(made[a] for a, _ in cut) == ["getitem", "lstm"]  # of h all outputs, of c what the layer gave
+    explanation = ad.explain(loss, expand="lstm")
+    rows = [row for row in explanation if row.expression.endswith(", detached")]
+    assert len(rows) == 2 and all(row.tensor.is_leaf and row.sources for row in rows)
+
+
+def test_a_leaf_made_of_a_results_values_is_joined_to_it_and_no_other_is():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    h = x * 3
+    state = h.detach()
+    again = h.detach()
+    again.requires_grad = True
+    constant = Tensor(h.numpy().copy())
+    y = (h + state * x + again[1:] * x[1:] + constant * x).sum()
+    cut = re.findall(r"(\S+) -> (\S+) \[.*detached", graph(y).source)
+    assert sorted(cut) == sorted((f"t{h._number}", f"t{leaf._number}") for leaf in (state, again))
+    assert "detached" not in graph((x * constant).sum()).source
