@@ -352,7 +352,8 @@ def graph(
     direction = direction or ("TB" if compact else "LR")
 
     picture = Graph(
-        graph_attr={"rankdir": direction, "bgcolor": "white", "fontname": FONT, "nodesep": "0.2", "ranksep": "0.2" if compact else "0.3",
+        graph_attr={"rankdir": direction, "bgcolor": "white", "fontname": FONT, "nodesep": "0.2",
+                    "ranksep": "0.2" if compact else "0.3",
                     "fontsize": "11", "tooltip": TITLE},
         node_attr={"fontname": FONT, "fontsize": "11", "fontcolor": "#111111", "margin": "0.12,0.06", "height": "0.3"},
         edge_attr={"color": "#555555", "arrowsize": "0.7"},

@@ -13,10 +13,10 @@ DARK = {
 """For each colour of a picture on a light ground, the one on a dark ground."""
 
 
-def theme(picture: str) -> str:
-    """The style sheet of an SVG whose root has this id: its colours follow the reader's theme, in a notebook that of
-    the notebook (JupyterLab marks its body with an attribute, Visual Studio Code with a class). Where style sheets are
-    not known, the light colours stay."""
+def theme(picture: str, svg: str) -> str:
+    """The style sheet of an SVG whose root is to have the id `picture`: its colours follow the reader's theme, in a
+    notebook that of the notebook (JupyterLab marks its body with an attribute, Visual Studio Code with a class). Where
+    style sheets are not known, the light colours stay."""
     root = f"#{picture}"
     rules = [
         f"{root}{{color-scheme:light dark}}",
@@ -25,5 +25,6 @@ def theme(picture: str) -> str:
     ]
     for light, dark in DARK.items():
         for name in ("fill", "stroke"):
-            rules.append(f'{root} [{name}="{light}"]{{{name}:light-dark({light},{dark})}}')
+            if f'{name}="{light}"' in svg:
+                rules.append(f'{root} [{name}="{light}"]{{{name}:light-dark({light},{dark})}}')
     return "".join(rules)

@@ -222,7 +222,7 @@ def _themed(svg: str, prefix: str) -> str:
     """An SVG that follows the reader's theme, its ids told from those of other pictures in the same page."""
     svg = re.sub(r' id="([^"]*)"', rf' id="{prefix}-\1"', svg)
     svg = svg.replace("<svg ", f'<svg id="{prefix}" ', 1)
-    return re.sub(r'(<g [^>]*class="graph"[^>]*>)', rf"\1\n<style>{theme(prefix)}</style>", svg, count=1)
+    return re.sub(r'(<g [^>]*class="graph"[^>]*>)', rf"\1\n<style>{theme(prefix, svg)}</style>", svg, count=1)
 
 
 def _renamed(svg: str, prefix: str, other: str) -> str:
