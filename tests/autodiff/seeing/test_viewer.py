@@ -115,6 +115,27 @@ def test_a_small_network_fits_a_thousand_pixels_with_parameters_inside_and_can_s
     assert sum(node["kind"] == "parameter" for node in data_of(apart.to_html())["nodes"]) == 6
 
 
+def test_what_only_the_middle_of_a_long_repeat_uses_or_gives_is_drawn_with_its_edges():
+    x, z = ad.Tensor(1.0, requires_grad=True, name="x"), ad.Tensor(2.0, requires_grad=True, name="z")
+    y, kept = x, []
+    for i in range(300):
+        y = y + (z if i in (150, 151) else x)
+        kept += [y] if i == 140 else []
+    middle = ad.exp(kept[0])
+    middle.name = "middle"
+    picture = ad.graph(y * middle)
+    data = data_of(picture.to_html())
+    names = [node["name"] for node in data["nodes"]]
+    edges = set()
+    for group in data["groups"]:
+        ends = [*group["ins"], *(names[i] for i in group["nodes"]), *group["outs"]]
+        edges |= {(ends[a], ends[b]) for a, b, *_ in data["layouts"][group["layout"]]["edges"]}
+    repeat = next(name for name in names if "×300" in name)
+    assert {("x", repeat), (repeat, "exp → middle"), (repeat, "multiply")} <= edges
+    assert ("z", "… 236 nodes not shown") in edges  # it belongs to the repeat
+    assert "+ ×300" in picture.source and "300 operations" in picture.source
+
+
 # Numbers, texts, themes
 
 
