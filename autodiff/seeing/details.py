@@ -13,7 +13,7 @@ BINS = 24
 ALL = 24
 """Up to this many values are shown one by one."""
 
-SAMPLE = 100_000
+SAMPLE = 20_000
 """A histogram of more values takes every k-th of them, and says so."""
 
 
