@@ -47,8 +47,15 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
         return g
     extra = g.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
-    g = g.sum(axis=axes) if axes else g
+    g = _summed(g, axes) if axes else g
     return g if g.shape == shape else g.reshape(shape)
+
+
+def _summed(g: Any, axes: Any) -> Any:
+    """A sum, in half precision added up in single, where NumPy adds up in half."""
+    if g.dtype.char == "e" and not isinstance(g, Tensor):
+        return g.sum(axis=axes, dtype=np.float32).astype(g.dtype)
+    return g.sum(axis=axes)
 
 
 def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
@@ -69,10 +76,13 @@ def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Ten
                 f"went through it before or its .data were assigned; record it again"
             )
         for x in inputs:
-            if isinstance(x, Tensor) and x._requires_grad:
+            if not isinstance(x, Tensor):
+                continue
+            flag = x._requires_grad
+            if flag:
                 number = x._number
                 if x._primitive is None:
-                    if x._requires_grad is not True:
+                    if flag is not True:
                         number = settled(x)  # if it was written since it was used, `reverse` will say so
                     if number > node._number and getattr(node._data, "base", None) is not None:
                         raise _written(node, x)  # a view of it has other values now, whoever reads it
@@ -80,13 +90,16 @@ def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Ten
                 elif number not in nodes:
                     nodes[number] = x
                     stack.append(x)
+            elif flag is not False:
+                settled(x)
     return nodes, leaves
 
 
 def _written(node: Tensor, x: Tensor) -> RuntimeError:
     return RuntimeError(
         f"backward: an input of this {node._primitive.name} (shape {x.shape}) was written or assigned after it was "
-        f"used, so the recorded graph no longer fits its values; take the gradient before the update"
+        f"used, so the recorded graph no longer fits its values; take the gradient before the update, or write into a "
+        f"copy (t.copy())"
     )
 
 
@@ -219,7 +232,7 @@ def reverse(
 def _summed_rows(d: Any) -> Any:
     """The sum over the first axis; of a small matrix by BLAS, in a third of the time of a reduction."""
     if isinstance(d, Tensor) or d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
-        return d.sum(axis=0)
+        return _summed(d, 0)
     return _ones(d.shape[0], d.dtype.char).dot(d)
 
 
@@ -277,7 +290,8 @@ def _last_needed(nodes: dict[int, Tensor]) -> int:
     for number, node in nodes.items():
         if node._hooks and "guard" in node._hooks:
             return -1
-        if number < last and node._primitive.may_be_infinite(node._inputs):
+        singular = node._primitive.singular
+        if singular is not False and number < last and (singular is True or singular(*node._inputs)):
             last = number
     return last
 

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from .flags import flagged
+from .leaving import user_level
 from .mode import enable_grad
 from .ops.elementwise import clip, multiply
-from .tensor import Tensor, wrap
+from .tensor import Tensor, plain, wrap
 
 _BLOCK = 1 << 15  # elements that are converted to float64 at a time, so that they stay in the cache
 
 
+@flagged
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Tensor:
@@ -84,7 +87,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     """
     bound = _number(clip_value, "clip_grad_value_: clip_value")
     for t, gradient in _with_gradients(parameters, "clip_grad_value_"):
-        data = gradient.data
+        data = plain(gradient)
         if gradient.requires_grad:
             with enable_grad():
                 t.grad = clip(gradient, -bound, bound)
@@ -109,7 +112,7 @@ def _with_gradients(parameters: Any, where: str) -> list[tuple[Tensor, Tensor]]:
             f"{where}: the iterator gave no parameters, so nothing is clipped; a generator can be gone through only "
             f"once, call model.parameters() again or keep a list",
             UserWarning,
-            stacklevel=3,
+            stacklevel=user_level(),
         )
     return list(held.values())
 
@@ -156,7 +159,7 @@ def _scale(t: Tensor, factor: float) -> None:
         with enable_grad():
             t.grad = multiply(gradient, factor)
         return
-    data = gradient.data
+    data = plain(gradient)
     # A factor that the gradient's own dtype rounds to nothing is applied in float64.
     wide = np.float64 if factor < np.finfo(data.dtype).smallest_normal else None
     with np.errstate(invalid="ignore", under="ignore"):

@@ -105,7 +105,9 @@ class ArrayMethods(Generic[TensorType]):
     def __rdivmod__(self, other: Any) -> tuple[TensorType, TensorType]:
         return ops.floor_divide.operator(other, self), ops.mod(other, self)
 
-    def __pow__(self, other: Any) -> TensorType:
+    def __pow__(self, other: Any, modulus: Any = None) -> TensorType:
+        if modulus is not None:
+            raise TypeError("pow(t, p, modulus) is for integers; write (t**p) % modulus")
         return ops.power.operator(self, other)
 
     def __rpow__(self, other: Any) -> TensorType:
@@ -150,7 +152,7 @@ class ArrayMethods(Generic[TensorType]):
     def __imod__(self, other: Any) -> TensorType:
         return self._in_place("%", ops.mod, other)
 
-    def __ipow__(self, other: Any) -> TensorType:
+    def __ipow__(self, other: Any) -> TensorType:  # type: ignore[misc]  # Python gives no modulus here
         return self._in_place("**", ops.power, other)
 
     def __imatmul__(self, other: Any) -> TensorType:
@@ -491,8 +493,11 @@ _ELSEWHERE = {
     "dump": "ad.save({'t': t}, file)",
     "byteswap": "t.data.byteswap()",
     "setflags": "t.data.setflags()",
+    "numerator": "np.mean(t), np.std(t) or np.var(t) in place of Python's statistics",
+    "device": "t itself, tensors live where their arrays do",
+    "__dlpack__": "t.numpy()",
 }
-"""Methods of PyTorch's tensors, and of arrays, that a Tensor has not: NumPy's spelling of them."""
+"""Attributes of PyTorch's tensors, of arrays and of numbers that a Tensor has not: NumPy's spelling of them."""
 
 for _name, _instead in _ELSEWHERE.items():
     setattr(ArrayMethods, _name, _Elsewhere(_name, _instead))

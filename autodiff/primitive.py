@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from . import methods, protocols
+from .leaving import refuse_option
 from .mode import mode
-from .tensor import HANDED_OUT, Tensor, as_plain_array, clock, plain, settled, wrap
+from .tensor import Tensor, as_plain_array, clock, holder, number_of, plain, ragged, shared, unreal, wrap
 
 F = TypeVar("F", bound=Any)
 Rule = Callable[..., Any]
@@ -57,8 +58,8 @@ class Primitive:
     """In place of `vjps`, where inputs are many or their cotangents come together: ``joint(g, y, *inputs, **params)``
     gives all of them at once, a sequence with one (or None) for each input."""
     singular: bool | Callable[..., bool] = False
-    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py); or a function of the
-    inputs that says so by their types and Python numbers alone."""
+    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py); or, of an operation of
+    two inputs, a function of them that says so by their types and Python numbers alone."""
     selects: bool = False
     """Whether the slopes, though they depend on the inputs, are those of a choice, and stay as they are nearby."""
     kinks: Callable[..., Any] | None = None
@@ -77,10 +78,6 @@ class Primitive:
         if self.joint is not None:
             return [partial(_part, self.joint, i) for i in range(arity)]
         return self.vjps if self.each is None else [partial(self.each, i) for i in range(arity)]
-
-    def may_be_infinite(self, inputs: Sequence[Any]) -> bool:
-        """Whether a slope may be infinite, for inputs like these."""
-        return self.singular if isinstance(self.singular, bool) else self.singular(*inputs)
 
     def pullbacks(self, arity: int, g: Any, y: Any, inputs: Any, params: Any) -> tuple[Sequence[Rule | None], Any]:
         """The VJP rules for that many inputs, and what to give them after `g` and `y`: the inputs, or nothing, where
@@ -159,10 +156,9 @@ def constant(value: Any, name: str) -> Any:
             try:
                 value = np.asarray(value)
             except ValueError as error:
-                raise TypeError(f"{name}: an input must be a Tensor, an array or a number: {error}") from None
+                raise TypeError(f"{name}: an input must be a Tensor, an array or a number: {ragged(error)}") from None
     if value.dtype.kind not in "fiub":
-        reason = "complex tensors are not supported" if value.dtype.kind == "c" else "inputs are real numbers"
-        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {reason}")
+        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {unreal(value)}")
     return value
 
 
@@ -216,6 +212,8 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
         text += "".join(f"; axes of shape {s} are {-len(s)} … {len(s) - 1}" for s in shapes[:1] if s)
     if "negative integer powers" in text:
         text += "; write the base as floats, t.astype(float)"
+    if "unsupported in linalg" in text:
+        text += "; take single precision, t.astype('float32')"
     kind = type(error) if type(error) in (TypeError, IndexError, np.exceptions.AxisError) else ValueError
     if isinstance(error, np.linalg.LinAlgError):
         kind = np.linalg.LinAlgError
@@ -243,16 +241,23 @@ _new = object.__new__
 def watched(
     watch: Any, data: Any, needs: bool | int, record: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None
 ) -> Tensor:
-    """The end of an operation where there is more to do than to record it: some leaf's array was handed out, or the
+    """The end of an operation where there is more to do than to record it: others have the array of some input, or the
     mode is one that watches operations (see checking/anomaly.py)."""
     for x in inputs:
-        if isinstance(x, Tensor) and x._requires_grad is HANDED_OUT:
-            settled(x)
+        if isinstance(x, Tensor):
+            number_of(x)
     if watch is True:
-        return new_node(data, record, inputs, params)
-    y = new_node(data, record, inputs, params) if needs and watch.recording else wrap(data)
+        return new_node(data, record, inputs, params) if needs else unrecorded(data, inputs)
+    y = new_node(data, record, inputs, params) if needs and watch.recording else unrecorded(data, inputs)
     watch.made(y, record, inputs)
     return y
+
+
+def unrecorded(data: Any, inputs: tuple[Any, ...]) -> Tensor:
+    """The constant that an operation gives where nothing is recorded; of a view, one that knows whose memory it is."""
+    base = getattr(data, "base", None)
+    x = None if base is None else holder(base, inputs)
+    return wrap(data) if x is None else shared(data, x)
 
 
 def unary(record: Primitive) -> Callable[..., Any]:
@@ -293,8 +298,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
             if isinstance(a, Tensor):
                 if isinstance(b, Tensor):
                     data = forward(a._data, b._data)
-                    also = b._requires_grad
-                    needs = a._requires_grad or also
+                    needs = a._requires_grad | b._requires_grad
                 else:
                     if type(b) is not float:
                         if operator and type(b) not in _KNOWN and foreign(b):
@@ -303,7 +307,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                         if isinstance(b, Tensor):  # a list that holds Tensors
                             return again(a, b)
                     data = forward(a._data, b)
-                    needs = also = a._requires_grad
+                    needs = a._requires_grad
             elif isinstance(b, Tensor):
                 if type(a) is not float:
                     if operator and type(a) not in _KNOWN and foreign(a):
@@ -312,13 +316,13 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                     if isinstance(a, Tensor):
                         return again(a, b)
                 data = forward(a, b._data)
-                needs = also = b._requires_grad
+                needs = b._requires_grad
             else:
                 return again(as_tensor(a, record.name), b)
         except Exception as error:
             raise failure(record, (a, b), None, error) from None
         recording = current()
-        if recording is True and needs is True and also is not HANDED_OUT:
+        if recording is True and needs is True:
             y = _new(Tensor)
             y._data = data
             y._requires_grad = True
@@ -349,8 +353,13 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                 return forward(*inputs, **params)
             inputs = tuple([x if isinstance(x, Tensor) else constant(x, record.name) for x in inputs])
             arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
-            flags = [x._requires_grad for x in inputs if isinstance(x, Tensor)]
-            needs = (HANDED_OUT if HANDED_OUT in flags else True) if True in flags or HANDED_OUT in flags else False
+            needs = False
+            for x in inputs:
+                if isinstance(x, Tensor):
+                    needs |= x._requires_grad
+        for key, value in params.items():
+            if isinstance(value, Tensor) and value._requires_grad:
+                refuse_option(record.name, key, value)
         try:
             data = forward(*arrays, **params)
         except Exception as error:
@@ -366,7 +375,8 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
         if recording is True and needs is True:
             return new_node(data, record, inputs, params or None)
         if recording is False or (needs is False and recording is True):
-            return wrap(data)
+            return unrecorded(data, inputs)
+        del arrays  # or who looks how many hold them would count these
         return watched(recording, data, needs, record, inputs, params or None)
 
     return apply
@@ -408,7 +418,7 @@ def declare(
     `public` says whether users get it by its name (see `internal`).
     """
     if singular:
-        vjps = [np.errstate(divide="ignore", invalid="ignore", over="ignore")(rule) if rule else None for rule in vjps]
+        vjps = [_quiet(rule, singular) if rule else None for rule in vjps]
     record = Primitive(
         name=name,
         forward=forward,
@@ -437,6 +447,19 @@ def declare(
     if scipy is not None:
         protocols.SCIPY_UFUNCS[scipy] = apply
     return apply if public else internal(apply)
+
+
+def _quiet(rule: Rule, singular: bool | Callable[..., bool]) -> Rule:
+    """A rule without NumPy's warnings, for the inputs whose slope may be infinite."""
+    quiet: Rule = np.errstate(divide="ignore", invalid="ignore", over="ignore")(rule)
+    if isinstance(singular, bool):
+        return quiet
+
+    @wraps(rule)
+    def of_two(g: Any, y: Any, a: Any, b: Any) -> Any:
+        return quiet(g, y, a, b) if singular(a, b) else rule(g, y, a, b)
+
+    return of_two
 
 
 def internal(operation: F) -> F:
@@ -575,7 +598,7 @@ def primitive(
         if forward_rules and vjp is None and len(forward_rules) != len(vjps):
             raise ValueError(f"{name}: {len(forward_rules)} forward rules for {len(vjps)} vjps; give one for each")
         forward_rules = tuple(_checked_rule(rule, name) if rule else None for rule in forward_rules)
-    checked = _checked_forward(forward, name)
+    checked = _reading(_checked_forward(forward, name), name, "forward")
     record = Primitive(
         name=name,
         forward=checked,
@@ -614,8 +637,33 @@ def _checked_forward(forward: Callable[..., Any], name: str) -> Callable[..., An
     return checked
 
 
+def _reading(function: Callable[..., Any], name: str, what: str) -> Callable[..., Any]:
+    """A user's function, given arrays that it cannot write: they are other tensors' too."""
+
+    def reads(*arrays: Any, **params: Any) -> Any:
+        try:
+            return function(*[_sealed(a) for a in arrays], **params)
+        except ValueError as error:
+            if "read-only" not in str(error):
+                raise
+            raise ValueError(
+                f"{name}: {what} writes into an array that it was given, which other tensors have too; write into a "
+                f"copy, x = x.copy(), or into a new array"
+            ) from error
+
+    return reads
+
+
+def _sealed(x: Any) -> Any:
+    if isinstance(x, np.ndarray):
+        x = x[...]
+        x.flags.writeable = False
+    return x
+
+
 def _checked_joint(rule: Rule, name: str) -> Rule:
     """A user's rule for all inputs, made to return a cotangent of its own for each."""
+    rule = _reading(rule, name, "its rule vjp")
 
     def checked(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
         found = rule(g, y, *inputs, **params)
@@ -633,6 +681,7 @@ def _checked_joint(rule: Rule, name: str) -> Rule:
 def _checked_rule(rule: Rule, name: str) -> Rule:
     """A user's rule, made to return arrays of its own: the engine may keep what a rule returns as somebody's `.grad`,
     and a user's rule may return an input or an array it closed over."""
+    rule = _reading(rule, name, "a rule")
 
     def checked(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
         d = rule(g, y, *inputs, **params)

@@ -5,13 +5,14 @@ The tables are filled by the operations themselves (ops/), each beside its decla
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
-from .leaving import INSTEAD, no_rule
+from .leaving import INSTEAD, no_rule, refuse_option
 
 UFUNCS: dict[Any, Callable[..., Any]] = {}
 """NumPy's ufunc -> our operation."""
@@ -29,15 +30,50 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def implements(*functions: Any) -> Callable[[F], F]:
-    """Decorator: the function below is what these NumPy functions do on Tensors."""
+def implements(*functions: Any, passing: bool = False) -> Callable[[F], F]:
+    """Decorator: the function below is what these NumPy functions do on Tensors. Its options are looked at
+    (`optioned`), unless it is `passing` them on to its record as they are, where they are looked at anyway."""
 
     def register(operation: F) -> F:
+        operation = operation if passing else optioned(operation)
         for function in functions:
             (UFUNCS if hasattr(function, "nin") else FUNCTIONS)[function] = operation
         return operation
 
     return register
+
+
+OPTIONS = frozenset(
+    "axes axis axis1 axis2 axisa axisb axisc check_finite compute_uv copy correction ddof decimals destination dtype "
+    "endpoint full_matrices hermitian indexing indices_or_sections k keepdims kind kth lower minlength mode n num "
+    "offset ord order overwrite_b p pad_width rcond reflect_type repeats reps requires_grad retstep rtol shape shift "
+    "source sparse stable subok trans unit_diagonal upper".split()
+)
+"""Names of parameters by which no operation has a derivative."""
+
+
+def optioned(operation: F) -> F:
+    """Decorator: the operation, which refuses a tensor that requires a gradient where it takes an option."""
+    code = getattr(operation, "__code__", None)
+    if code is None or code.co_flags & 12:  # of `unary` and the like, which look themselves
+        return operation
+    names = code.co_varnames[: code.co_argcount]
+    places = [i for i, name in enumerate(names) if name in OPTIONS]
+    if not places and OPTIONS.isdisjoint(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]):
+        return operation
+    first = min(places, default=len(names))
+
+    @functools.wraps(operation)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for i, value in enumerate(args[first:], first):
+            if getattr(value, "_requires_grad", False) and i in places:
+                refuse_option(operation.__name__, names[i], value)
+        for name, value in kwargs.items():
+            if getattr(value, "_requires_grad", False) and name in OPTIONS:
+                refuse_option(operation.__name__, name, value)
+        return operation(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]  # of the operation's own type, which wraps() does not say
 
 
 def _module_of(function: Any) -> str:

@@ -25,22 +25,24 @@ makes a tensor young again, which is how `backward` sees that recorded data were
 
 Array = Any
 
-HANDED_OUT = 2
-"""In place of True in `_requires_grad`: the leaf's array was handed out (`Tensor.data`), so somebody may write it
-unseen; `settled` finds out."""
+HANDED_OUT, SHARED = 2, 0
+"""In place of True and False in `_requires_grad`: the array was handed out (`Tensor.data`) or is another tensor's too,
+so somebody may write it unseen; `settled` finds out. (``True | SHARED`` and ``True | HANDED_OUT`` are neither True nor
+False, so that one look at several tensors finds the mark of each.)"""
 
 
 class Tensor(ArrayMethods["Tensor"]):
     """An n-dimensional array that remembers how it was computed.
 
     Args:
-        data: anything ``np.array`` takes: numbers, nested lists, arrays (copied), or a Tensor (copied, detached).
+        data: anything ``np.array`` takes: numbers, nested lists, arrays, or a constant Tensor; copied.
         requires_grad: whether operations on it are recorded and `backward` leaves the gradient in ``.grad``.
         dtype: a NumPy real dtype; by default NumPy's choice (Python floats give float64).
         name: shown in pictures and tables.
 
     Raises:
-        TypeError: for complex, object or string data, or ``requires_grad=True`` on integers or booleans.
+        TypeError: for complex, object or string data, ``requires_grad=True`` on integers or booleans, or a Tensor that
+            requires a gradient, whose derivative would end here (write ``t.detach()``, or ``t + 0`` for a copy).
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
     >>> (x * x).sum().backward()
@@ -64,19 +66,21 @@ class Tensor(ArrayMethods["Tensor"]):
 
     _data: Array
     _grad: Tensor | None
-    _requires_grad: bool | int  # True, or HANDED_OUT
+    _requires_grad: bool | int  # or HANDED_OUT, SHARED
     name: str | None
     _primitive: Any  # the Primitive that made it, None for a leaf
     _inputs: tuple[Any, ...]  # what it was made from: Tensors, arrays, Python numbers; () for a leaf or a freed node
     _params: (
         dict[str, Any] | None
-    )  # the primitive's keyword arguments; of a leaf: whether it is a transform's variable,
-    # and the digest of an array that was handed out
+    )  # the primitive's keyword arguments; of a leaf: whether it is a transform's variable, the digest of an array that
+    # was handed out, and the tensor whose memory it shares
     _number: int
     _hooks: dict[Any, Any] | None  # what the reverse pass does here: users' functions, and the marks retain_grad, guard
     _line: str | None  # the user's line, where recorded
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
+        if isinstance(data, Tensor) and data._requires_grad:
+            refuse(data, "new tensor")
         self._data = as_array(data, dtype, copy=True)
         self._grad = self._primitive = self._params = self._hooks = self._line = None
         self._inputs = ()
@@ -99,32 +103,40 @@ class Tensor(ArrayMethods["Tensor"]):
     def data(self) -> np.ndarray[Any, Any]:
         """The array, without copying. On a leaf it may be written (``p.data -= step``); on a result it is read-only,
         because backward needs the values that were computed. Assigning it to a result cuts the result's history.
-        Where a leaf's array is written after the leaf was used (``p.data[0] = 1``, also through a kept alias,
-        ``a = p.data; a[0] = 1``), backward through what was recorded before is an error."""
-        data = self._data
+        Where the array of a leaf or a constant is written after it was used (``p.data[0] = 1``, also through a kept
+        alias, ``a = p.data; a[0] = 1``), backward through what was recorded before is an error."""
         if self._primitive is None:
-            if isinstance(data, np.generic):
-                data = self._data = np.asarray(data)
-            if self._requires_grad is True:
-                self._note("digest", _digest(data))
-                self._requires_grad = HANDED_OUT
+            data = self._array()
+            owner = self if self._params is None else self._params.get("of", self)
+            if type(owner._requires_grad) is bool and _is_writable(data):
+                owner._note("digest", _digest(owner._data))
+                owner._requires_grad = HANDED_OUT if owner._requires_grad else SHARED
             return data
-        view = data[...]
+        view = self._data[...]
         if isinstance(view, np.ndarray):
             view.flags.writeable = False
         return view
 
     @data.setter
     def data(self, value: Any) -> None:
-        array = value._data if isinstance(value, Tensor) else as_array(value, None, copy=False)
+        if isinstance(value, Tensor):
+            array = value.data if value._primitive is None else value._data.copy()  # a result's stays as it is
+        else:
+            array = as_array(value, None, copy=False)
         if self._requires_grad and array.dtype.kind != "f":
             raise TypeError(
                 f"Tensor.data: a tensor that requires a gradient needs floating-point data, not {array.dtype}; "
                 f"assign array.astype({self._data.dtype}) or set requires_grad = False first"
             )
-        if self._requires_grad and self._primitive is None and (array is not self._data or self._params):
-            self._requires_grad = HANDED_OUT  # whoever has the array may write it
-            self._note("digest", None)  # nothing to compare with: what was recorded before is old already
+        if self._primitive is None and (array is not self._data or self._params):
+            notes = dict(self._params or {})
+            owner = notes.pop("of", None)
+            if owner is not None and array is self._data:
+                owner._number = clock()
+            else:
+                self._requires_grad = HANDED_OUT if self._requires_grad else SHARED  # whoever has it may write it
+                # Nothing to compare with: what was recorded before is old already.
+                self._params = {**notes, "digest": None}
         self._data = array
         self._number = clock()
         if self._primitive is not None:
@@ -153,6 +165,8 @@ class Tensor(ArrayMethods["Tensor"]):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise TypeError(f"Tensor: requires_grad is True or False, not {value!r}")
         if self._primitive is not None:
             if bool(value) is bool(self._requires_grad):
                 return
@@ -162,7 +176,8 @@ class Tensor(ArrayMethods["Tensor"]):
                 f"Tensor: only floating-point tensors can require a gradient, not {self._data.dtype}; "
                 f"write 3.0 instead of 3, or pass dtype=float"
             )
-        self._requires_grad = bool(value)
+        marked = type(self._requires_grad) is int
+        self._requires_grad = (HANDED_OUT if value else SHARED) if marked else bool(value)
 
     @property
     def op(self) -> str | None:
@@ -225,11 +240,11 @@ class Tensor(ArrayMethods["Tensor"]):
 
     def detach(self) -> Tensor:
         """A constant with the same array (sharing memory), without history; read-only where this tensor requires a
-        gradient, because a write would not be seen by `backward`."""
+        gradient. Where the memory is written after the constant was used, `backward` sees it."""
         view = np.asarray(self._data)[...] if isinstance(self._data, np.generic) else self._data[...]
         if self._requires_grad and isinstance(view, np.ndarray):
             view.flags.writeable = False
-        return wrap(view)
+        return shared(view, self)
 
     # Gradients (backward itself is in methods.py)
 
@@ -285,12 +300,12 @@ class Tensor(ArrayMethods["Tensor"]):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self._requires_grad:
             refuse(self, "array")
-        array = self.data
+        array = self._data
         if dtype is not None and np.dtype(dtype) != array.dtype:
             if copy is False:
                 raise ValueError(f"Tensor: a copy is needed to convert {array.dtype} to {np.dtype(dtype)}")
-            return array.astype(dtype)
-        return array.copy() if copy else array
+            return np.asarray(array.astype(dtype))
+        return np.array(array, copy=True) if copy else self.data
 
     @property
     def _mask(self) -> Any:
@@ -331,6 +346,11 @@ class Tensor(ArrayMethods["Tensor"]):
             refuse(self, "int")
         return int(self._scalar("int"))
 
+    def __trunc__(self) -> int:
+        if self._requires_grad:
+            refuse(self, "int")
+        return int(self._scalar("int"))
+
     def __index__(self) -> int:
         if self._data.ndim or self._data.dtype.kind not in "iu":
             raise TypeError(f"only a 0-d integer Tensor can be an index, not shape {self.shape} and {self.dtype}")
@@ -352,11 +372,23 @@ class Tensor(ArrayMethods["Tensor"]):
                 f"t[i] = v {why}; write t = t.at[i].set(v) (or .at[i].add(v), .at[i].multiply(v)), a new Tensor with "
                 f"gradients to both"
             )
-        array = self.data
-        if isinstance(array, np.ndarray) and not array.flags.writeable:
+        array = self._array()
+        if not _is_writable(array):
             raise TypeError("t[i] = v: this tensor shares its memory with a recorded one; write t = t.copy() first")
         array[plain(index)] = value._data if isinstance(value, Tensor) else value
+        self._written()
+
+    def _array(self) -> Array:
+        """The array of a leaf or a constant, for whoever writes it."""
+        if isinstance(self._data, np.generic):
+            self._data = np.asarray(self._data)
+        return self._data
+
+    def _written(self) -> None:
+        """Note that the array was written: it is young again, and so is the tensor whose memory it shares."""
         self._number = clock()
+        if self._params is not None and "of" in self._params:
+            self._params["of"]._number = clock()
 
     def is_written_in_place(self) -> bool:
         """Whether ``t -= v`` and ``t[i] = v`` write into this tensor: a leaf of the user's that requires a gradient,
@@ -454,29 +486,65 @@ def variable(array: Array) -> Tensor:
 _VARIABLE: dict[str, Any] = {"variable": True}
 
 
-def settled(leaf: Tensor) -> int:
-    """The number of a leaf whose array was handed out, after looking whether the array was written since: then the leaf
-    is young again, and what was recorded before does not fit it any more. When nobody else has the array any more, the
-    leaf is as if it had not been handed out."""
-    shared = _references(leaf) > _ALONE
-    data, notes = leaf._data, dict(leaf._params or {})
+def shared(view: Array, x: Tensor) -> Tensor:
+    """A constant around a view of the array of `x`: a write into either is seen at both."""
+    constant, owner = wrap(view), owner_of(x)
+    if owner._primitive is None:
+        constant._params = {"of": owner}
+        constant._requires_grad = SHARED
+        if number_of(owner) > constant._number:  # found written just now, before this view was there
+            constant._number = clock()
+    elif isinstance(view, np.ndarray):
+        view.flags.writeable = False  # of a result
+    return constant
+
+
+def owner_of(x: Tensor) -> Tensor:
+    """The tensor whose array holds the values of this one, if it is a view; itself otherwise."""
+    while x._primitive is not None:
+        base = getattr(x._data, "base", None)
+        source = None if base is None else holder(base, x._inputs)
+        if source is None:
+            return x
+        x = source
+    owner: Tensor = (x._params or {}).get("of", x)
+    return owner
+
+
+def holder(base: Any, inputs: tuple[Any, ...]) -> Tensor | None:
+    """Which of the inputs of an operation has the memory that belongs to `base`, None where it is none of theirs."""
+    for x in inputs:
+        if isinstance(x, Tensor) and (x._data is base or getattr(x._data, "base", None) is base):
+            return x
+    return None
+
+
+def settled(x: Tensor) -> int:
+    """The number of a marked tensor, after looking whether its array was written since: then it is young again, and
+    what was recorded before does not fit it any more. When nobody else has the array any more, the mark goes."""
+    if x._params is not None and "of" in x._params:
+        if number_of(x._params["of"]) > x._number:
+            x._number = clock()
+        return x._number
+    handed_out = _references(x) > _ALONE
+    data, notes = x._data, dict(x._params or {})
     before = notes.pop("digest", None)
-    shared = shared or getattr(data, "base", None) is not None
-    if shared or before is not None:
+    handed_out = handed_out or getattr(data, "base", None) is not None
+    if handed_out or before is not None:
         now = _digest(data)
         if before is not None and now != before:
-            leaf._number = clock()
-        if shared:
-            leaf._params = {**notes, "digest": now}
-            return leaf._number
-    leaf._params = notes or None
-    leaf._requires_grad = True
-    return leaf._number
+            x._number = clock()
+        if handed_out:
+            x._params = {**notes, "digest": now}
+            return x._number
+    x._params = notes or None
+    x._requires_grad = bool(x._requires_grad)
+    return x._number
 
 
 def number_of(x: Tensor) -> int:
-    """The number of a tensor, after looking whether its array, where that was handed out, was written."""
-    return settled(x) if x._requires_grad is HANDED_OUT else x._number
+    """The number of a tensor, after looking whether its array, where others have it, was written."""
+    return settled(x) if type(x._requires_grad) is int else x._number
 
 
 def _references(leaf: Tensor) -> int:
@@ -493,7 +561,11 @@ def writable(leaf: Tensor) -> Array:
     data = leaf._data
     if isinstance(data, np.generic):
         return np.asarray(data)
-    return data if not isinstance(data, np.ndarray) or data.flags.writeable else data.copy()
+    return data if _is_writable(data) else data.copy()
+
+
+def _is_writable(array: Array) -> bool:
+    return not isinstance(array, np.ndarray) or array.flags.writeable
 
 
 def _only_values(inputs: tuple[Any, ...], out: Any) -> bool:
@@ -558,12 +630,31 @@ def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
         try:
             array = np.array(data, dtype=dtype, copy=True if copy else None)
         except ValueError as error:
-            raise ValueError(f"Tensor: cannot make an array of {type(data).__name__}: {error}") from None
+            raise ValueError(f"Tensor: cannot make an array of {type(data).__name__}: {ragged(error)}") from None
     if isinstance(array, np.generic):
         array = np.asarray(array)
     if array.dtype.kind not in "fiub":
-        reason = "complex tensors are not supported" if array.dtype.kind == "c" else "a Tensor holds real numbers"
-        if array.dtype.kind == "O" and array.size and all(isinstance(x, (int, float)) for x in array.flat):
-            reason = "integers are held in 64 bits at most; write a larger one as a float"
-        raise TypeError(f"Tensor: dtype {array.dtype} is refused, {reason} (float, integer or boolean)")
+        raise TypeError(f"Tensor: dtype {array.dtype} is refused, {unreal(array)} (float, integer or boolean)")
     return array
+
+
+def ragged(error: ValueError) -> str:
+    """What NumPy says of lists that make no array, in plain words where their lengths differ."""
+    if "inhomogeneous" not in str(error):
+        return str(error)
+    return "its lists have different lengths or depths; make them equal (pad the short ones), or keep them apart"
+
+
+def unreal(array: Array) -> str:
+    """Why an array is no array of real numbers, and what to write instead."""
+    if array.dtype.kind == "c":
+        return "complex tensors are not supported"
+    if array.dtype.kind == "O" and array.size:
+        first = array.flat[0]
+        if hasattr(first, "tocsr"):
+            return "a sparse matrix is no array; write ad.sparse_matmul(A, t), or A.toarray()"
+        if all(isinstance(x, (int, float)) for x in array.flat):
+            return "integers are held in 64 bits at most; write a larger one as a float"
+        if all(hasattr(x, "__float__") for x in array.flat):
+            return f"{type(first).__name__} is no number of NumPy's; write np.array(values, dtype=float)"
+    return "a Tensor holds real numbers"

@@ -178,15 +178,18 @@ class _Pass:
             found: Any = rules[i]
             return found(g, y, *given, **params) if given else found(g, y)
 
+        def dependent() -> Array:  # a slope that is not finite gives NaN, also where the cotangent may not change
+            d = np.asarray(rule(_some(changes, y), y, *arrays, **params))
+            return np.where(np.isnan(d), changes, d != 0) if d.shape == changes.shape else d != 0
+
         if kind in ("linear", "piecewise") or record.selects:
-            found = np.asarray(rule(_some(changes, y), y, *arrays, **params) != 0)
+            found = dependent()
             if kind == "piecewise":
                 found = found | (alive & _kinks(record, arrays, y.shape))
             return found
         if kind == "elementwise":
             moving = _broadcast([self.moves(x) for x in inputs], y.shape)
-            found = np.asarray(rule(_some(changes, y), y, *arrays, **params) != 0)
-            return (alive & moving) | found
+            return (alive & moving) | dependent()
         if kind == "multilinear":
             parts = [self._nonzero(x, y) for x in inputs]
             found = np.asarray(rule(_some(changes, y), y, *parts, **params) != 0)

@@ -2,10 +2,10 @@
 
 Reading order: random, arguments and module/ (what all layers share); activation/, linear, dropout, normalization and
 mlp; loss/; embedding and shaping; images/ and recurrent/; init and attention/. `functional` lists the functions behind
-the modules; `penalty` and `utils` work on the parameters of a model.
+the modules; `penalty` and `utils` work on the parameters of a model; `report` and plot/ show it at work.
 """
 
-from . import functional, init, loss, penalty, random, utils
+from . import functional, init, loss, penalty, plot, random, utils
 from .activation import (
     CELU,
     ELU,
@@ -91,6 +91,7 @@ from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNo
 from .random import get_default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
 from .recurrent.cells import GRUCell, LSTMCell, RNNCell
 from .recurrent.layers import GRU, LSTM, RNN
+from .report import LayerReport, layer_report
 from .shaping import Flatten, Identity, Unflatten
 
 __all__ = [
@@ -100,13 +101,14 @@ __all__ = [
     "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss",
     "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
     "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell",
-    "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss", "MaxPool1d",
-    "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU", "Parameter",
-    "ParameterDict", "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss", "PoissonNLLLoss",
-    "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "SSELoss", "Sequential", "SiLU", "Sigmoid", "Sign",
-    "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign",
-    "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder", "TransformerDecoderLayer",
-    "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss", "Unflatten", "Upsample",
-    "VisionTransformer", "ZeroPad2d", "functional", "get_default_dtype", "get_rng_state", "init", "load", "manual_seed",
-    "penalty", "save", "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
+    "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
+    "MaxPool1d", "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU",
+    "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss",
+    "PoissonNLLLoss", "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "SSELoss", "Sequential", "SiLU",
+    "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
+    "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder",
+    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss",
+    "Unflatten", "Upsample", "VisionTransformer", "ZeroPad2d", "functional", "get_default_dtype", "get_rng_state",
+    "init", "layer_report", "load", "manual_seed", "penalty", "plot", "save", "set_default_dtype", "set_rng_state",
+    "summary", "utils", "vit_arithmetic",
 ]  # fmt: skip

@@ -91,33 +91,28 @@ def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
     raise ValueError(f"{layer}: {name} is {', '.join(first)}{' or ' if first else ''}{last}, not {value!r}")
 
 
-def flags(layer: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Whether all that a layer's constructor annotates as `bool` is True or False: "no" and "False" are true in Python.
-
-    Args:
-        layer: the class; constructors outside this package are their authors' business.
-        args, kwargs: what it is called with.
+def bound(layer: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Whether a layer's constructor takes these arguments. (Python's own error would name the class that defines it.)
 
     Raises:
-        TypeError: otherwise.
+        TypeError: otherwise, with what it takes.
     """
-    for position, name, optional in _flags(layer.__init__):  # type: ignore[misc]  # of this very class
-        value = args[position] if position < len(args) else kwargs.get(name, False)
-        if not isinstance(value, (bool, np.bool_)) and not (optional and value is None):
-            raise TypeError(f"{layer.__name__}: {name} is True or False, not {value!r}")
+    constructor = layer.__init__  # type: ignore[misc]  # of this very class
+    if not getattr(constructor, "__module__", "").startswith("nn."):
+        return
+    signature = _signature(constructor)
+    try:
+        signature.bind_partial(None, *args, **kwargs)  # what is missing Python says; copies are made without any
+    except TypeError as error:
+        _, *parameters = signature.parameters.values()
+        raise TypeError(f"{layer.__name__}: {error}; it takes {signature.replace(parameters=parameters)}") from None
 
 
 @lru_cache(maxsize=512)
-def _flags(constructor: Any) -> tuple[tuple[int, str, bool], ...]:
-    """Position, name and whether it may be None, of each option of a constructor that is annotated as `bool`."""
-    if getattr(constructor, "__module__", "").partition(".")[0] != __package__:
-        return ()
-    _, *parameters = inspect.signature(constructor).parameters.values()
-    return tuple(
-        (i if p.kind is p.POSITIONAL_OR_KEYWORD else len(parameters), p.name, "None" in str(p.annotation))
-        for i, p in enumerate(parameters)
-        if str(p.annotation).startswith("bool")
-    )
+def _signature(constructor: Any) -> inspect.Signature:
+    signature = inspect.signature(constructor)
+    parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
+    return inspect.Signature(parameters)
 
 
 def as_tensor(value: Any) -> Tensor:

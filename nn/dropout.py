@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.primitive import Sample, declare
 
 from .arguments import as_tensor, floats, number
@@ -41,6 +42,7 @@ def _dropped(
     return _dropout(input, mask=mask)
 
 
+@flagged
 def dropout(
     input: Any,
     p: float = 0.5,
@@ -68,6 +70,7 @@ def dropout(
     return _dropped("dropout", input, input.shape, number("dropout", "p", p, 0, 1), training, rng, inverted)
 
 
+@flagged
 def dropout2d(
     input: Any,
     p: float = 0.5,

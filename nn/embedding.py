@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import writable
 
@@ -49,6 +50,7 @@ _shared = declare(
 )  # fmt: skip
 
 
+@flagged
 def embedding(
     input: Any,
     weight: Any,

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.tensor import writable
 
 from .arguments import choice, count, number
@@ -243,6 +244,7 @@ def lecun_normal_(tensor: Tensor, rng: Rng = None) -> Tensor:
     return _write(tensor, generator(rng).normal(0, std, tensor.shape))
 
 
+@flagged
 def siren_(tensor: Tensor, w0: float = 30.0, first: bool = False, rng: Rng = None) -> Tensor:
     """For layers followed by sin(w0 x): uniform within ± √(6 / fan_in) / w0, or ± 1 / fan_in in the first layer.
 

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.primitive import Operation, Sample, declare, polymorphic
-from autodiff.tensor import clock
+from autodiff.tensor import clock, plain, writable
 
 from .arguments import as_tensor, count, floats, number
 from .module.module import Module
@@ -401,6 +402,7 @@ def _widened(layer: str, input: Any) -> tuple[Tensor, Any]:
     return (input.astype(np.float32), input.dtype) if input.dtype.itemsize == 2 else (input, None)
 
 
+@flagged
 def batch_norm(
     input: Any,
     running_mean: Any,
@@ -417,7 +419,8 @@ def batch_norm(
     Args:
         input: x, shape (N, C) or (N, C, ...).
         running_mean, running_var: shape (C,), Tensors or arrays, or both None (then the batch's statistics are used
-            always). In training they are written: new = (1 − momentum) · old + momentum · batch.
+            always). In training they are written: new = (1 − momentum) · old + momentum · batch. Without training they
+            may require a gradient too.
         weight, bias: w and b, shape (C,), or None for 1 and 0.
         training: whether the batch's mean and (biased) variance are used.
         momentum: the batch's part in the running averages.
@@ -453,10 +456,14 @@ def _batch(
         if not running:
             raise ValueError(f"{layer}: without training, running_mean and running_var are needed")
         tail = channels + (1,) * (len(shape) - 2)
-        # A copy: the averages may be written before the backward pass.
-        mean, variance = (np.array(r.data, dtype=np.result_type(r.data, input.data)) for r in running)
-        inverse = (1 / np.sqrt(variance + eps)).reshape(tail)
         weight, bias = (v if isinstance(v, float) else v.reshape(tail) for v in (weight, bias))
+        if any(r.requires_grad for r in running):
+            centre, spread = (r.reshape(tail) for r in running)
+            y = (input - centre) * (weight / np.sqrt(spread + eps)) + bias
+            return y if narrow is None else y.astype(narrow)
+        # A copy: the averages may be written before the backward pass.
+        mean, variance = (np.array(plain(r), dtype=np.result_type(plain(r), plain(input))) for r in running)
+        inverse = (1 / np.sqrt(variance + eps)).reshape(tail)
         y = _batch_norm_inference(input, weight, bias, mean=mean.reshape(tail), inverse=inverse)
         return y if narrow is None else y.astype(narrow)
     values = math.prod(shape) // max(shape[1], 1)
@@ -470,7 +477,7 @@ def _batch(
     if running and values:
         variance = kept.variance * (values / (values - 1)) if unbiased else kept.variance
         for given, average, new in zip((running_mean, running_var), running, (kept.mean, variance)):
-            old = average.data if average.data.flags.writeable else average.data.copy()
+            old = writable(average)
             old *= 1 - momentum
             old += momentum * new.reshape(channels)
             if isinstance(given, Tensor):

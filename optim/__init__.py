@@ -1,8 +1,8 @@
 """optim: optimisers with PyTorch's names and numbers, and what trains with them.
 
 Reading order: optimizer (what all optimisers share), and below it array, hyperparameters and bucket; first_order/, the
-optimisers from the simplest on; lr_scheduler and swa; data and training/, the loop around them; studies/; drawing, for
-the pictures of both; second_order/, which uses curvature; last sklearn, which is imported only by who uses it.
+optimisers from the simplest on; second_order/, which uses curvature; lr_scheduler and swa; data and training/, the loop
+around them; studies/ and plot/, the figures; last sklearn, which is imported only by who uses it.
 """
 
 from importlib import import_module as _import_module
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from autodiff.clipping import clip_grad_norm_, clip_grad_value_
 
 from . import data as data
-from . import lr_scheduler, swa
+from . import lr_scheduler, plot, swa
 from .data import batches
 from .first_order.adam import Adam
 from .first_order.adam_family import Adamax, AdamW, NAdam, RAdam
@@ -40,7 +40,7 @@ __all__ = [
     "LAMB", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Comparison", "EarlyStopping",
     "HessianFree", "History", "LearningRates", "LearningTrace", "Lion", "NAdam", "NaturalGradient", "Newton",
     "NewtonCG", "Optimizer", "RAdam", "RMSprop", "Rprop", "batches", "clip_grad_norm_", "clip_grad_value_", "compare",
-    "fit", "hebbian_learning", "lr_find", "lr_scheduler", "minimize", "perceptron_learning", "swa",
+    "fit", "hebbian_learning", "lr_find", "lr_scheduler", "minimize", "perceptron_learning", "plot", "swa",
 ]  # fmt: skip
 
 

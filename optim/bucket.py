@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.tensor import writable
+from autodiff.tensor import plain, writable
 
 from .array import Array
 
@@ -91,7 +91,7 @@ class Bucket:
                 state.update(numbers)
         ascent = bool(options.get("maximize"))
         datas = [writable(p) for p in self.params]
-        gradients = [p.grad.data for p in self.params]  # type: ignore[union-attr]  # who has none is left out
+        gradients = [plain(p.grad) for p in self.params]  # who has none is left out
         if not self.single:
             for first, last, start, end in self.runs:
                 values, gradient = self.values[: end - start], self.gradient[: end - start]

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.tensor import wrap
+from autodiff.flags import flagged
+from autodiff.tensor import plain, wrap
 
 Rows = Any
 """An array, a Tensor, or a tuple of them."""
 
 
+@flagged
 def batches(
     X: Rows,
     y: Rows = None,
@@ -126,7 +128,7 @@ def _constants(value: Rows, dtype: Any, name: str, hint: str) -> Rows:
     """Constant Tensors of the arrays, without copying; floating-point ones are cast."""
     if isinstance(value, tuple):
         return tuple(_constants(item, dtype, f"{name}[{i}]", hint) for i, item in enumerate(value))
-    array = value.data if isinstance(value, Tensor) else value
+    array = plain(value) if isinstance(value, Tensor) else value
     kind = array.dtype.kind
     if kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, not {array.dtype}{hint if kind in 'OUS' else ''}")
@@ -158,7 +160,7 @@ def not_finite(value: Any, name: str) -> str | None:
     if isinstance(value, (tuple, list, Mapping)):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         return next(filter(None, (not_finite(item, f"{name}[{key!r}]") for key, item in items)), None)
-    array = value.data if isinstance(value, Tensor) else value
+    array = plain(value) if isinstance(value, Tensor) else value
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         return None
     with np.errstate(all="ignore"):
@@ -255,7 +257,7 @@ def checked_size(batch_size: Any, samples: int, where: str) -> int:
 
 def _taken(value: Rows, chosen: Any) -> Any:
     if isinstance(value, Tensor):
-        return value[chosen] if value.requires_grad else wrap(_taken(value.data, chosen))
+        return value[chosen] if value.requires_grad else wrap(_taken(plain(value), chosen))
     if isinstance(value, tuple):
         return tuple([_taken(item, chosen) for item in value])
     return value[chosen] if isinstance(chosen, slice) else value.take(chosen, axis=0)

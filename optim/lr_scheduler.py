@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from autodiff.leaving import user_level
+
 from .optimizer import Optimizer
 
 
@@ -91,7 +93,7 @@ class LRScheduler:
                 f"{type(self).__name__}.step() was called before optimizer.step(): the first learning rate is never "
                 f"used; call optimizer.step() first",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=user_level(),
             )
         self._forward()
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from autodiff import Tensor, enable_grad
+from autodiff.flags import flags
 from autodiff.tensor import plain
 
 from .array import Array
@@ -77,6 +78,7 @@ class Optimizer:
 
     def check(self, options: dict[str, Any]) -> None:
         """Raise TypeError or ValueError for hyper-parameters out of range."""
+        flags(type(self), (), options)
         require(type(self).__name__, options, self.limits)
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]:
@@ -169,8 +171,7 @@ class Optimizer:
         self.stepped = True
         loss = None
         if closure is not None:
-            with enable_grad():
-                loss = closure()
+            loss = self._evaluated(closure)
         if len(self._buckets) != len(self.param_groups):
             self._buckets = [[] for _ in self.param_groups]
         for i, group in enumerate(self.param_groups):
@@ -182,6 +183,17 @@ class Optimizer:
                 found = self._buckets[i] = buckets(self, params, group)
             for bucket in found:
                 bucket.step(self, group)
+        return loss
+
+    def _evaluated(self, closure: Callable[[], Any]) -> Any:
+        """What a closure returns that calls backward."""
+        with enable_grad():
+            loss = closure()
+        if all(p.grad is None for p in self._all()):
+            raise RuntimeError(
+                f"{type(self).__name__}.step: after the closure no parameter has a gradient; it must call "
+                f"loss.backward() before it returns the loss"
+            )
         return loss
 
     def state_dict(self) -> dict[str, Any]:
@@ -332,7 +344,7 @@ def _restored(value: Any, p: Tensor, is_buffer: bool, what: str) -> Any:
     """A saved value as state: numbers as they are, arrays (Tensors too) as copies of the parameter's dtype."""
     if value is None or (not is_buffer and isinstance(value, (bool, int, float, str))):
         return value
-    array = np.asarray(value.data if isinstance(value, Tensor) else value).copy()
+    array = np.asarray(plain(value) if isinstance(value, Tensor) else value).copy()
     if array.ndim == 0 and not is_buffer:
         return array.item()
     if array.size == 0 == p.size:  # JSON turns all empty arrays into []

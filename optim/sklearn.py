@@ -26,7 +26,8 @@ except ImportError as error:
 
 import autodiff as ad
 from autodiff import Tensor, no_grad
-from autodiff.tensor import wrap
+from autodiff.averaging import count_of, counted
+from autodiff.tensor import plain, wrap
 
 from .array import Array
 from .data import dtype_of
@@ -261,7 +262,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
             if output.shape != (row.size, self._n_outputs):
                 expected = (row.size, self._n_outputs)
                 raise ValueError(f"{name}: module must give outputs of shape {expected}, not {output.shape}")
-            wanted = target[row.data]
+            wanted = target[plain(row)]
             wanted = wrap(wanted.astype(output.dtype, copy=False) if wanted.dtype.kind == "f" else wanted)
             losses = self._losses(output, wanted) if self.loss is None else self.loss(output, wanted)
             if weight is not None:
@@ -270,10 +271,13 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
                         f"{name}: sample_weight needs a loss for each sample (reduction='none'), of shape "
                         f"({row.size},), not {losses.shape}"
                     )
-                w = weight[row.data].astype(losses.dtype)
+                w = weight[plain(row)].astype(losses.dtype)
                 losses = losses * w.reshape(-1, *[1] * (losses.ndim - 1))
             return losses.mean() if losses.ndim else losses
 
+        divisor = count_of(self.loss)
+        if divisor is not None:
+            loss.count = lambda row: counted(divisor, target[plain(row)])  # type: ignore[attr-defined]  # as fit asks
         history = train(
             self.module_,
             loss,

@@ -59,3 +59,16 @@ def no_collector():
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def plt():
+    """matplotlib's pyplot, drawing to memory; a figure leaves the settings of the user as they are."""
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    before = dict(matplotlib.rcParams)
+    yield pyplot
+    pyplot.close("all")
+    assert dict(matplotlib.rcParams) == before

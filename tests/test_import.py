@@ -35,6 +35,10 @@ def test_importing_autodiff_and_nn_does_not_import_safetensors() -> None:
     assert _python("import sys, autodiff, nn; print('safetensors' in sys.modules)").stdout.strip() == "False"
 
 
+def test_importing_the_figures_does_not_import_matplotlib() -> None:
+    assert _python("import sys, nn.plot, optim.plot; print('matplotlib' in sys.modules)").stdout.strip() == "False"
+
+
 def _spent() -> float:
     """Processor time of the processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -56,7 +60,7 @@ def test_importing_autodiff_costs_at_most_50_ms_over_numpy(tmp_path: Path) -> No
 
 
 PUBLIC = """autodiff.linalg autodiff.special autodiff.curvature autodiff.random nn.functional nn.init nn.loss nn.utils
-nn.penalty optim.lr_scheduler optim.swa optim.data optim.sklearn""".split()
+nn.penalty nn.plot optim.lr_scheduler optim.swa optim.data optim.plot optim.sklearn""".split()
 
 
 @pytest.mark.parametrize("name", PUBLIC)

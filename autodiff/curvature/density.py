@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator
 
+from ..figures import axes_for, line_style
 from ..tensor import Array
 from .eigen import symmetric
 
@@ -45,15 +46,30 @@ class SpectralDensity:
         )
 
     def plot(self, ax: Any = None, log: bool = True, **options: Any) -> Any:
-        """Draw the density with matplotlib, on a logarithmic axis by default; returns the axes."""
-        if ax is None:
-            import matplotlib.pyplot as plt
+        """Draw the density.
 
-            ax = plt.subplots()[1]
-        ax.plot(self.grid, self.density, **options)
+        Args:
+            ax: matplotlib axes to draw into; new ones by default.
+            log: whether the axis of the density is logarithmic; it then reaches down to the foot of the lowest peak, of
+                those above 10⁻⁷ of the highest.
+            options: of the line, as `Axes.plot` takes them.
+
+        Returns:
+            the axes.
+
+        Raises:
+            ImportError: without matplotlib.
+        """
+        ax = axes_for("SpectralDensity.plot", ax, (7, 4))
+        ax.plot(self.grid, self.density, **({"color": line_style(0)["color"]} | options))
         if log:
+            height, sides = self.density, np.pad(self.density, 1)
+            peaks = height[(height > sides[:-2]) & (height >= sides[2:]) & (height > 1e-7 * height.max())]
+            bottom = max(float(peaks.min(initial=height.max())) / 30, 1e-300)
+            if ax.get_yscale() == "log":  # of a density drawn before
+                bottom = min(bottom, ax.get_ylim()[0])
             ax.set_yscale("log")
-            ax.set_ylim(bottom=max(self.density.max(), 1e-300) * 1e-7)
+            ax.set_ylim(bottom, max(2 * ax.dataLim.ymax, 2 * bottom))
         ax.set(xlabel="eigenvalue", ylabel="density")
         return ax
 

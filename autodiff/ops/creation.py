@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import holds_tensors
-from ..protocols import implements
+from ..protocols import implements, optioned
 from ..tensor import Tensor, as_array, plain, wrap
 from .elementwise import astype, copy, power
 from .guards import checked_axis
@@ -79,6 +79,7 @@ def _named(what: str, make: Any, *args: Any, **options: Any) -> Any:
 # From nested lists
 
 
+@optioned
 def array(object: Any, dtype: Any = None, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """A tensor built from nested lists, as `numpy.array`, whose entries may be Tensors, with gradients to each.
 
@@ -161,6 +162,7 @@ def _promoted(entries: list[Any]) -> np.dtype[Any]:
 # From a shape
 
 
+@optioned
 def zeros(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """A tensor of zeros.
 
@@ -179,16 +181,19 @@ def zeros(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: 
     return _made(_named("zeros", np.zeros, shape, dtype=dtype), requires_grad, name)
 
 
+@optioned
 def ones(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """A tensor of ones; the arguments are those of `zeros`."""
     return _made(_named("ones", np.ones, shape, dtype=dtype), requires_grad, name)
 
 
+@optioned
 def empty(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """A tensor of whatever the memory held; the arguments are those of `zeros`."""
     return _made(_named("empty", np.empty, shape, dtype=dtype), requires_grad, name)
 
 
+@optioned
 def full(
     shape: Any, fill_value: Any, dtype: Any = None, *, requires_grad: bool = False, name: str | None = None
 ) -> Tensor:
@@ -205,6 +210,7 @@ def full(
     return _made(_named("full", np.full, shape, fill_value, dtype=dtype), requires_grad, name)
 
 
+@optioned
 def eye(
     N: int,
     M: int | None = None,
@@ -223,6 +229,7 @@ def eye(
     return _made(_named("eye", np.eye, N, M, k=k, dtype=dtype), requires_grad, name)
 
 
+@optioned
 def identity(n: int, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
     """The n × n identity matrix."""
     return _made(_named("identity", np.identity, n, dtype=dtype), requires_grad, name)
@@ -278,6 +285,7 @@ def full_like(
 # Ranges
 
 
+@optioned
 def arange(
     start: Any,
     stop: Any = None,
@@ -356,6 +364,7 @@ def logspace(
     return _made(values, requires_grad, name)
 
 
+@optioned
 def geomspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0,
     *, requires_grad: bool = False, name: str | None = None,

@@ -17,7 +17,8 @@ from ..primitive import Operation, Sample, internal, polymorphic, without_gradie
 from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, plain
-from .guards import common, inverse_or_zero, raw, times
+from .guards import common, defined, gated, inverse_or_zero, nonnegative, raw, times
+from .precision import in_single
 from .samples import binary, draw, unary, with_params
 
 __all__ = [
@@ -169,21 +170,26 @@ reciprocal = declare(
 )  # fmt: skip
 
 
+def _remainder(g: Any, y: Any) -> Any:
+    a = raw(y)
+    return g if common(np.isfinite(np.vdot(a, a))) else g * np.where(np.isnan(a), np.nan, 1).astype(a.dtype)
+
+
 def _wraps(y: Any, a: Any, b: Any) -> Any:
     """How often b was taken from a to leave y: that, and not ⌊a/b⌋, which rounding moves (1 mod 0.1 is 1 − 9 · 0.1)."""
     return np.rint((a - y) / b)
 
 
 mod = declare(
-    "mod", np.mod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * _wraps(y, a, b)], arity=2, numpy=np.mod,
-    jvps="piecewise", formula="{0} mod {1}", derivatives=["1", "−({0} − {y}) / {1}"],
+    "mod", np.mod, [lambda g, y, a, b: _remainder(g, y), lambda g, y, a, b: -g * _wraps(y, a, b)], arity=2,
+    numpy=np.mod, jvps="piecewise", formula="{0} mod {1}", derivatives=["1", "−({0} − {y}) / {1}"],
     samples=lambda rng: [Sample((np.array([5.3, -4.1, 2.7]), np.array([2.0, 1.5, -1.3]))),
                          Sample((np.array([[5.3], [-4.1]]), np.array([2.0, 1.7]))), Sample((np.array(3.3), 2.0))],
 )  # fmt: skip
 
 fmod = declare(
-    "fmod", np.fmod, [lambda g, y, a, b: g, lambda g, y, a, b: -g * _wraps(y, a, b)], arity=2, numpy=np.fmod,
-    jvps="piecewise", formula="fmod({0}, {1})", derivatives=["1", "−({0} − {y}) / {1}"],
+    "fmod", np.fmod, [lambda g, y, a, b: _remainder(g, y), lambda g, y, a, b: -g * _wraps(y, a, b)], arity=2,
+    numpy=np.fmod, jvps="piecewise", formula="fmod({0}, {1})", derivatives=["1", "−({0} − {y}) / {1}"],
     samples=lambda rng: [Sample((np.array([5.3, -4.1, 2.7]), np.array([2.0, 1.5, -1.3])))],
 )  # fmt: skip
 
@@ -217,7 +223,9 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
             return np.zeros_like(x)
         if p == 2 and not isinstance(g, Tensor):
             return g * (2 * x)
-        return times(g * p, x ** (p - 1))
+        return times(g * p, (x if p % 1 == 0 else nonnegative(x)) ** (p - 1))
+    if not common((raw(x) >= 0).all()):
+        x = defined(x, (raw(x) >= 0) | (raw(p) % 1 == 0))
     vanishing = (p == 0) & (x == 0)  # 0 · 0⁻¹
     return times(g * p, x ** (p - 1 if common(not vanishing.any()) else np.where(vanishing, 1, p - 1)))
 
@@ -264,13 +272,13 @@ square = declare(
 )  # fmt: skip
 
 sqrt = declare(
-    "sqrt", np.sqrt, [lambda g, y, x: times(g, 0.5 / y)], arity=1, numpy=np.sqrt,
+    "sqrt", np.sqrt, [lambda g, y, x: times(g, 0.5 / nonnegative(y))], arity=1, numpy=np.sqrt,
     singular=True, formula="√{0}", derivatives=["1 / (2 · {y})"], samples=unary(0.3, 3.0),
     doc="√x; the derivative at 0 is ∞.",
 )  # fmt: skip
 
 cbrt = declare(
-    "cbrt", np.cbrt, [lambda g, y, x: times(g, (1 / 3) / (y * y))], arity=1, numpy=np.cbrt,
+    "cbrt", np.cbrt, [lambda g, y, x: times(g, (1 / 3) / y / y)], arity=1, numpy=np.cbrt,
     singular=True, formula="∛{0}", derivatives=["1 / (3 · {y}²)"],
     samples=lambda rng: [*unary(0.3, 3.0)(rng), Sample((np.array([-0.5, -2.0]),))],
 )  # fmt: skip
@@ -290,8 +298,13 @@ def _quotient_or_nan(a: Any, y: Any) -> Any:
     return quotient_or_zero(a, y) + np.where(raw(y) == 0, np.nan, 0).astype(a.dtype)
 
 
+def _cosine_forward(a: Any, b: Any) -> Any:
+    y, r = quotient_or_zero(a, np.hypot(a, b)), np.isinf(a)
+    return np.where(r & np.isfinite(b), np.sign(a), y) if r.any() else y
+
+
 _cosine: Any = polymorphic(declare(
-    "cosine_of_angle", lambda a, b: quotient_or_zero(a, np.hypot(a, b)),
+    "cosine_of_angle", _cosine_forward,
     [lambda g, y, a, b: times(g, _quotient_or_nan(_cosine(b, a) * _cosine(b, a), np.hypot(a, b))),
      lambda g, y, a, b: times(-g, _quotient_or_nan(y * _cosine(b, a), np.hypot(a, b)))], singular=True,
     arity=2, formula="{0} / √({0}² + {1}²)", derivatives=["{1}² / √({0}² + {1}²)³", "−{0} {1} / √({0}² + {1}²)³"],
@@ -323,23 +336,24 @@ expm1 = declare(
     singular=True, formula="exp({0}) − 1", derivatives=["exp({0})"], samples=unary(),
 )  # fmt: skip
 
+
 log = declare(
-    "log", np.log, [lambda g, y, x: times(g, 1 / x)], arity=1, numpy=np.log,
+    "log", np.log, [lambda g, y, x: times(g, 1 / nonnegative(x))], arity=1, numpy=np.log,
     singular=True, formula="log {0}", derivatives=["1 / {0}"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log2 = declare(
-    "log2", np.log2, [lambda g, y, x: times(g, (1 / math.log(2)) / x)], arity=1, numpy=np.log2,
+    "log2", np.log2, [lambda g, y, x: times(g, (1 / math.log(2)) / nonnegative(x))], arity=1, numpy=np.log2,
     singular=True, formula="log₂ {0}", derivatives=["1 / ({0} · log 2)"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log10 = declare(
-    "log10", np.log10, [lambda g, y, x: times(g, (1 / math.log(10)) / x)], arity=1, numpy=np.log10,
+    "log10", np.log10, [lambda g, y, x: times(g, (1 / math.log(10)) / nonnegative(x))], arity=1, numpy=np.log10,
     singular=True, formula="log₁₀ {0}", derivatives=["1 / ({0} · log 10)"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log1p = declare(
-    "log1p", np.log1p, [lambda g, y, x: times(g, 1 / (1 + x))], arity=1, numpy=np.log1p,
+    "log1p", np.log1p, [lambda g, y, x: times(g, 1 / nonnegative(1 + x))], arity=1, numpy=np.log1p,
     singular=True, formula="log(1 + {0})", derivatives=["1 / (1 + {0})"], samples=unary(-0.6, 2.0),
 )  # fmt: skip
 
@@ -455,7 +469,7 @@ def _sinc_rule(g: Any, y: Any, x: Any, order: int = 0) -> Any:
 
 
 _sinc = declare(
-    "sinc", lambda x, order=0: _sinc_derivative(x, order), [_sinc_rule],
+    "sinc", in_single(lambda x, order=0: _sinc_derivative(x, order)), [_sinc_rule],
     formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"],
     samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)),
                          Sample((np.array([0.0, 0.4]),), {"order": 2})],
@@ -481,16 +495,24 @@ cosh = declare(
     singular=True, formula="cosh {0}", derivatives=["sinh {0}"], samples=unary(),
 )  # fmt: skip
 
-sech_squared: Any = polymorphic(declare(
-    "sech_squared", lambda x: np.square(1 / np.cosh(x)), [lambda g, y, x: g * (-2 * np.tanh(x) * y)], arity=1,
-    formula="1 / cosh² {0}", derivatives=["−2 · tanh({0}) · {y}"], samples=unary(), public=False,
+
+@np.errstate(over="ignore")  # far out cosh is ∞, and the result 0
+def _over_cosh_squared(g: Any, x: Any) -> Any:
+    c = np.cosh(x)
+    return g / c / c
+
+
+over_cosh_squared: Any = polymorphic(declare(
+    "over_cosh_squared", _over_cosh_squared,
+    [lambda h, y, g, x: over_cosh_squared(h, x), lambda h, y, g, x: h * (-2 * np.tanh(x) * y)], arity=2,
+    formula="{0} / cosh² {1}", derivatives=["1 / cosh² {1}", "−2 · tanh({1}) · {y}"], samples=binary(), public=False,
 ))  # fmt: skip
-"""1/cosh² x, the derivative of tanh x. From the values of tanh, as 1 − y², it loses all digits in the tails; here
-nothing cancels in any order. (Rules that call it are declared singular: far out cosh overflows, and this is 0.)"""
+"""g / cosh² x, the rule of tanh x. From the values of tanh, as g (1 − y²), it loses all digits in the tails; here
+nothing cancels in any order."""
 
 tanh = declare(
-    "tanh", np.tanh, [lambda g, y, x: g * sech_squared(x)], arity=1, numpy=np.tanh,
-    singular=True, formula="tanh({0})", derivatives=["1 / cosh² {0}"], samples=unary(),
+    "tanh", np.tanh, [lambda g, y, x: over_cosh_squared(g, x)], arity=1, numpy=np.tanh,
+    formula="tanh({0})", derivatives=["1 / cosh² {0}"], samples=unary(),
 )  # fmt: skip
 
 arcsinh = declare(
@@ -499,12 +521,13 @@ arcsinh = declare(
 )  # fmt: skip
 
 arccosh = declare(
-    "arccosh", np.arccosh, [lambda g, y, x: times(g, 1 / (np.sqrt(x - 1) * np.sqrt(x + 1)))], arity=1, numpy=np.arccosh,
+    "arccosh", np.arccosh, [lambda g, y, x: times(g, 1 / np.sqrt(x - 1) / np.sqrt(x + 1))], arity=1, numpy=np.arccosh,
     singular=True, formula="arccosh {0}", derivatives=["1 / √({0}² − 1)"], samples=unary(1.3, 3.0),
 )  # fmt: skip
 
 arctanh = declare(
-    "arctanh", np.arctanh, [lambda g, y, x: times(g, 1 / _one_minus_square(x))], arity=1, numpy=np.arctanh,
+    "arctanh", np.arctanh, [lambda g, y, x: times(g, 1 / _one_minus_square(defined(x, np.abs(raw(x)) <= 1)))], arity=1,
+    numpy=np.arctanh,
     singular=True, formula="arctanh {0}", derivatives=["1 / (1 − {0}²)"], samples=unary(-0.7, 0.7),
 )  # fmt: skip
 
@@ -681,7 +704,8 @@ def divmod(a: Any, b: Any) -> tuple[Tensor, Tensor]:
 def modf(x: Any) -> tuple[Tensor, Tensor]:
     """Fractional and integral parts, as `numpy.modf`."""
     whole = trunc(x)
-    return subtract(x, whole), whole
+    infinite = np.isinf(whole._data)
+    return subtract(_where(infinite, 0.0, x) if infinite.any() else x, _where(infinite, 0.0, whole)), whole
 
 
 @implements(np.nan_to_num)
@@ -703,16 +727,21 @@ def _stable_sigmoid(x: Any) -> Any:
     return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))  # not np.where, which is slow on random signs
 
 
+def _relu_rule(g: Any, y: Any, x: Any) -> Any:
+    a = raw(x)
+    return gated(g, a > 0, a < 0)
+
+
 relu = declare(
-    "relu", lambda x: np.maximum(x, 0), [lambda g, y, x: g * (x > 0)], arity=1,
+    "relu", lambda x: np.maximum(x, 0), [_relu_rule], arity=1,
     jvps="piecewise", kinks=lambda x: x == 0, formula="max(0, {0})", derivatives=["1 if {0} > 0 else 0"],
     samples=unary(smooth=2),
     doc="max(0, x); the derivative at 0 is 0.",
 )  # fmt: skip
 
 sigmoid = declare(
-    "sigmoid", _stable_sigmoid, [lambda g, y, x: 0.25 * g * sech_squared(0.5 * x)], arity=1, scipy="expit",
-    singular=True, formula="σ({0})", derivatives=["{y} · σ(−{0})"], samples=unary(-4, 4),
+    "sigmoid", _stable_sigmoid, [lambda g, y, x: over_cosh_squared(0.25 * g, 0.5 * x)], arity=1, scipy="expit",
+    formula="σ({0})", derivatives=["{y} · σ(−{0})"], samples=unary(-4, 4),
     doc="1 / (1 + exp(−x)), without overflow.",
 )  # fmt: skip
 _sigmoid = polymorphic(sigmoid)

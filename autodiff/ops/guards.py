@@ -51,6 +51,37 @@ def times(g: Any, local: Any) -> Any:
     return product * np.where(taken, np.nan, 1).astype(product.dtype) if taken.any() else product
 
 
+def defined(x: Any, inside: Any) -> Any:
+    """x, and NaN where it is not inside the domain of a function, also in all derivatives; 0 in place of −0, from which
+    the limit of a pole would have the other sign.
+
+    >>> defined(np.array([-2.0, -0.0, 4.0]), np.array([False, True, True]))
+    array([nan,  0.,  4.])
+    """
+    if common((inside & (raw(x) != 0)).all()):
+        return x
+    return x * np.where(inside, 1, np.nan).astype(x.dtype) + 0.0
+
+
+def nonnegative(x: Any) -> Any:
+    """x of a function that is defined from 0 on."""
+    a = raw(x)
+    return x if common((a > 0).all()) else defined(x, a >= 0)
+
+
+def gated(g: Any, on: Any, off: Any) -> Any:
+    """``g * on`` for a slope of 1 or 0, exactly 0 where it is `off`, an infinite g too. (Not `np.where` where all is
+    finite, which is slow on random signs. At a kink, neither on nor off, an infinite g has no derivative.)
+
+    >>> gated(np.array([1.0, np.inf]), np.array([True, False]), np.array([False, True]))
+    array([1., 0.])
+    """
+    a = raw(g)
+    if common(np.isfinite(np.vdot(a, a))):
+        return g * on
+    return np.where(off, 0, np.where(off, 0, g) * on)
+
+
 def _inverted(y: Any) -> Any:
     zero = y == 0
     return np.where(zero, 0, 1 / np.where(zero, 1, y))

@@ -15,10 +15,11 @@ import numpy as np
 
 from ..backward import unbroadcast
 from ..primitive import Sample, as_tensor, declare, internal, polymorphic, without_gradient
-from ..protocols import implements
+from ..protocols import implements, optioned
 from ..tensor import Tensor
 from . import products
 from .guards import checked_axes, common, raw, times
+from .precision import in_single
 from .products import matmul, tensordot, vecdot
 from .samples import draw
 
@@ -60,6 +61,23 @@ def _square(rng: np.random.Generator, *shape: int) -> Any:
 
 def _symmetric(x: Any) -> Any:
     return (x + _t(x)) / 2
+
+
+@internal
+def require_symmetric(a: Tensor, name: str, why: str = "") -> None:
+    """Raise unless matrices are symmetric, up to half of the digits."""
+    values = a._data
+    size = np.max(np.abs(values), initial=0)
+    with np.errstate(invalid="ignore"):
+        off = np.max(np.abs(values - values.swapaxes(-1, -2)), initial=0)
+    if off > size * np.finfo(values.dtype if values.dtype.kind == "f" else float).eps ** 0.5:
+        raise ValueError(
+            f"{name}: a matrix of shape {a.shape} is not symmetric{why}; write its symmetric part, "
+            f"(a + a.swapaxes(-1, -2)) / 2, or what its lower triangle stands for, np.tril(a) + np.tril(a, -1).mT"
+        )
+
+
+_ONE_TRIANGLE = ", of which one triangle is read and the gradient taken to be symmetric"
 
 
 def _positive(x: Any) -> Any:
@@ -163,7 +181,7 @@ def _triangular_solved(g: Any, a: Any, b: Any, trans: int, lower: bool, unit_dia
 
 
 _triangular = declare(
-    "solve_triangular", _triangular_forward,
+    "solve_triangular", in_single(_triangular_forward, together=True),
     [_triangular_left, lambda g, y, a, b, trans=0, lower=False, unit_diagonal=False: unbroadcast(
         _triangular_solved(g, a, b, trans, lower, unit_diagonal), b.shape)],
     formula="{0}⁻¹ {1}", derivatives=["−{0}⁻ᵀ · {y}ᵀ, in the triangle", "{0}⁻ᵀ"],
@@ -174,6 +192,7 @@ _triangular = declare(
 _triangular_of: Any = polymorphic(_triangular)
 
 
+@optioned
 def solve_triangular(
     a: Any, b: Any, trans: int | str = 0, lower: bool = False, unit_diagonal: bool = False,
     overwrite_b: bool = False, check_finite: bool = True,
@@ -349,17 +368,20 @@ def cholesky(a: Any, /, *, upper: bool = False) -> Tensor:
     """The triangular factor of symmetric positive definite matrices, as `numpy.linalg.cholesky`.
 
     Args:
-        a: matrices (..., n, n), taken to be symmetric: one triangle is read, and the gradient is symmetric.
+        a: symmetric matrices (..., n, n): one triangle is read, and the gradient is symmetric.
         upper: give U with Uᵀ U = a in place of L with L Lᵀ = a.
 
     Raises:
         LinAlgError: a matrix is not positive definite, or not square.
+        ValueError: a matrix that requires a gradient is not symmetric.
 
     >>> cholesky([[4.0, 2.0], [2.0, 5.0]])
     Tensor([[2., 0.],
             [1., 2.]])
     """
     a = as_matrices(a, "cholesky", square=True)
+    if a.requires_grad:
+        require_symmetric(a, "cholesky", _ONE_TRIANGLE)
     return _cholesky(a, upper=True) if upper else _cholesky(a)
 
 
@@ -483,6 +505,8 @@ def _as_symmetric(a: Any, UPLO: str, name: str) -> Any:
     a = as_matrices(a, name, square=True)
     if not isinstance(UPLO, str) or UPLO.upper() not in ("L", "U"):
         raise ValueError(f'{name}: UPLO={UPLO!r}; it is "L" or "U", the triangle that is read')
+    if a.requires_grad:
+        require_symmetric(a, name, _ONE_TRIANGLE)
     return a if UPLO.upper() == "L" else _t(a)
 
 
@@ -491,7 +515,7 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
     """Eigenvalues and eigenvectors of symmetric matrices, as `numpy.linalg.eigh`.
 
     Args:
-        a: matrices (..., n, n), taken to be symmetric: one triangle is read, and the gradient is symmetric.
+        a: symmetric matrices (..., n, n): one triangle is read, and the gradient is symmetric.
         UPLO: the triangle that is read, "L" or "U".
 
     Returns:
@@ -507,7 +531,7 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
 
     Raises:
         LinAlgError: a matrix is not square, or the iteration does not converge.
-        ValueError: another `UPLO`.
+        ValueError: another `UPLO`, or a matrix that requires a gradient is not symmetric.
 
     >>> eigh([[2.0, 1.0], [1.0, 2.0]]).eigenvalues
     Tensor([1., 3.])
@@ -521,7 +545,7 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Tensor:
     """The eigenvalues of symmetric matrices, ascending, as `numpy.linalg.eigvalsh`.
 
     Args:
-        a: matrices (..., n, n), taken to be symmetric: one triangle is read, and the gradient is symmetric.
+        a: symmetric matrices (..., n, n): one triangle is read, and the gradient is symmetric.
         UPLO: the triangle that is read, "L" or "U".
 
     Returns:
@@ -531,7 +555,7 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Tensor:
 
     Raises:
         LinAlgError: a matrix is not square, or the iteration does not converge.
-        ValueError: another `UPLO`.
+        ValueError: another `UPLO`, or a matrix that requires a gradient is not symmetric.
 
     >>> eigvalsh([[2.0, 1.0], [1.0, 2.0]])
     Tensor([1., 3.])
@@ -667,7 +691,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         full_matrices: must be False for matrices that are not square, unless only the values are asked for: the
             columns beyond the k-th are an arbitrary basis, and have no derivative.
         compute_uv: whether to give U and Vh; otherwise S alone.
-        hermitian: accepted; the general algorithm is used.
+        hermitian: the matrices are symmetric; the general algorithm is used all the same.
 
     Returns:
         U (..., m, k), S (..., k) descending, Vh (..., k, n).
@@ -681,13 +705,15 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         ``spectral_sum(a.T @ a, φ)``, and U diag(S φ(S²)) Vh as ``a @ funm_sym(a.T @ a, φ)``.
 
     Raises:
-        ValueError: ``full_matrices=True`` for matrices that are not square.
+        ValueError: ``full_matrices=True`` for matrices that are not square, `hermitian` for others than symmetric ones.
         LinAlgError: less than two axes, or the iteration does not converge.
 
     >>> svd([[3.0, 0.0], [0.0, -2.0]]).S
     Tensor([3., 2.])
     """
-    a = as_matrices(a, "svd")
+    a = as_matrices(a, "svd", square=hermitian)
+    if hermitian:
+        require_symmetric(a, "svd", ", but hermitian=True")
     m, n = a.shape[-2:]
     if not compute_uv:
         return _svdvals(a)
@@ -822,7 +848,9 @@ def pinv(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: Any = None
 
     Singular values up to `rcond` (or `rtol`) times the largest count as 0. The derivative is the one at constant rank.
     """
-    a = as_matrices(a, "pinv")
+    a = as_matrices(a, "pinv", square=hermitian)
+    if hermitian:
+        require_symmetric(a, "pinv", ", but hermitian=True")
     if rcond is not None and isinstance(rtol, (int, float, np.ndarray)):
         raise ValueError(f"pinv: give rcond ({rcond!r}) or rtol ({rtol!r}), not both")
     limit = rcond if rcond is not None else rtol if isinstance(rtol, (int, float, np.number, np.ndarray)) else None

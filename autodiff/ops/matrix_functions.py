@@ -20,7 +20,7 @@ from ..mode import mode
 from ..primitive import Sample, declare, describe, polymorphic
 from ..tensor import Tensor, wrap
 from .guards import times
-from .linalg import as_floating, as_matrices
+from .linalg import as_floating, as_matrices, require_symmetric
 from .samples import draw
 
 __all__ = ["funm_sym", "spectral_sum"]
@@ -251,12 +251,7 @@ def _checked(a: Any, f: Any, name: str) -> Any:
     a = as_matrices(as_floating(a, name), name, square=True)
     if not callable(f):
         raise TypeError(f"{name}: f is a function of the eigenvalues, such as np.exp, not {f!r}")
-    values = a._data
-    size = np.max(np.abs(values), initial=0)
-    if np.max(np.abs(values - values.swapaxes(-1, -2)), initial=0) > size * np.finfo(values.dtype).eps ** 0.5:
-        raise ValueError(
-            f"{name}: a matrix of shape {a.shape} is not symmetric; its symmetric part is (a + a.swapaxes(-1, -2)) / 2"
-        )
+    require_symmetric(a, name)
     return a
 
 

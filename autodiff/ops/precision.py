@@ -13,9 +13,10 @@ import numpy as np
 HALF = np.dtype(np.float16)
 
 
-def in_single(function: Callable[..., Any]) -> Callable[..., Any]:
+def in_single(function: Callable[..., Any], together: bool = False) -> Callable[..., Any]:
     """The function, computed in single precision and rounded once where its first argument is in half precision: its
-    counts, sums and squares exceed 65504 long before its result does.
+    counts, sums and squares exceed 65504 long before its result does. With `together` only where no other argument is
+    of a wider type, to which NumPy would promote the result.
 
     >>> in_single(lambda x: x.sum() / 70000)(np.ones(70000, np.float16))
     np.float16(1.0)
@@ -24,6 +25,9 @@ def in_single(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def computed(*arrays: Any, **params: Any) -> Any:
         if getattr(arrays[0], "dtype", None) is not HALF:  # one object for all: this runs at every call
+            return function(*arrays, **params)
+        kinds = [a.dtype for a in arrays if hasattr(a, "dtype")] if together else ()
+        if any(kind.kind == "f" and kind != HALF for kind in kinds):
             return function(*arrays, **params)
         wide = [a.astype(np.float32) if getattr(a, "dtype", None) == HALF else a for a in arrays]
         return function(*wide, **params).astype(HALF)

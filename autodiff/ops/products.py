@@ -19,6 +19,7 @@ from ..primitive import Sample, as_tensor, declare, describe, internal, polymorp
 from ..protocols import REDUCTIONS, UFUNCS, implements
 from ..tensor import Tensor
 from .elementwise import multiply, subtract
+from .precision import in_single
 from .samples import draw
 from .shape import concatenate, moveaxis
 
@@ -422,7 +423,8 @@ _CASES: list[tuple[str, list[tuple[int, ...]]]] = [
 ]  # fmt: skip
 
 _einsum = declare(
-    "einsum", _contract, each=_einsum_rule, jvps="multilinear", formula="Σ {0} {1} …", derivatives=["Σ of the others"],
+    "einsum", in_single(_contract, together=True), each=_einsum_rule, jvps="multilinear",
+    formula="Σ {0} {1} …", derivatives=["Σ of the others"],
     samples=lambda rng: [Sample(tuple(draw(rng, s) for s in shapes), {"subscripts": text}) for text, shapes in _CASES],
 )  # fmt: skip
 _contraction = polymorphic(_einsum)

@@ -13,7 +13,7 @@ import numpy as np
 from ..primitive import Operation, Sample, declare, polymorphic, without_gradient
 from ..protocols import REDUCTIONS, implements
 from ..tensor import Tensor
-from .elementwise import quotient_or_zero
+from .elementwise import astype, quotient_or_zero
 from .guards import axes_of, count_of, raw, restored, times
 from .precision import HALF, at_any_scale, in_single
 from .samples import Samples, draw
@@ -63,16 +63,19 @@ def _options(axis: Any, keepdims: Any, ddof: Any = 0) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if axis is not None:
         options["axis"] = tuple(axis) if isinstance(axis, list) else axis
-    if isinstance(keepdims, (int, np.integer, np.bool_)) and keepdims:  # not NumPy's mark for an option left out
-        options["keepdims"] = True
-    if ddof:
+    if isinstance(keepdims, (int, np.integer, np.bool_)):  # not NumPy's mark for an option left out
+        if keepdims:
+            options["keepdims"] = True
+    elif isinstance(keepdims, Tensor):
+        options["keepdims"] = keepdims  # refused, if it requires a gradient
+    if isinstance(ddof, Tensor) or ddof:
         options["ddof"] = ddof
     return options
 
 
 def _of_numbers(a: Any, axis: Any) -> Any:
     """The axis, None for the 0 and −1 that NumPy's reductions by ufunc accept of a single number."""
-    return None if axis in (0, -1) and type(axis) is not tuple and np.ndim(a) == 0 else axis
+    return None if type(axis) is int and axis in (0, -1) and np.ndim(a) == 0 else axis
 
 
 # Sums and means
@@ -91,7 +94,7 @@ _sum = declare(
 )  # fmt: skip
 
 
-@implements(np.sum)
+@implements(np.sum, passing=True)
 def sum(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Sum over some axes (all by default), as `numpy.sum`.
 
@@ -114,7 +117,7 @@ _mean = declare(
 )  # fmt: skip
 
 
-@implements(np.mean)
+@implements(np.mean, passing=True)
 def mean(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Mean over some axes (all by default), as `numpy.mean`."""
     return _mean(a, **_options(axis, keepdims))
@@ -133,7 +136,11 @@ def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: Any = Fa
         shape = [1] * a.ndim
         shape[axis] = w.shape[0]
         w = w.reshape(shape) * Tensor(np.ones(a.shape, a.dtype))
-    return sum(a * w, axis, keepdims=keepdims) / sum(w, axis, keepdims=keepdims)
+    kind = np.result_type(a.dtype, w.dtype)
+    if kind == HALF:  # products and sums exceed 65504 long before their ratio does
+        a, w = astype(a, np.float32), astype(w, np.float32)
+    y = sum(a * w, axis, keepdims=keepdims) / sum(w, axis, keepdims=keepdims)
+    return astype(y, kind) if kind == HALF else y
 
 
 # Running sums and products
@@ -157,16 +164,16 @@ def _along_last(function: Any, x: Any, axis: int | None) -> Any:
 
 
 _cumsum = declare(
-    "cumsum", np.cumsum,
-    [lambda g, y, x, axis=None: _along_last(
-        lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape)],
+    "cumsum", in_single(np.cumsum),
+    [in_single(lambda g, y, x, axis=None: _along_last(
+        lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape))],
     jvps="linear", formula="cumsum {0}", derivatives=["1"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((draw(rng, ()),)), Sample((draw(rng, (0, 2)),), {"axis": 0})],
 )  # fmt: skip
 
 
-@implements(np.cumsum)
+@implements(np.cumsum, passing=True)
 def cumsum(a: Any, axis: int | None = None) -> Tensor:
     """Running sum along an axis (of the flattened tensor by default), as `numpy.cumsum`."""
     return _cumsum(a, **_options(_of_numbers(a, axis), False))
@@ -237,13 +244,22 @@ def _scaled(x: Any, exponents: Any) -> Any:
 
 def _cumprod_pullback(x: Any, g: Any) -> Any:
     """xᵢ is in every product from i on: ∏_{j<i} xⱼ · Σ_{k≥i} gₖ ∏_{i<j≤k} xⱼ, the sum being a recurrence. No division,
-    so zeros need no special case. Where x is m · 2^e, the recurrence is that of the sums times 2^(e₀ + … + eᵢ₋₁)."""
+    so zeros need no special case. Where x is m · 2^e, the recurrence is that of the sums times 2^−k, k their sizes."""
     e = _exponents(x)
     if e is None:
         return _before(x) * _reverse_recurrence(x, g)
-    m = _scaled(x, -e)
-    sums = _reverse_recurrence(m, _scaled(g, np.cumsum(e, axis=-1) - e), np.diff(e, axis=-1, prepend=0))
-    return _before(m) * sums
+    m, k = _scaled(x, -e), _sizes_of_sums(x, g)
+    steps = np.minimum(e + np.diff(k, axis=-1, prepend=k[..., :1]), 4)  # larger only where the factor is 0
+    sums = _reverse_recurrence(m, _scaled(g, -k), steps)
+    return _scaled(_before(m) * sums, np.cumsum(e, axis=-1) - e + k)
+
+
+def _sizes_of_sums(x: Any, g: Any) -> Any:
+    """The exponents k with 2^k just above the largest term of Σ_{k≥i} gₖ ∏_{i<j≤k} xⱼ."""
+    factors, terms = (np.log2(np.where((s := np.abs(raw(v))) < np.inf, s, 1), dtype=np.float64) for v in (x, g))
+    for i in range(x.shape[-1] - 2, -1, -1):
+        terms[..., i] = np.maximum(terms[..., i], factors[..., i + 1] + terms[..., i + 1])
+    return np.ceil(np.where(np.isfinite(terms), terms, 0)).astype(np.intc)
 
 
 @in_single
@@ -254,13 +270,13 @@ def _cumprod_rule(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
 
 
 _cumprod = declare(
-    "cumprod", np.cumprod, [_cumprod_rule], formula="cumprod {0}", derivatives=["∏ of the others"],
+    "cumprod", in_single(np.cumprod), [_cumprod_rule], formula="cumprod {0}", derivatives=["∏ of the others"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((np.array([1.5, 0.0, 2.0, 0.0]),)), Sample((draw(rng, ()),)), Sample((draw(rng, (2, 0)),), {"axis": 0})],
 )  # fmt: skip
 
 
-@implements(np.cumprod)
+@implements(np.cumprod, passing=True)
 def cumprod(a: Any, axis: int | None = None) -> Tensor:
     """Running product along an axis (of the flattened tensor by default), as `numpy.cumprod`."""
     return _cumprod(a, **_options(_of_numbers(a, axis), False))
@@ -297,7 +313,7 @@ _prod = declare(
 )  # fmt: skip
 
 
-@implements(np.prod)
+@implements(np.prod, passing=True)
 def prod(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Product over some axes (all by default), as `numpy.prod`; exact where factors are 0."""
     return _prod(a, **_options(_of_numbers(a, axis), keepdims))
@@ -329,13 +345,13 @@ _min = declare(
 )  # fmt: skip
 
 
-@implements(np.max, np.amax)
+@implements(np.max, np.amax, passing=True)
 def max(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Maximum over some axes (all by default), as `numpy.max`; equal maxima share the gradient equally."""
     return _max(a, **_options(_of_numbers(a, axis), keepdims))
 
 
-@implements(np.min, np.amin)
+@implements(np.min, np.amin, passing=True)
 def min(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     """Minimum over some axes (all by default), as `numpy.min`; equal minima share the gradient equally."""
     return _min(a, **_options(_of_numbers(a, axis), keepdims))
@@ -386,13 +402,13 @@ _std: Operation = declare(
 )  # fmt: skip
 
 
-@implements(np.var)
+@implements(np.var, passing=True)
 def var(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
     """Variance over some axes, the squares divided by n − ddof, as `numpy.var`."""
     return _var(a, **_options(axis, keepdims, ddof if correction is None else correction))
 
 
-@implements(np.std)
+@implements(np.std, passing=True)
 def std(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
     """Standard deviation over some axes, as `numpy.std`; where it is 0 its gradient is 0."""
     return _std(a, **_options(axis, keepdims, ddof if correction is None else correction))

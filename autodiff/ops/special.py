@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, polymorphic
+from ..primitive import Sample, internal, polymorphic
 from ..primitive import declare as _declare
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .elementwise import sigmoid
-from .guards import common, times
+from .guards import common, nonnegative, raw, times
+from .precision import in_single
 from .samples import binary, draw, unary, with_params
 
 __all__ = [
@@ -43,18 +44,29 @@ def _scipy(name: str) -> Callable[..., Any]:
     return forward
 
 
-declare = partial(_declare, jvps="elementwise")
+@internal
+def declare(name: str, forward: Any, vjps: Any, **options: Any) -> Any:
+    single = partial(in_single, together=True)
+    return _declare(name, single(forward), [single(rule) for rule in vjps], jvps="elementwise", **options)
+
 
 # Error functions
 
+
+def _bell(x: Any) -> Any:
+    """exp(−x²), whose derivatives are 0 far out, not 0 · ∞."""
+    x = x if common(np.isfinite(raw(x)).all()) else np.clip(x, -60, 60)
+    return np.exp(-x * x)
+
+
 erf = declare(
-    "erf", _scipy("erf"), [lambda g, y, x: g * (2 / math.sqrt(math.pi) * np.exp(-x * x))], arity=1, scipy="erf",
+    "erf", _scipy("erf"), [lambda g, y, x: g * (2 / math.sqrt(math.pi) * _bell(x))], arity=1, scipy="erf",
     formula="erf {0}", derivatives=["2/√π · exp(−{0}²)"], samples=unary(),
     doc="The error function, 2/√π ∫₀ˣ exp(−t²) dt.",
 )  # fmt: skip
 
 erfc = declare(
-    "erfc", _scipy("erfc"), [lambda g, y, x: g * (-2 / math.sqrt(math.pi) * np.exp(-x * x))], arity=1, scipy="erfc",
+    "erfc", _scipy("erfc"), [lambda g, y, x: g * (-2 / math.sqrt(math.pi) * _bell(x))], arity=1, scipy="erfc",
     formula="erfc {0}", derivatives=["−2/√π · exp(−{0}²)"], samples=unary(),
     doc="1 − erf x, accurate for large x.",
 )  # fmt: skip
@@ -69,7 +81,7 @@ erfinv = declare(
 # The normal distribution
 
 ndtr = declare(
-    "ndtr", _scipy("ndtr"), [lambda g, y, x: g * (1 / math.sqrt(2 * math.pi) * np.exp(-0.5 * x * x))],
+    "ndtr", _scipy("ndtr"), [lambda g, y, x: g * (1 / math.sqrt(2 * math.pi) * _bell(x * math.sqrt(0.5)))],
     arity=1, scipy="ndtr", formula="Φ({0})", derivatives=["exp(−{0}²/2) / √(2π)"], samples=unary(),
     doc="The standard normal distribution function Φ.",
 )  # fmt: skip
@@ -101,7 +113,7 @@ def _inverse_mills_forward(x: Any, order: int = 0) -> Any:
     """
     from scipy.special import erfcx, log_ndtr
 
-    z = np.asarray(x, np.float64)
+    z = np.minimum(np.asarray(x, np.float64), 60.0)  # where all derivatives are 0 in any precision
     middle = np.maximum(z, _FAR)
     left = math.sqrt(2 / math.pi) / erfcx(np.minimum(middle, 0) / -math.sqrt(2))
     right = np.exp(-0.5 * middle * middle - log_ndtr(middle)) / math.sqrt(2 * math.pi)
@@ -197,7 +209,8 @@ log_expit = declare(
 _sigmoid: Any = polymorphic(sigmoid)
 
 logit = declare(
-    "logit", _scipy("logit"), [lambda g, y, x: times(g, 1 / (x * (1 - x)))], arity=1, scipy="logit",
+    "logit", _scipy("logit"), [lambda g, y, x: times(g, 1 / (nonnegative(x) * nonnegative(1 - x)))], arity=1,
+    scipy="logit",
     formula="log({0} / (1 − {0}))", derivatives=["1 / ({0} (1 − {0}))"], samples=unary(0.1, 0.9),
     doc="The inverse of expit, log(x / (1 − x)).",
 )  # fmt: skip
@@ -213,20 +226,21 @@ def _per(x: Any, y: Any) -> Any:
 
 
 xlogy = declare(
-    "xlogy", _scipy("xlogy"), [lambda g, z, x, y: times(g, np.log(y)), lambda g, z, x, y: times(g, _per(x, y))],
+    "xlogy", _scipy("xlogy"),
+    [lambda g, z, x, y: times(g, np.log(y)), lambda g, z, x, y: times(g, _per(x, nonnegative(y)))],
     arity=2, scipy="xlogy", formula="{0} log {1}", derivatives=["log {1}", "{0} / {1}"], samples=binary(b=(0.3, 3.0)),
     doc="x log y, and 0 where x is 0.",
 )  # fmt: skip
 
 xlog1py = declare(
     "xlog1py", _scipy("xlog1py"),
-    [lambda g, z, x, y: times(g, np.log1p(y)), lambda g, z, x, y: times(g, _per(x, 1 + y))],
+    [lambda g, z, x, y: times(g, np.log1p(y)), lambda g, z, x, y: times(g, _per(x, nonnegative(1 + y)))],
     arity=2, scipy="xlog1py", formula="{0} log(1 + {1})", derivatives=["log(1 + {1})", "{0} / (1 + {1})"],
     samples=binary(b=(-0.6, 2.0)), doc="x log(1 + y), and 0 where x is 0.",
 )  # fmt: skip
 
 entr = declare(
-    "entr", _scipy("entr"), [lambda g, y, x: times(g, -np.log(x) - 1)], arity=1, scipy="entr",
+    "entr", _scipy("entr"), [lambda g, y, x: times(g, -np.log(nonnegative(x)) - 1)], arity=1, scipy="entr",
     formula="−{0} log {0}", derivatives=["−log {0} − 1"], samples=unary(0.3, 3.0),
     doc="−x log x, and 0 at 0.",
 )  # fmt: skip

@@ -4,5 +4,6 @@ here, nothing below uses this.
 Read `graph` (the picture) with `selection`, `repeats`, `passes` and `looks` (what is drawn, what is folded, which pass
 it belongs to, how it looks), `layout` (Graphviz), `palette` and `picture` (what `graph` returns); then `hierarchy`,
 `details`, `placement` and `viewer`, the picture's page. Then `explain` (the table) with `steps` (its rows), `formats`
-and `spreadsheets`; then `page`. `printable` is what all of them do to names, `standalone` makes a page one file.
+and `spreadsheets`; then `page`. `table` is for small tables of other kinds; `printable` is
+what all of them do to names, `standalone` makes a page one file.
 """

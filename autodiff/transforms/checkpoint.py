@@ -11,7 +11,7 @@ import numpy as np
 from ..backward import reverse
 from ..mode import differentiating, is_grad_enabled, mode
 from ..primitive import Primitive, new_node, watched
-from ..tensor import Tensor, clock, wrap
+from ..tensor import Tensor, clock, number_of, owner_of, wrap
 from ..untaken import answer, answered
 from .tree import Form, flatten
 
@@ -73,15 +73,16 @@ def checkpoint(f: Callable[..., Any], *args: Any, rng: Any = None, **kwargs: Any
 class _Call:
     """What is needed to run the function again exactly as it ran first."""
 
-    __slots__ = ("args", "f", "generators", "inputs", "inside", "kwargs", "numbers", "states")
+    __slots__ = ("args", "constants", "f", "generators", "inputs", "inside", "kwargs", "numbers", "states")
 
     inputs: tuple[Tensor, ...]  # the tensors that require a gradient, and are older, on which the outputs depend
     numbers: tuple[int, ...]  # theirs at the first run
+    constants: list[tuple[Tensor, int]]  # those that it reads and that are older, and their numbers at the first run
     inside: list[int]  # which of the outputs were recorded in the run
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], rng: Any) -> None:
         self.f, self.args, self.kwargs = f, args, kwargs
-        self.inputs, self.numbers, self.inside = (), (), []
+        self.inputs, self.numbers, self.inside, self.constants = (), (), [], []
         self.generators = () if rng is None else tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
         for generator in self.generators:
             if not isinstance(generator, np.random.Generator):
@@ -101,16 +102,21 @@ class _Call:
             if not isinstance(y, Tensor):
                 raise TypeError(f"checkpoint: {self!r} must return Tensors, not {type(y).__name__}")
         inside = [i for i, y in enumerate(outputs) if y._primitive is not None and y._number > start]
+        nodes, older = _since(start, [outputs[i] for i in inside])
         if not self.numbers:  # the first run
-            self.inside = inside
+            read = [
+                x for node in nodes.values() for x in node._inputs if isinstance(x, Tensor) and not x._requires_grad
+            ]
+            owners = {id(owner): owner for owner in map(owner_of, read)}.values()
+            self.inside, self.constants = inside, [(x, x._number) for x in owners if x._number < start]
         elif inside != self.inside:
             raise self.differs(f"recorded outputs {inside}, not {self.inside}")
-        return outputs, form, *_since(start, [outputs[i] for i in inside])
+        return outputs, form, nodes, older
 
     def pulled(self, g: Any, y: Any) -> dict[int, Any]:
         """The cotangents of the inputs, by number: run again, recording, and reverse what was recorded."""
-        for x, n in zip(self.inputs, self.numbers):
-            if x._number != n:
+        for x, n in (*zip(self.inputs, self.numbers), *self.constants):
+            if number_of(x) != n:
                 raise self.differs(
                     f"would read a tensor (shape {x.shape}) that was written or assigned since the first"
                 )

@@ -17,7 +17,7 @@ from ..mode import differentiating, mode
 from ..ops.guards import axes_of
 from ..ops.shape import spread
 from ..primitive import Primitive, general
-from ..tensor import Array, Tensor, clock, variable, wrap
+from ..tensor import Array, Tensor, clock, settled, variable, wrap
 from ..untaken import Undecided
 
 Parts = Sequence["Array | None"]
@@ -472,7 +472,7 @@ class ForwardOverReverse:
             Unsupported: one of them is not finite, so that 0 · ∞ may have come by.
         """
         for x, number, record in self._seen:
-            if x._number != number:
+            if x._number != number or (type(x._requires_grad) is int and settled(x) != number):
                 raise _changed(record, x)
         try:
             return _finite(self._product(tangents))

@@ -345,7 +345,48 @@ def _push_by_reverse(run: _Run, tangents: Sequence[Tensor], create_graph: bool) 
     with differentiating():
         dummies = [variable(np.ones(y.shape, y.dtype)) for y in run.outputs]
         pulled = run.pull(dummies, create_graph=True)
-    return _pull(pulled, dummies, tangents, create_graph)
+    pushed = _pull(pulled, dummies, tangents, create_graph)
+    return [_by_rows(run, y, d, tangents, create_graph) for y, d in zip(run.outputs, pushed)]
+
+
+def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], create_graph: bool) -> Tensor:
+    """The tangent of an output, its NaN replaced where the gradient of that element alone knows better: that an
+    infinite slope belongs to what does not move, or to a sum that cancels whatever the values."""
+    unknown = np.isnan(pushed._data) & ~np.isnan(y._data)
+    if not unknown.any() or any(np.isnan(v._data).any() for v in tangents):
+        return pushed
+    places = range(y.size) if create_graph else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
+    with differentiating():
+        known: Any = np.stack(
+            [
+                _total(
+                    [
+                        s * v if v._requires_grad and create_graph else np.where(v._data != 0, s, 0) * v
+                        for s, v in zip(_row(run, y, i, create_graph), tangents)
+                    ]
+                )
+                for i in places
+            ]
+        )
+    if create_graph:
+        return cast(Tensor, known.reshape(y.shape))
+    filled = np.array(pushed._data)
+    filled.reshape(-1)[places] = known._data
+    return wrap(filled)
+
+
+def _total(parts: Sequence[Any]) -> Any:
+    total = parts[0].sum()
+    for part in parts[1:]:
+        total = total + part.sum()
+    return total
+
+
+def _row(run: _Run, y: Tensor, i: int, create_graph: bool) -> list[Tensor]:
+    """The derivative of one element of an output by the variables."""
+    seed = np.zeros(y.size, y.dtype)
+    seed[i] = 1
+    return _pull([y], run.variables, [seed.reshape(y.shape)], create_graph)
 
 
 def _recorded(tangents: Sequence[Tensor]) -> bool:
@@ -380,11 +421,7 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
         run = _Run("jacobian", f, args, kwargs, chosen)
         blocks = []
         for y in run.outputs:
-            rows: list[list[Tensor]] = []
-            for i in range(y.size):
-                seed = np.zeros(y.size, y.dtype)
-                seed[i] = 1
-                rows.append(_pull([y], run.variables, [seed.reshape(y.shape)], run.outer))
+            rows = [_row(run, y, i, run.outer) for i in range(y.size)]
             block = run.returned([_stacked([r[k] for r in rows], y, x) for k, x in enumerate(run.variables)], run.outer)
             blocks.append(block[0] if one else block)
         return run.output_form.build(blocks)

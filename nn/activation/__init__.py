@@ -1,7 +1,7 @@
 """Activations, each as a function and as a module, by family.
 
 Reading order: base (what they share), piecewise (ReLU and its kin, steps), exponential (sigmoid, ELU and their kin),
-gated (GELU, SiLU, Mish, GLU), softmaxes, periodic.
+gated (GELU, SiLU, Mish, GLU), softmaxes, periodic; derivative (of any of them, for figures and reports).
 """
 
 from .exponential import (

@@ -8,6 +8,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import declare, polymorphic
 from autodiff.tensor import plain
@@ -115,6 +116,7 @@ def softsign(input: Any) -> Tensor:
     return _softsign(float_input("softsign", input))
 
 
+@flagged
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, α (eˣ − 1) elsewhere.
 
@@ -127,6 +129,7 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
 
+@flagged
 def selu(input: Any, inplace: bool = False) -> Tensor:
     """λ · elu(x, α) with the λ and α that keep mean 0 and variance 1 through the layers (Klambauer et al., 2017).
 
@@ -136,6 +139,7 @@ def selu(input: Any, inplace: bool = False) -> Tensor:
     return _elu(float_input("selu", input), alpha=SELU_ALPHA, scale=SELU_SCALE)
 
 
+@flagged
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, α (exp(x/α) − 1) elsewhere: smooth at 0 for every α (Barron, 2017).
 

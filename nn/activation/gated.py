@@ -9,7 +9,8 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.ops.elementwise import sech_squared
+from autodiff.flags import flagged
+from autodiff.ops.elementwise import over_cosh_squared
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw, unary
 from autodiff.primitive import Sample, declare, polymorphic
@@ -111,7 +112,7 @@ def _gelu_tanh_rule(g: Any, y: Any, x: Any) -> Any:
     z = np.clip(x, -_FLAT, _FLAT)
     square = z * z
     u = z * (square * (_C * _A) + _C)
-    return g * (sigmoid_of(2 * u) + z * sech_squared(u) * (square * (1.5 * _C * _A) + 0.5 * _C))
+    return g * (sigmoid_of(2 * u) + over_cosh_squared(z * (square * (1.5 * _C * _A) + 0.5 * _C), u))
 
 
 _gelu_tanh = declare(
@@ -133,7 +134,7 @@ _silu = declare(
 
 def _mish_rule(g: Any, y: Any, x: Any) -> Any:
     s = softplus_of(x)
-    return g * (np.tanh(s) + (x * sigmoid_of(x)) * sech_squared(s))
+    return g * (np.tanh(s) + over_cosh_squared(x * sigmoid_of(x), s))
 
 
 _mish = declare(
@@ -186,6 +187,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
     return (_gelu if exact else _gelu_tanh)(float_input("gelu", input))
 
 
+@flagged
 def silu(input: Any, inplace: bool = False) -> Tensor:
     """x σ(x), also known as swish.
 
@@ -195,6 +197,7 @@ def silu(input: Any, inplace: bool = False) -> Tensor:
     return _silu(float_input("silu", input))
 
 
+@flagged
 def mish(input: Any, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x)) (Misra, 2019).
 

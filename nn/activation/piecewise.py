@@ -11,6 +11,8 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
+from autodiff.ops.guards import gated
 from autodiff.ops.samples import draw, unary, with_params
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
@@ -29,7 +31,9 @@ def _leaky(x: Any, slope: float) -> Any:
 
 def _leaky_rule(g: Any, y: Any, x: Any, slope: float) -> Any:
     taken = plain(x) > 0
-    return g * np.maximum(taken.astype(x.dtype), slope) if 0 <= slope <= 1 else np.where(taken, g, slope * g)
+    if slope == 0:
+        return gated(g, taken, plain(x) < 0)
+    return g * np.maximum(taken.astype(x.dtype), slope) if 0 < slope <= 1 else np.where(taken, g, slope * g)
 
 
 _leaky_relu = declare(
@@ -47,9 +51,15 @@ _prelu = declare(
                          Sample((draw(rng, (0, 3)), draw(rng, (3,))), smooth=2)],
 )  # fmt: skip
 
+
+def _hardtanh_rule(g: Any, y: Any, x: Any, low: float, high: float) -> Any:
+    a = plain(x)
+    return gated(g, (a > low) & (a < high), (a < low) | (a > high))
+
+
 _hardtanh = declare(
     "hardtanh", lambda x, low, high: np.clip(x, low, high),
-    [lambda g, y, x, low, high: g * ((plain(x) > low) & (plain(x) < high))],
+    [_hardtanh_rule],
     formula="min(max({0}, l), h)", derivatives=["1 if l < {0} < h else 0"],
     samples=with_params(unary(smooth=2), {"low": -0.7, "high": 1.1}),
 )  # fmt: skip
@@ -71,7 +81,8 @@ _hardswish = declare(
 
 
 def _shrink_rule(g: Any, y: Any, x: Any, lambd: float) -> Any:
-    return g * (np.abs(plain(x)) > lambd)
+    size = np.abs(plain(x))
+    return gated(g, size > lambd, size < lambd)
 
 
 _hardshrink = declare(
@@ -90,6 +101,7 @@ _softshrink = declare(
 # Functions
 
 
+@flagged
 def relu(input: Any, inplace: bool = False) -> Tensor:
     """max(x, 0), with derivative 0 at 0. `inplace` is accepted for PyTorch's sake and changes nothing.
 
@@ -100,6 +112,7 @@ def relu(input: Any, inplace: bool = False) -> Tensor:
     return ad.relu(input)
 
 
+@flagged
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, `negative_slope` · x elsewhere.
 
@@ -135,6 +148,7 @@ def prelu(input: Any, weight: Any) -> Tensor:
     return _prelu(input, weight if weight.shape == shape else weight.reshape(shape))
 
 
+@flagged
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """x cut off at `min_val` and `max_val`.
 
@@ -154,6 +168,7 @@ def _limits(name: str, low: Any, high: Any) -> dict[str, float]:
     return {"low": low, "high": high}
 
 
+@flagged
 def relu6(input: Any, inplace: bool = False) -> Tensor:
     """min(max(x, 0), 6).
 
@@ -163,6 +178,7 @@ def relu6(input: Any, inplace: bool = False) -> Tensor:
     return _hardtanh(float_input("relu6", input), low=0.0, high=6.0)
 
 
+@flagged
 def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     """(x + 3) / 6 cut off at 0 and 1.
 
@@ -172,6 +188,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Tensor:
     return _hardtanh(float_input("hardsigmoid", input) + 3, low=0.0, high=6.0) * (1 / 6)
 
 
+@flagged
 def hardswish(input: Any, inplace: bool = False) -> Tensor:
     """x · relu6(x + 3) / 6 (Howard et al., 2019).
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.leaving import user_level
 
 from ..arguments import as_tensor, integer
 from .base import Activation
@@ -19,7 +20,9 @@ def _axis(name: str, dim: int | None, input: Tensor) -> int:
     if dim is not None:
         return integer(name, "dim", dim)
     if input.ndim > 2:
-        warnings.warn(f"{name}: no dim given for shape {input.shape}; name the axis", UserWarning, stacklevel=4)
+        warnings.warn(
+            f"{name}: no dim given for shape {input.shape}; name the axis", UserWarning, stacklevel=user_level()
+        )
     return 0 if input.ndim in (0, 1, 3) else 1
 
 

@@ -8,6 +8,7 @@ heads never copies.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.backward import unbroadcast
+from autodiff.flags import flagged
+from autodiff.ops.guards import common
+from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
-from autodiff.primitive import Sample, declare, describe
+from autodiff.primitive import Sample, declare, describe, polymorphic
+from autodiff.tensor import plain
 
 from ..arguments import as_tensor, count, floats, number
 from ..dropout import dropout
@@ -25,6 +30,8 @@ from ..linear import Linear, linear
 from ..module.module import Module
 from ..module.parameter import Parameter
 from ..random import floating, generator
+
+_single = partial(in_single, together=True)
 
 
 def _product(a: Any, b: Any, like: Any) -> Any:
@@ -47,21 +54,25 @@ def _pullback(g: Any, y: Any) -> Any:
     return d
 
 
-def _pulled(g: Any, y: Any) -> Any:
-    """The cotangent of the logits of a softmax, of arrays or Tensors."""
-    return _softmax_pullback(g, y) if isinstance(g, Tensor) or isinstance(y, Tensor) else _pullback(g, y)
-
-
-_softmax_pullback = declare(
+_softmax_pullback: Any = polymorphic(declare(
     "softmax_pullback", _pullback,
-    [lambda c, d, g, y: _pulled(c, y),
+    [lambda c, d, g, y: _softmax_pullback(c, y),
      lambda c, d, g, y: c * (g - np.vecdot(g, y)[..., None]) - g * np.vecdot(c, y)[..., None]],
     formula="{1} ({0} − ⟨{0}, {1}⟩)", derivatives=["diag({1}) − {1} {1}ᵀ", "diag({0} − ⟨{0}, {1}⟩) − {1} {0}ᵀ"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, s))) for s in [(3,), (2, 3), (0, 2)]],
     arity=2, doc="The cotangent of the logits of a softmax y over the last axis, from its cotangent g.",
-)  # fmt: skip
+))  # fmt: skip
 
 
+def _pulled(g: Any, y: Any) -> Any:
+    """The cotangent of the logits. It stays the same if a constant is taken from g: the one at the greatest y, so that
+    nothing cancels where that is near 1."""
+    if y.size and not common(plain(y).max() < 0.75):
+        g = g - np.take_along_axis(g, plain(y).argmax(axis=-1, keepdims=True), -1)
+    return _softmax_pullback(g, y)
+
+
+@_single
 def _weights(q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
     s = (q * scale) @ _transposed(k)
     if mask is not None:
@@ -70,26 +81,39 @@ def _weights(q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
         else:
             s += mask
     top = s.max(axis=-1, keepdims=True, initial=-np.inf)
-    nothing = top == -np.inf  # a row in which everything is hidden has weights 0
-    if nothing.any():
-        top[nothing] = 0
+    infinite = np.isinf(top)
+    if infinite.any():  # +∞ takes all, in several places it has no limit; a row that is hidden has weights 0
+        taken = s == np.inf
+        np.copyto(s, np.where(taken, s.dtype.type(0), s.dtype.type(-np.inf)), where=top == np.inf)
+        top[infinite] = 0
     s -= top
     np.exp(s, out=s)
     total = s.sum(axis=-1, keepdims=True)
-    if nothing.any():
-        total[nothing] = 1
+    if infinite.any():
+        total[total == 0] = 1
     s /= total
+    if infinite.any():
+        s[taken & (np.count_nonzero(taken, axis=-1, keepdims=True) > 1)] = np.nan
     return s
 
 
+def _moving(x: Any) -> Any:
+    """x with 0 in place of ±∞, next to which no weight changes: all are 0 or 1 there, or NaN."""
+    a = plain(x)
+    return x if np.isfinite(np.vdot(a, a)) else np.where(np.isinf(a), 0, x)
+
+
+@_single
 def _by_query(g: Any, y: Any, q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
-    return unbroadcast(_product(_pulled(g, y), k * scale, q), q.shape)
+    return unbroadcast(_product(_pulled(g, y), _moving(k) * scale, q), q.shape)
 
 
+@_single
 def _by_key(g: Any, y: Any, q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
-    return unbroadcast(_product(_transposed(_pulled(g, y)), q * scale, k), k.shape)
+    return unbroadcast(_product(_transposed(_pulled(g, y)), _moving(q) * scale, k), k.shape)
 
 
+@_single
 def _by_mask(g: Any, y: Any, q: Any, k: Any, mask: Any, *, scale: float) -> Any:
     return unbroadcast(_pulled(g, y), mask.shape)
 
@@ -152,6 +176,7 @@ def _future(length: int, keys: int) -> Tensor:
     return as_tensor(~np.tri(length, keys, dtype=bool))
 
 
+@flagged
 def scaled_dot_product_attention(
     query: Any,
     key: Any,
@@ -218,7 +243,7 @@ def scaled_dot_product_attention(
         if hides.ndim > len(scores) or np.broadcast_shapes(hides.shape, scores) != scores:
             q = ad.broadcast_to(q, (*batch, *q.shape[-2:]))
         if hides.dtype == bool:
-            hides = as_tensor(~hides.data)
+            hides = as_tensor(~plain(hides))
     elif is_causal:
         hides = _future(*scores[-2:])
     drop = number(name, "dropout_p", dropout_p, 0, 1)
@@ -432,7 +457,7 @@ class MultiheadAttention(Module):
         if found is None:
             return pad
         if found.dtype == bool and pad.dtype == bool:
-            return as_tensor(found.data | pad.data)
+            return as_tensor(plain(found) | plain(pad))
         return _added(found, pad.dtype) + _added(pad, found.dtype)
 
     def _check(self, q: Tensor, k: Tensor, v: Tensor) -> None:
@@ -473,4 +498,4 @@ def _added(mask: Tensor, other: Any) -> Tensor:
     """A mask as one that is added: −∞ where a boolean one is True."""
     if mask.dtype.kind == "f":
         return mask
-    return as_tensor(np.where(mask.data, -np.inf, 0).astype(other))
+    return as_tensor(np.where(plain(mask), -np.inf, 0).astype(other))

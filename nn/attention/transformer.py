@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.tensor import plain
 
 from ..activation import gelu, relu
 from ..arguments import as_tensor, choice, count, floats
@@ -354,7 +355,7 @@ class PositionalEncoding(Module):
                 f"(L, {self.d_model}), L at most {self.max_len}"
             )
         floats("PositionalEncoding", x, self.pe)
-        pe = self.pe.data[: x.shape[along]]
+        pe = plain(self.pe)[: x.shape[along]]
         return self.dropout(x + (pe if x.ndim == 3 and not along else pe[:, 0]))
 
     def extra_repr(self) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
@@ -400,6 +401,7 @@ def _pool_adaptive(name: str, n: int, input: Any, output_size: Any) -> Tensor:
     return y if batched else y[0]
 
 
+@flagged
 def max_pool1d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
     return_indices: bool = False,
@@ -410,6 +412,7 @@ def max_pool1d(
     return _pool_max("max_pool1d", input, how, ceil_mode)
 
 
+@flagged
 def max_pool2d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
     return_indices: bool = False,
@@ -425,6 +428,7 @@ def max_pool2d(
     return _pool_max("max_pool2d", input, how, ceil_mode)
 
 
+@flagged
 def avg_pool1d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True,
@@ -434,6 +438,7 @@ def avg_pool1d(
     return _pool_mean("avg_pool1d", input, how, ceil_mode, count_include_pad)
 
 
+@flagged
 def avg_pool2d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 
 from ..arguments import as_tensor, choice, counts, floats, integer, number
 from ..module.module import Module
@@ -143,6 +144,7 @@ def _nearest(name: str, input: Any, size: Any, scale_factor: Any, recompute: Any
     return x
 
 
+@flagged
 def interpolate(
     input: Any,
     size: Any = None,
@@ -177,6 +179,7 @@ def interpolate(
     return _nearest("interpolate", input, size, scale_factor, recompute_scale_factor)
 
 
+@flagged
 def upsample(
     input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
 ) -> Tensor:

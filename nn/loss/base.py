@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.leaving import user_level
 from autodiff.ops.precision import in_single
+from autodiff.tensor import plain
 
 from ..arguments import as_tensor, choice, float_input
 from ..module.module import Module
@@ -36,7 +38,7 @@ def divided(values: Tensor, total: float) -> Tensor:
 
 def over_nothing(values: Tensor, name: str) -> Tensor:
     """NaN, in the graph of `values`, with a warning."""
-    warnings.warn(f"{name}: the mean over nothing is NaN", RuntimeWarning, stacklevel=4)
+    warnings.warn(f"{name}: the mean over nothing is NaN", RuntimeWarning, stacklevel=user_level())
     return values.sum() * math.nan
 
 
@@ -44,7 +46,7 @@ def fitted(value: Any, like: Tensor) -> Tensor:
     """A target as a Tensor: numbers, lists and integers in the dtype of `like`, floating-point arrays as they are."""
     tensor = as_tensor(value)
     if tensor.dtype != like.dtype and (not hasattr(value, "dtype") or tensor.dtype.kind != "f"):
-        return Tensor(tensor.data.astype(like.dtype))
+        return Tensor(plain(tensor).astype(like.dtype))
     return tensor
 
 
@@ -67,15 +69,15 @@ def pair(
 
 def unit(name: str, what: str, value: Tensor) -> None:
     """Whether all values are probabilities; ValueError otherwise (NaN too)."""
-    a = value.data
+    a = plain(value)
     if a.size and not (a.min() >= 0 and a.max() <= 1):
         raise ValueError(f"{name}: {what} has values in {a.min():g} … {a.max():g}, expects probabilities within [0, 1]")
 
 
 def signs(name: str, target: Tensor) -> None:
     """Whether all values are 1 or −1; ValueError otherwise."""
-    if not (np.abs(target.data) == 1).all():
-        raise ValueError(f"{name}: target has values other than 1 and -1, such as {_stray(target.data)}")
+    if not (np.abs(plain(target)) == 1).all():
+        raise ValueError(f"{name}: target has values other than 1 and -1, such as {_stray(plain(target))}")
 
 
 def _stray(a: Any) -> Any:
@@ -104,7 +106,7 @@ def constant(name: str, what: str, value: Any, like: Tensor) -> Any:
     tensor = as_tensor(value)
     if tensor.requires_grad:
         raise TypeError(f"{name}: {what} is a constant; pass it detached (t.detach())")
-    return tensor.data.astype(like.dtype, copy=False)
+    return plain(tensor).astype(like.dtype, copy=False)
 
 
 class Loss(Module):

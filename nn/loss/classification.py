@@ -11,12 +11,14 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
+from autodiff.tensor import plain
 
 from ..activation.exponential import sigmoid_of, softplus_of
-from ..arguments import as_tensor, choice, float_input, number
+from ..arguments import as_tensor, choice, float_input, integer, number
 from .base import REDUCTIONS, Loss, buffer, constant, divided, fitted, over_nothing, pair, reduced, unit, weights
 
 # Class indices
@@ -43,7 +45,7 @@ def _indices(name: str, input: Tensor, target: Tensor, ignore_index: int | None)
         raise TypeError(f"{name}: target is class indices, integers of shape {samples}; got {describe(target)}")
     if target.shape != samples:
         raise ValueError(f"{name}: target of shape {target.shape} does not fit input {input.shape}; expects {samples}")
-    index = target.data
+    index = plain(target)
     ignored = index == ignore_index if ignore_index is not None else np.zeros(samples, bool)
     if ignored.any():
         index = np.where(ignored, 0, index)
@@ -104,16 +106,17 @@ def cross_entropy(
     name = "cross_entropy"
     input, target = float_input(name, input), as_tensor(target)
     axis, probabilities = _class_axis(input), target.dtype.kind == "f"
+    ignore_index = integer(name, "ignore_index", ignore_index)
+    label_smoothing = number(name, "label_smoothing", label_smoothing, 0, 1)
     if probabilities and ignore_index != IGNORED:
         raise ValueError(
             f"{name}: ignore_index={ignore_index} is a class index, the target holds probabilities, of which none is "
             f"ignored; leave it out, or give class indices"
         )
     if weight is None and label_smoothing == 0 and target.size:
-        if probabilities or not (target.data == ignore_index).any():
+        if probabilities or not (plain(target) == ignore_index).any():
             return ad.cross_entropy(input, target, axis=axis, reduction=reduction)
     choice(name, "reduction", reduction, REDUCTIONS)
-    label_smoothing = number(name, "label_smoothing", label_smoothing, 0, 1)
     w = _class_weights(name, weight, input) if input.ndim else None
     share = label_smoothing / input.shape[axis] if input.ndim and input.shape[axis] else 0.0
     if probabilities:
@@ -156,7 +159,7 @@ def nll_loss(
     name = "nll_loss"
     choice(name, "reduction", reduction, REDUCTIONS)
     input, target = float_input(name, input), as_tensor(target)
-    index, ignored = _indices(name, input, target, ignore_index)
+    index, ignored = _indices(name, input, target, integer(name, "ignore_index", ignore_index))
     w = _class_weights(name, weight, input)
     mass = None if w is None else w[index]
     losses = -_at(input, index)
@@ -312,10 +315,11 @@ def _entropy(p: Tensor) -> Tensor:
 
 def _weighted(p: Tensor, v: Tensor) -> Tensor:
     """p · v, and 0 where p is 0 and v infinite."""
-    off = (p.data == 0) & ~np.isfinite(v.data)
+    off = (plain(p) == 0) & ~np.isfinite(plain(v))
     return ad.where(off, 0, p) * ad.where(off, 0, v) if off.any() else p * v
 
 
+@flagged
 def kl_div(input: Any, target: Any, *, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """The Kullback–Leibler divergence Σ p (log p − log q), term by term.
 
@@ -373,11 +377,13 @@ class _OfClasses(_Weighted):
         """
         if self.reduction != "mean":
             return None
-        labels = np.asarray(as_tensor(target).data)
+        labels = target if type(target) is np.ndarray else np.asarray(plain(as_tensor(target)))
         if labels.dtype.kind == "f":
             return labels.size / max(labels.shape[_class_axis(labels)], 1) if labels.ndim else 1.0
-        kept = labels[labels != self.ignore_index]
-        return float(kept.size if self.weight is None else self.weight.data[kept].sum(dtype=np.float64))
+        kept = labels != self.ignore_index
+        if self.weight is None:
+            return float(np.count_nonzero(kept))
+        return float(plain(self.weight)[labels[kept]].sum(dtype=np.float64))
 
 
 class CrossEntropyLoss(_OfClasses):

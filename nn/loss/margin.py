@@ -9,7 +9,9 @@ from typing import Any
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.precision import in_single
+from autodiff.tensor import plain
 
 from ..arguments import number
 from ..arguments import positive as greater_than_0
@@ -83,7 +85,7 @@ def hinge_embedding_loss(input: Any, target: Any, margin: float = 1.0, *, reduct
     """
     input, target = _signed("hinge_embedding_loss", input, target)
     margin = number("hinge_embedding_loss", "margin", margin)
-    values = ad.where(target.data == 1, input, _missing(margin - input))
+    values = ad.where(plain(target) == 1, input, _missing(margin - input))
     return reduced(values, reduction, "hinge_embedding_loss")
 
 
@@ -152,9 +154,10 @@ def cosine_embedding_loss(
     x1, x2, target = _vectors(name, input1, input2, target)
     signs(name, target)
     cosine = _cosine(x1, x2)
-    return reduced(ad.where(target.data == 1, 1 - cosine, _missing(cosine - margin)), reduction, name)
+    return reduced(ad.where(plain(target) == 1, 1 - cosine, _missing(cosine - margin)), reduction, name)
 
 
+@flagged
 def triplet_margin_loss(
     anchor: Any,
     positive: Any,

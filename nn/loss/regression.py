@@ -9,8 +9,10 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.flags import flagged
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import declare
+from autodiff.tensor import plain
 
 from ..activation.piecewise import hardtanh_of
 from ..arguments import number, positive
@@ -133,6 +135,7 @@ def smooth_l1_loss(input: Any, target: Any, *, reduction: str = "mean", beta: fl
     return reduced(values, reduction, "smooth_l1_loss")
 
 
+@flagged
 def gaussian_nll_loss(
     input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
@@ -164,15 +167,16 @@ def gaussian_nll_loss(
             f"{name}: var has shape {var.shape}, input {input.shape}; var has the same shape, or lacks the last axis, "
             f"or has length 1 there"
         )
-    low = var.data < eps
+    low = plain(var) < eps
     if low.any():
-        if (var.data < 0).any():
-            raise ValueError(f"{name}: var has negative values, such as {var.data.min():g}")
+        if (plain(var) < 0).any():
+            raise ValueError(f"{name}: var has negative values, such as {plain(var).min():g}")
         var = ad.where(low, var - var.detach() + eps, var)
     values = (ad.log(var) + ad.square(ad.subtract(input, target)) / var) * 0.5
     return reduced(values + 0.5 * math.log(2 * math.pi) if full else values, reduction, name)
 
 
+@flagged
 def poisson_nll_loss(
     input: Any, target: Any, log_input: bool = True, full: bool = False, *, eps: float = 1e-8, reduction: str = "mean"
 ) -> Tensor:
@@ -197,7 +201,7 @@ def poisson_nll_loss(
     input, target = pair(name, input, target)
     values = ad.exp(input) - target * input if log_input else input - target * ad.log(input + eps)
     if full:
-        large = target.data > 1
+        large = plain(target) > 1
         t = ad.where(large, target, 1.0)
         values = values + ad.where(large, t * ad.log(t) - t + ad.log(t * (2 * math.pi)) * 0.5, 0.0)
     return reduced(values, reduction, name)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autodiff import Tensor, is_grad_enabled
+from autodiff.leaving import user_level
 from autodiff.primitive import Sample, declare
 from autodiff.tensor import HookHandle
 
@@ -157,7 +158,7 @@ class _Passage:
             warnings.warn(
                 f"{_name(self.module)}: its backward hooks need an output that is a Tensor or a tuple of Tensors, "
                 f"not {type(result).__name__}; they will not be called",
-                stacklevel=4,
+                stacklevel=user_level(),
             )
             return result
         self.outputs = len(values)

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.tensor import HookHandle, clock, wrap, writable
+from autodiff.flags import flags
+from autodiff.tensor import HookHandle, clock, plain, shared, writable
 
-from ..arguments import flags
+from ..arguments import bound
 from ..random import floating
 from . import hooks
 from .parameter import Parameter
@@ -61,6 +62,7 @@ class Module:
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Made here and not in __init__, so that a subclass need not call super().__init__().
+        bound(cls, args, kwargs)
         flags(cls, args, kwargs)
         module = super().__new__(cls)
         module.__dict__.update(_roles={}, training=True, _calls=deque(maxlen=256), _hooks=None, _single=True)
@@ -428,7 +430,7 @@ class Module:
         for path, module in self.named_modules(None, "", remove_duplicate=False):
             for role in (PARAMETER, BUFFER):
                 for name, tensor in module._own(role):
-                    state[prefix + (f"{path}.{name}" if path else name)] = wrap(tensor.data)
+                    state[prefix + (f"{path}.{name}" if path else name)] = shared(plain(tensor), tensor)
         return state
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Incompatible:
@@ -448,14 +450,14 @@ class Module:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: takes a dict of arrays by name, not {type(state_dict).__name__}")
         own = self.state_dict()
-        owners = {id(_memory(tensor.data)) for tensor in own.values()}
+        owners = {id(_memory(plain(tensor))) for tensor in own.values()}
         missing = [name for name in own if name not in state_dict]
         unexpected = [str(name) for name in state_dict if name not in own]
         found, wrong = {}, []
         for name, target in own.items():
             if name in state_dict:
                 value, complaint = _fitting(state_dict[name], target)
-                if value is not None and value is not target.data and id(_memory(value)) in owners:
+                if value is not None and value is not plain(target) and id(_memory(value)) in owners:
                     value = value.copy()  # the module's own memory under another name: it may be written first
                 found[name] = value
                 if complaint:
@@ -563,7 +565,7 @@ def _memory(array: Any) -> Any:
 def _fitting(value: Any, target: Tensor) -> tuple[Any, str | None]:
     """The value as an array of the target's dtype, and what is wrong with it, if anything."""
     if isinstance(value, Tensor):
-        array: Any = value.data
+        array: Any = plain(value)
     else:
         try:
             array = np.asarray(value)

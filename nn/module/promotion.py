@@ -11,11 +11,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.leaving import user_level
 
 DOUBLE = np.dtype(np.float64)
 SINGLE = np.dtype(np.float32)
-
-_OURS = ("autodiff", "nn", "optim")
 
 
 class DtypeWarning(UserWarning):
@@ -66,12 +65,10 @@ def notice(layer: Any, parameters: Iterable[tuple[str, Tensor]], arguments: Sequ
 
 
 def _warn(layer: Any, text: str) -> None:
-    """Once for each line outside these packages."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _OURS:
-        frame, level = frame.f_back, level + 1
+    """Once for each line of the user's."""
+    level = user_level()
+    frame = sys._getframe(level - 1)
     line, said = (frame.f_code.co_filename, frame.f_lineno), _said.setdefault(layer, set())
-    if line in said:
-        return
-    said.add(line)
-    warnings.warn(text, DtypeWarning, stacklevel=level)
+    if line not in said:
+        said.add(line)
+        warnings.warn(text, DtypeWarning, stacklevel=level)

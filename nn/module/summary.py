@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from html import escape
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from autodiff import no_grad
 from autodiff.seeing.printable import printable
 
 from ..arguments import count
-from ..random import generator
-from .module import BUFFER, TRANSIENT, Module, registered
+from .module import Module
+from .rehearsal import as_it_was
 
 
 class Row(NamedTuple):
@@ -138,7 +136,7 @@ def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
 
     levels = 1 + max(path.count(".") for path in paths.values())
     handles = []
-    with _as_it_was(model), no_grad(), _deeper_by(4 * levels + 50):
+    with as_it_was(model), no_grad(), _deeper_by(4 * levels + 50):
         try:
             for module in paths:
                 handles.append(module.register_forward_pre_hook(enter, with_kwargs=True))
@@ -182,35 +180,6 @@ def _deeper_by(calls: int) -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
-
-
-@contextmanager
-def _as_it_was(model: Module) -> Iterator[None]:
-    """Afterwards the modules' modes, buffers and random generators are what they were."""
-    modules = list(model.modules())
-    modes = [module.training for module in modules]
-    places = [(m, name) for m in modules for name, role in registered(m).items() if role in (BUFFER, TRANSIENT)]
-    buffers = [(m, name, m.__dict__[name]) for m, name in places]
-    contents = [(buffer, buffer.data, buffer.data.copy()) for _, _, buffer in buffers if buffer is not None]
-    generators = {generator()} | {
-        value for module in modules for value in vars(module).values() if isinstance(value, np.random.Generator)
-    }
-    states = [(g, g.bit_generator.state) for g in generators]
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, modes):
-            module.training = mode
-        for module, name, buffer in buffers:
-            module.__dict__[name] = buffer
-        for buffer, array, values in contents:
-            changed = array.tobytes() != values.tobytes()
-            if changed:
-                array[...] = values
-            if changed or buffer.data is not array:
-                buffer.data = array
-        for g, state in states:
-            g.bit_generator.state = state
 
 
 def _shapes(value: Any) -> Any:

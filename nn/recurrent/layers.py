@@ -13,6 +13,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.leaving import user_level
 from autodiff.tensor import wrap
 
 from ..arguments import as_tensor, count, number
@@ -63,7 +64,7 @@ class _Layers(Recurrent):
             warnings.warn(
                 f"{name}: dropout={dropout} is applied between layers, and there is only one; set num_layers, or "
                 f"apply nn.Dropout to the output",
-                stacklevel=2 if type(self).__init__ is _Layers.__init__ else 3,  # the user's line
+                stacklevel=user_level(),
             )
         dtype = floating(dtype)
         self._suffixes = [

@@ -156,6 +156,8 @@ class HessianFree(SecondOrder):
         steps = conjugate_gradients(product, b, start, most=int(group["cg_max"]), tol=1e-12 * norm(b), inverse=inverse)
         for i, step in enumerate(steps, 1):
             square = float(step.direction @ step.direction)
+            if not square:  # underflow: next to a minimum the gradient's square is less than the least number
+                break
             if step.curvature <= 0:
                 floor = float(np.finfo(b.dtype).eps) * norm(step.product) / math.sqrt(square)
                 return path, max(-step.curvature / square, floor, float(group["damping"]))

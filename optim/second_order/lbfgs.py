@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from autodiff import Tensor, enable_grad
+from autodiff import Tensor
 from autodiff.transforms.flat import assign, flatten
 
 from ..array import Array
@@ -107,8 +107,7 @@ class LBFGS(Optimizer):
         lr, most, tolerance = group["lr"], group["max_iter"], group["tolerance_change"]
 
         def evaluate() -> tuple[float, Array]:
-            with enable_grad():
-                self.loss = closure()
+            self.loss = self._evaluated(closure)
             if self.loss is None:
                 raise TypeError("LBFGS.step: the closure must return the loss, not None")
             number = self.loss.item() if hasattr(self.loss, "item") else self.loss

@@ -10,6 +10,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.backward import gradients
+from autodiff.tensor import plain
 from autodiff.transforms.flat import assign, flatten
 
 from ..hyperparameters import at_least, hyperparameters, one_of, optional, positive, within
@@ -41,7 +42,9 @@ class NaturalGradient(SecondOrder):
 
     `step` needs a closure that returns the pair (output, loss), the loss being the mean over samples of −log p of the
     distribution whose parameters the output holds (cross-entropy; ½ ‖output − target‖² averaged over the first axis).
-    It need not call backward, and is called once. Returns the loss before the step.
+    It need not call backward, and is called once. Returns the loss before the step. For the empirical kind of a loss
+    that ignores some targets or weights them, ``step(closure, count)`` is told what its mean divides by, in place of
+    the number of samples: ``criterion.count(target)`` for the losses of nn.
 
     Raises:
         TypeError, ValueError: hyper-parameters out of range, several groups, a closure that returns anything else.
@@ -93,7 +96,7 @@ class NaturalGradient(SecondOrder):
         self.rng = np.random.default_rng(defaults.pop("rng"))
         super().__init__(params, defaults)
 
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+    def step(self, closure: Callable[[], Any] | None = None, count: float | None = None) -> Any:
         """Make one step; returns the loss before it, as the closure did."""
         from autodiff.curvature import Fisher  # needs SciPy
 
@@ -107,7 +110,7 @@ class NaturalGradient(SecondOrder):
         fisher = Fisher(
             output, _linear(output, loss) if group["kind"] == "empirical" else None, params, kind=group["kind"],
             likelihood=group["likelihood"], samples=int(group["samples"]), rng=self.rng,
-            damping=float(group["damping"]) + decay,
+            damping=float(group["damping"]) + decay, count=lambda: count,
         )  # fmt: skip
         d, r = np.zeros_like(g), -g
         for step in conjugate_gradients(
@@ -130,5 +133,5 @@ def _linear(output: Tensor, loss: Tensor) -> Callable[[Any], Any]:
     slope = gradients(loss, output, allow_unused=True)[0]
     if slope is None:
         raise ValueError("NaturalGradient.step: the loss was not computed from the output returned with it")
-    constant = slope.data
+    constant = plain(slope)
     return lambda z: (z * constant).sum()

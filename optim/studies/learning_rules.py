@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from autodiff.flags import flagged
+
 from ..array import Array
 from ..hyperparameters import finite, positive, require
 
@@ -70,6 +72,7 @@ class LearningTrace:
         return np.where((z >= 0) if self.fires_at_zero else (z > 0), 1, self.low)
 
 
+@flagged
 def perceptron_learning(
     x: Any,
     t: Any,
@@ -131,6 +134,7 @@ def perceptron_learning(
     return _learn(name, x, t, wrong, lr, epochs, weight, bias, fit_bias, rng, low=-1, fires_at_zero=False)
 
 
+@flagged
 def hebbian_learning(
     x: Any,
     t: Any,

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad
+from autodiff.figures import PALETTE, axes_for, legend
+from autodiff.leaving import user_level
 
 from ..array import Array
 from ..data import as_batches, dtype_of, pair
-from ..drawing import axes_for
 from ..hyperparameters import at_least, require, within
 from ..optimizer import Optimizer
 from ..training.fit import check_parts, one_number
@@ -51,20 +52,21 @@ class LearningRates:
         """
         ax = axes_for("LearningRates.plot", ax)
         shown = np.isfinite(self.losses)
-        ax.plot(self.rates[shown], self.losses[shown], color="0.75", linewidth=1, label="loss of each batch")
-        ax.plot(self.rates, self.smoothed, color="C0", linewidth=2, label="smoothed")
+        blue, orange = PALETTE[:2]
+        ax.plot(self.rates[shown], self.losses[shown], ".", color="0.6", markersize=4, label="loss of each batch")
+        ax.plot(self.rates, self.smoothed, color=blue, linewidth=2, label="smoothed")
         if self.suggestion is not None:
             label = f"steepest descent, {self.suggestion:.2g}"
-            ax.axvline(self.suggestion, color="C1", linestyle="--", linewidth=1, zorder=0)
+            ax.axvline(self.suggestion, color=orange, linestyle="--", linewidth=1, zorder=0)
             at = int(np.argmin(abs(self.rates - self.suggestion)))
-            ax.plot(self.rates[at], self.smoothed[at], "o", color="C1", label=label)
+            ax.plot(self.rates[at], self.smoothed[at], "o", color=orange, label=label)
         low, high = float(self.losses[shown].min()), float(self.smoothed.max())
         margin = 0.05 * (high - low) or 1.0
         ax.set_ylim(low - margin, high + 2 * margin)  # what explodes would flatten the rest
         ax.set_xscale("log")
         ax.set_xlabel("learning rate")
         ax.set_ylabel("loss")
-        ax.legend()
+        legend(ax)
         return ax
 
     def __repr__(self) -> str:
@@ -173,7 +175,7 @@ def lr_find(
         warnings.warn(
             f"lr_find: the loss never fell between lr {rates[0]:.3g} and {rates[len(found) - 1]:.3g}; look at .plot()",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=user_level(),
         )
     return LearningRates(rates[: len(found)], found, smoothed, suggestion)
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from autodiff.flags import flags
+
 
 class EarlyStopping:
     """Say when a loss has not improved for `patience` epochs, and keep the weights of the best one.
@@ -40,6 +42,7 @@ class EarlyStopping:
         compare: str = "best",
         strict: bool = False,
     ) -> None:
+        flags(EarlyStopping, (), {"restore_best": restore_best, "strict": strict})
         least = 0 if strict else 1
         if isinstance(patience, bool) or not isinstance(patience, (int, float, np.integer, np.floating)):
             raise TypeError(f"EarlyStopping: patience must be a number of epochs, not {patience!r}")

@@ -18,8 +18,10 @@ import numpy as np
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.averaging import count_of, counted
 from autodiff.clipping import clip_grad_norm_
+from autodiff.flags import flagged
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
+from autodiff.tensor import plain
 
 from ..data import as_batches, dtype_of, length, not_finite, pair
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
@@ -60,6 +62,7 @@ class TrainingState:
         return f"TrainingState(epoch {self.epoch} of {self.epochs}, batch {self.batch}, loss {self.loss:.6g})"
 
 
+@flagged
 def fit(
     model: Any,
     loss: Callable[[Any, Any], Tensor],
@@ -371,8 +374,9 @@ class _Run:
         for p, value in zip(self.params, values):
             if value is None:
                 continue
-            array = value.data if isinstance(value, Tensor) else value
-            if not np.isfinite(np.vdot(array, array)) and not np.isfinite(array).all():  # vdot: one pass, no temporary
+            array = plain(value) if isinstance(value, Tensor) else value
+            flat = array.reshape(-1)
+            if not math.isfinite(flat.dot(flat)) and not np.isfinite(array).all():  # dot: one pass, no temporary
                 bad = int(array.size - np.isfinite(array).sum())
                 name = self.names.get(id(p), "outside the model")
                 raise FloatingPointError(
@@ -414,7 +418,8 @@ class _Run:
         for batch in self.train:
             x, y = pair(batch, "fit: data")
             state.batch += 1
-            if means.counts_nothing(y):
+            count = means.count_in(y)
+            if count == 0:
                 if bar is not None:
                     bar.update()
                 continue
@@ -432,7 +437,7 @@ class _Run:
                 optimizer.step()
             output, number = evaluations.pop()
             state.loss, state.output = number, output
-            means.add(x, y, output, number)
+            means.add(x, y, output, number, count)
             if scheduler is not None:
                 scheduler.step()
             if bar is not None:
@@ -446,10 +451,11 @@ class _Run:
         means, model, loss = _Means("val", self.loss, self.metrics), self.model, self.loss
         for i, batch in enumerate(self.validation, 1):
             x, y = pair(batch, "fit: validation")
-            if means.counts_nothing(y):
+            count = means.count_in(y)
+            if count == 0:
                 continue
             output = model(*x) if type(x) is tuple else model(x)
-            means.add(x, y, output, _number(loss(output, y), self.state, "validation ", x, y, i))
+            means.add(x, y, output, _number(loss(output, y), self.state, "validation ", x, y, i), count)
         return means.result(self.state)
 
     # Checkpoints
@@ -484,17 +490,16 @@ class _Means:
         self.sums = dict.fromkeys(metrics, 0.0)
         self.samples, self.loss, self.counted, self.passed_over = 0, 0.0, 0.0, False
 
-    def counts_nothing(self, y: Any) -> bool:
-        """Whether the loss ignores all targets of a batch, which then has neither a mean nor a gradient."""
-        nothing = self.count is not None and counted(self.count, y) == 0
-        self.passed_over |= nothing
-        return nothing
+    def count_in(self, y: Any) -> float | None:
+        """What the loss counts of a batch; 0 if it ignores all targets, and there is neither a mean nor a gradient."""
+        count = counted(self.count, y)
+        self.passed_over |= count == 0
+        return count
 
-    def add(self, x: Any, y: Any, output: Any, loss: float) -> None:
+    def add(self, x: Any, y: Any, output: Any, loss: float, count: float | None) -> None:
         n = len(x) if type(x) is Tensor and x.ndim else length(x, y, f"fit: {self.prefix}")
         self.samples += n
-        said = counted(self.count, y)
-        weight = n if said is None else said
+        weight = n if count is None else count
         self.loss += weight * loss
         self.counted += weight
         if self.metrics:

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from autodiff.figures import axes_for, legend, line_style
 from autodiff.persistence.files import FilePath, open_file, replace_file
 from autodiff.seeing.printable import printable
 from autodiff.seeing.spreadsheets import comma_separated
-
-from ..drawing import axes_for
 
 
 @dataclass(frozen=True)
@@ -280,42 +279,52 @@ class History:
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"History.from_json: not what to_json wrote: {error}") from None
 
-    def plot(self, *names: str, ax: Any = None) -> Any:
+    def plot(self, *names: str | Sequence[str], ax: Any = None) -> Any:
         """Draw columns over the epochs, and where the validation loss is lowest.
 
         Args:
-            names: "loss" (the default) for "train_loss" and "val_loss", so any metric; or a column's full name.
+            names: "loss" (the default) for "train_loss" and "val_loss", so any metric; or a column's full name. A list
+                of names will do, too.
             ax: matplotlib axes to draw into; new ones by default.
 
         Returns:
             the axes.
 
         Raises:
+            TypeError: for anything but names.
             ValueError: for a name that is not there.
             ImportError: without matplotlib.
         """
-        chosen = []
-        for name in names or ("loss",):
+        there = ", ".join(self._columns) or "no columns"
+        wanted = [n for given in names for n in (given if isinstance(given, (list, tuple)) else [given])] or ["loss"]
+        chosen: dict[str, int] = {}  # columns of one metric look alike but for the dashes
+        for i, name in enumerate(wanted):
+            if not isinstance(name, str):
+                raise TypeError(
+                    f"History.plot: takes names, such as history.plot('loss'), not {name!r}; there are {there}"
+                )
             found = [c for c in (f"train_{name}", f"val_{name}", name) if c in self._columns]
             if not found:
-                raise ValueError(
-                    f"History.plot: there is no {name!r}; there are {', '.join(self._columns) or 'no columns'}"
-                )
-            chosen += found
+                raise ValueError(f"History.plot: there is no {name!r}; there are {there}")
+            chosen |= {column: chosen.get(column, i) for column in found}
         ax = axes_for("History.plot", ax)
         epochs = range(1, len(self) + 1)
-        for name in chosen:
+        several, gap = len(set(chosen.values())) > 1, max(1, len(self) // 10)
+        for name, i in chosen.items():
             kind, _, rest = name.partition("_")
-            style, label = {"train": ("-", f"training {rest}"), "val": ("--", f"validation {rest}")}.get(
+            dashes, label = {"train": ("-", f"training {rest}"), "val": ("--", f"validation {rest}")}.get(
                 kind, ("-", name)
             )
-            ax.plot(epochs, self[name], style, label=label.replace("_", " "), marker="o" if len(self) == 1 else None)
+            style = line_style(i if several else int(kind == "val"), marker=several or len(self) == 1)
+            style |= {"linestyle": dashes, "markevery": gap}
+            ax.plot(epochs, self[name], **style, label=label.replace("_", " "))
         if "val_loss" in chosen and self.best_epoch:
-            ax.axvline(self.best_epoch, color="0.6", linewidth=1, zorder=0, label=f"best epoch, {self.best_epoch}")
+            best = f"best epoch, {self.best_epoch}"
+            ax.axvline(self.best_epoch, color="0.6", linewidth=1, linestyle=":", zorder=0, label=best)
         ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         ax.set_ylabel(" and ".join(dict.fromkeys(n.removeprefix("train_").removeprefix("val_") for n in chosen)))
-        ax.legend()
+        legend(ax)
         return ax
 
     def __repr__(self) -> str:

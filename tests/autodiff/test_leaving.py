@@ -720,11 +720,9 @@ WAYS = {
 # Errors that Python, or the C code of a library, raises in its own words: the tensor was never asked for a number, or
 # what it answered is thrown away.
 OWN_WORDS = set(
-    """math.trunc, pow by modulus, statistics.mean, statistics.stdev, statistics.pvariance, statistics.harmonic_mean,
-    decimal.Decimal, fractions.Fraction, fractions.Fraction's product, Decimal's product, random.seed, struct.pack,
-    struct.pack_into, memoryview, json.dumps, t.__array_interface__, np.frombuffer, np.from_dlpack, a.flat[i] = t,
-    an object array's ufunc, np.nditer, scipy.optimize.root, scipy.optimize.fsolve,
-    scipy.optimize.fixed_point, scipy.sparse + t,
+    """decimal.Decimal, fractions.Fraction, fractions.Fraction's product, Decimal's product, random.seed, struct.pack,
+    struct.pack_into, memoryview, json.dumps, t.__array_interface__, np.frombuffer, a.flat[i] = t,
+    an object array's ufunc, np.nditer, scipy.optimize.root, scipy.optimize.fsolve, scipy.sparse + t,
     scipy.sparse.diags, scipy.sparse.linalg.splu, pd.Timedelta""".replace("\n    ", " ").split(", ")
 )
 
@@ -1457,6 +1455,14 @@ def test_when_the_alias_is_gone_the_leaf_is_as_before():
     np.testing.assert_allclose(p.grad.data, 4 * X)
 
 
+@pytest.mark.parametrize("f", [np.tanh, lambda p: p * p, lambda p: np.concatenate([p, p]), lambda p: np.sort(p)])
+def test_one_use_of_any_kind_finds_that_no_alias_is_left(f):
+    p = Tensor(X, requires_grad=True)
+    p.data
+    f(p)
+    assert p._requires_grad is True
+
+
 def trained(hold):
     """The parameters after a few steps, while `hold(model)` is kept."""
     nn.manual_seed(0)
@@ -1505,6 +1511,210 @@ def test_a_graph_recorded_before_an_optimisers_step_raises_in_backward(name):
     del alias
 
 
+def under_no_grad(make):
+    with ad.no_grad():
+        return make()
+
+
+def without_gradient(t):
+    t.requires_grad = False
+    return t
+
+
+def required(t):
+    t.requires_grad = True
+    return t
+
+
+def holding(array):
+    t = Tensor(X)
+    t.data = array
+    return t
+
+
+# By name: an array or tensor that is written, and the tensor that was used, which shares its memory.
+SHARED = {
+    "a constant": lambda c: (c, c),
+    "a view": lambda c: (c, c[:]),
+    "a view of a view": lambda c: (c, c[None].reshape(c.shape)),
+    "its owner": lambda c: (c[:2], c),
+    "the owner of its view": lambda c: (c.reshape(3, -1)[:2], c),
+    "another view": lambda c: (c[::-1], c[:]),
+    "its detached": lambda c: (c.detach(), c),
+    "what it was detached from": lambda c: (c, c.detach()),
+    "a view made under no_grad": lambda c: (c, under_no_grad(lambda: c[:])),
+    "the owner of a view made under no_grad": lambda c: (under_no_grad(lambda: c[:2]), c),
+    "a leaf that is one no more": lambda c: (c, without_gradient(c)),
+    "a detached leaf": lambda c: (c, required(c.detach())),
+    "assigned": lambda c: (c, holding(c)),
+    "assigned to": lambda c: (holding(c), c),
+}
+OWNERS = {
+    "a constant": lambda: Tensor(X),
+    "a leaf": lambda: Tensor(X, requires_grad=True),
+    "a large constant": lambda: Tensor(np.linspace(0.5, 1.5, 30_000).reshape(3, 10_000)),
+}
+OF_A_LEAF_RESULTS = ("a view", "a view of a view", "its owner", "the owner of its view", "another view", "assigned to")
+CONSTANT_WRITES = {
+    "c[0] =": lambda c: operator.setitem(c, 0, 9.0) if not c.requires_grad
+    else under_no_grad(lambda: operator.setitem(c, 0, 9.0)),
+    "c.data[0] =": lambda c: operator.setitem(c.data, 0, 9.0),
+    "c.numpy().fill": lambda c: c.numpy().fill(3.0),
+    "c.data +=": lambda c: setattr(c, "data", operator.iadd(c.data, 1.0)),
+    "np.asarray(c)[0] =": lambda c: operator.setitem(under_no_grad(lambda: np.asarray(c)), 0, 9.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("write", CONSTANT_WRITES)
+@pytest.mark.parametrize("owner, share", [
+    (owner, share) for owner in OWNERS for share in SHARED
+    if not (owner == "a leaf" and share in (*OF_A_LEAF_RESULTS, "its detached"))
+    and not (owner != "a leaf" and share == "a leaf that is one no more")
+])  # fmt: skip
+def test_a_tensor_whose_memory_was_written_after_it_was_used_is_an_error_in_backward(owner, share, write):
+    for handed_out in (False, True):
+        c = OWNERS[owner]()
+        alias = c.data if handed_out else None
+        written, used = SHARED[share](c)
+        before = np.array(used.data)
+        w = Tensor(np.ones(used.shape), requires_grad=True)
+        y = (w * used).sum()
+        y.backward()  # nothing was written yet
+        np.testing.assert_array_equal(w.grad.data, before)
+        y = (w * used).sum()
+        w.zero_grad()
+        CONSTANT_WRITES[write](written)
+        with pytest.raises(RuntimeError, match="before the update, or write into a copy"):
+            y.backward()
+        assert w.grad is None
+        (w * used).sum().backward()
+        assert not np.array_equal(used.data, before)
+        np.testing.assert_array_equal(w.grad.data, used.data)
+        del alias
+
+
+@pytest.mark.parametrize("write", ["optimizer", "p.data[0] =", "p -="])
+@pytest.mark.parametrize("make", [
+    lambda p: p.detach(), lambda p: p[:].detach(), lambda p: p.reshape(3, 1)[:, 0].detach(),
+    lambda p: under_no_grad(lambda: p[:]), lambda p: under_no_grad(lambda: p.reshape(1, 3)[0]).detach(),
+])  # fmt: skip
+def test_a_constant_that_shares_the_memory_of_a_leaf_sees_the_leafs_updates(make, write):
+    p, w = Tensor(X, requires_grad=True), Tensor(np.ones(3), requires_grad=True)
+    y = (w * make(p)).sum()
+    p.grad = Tensor(np.ones(3))
+    if write == "optimizer":
+        optim.SGD([p], lr=0.1).step()
+    elif write == "p -=":
+        with ad.no_grad():
+            p -= 0.1
+    else:
+        p.data[0] = 9.0
+    with pytest.raises(RuntimeError, match="before the update"):
+        y.backward()
+
+
+def test_a_buffer_that_is_filled_again_for_each_step_is_fine():
+    c, w = Tensor(X), Tensor(np.ones(3), requires_grad=True)
+    view, alias = c[:2], c.data
+    for i in range(1, 4):
+        alias[...] = X * i
+        w.zero_grad()
+        ((w * c).sum() + (w[:2] * view).sum()).backward()
+        np.testing.assert_allclose(w.grad.data, X * i * [2, 2, 1])
+    c[0] = 0.0
+    w.zero_grad()
+    (w[:2] * view).sum().backward()
+    np.testing.assert_allclose(w.grad.data, [0.0, 3 * X[1], 0.0])
+
+
+def test_when_the_alias_of_a_constant_is_gone_it_is_as_before():
+    c, w = Tensor(X), Tensor(np.ones(3), requires_grad=True)
+    a = c.data
+    (w * c).sum().backward()
+    del a
+    (w * c).sum().backward()
+    assert c._requires_grad is False and c._params is None
+
+
+def test_an_operation_that_does_not_read_a_constant_has_its_gradient_after_a_write():
+    c, w = Tensor(X), Tensor(np.ones(3), requires_grad=True)
+    y = ad.concatenate([w, c]).sum()
+    c.data[0] = 9.0
+    y.backward()
+    np.testing.assert_array_equal(w.grad.data, np.ones(3))
+
+
+def test_the_memory_of_a_result_is_not_written_through_a_view_made_under_no_grad():
+    w = Tensor(X, requires_grad=True)
+    z = np.exp(w)
+    view = under_no_grad(lambda: z[:2])
+    with pytest.raises(TypeError, match=r"t\.copy\(\)"):
+        view[0] = 9.0
+    with pytest.raises(ValueError, match="read-only"):
+        view.data[0] = 9.0
+    z.sum().backward()
+    np.testing.assert_allclose(w.grad.data, np.exp(X))
+
+
+def test_a_tensor_given_the_values_of_a_result_has_memory_of_its_own():
+    w, c = Tensor(X, requires_grad=True), Tensor(X)
+    z = np.exp(w)
+    c.data = z
+    c.data[0] = 9.0
+    z.sum().backward()
+    np.testing.assert_allclose(w.grad.data, np.exp(X))
+
+
+def test_an_index_a_target_and_a_weight_are_taken_as_they_were():
+    for write in (lambda c: operator.setitem(c, 0, 2), lambda c: operator.setitem(c.data, 0, 2)):
+        w, i = Tensor(X, requires_grad=True), Tensor([0, 1])
+        y = w[i].sum()
+        write(i)
+        y.backward()
+        np.testing.assert_array_equal(w.grad.data, [1.0, 1.0, 0.0])
+
+        def loss(target, weight, w=w):
+            return nn.functional.cross_entropy(w[None], target, weight=weight, reduction="sum")
+
+        target, weight = Tensor([0]), Tensor([1.0, 2.0, 3.0])
+        (expected,) = ad.gradients(loss(target, weight), w)
+        y = loss(target, weight)
+        write(target)
+        write(weight)
+        np.testing.assert_array_equal(ad.gradients(y, w)[0].data, expected.data)
+
+
+def test_a_constant_written_between_two_products_of_an_operator_is_an_error():
+    w, c = Tensor(X, requires_grad=True), Tensor(X)
+    H = ad.curvature.Hessian((w**3 * c).sum(), w)
+    np.testing.assert_allclose(H @ np.ones(3), 6 * X * X)
+    c.data[0] = 9.0
+    with pytest.raises(RuntimeError, match="written or assigned"):
+        H @ np.ones(3)
+
+
+def test_a_rule_and_a_forward_that_write_what_they_were_given_are_refused():
+    def doubled(x):
+        x *= 2
+        return x
+
+    def rule(g, y, x):
+        g *= 2
+        return g
+
+    w = Tensor(X, requires_grad=True)
+    op = ad.primitive(doubled, name="op", vjps=[lambda g, y, x: 2 * g])
+    z = np.exp(w)
+    with pytest.raises(ValueError, match=r"op: forward writes into an array.*x = x\.copy\(\)"):
+        op(z)
+    z.sum().backward()
+    np.testing.assert_allclose(w.grad.data, np.exp(X))
+    for options in ({"vjps": [rule]}, {"vjp": lambda g, y, x: [rule(g, y, x)]}):
+        op = ad.primitive(lambda x: 2 * x, name="op", **options)
+        with pytest.raises(ValueError, match=r"op: .*rule.* writes into an array.*x = x\.copy\(\)"):
+            op(w).sum().backward()
+
+
 def test_what_detach_and_results_hand_out_cannot_be_written():
     p = Tensor(X, requires_grad=True)
     y = p * 2
@@ -1513,6 +1723,99 @@ def test_what_detach_and_results_hand_out_cannot_be_written():
             array[0] = 1.0
     with pytest.raises(TypeError, match=r"t\.copy\(\)"):
         p.detach()[0] = 1.0
+
+
+def masked():
+    return np.ma.masked_array([0.3, 0.7, 1.1], mask=[0, 1, 0])
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda t: t * [10**30, 1, 2], "multiply: .*integers are held in 64 bits at most; write a larger one as a float"),
+    (lambda t: t + [fractions.Fraction(1, 3), 1, 2], r"add: .*Fraction is no number of NumPy's; write np\.array\("),
+    (lambda t: Tensor([fractions.Fraction(1, 3)]), r"Tensor: .*Fraction is no number of NumPy's; write np\.array\("),
+    (lambda t: np.dot(scipy.sparse.eye(3), t), r"dot: .*write ad\.sparse_matmul\(A, t\), or A\.toarray\(\)"),
+    (lambda t: np.matmul(t, scipy.sparse.eye(3)), r"matmul: .*write ad\.sparse_matmul\(A, t\), or A\.toarray\(\)"),
+    (lambda t: Tensor(scipy.sparse.eye(3)), r"Tensor: .*write ad\.sparse_matmul\(A, t\), or A\.toarray\(\)"),
+    (lambda t: pd.Series(X) * t, r"pandas has no rule for Tensors.*write t \* s\.to_numpy\(\)"),
+    (lambda t: pd.DataFrame({"a": X}).T + t, r"pandas has no rule for Tensors.*write t \* s\.to_numpy\(\)"),
+    (lambda t: np.add(pd.Series(X), t), r"pandas has no rule for Tensors.*write t \* s\.to_numpy\(\)"),
+    (lambda t: masked() * t, r"a Tensor has no mask: write t \* a\.filled\(value\)"),
+    (lambda t: t * masked(), r"a masked array is refused.*a\.filled\(value\)"),
+    (lambda t: Tensor([[1, 2], [3]]), "Tensor: .*lists have different lengths or depths; make them equal"),
+    (lambda t: t * [[1, 2], 3, 4], "multiply: .*lists have different lengths or depths; make them equal"),
+])  # fmt: skip
+def test_what_is_no_array_of_real_numbers_is_one_error_that_says_what_to_write(call, words):
+    with pytest.raises((TypeError, ValueError), match=f"(?is){words}") as caught:
+        call(Tensor(X, requires_grad=True))
+    assert caught.value.__cause__ is None
+
+
+# Options
+
+A = np.array([[0.3, 0.7], [0.2, 0.9]])
+OPTIONS = {
+    "sum keepdims": lambda x, t: np.sum(x, keepdims=t),
+    "sum axis": lambda x, t: np.sum(x, axis=t),
+    "the method's axis": lambda x, t: x.sum(t),
+    "max axis": lambda x, t: x[0].max(axis=t),
+    "mean keepdims": lambda x, t: x.mean(keepdims=t),
+    "std ddof": lambda x, t: np.std(x, ddof=t),
+    "var correction": lambda x, t: np.var(x, correction=t),
+    "linspace num": lambda x, t: np.linspace(x[0], x[1], num=t),
+    "linspace endpoint": lambda x, t: np.linspace(x[0], x[1], endpoint=t),
+    "ad.linspace num": lambda x, t: ad.linspace(0.0, 1.0, t),
+    "geomspace endpoint": lambda x, t: ad.geomspace(1.0, 2.0, 5, endpoint=t),
+    "roll": lambda x, t: np.roll(x, t),
+    "repeat": lambda x, t: np.repeat(x, t),
+    "tril": lambda x, t: np.tril(x, t),
+    "rot90": lambda x, t: np.rot90(x, k=t),
+    "round": lambda x, t: np.round(x, t),
+    "norm ord": lambda x, t: np.linalg.norm(x[0], ord=t),
+    "norm keepdims": lambda x, t: ad.linalg.norm(x, keepdims=t),
+    "cond p": lambda x, t: np.linalg.cond(x, t),
+    "pinv rtol": lambda x, t: ad.linalg.pinv(x, rtol=t),
+    "svd full_matrices": lambda x, t: np.linalg.svd(x, full_matrices=t),
+    "solve_triangular lower": lambda x, t: ad.linalg.solve_triangular(x, x, lower=t),
+    "softmax axis": lambda x, t: ad.softmax(x, axis=t),
+    "logsumexp keepdims": lambda x, t: ad.logsumexp(x, keepdims=t),
+    "cumsum axis": lambda x, t: np.cumsum(x, axis=t),
+    "sort stable": lambda x, t: np.sort(x, stable=t),
+    "stack axis": lambda x, t: np.stack([x, x], axis=t),
+    "pad_width": lambda x, t: np.pad(x, t),
+    "requires_grad": lambda x, t: ad.zeros(2, requires_grad=t),
+    "of a user's own": lambda x, t: ad.primitive(lambda x, n=1: x**n, vjps=[lambda g, y, x, n=1: g * n])(x, n=t),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 2.0, [1.0]])
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_live_tensor_given_as_an_option_is_refused_by_name(name, value):
+    x, t = Tensor(A, requires_grad=True), Tensor(value, requires_grad=True)
+    with pytest.raises(TypeError, match=r"= is an option, by which there is no derivative.*t\.item\(\)"):
+        OPTIONS[name](x, t)
+
+
+@pytest.mark.parametrize("name", ["sum axis", "roll", "repeat", "tril", "round", "cumsum axis", "stack axis", "cond p"])
+def test_an_integer_tensor_is_an_option_as_its_number_is(name):
+    x = Tensor(A, requires_grad=True)
+    one = 1 if name != "cond p" else 2
+    np.testing.assert_array_equal(OPTIONS[name](x, Tensor(one)).data, OPTIONS[name](x, one).data)
+
+
+def test_under_no_grad_a_tensor_may_be_an_option():
+    x, t = Tensor(A, requires_grad=True), Tensor(1.0, requires_grad=True)
+    with ad.no_grad():
+        assert ad.linalg.norm(x, keepdims=t).shape == (1, 1)
+        assert float(np.std(x, ddof=t)) == np.std(A, ddof=1)
+
+
+def test_what_is_no_option_has_its_derivative():
+    x = Tensor(A, requires_grad=True)
+    for f in (lambda t: np.clip(x, t, 2.0), lambda t: np.average(x, weights=t * np.ones(A.shape)),
+              lambda t: np.linspace(t, 1.0, 3), lambda t: ad.full(2, t),
+              lambda t: np.diff(x[0], prepend=t)):  # fmt: skip
+        t = Tensor(0.5, requires_grad=True)
+        ad.gradients(f(t).sum(), t)
 
 
 # Operators and other types
@@ -1781,3 +2084,17 @@ def test_a_masked_array_does_not_take_the_numbers_of_a_tensor_nor_lose_its_mask_
     assert (MASKED * t.detach()).tolist() == [1.0, None, 6.0]
     with ad.no_grad():
         assert (MASKED * t).tolist() == [1.0, None, 6.0]
+
+
+@pytest.mark.parametrize("make", [Tensor, lambda t: Tensor(t, requires_grad=True), nn.Parameter])
+def test_a_new_tensor_made_of_one_that_requires_a_gradient_is_refused(make):
+    p = Tensor(X, requires_grad=True)
+    for t in (p, p * 2):
+        with pytest.raises(TypeError, match=r"a new tensor is asked for.*t\.detach\(\)"):
+            make(t)
+        np.testing.assert_array_equal(make(t.detach()).data, t.data)
+        with ad.no_grad():
+            np.testing.assert_array_equal(make(t).data, t.data)
+    with pytest.raises(TypeError, match=r"where a derivative of it is taken"):
+        ad.grad(lambda x: (make(x) * x).sum())(X)
+    np.testing.assert_allclose(ad.grad(lambda x: (ad.array(x) * x).sum())(X), 2 * X)

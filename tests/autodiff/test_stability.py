@@ -5,6 +5,7 @@ Expectations are limits and closed forms; where a library computes them safely (
 """
 
 import fractions
+import itertools
 import math
 
 import numpy as np
@@ -484,6 +485,29 @@ def test_products_of_some_factors_may_over_or_underflow_where_the_derivative_doe
                     agree(H[i, j], others(i, j))
 
 
+def test_running_products_of_factors_that_are_far_apart_have_the_exact_gradient_of_every_cotangent():
+    """All short programs of large, small, zero and negative factors: the sums of products of some of them."""
+    huge = [3e200, 5e-201, 2.0, 0.0, -7e299]
+    for x, g in itertools.product(itertools.product(huge, repeat=4), ([1, 1, 1, 1], [0, 0, 0, 1], [0, 2, 0, 0])):
+        with np.errstate(all="ignore"):
+            (found,) = ad.vjp(np.cumprod, np.array(x))[1](np.array(g, float))
+        exact = [fractions.Fraction(v) for v in x]
+        for i in range(4):
+            terms = [g[k] * math.prod(exact[:i] + exact[i + 1 : k + 1]) for k in range(i, 4)]
+            right, size = sum(terms), sum(abs(t) for t in terms)
+            if abs(right) > np.finfo(float).max:
+                assert found[i] == (math.inf if right > 0 else -math.inf), (x, g, i)
+            elif size < np.finfo(float).max:
+                assert abs(fractions.Fraction(float(found[i])) - right) <= size * 1e-14 + 1e-300, (x, g, i, found[i])
+
+
+def test_a_running_product_up_to_an_infinite_factor_has_the_limits_of_its_gradient():
+    with np.errstate(all="ignore"):
+        pull = lambda x, g: ad.vjp(np.cumprod, np.array(x))[1](np.array(g))[0].tolist()
+        assert pull([1e-200, 1e-200, np.inf], [1.0, 1.0, 1.0]) == [np.inf, np.inf, 0.0]
+        assert pull([1e200, 1e200, np.inf, 1e-200], [0.0, 0.0, 0.0, 1.0])[:3] == [np.inf, np.inf, 1e200]
+
+
 def test_a_zero_among_factors_that_are_far_apart_leaves_the_exact_product_of_the_others():
     x = np.array([3e200, 0.0, 1e-200, 2e250, 1e-250])
     for f in (np.prod, lambda v: np.cumprod(v)[-1]):
@@ -670,3 +694,39 @@ def test_errors_of_nan_to_num_and_unstack_say_what_was_met():
         ad.unstack(Tensor(1.0))
     with pytest.raises(np.exceptions.AxisError, match=r"unstack\(shape \(1, 1\)\): axis 5 is out of bounds for 2 axes"):
         ad.unstack(Tensor([[1.0]]), axis=5)
+
+
+# Outside the domain
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("f", "outside"),
+    [
+        (np.log, -2.0), (np.log2, -2.0), (np.log10, -2.0), (np.log1p, -3.0), (np.arctanh, 2.0), (np.sqrt, -1.0),
+        (np.arcsin, 2.0), (np.arccos, -2.0), (np.arccosh, 0.5), (ad.special.logit, 2.0), (ad.special.logit, -1.0),
+        (lambda x: ad.special.xlogy(1.0, x), -1.0), (lambda x: ad.special.xlog1py(1.0, x), -3.0),
+        (lambda x: x % 0.0 * x, 1.5), (lambda x: np.fmod(x, 0.0) * x, 1.5), (lambda x: x**0.5, -1.0),
+        (ad.special.erfinv, 2.0), (ad.special.ndtri, 1.5),
+    ],
+)  # fmt: skip
+def test_where_the_value_is_nan_so_is_every_derivative(f, outside):
+    x = np.array(outside)
+    assert np.isnan(ad.value_and_grad(f)(x)).all()
+    assert np.isnan(ad.jvp(f, (x,), (1.0,))).all()
+    assert np.isnan(ad.grad(ad.grad(f))(x))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("outer", [np.square, lambda u: u * u, lambda u: u**2, lambda u: u**3, np.exp, np.abs, np.sin])
+def test_what_where_hides_outside_the_domain_of_log_has_derivative_0(outer):
+    def f(x):
+        return np.where(x > 0, outer(np.log(x)), 0.0).sum()
+
+    def inside(x):
+        return outer(np.log(x)).sum()
+
+    x = np.array([-2.0, 0.0, 4.0])
+    first, second = ad.grad(f)(x), ad.hvp(f, x, np.ones(3))
+    np.testing.assert_allclose(first, [0, 0, ad.grad(inside)(4.0)])
+    np.testing.assert_allclose(second, [0, 0, ad.grad(ad.grad(inside))(4.0)])

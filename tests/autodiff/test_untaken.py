@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autodiff as ad
+import nn
 from autodiff import Tensor
 from autodiff.ops.guards import times
 
@@ -100,6 +101,59 @@ def test_a_branch_that_was_not_taken_has_derivative_zero(case):
         np.testing.assert_allclose(found, slope, rtol=1e-12, err_msg=way)
     for way, found in curvature.items():
         np.testing.assert_allclose(found, np.diag(diagonal), rtol=1e-12, atol=1e-15, err_msg=way)
+
+
+BELOW = {  # zeros that stay, below an infinite slope
+    "sqrt of relu": lambda x: np.sqrt(ad.relu(x)).sum(),
+    "sqrt of hardtanh": lambda x: np.sqrt(nn.functional.hardtanh(x, 0.0, 9.0)).sum(),
+    "sqrt of softshrink": lambda x: np.sqrt(abs(nn.functional.softshrink(x, 1.5)) + np.array([0.0, 1.5])).sum(),
+    "sqrt of hardshrink": lambda x: np.sqrt(nn.functional.hardshrink(x, 1.5)).sum(),
+    "sqrt of leaky relu of slope 0": lambda x: np.sqrt(nn.functional.leaky_relu(x, 0.0)).sum(),
+    "sqrt of maximum": lambda x: np.sqrt(np.maximum(x, 0)).sum(),
+    "sqrt of clip": lambda x: np.sqrt(np.clip(x, 0, None)).sum(),
+    "sqrt of where": lambda x: np.sqrt(np.where(x > 0, x, 0)).sum(),
+    "a sum that cancels": lambda x: np.sqrt(x[1]) + np.diff(np.broadcast_to(np.sqrt(x[0] + 1), (3,))).sum(),
+    "a difference that cancels": lambda x: (lambda s: s - s)(np.sqrt(x[0] + 1)) + np.sqrt(x[1]),
+}
+
+
+@pytest.mark.parametrize("case", BELOW)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_slope_of_zero_that_stays_takes_an_infinite_one_away(case):
+    slopes, curvature = ways(BELOW[case], [-1.0, 4.0])
+    for way, found in slopes.items():
+        if way != "forward over forward":
+            np.testing.assert_allclose(found, [0, 0.25], rtol=1e-12, err_msg=way)
+    for way, found in curvature.items():
+        np.testing.assert_allclose(found, np.diag([0, -1 / 32]), rtol=1e-12, atol=1e-15, err_msg=way)
+
+
+@pytest.mark.parametrize("f", [ad.relu, lambda x: nn.functional.hardtanh(x, 0.0, 9.0)])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_at_a_kink_an_infinite_slope_has_no_derivative(f):
+    slopes, _ = ways(lambda x: np.sqrt(f(x)).sum(), [0.0])
+    assert all(np.isnan(found).all() for found in slopes.values())
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_forward_mode_knows_which_infinite_slopes_a_sum_cancels_and_which_do_not_move():
+    """Every element of the tangent is that of its own gradient times the direction, over what moves."""
+
+    def f(x):
+        s = np.sqrt(x)
+        return np.concatenate([np.diff(np.broadcast_to(s[0], (3,))), s, s[1:] - s[:1], np.cos(s)])
+
+    x = np.array([0.0, 4.0])
+    c = -0.25 * math.sin(2)
+    at = {(1, 0): [0, 0, math.inf, 0, -math.inf, NAN, 0], (0, 1): [0, 0, 0, 0.25, 0.25, 0, c]}
+    for direction, expected in at.items():
+        for found in (
+            ad.jvp(f, x, np.array(direction, float))[1],
+            ad.jvp(lambda x, d=direction: ad.jvp(f, x, np.array(d, float))[0], x, np.array(direction, float))[1],
+        ):
+            np.testing.assert_allclose(found, expected, rtol=1e-12)
+    flat = lambda x: np.diff(np.broadcast_to(np.sqrt(x[0]), (3,))).sum() + x[1] ** 2
+    np.testing.assert_array_equal(ad.grad(lambda x: ad.jvp(flat, x, np.array([1.0, 1.0]))[1])(x), [0, 2])
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

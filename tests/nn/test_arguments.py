@@ -1,4 +1,4 @@
-"""Options that are no booleans: every layer refuses them by name."""
+"""Options that are no booleans: every layer and every function refuses them by name."""
 
 import copy
 import inspect
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import nn
+import nn.functional as F
+from autodiff import Tensor
 
 LAYERS = [
     layer for layer in map(nn.__dict__.get, nn.__all__) if isinstance(layer, type) and issubclass(layer, nn.Module)
@@ -64,3 +66,48 @@ def test_what_a_layer_of_ones_own_takes_is_its_authors_business():
     for layer in (Own(True), Inherited(2, 2, False)):
         assert copy.deepcopy(layer).in_features == 2
     assert pickle.loads(pickle.dumps(nn.Linear(2, 2, bias=False))).bias is None
+
+
+FUNCTIONS = [
+    (function, p.name)
+    for function in map(F.__dict__.get, F.__all__)
+    for p in inspect.signature(function).parameters.values()
+    if str(p.annotation).startswith("bool")
+]
+
+
+@pytest.mark.parametrize("wrong", ["False", "no", 0, 1, 2.0, np.array([True]), [], Tensor(1.0, requires_grad=True)])
+@pytest.mark.parametrize("function, name", FUNCTIONS, ids=lambda v: getattr(v, "__name__", v))
+def test_an_option_of_a_function_that_is_true_or_false_takes_nothing_else(function, name, wrong):
+    with pytest.raises(TypeError, match=f"{function.__name__}: {name} is True or False, not"):
+        function(**required(function) | {name: wrong})
+
+
+def test_options_of_functions_by_position_too_and_functions_stay_what_they_were():
+    assert {(F.relu, "inplace"), (F.dropout, "training"), (F.kl_div, "log_target")} <= set(FUNCTIONS)
+    with pytest.raises(TypeError, match="relu: inplace is True or False, not 0"):
+        F.relu([1.0], 0)
+    assert F.relu([-1.0], np.bool_(False)).tolist() == [0.0]
+    assert pickle.loads(pickle.dumps(F.relu)) is F.relu
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+def test_an_ignored_index_is_an_integer(loss):
+    for wrong in (1.0, "1", Tensor(1.0, requires_grad=True), True):
+        with pytest.raises(TypeError, match=f"{loss.__name__}: ignore_index is an integer, not"):
+            loss([[0.1, 0.9]], [1], ignore_index=wrong)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [x for x in LAYERS if inspect.isfunction(x.__init__) and not inspect.getfullargspec(x.__init__).varkw],
+    ids=lambda layer: layer.__name__,
+)
+def test_an_argument_that_a_layer_does_not_take_is_an_error_that_names_the_layer_and_what_it_takes(layer):
+    with pytest.raises(TypeError, match=f"{layer.__name__}: got an unexpected keyword argument 'wrong'; it takes"):
+        layer(**required(layer), wrong=1)
+
+
+def test_an_eighth_argument_by_position_of_a_layer_that_takes_seven_names_the_layer_and_what_it_takes():
+    with pytest.raises(TypeError, match=r"^LSTM: too many positional arguments; it takes \(input_size, hidden_size, "):
+        nn.LSTM(2, 3, 1, True, False, 0.0, False, 0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import autodiff as ad
+import nn
 import optim
 
 SGD_OPTIONS = [
@@ -333,3 +334,14 @@ def test_a_hyper_parameter_that_is_a_tensor_is_the_number_it_holds(name):
         found.append(p.data.copy())
         assert optimizer.param_groups[0]["lr"] == 0.125 and type(optimizer.param_groups[0]["lr"]) is float
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("rule", [optim.LBFGS, optim.SGD, optim.Adam])
+def test_a_closure_that_does_not_call_backward_is_an_error(rule):
+    p = nn.Parameter([1.0, 2.0])
+    optimizer = rule([p], lr=0.1)
+    with pytest.raises(
+        RuntimeError, match=r"after the closure no parameter has a gradient; it must call loss\.backward"
+    ):
+        optimizer.step(lambda: (p * p).sum())
+    assert p.tolist() == [1.0, 2.0]

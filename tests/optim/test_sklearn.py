@@ -446,3 +446,13 @@ def test_the_documents_counts_of_trainings():
     train, test = train_test_split(labels, train_size=split["train"], stratify=labels, random_state=0)
     assert np.bincount(train).tolist() == expected["stratified_train"]
     assert np.bincount(test).tolist() == expected["stratified_test"]
+
+
+def test_the_history_of_a_loss_that_weighs_its_targets_is_the_mean_that_it_would_have_over_all(rng):
+    X, y = rng.normal(size=(50, 3)), rng.integers(0, 3, 50)
+    criterion = nn.CrossEntropyLoss([0.1, 1.0, 5.0])
+    model = NetClassifier(
+        loss=criterion, optimizer=lambda params, lr: optim.SGD(params, lr=0.0), epochs=1, batch_size=7, random_state=0
+    ).fit(X, y)
+    whole = criterion(model.module_(X), y).item()
+    np.testing.assert_allclose(model.history_["train_loss"], [whole], rtol=1e-9)

@@ -249,17 +249,31 @@ def test_spectra_of_degenerate_matrices(rng):
     assert np.isinf(d.error).all()
 
 
-def test_a_spectrum_can_be_plotted():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
+def test_a_spectrum_can_be_plotted(plt):
     d = spectral_density(np.diag(np.arange(20.0)), 2, 5, rng=0)
     axes = d.plot(color="black")
     assert axes.get_yscale() == "log" and axes.get_xlabel() == "eigenvalue"
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), d.density)
     assert d.plot(axes, log=False) is axes and len(axes.lines) == 2
-    import matplotlib.pyplot as plt
 
-    plt.close(axes.figure)
+
+def test_the_logarithmic_axis_of_a_spectrum_has_no_empty_decades_and_shows_its_lowest_peak(plt):
+    even = spectral_density(np.diag(np.linspace(0, 1, 50)), 5, rng=0)
+    low, high = even.plot().get_ylim()
+    assert even.density.max() < high < 10 * even.density.max() and low > 1e-3 * high
+    # 999 eigenvalues around 0, and one far away: a thousandth of the mass
+    lonely = spectral_density(np.diag([*np.linspace(-0.1, 0.1, 999), 10.0]), 20, rng=0)
+    low, high = lonely.plot().get_ylim()
+    peak = lonely.density[lonely.grid > 9].max()
+    assert 0.02 * peak < low < peak
+
+
+def test_a_spectrum_drawn_over_another_leaves_it_in_sight(plt):
+    lonely = spectral_density(np.diag([*np.zeros(999), 10.0]), 20, rng=0)
+    axes = lonely.plot()
+    low = axes.get_ylim()[0]
+    spectral_density(np.diag(np.linspace(0, 1, 50)), 5, rng=0).plot(axes)
+    assert axes.get_ylim()[0] <= low
 
 
 @pytest.mark.slow

@@ -785,3 +785,32 @@ def test_without_gradients_the_values_are_numpys(rng):
             assert ours._fields == exact._fields
             for x, y in zip(ours, exact):
                 np.testing.assert_allclose(x.numpy(), y, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        la.cholesky,
+        la.eigvalsh,
+        lambda a: la.eigh(a).eigenvalues,
+        lambda a: la.eigvalsh(a, "U"),
+        lambda a: la.svd(a, hermitian=True).S,
+        lambda a: la.pinv(a, hermitian=True),
+    ],
+)
+def test_a_matrix_kept_as_one_triangle_is_refused_where_its_gradient_is_taken(f):
+    p = np.array([2.0, 0.7, 1.0])
+    with pytest.raises(ValueError, match=r"is not symmetric.*write its symmetric part.*np\.tril"):
+        ad.grad(lambda p: f(ad.array([[p[0], 0.0], [p[1], p[2]]])).sum())(p)
+
+    def mended(p):
+        a = ad.array([[p[0], 0.0], [p[1], p[2]]])
+        return f(np.tril(a) + np.tril(a, -1).mT).sum()
+
+    assert gradcheck(mended, p)
+
+
+def test_of_constant_matrices_one_triangle_is_read_as_numpy_reads_it():
+    a = np.array([[2.0, 0.0], [0.7, 1.0]])
+    np.testing.assert_allclose(la.eigvalsh(a).data, np.linalg.eigvalsh(a))
+    np.testing.assert_allclose(la.cholesky(a).data, np.linalg.cholesky(a))

@@ -63,7 +63,7 @@ CASES = {
     "sinh": (ad.sinh, lambda x: mp.sinh(x), NUMBERS),
     "cosh": (ad.cosh, lambda x: mp.cosh(x), NUMBERS),
     "tanh": (ad.tanh, lambda x: mp.tanh(x), NUMBERS),
-    "sech_squared": (lambda x: ad.gradients(ad.tanh(x).sum(), x, create_graph=True)[0], lambda x: mp.sech(x) ** 2, NUMBERS),
+    "over_cosh_squared": (lambda x: ad.gradients(ad.tanh(x).sum(), x, create_graph=True)[0], lambda x: mp.sech(x) ** 2, NUMBERS),
     "arcsinh": (ad.arcsinh, lambda x: mp.asinh(x), SIGNED),
     "arccosh": (ad.arccosh, lambda x: mp.acosh(x), [1 + 2.0**-20, 1.001, *between(POSITIVE, 1, 1e300)]),
     "arctanh": (ad.arctanh, lambda x: mp.atanh(x), UNIT),

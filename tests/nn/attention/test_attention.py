@@ -1,5 +1,7 @@
 """Attention: the function and the layer against PyTorch, every kind of mask, and what bad input gets."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -135,6 +137,39 @@ def test_a_query_that_sees_no_key_gets_zeros_and_gives_zero_gradients_to_second_
 
 def ours_as(torch, sees, *x):
     return torch.nn.functional.scaled_dot_product_attention(*x, torch.tensor(sees))
+
+
+def test_gradients_keep_their_digits_where_one_key_has_nearly_all_the_weight():
+    q, k = np.array([[5.0]]), np.array([[7.0], [0.0]])
+    f = lambda q: F.scaled_dot_product_attention(q, k, np.array([[1.0], [0.0]]), scale=1.0).sum()
+    exact = 7 * math.exp(-35) / (1 + math.exp(-35)) ** 2  # the slope of σ(7 q)
+    np.testing.assert_allclose(ad.grad(f)(q), [[exact]], rtol=1e-14)
+    np.testing.assert_allclose(ad.hessian(f)(q), np.full((1,) * 4, -7 * exact * math.tanh(17.5)), rtol=1e-13)
+
+
+def test_an_infinite_score_takes_all_and_several_have_no_limit():
+    """The limits of finite scores that grow: weights, and all derivatives, as with a score of 1000 in its place."""
+    q, v = normal(2, 2), normal(3, 2)
+    k = np.array([[1.0, 0.5], [-1.0, 1.0], [-0.5, 1.0]])
+    attend = lambda q, k, v, m=None: (F.scaled_dot_product_attention(q, k, v, m) * [1.0, -2.0]).sum()
+    mask = lambda top: np.array([[0.0, top, 0.0], [0.0, 0.0, -top]])
+    far = q.copy()
+    far[0, 0] = np.inf
+    near = np.where(np.isinf(far), 1e6, far)
+    with np.errstate(invalid="ignore"):
+        for infinite, finite in [((q, k, v, mask(np.inf)), (q, k, v, mask(1e3))), ((far, k, v), (near, k, v))]:
+            everything = tuple(range(len(finite)))
+            ones = tuple(np.ones_like(a) for a in finite)
+            for of in (
+                lambda *a: [F.scaled_dot_product_attention(*a).data],
+                ad.grad(attend, everything),
+                lambda *a, ones=ones: ad.hvp(attend, a, ones),
+                lambda *a, ones=ones: [ad.jvp(attend, a, ones)[1]],
+            ):
+                for found, expected in zip(of(*infinite), of(*finite)):
+                    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
+        several = F.scaled_dot_product_attention(q, k, v, np.array([[np.inf, np.inf, 0.0], [0.0, np.inf, 0.0]]))
+        assert np.isnan(several.data[0]).all() and np.array_equal(several.data[1], v[1])
 
 
 def test_dropped_weights_are_those_of_dropout_and_one_keeps_nothing():

@@ -384,6 +384,32 @@ def test_natural_gradient_of_a_linear_gaussian_model_is_newton_s_step():
     np.testing.assert_allclose(w.numpy(), np.linalg.lstsq(X, y)[0], rtol=1e-7)
 
 
+@pytest.mark.parametrize("weight", [None, [0.5, 1.0, 3.0]])
+def test_the_empirical_natural_gradient_counts_what_the_loss_counts(rng, weight):
+    X, t, damping = rng.normal(size=(6, 2)), np.array([0, 2, -100, 1, -100, 2]), 0.1
+    w0 = rng.normal(size=(2, 3))
+    w, criterion = ad.Tensor(w0, requires_grad=True), nn.CrossEntropyLoss(weight)
+    optimizer = optim.NaturalGradient([w], kind="empirical", damping=damping, max_kl=None, cg_tol=1e-12)
+
+    def closure():
+        output = X @ w
+        return output, criterion(output, t)
+
+    optimizer.step(closure, criterion.count(t))
+    masses = np.ones(3) if weight is None else np.array(weight)
+    rows = []
+    for x, i in zip(X, t):
+        if i >= 0:
+            p = np.exp(x @ w0) / np.exp(x @ w0).sum()
+            rows.append(masses[i] * np.outer(x, p - np.eye(3)[i]).ravel())
+    total = masses[t[t >= 0]].sum()
+    F, g = np.array(rows).T @ np.array(rows) / total, np.sum(rows, axis=0) / total
+    expected = w0.ravel() - np.linalg.solve(F + damping * np.eye(6), g)
+    np.testing.assert_allclose(w.data.ravel(), expected, rtol=1e-8)
+    with pytest.raises(ValueError, match="the count of a loss must be a finite number"):
+        optimizer.step(closure, -1.0)
+
+
 @pytest.mark.parametrize("kind", ["exact", "mc", "empirical"])
 def test_natural_gradient_trains_a_classifier_and_keeps_to_its_divergence(kind):
     rng = np.random.default_rng(0)
@@ -708,6 +734,14 @@ def test_weight_decay_is_the_penalty_in_gradient_curvature_and_loss():
 
         run(make(w), closure, 8)
         np.testing.assert_allclose(w.numpy(), wanted, rtol=1e-6)
+
+
+def test_hessian_free_goes_on_where_the_square_of_a_direction_is_less_than_the_least_number():
+    x = ad.Tensor(np.array([10.0, 1.0]), requires_grad=True)
+    optimizer = optim.HessianFree([x])
+    for _ in range(60):  # down to 1e-164 in some forty
+        optimizer.step(lambda: (z := x.reshape(1, 2), z[0, 0] ** 2 + 100 * z[0, 1] ** 2))
+    assert abs(x.numpy()).max() < 1e-150
 
 
 def test_importing_optim_does_not_import_scipy():

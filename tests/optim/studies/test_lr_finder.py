@@ -279,11 +279,7 @@ def test_data_may_be_single_precision_shuffled_pairs_or_several_inputs():
     assert found.suggestion > 0
 
 
-def test_the_picture_shows_losses_over_logarithmic_rates_and_the_suggestion(tmp_path, monkeypatch):
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
+def test_the_picture_shows_losses_over_logarithmic_rates_and_the_suggestion(plt, tmp_path, monkeypatch):
     model, X, y = problem()
     found = optim.lr_find(
         model, nn.MSELoss(), in_batches(X, y), optimizer=optim.SGD(model.parameters()), end=1e6, steps=200
@@ -296,7 +292,6 @@ def test_the_picture_shows_losses_over_logarithmic_rates_and_the_suggestion(tmp_
     ax.figure.savefig(tmp_path / "rates.png")
     _, mine = plt.subplots()
     assert found.plot(ax=mine) is mine
-    plt.close("all")
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match="pip install matplotlib"):
         found.plot()

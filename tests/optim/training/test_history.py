@@ -194,11 +194,7 @@ def test_to_dict_is_a_copy():
     assert len(history) == 1
 
 
-def test_the_plot_shows_the_curves_and_the_best_epoch():
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
+def test_the_plot_shows_the_curves_and_the_best_epoch(plt):
     history = History.from_dict(
         {"train_loss": [3, 2, 1], "val_loss": [3, 1, 2], "train_hits": [0, 1, 2], "lr": [1, 1, 1]}
     )
@@ -211,7 +207,23 @@ def test_the_plot_shows_the_curves_and_the_best_epoch():
     assert [line.get_label() for line in ax.lines][3:] == ["training hits", "lr"]
     with pytest.raises(ValueError, match="no 'accuracy'"):
         history.plot("accuracy")
-    plt.close("all")
+
+
+def test_a_list_of_names_is_drawn_like_the_names(plt):
+    history = History.from_dict({"train_loss": [3, 2], "val_loss": [3, 1], "train_hits": [0, 1], "val_hits": [0, 2]})
+    for names in (["loss", "hits"], ("loss", "hits")):
+        lines = history.plot(names).lines
+        assert [line.get_label() for line in lines][:4] == [
+            "training loss", "validation loss", "training hits", "validation hits",
+        ]  # fmt: skip
+    assert lines[0].get_marker() == lines[1].get_marker() != lines[2].get_marker()
+    assert lines[0].get_linestyle() == lines[2].get_linestyle() != lines[1].get_linestyle()
+
+
+@pytest.mark.parametrize("wrong", [3, ["loss", None], {"loss": 1}])
+def test_what_is_no_name_is_refused_with_the_names_there_are(wrong, plt):
+    with pytest.raises(TypeError, match=r"takes names.*there are train_loss"):
+        curves([1.0, 2.0]).plot(wrong)
 
 
 # Early stopping
@@ -295,8 +307,7 @@ def test_other_options_are_checked():
     assert optim.EarlyStopping is EarlyStopping
 
 
-def test_a_single_epoch_is_drawn_at_a_whole_number():
-    pytest.importorskip("matplotlib").use("Agg")
+def test_a_single_epoch_is_drawn_at_a_whole_number(plt):
     ax = curves([1.0]).plot()
     ax.figure.canvas.draw()
     low, high = ax.get_xlim()

@@ -1,0 +1,212 @@
+"""A function of two variables over a region: its values, its gradient, and its contours with the field of descent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autodiff import Tensor, enable_grad, no_grad
+from autodiff.backward import gradients
+from autodiff.figures import axes_for, ink, pale
+
+from ..array import Array
+
+Function = Callable[..., Any]
+"""f(x, y), or f(x, y, rng) where a seed is given."""
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """Values of f(x, y) on a grid, and its gradient on a coarser one.
+
+    Attributes:
+        x, y: the grid's lines, shapes (n,) and (m,).
+        values: f there, shape (m, n); of a stochastic f the mean over some draws.
+        at: where the gradient is, shape (k, k, 2); empty if it was not asked for.
+        gradient: (∂f/∂x, ∂f/∂y) there, shape (k, k, 2).
+    """
+
+    x: Array
+    y: Array
+    values: Array
+    at: Array
+    gradient: Array
+
+    def __repr__(self) -> str:
+        finite = self.values[np.isfinite(self.values)]
+        seen = f"f from {finite.min():.4g} to {finite.max():.4g}" if finite.size else "f nowhere finite"
+        (x0, x1), (y0, y1) = self.x[[0, -1]], self.y[[0, -1]]
+        return f"Landscape(x from {x0:.4g} to {x1:.4g}, y from {y0:.4g} to {y1:.4g}, {seen})"
+
+    def plot(self, *, ax: Any = None, levels: int = 25, bottom: float = math.inf) -> Any:
+        """Contours, evenly spaced in the logarithm of f − min f, and arrows along −∇f where the gradient is known.
+
+        An arrow's length grows with the logarithm of ‖∇f‖: lengths in proportion would show the steepest only.
+
+        Args:
+            ax: matplotlib axes to draw into; new ones by default.
+            levels: how many contours, at least 1.
+            bottom: a value known to be lower than what the grid has seen.
+
+        Returns:
+            the axes.
+
+        Raises:
+            ValueError: for less than 1 level.
+            ImportError: without matplotlib.
+        """
+        if isinstance(levels, bool) or not isinstance(levels, (int, np.integer)) or levels < 1:
+            raise ValueError(f"Landscape.plot: levels must be a whole number of at least 1, not {levels!r}")
+        ax = axes_for("Landscape.plot", ax, (7, 5))
+        ax.grid(False)
+        finite = self.values[np.isfinite(self.values)]
+        if finite.size and finite.max() > finite.min():
+            height = np.where(np.isfinite(self.values), self.values - min(float(finite.min()), bottom), np.nan)
+            heights = height[height > 0]
+            # The lowest contour encloses about a thousandth of the region: smaller ones would be drawn as specks.
+            at = np.unique(np.geomspace(np.quantile(heights, 0.001), heights.max(), levels + 1))
+            if len(at) > 1:
+                shown = np.log10(np.maximum(height, at[0]))
+                ax.contourf(self.x, self.y, shown, np.log10(at), cmap=pale(ax), zorder=0)
+                ax.contour(self.x, self.y, height, at, colors="0.5", linewidths=0.4, alpha=0.6, zorder=1)
+        if self.at.size:
+            self._arrows(ax)
+        ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel="x", ylabel="y")
+        return ax
+
+    def _arrows(self, ax: Any) -> None:
+        slope = -self.gradient
+        cell = np.array([np.ptp(self.x), np.ptp(self.y)]) / (len(self.at) - 1)
+        with np.errstate(all="ignore"):
+            size = np.linalg.norm(slope, axis=-1, keepdims=True)
+            largest = float(np.max(size, initial=0.0, where=np.isfinite(size)))
+            seen = np.linalg.norm(slope / cell, axis=-1, keepdims=True)  # its length in cells
+            length = np.log1p(99 * size / largest) / math.log(100)
+            arrow = np.where((size > 0) & np.isfinite(size), 0.85 * length * slope / seen, np.nan)
+        ax.quiver(
+            *np.moveaxis(self.at - arrow / 2, -1, 0), *np.moveaxis(arrow, -1, 0), angles="xy", scale_units="xy",
+            scale=1, color=ink(ax), alpha=0.55, width=0.0022, headwidth=4.5, zorder=2,
+        )  # fmt: skip
+        ax.plot([], [], linestyle="none", marker=r"$\rightarrow$", markersize=10, color=ink(ax), label="−∇f")
+
+
+def landscape(
+    f: Function, xlim: tuple[float, float], ylim: tuple[float, float], *, field: int = 0, points: int = 241,
+    seed: int | None = None,
+) -> Landscape:  # fmt: skip
+    """The values of a function of two variables over a rectangle, and its gradient.
+
+    Args:
+        f: takes two Tensors, numbers or (if it can) arrays, and returns one.
+        xlim, ylim: the rectangle, (low, high).
+        field: lines of the coarse grid of the gradient; 0 for no gradient.
+        points: lines of the grid; a function that takes numbers only is given fewer.
+        seed: f is called as f(x, y, rng), with the same generators for every point.
+
+    Returns:
+        a `Landscape`. Where f draws random numbers, given or its own, it has means over several draws.
+
+    Raises:
+        TypeError: if f returns no Tensor of one element for numbers.
+        ValueError: for limits that are not finite and increasing.
+
+    >>> hill = landscape(lambda x, y: x**2 + 3 * y, (-1, 1), (0, 2), field=3)
+    >>> hill.values[0, [0, 120]].tolist(), hill.gradient[0, 0].tolist()
+    ([1.0, 0.0], [-2.0, 3.0])
+    """
+    for name, limits in (("xlim", xlim), ("ylim", ylim)):
+        if np.shape(limits) != (2,) or not -math.inf < limits[0] < limits[1] < math.inf:
+            raise ValueError(f"landscape: {name} is (low, high), finite and increasing, not {limits!r}")
+    call = _Function(f, seed)
+    middle = (float(np.mean(xlim)), float(np.mean(ylim)))
+    with no_grad(), np.errstate(all="ignore"):
+        one, again = call.number(*middle, draw=0), call.number(*middle, draw=0 if seed is None else 1)
+    random = one != again and not (math.isnan(one) and math.isnan(again))
+
+    def seen(n: int, gradient: bool = False) -> tuple[Array, Array, Array]:
+        lines = np.linspace(*xlim, n), np.linspace(*ylim, n)
+        grid = np.meshgrid(*lines)
+        draws = range(32 if random else 1)
+        at_once = [call.grid(*grid, draw, gradient, compare=not random) for draw in draws]
+        found = [z for z in at_once if z is not None]
+        if len(found) < len(draws):
+            if n > 81:
+                return seen(81, gradient)
+            found = [call.each(*grid, draw, gradient) for draw in draws[:8]]
+        return *lines, np.mean(found, axis=0)
+
+    with np.errstate(all="ignore"):
+        x, y, values = seen(points)
+        at = slopes = np.zeros((0, 0, 2))
+        if field:
+            u, v, slopes = seen(field, gradient=True)
+            at = np.stack(np.meshgrid(u, v), axis=-1)
+    return Landscape(x, y, values, at, slopes)
+
+
+class _Function:
+    """f at numbers and at arrays, with a generator if there is a seed."""
+
+    def __init__(self, f: Function, seed: int | None) -> None:
+        self.f, self.seed = f, seed
+
+    def _of(self, x: Tensor, y: Tensor, draw: int) -> Any:
+        return self.f(x, y, *generators(self.seed, draw))
+
+    def number(self, x: float, y: float, draw: int) -> float:
+        return one_number(self._of(Tensor(x), Tensor(y), draw)).item()
+
+    def _slopes(self, x: Array, y: Array, draw: int) -> Array:
+        at = Tensor(x, requires_grad=True), Tensor(y, requires_grad=True)
+        with enable_grad():
+            value = self._of(*at, draw)
+        if np.shape(value) != x.shape and x.ndim:
+            raise ValueError
+        if not value.requires_grad:
+            return np.zeros((*x.shape, 2))
+        found = gradients(value, at, np.ones(value.shape, value.dtype), allow_unused=True)
+        return np.stack([np.zeros(x.shape) if g is None else g.numpy().reshape(x.shape) for g in found], axis=-1)
+
+    def grid(self, x: Array, y: Array, draw: int, gradient: bool, compare: bool) -> Array | None:
+        """All points at once; None if f cannot take arrays, or takes them for something else."""
+        try:
+            if gradient:
+                found = self._slopes(x, y, draw)
+                right = not compare or np.allclose(found[1, 2], self._slopes(x[1, 2], y[1, 2], draw), rtol=1e-6)
+            else:
+                with no_grad():
+                    found = np.asarray(self._of(Tensor(x), Tensor(y), draw).data, float)
+                    right = not compare or math.isclose(found[1, 2], self.number(x[1, 2], y[1, 2], draw), rel_tol=1e-6)
+        except Exception:  # whatever f raises for arrays: it promises to take numbers only
+            return None
+        return found if right and found.shape[:2] == x.shape else None
+
+    def each(self, x: Array, y: Array, draw: int, gradient: bool) -> Array:
+        """Point by point."""
+        if gradient:
+            found = [self._slopes(np.asarray(a), np.asarray(b), draw) for a, b in zip(x.flat, y.flat)]
+            return np.array(found).reshape(*x.shape, 2)
+        with no_grad():
+            return np.array([self.number(a, b, draw) for a, b in zip(x.flat, y.flat)]).reshape(x.shape)
+
+
+def generators(seed: int | None, draw: int) -> Iterator[np.random.Generator]:
+    """The generator of a draw, the same whenever it is asked for; none without a seed."""
+    if seed is not None:
+        yield np.random.default_rng([seed, draw])
+
+
+def one_number(value: Any, where: str = "landscape") -> Tensor:
+    """What f returned, after checking that it is a Tensor of one element.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    if not isinstance(value, Tensor) or value.size != 1:
+        got = f"one of shape {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{where}: f must return a Tensor with one element, not {got}")
+    return value
