@@ -1,8 +1,10 @@
 """Pictures, tables and the page that show a graph and how derivatives travel through it. Everything below may be used
 here, nothing below uses this.
 
-Read `graph` (the picture) with `expansion` (fused operations made of plain ones), `selection`, `passes`, `cuts` and
-`looks` (what is drawn, which pass it belongs to, where values were detached, how it looks) and `layout` (Graphviz);
-then `explain` (the table) with `steps` (its rows), `formats` and `spreadsheets`; then `page`. `table` is for small
-tables of other kinds; `printable` is what all of them do to names.
+Read `graph` (the picture) with `expansion` (fused operations made of plain ones), `selection`, `repeats`, `passes`,
+`cuts` and `looks` (what is drawn, what is folded, which pass it belongs to, where values were detached, how it looks),
+`layout` (Graphviz), `palette` and `picture` (what `graph` returns); then `hierarchy`, `details`, `placement` and
+`viewer`, the picture's page. Then `explain` (the table) with `steps` (its rows), `formats` and `spreadsheets`; then
+`page`. `table` is for small tables of other kinds; `printable` is what all of them do to names, `standalone` makes a
+page one file.
 """

@@ -244,7 +244,9 @@ def _drawn(root: Tensor, names: Mapping[int, str], arrays: Mapping[str, str], ch
     tensors[root._number] = root
     named = {names[number]: x for number, x in tensors.items() if number in names}
     show = ["value"] * (not changed) + ["shape"] * any(x.ndim for x in tensors.values())
-    return _svg(graph(root, names=named, show=show).pipe("svg"), arrays, tooltips=not changed)
+    return _svg(
+        graph(root, names=named, show=show, group=False, compact=False).pipe("svg"), arrays, tooltips=not changed
+    )
 
 
 def _overwritten(row: Row) -> bool:
