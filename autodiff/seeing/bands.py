@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from ..tensor import Tensor
 from .graph import results_behind
-from .looks import DIRECTIONS, FONT, Frames, kind_of, operation_text, tensor_text
+from .looks import DIRECTIONS, FONT, Frames, kind_of, operation_lines, operation_tip, tensor_lines, tensor_tip
 from .printable import printable
 from .rows import Step
 from .selection import Selection, in_bands
 
 if TYPE_CHECKING:
-    from .layout import Graph
+    from .picture import Graph
 
 MAX_NODES = 300
 """Of larger passes the middle is left out."""
@@ -40,7 +40,7 @@ def drawn_in_bands(
         kinds: the roles of the steps.
         names: the names of the tensors, by number.
     """
-    from .layout import TITLE, Graph  # graphviz is imported only by who draws
+    from .picture import TITLE, Graph  # graphviz is imported only by who draws
 
     forward = {node._number: node for node in results_behind(output, "explain")}
     merged = forward | {node._number: node for node in results_behind(slope, "explain")}
@@ -65,18 +65,20 @@ def drawn_in_bands(
     )  # fmt: skip
     frames = Frames(picture, DIRECTIONS[0])
     for unit, _, nodes in drawing.units:
-        frames.node(homes[nodes[0]._number], unit, "operation", *operation_text(nodes[0], titles, ()))
+        node = nodes[0]
+        lines, tip = operation_lines(node, titles, ()), operation_tip(node, titles)
+        frames.node(homes[node._number], unit, "operation", lines, tip)
     for name, x, home in drawing.tensors.values():
         kind = kind_of(x, output, set())
-        frames.node(home, name, kind, *tensor_text(x, kind, None, ("value",)))  # (tensors get their slots later)
+        frames.node(home, name, kind, tensor_lines(x, kind, None, ("value",)), tensor_tip(x, kind, None))
     for name, x, home in drawing.references:
         title = printable(titles.get(id(x), name))
-        frames.node(home, name, "reference", [title], [f"value from an earlier pass: {title}"])
+        frames.node(home, name, "reference", [("value", title)], [f"value from an earlier pass: {title}"])
     for name, (text, home) in drawing.gaps.items():
-        frames.node(home, name, "gap", [text], [text])
+        frames.node(home, name, "gap", [("value", text)], [text])
     place = drawing.place(id(slope))
     for x in wrt if place is not None else ():
-        frames.node(bands[1], f"u{x._number}", "constant", ["u"], ["u"])
+        frames.node(bands[1], f"u{x._number}", "constant", [("title", "u")], ["u"])
         drawing.edges.append((f"u{x._number}", f"op{slope._number}"))
 
     pairs = [
@@ -87,36 +89,32 @@ def drawn_in_bands(
     cotangents = [row.tensor for row, kind in zip(rows, kinds) if row.phase == "second" and kind != "local"]
     if len(pairs) + len(cotangents) > 2 * MAX_NODES:
         text = f"… {len(pairs):,} steps not shown"
-        frames.node(bands[2], "gap2", "gap", [text], [text])
+        frames.node(bands[2], "gap2", "gap", [("value", text)], [text])
     else:
         wanted, seen = {x._number for x in wrt}, set[str]()
+        edges = dict[tuple[str, str], None]()  # each once, in their order
 
-        def node(name: str, kind: str, lines: list[str], tip: list[str]) -> None:
+        def once(name: str, kind: str, title: str, tip: list[str]) -> None:
             if name not in seen:
                 seen.add(name)
-                frames.node(bands[2], name, kind, lines, tip)
+                frames.node(bands[2], name, kind, [("title", title)], tip)
 
-        def edge(start: str, end: str) -> None:
-            if (start, end) not in drawing.edges[first:]:
-                drawing.edges.append((start, end))
-
-        first = len(drawing.edges)
         for x in cotangents:
             if x is not None:
-                node(
+                once(
                     f"d{x._number}",
                     "seed" if x is slope else "gradient" if x._number in wanted else "result",
-                    ["d"],
+                    "d",
                     ["d"],
                 )
         for row, following in pairs:
             operation, x = row.tensor, following.tensor
             if operation is not None and x is not None:
-                lines, tip = operation_text(operation, titles, ())
+                (_, title), tip = operation_lines(operation, titles, ())[0], operation_tip(operation, titles)
                 name = f"p{operation._number}"
-                node(name, "operation", [f"∂ {lines[0]}"], [f"rule of {tip[0]}", *tip[2:]])
-                edge(f"d{operation._number}", name)
-                edge(name, f"d{x._number}")
+                once(name, "operation", f"∂ {title}", [f"rule of {tip[0]}", *tip[2:]])
+                edges |= {(f"d{operation._number}", name): None, (name, f"d{x._number}"): None}
+        drawing.edges += edges
         if place is not None and f"d{slope._number}" in seen:
             drawing.turns.append((place, f"d{slope._number}"))
     frames.close()

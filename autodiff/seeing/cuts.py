@@ -18,10 +18,11 @@ def cuts_between(tensors: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
     [(True, None)]
     """
     tensors = list(tensors)
+    owners = {id(_owner(x._data)) for x in tensors if x._primitive is None}
     results: dict[int, list[Tensor]] = {}
     for x in tensors:
-        if x._primitive is not None:
-            results.setdefault(id(_owner(x._data)), []).append(x)
+        if x._primitive is not None and (owner := id(_owner(x._data))) in owners:
+            results.setdefault(owner, []).append(x)
     found = []
     for leaf in tensors:
         if leaf._primitive is None:

@@ -1,7 +1,8 @@
 """Seeing the recorded graph: `walk` goes through it by hand, `graph` draws it.
 
-What is drawn is chosen in selection.py, what is written in the nodes is in looks.py, the reverse passes of a picture of
-order 2 come from passes.py, and how a drawing becomes a picture is in layout.py.
+What is drawn is chosen in selection.py, after repeats.py has found what repeats; what is written in the nodes is in
+looks.py, the reverse passes of a picture of order 2 come from passes.py, and how a drawing becomes a picture is in
+picture.py, how it becomes a page in hierarchy.py.
 """
 
 from __future__ import annotations
@@ -16,15 +17,32 @@ from ..tensor import Tensor
 from . import passes as reverse_passes
 from .cuts import cuts_between
 from .expansion import expanded
-from .looks import DIRECTIONS, FONT, SHOW, Frames, kind_of, operation_text, tensor_text
-from .names import called, parameter_name
+from .hierarchy import Hierarchy, Words
+from .looks import (
+    DIRECTIONS,
+    FONT,
+    SHOW,
+    Frames,
+    kind_of,
+    leaf_lines,
+    local_name,
+    module_lines,
+    module_tip,
+    operation_lines,
+    operation_tip,
+    result_lines,
+    tensor_lines,
+    tensor_tip,
+)
+from .names import names_behind, parameter_name
 from .names import variables as variables_of
 from .passes import Passes
 from .printable import printable
-from .selection import Drawing, Homes, Selection, homes_of, in_bands
+from .repeats import LARGE, Folding
+from .selection import Drawing, Homes, Selection, homes_of, in_bands, key_of, operations
 
 if TYPE_CHECKING:
-    from .layout import Graph
+    from .picture import Graph
 
 # Walking
 
@@ -37,9 +55,10 @@ def results_behind(output: Tensor, where: str) -> list[Tensor]:
 
 
 def _behind(roots: Sequence[Tensor], where: str) -> list[Tensor]:
-    found = [root for root in {id(root): root for root in roots}.values() if root._primitive is not None]
-    seen = set(map(id, found))
-    for node in found:  # grows while it is walked
+    found = {root._number: root for root in roots if root._primitive is not None}
+    stack = list(found.values())
+    while stack:
+        node = stack.pop()
         inputs = node._inputs
         if not inputs:
             raise RuntimeError(
@@ -47,17 +66,10 @@ def _behind(roots: Sequence[Tensor], where: str) -> list[Tensor]:
                 f"through it or its .data were assigned; record it again"
             )
         for x in inputs:
-            if isinstance(x, Tensor) and x._primitive is not None:
-                key = id(x)
-                if key not in seen:
-                    seen.add(key)
-                    found.append(x)
-    found.sort(key=_number)
-    return found
-
-
-def _number(tensor: Tensor) -> int:
-    return tensor._number
+            if isinstance(x, Tensor) and x._primitive is not None and x._number not in found:
+                found[x._number] = x
+                stack.append(x)
+    return [found[number] for number in sorted(found)]
 
 
 def walk(output: Tensor) -> Iterator[tuple[Tensor, str | None, tuple[Tensor, ...]]]:
@@ -143,18 +155,78 @@ def _named(names: Any, output: Tensor, results: list[Tensor]) -> tuple[dict[int,
 PARTS = 8
 """Of a vector u of more parts than this, the parts (all ones) are not drawn."""
 
+COMPACT = {True: 12, False: 40}
+"""Pictures of more nodes, with calls of modules or without, have parameters, constants and results in their operation's
+node: without modules the reader has made each leaf, and looks for it."""
+
+
+def _is_large(results: list[Tensor], homes: Homes) -> bool:
+    limit = COMPACT[bool(homes)]
+    if 2 * len(results) > limit:
+        return True
+    return 2 * len(results) + len({key_of(x, node, i) for node, i, x in _leaves(results)}) > limit
+
+
+def _leaves(results: list[Tensor]) -> Iterator[tuple[Tensor, int, Any]]:
+    """Every use of a leaf: by which operation, as which input."""
+    for node in results:
+        for i, x in enumerate(node._inputs):
+            if not isinstance(x, Tensor) or x._primitive is None:
+                yield node, i, x
+
+
+Inside = dict[int, list[tuple[str, Any]]]
+"""The leaves that are shown in an operation's node, with their names, by the number of its result."""
+
+
+def _inside(
+    results: list[Tensor], homes: Homes, titles: Mapping[int, str], parameters: set[int], apart: set[int]
+) -> tuple[Inside, set[Any]]:
+    """Parameters and the constants nobody gave a name: where they are written, and what has no node therefore. An array
+    that is an operation's first input is data, and has its node, as do those that are to be `apart`."""
+    inside: Inside = {}
+    keys: set[Any] = set()
+    for node, i, x in _leaves(results):
+        name = titles.get(id(x)) or getattr(x, "name", None) or ""
+        parameter = isinstance(x, Tensor) and (type(x) is not Tensor or id(x) in parameters)
+        named = isinstance(x, Tensor) and (x._requires_grad or name or id(x) in apart)
+        if parameter or not (named or (i == 0 and getattr(x, "ndim", 0))):
+            inside.setdefault(node._number, []).append((local_name(name, homes.get(node._number)), x))
+            keys.add(key_of(x, node, i))
+    return inside, keys
+
 
 def _chosen(
-    output: Tensor, results: list[Tensor], homes: Homes, passes: Passes | None, max_nodes: int
+    output: Tensor,
+    results: list[Tensor],
+    homes: Homes,
+    passes: Passes | None,
+    max_nodes: int,
+    named: Mapping[int, str],
+    compact: bool,
+    unseen: set[Any],
+    cuts: list[tuple[Tensor, Tensor]],
 ) -> tuple[Drawing, Homes]:
     """What is drawn of the results, and where everything belongs."""
     if passes is None:
-        drawing = Selection(results, homes, max_nodes, shown={id(output)}).arranged()
+        titled = {id(output), *(id(x) for x in results if x.name is not None or id(x) in named)}
+        titled |= {id(result) for result, _ in cuts}
+        drawing = Selection(
+            results,
+            homes,
+            max_nodes,
+            shown={id(output)},
+            folded={id(x) for x in results if id(x) not in titled} if compact else (),
+            unseen=unseen,
+            compact=compact,
+        ).arranged()
         if not results:
             drawing.tensors[id(output)] = (f"t{output._number}", output, None)
-        drawn = {id(x): name for name, x, _ in drawing.tensors.values() if isinstance(x, Tensor)}
-        pairs = cuts_between(x for _, x, _ in drawing.tensors.values() if isinstance(x, Tensor))
-        drawing.cuts = [(drawn[id(result)], drawn[id(leaf)]) for result, leaf in pairs]
+        drawing.cuts = [
+            (source, target)
+            for result, leaf in cuts
+            if (source := drawing.place(id(result))) and (target := drawing.place(id(leaf)))
+        ]
         return drawing, homes
     homes, bands = in_bands(homes, results, passes.layers, passes.rule_of, passes.labels)
     titled = {id(output), *passes.titles}
@@ -164,7 +236,7 @@ def _chosen(
         max_nodes,
         shown=titled,
         folded={id(x) for x in results if passes.layers[x._number] and id(x) not in titled and x.name is None},
-        unseen={id(u) for u, _ in passes.directions} if len(passes.directions) > PARTS else (),
+        unseen={id(u) for u, _ in passes.directions} | unseen if len(passes.directions) > PARTS else unseen,
         always=[
             (entry.value, bands[entry.layer])  # the seeds, and gradients that are zero
             for entry in passes.cotangents
@@ -188,12 +260,17 @@ def graph(
     show: Iterable[str] = SHOW,
     order: int = 1,
     group: bool = True,
+    compact: bool | None = None,
+    legend: bool = False,
     max_nodes: int = 300,
-    direction: str = "LR",
+    direction: str | None = None,
     variables: bool = True,
     expand: Any = None,
 ) -> Graph:
     """Draw the recorded graph of a tensor: tensors and the operations between them. No ``.grad`` is changed.
+
+    Where it is large, what repeats (blocks, time steps) becomes one node, "×25", and modules become one node each,
+    until it can be read; the page of the picture, ``graph(y).to_html("graph.html")``, opens them at a click.
 
     A box with a bold border is a leaf that requires a gradient, a cylinder a parameter, a note with a folded corner a
     constant, a rounded box a result, a double border the output, an ellipse an operation. Tooltips carry the values,
@@ -214,10 +291,13 @@ def graph(
             ∂s/∂w. A dashed box stands for a value of an earlier pass. Backward passes that the output's own graph
             holds are recognised: so draw s = ∇fᵀu for a vector u of your own, or a Hessian-vector product itself.
             In backward passes, results without a name are called r1, r2 …
-        group: whether the operations of each call of a module in `names` are framed.
+        group: whether the operations of each call of a module in `names` are framed, and repeats are folded.
+        compact: whether parameters, constants and results without a name of their own are written in their operation's
+            node; by default in a picture of many nodes.
+        legend: whether a frame beside the picture says what the shapes mean.
         max_nodes: above so many nodes, modules are drawn as one node each, then the middle is left out, and a node
             says how many are not shown.
-        direction: "LR" (left to right), "TB", "RL" or "BT".
+        direction: "LR" (left to right), "TB", "RL" or "BT"; by default "TB" where the picture is compact, else "LR".
         variables: whether the names of your variables are used.
         expand: fused operations to be drawn as what they are made of, in a frame: True for all of them, down to plain
             operations, or the name of an operation ("lstm"; "attention" also opens "masked_attention_weights", which
@@ -228,11 +308,12 @@ def graph(
             the rules of fused operations recorded stays as it is.
 
     Returns:
-        A `graphviz.Digraph`: show it in a notebook, or ``.render(outfile="graph.svg")``, ``.pipe("png")``, ``.source``.
-        No system Graphviz is needed. A node's name in the DOT source is also its ``id`` in the SVG: ``t5`` is the
-        tensor whose ``_number`` is 5 (``t5_1`` the first of those that were made on the way to it, where it was
-        expanded), ``op5`` the operation that made it, ``t5i1`` the array or number that was input 1 of that operation,
-        ``module9`` a module, or part of an expansion, drawn as one node (9: the youngest tensor made in it);
+        A `graphviz.Digraph`: show it in a notebook, or ``.to_html("graph.html")``, ``.render(outfile="graph.svg")``,
+        ``.pipe("png")``, ``.source``. No system Graphviz is needed. A node's name in the DOT source is, after a prefix
+        of the picture's own, its ``id`` in the SVG, and there its title: ``t5`` is the
+        tensor whose ``_number`` is 5, ``op5`` the operation that made it, ``t5i1`` the array or number that was
+        input 1 of that operation, ``module9`` a module, or part of an expansion, drawn as one node (9: the youngest
+        tensor made in it); ``t5_1`` is the first of the tensors on the way to ``t5``, where that was expanded;
         ``gap``, ``rest`` (and ``gap0`` …) stand for what is not shown. An edge's title is ``t3->op5``. With order 2,
         ``pass0``, ``pass1`` and ``pass2`` are the bands, and in the backward passes a result that is no cotangent is
         written in its operation's node; ``op9t5`` stands for tensor 5 of an earlier pass, used by operation 9.
@@ -255,26 +336,30 @@ def graph(
     >>> "log1p" in graph(softplus(x), expand="softplus").source
     True
     """
-    from .layout import TITLE, Graph  # graphviz is imported only by who draws
+    from .picture import TITLE, Graph  # graphviz is imported only by who draws
 
     shown = (show,) if isinstance(show, str) else tuple(show)
     for word in shown:
         if word not in SHOW:
             raise ValueError(f"graph: show takes of {', '.join(map(repr, SHOW))}, not {word!r}")
-    if direction not in DIRECTIONS:
+    if direction is not None and direction not in DIRECTIONS:
         raise ValueError(f"graph: direction must be one of {', '.join(map(repr, DIRECTIONS))}, not {direction!r}")
     if isinstance(order, bool) or order not in (1, 2):
         raise ValueError(f"graph: order must be 1 or 2, not {order!r}")
     if isinstance(max_nodes, bool) or not isinstance(max_nodes, (int, np.integer)) or max_nodes < 1:
         raise ValueError(f"graph: max_nodes must be a positive integer, not {max_nodes!r}")
+    for option, given in (("compact", compact), ("legend", legend)):
+        if not isinstance(given, bool) and not (given is None and option == "compact"):
+            raise TypeError(f"graph: {option} must be True or False, not {given!r}")
     results = results_behind(output, "graph")
     if expand is not None and expand is not False:
         output = expanded("graph", output, results, expand, names)
         results = results_behind(output, "graph")
     by_id, parameters, modules = _named(names, output, results)
-    by_id = called(output, results, by_id, variables_of(sys._getframe(1)) if variables else {})
+    by_id, named = names_behind(output, results, by_id, variables_of(sys._getframe(1)) if variables else {})
     homes = homes_of(results, modules if group else [])
     passes = None
+    folding = Folding(results, homes) if group and len(results) > LARGE else None
     too_many = len(results) if order == 2 and len(results) > reverse_passes.LIMIT else 0
     if order == 2 and results and not too_many:
         leaves = {id(x): x for node in results for x in node._inputs if isinstance(x, Tensor) and x._primitive is None}
@@ -283,42 +368,66 @@ def graph(
         results = _behind(passes.roots, "graph")
         for node in results:  # what a hook or a rule brought in from elsewhere was there before
             passes.layers.setdefault(node._number, 0)
-    drawing, homes = _chosen(output, results, homes, passes, int(max_nodes))
+    elif folding is not None:
+        results = folding.without_middles()
+    titles = by_id if passes is None else passes.titles
+    kinds = {} if passes is None else passes.kinds
+    cuts = cuts_between({id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}.values())
+    own = {key: name for key, name in titles.items() if passes is not None or key in named}
+    inside, inner = _inside(results, homes, own, parameters, {id(leaf) for _, leaf in cuts})
+    if compact is None:
+        compact = order == 1 and _is_large(results, homes)
+        in_page = True
+    else:
+        in_page = compact
+    drawing, homes = _chosen(
+        output, results, homes, passes, int(max_nodes), own, compact, inner if compact else set(), cuts
+    )
     if too_many:
         text = f"… the backward passes of {too_many:,} operations are not shown"
         drawing.gaps["passes"] = text, None
-    titles = by_id if passes is None else passes.titles
-    kinds = {} if passes is None else passes.kinds
+    usual = output._data.dtype
+    direction = direction or ("TB" if compact else "LR")
 
     picture = Graph(
-        graph_attr={"rankdir": direction, "bgcolor": "white", "fontname": FONT, "nodesep": "0.2", "ranksep": "0.3",
+        graph_attr={"rankdir": direction, "bgcolor": "white", "fontname": FONT, "nodesep": "0.2",
+                    "ranksep": "0.2" if compact else "0.3",
                     "fontsize": "11", "tooltip": TITLE},
         node_attr={"fontname": FONT, "fontsize": "11", "fontcolor": "#111111", "margin": "0.12,0.06", "height": "0.3"},
         edge_attr={"color": "#555555", "arrowsize": "0.7"},
     )  # fmt: skip
     frames = Frames(picture, direction)
     for unit, closed, nodes in drawing.units:
+        written = {id(node) for node in nodes} & drawing.within.keys()
+        within = [leaf for node in nodes for leaf in inside.get(node._number, ())] if compact else []
         if closed is not None:
-            lines = [printable(closed.label), f"{len(nodes)} operation{'s' * (len(nodes) != 1)}"]
-            tip = ["module, drawn as one node", *sorted({printable(node._primitive.name) for node in nodes})]
-            frames.node(closed.parent, unit, "module", lines, tip)
+            n = operations(closed, nodes, homes)
+            lines = module_lines(closed, n)
+            if n == 1 and compact:
+                lines += leaf_lines(within, shown) + result_lines(nodes[0], own.get(id(nodes[0])), shown, usual)
+            frames.node(closed.parent, unit, "module", lines, module_tip(closed, nodes))
         else:
-            node = nodes[0]
-            written = id(node) in drawing.within
-            frames.node(homes.get(node._number), unit, "operation", *operation_text(node, titles, shown, written))
+            (node,) = nodes
+            lines = operation_lines(node, own, shown, bool(written), within, usual)
+            tip = operation_tip(node, titles, bool(written))
+            frames.node(homes.get(node._number), unit, "operation", lines, tip)
     for name, x, home in drawing.tensors.values():
         kind = kinds.get(id(x)) or kind_of(x, output, parameters)
-        label = titles.get(id(x))
-        frames.node(
-            home, name, kind, *tensor_text(x, kind, label if label is not None else _own_name(x), shown, order == 2)
-        )
+        called = titles.get(id(x), _own_name(x))
+        lines = tensor_lines(x, kind, called, shown, None if x is output else usual)
+        frames.node(home, name, kind, lines, tensor_tip(x, kind, called))
     for name, x, home in drawing.references:
-        _, tip = tensor_text(x, "reference", titles[id(x)], shown)
-        frames.node(home, name, "reference", [printable(titles[id(x)])], tip)
+        called = titles[id(x)]
+        frames.node(home, name, "reference", [("value", printable(called))], tensor_tip(x, "reference", called))
     for name, (text, home) in drawing.gaps.items():
-        frames.node(home, name, "gap", [text], [text])
+        frames.node(home, name, "gap", [("value", text)], [text])
     frames.close()
     frames.edges(drawing)
+    if legend:
+        frames.legend()
+    picture.legend = legend
+    words = Words(output, own, kinds, parameters, inside if in_page else {}, shown)
+    picture.hierarchy = Hierarchy(results, homes, words)
     return picture
 
 

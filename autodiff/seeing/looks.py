@@ -1,11 +1,12 @@
 """How a picture looks: the shape of each kind of node, and what is written in it and in its tooltip.
 
-Order: shapes and colours, text and numbers, tensors, operations, frames.
+Order: shapes and colours, text and numbers, tensors, operations, modules, the legend, frames and edges.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import html
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,10 @@ from .formulas import Formula, numbers_of
 from .indices import index_text
 from .powers import raised
 from .printable import printable
-from .selection import Call, Drawing, band_of
+from .selection import Call, Drawing, band_of, chain
 
 if TYPE_CHECKING:
-    from .layout import Graph
+    from graphviz import Digraph
 
 # Shapes and colours
 
@@ -71,8 +72,27 @@ _IN_BAND: tuple[dict[str, dict[str, str]], ...] = (
 )  # fmt: skip
 
 
+Line = tuple[str, str]
+"""A line of a node: its style, one of `LETTERING`, and its text."""
+
+LETTERING = {
+    "title": '<FONT POINT-SIZE="13"><B>{}</B></FONT>', "value": "{}", "note": '<FONT POINT-SIZE="10">{}</FONT>',
+    "gradient": '<FONT COLOR="#8f3c00">{}</FONT>', "parameter": '<FONT COLOR="#7a4d00">{}</FONT>',
+}  # fmt: skip
+"""What is read first is largest; a gradient has its own colour."""
+
+
+def lettered(lines: Iterable[Line]) -> str:
+    """Lines as an HTML-like DOT label that shows just these characters."""
+    shown = (
+        LETTERING[style].format(html.escape(text if text.strip() else "·").replace("\\", "&#92;&#92;"))
+        for style, text in lines
+    )
+    return f"<{'<BR/>'.join(shown)}>"
+
+
 def escaped(lines: Iterable[str]) -> Any:
-    """Lines as a DOT label that shows just these characters; no line is ever empty, which some libraries dislike."""
+    """Lines as a DOT string that shows just these characters; no line is ever empty, which some libraries dislike."""
     from graphviz import nohtml
 
     shown = (line if line.strip() else "·" for line in lines)
@@ -119,8 +139,13 @@ def _full(array: Any) -> list[str]:
 
 
 def _dtype_and_shape(array: Any) -> str:
-    size = " × ".join(str(n) for n in array.shape)
-    return f"{array.dtype} {size}" if array.shape else str(array.dtype)
+    return f"{array.dtype} {array.shape}" if array.shape else str(array.dtype)
+
+
+def _shape(array: Any, usual: Any) -> str:
+    """The shape, and the dtype where it is not the usual one."""
+    words = [str(array.dtype)] * (array.dtype != usual) + [str(array.shape)] * bool(array.shape)
+    return " ".join(words)
 
 
 def kind_of(x: Any, output: Tensor, parameters: set[int]) -> str:
@@ -134,31 +159,45 @@ def kind_of(x: Any, output: Tensor, parameters: set[int]) -> str:
     return "parameter" if id(x) in parameters or type(x) is not Tensor else "variable"
 
 
-def tensor_text(
-    x: Any, kind: str, name: str | None, show: tuple[str, ...], brief: bool = False
-) -> tuple[list[str], list[str]]:
-    """The lines of a tensor's node, and of its tooltip. `brief` leaves the dtype of a 0-d tensor to the tooltip."""
-    number = not isinstance(x, (Tensor, np.ndarray, np.generic))
-    array = np.asarray(x._data if isinstance(x, Tensor) else x)
+def _numbers(x: Any, show: Sequence[str]) -> list[Line]:
+    """Value and gradient, as far as they are shown."""
+    lines: list[Line] = []
     gradient = x._grad if isinstance(x, Tensor) else None
-    plain = number or (array.ndim == 0 and kind == "constant")
-    title = printable(name) if name is not None else "" if plain else _TITLES.get(kind, "")
-    lines = [title] if title else []
-    if "shape" in show and not number and (array.ndim or not brief):
-        lines.append(_dtype_and_shape(array))
     if "value" in show:
-        rows = _values(array)
-        lines += rows if len(rows) <= 4 or not brief else [_statistics(array)]
+        lines += [("value", row) for row in _values(x._data if isinstance(x, Tensor) else x)]
     if "grad" in show and gradient is not None:
-        rows = _values(gradient._data)
-        lines += [f"grad {rows[0]}", *rows[1:]]
-    meaning = _MEANING.get(kind, kind)
+        first, *more = _values(gradient._data)
+        lines += [("gradient", text) for text in (f"grad {first}", *more)]
+    return lines
+
+
+def _is_number(x: Any) -> bool:
+    return not isinstance(x, (Tensor, np.ndarray, np.generic))
+
+
+def _array(x: Any) -> Any:
+    return np.asarray(x._data if isinstance(x, Tensor) else x)
+
+
+def tensor_lines(x: Any, kind: str, name: str | None, show: Sequence[str], usual: Any = np.float64) -> list[Line]:
+    """The lines of a tensor's node. The `usual` dtype is not written."""
+    array = _array(x)
+    plain = _is_number(x) or (array.ndim == 0 and kind == "constant")
+    title = printable(name) if name is not None else "" if plain else _TITLES.get(kind, "")
+    lines: list[Line] = [("title", title)] if title else []
+    if "shape" in show and not _is_number(x) and (shape := _shape(array, usual)):
+        lines.append(("note", shape))
+    return lines + _numbers(x, show) or [("value", "·")]
+
+
+def tensor_tip(x: Any, kind: str, name: str | None) -> list[str]:
+    """The lines of a tensor's tooltip."""
+    array, meaning = _array(x), _MEANING.get(kind, kind)
     tip = [meaning if name is None else f"{meaning} {printable(name, 200)}", _dtype_and_shape(array), *_full(array)]
-    if gradient is not None:
-        tip += ["gradient", *_full(gradient._data)]
-    if isinstance(x, Tensor) and x._line:
-        tip.append(x._line)
-    return lines or ["·"], [printable(line, 400) for line in tip]
+    if isinstance(x, Tensor):
+        tip += ["gradient", *_full(x._grad._data)] if x._grad is not None else []
+        tip += [x._line] if x._line else []
+    return [printable(line, 400) for line in tip]
 
 
 def options_of(node: Tensor) -> list[tuple[str, Any]]:
@@ -168,45 +207,96 @@ def options_of(node: Tensor) -> list[tuple[str, Any]]:
     return [(k, v) for k, v in given if v is not None and v is not False and getattr(v, "internal", False) is not True]
 
 
-def operation_text(
-    node: Tensor, names: Mapping[int, str], show: tuple[str, ...], written: bool = False
-) -> tuple[list[str], list[str]]:
-    """The lines of an operation's node, and of its tooltip: formula and the rule of each input; and the result, if it
-    is `written` there."""
+def operation_lines(
+    node: Tensor,
+    names: Mapping[int, str],
+    show: Sequence[str],
+    written: bool = False,
+    inside: Sequence[tuple[str, Any]] = (),
+    usual: Any = np.float64,
+) -> list[Line]:
+    """The lines of an operation's node: the leaves that are shown `inside` it, with what they are called, and the
+    result, if it is `written` there."""
     record = node._primitive
-    lines = [raised(node) or SYMBOLS.get(record.name, printable(record.name))]
-    options = [_option(key, value) for key, value in options_of(node)]
+    lines: list[Line] = [("title", raised(node) or SYMBOLS.get(record.name, printable(record.name)))]
+    options = [option_text(key, value) for key, value in options_of(node)]
     if options:
-        lines.append(", ".join(options) if len(", ".join(options)) <= 32 else f"{options[0]}, …")
-    array, name = np.asarray(node._data), names.get(id(node))
+        text = ", ".join(options)
+        lines.append(("note", text if len(text) <= 32 else f"{options[0]}, …"))
+    lines += leaf_lines(inside, show)
+    return lines + (result_lines(node, names.get(id(node)), show, usual) if written else [])
+
+
+def operation_tip(node: Tensor, names: Mapping[int, str], written: bool = False) -> list[str]:
+    """The lines of an operation's tooltip: formula and the rule of each input."""
+    shown = [printable(x, 24) for x in input_names(node, names)]
+    tip = [f"operation {printable(node._primitive.name)}", *rules_of(node, shown)]
     if written:
-        value = _digits(array.item()) if "value" in show and array.size == 1 else ""
-        lines += [" = ".join(filter(None, (name, value)))] if name or value else []
-    inputs = [
+        array = np.asarray(node._data)
+        tip += [f"y: {_dtype_and_shape(array)}", *_full(array)]
+        tip += ["gradient", *_full(node._grad._data)] if node._grad is not None else []
+    if node._line:
+        tip.append(node._line)
+    return [printable(line, 400) for line in tip]
+
+
+def input_names(node: Tensor, names: Mapping[int, str]) -> list[str]:
+    """What the inputs are called in an operation's formula."""
+    return [
         _digits(x) if not hasattr(x, "shape") else names.get(id(x)) or getattr(x, "name", None) or f"x{i}"
         for i, x in enumerate(node._inputs)
     ]
-    shown = [printable(x, 24) for x in inputs]
-    tip = [f"operation {printable(record.name)}"]
-    if record.formula:
-        tip.append(f"y = {Formula(record.formula, tuple(shown), numbers=numbers_of(node))}")
-    tip += [
-        f"to {x} goes g · {_factor(str(Formula(rule, tuple(shown), numbers=numbers_of(node))))}"
-        for given, x, rule in zip(node._inputs, shown, record.derivatives)
+
+
+def rules_of(node: Tensor, inputs: Sequence[str]) -> list[str]:
+    """An operation's formula, and the rule by which the gradient passes to each input that takes one."""
+    record, numbers, names = node._primitive, numbers_of(node), tuple(inputs)
+    return [f"y = {Formula(record.formula, names, numbers=numbers)}"] * bool(record.formula) + [
+        f"to {x} goes g · {_factor(str(Formula(rule, names, numbers=numbers)))}"
+        for given, x, rule in zip(node._inputs, inputs, record.derivatives)
         if isinstance(given, Tensor) and given._requires_grad
     ]
-    if written:
-        tip += [f"y: {_dtype_and_shape(array)}", *_full(array)]
-    if node._line:
-        tip.append(node._line)
-    return lines, [printable(line, 400) for line in tip]
+
+
+def leaf_lines(inside: Sequence[tuple[str, Any]], show: Sequence[str]) -> list[Line]:
+    """Parameters and constants that are shown in their operation's node."""
+    lines: list[Line] = []
+    for name, x in inside:
+        if hasattr(x, "shape") and x.shape:
+            kind = "parameter" if getattr(x, "requires_grad", False) else "constant"
+            lines.append(("parameter", f"{printable(name or kind, 32)} {x.shape}"))
+        else:
+            value = " = ".join(filter(None, (name and printable(name, 32), *_values(getattr(x, "_data", x)))))
+            lines.append(("parameter" if name else "value", value))
+        lines += [line for line in _numbers(x, show) if line[0] == "gradient"][:1]
+    return lines
+
+
+def result_lines(node: Tensor, name: str | None, show: Sequence[str], usual: Any) -> list[Line]:
+    """A result that is shown in its operation's node."""
+    array, lines = np.asarray(node._data), list[Line]()
+    value = _digits(array.item()) if "value" in show and array.size == 1 else ""
+    if name or value:
+        lines.append(("value", " = ".join(filter(None, (name and printable(name), value)))))
+    if "shape" in show and (shape := _shape(array, usual)):
+        lines.append(("note", shape))
+    return lines + [line for line in _numbers(node, show) if line[0] == "gradient"]
+
+
+def local_name(name: str, home: Call | None) -> str:
+    """A parameter's name as it is called inside the module in which it is used."""
+    for call in chain(home):
+        if call.path and name.startswith(f"{call.path}."):
+            return name[len(call.path) + 1 :]
+    return name
 
 
 def _factor(text: str) -> str:
     return f"({text})" if " " in text else text
 
 
-def _option(key: str, value: Any) -> str:
+def option_text(key: str, value: Any) -> str:
+    """An option as it is written in a call, of arrays only dtype and shape."""
     if key == "index":
         return f"[{printable(index_text(value), 24)}]"
     if isinstance(value, (Tensor, np.ndarray)):
@@ -216,6 +306,25 @@ def _option(key: str, value: Any) -> str:
     except Exception:  # the user's own class may not be able to show itself; the picture can do without
         text = type(value).__name__
     return f"{key}={printable(text, 24)}"
+
+
+def module_lines(call: Call, n: int) -> list[Line]:
+    """The lines of a module (or a repeat) of n operations that is drawn as one node."""
+    words = [printable(call.path)] * bool(call.path) + [f"{n:,} operations"] * (n != 1)
+    return [("title", printable(call.kind or call.label)), *[("note", ", ".join(words))] * bool(words)]
+
+
+def module_tip(call: Call, nodes: list[Tensor]) -> list[str]:
+    """The lines of its tooltip."""
+    names = sorted({printable(node._primitive.name) for node in nodes})
+    return [f"{'repeat' if call.count else 'module'}, drawn as one node", *names]
+
+
+LEGEND = {
+    "variable": "leaf that requires a gradient", "parameter": "parameter", "constant": "constant", "result": "result",
+    "operation": "operation", "module": "module or repeat", "output": "output",
+}  # fmt: skip
+"""What a legend explains, in its order."""
 
 
 # Frames and edges
@@ -240,7 +349,7 @@ TURNS = {"LR": {1: "e", 2: "w"}, "RL": {1: "w", 2: "e"}}
 class Frames:
     """The picture's nodes, sorted into the frames of the module calls and the bands of the passes that hold them."""
 
-    def __init__(self, picture: Graph, direction: str) -> None:
+    def __init__(self, picture: Digraph, direction: str) -> None:
         from graphviz.quoting import attr_list  # here: programs that draw nothing do without graphviz
 
         self.picture, self.direction, self.attributes = picture, direction, attr_list
@@ -248,7 +357,7 @@ class Frames:
         self.inside: dict[Call | None, list[Call]] = {None: []}
         self.layer: dict[str, int] = {}
 
-    def node(self, home: Call | None, name: str, kind: str, lines: list[str], tooltip: list[str]) -> None:
+    def node(self, home: Call | None, name: str, kind: str, lines: list[Line], tooltip: list[str]) -> None:
         """Put a node of this kind into a frame (that of the call around it, if the call is drawn as one node)."""
         if home is not None and (closed := home.outermost_closed()) is not None:
             home = closed.parent
@@ -261,7 +370,7 @@ class Frames:
         self.layer[name] = layer = (band.band or 0) if band is not None else 0
         look = STYLES[kind] | _IN_BAND[layer].get(kind, {})
         attributes = {**look, "id": name, "class": kind, "tooltip": escaped(tooltip)}
-        quoted = self.attributes(escaped(lines), kwargs=attributes)
+        quoted = self.attributes(lettered(lines), kwargs=attributes)
         self.bodies[home].append(f"\t{name}{quoted}\n")
 
     def close(self) -> None:
@@ -281,6 +390,16 @@ class Frames:
                 stack.append("\t}\n")
             self.picture.body += self.bodies[item]
             stack += reversed(self.inside[item])
+
+    def legend(self) -> None:
+        """Write a frame with a node of each kind, beside the picture."""
+        names = [f"legend_{kind}" for kind in LEGEND]
+        frame = 'graph [label=legend style=rounded color="#b0a0b0"]'
+        self.picture.body.append(f"\tsubgraph cluster_legend {{\n\t\t{frame}\n")
+        for name, (kind, text) in zip(names, LEGEND.items()):
+            look = STYLES[kind] | {"id": name, "class": f"{kind} legend", "tooltip": text}
+            self.picture.body.append(f"\t{name}{self.attributes(lettered([('value', text)]), kwargs=look)}\n")
+        self.picture.body.append(f"\t{' -> '.join(names)} [style=invis]\n\t}}\n")
 
     def edges(self, drawing: Drawing) -> None:
         """Write the edges: the forward pass from left to right, the first backward pass below it the other way, the

@@ -18,7 +18,7 @@ _FUNCTION = 1
 """The flag of code whose variables are no dict of their own (``inspect.CO_OPTIMIZED``, which is slow to import)."""
 
 LIMIT = 20_000
-"""From a graph of so many operations on, results without a name get none: nobody would see them all."""
+"""From a graph of so many operations on, what has no name gets none: nobody would see them all."""
 
 
 def variables(frame: FrameType) -> dict[int, str]:
@@ -107,10 +107,11 @@ class Names:
                 self.by_number[node._number] = self.fresh(letter)
 
 
-def called(
+def names_behind(
     output: Tensor, results: Sequence[Tensor], given: Mapping[int, str], held: Mapping[int, str]
-) -> dict[int, str]:
-    """The name of every tensor and array in the graph of an output, by id.
+) -> tuple[dict[int, str], set[int]]:
+    """The name of every tensor and array in the graph of an output, by id; and the ids of those that the program named,
+    not we.
 
     Args:
         output: a tensor.
@@ -118,18 +119,18 @@ def called(
         given: the user's names, by id.
         held: the names of variables, by number.
     """
-    every, names = len(results) < LIMIT, Names()
-    tensors = {
-        id(x): x for node in results for x in node._inputs
-        if isinstance(x, Tensor)
-        and (every or x._primitive is None or x.name is not None or x._number in held or id(x) in given)
-    }  # fmt: skip
+    names = Names()
+    if len(results) < LIMIT:
+        tensors = {id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}
+    else:
+        tensors = {id(x): x for x in results if x.name is not None or x._number in held or id(x) in given}
     tensors[id(output)] = output
     for key, name in given.items():
         if key in tensors:
             names.give(tensors[key], name)
     names.known(tensors.values(), output, held)
-    if every:
+    named = {key for key, x in tensors.items() if x._number in names.by_number}
+    if len(results) < LIMIT:
         names.counted(results)
     found = {key: names.by_number[x._number] for key, x in tensors.items() if x._number in names.by_number}
-    return found | names.of_arrays
+    return {**given, **found, **names.of_arrays}, named | given.keys()

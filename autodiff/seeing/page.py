@@ -8,19 +8,16 @@ there.
 from __future__ import annotations
 
 import base64
-import hashlib
 import html
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 from string import Template
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..persistence.files import replace_file
 from ..tensor import Tensor
 from .arrows import plane
 from .costs import Cost, lifetimes, running
@@ -28,6 +25,7 @@ from .formulas import Formula, name_mathml
 from .rows import BACKWARD, roles
 from .slots import lines
 from .stage import Shown, Stage, staged
+from .standalone import policy, save
 
 HEIGHT = 860
 """Pixels of the frame in a notebook."""
@@ -80,14 +78,9 @@ def write(explanation: Explained, path: str | os.PathLike[str] | None = None) ->
     Raises:
         OSError: for a path that cannot be written.
     """
-    target = None if path is None else Path(os.path.realpath(os.fspath(path)))
     page = _page(explanation)
-    if target is None:
-        return page
-    if target.exists() and not target.is_file():
-        target.write_text(page, "utf-8")  # a device or a pipe is written to, not replaced; a directory is refused
-    else:
-        replace_file(target, lambda file: file.write(page.encode()))
+    if path is not None:
+        save(page, path)
     return page
 
 
@@ -98,10 +91,9 @@ def _page(explanation: Explained) -> Page:
     assets = resources.files(__package__)
     style, script = (assets.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     name = explanation.names.get(explanation.output._number) or explanation.output.name or "the output"
-    policy = f"default-src 'none'; base-uri 'none'; script-src {_digest(script)}; style-src {_digest(style)}"
     return Page(
         Template(assets.joinpath("page.html").read_text("utf-8")).substitute(
-            policy=policy,
+            policy=policy(script, style),
             title=f"How {_text(name)} and its derivatives are computed",
             summary=f"{len(rows)} steps: {_text(_summary(rows))}.",
             style=style,
@@ -115,11 +107,6 @@ def _page(explanation: Explained) -> Page:
             mathematics="\n".join(filter(None, map(_mathematics, rows))) + _plane(explanation),
         )
     )
-
-
-def _digest(text: str) -> str:
-    """The only script and style the browser will run: these, whatever else may have got into the page."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _text(text: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby, pairwise, product
 from typing import Any
 
@@ -36,6 +36,13 @@ class Call:
     """A part of an expansion: what users asked to see is closed last."""
     band: int | None = None
     """For a band, its layer: 0 forward, 1 and 2 the backward passes."""
+    path: str = ""
+    kind: str = ""
+    """Of a module, its place in the model and its class; of a repeat, what is repeated."""
+    count: int = 0
+    """Of a repeat, how often."""
+    left_out: int = 0
+    """Operations of a repeat's middle that are in no list of results any more."""
 
     def outermost_closed(self) -> Call | None:
         found: Call | None = None
@@ -71,7 +78,7 @@ Homes = dict[int, Call]
 def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
     """For each result, the innermost call of a module, or part of an expansion, in which it was made."""
     calls = [
-        Call(start, end, f"{path} · {type(m).__name__}" if path else type(m).__name__)
+        Call(start, end, f"{path} · {type(m).__name__}" if path else type(m).__name__, path=path, kind=type(m).__name__)
         for path, m in modules
         for start, end in getattr(m, "_calls", ())
     ]
@@ -99,6 +106,38 @@ def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
     return homes
 
 
+def is_users(x: Any) -> bool:
+    """Whether a leaf was made by the user, not by a module."""
+    return type(x) is Tensor and bool(x._requires_grad or x.name)
+
+
+def homes_of_leaves(results: list[Tensor], homes: Homes) -> dict[Any, Call | None]:
+    """For each leaf, by its key, the innermost call around all that use it. The user's own leaves, and arrays that are
+    an operation's first input, stand outside of all modules, but in the member of a repeat if only that uses them (one
+    input of each time step, say)."""
+    found: dict[Any, tuple[Call | None, bool]] = {}
+    bands: dict[Any, Call | None] = {}
+    """Of what several passes use, the first."""
+    outside: set[Any] = set()
+    for node in results:
+        for i, x in enumerate(node._inputs):
+            if not isinstance(x, Tensor) or x._primitive is None:
+                key, home = key_of(x, node, i), homes.get(node._number)
+                if key in found:
+                    found[key] = around_both(found[key][0], home), False
+                else:
+                    found[key], bands[key] = (home, True), band_of(home)
+                    if is_users(x) or (i == 0 and type(x) in (Tensor, np.ndarray) and x.ndim):
+                        outside.add(key)
+    placed: dict[Any, Call | None] = {}
+    for key, (home, once) in found.items():
+        if key in outside:
+            around = (c for c in chain(home) if (c.parent is not None and c.parent.count) or (c.count and once))
+            home = next(around, None) or band_of(home)
+        placed[key] = home or bands[key]
+    return placed
+
+
 def in_bands(
     homes: Homes, results: list[Tensor], layers: Mapping[int, int], rule_of: Mapping[int, Tensor], labels: list[str]
 ) -> tuple[Homes, list[Call]]:
@@ -110,8 +149,9 @@ def in_bands(
     def mirror(call: Call, layer: int, pattern: str) -> Call:
         known = mirrored.get((layer, pattern, id(call)))
         if known is None:
-            label = pattern.replace("…", call.label)
-            known = Call(call.start, call.end, label, call.depth, closed=call.closed, asked=call.asked)
+            known = replace(
+                call, label=pattern.replace("…", call.label), kind=call.kind and pattern.replace("…", call.kind)
+            )
             mirrored[layer, pattern, id(call)] = known
             known.parent = bands[layer] if call.parent is None else mirror(call.parent, layer, pattern)
         return known
@@ -197,13 +237,13 @@ class Units:
         return (self[u] for u in range(len(self)))
 
 
-def hidden_in(units: Units) -> set[Any]:
+def hidden_in(units: Units, homes: Mapping[Any, Call | None]) -> set[Any]:
     """What stays inside a closed module: results used only there, and its own parameters and constants."""
     if units.merged is None:
         return set()
     user: dict[Any, int] = {}
     maker: dict[Any, int] = {}
-    leaves: dict[Any, Any] = {}
+    leaves: dict[Any, Call | None] = {}
     for u, (_, nodes) in enumerate(units):
         for node in nodes:
             maker[id(node)] = u
@@ -211,13 +251,20 @@ def hidden_in(units: Units) -> set[Any]:
                 key = key_of(x, node, i)
                 user[key] = u if user.get(key, u) == u else -1
                 if not isinstance(x, Tensor) or x._primitive is None:
-                    leaves[key] = x
+                    leaves[key] = homes[key]
     hidden = {key for key, u in maker.items() if user.get(key) == u and units[u][0] is not None}
-    for key, x in leaves.items():
-        if user[key] >= 0 and units[user[key]][0] is not None:
-            if not isinstance(x, Tensor) or type(x) is not Tensor or not (x._requires_grad or x.name):
-                hidden.add(key)
+    for key, home in leaves.items():
+        closed = units[user[key]][0] if user[key] >= 0 else None
+        if closed is not None and closed in set(chain(home)):
+            hidden.add(key)
     return hidden
+
+
+def operations(call: Call, nodes: list[Tensor], homes: Homes) -> int:
+    """How many operations ran in a call of which these results are left."""
+    around = set(chain(call.parent))
+    inner = {each for node in nodes for each in chain(homes.get(node._number))} - around
+    return len(nodes) + sum(each.left_out for each in inner)
 
 
 def not_shown(n: int) -> str:
@@ -226,6 +273,9 @@ def not_shown(n: int) -> str:
 
 
 # The choice
+
+READABLE = 40
+"""A picture of more nodes is made smaller by closing what can be closed: repeats, then modules."""
 
 
 class Selection:
@@ -240,6 +290,7 @@ class Selection:
         unseen: ids of the tensors that are not drawn at all.
         always: leaves that are drawn in any case, each with its home.
         bands: whether the picture has a band for each pass.
+        compact: whether a module that is a single operation is drawn as one node in any case.
     """
 
     def __init__(
@@ -252,7 +303,11 @@ class Selection:
         unseen: Collection[int] = (),
         always: Sequence[tuple[Tensor, Call]] = (),
         bands: bool = False,
+        compact: bool = False,
     ) -> None:
+        self.compact = compact
+        self.leaf_homes = homes_of_leaves(results, homes) if homes else {}
+        """Where each leaf belongs, by its key; needed only where calls are closed."""
         self.results, self.homes, self.max_nodes = results, homes, max_nodes
         self.shown, self.unseen, self.bands = shown, unseen, bands
         self.always = {id(x): (f"t{x._number}", x, home) for x, home in always}
@@ -279,36 +334,51 @@ class Selection:
 
     def arranged(self) -> Drawing:
         """The drawing."""
-        calls = {id(c): c for home in {id(h): h for h in self.homes.values()}.values() for c in chain(home)}
-        calls = {key: call for key, call in calls.items() if call.band is None}
-        depths = sorted({call.depth for call in calls.values()}, reverse=True)
-        asked = {around for call in calls.values() if call.asked for around in chain(call)}
-        everything = self.fits()
-        for last, depth in product((False, True) if asked else (False,), depths):
+        calls = {c: None for home in dict.fromkeys(self.homes.values()) for c in chain(home) if c.band is None}
+        depths = sorted({call.depth for call in calls}, reverse=True)
+        if self.compact:
+            self.close_single_operations()
+        limit = min(self.max_nodes, READABLE * (3 if self.bands else 1))
+        count = self.count()
+        asked = {around for call in calls if call.asked for around in chain(call)}
+        for last, depth in product((False, True) if asked else (False,), [None, *depths]):
             # One module that is the whole model is not closed: its parts say more than one box.
-            outermost = {call.start for call in calls.values() if call.depth == 0}
-            if everything or (depth == 0 and len(depths) > 1 and len(outermost) == 1):
+            outermost = {call.start for call in calls if call.depth == 0}
+            whole = depth == 0 and len(depths) > 1 and len(outermost) == 1
+            if whole or count <= (self.max_nodes if last else limit):
                 continue
-            for call in calls.values():
-                call.closed = call.closed or (call.depth == depth and (last or call not in asked))
-            self.units = Units(self.results, self.homes)
-            everything = self.fits()
-        if not everything:
+            closing = [
+                c for c in calls if (c.count if depth is None else c.depth == depth) and (last or c not in asked)
+            ]
+            if closing:
+                for call in closing:
+                    call.closed = True
+                self.units = Units(self.results, self.homes)
+                count = self.count()
+        if count > self.max_nodes:
             self.hidden = self.hidden_now()
             self.found, self.room = self.gaps(), 0
         self.fill()
         return self.drawing
 
-    def fits(self) -> bool:
-        """Whether all may be drawn, with modules as they are now open or closed."""
-        if len(self.units) > self.max_nodes:
-            return False
+    def close_single_operations(self) -> None:
+        held: Counter[Call] = Counter(c for node in self.results for c in chain(self.homes.get(node._number)))
+        for call, n in held.items():
+            if call.kind and not call.count and n == 1 and not call.left_out:
+                call.closed = True
+        self.units = Units(self.results, self.homes)
+
+    def count(self) -> int:
+        """How many nodes there would be, with modules as they are now open or closed."""
+        if len(self.units) > max(self.max_nodes, READABLE):
+            return len(self.units)
         self.hidden, seen = self.hidden_now(), set(self.always)
-        return len(seen) + sum(self.cost(nodes, seen) for _, nodes in self.units) <= self.max_nodes
+        return len(seen) + sum(self.cost(nodes, seen) for _, nodes in self.units)
 
     def hidden_now(self) -> set[Any]:
         """What is not drawn, with modules as they are now open or closed."""
-        return hidden_in(self.units).difference(self.shown, self.always).union(self.unseen, exponents(self.results))
+        hidden = hidden_in(self.units, self.leaf_homes).difference(self.shown, self.always)
+        return hidden.union(self.unseen, exponents(self.results))
 
     def own_node(self, node: Tensor) -> bool:
         return id(node) not in self.hidden and id(node) not in self.folded
@@ -432,12 +502,8 @@ class Selection:
     def leaf(self, x: Any, i: int, node: Tensor, home: Call | None) -> str | None:
         """The drawn node of input i of a node, a leaf; made if there is room."""
         key, tensors = key_of(x, node, i), self.drawing.tensors
-        if type(x) is Tensor and (x._requires_grad or x.name):  # the user's, not the module's
-            home = band_of(home)
         known = tensors.get(key)
         if known is not None:
-            if known[2] is not home:  # shared: it belongs to no one module, but to the pass that used it first
-                tensors[key] = (known[0], known[1], band_of(known[2]))
             return known[0]
         if key in self.hidden:
             return None
@@ -447,7 +513,7 @@ class Selection:
                 return "rest"
             self.room -= 1
         name = f"t{x._number}" if isinstance(x, Tensor) else f"t{node._number}i{i}"
-        tensors[key] = (name, x, home)
+        tensors[key] = (name, x, self.leaf_homes.get(key, home))
         return name
 
     def count_gap(self, gap: Gap, counted: set[Any]) -> int:

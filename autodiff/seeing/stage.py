@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from ..tensor import Tensor
+from . import layout
 from .bands import drawn_in_bands
 from .formats import size
 from .graph import graph, walk
-from .looks import escaped, kind_of, tensor_text
+from .looks import escaped, kind_of, tensor_tip
 from .printable import printable
 from .rows import VALUES
 from .slots import Fill, Numbered, fills, lines
 
 if TYPE_CHECKING:
-    from .layout import Graph
+    from .picture import Graph
 
 
 class Shown(Numbered, Protocol):
@@ -83,7 +84,18 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
         if slope is None or slope is explanation.output:
             tensors = _tensors(explanation.output)
             named = {names[number]: x for number, x in tensors.items() if number in names}
-            picture, layers = graph(explanation.output, names=named, show="value", variables=False), dict[str, int]()
+            picture, layers = (
+                graph(
+                    explanation.output,
+                    names=named,
+                    show="value",
+                    compact=False,
+                    direction="LR",
+                    group=False,
+                    variables=False,
+                ),
+                dict[str, int](),
+            )
         else:
             tensors = _tensors(explanation.output) | _tensors(slope)
             picture, layers = drawn_in_bands(explanation.output, slope, explanation.wrt, rows, kinds, names)
@@ -92,7 +104,7 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
         also = _copies(rows, kinds, tensors, explanation.names, drawn)
         slots = _Slots(rows, places, written, also)
         slots.label(picture, drawn, tensors, names, explanation.output)
-        svg, operations = _svg(picture.pipe("svg"), slots, layers)
+        svg, operations = _svg(layout.layout(picture.source), slots, layers)
         return Stage(svg, len(drawn), operations, "", places, written, also)
     except (RuntimeError, ImportError) as error:  # no layout program, or the graph was freed since
         empty.notice = f"There is no picture of the graph, only the table. {error}"
@@ -200,7 +212,7 @@ class _Slots:
             said = [title] if title else []
             if node[0] == "t" and x is not None:
                 kind = kind_of(x, output, set())
-                tip = tensor_text(x, kind, names.get(x._number), ())[1][:2] + ([x._line] if x._line else [])
+                tip = tensor_tip(x, kind, names.get(x._number))[:2] + ([x._line] if x._line else [])
             else:
                 tip = [printable(self.titles.get(node, ""), 200)]
             if x is not None and x.ndim:

