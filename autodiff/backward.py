@@ -84,7 +84,7 @@ def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Ten
                 if x._primitive is None:
                     if flag is not True:
                         number = settled(x)  # if it was written since it was used, `reverse` will say so
-                    if number > node._number and getattr(node._data, "base", None) is not None:
+                    if number > node._number and getattr(node._ndarray, "base", None) is not None:
                         raise _written(node, x)  # a view of it has other values now, whoever reads it
                     leaves[number] = x
                 elif number not in nodes:
@@ -157,7 +157,7 @@ def reverse(
         if number in wanted:
             results[number] = g
         record = node._primitive
-        y = node if create_graph else node._data
+        y = node if create_graph else node._ndarray
         if g.dtype is not y.dtype and g.dtype != y.dtype:
             g = g.astype(y.dtype)
         inputs = node._inputs
@@ -166,12 +166,12 @@ def reverse(
         if create_graph:
             arrays = inputs
         elif len(inputs) == 1:  # the short cuts save a list comprehension, a tenth of a small graph's time
-            arrays = (inputs[0]._data,)
+            arrays = (inputs[0]._ndarray,)
         elif len(inputs) == 2:
             a, b = inputs
-            arrays = (a._data if isinstance(a, Tensor) else a, b._data if isinstance(b, Tensor) else b)
+            arrays = (a._ndarray if isinstance(a, Tensor) else a, b._ndarray if isinstance(b, Tensor) else b)
         else:
-            arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
+            arrays = [x._ndarray if isinstance(x, Tensor) else x for x in inputs]
         rules = record.vjps
         if not rules:
             try:
@@ -184,7 +184,7 @@ def reverse(
                 continue
             n = x._number
             # A linear operation has the same slopes whatever the values; but a view of them shows the new ones.
-            if n > number and (record.jvps != "linear" or node._data.base is not None):
+            if n > number and (record.jvps != "linear" or node._ndarray.base is not None):
                 raise _written(node, x)
             if not x._requires_grad or (needed is not None and n not in needed):
                 continue
@@ -195,7 +195,7 @@ def reverse(
                     d = rule(g, y, *arrays, **(params or {}))
             if watch is not None:
                 d = watch.pulled(d, g, node, x)
-            if d.shape != x._data.shape:
+            if d.shape != x._ndarray.shape:
                 d = fitted(d, x, node)
             old = cotangents.get(n)
             if old is None:
@@ -243,8 +243,8 @@ def _ones(n: int, kind: str) -> Array:
 
 def fitted(d: Any, x: Tensor, node: Tensor) -> Any:
     """A rule's result of another shape than its input: undo elementwise broadcasting, or say what is wrong."""
-    shape, full = x._data.shape, d.shape
-    if full == node._data.shape:
+    shape, full = x._ndarray.shape, d.shape
+    if full == node._ndarray.shape:
         if full[1:] == shape:  # a bias
             return _summed_rows(d)
         for n, m in zip(shape[::-1], full[::-1]) if len(shape) <= len(full) else ((2, 1),):
@@ -304,7 +304,7 @@ class _Guard:
         self.watch, self.meeting = watch, meeting
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
-        a, b = (v._data if isinstance(v, Tensor) else v for v in (d, g))
+        a, b = (v._ndarray if isinstance(v, Tensor) else v for v in (d, g))
         if a.shape == b.shape:
             off = np.isnan(a) & (b == 0)
             if off.any():
@@ -329,7 +329,7 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
             raise ValueError(f"a gradient hook returned shape {new.shape} for a tensor of shape {node.shape}")
         if new.dtype != node.dtype:
             new = new.astype(node.dtype)
-        g = new if create_graph else new._data
+        g = new if create_graph else new._ndarray
     if kept is not None and "retain_grad" in hooks:
         kept.append((node, g if create_graph else wrap(np.array(g, copy=True))))
     return g
@@ -338,12 +338,12 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
 def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
     """The cotangent an output starts with: what was given, checked, or 1 for an output of one element."""
     if g is None:
-        if y._data.size != 1:
+        if y._ndarray.size != 1:
             raise ValueError(
                 f"{where}: the output has shape {y.shape}, so its gradient is not one number; reduce it "
                 f"(y.sum(), y.mean()) or give the cotangent to start from, an array of that shape"
             )
-        data = y._data
+        data = y._ndarray
         ones = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
         return wrap(ones) if create_graph else ones
     tensor = g if isinstance(g, Tensor) else wrap(as_array(g, copy=False))
@@ -357,23 +357,23 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
                 f"pass gradient.astype({y.dtype})"
             )
         tensor = tensor.astype(y.dtype)
-    return tensor if create_graph else tensor._data
+    return tensor if create_graph else tensor._ndarray
 
 
 def as_owned(results: dict[int, Any], targets: dict[int, Tensor], shared: Sequence[Any]) -> dict[int, Tensor]:
     """Gradients as Tensors that own their memory and have their target's dtype, copying only what lives elsewhere:
     a view, or an array that is also another result or the given cotangent."""
-    seen = {id(s._data if isinstance(s, Tensor) else s) for s in shared}
+    seen = {id(s._ndarray if isinstance(s, Tensor) else s) for s in shared}
     owned: dict[int, Tensor] = {}
     for n, g in results.items():
-        dtype = targets[n]._data.dtype
+        dtype = targets[n]._ndarray.dtype
         if isinstance(g, Tensor):
-            if g._data.dtype != dtype:
+            if g._ndarray.dtype != dtype:
                 g = g.astype(dtype)
             if g._requires_grad:
                 owned[n] = g
                 continue
-            g = g._data
+            g = g._ndarray
         if g.dtype is not dtype and g.dtype != dtype:
             g = g.astype(dtype)
         elif isinstance(g, np.generic):
@@ -406,7 +406,7 @@ def backward(output: Tensor, gradient: Any = None, *, create_graph: bool = False
                 elif create_graph:
                     x._grad = x._grad + new
                 else:
-                    x._grad = wrap(x._grad._data + new._data)
+                    x._grad = wrap(x._grad._ndarray + new._ndarray)
 
 
 class _AsIs:
@@ -499,7 +499,7 @@ def _seeds(outputs: Any, ys: tuple[Any, ...], grad_outputs: Any) -> tuple[Any, .
         return (None,) * len(ys)
     if isinstance(outputs, Tensor):
         alone = isinstance(grad_outputs, (tuple, list)) and len(grad_outputs) == 1
-        wrapped = alone and np.ndim(getattr(grad_outputs[0], "_data", grad_outputs[0])) == outputs.ndim
+        wrapped = alone and np.ndim(getattr(grad_outputs[0], "_ndarray", grad_outputs[0])) == outputs.ndim
         return tuple(grad_outputs) if wrapped else (grad_outputs,)
     seeds = tuple(grad_outputs) if not isinstance(grad_outputs, Tensor) else (grad_outputs,)
     if len(seeds) != len(ys):

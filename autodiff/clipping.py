@@ -55,7 +55,7 @@ def clip_grad_norm_(
     largest, p = _number(max_norm, "clip_grad_norm_: max_norm"), _number(norm_type, "clip_grad_norm_: norm_type")
     if p == 0:
         raise ValueError("clip_grad_norm_: norm_type is above 0 (math.inf for the largest absolute value), not 0")
-    total = _norm([g._data for _, g in held], p)
+    total = _norm([g._ndarray for _, g in held], p)
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(
             f"clip_grad_norm_: the norm of order {p:g} is {total}, so the gradients cannot be clipped; nothing was "

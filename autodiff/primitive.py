@@ -230,7 +230,7 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
 def new_node(data: Any, primitive: Primitive, inputs: tuple[Any, ...], params: dict[str, Any] | None) -> Tensor:
     """A node of the graph. (The functions below have this inlined where a microsecond counts.)"""
     y = _new(Tensor)
-    y._data = data
+    y._ndarray = data
     y._requires_grad = True
     y._primitive = primitive
     y._inputs = inputs
@@ -273,13 +273,13 @@ def unary(record: Primitive) -> Callable[..., Any]:
         if not isinstance(x, Tensor):
             x = as_tensor(x, record.name)
         try:
-            data = forward(x._data)
+            data = forward(x._ndarray)
         except Exception as error:
             raise failure(record, (x,), None, error) from None
         recording, needs = current(), x._requires_grad
         if recording is True and needs is True:
             y = _new(Tensor)
-            y._data = data
+            y._ndarray = data
             y._requires_grad = True
             y._primitive = record
             y._inputs = (x,)
@@ -302,7 +302,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
         try:
             if isinstance(a, Tensor):
                 if isinstance(b, Tensor):
-                    data = forward(a._data, b._data)
+                    data = forward(a._ndarray, b._ndarray)
                     needs = a._requires_grad | b._requires_grad
                 else:
                     if type(b) is not float:
@@ -311,7 +311,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                         b = constant(b, record.name)
                         if isinstance(b, Tensor):  # a list that holds Tensors
                             return again(a, b)
-                    data = forward(a._data, b)
+                    data = forward(a._ndarray, b)
                     needs = a._requires_grad
             elif isinstance(b, Tensor):
                 if type(a) is not float:
@@ -320,7 +320,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                     a = constant(a, record.name)
                     if isinstance(a, Tensor):
                         return again(a, b)
-                data = forward(a, b._data)
+                data = forward(a, b._ndarray)
                 needs = b._requires_grad
             else:
                 return again(as_tensor(a, record.name), b)
@@ -329,7 +329,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
         recording = current()
         if recording is True and needs is True:
             y = _new(Tensor)
-            y._data = data
+            y._ndarray = data
             y._requires_grad = True
             y._primitive = record
             y._inputs = (a, b)
@@ -352,12 +352,12 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
 
     def apply(*inputs, **params):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
         if len(inputs) == 1 and isinstance(inputs[0], Tensor):
-            arrays, needs = (inputs[0]._data,), inputs[0]._requires_grad
+            arrays, needs = (inputs[0]._ndarray,), inputs[0]._requires_grad
         else:
             if polymorphic and not any(isinstance(x, Tensor) for x in inputs):
                 return forward(*inputs, **params)
             inputs = tuple([x if isinstance(x, Tensor) else constant(x, record.name) for x in inputs])
-            arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
+            arrays = tuple([x._ndarray if isinstance(x, Tensor) else x for x in inputs])
             needs = False
             for x in inputs:
                 if isinstance(x, Tensor):
@@ -704,7 +704,7 @@ def _checked_rule(rule: Rule, name: str) -> Rule:
 
 def _checked_cotangent(d: Any, name: str, g: Any, y: Any) -> Any:
     if isinstance(d, Tensor):
-        return d if isinstance(g, Tensor) else d._data.copy()
+        return d if isinstance(g, Tensor) else d._ndarray.copy()
     d = constant(d, f"{name}, the result of its rule")
     d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
     if not isinstance(g, Tensor):

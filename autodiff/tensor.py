@@ -52,11 +52,11 @@ class Tensor(ArrayMethods["Tensor"]):
 
     __slots__ = (
         "__weakref__",
-        "_data",
         "_grad",
         "_hooks",
         "_inputs",
         "_line",
+        "_ndarray",
         "_number",
         "_params",
         "_primitive",
@@ -64,7 +64,7 @@ class Tensor(ArrayMethods["Tensor"]):
         "name",
     )  # fmt: skip
 
-    _data: Array
+    _ndarray: Array
     _grad: Tensor | None
     _requires_grad: bool | int  # or HANDED_OUT, SHARED
     name: str | None
@@ -81,7 +81,7 @@ class Tensor(ArrayMethods["Tensor"]):
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
         if isinstance(data, Tensor) and data._requires_grad:
             refuse(data, "new tensor")
-        self._data = as_array(data, dtype, copy=True)
+        self._ndarray = as_array(data, dtype, copy=True)
         self._grad = self._primitive = self._params = self._hooks = self._line = None
         self._inputs = ()
         self._number = clock()
@@ -109,10 +109,10 @@ class Tensor(ArrayMethods["Tensor"]):
             data = self._array()
             owner = self if self._params is None else self._params.get("of", self)
             if type(owner._requires_grad) is bool and _is_writable(data):
-                owner._note("digest", _digest(owner._data))
+                owner._note("digest", _digest(owner._ndarray))
                 owner._requires_grad = HANDED_OUT if owner._requires_grad else SHARED
             return data
-        view = self._data[...]
+        view = self._ndarray[...]
         if isinstance(view, np.ndarray):
             view.flags.writeable = False
         return view
@@ -120,24 +120,24 @@ class Tensor(ArrayMethods["Tensor"]):
     @data.setter
     def data(self, value: Any) -> None:
         if isinstance(value, Tensor):
-            array = value.data if value._primitive is None else value._data.copy()  # a result's stays as it is
+            array = value.data if value._primitive is None else value._ndarray.copy()  # a result's stays as it is
         else:
             array = as_array(value, None, copy=False)
         if self._requires_grad and array.dtype.kind != "f":
             raise TypeError(
                 f"Tensor.data: a tensor that requires a gradient needs floating-point data, not {array.dtype}; "
-                f"assign array.astype({self._data.dtype}) or set requires_grad = False first"
+                f"assign array.astype({self._ndarray.dtype}) or set requires_grad = False first"
             )
-        if self._primitive is None and (array is not self._data or self._params):
+        if self._primitive is None and (array is not self._ndarray or self._params):
             notes = dict(self._params or {})
             owner = notes.pop("of", None)
-            if owner is not None and array is self._data:
+            if owner is not None and array is self._ndarray:
                 owner._number = clock()
             else:
                 self._requires_grad = HANDED_OUT if self._requires_grad else SHARED  # whoever has it may write it
                 # Nothing to compare with: what was recorded before is old already.
                 self._params = {**notes, "digest": None}
-        self._data = array
+        self._ndarray = array
         self._number = clock()
         if self._primitive is not None:
             self._inputs = ()  # its history does not lead to these values: backward through it is an error
@@ -171,9 +171,9 @@ class Tensor(ArrayMethods["Tensor"]):
             if bool(value) is bool(self._requires_grad):
                 return
             raise RuntimeError("Tensor.requires_grad: this tensor is a result; use detach() to cut it from its graph")
-        if value and self._data.dtype.kind != "f":
+        if value and self._ndarray.dtype.kind != "f":
             raise TypeError(
-                f"Tensor: only floating-point tensors can require a gradient, not {self._data.dtype}; "
+                f"Tensor: only floating-point tensors can require a gradient, not {self._ndarray.dtype}; "
                 f"write 3.0 instead of 3, or pass dtype=float"
             )
         marked = type(self._requires_grad) is int
@@ -197,42 +197,42 @@ class Tensor(ArrayMethods["Tensor"]):
     @property
     def shape(self) -> tuple[int, ...]:
         """Lengths of the axes."""
-        return self._data.shape
+        return self._ndarray.shape
 
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return self._data.ndim
+        return self._ndarray.ndim
 
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._data.size
+        return self._ndarray.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """NumPy's dtype."""
-        return self._data.dtype
+        return self._ndarray.dtype
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return self._data.dtype.itemsize
+        return self._ndarray.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return self._data.nbytes
+        return self._ndarray.nbytes
 
     def item(self, *index: Any) -> Any:
         """The value of a tensor of one element (or of the element at `index`) as a Python number."""
-        if not index and self._data.size != 1:
+        if not index and self._ndarray.size != 1:
             raise ValueError(f"Tensor.item(): needs a tensor of one element, not shape {self.shape}; pass an index")
-        return self._data.item(*index)
+        return self._ndarray.item(*index)
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
-        return self._data.tolist()
+        return self._ndarray.tolist()
 
     def numpy(self) -> np.ndarray[Any, Any]:
         """The array itself, sharing memory; read-only if this tensor is a result."""
@@ -241,7 +241,7 @@ class Tensor(ArrayMethods["Tensor"]):
     def detach(self) -> Tensor:
         """A constant with the same array (sharing memory), without history; read-only where this tensor requires a
         gradient. Where the memory is written after the constant was used, `backward` sees it."""
-        view = np.asarray(self._data)[...] if isinstance(self._data, np.generic) else self._data[...]
+        view = np.asarray(self._ndarray)[...] if isinstance(self._ndarray, np.generic) else self._ndarray[...]
         if self._requires_grad and isinstance(view, np.ndarray):
             view.flags.writeable = False
         return shared(view, self)
@@ -300,38 +300,30 @@ class Tensor(ArrayMethods["Tensor"]):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if self._requires_grad:
             refuse(self, "array")
-        array = self._data
+        array = self._ndarray
         if dtype is not None and np.dtype(dtype) != array.dtype:
             if copy is False:
                 raise ValueError(f"Tensor: a copy is needed to convert {array.dtype} to {np.dtype(dtype)}")
             return np.asarray(array.astype(dtype))
         return np.array(array, copy=True) if copy else self.data
 
-    @property
-    def _mask(self) -> Any:
-        """Masked arrays take the attribute `_data` of whatever they meet, and then ask for this one: what is no masked
-        array has none, and what requires a gradient says what to write instead."""
-        if self._requires_grad:
-            refuse(self, "array")
-        raise AttributeError("a Tensor has no mask", name="_mask", obj=self)
-
     def __len__(self) -> int:
-        if self._data.ndim == 0:
+        if self._ndarray.ndim == 0:
             raise TypeError("len() of a 0-d Tensor")
-        return self._data.shape[0]
+        return self._ndarray.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        if self._data.ndim == 0:
+        if self._ndarray.ndim == 0:
             raise TypeError("iteration over a 0-d Tensor; use t.item() for its value")
-        return (self[i] for i in range(self._data.shape[0]))
+        return (self[i] for i in range(self._ndarray.shape[0]))
 
     def _scalar(self, kind: str) -> Any:
-        if self._data.size != 1:
+        if self._ndarray.size != 1:
             raise TypeError(
                 f"{kind}() of a Tensor needs one element, not shape {self.shape}; "
                 f"reduce it first (t.sum(), t.mean(), t.any(), t.all()) or use t.tolist()"
             )
-        return self._data.item()
+        return self._ndarray.item()
 
     def __bool__(self) -> bool:
         return bool(self._scalar("bool"))
@@ -352,15 +344,15 @@ class Tensor(ArrayMethods["Tensor"]):
         return int(self._scalar("int"))
 
     def __index__(self) -> int:
-        if self._data.ndim or self._data.dtype.kind not in "iu":
+        if self._ndarray.ndim or self._ndarray.dtype.kind not in "iu":
             raise TypeError(f"only a 0-d integer Tensor can be an index, not shape {self.shape} and {self.dtype}")
-        return int(self._data)
+        return int(self._ndarray)
 
     def __complex__(self) -> complex:
         raise TypeError("complex() of a Tensor: complex tensors are not supported; write complex(t.item())")
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self._data == (value._data if isinstance(value, Tensor) else value)).any())
+        return bool((self._ndarray == (value._ndarray if isinstance(value, Tensor) else value)).any())
 
     def __setitem__(self, index: Any, value: Any) -> None:
         live = isinstance(value, Tensor) and value._requires_grad and is_grad_enabled()
@@ -375,14 +367,14 @@ class Tensor(ArrayMethods["Tensor"]):
         array = self._array()
         if not _is_writable(array):
             raise TypeError("t[i] = v: this tensor shares its memory with a recorded one; write t = t.copy() first")
-        array[plain(index)] = value._data if isinstance(value, Tensor) else value
+        array[plain(index)] = value._ndarray if isinstance(value, Tensor) else value
         self._written()
 
     def _array(self) -> Array:
         """The array of a leaf or a constant, for whoever writes it."""
-        if isinstance(self._data, np.generic):
-            self._data = np.asarray(self._data)
-        return self._data
+        if isinstance(self._ndarray, np.generic):
+            self._ndarray = np.asarray(self._ndarray)
+        return self._ndarray
 
     def _written(self) -> None:
         """Note that the array was written: it is young again, and so is the tensor whose memory it shares."""
@@ -404,13 +396,13 @@ class Tensor(ArrayMethods["Tensor"]):
         self._params = {**(self._params or {}), key: value}
 
     def __format__(self, spec: str) -> str:
-        return format(self._data.item(), spec) if spec and self._data.size == 1 else format(repr(self), spec)
+        return format(self._ndarray.item(), spec) if spec and self._ndarray.size == 1 else format(repr(self), spec)
 
     def __repr__(self) -> str:
-        text = np.array2string(np.asarray(self._data), separator=", ", prefix="Tensor(")
-        parts = [text if self._data.size else f"{text}, shape={self.shape}"]
-        if self._data.dtype not in (np.float64, np.int64, np.bool_):
-            parts.append(f"dtype={self._data.dtype}")
+        text = np.array2string(np.asarray(self._ndarray), separator=", ", prefix="Tensor(")
+        parts = [text if self._ndarray.size else f"{text}, shape={self.shape}"]
+        if self._ndarray.dtype not in (np.float64, np.int64, np.bool_):
+            parts.append(f"dtype={self._ndarray.dtype}")
         if self.name is not None:
             parts.append(f"name={self.name!r}")
         if self._primitive is not None:
@@ -434,11 +426,11 @@ class Tensor(ArrayMethods["Tensor"]):
                 "a gradient, or t.detach()"
             )
         grad = None if self._grad is None else self._grad.detach()
-        state = (self._data, grad, bool(self._requires_grad), self.name)
+        state = (self._ndarray, grad, bool(self._requires_grad), self.name)
         return _blank, (type(self),), state
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self._data, self._grad, self._requires_grad, self.name = state
+        self._ndarray, self._grad, self._requires_grad, self.name = state
 
 
 class HookHandle:
@@ -464,7 +456,7 @@ def _blank(cls: type[Tensor]) -> Tensor:
 def wrap(array: Array) -> Tensor:
     """A constant around an array that is already fit to be one, without copying."""
     tensor = _new(Tensor)
-    tensor._data = array
+    tensor._ndarray = array
     tensor._requires_grad = False
     tensor._inputs = ()
     tensor._number = clock()
@@ -502,7 +494,7 @@ def shared(view: Array, x: Tensor) -> Tensor:
 def owner_of(x: Tensor) -> Tensor:
     """The tensor whose array holds the values of this one, if it is a view; itself otherwise."""
     while x._primitive is not None:
-        base = getattr(x._data, "base", None)
+        base = getattr(x._ndarray, "base", None)
         source = None if base is None else holder(base, x._inputs)
         if source is None:
             return x
@@ -514,7 +506,7 @@ def owner_of(x: Tensor) -> Tensor:
 def holder(base: Any, inputs: tuple[Any, ...]) -> Tensor | None:
     """Which of the inputs of an operation has the memory that belongs to `base`, None where it is none of theirs."""
     for x in inputs:
-        if isinstance(x, Tensor) and (x._data is base or getattr(x._data, "base", None) is base):
+        if isinstance(x, Tensor) and (x._ndarray is base or getattr(x._ndarray, "base", None) is base):
             return x
     return None
 
@@ -527,7 +519,7 @@ def settled(x: Tensor) -> int:
             x._number = clock()
         return x._number
     handed_out = _references(x) > _ALONE
-    data, notes = x._data, dict(x._params or {})
+    data, notes = x._ndarray, dict(x._params or {})
     before = notes.pop("digest", None)
     handed_out = handed_out or getattr(data, "base", None) is not None
     if handed_out or before is not None:
@@ -548,7 +540,7 @@ def number_of(x: Tensor) -> int:
 
 
 def _references(leaf: Tensor) -> int:
-    return getrefcount(leaf._data)
+    return getrefcount(leaf._ndarray)
 
 
 _ALONE = _references(wrap(np.zeros(1)))
@@ -558,7 +550,7 @@ _ALONE = _references(wrap(np.zeros(1)))
 def writable(leaf: Tensor) -> Array:
     """The array of a leaf for somebody who writes it and then assigns ``leaf.data = array``, which says that it was
     written; a copy, where the array itself is read-only."""
-    data = leaf._data
+    data = leaf._ndarray
     if isinstance(data, np.generic):
         return np.asarray(data)
     return data if _is_writable(data) else data.copy()
@@ -592,7 +584,7 @@ def _digest(array: Array) -> Any:
 def plain(value: Any) -> Any:
     """The value with every Tensor replaced by its array, also inside tuples, lists and slices (an index, say)."""
     if isinstance(value, Tensor):
-        return value._data
+        return value._ndarray
     if type(value) in (tuple, list):
         return type(value)(plain(v) for v in value)
     if isinstance(value, slice):
@@ -619,7 +611,7 @@ def as_plain_array(array: Any, name: str) -> Any:
 def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
     """The array of `data`; the one place that wraps raw data and decides which dtypes a Tensor can have."""
     if isinstance(data, Tensor):
-        data = data._data
+        data = data._ndarray
     foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__array_namespace__")
     if foreign and hasattr(data, "__array_function__"):
         array = data.copy() if copy else data  # an array type with NumPy's protocols (CuPy) is kept as it is

@@ -68,7 +68,7 @@ class _Pass:
         self.moving: dict[int, Array] = {}
         self.found: dict[int, tuple[Array, Array]] = {}
         for n, seed in seeds.items():
-            g = np.asarray(seed._data if isinstance(seed, Tensor) else seed)
+            g = np.asarray(seed._ndarray if isinstance(seed, Tensor) else seed)
             self.found[n] = g, known[n] if n in known else self.moves(seed)
 
     def down_to(self, target: Tensor) -> Array:
@@ -90,7 +90,7 @@ class _Pass:
     def moves(self, x: Any) -> Array:
         """Which entries of an input may change as the variables move: booleans of its shape."""
         if not isinstance(x, Tensor) or not x._requires_grad:
-            return np.zeros(np.shape(x._data if isinstance(x, Tensor) else x), bool)
+            return np.zeros(np.shape(x._ndarray if isinstance(x, Tensor) else x), bool)
         stack = [x]
         while stack:  # no recursion: graphs are deep
             node = stack[-1]
@@ -111,7 +111,7 @@ class _Pass:
         return self.moving[x._number]
 
     def _moved(self, node: Tensor) -> Array:
-        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._data)
+        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._ndarray)
         masks = [self.moves(x) for x in inputs]
         kind = record.jvps
         arrays = _arrays(inputs)
@@ -140,7 +140,7 @@ class _Pass:
 
     def _nonzero(self, x: Any, y: Array) -> Array:
         """Something not 0 where an input is not 0, or may come to be."""
-        value = np.asarray(x._data if isinstance(x, Tensor) else x)
+        value = np.asarray(x._ndarray if isinstance(x, Tensor) else x)
         there = value != 0
         if isinstance(x, Tensor) and x._requires_grad and not there.all():
             there = there | self.moves(x)
@@ -151,7 +151,7 @@ class _Pass:
     def _through(self, node: Tensor, leading: set[int]) -> None:
         """Pass a cotangent on to the inputs of a node."""
         g, changes = self.found.pop(node._number)
-        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._data)
+        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._ndarray)
         if _changed_by_hooks(node):
             changes = np.ones(g.shape, bool)
         arrays = _arrays(inputs)
@@ -215,7 +215,7 @@ def _changed_by_hooks(node: Tensor) -> bool:
 
 
 def _arrays(inputs: Iterable[Any]) -> list[Any]:
-    return [x._data if isinstance(x, Tensor) else x for x in inputs]
+    return [x._ndarray if isinstance(x, Tensor) else x for x in inputs]
 
 
 def _some(mask: Array, y: Array) -> Array:

@@ -59,7 +59,7 @@ class Watch:
 
     def _found(self, value: Any) -> str:
         """What is wrong with these values, '' if nothing."""
-        a = value._data if isinstance(value, Tensor) else value
+        a = value._ndarray if isinstance(value, Tensor) else value
         kind = getattr(a, "dtype", np.dtype(type(a)) if isinstance(a, float) else None)
         if kind is None or kind.kind != "f" or np.isfinite(a).all():
             return ""

@@ -122,7 +122,7 @@ class _Check:
         names = names or [f"input {p[1:].replace(']', '', 1)}" for p in self.form.paths()]
         self.places, self.names, self.arrays = [], [], []
         for k, (x, name) in enumerate(zip(self.leaves, names)):
-            array = x._data if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, (float, np.generic)) else x
+            array = x._ndarray if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, (float, np.generic)) else x
             if not hasattr(array, "dtype") or array.dtype.kind != "f":
                 continue
             bad = np.argwhere(~np.isfinite(array))
@@ -179,11 +179,11 @@ class _Check:
                     f"{self.where}: {self.title} must return a Tensor (or a nested list, tuple or dict of Tensors), "
                     f"not {y!r} ({type(y).__name__})"
                 )
-        return [y for y in outputs if y._data.dtype.kind == "f"]
+        return [y for y in outputs if y._ndarray.dtype.kind == "f"]
 
     def _outputs(self, arrays: Sequence[Any]) -> list[Any]:
         with no_grad():
-            return [np.asarray(y._data) for y in self.of_checked([wrap(a) for a in arrays])]
+            return [np.asarray(y._ndarray) for y in self.of_checked([wrap(a) for a in arrays])]
 
     def _flat(self, outputs: Sequence[Any]) -> Any:
         parts = [np.asarray(y, np.float64).reshape(-1) for y in outputs]

@@ -107,7 +107,7 @@ class Fisher(CurvatureOperator):
 
     def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         output = evaluated("Fisher", "output", self._output, batch)
-        z: Array = np.asarray(output._data)
+        z: Array = np.asarray(output._ndarray)
         flat = z.reshape(-1, z.shape[-1] if z.ndim else 1) if self.likelihood == "softmax" else _rows(z)
         residuals, count = None, float(len(flat))
         if self.kind == "mc":

@@ -492,7 +492,7 @@ class _HessianAt:
         slopes: Sequence[Tensor | None] = [None] * len(self.params)
         if self.loss._requires_grad:
             slopes = gradients(self.loss, self.params, create_graph=True, allow_unused=True)
-        self.gradient = [None if g is None else g._data for g in slopes]
+        self.gradient = [None if g is None else g._ndarray for g in slopes]
         self.twice = Pullback(slopes, self.params)
         return self.twice
 
@@ -552,7 +552,7 @@ class GaussNewton(CurvatureOperator):
 
     def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         output = evaluated("GaussNewton", "output", self._output, batch)
-        z = variable(output._data)
+        z = variable(output._ndarray)
         loss = scalar("GaussNewton", evaluated("GaussNewton", "loss", self._loss, (z, *batch)))
         return _GaussNewtonAt(output, _HessianAt(loss, [z], count), self.params)
 

@@ -627,10 +627,10 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 
 def _hides(condition: Any, branch: Any, when: bool) -> bool:
     """Whether a branch is infinite or NaN where it was not taken."""
-    a = branch._data if isinstance(branch, Tensor) else branch
+    a = branch._ndarray if isinstance(branch, Tensor) else branch
     if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or common(np.isfinite(np.vdot(a, a))):
         return False
-    c = np.asarray(condition._data if isinstance(condition, Tensor) else condition).astype(bool)
+    c = np.asarray(condition._ndarray if isinstance(condition, Tensor) else condition).astype(bool)
     return bool((~np.isfinite(a) & (c == when)).any())
 
 
@@ -704,7 +704,7 @@ def divmod(a: Any, b: Any) -> tuple[Tensor, Tensor]:
 def modf(x: Any) -> tuple[Tensor, Tensor]:
     """Fractional and integral parts, as `numpy.modf`."""
     whole = trunc(x)
-    infinite = np.isinf(whole._data)
+    infinite = np.isinf(whole._ndarray)
     return subtract(_where(infinite, 0.0, x) if infinite.any() else x, _where(infinite, 0.0, whole)), whole
 
 
@@ -713,11 +713,11 @@ def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, 
     """NaN and infinities replaced by numbers, as `numpy.nan_to_num`; the gradient there is 0."""
     x = x if isinstance(x, Tensor) else Tensor(x)
     try:
-        replaced = np.nan_to_num(x._data, nan=nan, posinf=posinf, neginf=neginf)
+        replaced = np.nan_to_num(x._ndarray, nan=nan, posinf=posinf, neginf=neginf)
     except (TypeError, ValueError) as error:
         met = f"nan={nan!r}, posinf={posinf!r}, neginf={neginf!r}"
         raise type(error)(f"nan_to_num(shape {x.shape}, {met}): each is a number or broadcasts: {error}") from None
-    return _where(np.isfinite(x._data), x, replaced)
+    return _where(np.isfinite(x._ndarray), x, replaced)
 
 
 # Activations that NumPy lacks
@@ -773,7 +773,7 @@ def astype(x: Any, dtype: Any) -> Tensor:
     dtype = np.dtype(dtype)
     if dtype.kind == "f":
         return _astype(x, dtype=dtype)
-    return Tensor(x._data.astype(dtype))
+    return Tensor(x._ndarray.astype(dtype))
 
 
 copy = declare(

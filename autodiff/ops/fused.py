@@ -72,8 +72,8 @@ def _of_finite(expansion: Any) -> Any:
     Where it is not finite, no plain formula has the limits."""
 
     def opened(x: Tensor, *others: Any, axis: Any = None, **params: Any) -> Any:
-        top = wrap(np.max(x._data, axis=axis, keepdims=True, initial=-np.inf))
-        if not np.isfinite(top._data).all():
+        top = wrap(np.max(x._ndarray, axis=axis, keepdims=True, initial=-np.inf))
+        if not np.isfinite(top._ndarray).all():
             return None
         top.name = "max"
         return in_single(lambda x, *others: expansion(x - top, x, top, *others, axis=axis, **params))(x, *others)
@@ -137,7 +137,7 @@ def _logits(x: Any, name: str) -> Tensor:
     """The logits as a floating Tensor."""
     x = constant(x, name)
     x = x if isinstance(x, Tensor) else Tensor(x)
-    return x if x.dtype.kind == "f" else Tensor(x._data.astype(np.float64))
+    return x if x.dtype.kind == "f" else Tensor(x._ndarray.astype(np.float64))
 
 
 def _classes(x: Tensor, axis: Any, name: str) -> int | tuple[int, ...]:
@@ -304,7 +304,7 @@ def _probabilities_rule(g: Any, y: Any, x: Any, p: Any, axis: int) -> Any:
 @in_single
 def _expansion_of_probabilities(x: Tensor, p: Any, axis: int) -> Tensor:
     logs, hidden = _log_softmax(x, axis=axis), raw(p) == 0
-    terms = p * (np.where(hidden, 0, logs) if (hidden & np.isinf(logs._data)).any() else logs)
+    terms = p * (np.where(hidden, 0, logs) if (hidden & np.isinf(logs._ndarray)).any() else logs)
     return -terms.sum(axis=axis)
 
 
@@ -346,7 +346,7 @@ def cross_entropy(logits: Any, target: Any, axis: int = -1, reduction: str = "me
     t = t if isinstance(t, Tensor) else np.asarray(t)
     classes, samples = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     if t.dtype.kind in "iu":
-        t = t._data if isinstance(t, Tensor) else t
+        t = t._ndarray if isinstance(t, Tensor) else t
         if t.shape != samples:
             raise ValueError(
                 f"cross_entropy: logits of shape {x.shape} with classes along axis {axis} need class indices of shape "

@@ -17,7 +17,7 @@ from .samples import unary
 
 def raw(v: Any) -> Any:
     """The values of a Tensor, for a mask, which is constant in a derivative; anything else as it is."""
-    return v._data if isinstance(v, Tensor) else v
+    return v._ndarray if isinstance(v, Tensor) else v
 
 
 def common(holds: Any) -> bool:

@@ -58,7 +58,7 @@ def _part(i: Any) -> Any:
             return i
         return slice(*(operator.index(v) if hasattr(v, "__index__") else v for v in (i.start, i.stop, i.step)))
     if isinstance(i, Tensor):
-        i = i._data
+        i = i._ndarray
     elif not isinstance(i, (np.ndarray, np.generic)):
         if hasattr(i, "__index__"):
             return operator.index(i)
@@ -339,7 +339,7 @@ _set: Any = polymorphic(_index_set)
 
 def _extreme(g: Any, y: Any, t: Any, v: Any, index: Any) -> tuple[Any, Any, Any]:
     """The cotangent shared equally among the candidates that reached the extreme, and where t and v did."""
-    top, a, b = (z._data if isinstance(z, Tensor) else z for z in (y, t, v))
+    top, a, b = (z._ndarray if isinstance(z, Tensor) else z for z in (y, t, v))
     picked = top[index]
     old = (a == top) | (top != top)
     new = np.broadcast_to((b == picked) | (picked != picked), picked.shape)

@@ -66,7 +66,7 @@ def _symmetric(x: Any) -> Any:
 @internal
 def require_symmetric(a: Tensor, name: str, why: str = "") -> None:
     """Raise unless matrices are symmetric, up to half of the digits."""
-    values = a._data
+    values = a._ndarray
     size = np.max(np.abs(values), initial=0)
     with np.errstate(invalid="ignore"):
         off = np.max(np.abs(values - values.swapaxes(-1, -2)), initial=0)
@@ -217,7 +217,7 @@ def solve_triangular(
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise ValueError(f'solve_triangular: trans={trans!r}; it is 0 or "N", 1 or "T", 2 or "C"')
     for x in (a, b):
-        if check_finite and not np.isfinite(x._data).all():
+        if check_finite and not np.isfinite(x._ndarray).all():
             raise ValueError(f"solve_triangular: an input of shape {x.shape} holds NaN or infinity")
     options = {"trans": int(trans not in (0, "N")), "lower": bool(lower), "unit_diagonal": bool(unit_diagonal)}
     return _triangular(a, b, **{k: v for k, v in options.items() if v})
@@ -881,7 +881,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Tensor, Tensor, i
     limit = np.finfo(a.dtype).eps * max(m, n) if rcond is None else rcond
     s = svdvals(a)
     x = pinv(a, rcond=limit) @ b
-    rank = int((s._data > limit * np.max(s._data, initial=0)).sum())
+    rank = int((s._ndarray > limit * np.max(s._ndarray, initial=0)).sum())
     errors = b - a @ x
     squares = (errors * errors).sum(axis=0).reshape(-1)
     return x, squares if rank == n and m > n else squares[:0], rank, s

@@ -56,7 +56,7 @@ def _values(f: Scalar, points: Any) -> Any:
             "the function of a matrix: f reads a Tensor that requires a gradient beside its argument, and would lose "
             "it; move it into the matrix (funm_sym(t * a, np.exp)), or pass it detached (t.detach())"
         )
-    return y._data
+    return y._ndarray
 
 
 def _derivative(f: Scalar, points: Any, order: int) -> Any:
@@ -74,7 +74,7 @@ def _derivative(f: Scalar, points: Any, order: int) -> Any:
             if d is None:
                 return np.zeros_like(points)
             y = d
-        return y._data
+        return y._ndarray
     finally:
         mode.reset(token)
 
@@ -93,7 +93,7 @@ def _check_elementwise(f: Scalar, points: Any) -> None:
     finally:
         mode.reset(token)
     if slopes is not None:
-        a, b = weights * slopes._data, weighted._data
+        a, b = weights * slopes._ndarray, weighted._ndarray
         both = np.isfinite(a) & np.isfinite(b)
         if not np.allclose(a[both], b[both], rtol=1e-6, atol=1e-9 * np.max(np.abs(a[both]), initial=0)):
             raise ValueError(

@@ -484,7 +484,7 @@ def einsum(
         raise ValueError(f"einsum: {subscripts!r} without operands; give one for each term")
     numbers = [type(v) in (int, float, bool) for v in values]
     if any(numbers):  # a Python number is weak
-        arrays = [v if number else _tensors("einsum", v)[0]._data for v, number in zip(values, numbers)]
+        arrays = [v if number else _tensors("einsum", v)[0]._ndarray for v, number in zip(values, numbers)]
         kind = np.result_type(*arrays)
         values = tuple(np.asarray(v, kind) if number else v for v, number in zip(values, numbers))
     tensors = _tensors("einsum", *values)

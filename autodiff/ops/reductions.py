@@ -327,7 +327,7 @@ REDUCTIONS[np.multiply, "reduce"] = lambda a, axis=0, keepdims=False: prod(a, ax
 
 @in_single
 def _extreme_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    a, top = (v._data if isinstance(v, Tensor) else v for v in (x, y))
+    a, top = (v._ndarray if isinstance(v, Tensor) else v for v in (x, y))
     top = restored(top, axis, a.ndim, keepdims)
     chosen = (a == top) | ((a != a) & (top != top))
     ties = np.add.reduce(chosen, axis=None if axis is None else axes_of(axis, a.ndim), keepdims=True)

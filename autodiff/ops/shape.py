@@ -186,7 +186,7 @@ def _order(name: str, a: Tensor, order: str) -> str:
     """The order "C" or "F" that is meant, so that the cotangent, which lies otherwise in memory, is treated alike."""
     if order in ("C", "F"):
         return order
-    flags = getattr(a._data, "flags", None)
+    flags = getattr(a._ndarray, "flags", None)
     if order in ("A", "K") and flags is not None and (flags.c_contiguous or flags.f_contiguous or order == "A"):
         return "F" if flags.f_contiguous and not flags.c_contiguous else "C"
     raise ValueError(f"{name}: order is 'C', 'F' or 'A', not {order!r} (for an array that is not contiguous)")
@@ -852,11 +852,11 @@ def _rank(x: Any, axis: int) -> Any:
 
 
 def _sort_rule(g: Any, y: Any, x: Any, axis: int = -1, **options: Any) -> Any:
-    return np.take_along_axis(g, _rank(x._data if isinstance(x, Tensor) else x, axis), axis)
+    return np.take_along_axis(g, _rank(x._ndarray if isinstance(x, Tensor) else x, axis), axis)
 
 
 def _partition_rule(g: Any, y: Any, x: Any, axis: int = -1, **options: Any) -> Any:
-    order = np.argsort(y._data if isinstance(y, Tensor) else y, axis=axis, kind="stable")
+    order = np.argsort(y._ndarray if isinstance(y, Tensor) else y, axis=axis, kind="stable")
     return _sort_rule(np.take_along_axis(g, order, axis), y, x, axis)
 
 

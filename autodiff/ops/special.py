@@ -221,7 +221,7 @@ logit = declare(
 
 def _per(x: Any, y: Any) -> Any:
     """x/y, and 0 where both are 0."""
-    off = ((x._data if isinstance(x, Tensor) else x) == 0) & ((y._data if isinstance(y, Tensor) else y) == 0)
+    off = ((x._ndarray if isinstance(x, Tensor) else x) == 0) & ((y._ndarray if isinstance(y, Tensor) else y) == 0)
     return x / np.where(off, 1, y) if np.any(off) else x / y
 
 

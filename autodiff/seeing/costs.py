@@ -59,7 +59,7 @@ class Cost:
 
 def work(node: Tensor) -> int | None:
     """The multiply–adds of the operation that made a tensor; None if they are not known."""
-    record, inputs = node._primitive, [x._data if isinstance(x, Tensor) else x for x in node._inputs]
+    record, inputs = node._primitive, [x._ndarray if isinstance(x, Tensor) else x for x in node._inputs]
     if record in ELEMENTWISE:
         return int(node.size) if record.name not in _MOVES else 0
     if record.name in _MOVES:
@@ -87,7 +87,7 @@ def _backward_work(node: Tensor, kind: str, text: str) -> int | None:
 
 
 def _array(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) else x
+    return x._ndarray if isinstance(x, Tensor) else x
 
 
 def lifetimes(rows: Sequence[Counted], kinds: Sequence[str]) -> dict[int, tuple[int, int]]:

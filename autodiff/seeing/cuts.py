@@ -18,20 +18,20 @@ def cuts_between(tensors: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
     [(True, None)]
     """
     tensors = list(tensors)
-    owners = {id(_owner(x._data)) for x in tensors if x._primitive is None}
+    owners = {id(_owner(x._ndarray)) for x in tensors if x._primitive is None}
     results: dict[int, list[Tensor]] = {}
     for x in tensors:
-        if x._primitive is not None and (owner := id(_owner(x._data))) in owners:
+        if x._primitive is not None and (owner := id(_owner(x._ndarray))) in owners:
             results.setdefault(owner, []).append(x)
     found = []
     for leaf in tensors:
         if leaf._primitive is None:
             same = [
-                x for x in results.get(id(_owner(leaf._data)), ())
-                if x._number < leaf._number and (x._data is leaf._data or np.may_share_memory(x._data, leaf._data))
+                x for x in results.get(id(_owner(leaf._ndarray)), ())
+                if x._number < leaf._number and (x._ndarray is leaf._ndarray or np.may_share_memory(x._ndarray, leaf._ndarray))
             ]  # fmt: skip
             if same:  # of several views of one array, the very one, or the last
-                found.append((max(same, key=lambda x: (x._data is leaf._data, x._number)), leaf))
+                found.append((max(same, key=lambda x: (x._ndarray is leaf._ndarray, x._number)), leaf))
     return found
 
 

@@ -218,7 +218,7 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
             node.name = node.name or outer.name
         if (original := item.original) is not None:
             _number(made, original._number)
-            node._data, node._grad, node._hooks = original._data, original._grad, original._hooks
+            node._ndarray, node._grad, node._hooks = original._ndarray, original._grad, original._hooks
             node.name = original.name
             for each, _ in made:
                 each._line = original._line
@@ -228,7 +228,7 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
 
 
 def _copy(node: Tensor, inputs: tuple[Any, ...]) -> Tensor:
-    new = new_node(node._data, node._primitive, inputs, node._params)
+    new = new_node(node._ndarray, node._primitive, inputs, node._params)
     new._number, new._grad, new._hooks, new._line, new.name = (
         node._number, node._grad, node._hooks, node._line, node.name
     )  # fmt: skip
@@ -265,7 +265,7 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
         mode.reset(token)
     if result is None:
         return []
-    if not _agree(result._data, node._data):
+    if not _agree(result._ndarray, node._ndarray):
         raise _written(where, node)
     found, seen = [result], {id(result)}
     for tensor in found:  # grows while it is walked

@@ -131,7 +131,7 @@ class Explanation:
         x = self._find(tensor, "delta")
         if not x._requires_grad:
             raise ValueError(f"Explanation.delta: {self._called(x)} does not require a gradient")
-        if self.output._data.size != 1:
+        if self.output._ndarray.size != 1:
             raise ValueError(
                 f"Explanation.delta: the output has shape {self.output.shape}, its gradient is not one number"
             )
@@ -224,7 +224,7 @@ def explain(
     if expand is not None and expand is not False:
         output = expanded("explain", output, results, expand, names)
         results = results_behind(output, "explain")
-    if results and output._data.size != 1:
+    if results and output._ndarray.size != 1:
         raise ValueError(
             f"explain: the output has shape {output.shape}, so its gradient is not one number; "
             f"reduce it (y.sum(), y.mean()) or explain one element (y[0])"

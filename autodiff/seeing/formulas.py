@@ -76,7 +76,7 @@ def numbers_of(node: Any) -> tuple[tuple[str, float], ...]:
     found = [(str(i), float(x)) for i, x in enumerate(node._inputs) if not isinstance(x, Tensor) and np.ndim(x) == 0]
     if node._primitive in _MEANS and node._inputs and node.size:
         first = node._inputs[0]
-        found += [("n", np.size(first._data if isinstance(first, Tensor) else first) / node.size)]
+        found += [("n", np.size(first._ndarray if isinstance(first, Tensor) else first) / node.size)]
         found += [("ddof", (node._params or {}).get("ddof", 0))]
     return tuple(found)
 

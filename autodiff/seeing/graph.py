@@ -386,7 +386,7 @@ def graph(
     if too_many:
         text = f"… the backward passes of {too_many:,} operations are not shown"
         drawing.gaps["passes"] = text, None
-    usual = output._data.dtype
+    usual = output._ndarray.dtype
     direction = direction or ("TB" if compact else "LR")
 
     picture = Graph(

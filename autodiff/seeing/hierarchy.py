@@ -233,7 +233,7 @@ class _Builder:
     def leaf_node(self, x: Any) -> Node:
         words = self.words
         kind = words.kinds.get(id(x)) or kind_of(x, words.output, words.parameters)
-        usual = None if x is words.output else words.output._data.dtype
+        usual = None if x is words.output else words.output._ndarray.dtype
         lines = tensor_lines(x, kind, words.of(x) or None, words.show, usual)
         name = printable(words.of(x) or kind)
         facts = [("kind", kind)]
@@ -243,7 +243,7 @@ class _Builder:
 
     def operation_node(self, node: Tensor, heading: Call | None) -> Node:
         words, home, record = self.words, self.homes.get(node._number), node._primitive
-        inside, usual, title = words.inside.get(node._number, ()), words.output._data.dtype, words.of(node)
+        inside, usual, title = words.inside.get(node._number, ()), words.output._ndarray.dtype, words.of(node)
         kind = "operation"
         if heading is None:
             lines = operation_lines(node, words.titles, words.show, node is not words.output, inside, usual)
@@ -271,11 +271,11 @@ class _Builder:
         known = self.described.get(id(x))
         if known is None:
             known = self.described[id(x)] = len(self.into.tensors)
-            numbers = described(x._data if isinstance(x, Tensor) else x)
+            numbers = described(x._ndarray if isinstance(x, Tensor) else x)
             gradient = x._grad if isinstance(x, Tensor) else None
             self.into.tensors.append(
                 {"name": printable(name, 100), **numbers}
-                | ({"gradient": described(gradient._data)} if gradient is not None else {})
+                | ({"gradient": described(gradient._ndarray)} if gradient is not None else {})
             )
         return known
 

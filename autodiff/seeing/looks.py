@@ -164,9 +164,9 @@ def _numbers(x: Any, show: Sequence[str]) -> list[Line]:
     lines: list[Line] = []
     gradient = x._grad if isinstance(x, Tensor) else None
     if "value" in show:
-        lines += [("value", row) for row in _values(x._data if isinstance(x, Tensor) else x)]
+        lines += [("value", row) for row in _values(x._ndarray if isinstance(x, Tensor) else x)]
     if "grad" in show and gradient is not None:
-        first, *more = _values(gradient._data)
+        first, *more = _values(gradient._ndarray)
         lines += [("gradient", text) for text in (f"grad {first}", *more)]
     return lines
 
@@ -176,7 +176,7 @@ def _is_number(x: Any) -> bool:
 
 
 def _array(x: Any) -> Any:
-    return np.asarray(x._data if isinstance(x, Tensor) else x)
+    return np.asarray(x._ndarray if isinstance(x, Tensor) else x)
 
 
 def tensor_lines(x: Any, kind: str, name: str | None, show: Sequence[str], usual: Any = np.float64) -> list[Line]:
@@ -195,7 +195,7 @@ def tensor_tip(x: Any, kind: str, name: str | None) -> list[str]:
     array, meaning = _array(x), _MEANING.get(kind, kind)
     tip = [meaning if name is None else f"{meaning} {printable(name, 200)}", _dtype_and_shape(array), *_full(array)]
     if isinstance(x, Tensor):
-        tip += ["gradient", *_full(x._grad._data)] if x._grad is not None else []
+        tip += ["gradient", *_full(x._grad._ndarray)] if x._grad is not None else []
         tip += [x._line] if x._line else []
     return [printable(line, 400) for line in tip]
 
@@ -232,9 +232,9 @@ def operation_tip(node: Tensor, names: Mapping[int, str], written: bool = False)
     shown = [printable(x, 24) for x in input_names(node, names)]
     tip = [f"operation {printable(node._primitive.name)}", *rules_of(node, shown)]
     if written:
-        array = np.asarray(node._data)
+        array = np.asarray(node._ndarray)
         tip += [f"y: {_dtype_and_shape(array)}", *_full(array)]
-        tip += ["gradient", *_full(node._grad._data)] if node._grad is not None else []
+        tip += ["gradient", *_full(node._grad._ndarray)] if node._grad is not None else []
     if node._line:
         tip.append(node._line)
     return [printable(line, 400) for line in tip]
@@ -266,7 +266,7 @@ def leaf_lines(inside: Sequence[tuple[str, Any]], show: Sequence[str]) -> list[L
             kind = "parameter" if getattr(x, "requires_grad", False) else "constant"
             lines.append(("parameter", f"{printable(name or kind, 32)} {x.shape}"))
         else:
-            value = " = ".join(filter(None, (name and printable(name, 32), *_values(getattr(x, "_data", x)))))
+            value = " = ".join(filter(None, (name and printable(name, 32), *_values(getattr(x, "_ndarray", x)))))
             lines.append(("parameter" if name else "value", value))
         lines += [line for line in _numbers(x, show) if line[0] == "gradient"][:1]
     return lines
@@ -274,7 +274,7 @@ def leaf_lines(inside: Sequence[tuple[str, Any]], show: Sequence[str]) -> list[L
 
 def result_lines(node: Tensor, name: str | None, show: Sequence[str], usual: Any) -> list[Line]:
     """A result that is shown in its operation's node."""
-    array, lines = np.asarray(node._data), list[Line]()
+    array, lines = np.asarray(node._ndarray), list[Line]()
     value = _digits(array.item()) if "value" in show and array.size == 1 else ""
     if name or value:
         lines.append(("value", " = ".join(filter(None, (name and printable(name), value)))))

@@ -226,7 +226,7 @@ def _projected(passes: Passes) -> Tensor:
     directions = [Tensor(np.ones(entry.value.shape, entry.value.dtype)) for entry in gradients]
     passes.directions = [(u, entry.by) for u, entry in zip(directions, gradients)]
     inputs = (*(entry.value for entry in gradients), *directions)
-    s = new_node(np.asarray(_inner(*(x._data for x in inputs))), INNER, inputs, None)
+    s = new_node(np.asarray(_inner(*(x._ndarray for x in inputs))), INNER, inputs, None)
     passes.scalar = s
     passes.layers[s._number] = 1
     passes.roots.append(s)

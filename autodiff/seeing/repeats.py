@@ -111,7 +111,7 @@ class Folding:
     def _mark(self, item: Item, marks: dict[Call, int]) -> int:
         if isinstance(item, Call):
             return marks[item]
-        data, known = item._data, self.known
+        data, known = item._ndarray, self.known
         return known.setdefault((id(item._primitive), data.shape, data.dtype.char), len(known))
 
     def _fold(self, parent: Call | None, items: list[Item], ids: np.ndarray[Any, Any]) -> None:

@@ -216,7 +216,7 @@ class _Slots:
             else:
                 tip = [printable(self.titles.get(node, ""), 200)]
             if x is not None and x.ndim:
-                said.append(size(x._data))
+                said.append(size(x._ndarray))
             self.first[node] = len(said)
             widest = [max(texts, key=len) for slot in self.texts[node].values() for texts in self._lines(slot)]
             picture.node(node, label=escaped([*said, *widest]), tooltip=escaped(tip))

@@ -154,7 +154,7 @@ class Table:
             elif node._number not in self.steps:
                 expression = self.formula(node, letter)
                 name = self.called(node, letter)
-                self.steps[node._number] = self.add(phase, name, expression, node._data, self.sources(node), node)
+                self.steps[node._number] = self.add(phase, name, expression, node._ndarray, self.sources(node), node)
 
     def leaf(self, x: Tensor, phase: str, letter: str) -> None:
         kind, origin = "input" if x._requires_grad else "constant", self.origins.get(x._number)
@@ -162,7 +162,7 @@ class Table:
         if origin is not None:
             kind = f"{self.called(origin)}, detached"
         phase = "input" if phase == "forward" else phase
-        self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._data), sources, x)
+        self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._ndarray), sources, x)
 
     def step(self, x: Any) -> int | None:
         if isinstance(x, Tensor):
@@ -253,7 +253,7 @@ class Table:
             else ""
         )
         if record is _MATMUL:
-            a, b = (np.ndim(x._data if isinstance(x, Tensor) else x) for x in inputs)
+            a, b = (np.ndim(x._ndarray if isinstance(x, Tensor) else x) for x in inputs)
             text = (
                 ("I ⊗ {1}ᵀ" if a > 1 else "{1}ᵀ" if b > 1 else "{1}")
                 if i == 0
@@ -275,7 +275,7 @@ class Table:
         """The product that gives the contribution of `node` to its input i, and rows of factors it names besides."""
         record, inputs = node._primitive, node._inputs
         if record is _MATMUL:
-            a, b = (np.ndim(x._data if isinstance(x, Tensor) else x) for x in inputs)
+            a, b = (np.ndim(x._ndarray if isinstance(x, Tensor) else x) for x in inputs)
             other = inputs[1 - i]
             name = self.called(other)
             if a <= 2 and b <= 2 and a + b > 2:
@@ -302,8 +302,8 @@ class Table:
                 gradient = self.cotangents[self.output._number, x._number]
                 name = self.called(x)
                 expression = Formula("{0} − {1} · {2}", (name, lr, _partial(self.called(self.output), name)))
-                new = x._data - rate * gradients[x._number].astype(x.dtype)
-                value = _distinct(new, x._data, self.digits)
+                new = x._ndarray - rate * gradients[x._number].astype(x.dtype)
+                value = _distinct(new, x._ndarray, self.digits)
                 self.add("update", f"{name}⁺", expression, new, (self.steps[x._number], gradient), x, value)
 
     def second_pass(self, output: Tensor, targets: list[Tensor], vectors: list[Any]) -> None:
@@ -334,7 +334,7 @@ class Table:
             terms.insert(3, f"… ({len(slopes) - 4} more)")
         names = tuple(name for row, _, u in shown for name in (self.rows[row - 1].quantity, self.arrays[u][0]))
         expression = Formula(" + ".join(terms), names)
-        self.steps[s._number] = self.add("slope", self.called(s), expression, s._data, sources, s)
+        self.steps[s._number] = self.add("slope", self.called(s), expression, s._ndarray, sources, s)
         products = self.backward(s, targets, "second") if made else {}
         for x in targets:
             name, row = self.called(x), self.cotangents.get((s._number, x._number))
@@ -487,7 +487,7 @@ class Pass:
     ) -> None:
         self.nodes = nodes
         needed = leading_to(wanted, nodes)
-        data = y._data
+        data = y._ndarray
         self.seed: Any = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
         observer = _Observer(nodes, mode.get())
         token = mode.set(observer)
@@ -521,21 +521,21 @@ FORMED = 64
 
 
 def _arrays(node: Tensor) -> list[Any]:
-    return [x._data if isinstance(x, Tensor) else x for x in node._inputs]
+    return [x._ndarray if isinstance(x, Tensor) else x for x in node._inputs]
 
 
 def _pulled(node: Tensor, g: Any, slots: Sequence[int]) -> list[Any]:
     """What the rules of the operation that made `node` return for the cotangent g."""
     params, arrays = node._params or {}, _arrays(node)
     with np.errstate(all="ignore"):
-        rules, given = node._primitive.pullbacks(len(arrays), g, node._data, arrays, params)
-        return [None if (rule := rules[i]) is None else rule(g, node._data, *given, **params) for i in slots]
+        rules, given = node._primitive.pullbacks(len(arrays), g, node._ndarray, arrays, params)
+        return [None if (rule := rules[i]) is None else rule(g, node._ndarray, *given, **params) for i in slots]
 
 
 def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
     """For each of these inputs the local derivative: the elementwise factor or the Jacobian, or for a large Jacobian
     a text that says how large."""
-    y, arrays = node._data, _arrays(node)
+    y, arrays = node._ndarray, _arrays(node)
     if node._primitive in ELEMENTWISE or y.size == 1:
         ones = np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
         found = _pulled(node, ones, slots)
@@ -550,7 +550,7 @@ def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
 
 def jacobians(node: Tensor, slots: Sequence[int] | None = None) -> list[Any]:
     """The local Jacobians by these inputs, of shape output + input: row k is what the rule pulls back from eₖ."""
-    y, arrays = node._data, _arrays(node)
+    y, arrays = node._ndarray, _arrays(node)
     slots = range(len(arrays)) if slots is None else slots
     rows: list[list[Any]] = [[] for _ in slots]
     for k in range(y.size):

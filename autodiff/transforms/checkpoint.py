@@ -127,7 +127,7 @@ class _Call:
             shapes = ", ".join(str(older[n].shape) for n in sorted(unknown))
             raise self.differs(f"used tensors (of shape {shapes}) that the first run did not")
         recorded = [outputs[i] for i in self.inside]
-        self._compare(_joined(recorded), y._data if isinstance(y, Tensor) else y)
+        self._compare(_joined(recorded), y._ndarray if isinstance(y, Tensor) else y)
         cotangents: dict[int, Any] = {}
         known = answer.get()  # which entries of g may change, if the pass that this is a part of has found that out
         changes: dict[int, Any] = {}
@@ -214,7 +214,7 @@ def _since(start: int, roots: Sequence[Tensor]) -> tuple[dict[int, Tensor], dict
 def _joined(outputs: Sequence[Tensor]) -> Any:
     """The values of one output, or of several along one axis, in memory that holds no more than them."""
     if len(outputs) > 1:
-        return np.concatenate([y._data.reshape(-1) for y in outputs])
-    data = outputs[0]._data
+        return np.concatenate([y._ndarray.reshape(-1) for y in outputs])
+    data = outputs[0]._ndarray
     base = getattr(data, "base", None)
     return data if base is None or getattr(base, "nbytes", 0) <= data.nbytes else data.copy()

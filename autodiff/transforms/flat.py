@@ -23,7 +23,7 @@ def flatten(values: Sequence[Any], like: Sequence[Tensor] | None = None) -> Arra
     for i, v in enumerate(values):
         if v is None and like is not None:
             v = np.zeros(like[i].size, like[i].dtype)
-        arrays.append(np.ravel(v._data if isinstance(v, Tensor) else v))
+        arrays.append(np.ravel(v._ndarray if isinstance(v, Tensor) else v))
     return np.concatenate(arrays) if arrays else np.empty(0)
 
 

@@ -182,19 +182,19 @@ def push(
             (x,) = inputs
             youngest = x._number
             ts = (get(youngest),)
-            arrays = inputs if create_graph else (x._data,)
+            arrays = inputs if create_graph else (x._ndarray,)
         elif len(inputs) == 2:
             a, b = inputs
             m, n = a._number if isinstance(a, Tensor) else -1, b._number if isinstance(b, Tensor) else -1
             youngest = m if m > n else n
             ts = (get(m), get(n))
-            arrays = inputs if create_graph else (a if m < 0 else a._data, b if n < 0 else b._data)
+            arrays = inputs if create_graph else (a if m < 0 else a._ndarray, b if n < 0 else b._ndarray)
         else:
             if not inputs:
                 raise RuntimeError(f"forward mode: the graph of this {node._primitive.name} is gone; record it again")
             youngest = max([x._number for x in inputs if isinstance(x, Tensor)])
             ts = [get(x._number) if isinstance(x, Tensor) else None for x in inputs]
-            arrays = inputs if create_graph else [x._data if isinstance(x, Tensor) else x for x in inputs]
+            arrays = inputs if create_graph else [x._ndarray if isinstance(x, Tensor) else x for x in inputs]
         record = node._primitive
         if youngest > number:
             raise _changed(record, next(x for x in inputs if isinstance(x, Tensor) and x._number == youngest))
@@ -203,7 +203,7 @@ def push(
                 break
         else:
             continue
-        y = node if create_graph else node._data
+        y = node if create_graph else node._ndarray
         kind = record.jvps
         tangent = _BY_KIND[kind] if type(kind) is str else _ruled if kind else _transposed
         d = tangent(record, ts, y, arrays, node._params or _NO_PARAMS)
@@ -284,7 +284,7 @@ _ANY = wrap(np.zeros(()))
 
 def _finite(results: list[Any]) -> list[Any]:
     for d in results:
-        a = d._data if isinstance(d, Tensor) else d
+        a = d._ndarray if isinstance(d, Tensor) else d
         if a is not None and not math.isfinite(np.vdot(a, a)) and not np.isfinite(a).all():
             raise Unsupported
     return results
@@ -303,16 +303,16 @@ class _Traced:
 
     def __init__(self, rule: Callable[..., Any], g: Any, node: Tensor, i: int, moving: Sequence[int]) -> None:
         start = clock()
-        self.g, self.y = variable(g), variable(node._data)
+        self.g, self.y = variable(g), variable(node._ndarray)
         self.inputs: list[tuple[int, int]] = []
         seen = []
         for x, n in zip(node._inputs, moving):
             if n >= 0:
-                own = variable(x._data)
+                own = variable(x._ndarray)
                 self.inputs.append((n, own._number))
                 seen.append(own)
             else:
-                seen.append(wrap(x._data) if isinstance(x, Tensor) else _constant(x))
+                seen.append(wrap(x._ndarray) if isinstance(x, Tensor) else _constant(x))
         d = rule(self.g, self.y, *seen, **node._params or {})
         if d.shape != node._inputs[i].shape:
             d = fitted(d, node._inputs[i], node)
@@ -321,7 +321,7 @@ class _Traced:
         self.result = d._number
         used = [x for z in self.nodes for x in z._inputs if isinstance(x, Tensor)]
         self.others = {x._number: x for x in used if x._number < start}
-        self.value = d._data
+        self.value = d._ndarray
 
     def __call__(self, h: Any, number: int, moved: dict[int, Any]) -> Any:
         """The tangent of the result, given those of g (h), of y (`number`) and of the inputs."""
@@ -408,7 +408,7 @@ class ForwardOverReverse:
         for node in reversed(self.nodes):
             number = node._number
             g = gs.pop(number, None)
-            record, inputs, params, y = node._primitive, node._inputs, node._params or _NO_PARAMS, node._data
+            record, inputs, params, y = node._primitive, node._inputs, node._params or _NO_PARAMS, node._ndarray
             moving = [
                 x._number if isinstance(x, Tensor) and x._requires_grad and (not needed or x._number in needed) else -1
                 for x in inputs
@@ -432,7 +432,7 @@ class ForwardOverReverse:
             if way is _CURVED:
                 used.add(number)
                 used.update(moving)
-            arrays = tuple([x._data if isinstance(x, Tensor) else x for x in inputs])
+            arrays = tuple([x._ndarray if isinstance(x, Tensor) else x for x in inputs])
             parts = []
             for i, (n, rule) in enumerate(zip(moving, record.vjps or record.rules(len(inputs)))):
                 if n < 0 or rule is None:
@@ -449,7 +449,7 @@ class ForwardOverReverse:
                         raise Unsupported  # it may move, but no tangent comes by
                 if n in nodes:
                     d = traced.value if way is _CURVED else rule(g, y, *arrays, **params)
-                    if d.shape != x._data.shape:
+                    if d.shape != x._ndarray.shape:
                         d = fitted(d, x, node)
                     gs[n] = gs[n] + d if n in gs else d
                 parts.append((x, rule, others))
@@ -511,7 +511,7 @@ class ForwardOverReverse:
                                 d, own = d + e, True
                 if d is None:
                     continue
-                if d.shape != x._data.shape:
+                if d.shape != x._ndarray.shape:
                     d, own = fitted(d, x, node), False
                 old = hs.get(n)
                 if old is None:
@@ -541,7 +541,7 @@ class ForwardOverReverse:
                 n = x._number
                 if n in leaves:
                     d = rule.value if way is _CURVED else rule(g, y, *arrays, **params)
-                    d = d if d.shape == x._data.shape else fitted(d, x, node)
+                    d = d if d.shape == x._ndarray.shape else fitted(d, x, node)
                     found[n] = found[n] + d if n in found else d
         return [found.get(n) for n in self.numbers]
 

@@ -59,12 +59,12 @@ class _Run:
 
     def _variable(self, x: Any, k: int, recording: bool, own: bool) -> Tensor:
         if isinstance(x, Tensor):
-            if x._data.dtype.kind == "f":
+            if x._ndarray.dtype.kind == "f":
                 if x._requires_grad and recording:
                     if x._requires_grad is HANDED_OUT:
                         settled(x)
-                    return positive(x) if own else new_node(x._data, cast(Any, positive).primitive, (x,), None)
-                return variable(x._data.copy() if own else x._data)
+                    return positive(x) if own else new_node(x._ndarray, cast(Any, positive).primitive, (x,), None)
+                return variable(x._ndarray.copy() if own else x._ndarray)
         elif type(x) in (float, int):
             return variable(np.asarray(float(x)))
         elif isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "__array_namespace__"):
@@ -116,7 +116,7 @@ class _Run:
         if not tensors:
             number = all(type(x) in (float, int) for x in self.given)
             held = any(isinstance(x, Tensor) for x in self.given)
-            copies = [np.array(y._data) for y in outputs]
+            copies = [np.array(y._ndarray) for y in outputs]
             return self.output_form.build(
                 [wrap(y) if held else y if y.ndim else y.item() if number else y[()] for y in copies]
             )
@@ -139,7 +139,7 @@ def _as_given(d: Tensor, given: Any) -> Any:
     """A result as the kind of thing its argument was: a Tensor, an array, a NumPy scalar, a Python number."""
     if isinstance(given, Tensor):
         return d
-    array = d._data
+    array = d._ndarray
     if type(given) in (float, int):
         return array if array.ndim else array.item()
     return array[()] if isinstance(given, np.generic) else array
@@ -332,7 +332,7 @@ def _push(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Ten
     try:
         with differentiating():
             forward = Pushforward(run.outputs, run.variables)
-            pushed = forward(tangents if create_graph else [v._data for v in tangents], create_graph)
+            pushed = forward(tangents if create_graph else [v._ndarray for v in tangents], create_graph)
     except Unsupported:
         return _push_by_reverse(run, tangents, create_graph)
     zeros = [wrap(np.zeros(y.shape, y.dtype)) if d is None else d for d, y in zip(pushed, run.outputs)]
@@ -352,8 +352,8 @@ def _push_by_reverse(run: _Run, tangents: Sequence[Tensor], create_graph: bool) 
 def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], create_graph: bool) -> Tensor:
     """The tangent of an output, its NaN replaced where the gradient of that element alone knows better: that an
     infinite slope belongs to what does not move, or to a sum that cancels whatever the values."""
-    unknown = np.isnan(pushed._data) & ~np.isnan(y._data)
-    if not unknown.any() or any(np.isnan(v._data).any() for v in tangents):
+    unknown = np.isnan(pushed._ndarray) & ~np.isnan(y._ndarray)
+    if not unknown.any() or any(np.isnan(v._ndarray).any() for v in tangents):
         return pushed
     places = range(y.size) if create_graph else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
     with differentiating():
@@ -361,7 +361,7 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
             [
                 _total(
                     [
-                        s * v if v._requires_grad and create_graph else np.where(v._data != 0, s, 0) * v
+                        s * v if v._requires_grad and create_graph else np.where(v._ndarray != 0, s, 0) * v
                         for s, v in zip(_row(run, y, i, create_graph), tangents)
                     ]
                 )
@@ -370,8 +370,8 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
         )
     if create_graph:
         return cast(Tensor, known.reshape(y.shape))
-    filled = np.array(pushed._data)
-    filled.reshape(-1)[places] = known._data
+    filled = np.array(pushed._ndarray)
+    filled.reshape(-1)[places] = known._ndarray
     return wrap(filled)
 
 
@@ -434,7 +434,7 @@ def _stacked(rows: Sequence[Tensor], y: Tensor, x: Tensor) -> Tensor:
     if any(row._requires_grad for row in rows):
         joined: Any = np.stack(rows)
         return joined.reshape(shape)
-    return wrap(np.stack([row._data for row in rows]).reshape(shape) if rows else np.zeros(shape, x.dtype))
+    return wrap(np.stack([row._ndarray for row in rows]).reshape(shape) if rows else np.zeros(shape, x.dtype))
 
 
 def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
@@ -488,7 +488,7 @@ def hvp(f: Function, primals: Any, tangents: Any) -> Any:
 def _curved(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Tensor]:
     """H v for each variable: forward over reverse, or reverse over reverse where that is not enough."""
     if not create_graph:
-        arrays = [v._data for v in tangents]
+        arrays = [v._ndarray for v in tangents]
         try:
             products = ForwardOverReverse(run.outputs, run.variables, reached=run.reached)(arrays)
         except Unsupported:

@@ -2098,3 +2098,11 @@ def test_a_new_tensor_made_of_one_that_requires_a_gradient_is_refused(make):
     with pytest.raises(TypeError, match=r"where a derivative of it is taken"):
         ad.grad(lambda x: (make(x) * x).sum())(X)
     np.testing.assert_allclose(ad.grad(lambda x: (ad.array(x) * x).sum())(X), 2 * X)
+
+
+def test_masked_arrays_do_not_take_the_array_of_a_tensor_that_requires_a_gradient():
+    p, masked = Tensor(X, requires_grad=True), np.ma.array(X, mask=X > 1)
+    for take in (np.ma.getdata, np.ma.array, lambda t: masked * t, lambda t: np.ma.masked_where(X > 1, t)):
+        with pytest.raises(TypeError, match=r"a\.filled\(value\)"):
+            take(p)
+    np.testing.assert_array_equal(np.ma.getdata(p.detach()), X)

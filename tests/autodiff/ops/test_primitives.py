@@ -159,7 +159,7 @@ def _samples(rng):
         (lambda g, y, x: 3 * g * x**2, None, "no samples"),
         (lambda g, y, x: 3 * g * x**2, lambda rng: [Sample((2,))], "no sample with a float64 array"),
         (lambda g, y, x: 2 * g * x**2, _samples, "gradcheck of cube"),
-        (lambda g, y, x: 3 * g * (x._data if isinstance(x, Tensor) else x) ** 2, _samples, "gradgradcheck of"),
+        (lambda g, y, x: 3 * g * (x._ndarray if isinstance(x, Tensor) else x) ** 2, _samples, "gradgradcheck of"),
         (lambda g, y, x: g * _first_order_only(x), _samples, "gradient of the gradient"),
         (lambda g, y, x: 3 * g * x.astype(np.float64) ** 2, _samples, None),  # the engine casts it back
         (lambda g, y, x: 3 * g * x**2 * (1 + 1e-3 * (x.dtype == np.float32)), _samples, "Not equal to tolerance"),

@@ -260,7 +260,7 @@ def test_inputs_that_were_written_since_are_an_error():
             graph(loss, expand="linear")
     mask = np.array([1.0, 0.0])  # an array that is no Tensor
     y = F.linear(np.ones((1, 2)), Tensor(np.ones((2, 2)), requires_grad=True), mask)
-    y._inputs[2]._data[0] = 5.0
+    y._inputs[2]._ndarray[0] = 5.0
     with pytest.raises(RuntimeError, match="written after it was used"):
         opened(y, True)
 
