@@ -28,7 +28,8 @@ def cuts_between(tensors: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
         if leaf._primitive is None:
             same = [
                 x for x in results.get(id(_owner(leaf._ndarray)), ())
-                if x._number < leaf._number and (x._ndarray is leaf._ndarray or np.may_share_memory(x._ndarray, leaf._ndarray))
+                if x._number < leaf._number
+                and (x._ndarray is leaf._ndarray or np.may_share_memory(x._ndarray, leaf._ndarray))
             ]  # fmt: skip
             if same:  # of several views of one array, the very one, or the last
                 found.append((max(same, key=lambda x: (x._ndarray is leaf._ndarray, x._number)), leaf))

@@ -2078,8 +2078,9 @@ MASKED = np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])
 )
 def test_a_masked_array_does_not_take_the_numbers_of_a_tensor_nor_lose_its_mask_to_one(function):
     t, m = Tensor([1.0, 5.0, 2.0], requires_grad=True), MASKED.copy()
-    with pytest.raises(TypeError, match=r"derivative would be lost|mask would be lost"):
+    with pytest.raises((TypeError, ValueError)) as caught:
         function(m, t)
+    assert re.search(r"derivative would be lost|mask would be lost", f"{caught.value} {caught.value.__cause__}")
     assert m.data.tolist() == [1.0, 2.0, 3.0]
     assert (MASKED * t.detach()).tolist() == [1.0, None, 6.0]
     with ad.no_grad():
