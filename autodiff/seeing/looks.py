@@ -302,7 +302,7 @@ def option_text(key: str, value: Any) -> str:
     if isinstance(value, (Tensor, np.ndarray)):
         return f"{key}: {_dtype_and_shape(value)}"
     try:
-        text = str(value) if isinstance(value, np.dtype) else repr(value)
+        text = str(value) if isinstance(value, np.dtype) else _digits(value) if type(value) is float else repr(value)
     except Exception:  # the user's own class may not be able to show itself; the picture can do without
         text = type(value).__name__
     return f"{key}={printable(text, 24)}"
