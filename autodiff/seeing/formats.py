@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -203,6 +204,7 @@ def _joined(parts: Iterable[tuple[bool, str]]) -> str:
     return "".join(out)
 
 
+@lru_cache(maxsize=4096)
 def _letter(letter: str) -> tuple[bool, str]:
     """One character with its accents: whether it belongs into a formula, and how it is written."""
     decomposed = unicodedata.normalize("NFD", letter)
