@@ -17,7 +17,7 @@ import numpy as np
 
 from .mode import differentiating, mode, no_grad
 from .tensor import Array, Tensor, as_array, clock, number_of, settled, wrap
-from .untaken import Undecided, answer, answered, changing
+from .untaken import Meetings, Undecided, answer, answered
 
 _accumulating = Lock()
 if hasattr(os, "register_at_fork"):  # or a child forked while another thread holds it would wait for ever
@@ -137,7 +137,8 @@ def reverse(
             return reverse(cotangents, nodes, wanted, create_graph, needed, free, retain)
     watch = mode.get()
     watch = None if isinstance(watch, bool) else watch
-    seeds = dict(cotangents)  # for a second look, where an infinite slope meets a zero
+    seeds = dict(cotangents)
+    meetings: Meetings | None = None  # for a second look, where an infinite slope meets a zero
     last = _last_needed(nodes) if free else 0
     passed: list[Tensor] = []
     began = clock() if create_graph else 0
@@ -152,8 +153,9 @@ def reverse(
         node = nodes[number]
         if node._hooks:
             g = _run_hooks(node, g, create_graph, kept if retain else None)
-            if "guard" in node._hooks:
-                watch = _Guard(watch, Meeting(seeds, nodes, changes))
+            if "guard" in node._hooks and not isinstance(watch, _Guard):
+                meetings = meetings or Meetings(seeds, nodes, changes)
+                watch = _Guard(watch, meetings)
         if number in wanted:
             results[number] = g
         record = node._primitive
@@ -177,7 +179,8 @@ def reverse(
             try:
                 rules, arrays = record.pullbacks(len(inputs), g, y, arrays, params)
             except Undecided:
-                with answered(Meeting(seeds, nodes, changes).changing(node)):
+                meetings = meetings or Meetings(seeds, nodes, changes)
+                with answered(meetings.changing(node)):
                     rules, arrays = record.pullbacks(len(inputs), g, y, arrays, params)
         for x, rule in zip(inputs, rules):
             if not isinstance(x, Tensor):
@@ -191,7 +194,8 @@ def reverse(
             try:
                 d = rule(g, y, *arrays) if params is None else rule(g, y, *arrays, **params)
             except Undecided:
-                with answered(Meeting(seeds, nodes, changes).changing(node)):
+                meetings = meetings or Meetings(seeds, nodes, changes)
+                with answered(meetings.changing(node)):
                     d = rule(g, y, *arrays, **(params or {}))
             if watch is not None:
                 d = watch.pulled(d, g, node, x)
@@ -259,29 +263,6 @@ def fitted(d: Any, x: Tensor, node: Tensor) -> Any:
     )
 
 
-class Meeting:
-    """What happens in a reverse pass where an infinite slope meets a cotangent of zero: see untaken.py.
-
-    Args:
-        seeds: the cotangents that the pass began with, by number.
-        nodes: the results that it goes through.
-        changes: as in `reverse`.
-    """
-
-    __slots__ = ("changes", "nodes", "seeds")
-
-    def __init__(
-        self, seeds: dict[int, Any], nodes: dict[int, Tensor], changes: dict[int, Array] | bool | None
-    ) -> None:
-        self.seeds, self.nodes, self.changes = seeds, nodes, changes
-
-    def changing(self, node: Tensor) -> Array:
-        """Which entries of the cotangent of a node may change."""
-        if isinstance(self.changes, bool):
-            raise Undecided
-        return changing(node, self.seeds, self.nodes, self.changes)
-
-
 def _last_needed(nodes: dict[int, Tensor]) -> int:
     """The number of the last node of a pass whose slope may be infinite: until it is passed, what lies above it must
     not be freed, because a meeting of infinity and zero is settled by a look at that (see untaken.py). A `where` that
@@ -300,15 +281,15 @@ class _Guard:
     """On duty in a reverse pass below a `where` that hides infinite or NaN values: where the cotangent of an
     elementwise operation is 0 because its branch was not taken, so is the one it passes on, and not 0 · ∞."""
 
-    def __init__(self, watch: Any, meeting: Meeting) -> None:
-        self.watch, self.meeting = watch, meeting
+    def __init__(self, watch: Any, meetings: Meetings) -> None:
+        self.watch, self.meetings = watch, meetings
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
         a, b = (v._ndarray if isinstance(v, Tensor) else v for v in (d, g))
         if a.shape == b.shape:
             off = np.isnan(a) & (b == 0)
             if off.any():
-                d = np.where(off & ~self.meeting.changing(node), 0, d)
+                d = np.where(off & ~self.meetings.changing(node), 0, d)
         return d if self.watch is None else self.watch.pulled(d, g, node, x)
 
 

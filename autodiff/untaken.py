@@ -40,50 +40,49 @@ def answered(mask: Array | None) -> Iterator[None]:
         answer.reset(token)
 
 
-def changing(
-    node: Tensor, seeds: dict[int, Any], nodes: dict[int, Tensor], known: dict[int, Array] | None = None
-) -> Array:
-    """Which entries of the cotangent of a node may change as the variables move. One that is 0 and may not change
-    belongs to a branch that was not taken.
+class Meetings:
+    """Where in a reverse pass infinite slopes meet cotangents of zero: a reverse pass of its own, which follows the
+    other down from question to question, and carries with each cotangent whether its entries may change as the
+    variables move. One that is 0 and may not change belongs to a branch that was not taken.
 
     Args:
-        node: a result.
         seeds: the cotangents that the reverse pass began with, arrays or Tensors, by number.
         nodes: the results that the pass goes through, by number.
         known: which entries of the seeds may change, for seeds that are cotangents of another pass; others are the
-            user's, constants unless they are Tensors that were computed.
-
-    Returns:
-        Booleans of the node's shape.
+            user's, constants unless they are Tensors that were computed. A boolean: that is not known.
     """
-    with answered(np.array(True)):  # rules that are asked on the way are asked of what may change
-        return _Pass(seeds, nodes, known or {}).down_to(node)
 
-
-class _Pass:
-    """A reverse pass that carries with each cotangent whether its entries may change as the variables move."""
-
-    def __init__(self, seeds: dict[int, Any], nodes: dict[int, Tensor], known: dict[int, Array]) -> None:
-        self.nodes = nodes
+    def __init__(
+        self, seeds: dict[int, Any], nodes: dict[int, Tensor], known: dict[int, Array] | bool | None = None
+    ) -> None:
+        self.nodes, self.known = nodes, known
         self.moving: dict[int, Array] = {}
         self.found: dict[int, tuple[Array, Array]] = {}
+        self.coming = sorted(nodes)
+        """Numbers of the nodes that it has not passed yet."""
+        given = {} if known is None or isinstance(known, bool) else known
         for n, seed in seeds.items():
             g = np.asarray(seed._ndarray if isinstance(seed, Tensor) else seed)
-            self.found[n] = g, known[n] if n in known else self.moves(seed)
+            self.found[n] = g, given[n] if n in given else self.moves(seed)
 
-    def down_to(self, target: Tensor) -> Array:
-        end = target._number
-        leading = {end}
-        for n in sorted(self.nodes):
-            if n > end and any(isinstance(x, Tensor) and x._number in leading for x in self.nodes[n]._inputs):
-                leading.add(n)
-        with np.errstate(all="ignore"):
-            for n in sorted(leading, reverse=True):
-                if n > end and n in self.found:
-                    self._through(self.nodes[n], leading)
-        if _changed_by_hooks(target):
-            return np.ones(target.shape, bool)
-        return self.found[end][1] if end in self.found else np.zeros(target.shape, bool)
+    def changing(self, node: Tensor) -> Array:
+        """Which entries of the cotangent of a node may change: booleans of its shape. The nodes that are asked for are
+        younger ones first.
+
+        Raises:
+            Undecided: it is not known which entries of the seeds may change.
+        """
+        if isinstance(self.known, bool):
+            raise Undecided
+        end, coming = node._number, self.coming
+        with answered(np.array(True)), np.errstate(all="ignore"):  # rules on the way are asked of what may change
+            while coming and coming[-1] > end:
+                n = coming.pop()
+                if n in self.found:
+                    self._through(self.nodes[n])
+        if _changed_by_hooks(node):
+            return np.ones(node.shape, bool)
+        return self.found[end][1] if end in self.found else np.zeros(node.shape, bool)
 
     # What moves: the entries of a value that may change
 
@@ -148,7 +147,7 @@ class _Pass:
 
     # What a cotangent depends on
 
-    def _through(self, node: Tensor, leading: set[int]) -> None:
+    def _through(self, node: Tensor) -> None:
         """Pass a cotangent on to the inputs of a node."""
         g, changes = self.found.pop(node._number)
         record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._ndarray)
@@ -158,7 +157,7 @@ class _Pass:
         with answered(changes):
             rules, given = record.pullbacks(len(inputs), g, y, arrays, params)
             for i, (x, rule) in enumerate(zip(inputs, rules)):
-                if isinstance(x, Tensor) and x._number in leading and rule is not None:
+                if isinstance(x, Tensor) and x._number in self.nodes and rule is not None:
                     d = _shaped(rule(g, y, *given, **params) if given else rule(g, y), x.shape, sums=True)
                     may = _shaped(self._changing(record, i, g, changes, y, inputs, arrays, params), x.shape)
                     if x._number in self.found:
