@@ -16,7 +16,7 @@ from .random import generator
 
 _dropout = declare(
     "dropout", lambda x, mask: x * mask, [lambda g, y, x, mask: g * mask],
-    formula="{0} ⊙ mask", derivatives=["mask"],
+    jvps="linear", formula="{0} ⊙ mask", derivatives=["mask"],
     samples=lambda rng: [Sample((rng.normal(size=s),), {"mask": 2.0 * (rng.random(m) < 0.5)})
                          for s, m in [((2, 3), (2, 3)), ((2, 2, 2), (2, 2, 1)), ((), ()), ((0, 3), (0, 3))]],
     doc="x times a mask of zeros (what is dropped) and a constant.",

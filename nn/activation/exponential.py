@@ -35,7 +35,7 @@ def _elu_rule(g: Any, y: Any, x: Any, alpha: float, scale: float = 1.0, rate: fl
 
 
 _elu = declare(
-    "elu", _elu_forward, [_elu_rule], formula="s · ({0} if {0} > 0 else a (exp(r · {0}) − 1))",
+    "elu", _elu_forward, [_elu_rule], jvps="elementwise", formula="s · ({0} if {0} > 0 else a (exp(r · {0}) − 1))",
     derivatives=["s if {0} > 0 else s · a · r exp(r · {0})"],
     samples=with_params(unary(), {"alpha": 1.0}, {"alpha": 0.5, "scale": 1.5}, {"alpha": 2.0, "rate": 0.5}),
 )  # fmt: skip
@@ -61,7 +61,7 @@ def _softplus_expansion(x: Tensor, beta: float, threshold: float) -> Tensor:
 
 _softplus = declare(
     "softplus_of_beta", _softplus_forward, [_softplus_rule],
-    formula="log(1 + exp(b · {0})) / b", derivatives=["σ(b · {0})"],
+    jvps="elementwise", formula="log(1 + exp(b · {0})) / b", derivatives=["σ(b · {0})"],
     samples=with_params(unary(-4, 4), {"beta": 1.0, "threshold": 20.0}, {"beta": 1.7, "threshold": 20.0}),
     doc="log(1 + exp(b x)) / b, and x where b x is above the threshold.",
     expansion=_softplus_expansion,
@@ -75,7 +75,7 @@ def _softsign_rule(g: Any, y: Any, x: Any) -> Any:
 
 _softsign = declare(
     "softsign", lambda x: x / (np.abs(x) + 1), [_softsign_rule], arity=1,
-    formula="{0} / (1 + |{0}|)", derivatives=["1 / (1 + |{0}|)²"], samples=unary(smooth=2),
+    jvps="elementwise", formula="{0} / (1 + |{0}|)", derivatives=["1 / (1 + |{0}|)²"], samples=unary(smooth=2),
 )  # fmt: skip
 
 

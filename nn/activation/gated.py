@@ -96,7 +96,7 @@ def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
 
 _gelu = declare(
     "gelu", in_single(_gelu_forward), [in_single(_gelu_rule)], arity=1,
-    formula="{0} · Φ({0})", derivatives=["Φ({0}) + {0} · φ({0})"], samples=unary(-4, 4),
+    jvps="elementwise", formula="{0} · Φ({0})", derivatives=["Φ({0}) + {0} · φ({0})"], samples=unary(-4, 4),
     expansion=in_single(lambda x: x * ad.special.ndtr(x)),
 )  # fmt: skip
 
@@ -125,7 +125,7 @@ def _gelu_tanh_expansion(x: Tensor) -> Tensor:
 
 _gelu_tanh = declare(
     "gelu_tanh", in_single(_gelu_tanh_forward), [in_single(_gelu_tanh_rule)], arity=1, singular=True,
-    formula="½ · {0} · (1 + tanh u)", derivatives=["½ (1 + tanh u) + ½ · {0} · u′ / cosh² u"],
+    jvps="elementwise", formula="½ · {0} · (1 + tanh u)", derivatives=["½ (1 + tanh u) + ½ · {0} · u′ / cosh² u"],
     samples=unary(-4, 4), doc="½ x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³).",
     expansion=_gelu_tanh_expansion,
 )  # fmt: skip
@@ -137,7 +137,7 @@ def _silu_rule(g: Any, y: Any, x: Any) -> Any:
 
 _silu = declare(
     "silu", lambda x: x * sigmoid_of(x), [_silu_rule], arity=1,
-    formula="{0} · σ({0})", derivatives=["σ({0}) (1 + {0} · σ(−{0}))"], samples=unary(-4, 4),
+    jvps="elementwise", formula="{0} · σ({0})", derivatives=["σ({0}) (1 + {0} · σ(−{0}))"], samples=unary(-4, 4),
     expansion=lambda x: x * ad.sigmoid(x),
 )  # fmt: skip
 
@@ -149,7 +149,8 @@ def _mish_rule(g: Any, y: Any, x: Any) -> Any:
 
 _mish = declare(
     "mish", in_single(lambda x: x * np.tanh(softplus_of(x))), [in_single(_mish_rule)], arity=1, singular=True,
-    formula="{0} · tanh(log(1 + exp({0})))", derivatives=["tanh s + {0} · σ({0}) / cosh² s, s = log(1 + exp({0}))"],
+
+    jvps="elementwise", formula="{0} · tanh(log(1 + exp({0})))", derivatives=["tanh s + {0} · σ({0}) / cosh² s, s = log(1 + exp({0}))"],
     samples=unary(-4, 4), expansion=in_single(lambda x: x * ad.tanh(ad.softplus(x))),
 )  # fmt: skip
 

@@ -23,7 +23,7 @@ from .base import Activation, number_like
 _snake = declare(
     "snake", in_single(lambda x, alpha: x + np.square(np.sin(x * alpha)) * (1 / alpha)),
     [in_single(lambda g, y, x, alpha: g + g * (2 * np.sin(x * alpha) * np.cos(x * alpha)))],
-    formula="{0} + sin²(a · {0}) / a", derivatives=["1 + sin(2a · {0})"],
+    jvps="elementwise", formula="{0} + sin²(a · {0}) / a", derivatives=["1 + sin(2a · {0})"],
     samples=with_params(unary(), {"alpha": 1.0}, {"alpha": 2.5}),
 )  # fmt: skip
 
@@ -39,7 +39,7 @@ def _triangle_rule(g: Any, y: Any, x: Any, period: float) -> Any:
 
 _triangle = declare(
     "triangle_wave", in_single(lambda x, period: np.abs(_phase(x, period) - 0.5) * 4 - 1), [in_single(_triangle_rule)],
-    formula="4 |({0} / P − ¼) mod 1 − ½| − 1", derivatives=["±4 / P, 0 at the peaks"],
+    jvps="elementwise", formula="4 |({0} / P − ¼) mod 1 − ½| − 1", derivatives=["±4 / P, 0 at the peaks"],
     samples=lambda rng: [Sample((np.array([0.3, -1.1, 2.2, 5.1]),), {"period": 2.0}, smooth=2),
                          Sample((np.array(0.1),), {"period": 0.7}, smooth=2),
                          Sample((np.zeros((0, 2)),), {"period": 1.0}, smooth=2)],

@@ -37,14 +37,15 @@ def _leaky_rule(g: Any, y: Any, x: Any, slope: float) -> Any:
 
 
 _leaky_relu = declare(
-    "leaky_relu", _leaky, [_leaky_rule], formula="max({0}, a · {0})", derivatives=["1 if {0} > 0 else a"],
+    "leaky_relu", _leaky, [_leaky_rule],
+    jvps="elementwise", formula="max({0}, a · {0})", derivatives=["1 if {0} > 0 else a"],
     samples=with_params(unary(smooth=2), {"slope": 0.1}, {"slope": 3.0}, {"slope": -0.5}, {"slope": 0.0}),
 )  # fmt: skip
 
 _prelu = declare(
     "prelu", lambda x, w: np.maximum(x, 0) + w * np.minimum(x, 0),
     [lambda g, y, x, w: np.where(plain(x) > 0, g, w * g), lambda g, y, x, w: np.where(plain(x) > 0, 0, g * x)],
-    arity=2, formula="max(0, {0}) + {1} · min(0, {0})",
+    arity=2, jvps="elementwise", formula="max(0, {0}) + {1} · min(0, {0})",
     derivatives=["1 if {0} > 0 else {1}", "0 if {0} > 0 else {0}"],
     samples=lambda rng: [Sample((draw(rng, (2, 3, 2)), draw(rng, (3, 1))), smooth=2),
                          Sample((draw(rng, (4,)), draw(rng, (1,))), smooth=2),
@@ -60,7 +61,7 @@ def _hardtanh_rule(g: Any, y: Any, x: Any, low: float, high: float) -> Any:
 _hardtanh = declare(
     "hardtanh", lambda x, low, high: np.clip(x, low, high),
     [_hardtanh_rule],
-    formula="min(max({0}, l), h)", derivatives=["1 if l < {0} < h else 0"],
+    jvps="elementwise", formula="min(max({0}, l), h)", derivatives=["1 if l < {0} < h else 0"],
     samples=with_params(unary(smooth=2), {"low": -0.7, "high": 1.1}),
 )  # fmt: skip
 
@@ -75,7 +76,7 @@ def _hardswish_rule(g: Any, y: Any, x: Any) -> Any:
 
 _hardswish = declare(
     "hardswish", lambda x: x * (np.clip(x + 3, 0, 6) * (1 / 6)), [_hardswish_rule], arity=1,
-    formula="{0} · min(max({0} + 3, 0), 6) / 6", derivatives=["{0} / 3 + ½ within ±3, 0 below, 1 above"],
+    jvps="elementwise", formula="{0} · min(max({0} + 3, 0), 6) / 6", derivatives=["{0} / 3 + ½ within ±3, 0 below, 1 above"],
     samples=unary(-5, 5, smooth=2),
 )  # fmt: skip
 
@@ -87,13 +88,13 @@ def _shrink_rule(g: Any, y: Any, x: Any, lambd: float) -> Any:
 
 _hardshrink = declare(
     "hardshrink", lambda x, lambd: x * (np.abs(x) > lambd), [_shrink_rule],
-    formula="{0} if |{0}| > λ else 0", derivatives=["1 if |{0}| > λ else 0"],
+    jvps="elementwise", formula="{0} if |{0}| > λ else 0", derivatives=["1 if |{0}| > λ else 0"],
     samples=with_params(unary(smooth=2), {"lambd": 0.53}),
 )  # fmt: skip
 
 _softshrink = declare(
     "softshrink", lambda x, lambd: x - np.clip(x, -lambd, lambd), [_shrink_rule],
-    formula="{0} − min(max({0}, −λ), λ)", derivatives=["1 if |{0}| > λ else 0"],
+    jvps="elementwise", formula="{0} − min(max({0}, −λ), λ)", derivatives=["1 if |{0}| > λ else 0"],
     samples=with_params(unary(smooth=2), {"lambd": 0.53}),
 )  # fmt: skip
 

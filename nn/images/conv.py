@@ -283,7 +283,7 @@ _convolution = declare(
 )  # fmt: skip
 
 _convolution_without_bias = declare(
-    "convolution_without_bias", _convolved, _RULES[:2], formula="{1} ∗ {0}", derivatives=["{1} ∗ᵀ", "{0} ∗"],
+    "convolution_without_bias", _convolved, _RULES[:2], jvps="multilinear", formula="{1} ∗ {0}", derivatives=["{1} ∗ᵀ", "{0} ∗"],
     samples=_samples("forward"),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel).",
     expansion=_expansion,
@@ -297,7 +297,7 @@ _transposed_convolution = declare(
 
 _transposed_convolution_without_bias = declare(
     "transposed_convolution_without_bias", _convolved_back, _BACK_RULES[:2],
-    formula="{1} ∗ᵀ {0}", derivatives=["{1} ∗", "∗ {0}"], samples=_samples("back"),
+    jvps="multilinear", formula="{1} ∗ᵀ {0}", derivatives=["{1} ∗", "∗ {0}"], samples=_samples("back"),
     doc="The transpose of the cross-correlation with a weight, (C, out / groups, *kernel).",
 )  # fmt: skip
 
@@ -305,7 +305,7 @@ _convolution_by_weight = declare(
     "convolution_by_weight", _weighed,
     [lambda v, y, g, x, kernel, **how: _convolve(x, v, **how),
      lambda v, y, g, x, kernel, **how: _back(g, v, lengths=x.shape[2:], **how)],
-    formula="{0} ∗ {1}", derivatives=["∗ {1}", "{0} ∗ᵀ"], samples=_samples("weight"),
+    jvps="multilinear", formula="{0} ∗ {1}", derivatives=["∗ {1}", "{0} ∗ᵀ"], samples=_samples("weight"),
     doc="What a weight receives: of each of its elements, the products of what it joined, summed.",
 )  # fmt: skip
 

@@ -248,13 +248,13 @@ def _means(backwards: bool) -> Any:
 
 _avg_pool = declare(
     "avg_pool", _mean, [lambda g, y, x, **how: spread_over(_ordered(g, y), **how)],
-    formula="mean over windows of {0}", derivatives=["1/n in the window"], samples=_means(False),
+    jvps="linear", formula="mean over windows of {0}", derivatives=["1/n in the window"], samples=_means(False),
     doc="The mean over windows of the spatial axes.",
 )  # fmt: skip
 
 _avg_pool_transposed = declare(
     "avg_pool_transposed", _spread, [lambda h, y, g, **how: _mean_over(h, **how)],
-    formula="{0}/n over windows", derivatives=["mean over windows"], samples=_means(True),
+    jvps="linear", formula="{0}/n over windows", derivatives=["mean over windows"], samples=_means(True),
     doc="Every element, divided by its window's size, over its window: the transpose of avg_pool.",
 )  # fmt: skip
 _mean_over: Any = polymorphic(_avg_pool)
@@ -289,14 +289,14 @@ _ADAPTIVE = [((1, 2, 5), 2, 5, 3), ((2, 1, 3, 2), 2, 3, 4), ((1, 1, 2, 5), 3, 5,
 
 _adaptive_avg_pool = declare(
     "adaptive_avg_pool", _adaptive_mean, [lambda g, y, x, **how: _adaptive_spread_over(g, **how)],
-    formula="mean over parts of {0}", derivatives=["1/n in the part"],
+    jvps="linear", formula="mean over parts of {0}", derivatives=["1/n in the part"],
     samples=lambda rng: [Sample((draw(rng, shape),), dict(axis=i, n=n, size=m)) for shape, i, n, m in _ADAPTIVE],
     doc="The mean over the parts into which one axis is divided.",
 )  # fmt: skip
 
 _adaptive_avg_pool_transposed = declare(
     "adaptive_avg_pool_transposed", _adaptive_spread, [lambda h, y, g, **how: _adaptive_mean_over(h, **how)],
-    formula="{0}/n over parts", derivatives=["mean over parts"],
+    jvps="linear", formula="{0}/n over parts", derivatives=["mean over parts"],
     samples=lambda rng: [Sample((draw(rng, (*shape[:i], m, *shape[i + 1 :])),), dict(axis=i, n=n, size=m))
                          for shape, i, n, m in _ADAPTIVE],
     doc="Every element, divided by its part's length, over its part: the transpose of adaptive_avg_pool.",

@@ -191,7 +191,7 @@ _bce = declare(
     "binary_cross_entropy", _bce_forward,
     [lambda g, y, p, t: g * ((p - t) / np.maximum(p * (1 - p), 1e-12)),
      lambda g, y, p, t: g * (np.maximum(np.log1p(-p), -100) - np.maximum(np.log(p), -100))],
-    arity=2, singular=True, formula="−{1} log {0} − (1 − {1}) log(1 − {0})",
+    arity=2, singular=True, jvps="elementwise", formula="−{1} log {0} − (1 − {1}) log(1 − {0})",
     derivatives=["({0} − {1}) / ({0} (1 − {0}))", "log(1 − {0}) − log {0}"],
     samples=lambda rng: [Sample((draw(rng, s, 0.1, 0.9), draw(rng, s, 0, 1))) for s in [(), (4,), (2, 3), (0,)]],
     expansion=_bce_expansion,
@@ -231,7 +231,7 @@ _logistic = declare(
     "binary_cross_entropy_with_logits", _logistic_forward,
     [lambda g, y, x, a, b: g * (b * sigmoid_of(x) - a * sigmoid_of(-x)),
      lambda g, y, x, a, b: g * softplus_of(-x), lambda g, y, x, a, b: g * softplus_of(x)],
-    formula="−{1} log σ({0}) − {2} log σ(−{0})",
+    jvps="elementwise", formula="−{1} log σ({0}) − {2} log σ(−{0})",
     derivatives=["{2} σ({0}) − {1} σ(−{0})", "−log σ({0})", "−log σ(−{0})"],
     samples=lambda rng: [Sample((draw(rng, s, -4, 4), draw(rng, s, 0, 1), draw(rng, s, 0, 1)))
                          for s in [(), (2,), (2, 3), (0,)]],

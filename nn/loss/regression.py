@@ -88,7 +88,7 @@ def _huber_forward(d: Any, delta: float) -> Any:
 
 _huber = declare(
     "huber", _huber_forward, [lambda g, y, d, delta: g * hardtanh_of(d, low=-delta, high=delta)],
-    formula="½ {0}² if |{0}| < δ else δ (|{0}| − ½ δ)", derivatives=["min(max({0}, −δ), δ)"],
+    jvps="elementwise", formula="½ {0}² if |{0}| < δ else δ (|{0}| − ½ δ)", derivatives=["min(max({0}, −δ), δ)"],
     samples=with_params(unary(smooth=2), {"delta": 0.93}),
 )  # fmt: skip
 
