@@ -37,7 +37,8 @@ def _power_rule(g: Any, y: Any, w: Any, p: float) -> Any:
 
 
 _power = declare(
-    "absolute_power", _power_forward, [_power_rule], jvps="elementwise", formula="|{0}|^p", derivatives=["p |{0}|^(p − 1) sign({0})"],
+    "absolute_power", _power_forward, [_power_rule], jvps="elementwise", formula="|{0}|^p",
+    derivatives=["p |{0}|^(p − 1) sign({0})"],
     samples=with_params(
         lambda rng: [Sample((draw(rng, s, 0.3, 2.0) * rng.choice([-1, 1], s),)) for s in [(), (3,), (2, 3), (0,)]],
         {"p": 0.5}, {"p": 1.0}, {"p": 1.5}, {"p": 3.0},

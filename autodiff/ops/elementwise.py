@@ -17,7 +17,7 @@ from ..primitive import Operation, Sample, internal, polymorphic, without_gradie
 from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, plain
-from .guards import common, defined, gated, inverse_or_zero, nonnegative, raw, times
+from .guards import common, defined, gated, inverse_or_zero, nonnegative, raw, times, widened
 from .precision import in_single
 from .samples import binary, draw, unary, with_params
 
@@ -148,7 +148,8 @@ multiply = declare(
 
 divide = declare(
     "divide", np.divide,
-    [lambda g, y, a, b: g / b if type(b) in (float, int) else times(g, 1 / b), lambda g, y, a, b: times(g, -y / b)],
+    [lambda g, y, a, b: g / b if type(b) in (float, int) else times(g, 1 / widened(b, y)),
+     lambda g, y, a, b: times(g, -y / b)],
     arity=2, numpy=np.divide, singular=lambda a, b: type(b) not in (float, int),
     formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
     samples=binary(b=(0.5, 2.0)),
@@ -224,6 +225,7 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
         if p == 2 and not isinstance(g, Tensor):
             return g * (2 * x)
         return times(g * p, (x if p % 1 == 0 else nonnegative(x)) ** (p - 1))
+    x, p = widened(x, y), widened(p, y)
     if not common((raw(x) >= 0).all()):
         x = defined(x, (raw(x) >= 0) | (raw(p) % 1 == 0))
     vanishing = (p == 0) & (x == 0)  # 0 · 0⁻¹
@@ -231,12 +233,17 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
 
 
 def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
-    """g · y · log x; at x = 0 its limit −∞ where p is negative, else 0."""
+    """g · y · log x; at x = 0 the limit: −∞ where p is not positive, else 0 (to p = 1 with no further derivative)."""
+    x, p = widened(x, y), widened(p, y)
     if type(x) in (int, float):
         if x == 0:
-            return times(g, y * np.where(p < 0, -np.inf, 0))
+            return times(g, y * np.where(p <= 0, -np.inf, 0))
         return g * y * (math.log(x) if x > 0 else math.nan)
-    return times(g, y * np.log(np.where((x == 0) & (p >= 0), 1, x)))
+    ends = (raw(x) == 0) & (raw(p) > 0)
+    if common(not ends.any()):
+        return times(g, y * np.log(x))
+    local = y * np.log(np.where(ends, 1, x))
+    return times(g, np.where(ends & (raw(p) <= 1), inverse_or_zero(np.where(ends, x, 1)), local))
 
 
 power: Operation = declare(
@@ -248,8 +255,8 @@ power: Operation = declare(
                          Sample((np.array(-1.5), -2.0)),
                          Sample((draw(rng, (3,)), np.array([0.0, 1.0, 2.0])), smooth=1,
                                 function=lambda x, p: power(x, p.detach()))],
-    doc="a ^ b. By a, where b is 0 the derivative is 0; by b, where a is 0 it is 0 (−∞ where b is negative), and NaN "
-        "where a is negative.",
+    doc="a ^ b. By a, where b is 0 the derivative is 0; by b, where a is 0 it is 0 (−∞ where b is not positive), "
+        "and NaN where a is negative.",
 )  # fmt: skip
 
 

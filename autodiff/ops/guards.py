@@ -69,6 +69,13 @@ def nonnegative(x: Any) -> Any:
     return x if common((a > 0).all()) else defined(x, a >= 0)
 
 
+def widened(x: Any, y: Any) -> Any:
+    """An input in its result's dtype, in which its rule computes: 1 / b of a b in half precision has its three digits,
+    also beside an a in double precision."""
+    dtype = getattr(x, "dtype", None)
+    return x if dtype is None or dtype is y.dtype or dtype == y.dtype else x.astype(y.dtype)
+
+
 def gated(g: Any, on: Any, off: Any) -> Any:
     """``g * on`` for a slope of 1 or 0, exactly 0 where it is `off`, an infinite g too. (Not `np.where` where all is
     finite, which is slow on random signs. At a kink, neither on nor off, an infinite g has no derivative.)

@@ -19,7 +19,7 @@ from ..primitive import declare as _declare
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .elementwise import sigmoid
-from .guards import common, nonnegative, raw, times
+from .guards import common, inverse_or_zero, nonnegative, raw, times, widened
 from .precision import in_single
 from .samples import binary, draw, unary, with_params
 
@@ -220,21 +220,26 @@ logit = declare(
 
 
 def _per(x: Any, y: Any) -> Any:
-    """x/y, and 0 where both are 0."""
-    off = ((x._ndarray if isinstance(x, Tensor) else x) == 0) & ((y._ndarray if isinstance(y, Tensor) else y) == 0)
-    return x / np.where(off, 1, y) if np.any(off) else x / y
+    """x/y; where both are 0 it is 0, without a further derivative."""
+    off = (raw(x) == 0) & (raw(y) == 0)
+    if common(not np.any(off)):
+        return x / y
+    nothing = inverse_or_zero(np.where(off, x, 1)) + inverse_or_zero(np.where(off, y, 1))
+    return np.where(off, nothing, x / np.where(off, 1, y))
 
 
 xlogy = declare(
     "xlogy", _scipy("xlogy"),
-    [lambda g, z, x, y: times(g, np.log(y)), lambda g, z, x, y: times(g, _per(x, nonnegative(y)))],
+    [lambda g, z, x, y: times(g, np.log(widened(y, z))),
+    lambda g, z, x, y: times(g, _per(x, nonnegative(widened(y, z))))],
     arity=2, scipy="xlogy", formula="{0} log {1}", derivatives=["log {1}", "{0} / {1}"], samples=binary(b=(0.3, 3.0)),
     doc="x log y, and 0 where x is 0.",
 )  # fmt: skip
 
 xlog1py = declare(
     "xlog1py", _scipy("xlog1py"),
-    [lambda g, z, x, y: times(g, np.log1p(y)), lambda g, z, x, y: times(g, _per(x, nonnegative(1 + y)))],
+    [lambda g, z, x, y: times(g, np.log1p(widened(y, z))),
+    lambda g, z, x, y: times(g, _per(x, nonnegative(1 + widened(y, z))))],
     arity=2, scipy="xlog1py", formula="{0} log(1 + {1})", derivatives=["log(1 + {1})", "{0} / (1 + {1})"],
     samples=binary(b=(-0.6, 2.0)), doc="x log(1 + y), and 0 where x is 0.",
 )  # fmt: skip

@@ -150,7 +150,8 @@ def _mish_rule(g: Any, y: Any, x: Any) -> Any:
 _mish = declare(
     "mish", in_single(lambda x: x * np.tanh(softplus_of(x))), [in_single(_mish_rule)], arity=1, singular=True,
 
-    jvps="elementwise", formula="{0} · tanh(log(1 + exp({0})))", derivatives=["tanh s + {0} · σ({0}) / cosh² s, s = log(1 + exp({0}))"],
+    jvps="elementwise", formula="{0} · tanh(log(1 + exp({0})))",
+    derivatives=["tanh s + {0} · σ({0}) / cosh² s, s = log(1 + exp({0}))"],
     samples=unary(-4, 4), expansion=in_single(lambda x: x * ad.tanh(ad.softplus(x))),
 )  # fmt: skip
 

@@ -76,7 +76,8 @@ def _hardswish_rule(g: Any, y: Any, x: Any) -> Any:
 
 _hardswish = declare(
     "hardswish", lambda x: x * (np.clip(x + 3, 0, 6) * (1 / 6)), [_hardswish_rule], arity=1,
-    jvps="elementwise", formula="{0} · min(max({0} + 3, 0), 6) / 6", derivatives=["{0} / 3 + ½ within ±3, 0 below, 1 above"],
+    jvps="elementwise", formula="{0} · min(max({0} + 3, 0), 6) / 6",
+    derivatives=["{0} / 3 + ½ within ±3, 0 below, 1 above"],
     samples=unary(-5, 5, smooth=2),
 )  # fmt: skip
 

@@ -283,7 +283,8 @@ _convolution = declare(
 )  # fmt: skip
 
 _convolution_without_bias = declare(
-    "convolution_without_bias", _convolved, _RULES[:2], jvps="multilinear", formula="{1} ∗ {0}", derivatives=["{1} ∗ᵀ", "{0} ∗"],
+    "convolution_without_bias", _convolved, _RULES[:2], jvps="multilinear", formula="{1} ∗ {0}",
+    derivatives=["{1} ∗ᵀ", "{0} ∗"],
     samples=_samples("forward"),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel).",
     expansion=_expansion,

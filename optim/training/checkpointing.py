@@ -76,6 +76,12 @@ class Checkpoints:
         """
         content = self._content()
         if content is None:
+            left = sorted(path.name for path in self.folder.glob("training-*.safetensors"))
+            if left:
+                raise ValueError(
+                    f"{self.index} is missing, and {', '.join(left)} of the checkpoint beside it are there; put it "
+                    f"back, or move them out of the folder to start anew"
+                )
             return None
         files = content["files"]
         for name in {*files.values()} - {None}:

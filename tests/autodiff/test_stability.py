@@ -730,3 +730,35 @@ def test_what_where_hides_outside_the_domain_of_log_has_derivative_0(outer):
     first, second = ad.grad(f)(x), ad.hvp(f, x, np.ones(3))
     np.testing.assert_allclose(first, [0, 0, ad.grad(inside)(4.0)])
     np.testing.assert_allclose(second, [0, 0, ad.grad(ad.grad(inside))(4.0)])
+
+
+# Mixed precisions: rules compute in the result's
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "expected"),
+    [
+        (lambda t: t ** np.array(-128, np.int8), 1.01, -128 * 1.01**-129),
+        (lambda t: np.array(200, np.uint8) ** t, 0.5, 200**0.5 * np.log(200)),
+        (lambda t: ad.special.xlogy(t, np.array(3, np.uint8)), 1.0, np.log(3)),
+        (lambda t: ad.special.xlog1py(t, np.array(3, np.int8)), 1.0, np.log(4)),
+        (lambda t: t / np.float16(3), 1.0, 1 / 3),
+        (lambda t: t / np.array([3], np.float32).sum(), 1.0, 1 / 3),
+        (lambda t: t / ad.Tensor(3, dtype="float32"), 1.0, 1 / 3),
+        (lambda t: t ** np.array(0.25, np.float16), 1e-3, 0.25 * 1e-3**-0.75),
+        (lambda t: np.average(ad.stack([t, t * 0, t * 0]), weights=np.array([3, 2, 7], np.float16)), 1.0, 0.25),
+    ],
+)
+def test_a_narrow_constant_does_not_make_the_gradient_less_precise(f, x, expected):
+    np.testing.assert_allclose(ad.grad(f)(x), expected, rtol=1e-14)
+    np.testing.assert_allclose(ad.jvp(f, (x,), (1.0,))[1], expected, rtol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_mixed_derivatives_of_powers_of_0_are_not_made_up():
+    """∂²(xᵖ)/∂x∂p = xᵖ⁻¹ (1 + p log x), at x = 0: no finite number up to p = 1, 0 beyond."""
+    mixed = ad.grad(ad.grad(lambda x, p: x**p, 1), 0)
+    assert not np.isfinite([mixed(0.0, 0.5), mixed(0.0, 1.0)]).any()
+    assert mixed(0.0, 2.0) == mixed(0.0, 1.5) == 0
+    assert ad.grad(lambda x: x**x)(0.0) == -np.inf
+    assert np.isnan(ad.grad(ad.grad(ad.special.xlogy, 1), 1)(0.0, 0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -283,3 +284,29 @@ def test_a_derivative_taken_inside_a_rule_is_decided_by_itself():
     slope = ad.grad(lambda x: np.where(x > 0, own(x), 0.0).sum())(np.array([0.0, 4.0]))
     np.testing.assert_array_equal(slope, [0.0, 1.0])
     assert len(found) > 1 and np.isnan(found).all()
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_many_meetings_in_one_graph_take_time_in_proportion():
+    def padded(w, n):
+        h = w * 0.0
+        for _ in range(n):
+            h = np.where([True, False], np.sqrt(np.stack([h[0] + 1.0, h[1] * 0.0])), 0.0)
+        return h.sum()
+
+    seconds = []
+    for n in (100, 800):
+        start = time.process_time()
+        np.testing.assert_array_equal(ad.grad(lambda w, n=n: padded(w, n))(np.ones(2)), [0.0, 0.0])
+        seconds.append(time.process_time() - start)
+    assert seconds[1] < 30 * seconds[0]  # 8 times the steps; by looks at all of the graph for each it was 400 times
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["leaky_relu", "gelu", "silu", "elu", "selu", "mish", "hardtanh", "softplus"])
+def test_below_an_activation_a_branch_that_was_not_taken_has_derivative_0(name):
+    f = getattr(nn.functional, name)
+    loss = lambda x: np.where(x > 0, f(np.sqrt(x)), 0.0).sum()
+    x, alone = np.array([0.0, 4.0]), ad.grad(lambda x: f(np.sqrt(x)))
+    np.testing.assert_allclose(ad.grad(loss)(x), [0.0, alone(4.0)], rtol=1e-12)
+    np.testing.assert_allclose(ad.hvp(loss, x, np.ones(2)), [0.0, ad.grad(alone)(4.0)], rtol=1e-10)

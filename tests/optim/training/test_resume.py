@@ -814,3 +814,20 @@ def test_a_new_training_in_the_folder_of_another_keeps_what_that_one_saved(tmp_p
         (path,) = folder.glob("model-*.safetensors")
         np.testing.assert_array_equal(nn.load(path)["weight"].data, weights[i])
         assert (folder / "checkpoint.json").exists()
+
+
+def test_without_its_index_a_checkpoint_is_not_passed_over_in_silence(tmp_path):
+    def train(epochs):
+        model = nn.Linear(2, 1, rng=np.random.default_rng(0))
+        X, y = np.ones((4, 2), "float32"), np.zeros((4, 1), "float32")
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        return optim.fit(
+            model, nn.MSELoss(), (X, y), optimizer=sgd, epochs=epochs, checkpoint=tmp_path, resume=True, progress=False
+        )
+
+    train(1)
+    (tmp_path / "checkpoint.json").rename(tmp_path.parent / "elsewhere.json")
+    with pytest.raises(ValueError, match=r"checkpoint\.json is missing, and training-\S*\.safetensors"):
+        train(2)
+    (tmp_path.parent / "elsewhere.json").rename(tmp_path / "checkpoint.json")
+    assert len(train(2)) == 2
