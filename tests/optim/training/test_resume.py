@@ -309,13 +309,13 @@ def test_killed_in_the_middle_of_writing_a_file(tmp_path):
 
 
 def test_killed_at_any_moment(tmp_path):
-    whole, delays = run(None, resume=False, epochs=40), np.random.default_rng(0).uniform(0.005, 0.05, 100)
+    whole, delays = run(None, resume=False, epochs=150), np.random.default_rng(0).uniform(0.005, 0.05, 100)
     kills = 0
     for delay in delays:
         child = os.fork()
         if not child:
             try:
-                run(tmp_path, epochs=40)
+                run(tmp_path, epochs=150)
             finally:
                 os._exit(0)
         time.sleep(delay)
@@ -324,7 +324,7 @@ def test_killed_at_any_moment(tmp_path):
             break
         kills += 1
     assert kills > 1
-    assert run(tmp_path, epochs=40) == whole
+    assert run(tmp_path, epochs=150) == whole
 
 
 # Files of others
