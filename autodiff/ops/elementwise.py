@@ -758,9 +758,15 @@ def _softplus_of(x: Any) -> Any:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
+def _softplus_opened(x: Any) -> Any:
+    """The same, smooth at 0 too: both choices there are those of x ≤ 0."""
+    above = raw(x) > 0
+    return np.where(above, x, 0) + np.log1p(np.exp(np.where(above, -x, x)))
+
+
 softplus = declare(
     "softplus", _softplus_of, [lambda g, y, x: g * _sigmoid(x)], arity=1,
-    formula="log(1 + exp({0}))", derivatives=["σ({0})"], samples=unary(-4, 4), expansion=_softplus_of,
+    formula="log(1 + exp({0}))", derivatives=["σ({0})"], samples=unary(-4, 4), expansion=_softplus_opened,
     doc="log(1 + exp(x)), without overflow.",
 )  # fmt: skip
 

@@ -271,6 +271,8 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
     for tensor in found:  # grows while it is walked
         for x in tensor._inputs:
             if isinstance(x, Tensor) and x._number > began and id(x) not in seen:
+                if x._params is not None and getattr(x._params.get("of"), "_number", 0) > began:
+                    x._params, x._requires_grad = None, False  # a view of a constant that nobody else sees
                 seen.add(id(x))
                 found.append(x)
     found.sort(key=lambda x: x._number)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .expansion import groups_of
+from .expansion import Place, groups_of
 from .powers import exponents
 
 # Homes
@@ -127,7 +127,8 @@ def homes_of_leaves(results: list[Tensor], homes: Homes) -> dict[Any, Call | Non
                     found[key] = around_both(found[key][0], home), False
                 else:
                     found[key], bands[key] = (home, True), band_of(home)
-                    if is_users(x) or (i == 0 and type(x) in (Tensor, np.ndarray) and x.ndim):
+                    opened = isinstance(getattr(x, "_number", None), Place)  # made inside an expansion
+                    if not opened and (is_users(x) or (i == 0 and type(x) in (Tensor, np.ndarray) and x.ndim)):
                         outside.add(key)
     placed: dict[Any, Call | None] = {}
     for key, (home, once) in found.items():

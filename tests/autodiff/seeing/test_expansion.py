@@ -477,3 +477,35 @@ def test_a_leaf_made_of_a_results_values_is_joined_to_it_and_no_other_is():
     cut = re.findall(r"(\S+) -> (\S+) \[.*detached", graph(y).source)
     assert sorted(cut) == sorted((f"t{h._number}", f"t{leaf._number}") for leaf in (state, again))
     assert "detached" not in graph((x * constant).sum()).source
+
+
+@pytest.mark.parametrize("f", [
+    lambda w: ad.softplus(w).sum(),
+    lambda w: nn.functional.softplus(w, beta=2.0).sum(),
+    lambda w: nn.functional.binary_cross_entropy_with_logits(w, np.array([0.0, 1.0])),
+])  # fmt: skip
+def test_opened_operations_are_as_smooth_at_0_as_the_closed_ones(f):
+    w = Tensor(np.zeros(2), requires_grad=True)
+    plain, inside = (ad.explain(f(w), wrt=w, hvp=[np.ones(2)], expand=e) for e in (None, True))
+    last = [next(row for row in reversed(e.rows) if row.phase == "second").number for e in (plain, inside)]
+    assert np.all(np.abs(last[0]) > 0.1)
+    same(last[1], last[0], 1e-12)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3, groups=2), nn.GroupNorm(1, 2)], ids=repr)
+def test_layers_open_on_plain_data(layer):
+    channels = 1 if isinstance(layer, nn.Conv2d) and layer.in_channels == 1 else 2
+    x = Tensor(np.random.default_rng(0).normal(size=(1, channels, 5, 5)).astype("float32"))
+    y = (layer(x) ** 2).sum()
+    assert len(ad.explain(y, expand=True)) > len(ad.explain(y))
+    params = list(layer.parameters())
+    for a, b in zip(ad.gradients(opened(y, True), params), ad.gradients(y, params)):
+        same(a.data, b.data, 1e-4)
+
+
+def test_steps_in_the_folded_middle_have_their_inputs_inside():
+    def constants(steps):
+        output, _ = nn.LSTM(4, 8, rng=np.random.default_rng(0))(Tensor(np.ones((steps, 2, 4), "float32")))
+        return graph(output.sum(), expand="lstm").source.count("class=constant")
+
+    assert constants(50) == constants(10)
