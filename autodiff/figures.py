@@ -154,6 +154,11 @@ def pale(ax: Any, strength: float = 0.45) -> Any:
     return ListedColormap(tinted(ax, colormaps[SEQUENTIAL](np.linspace(0, 1, 256)), strength))
 
 
+def shown_name(name: str) -> str:
+    """A name as a label: matplotlib leaves those that begin with an underscore out of the legend."""
+    return f" {name}" if name.startswith("_") else name
+
+
 def legend(ax: Any, beside: bool = False, **options: Any) -> None:
     """A legend where it hides least: over an empty part, nearly opaque, or beside the axes."""
     if ax.get_legend_handles_labels()[0]:

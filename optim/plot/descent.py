@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from autodiff.figures import axes_for, ink, legend, line_style, paper
+from autodiff.figures import axes_for, ink, legend, line_style, paper, shown_name
 from autodiff.flags import flagged
 
 from ..array import Array
@@ -62,7 +62,15 @@ def surface(
     for i, (name, points) in enumerate(paths.items()):
         style = line_style(i, marker=True)
         gap = max(1, len(points) // 25)
-        ax.plot(*points.T, **style, markevery=gap, markeredgecolor=paper(ax), markeredgewidth=0.5, label=name, zorder=3)
+        ax.plot(
+            *points.T,
+            **style,
+            markevery=gap,
+            markeredgecolor=paper(ax),
+            markeredgewidth=0.5,
+            label=shown_name(name),
+            zorder=3,
+        )
         ax.plot(*points[-1], style["marker"], color=style["color"], markeredgecolor=ink(ax), markersize=8, zorder=5)
         ax.plot(*points[0], "o", color=paper(ax), markeredgecolor=ink(ax), markersize=8, zorder=4)
     ax.set(xlim=limits[0], ylim=limits[1])

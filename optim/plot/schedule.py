@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.figures import axes_for, legend, line_style
+from autodiff.figures import axes_for, legend, line_style, shown_name
 
 from ..array import Array
 from ..first_order.sgd import SGD
@@ -117,7 +117,7 @@ def schedule(
         several = len(curves) > 1
         mostly_flat = 2 * np.count_nonzero(np.diff(column) == 0) > len(column)
         style = line_style(i, marker=several or len(column) < 30) | {"markevery": step if several else 1}
-        ax.plot(column, **style, drawstyle="steps-post" if mostly_flat else "default", label=label or None)
+        ax.plot(column, **style, drawstyle="steps-post" if mostly_flat else "default", label=shown_name(label) or None)
     ax.set(xlabel="step", ylabel="learning rate")
     ax.set_ylim(bottom=min(0.0, min(float(c.min()) for c in curves.values())))
     ax.xaxis.get_major_locator().set_params(integer=True)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.figures import axes_for, axes_grid, ink, legend, line_style, log_range, paper
+from autodiff.figures import axes_for, axes_grid, ink, legend, line_style, log_range, paper, shown_name
 from autodiff.flags import flagged
 from autodiff.seeing.table import Table
 
@@ -150,7 +150,7 @@ class Comparison:
             shown = np.clip(shown, -1e30, 1e30)  # farther away, matplotlib cannot draw a line to
             gap = every or max(1, math.ceil((len(shown) - 1) / 25))
             style = styles[name]
-            label = None if name in labelled else name
+            label = None if name in labelled else shown_name(name)
             ax.plot(
                 *shown.T, **style, markevery=gap, markeredgecolor=paper(ax), markeredgewidth=0.5, label=label, zorder=3
             )
@@ -182,7 +182,7 @@ class Comparison:
 
     def plot_step_sizes(self, *, ax: Any = None) -> Any:
         """Draw how long each step was, ‖w_{t+1} − w_t‖; arguments, result and scale as those of `plot_values`."""
-        return self._curves("plot_step_sizes", ax, self.step_sizes, "step size", first=1)
+        return self._curves("plot_step_sizes", ax, self.step_sizes, "step size", first=1, ceiling=True)
 
     def plot_states(self, *, run: int = 0, ax: Any = None) -> Any:
         """Draw what the optimisers remembered: moments, directions, and the hyper-parameters they change themselves.
@@ -232,7 +232,7 @@ class Comparison:
             style = line_style(i, marker=True) | {"markersize": 4}
             gap = (i * len(row) // 60, max(1, len(row) // 10))  # markers that do not cover each other
             ax.plot(steps, np.where(np.isfinite(row), row, np.nan), **style, markevery=gap,
-                    label=None if name in labelled else name)  # fmt: skip
+                    label=None if name in labelled else shown_name(name))  # fmt: skip
             labelled.add(name)
         highest = max(float(row[0]) for _, _, row in runs) if ceiling else math.inf
         low_enough = [np.where(row <= max(highest, row[0]), row, np.nan) for _, _, row in runs]

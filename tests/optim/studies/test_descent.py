@@ -61,3 +61,15 @@ def test_bad_input_is_refused(change, error, message):
     arguments = dict(f=lambda w: w**2, start=1.0, rates=[0.1], steps=3) | change
     with pytest.raises(error, match=message):
         descents(**arguments)
+
+
+def test_one_diverging_run_does_not_hide_the_steps_of_the_others_and_no_name_is_left_out():
+    import matplotlib.pyplot as plt
+
+    makers = {"good": lambda p: optim.SGD(p, lr=0.005), "_bad": lambda p: optim.SGD(p, lr=10.0)}
+    compared = optim.compare(lambda x, y: x**2 + 100 * y**2, (10, 1), makers, steps=30)
+    ax = optim.plot.step_sizes(compared)
+    low, high = ax.get_ylim()
+    assert low < compared.step_sizes["good"].min() and high < 1e6
+    assert [text.get_text().strip() for text in ax.get_legend().get_texts()] == ["good", "_bad"]
+    plt.close(ax.figure)
