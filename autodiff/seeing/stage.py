@@ -193,7 +193,7 @@ class _Slots:
         self.first: dict[str, int] = {}
         """How many lines of a node stand before its slots."""
         for row, place, fill, copies in zip(rows, places, written, also):
-            if fill is None or not place or place in ("gap", "rest"):
+            if fill is None or not place or place == "rest" or place.startswith("gap"):
                 continue
             self.texts.setdefault(place, {}).setdefault(fill.slot, []).append(fill.lines)
             if place[0] in "du" or row.tensor is None:

@@ -47,3 +47,12 @@ def test_matrices_keep_their_rows_and_large_ones_their_range():
     assert lines(np.array([[1.0, 2.0], [3.0, 4.0]]), "") == ["[1, 2]", "[3, 4]"]
     assert lines(np.arange(100.0), "") == ["0 … 99"] and lines(np.zeros((0, 2)), "") == ["[] (0×2)"]
     assert lines(np.float64(1 / 3), "0.333") == ["0.333"] and lines(None, "(too large to show)") == ["…"]
+
+
+def test_what_is_left_out_of_a_long_second_pass_says_how_much_it_is():
+    x = ad.Tensor(1.01, requires_grad=True, name="x")
+    s = 1.0
+    for _ in range(36):
+        s = s * x
+    page = str(ad.explain(s, hvp=[1.0]).to_html())
+    assert re.search(r">… \d+ steps not shown<", page) and 'width="-' not in page
