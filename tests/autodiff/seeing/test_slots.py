@@ -1,5 +1,7 @@
 """What the nodes of the page's picture show after each step."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
