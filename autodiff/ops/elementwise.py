@@ -736,7 +736,7 @@ def _stable_sigmoid(x: Any) -> Any:
 
 def _relu_rule(g: Any, y: Any, x: Any) -> Any:
     a = raw(x)
-    return gated(g, a > 0, a < 0)
+    return gated(g, a > 0, lambda: a < 0)
 
 
 relu = declare(

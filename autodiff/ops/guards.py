@@ -4,7 +4,9 @@ axes. All that rules call runs on arrays and on Tensors alike.
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -76,17 +78,18 @@ def widened(x: Any, y: Any) -> Any:
     return x if dtype is None or dtype is y.dtype or dtype == y.dtype else x.astype(y.dtype)
 
 
-def gated(g: Any, on: Any, off: Any) -> Any:
+def gated(g: Any, on: Any, off: Callable[[], Any]) -> Any:
     """``g * on`` for a slope of 1 or 0, exactly 0 where it is `off`, an infinite g too. (Not `np.where` where all is
     finite, which is slow on random signs. At a kink, neither on nor off, an infinite g has no derivative.)
 
-    >>> gated(np.array([1.0, np.inf]), np.array([True, False]), np.array([False, True]))
+    >>> gated(np.array([1.0, np.inf]), np.array([True, False]), lambda: np.array([False, True]))
     array([1., 0.])
     """
-    a = raw(g)
-    if common(np.isfinite(np.vdot(a, a))):
+    a = raw(g).ravel(order="K")  # a view, in whatever order the memory has it
+    if common(math.isfinite(a.dot(a))):
         return g * on
-    return np.where(off, 0, np.where(off, 0, g) * on)
+    closed = off()
+    return np.where(closed, 0, np.where(closed, 0, g) * on)
 
 
 def _inverted(y: Any) -> Any:

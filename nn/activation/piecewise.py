@@ -32,7 +32,7 @@ def _leaky(x: Any, slope: float) -> Any:
 def _leaky_rule(g: Any, y: Any, x: Any, slope: float) -> Any:
     taken = plain(x) > 0
     if slope == 0:
-        return gated(g, taken, plain(x) < 0)
+        return gated(g, taken, lambda: plain(x) < 0)
     return g * np.maximum(taken.astype(x.dtype), slope) if 0 < slope <= 1 else np.where(taken, g, slope * g)
 
 
@@ -55,7 +55,7 @@ _prelu = declare(
 
 def _hardtanh_rule(g: Any, y: Any, x: Any, low: float, high: float) -> Any:
     a = plain(x)
-    return gated(g, (a > low) & (a < high), (a < low) | (a > high))
+    return gated(g, (a > low) & (a < high), lambda: (a < low) | (a > high))
 
 
 _hardtanh = declare(
@@ -84,7 +84,7 @@ _hardswish = declare(
 
 def _shrink_rule(g: Any, y: Any, x: Any, lambd: float) -> Any:
     size = np.abs(plain(x))
-    return gated(g, size > lambd, size < lambd)
+    return gated(g, size > lambd, lambda: size < lambd)
 
 
 _hardshrink = declare(
