@@ -34,8 +34,8 @@ def counted(count: Callable[..., Any] | None, *arguments: Any) -> float | None:
     True
     """
     found = None if count is None else count(*arguments)
-    if found is None:
-        return None
+    if found is None or (type(found) is float and 0 <= found < math.inf):  # said as it should be: at every step
+        return found
     if isinstance(found, (bool, str)) or not hasattr(found, "__float__"):
         raise TypeError(f"the count of a loss must be a number, or None, not {found!r}")
     number = float(found.item() if hasattr(found, "item") else found)

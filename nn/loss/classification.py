@@ -387,12 +387,12 @@ class _OfClasses(_Weighted):
         if self.reduction != "mean":
             return None
         labels = target if type(target) is np.ndarray else np.asarray(plain(as_tensor(target)))
+        if self.weight is None and labels.dtype.kind in "iu":
+            return float(np.count_nonzero(labels != self.ignore_index))
         if labels.dtype.kind == "f":
             return labels.size / max(labels.shape[_class_axis(labels)], 1) if labels.ndim else 1.0
-        kept = labels != self.ignore_index
-        if self.weight is None:
-            return float(np.count_nonzero(kept))
-        return float(plain(self.weight)[labels[kept]].sum(dtype=np.float64))
+        kept = labels[labels != self.ignore_index]
+        return float(kept.size if self.weight is None else plain(self.weight)[kept].sum(dtype=np.float64))
 
 
 class CrossEntropyLoss(_OfClasses):
