@@ -218,6 +218,8 @@ def _line() -> str:
     return f"\n  {line}" if line else ""
 
 
+functions: Any = None  # the namespace of operations, handed in by `methods.bind`
+
 _OUT = "Where no gradient is wanted, say so: t.item(), t.numpy(), t.tolist(), t.detach(), or do it inside ad.no_grad()."
 
 
@@ -233,7 +235,7 @@ def _remedy(asker: str, kind: str) -> str:
         return f"A Tensor has no mask: write t * a.filled(value), or np.where(a.mask, value, t * a.data). {_OUT}"
     if asker.startswith("pandas"):
         return f"Write t * s.to_numpy() for the product of a column or table and a Tensor, which has no index. {_OUT}"
-    if asker.startswith("np.") and hasattr(sys.modules["autodiff"], asker[3:]):
+    if asker.startswith("np.") and hasattr(functions, asker[3:]):
         return f"Write ad.{asker[3:]}(...), which takes lists of Tensors, or ad.array([t, u]). {_OUT}"
     if asker.startswith("scipy.stats"):
         return f"Write the formula out, with NumPy's functions and those of ad.special. {_OUT}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
+from . import leaving
 from .leaving import no_attribute
 
 TensorType = TypeVar("TensorType")
@@ -20,7 +21,7 @@ ops: Any = None  # the namespace of operations, handed in by `bind`
 def bind(operations: Any) -> None:
     """Give the methods below the operations they name (called once, by ``autodiff/__init__.py``)."""
     global ops
-    ops = operations
+    ops = leaving.functions = operations
     for name, operation in {
         "__add__": ops.add.operator,
         "__sub__": ops.subtract.operator,

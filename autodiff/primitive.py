@@ -275,7 +275,7 @@ def unary(record: Primitive) -> Callable[..., Any]:
         try:
             data = forward(x._ndarray)
         except Exception as error:
-            raise failure(record, (x,), None, error) from None
+            raise failure(record, (x,), None, error) from error.__cause__  # of what C code left set
         recording, needs = current(), x._requires_grad
         if recording is True and needs is True:
             y = _new(Tensor)
@@ -325,7 +325,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
             else:
                 return again(as_tensor(a, record.name), b)
         except Exception as error:
-            raise failure(record, (a, b), None, error) from None
+            raise failure(record, (a, b), None, error) from error.__cause__
         recording = current()
         if recording is True and needs is True:
             y = _new(Tensor)
@@ -368,7 +368,7 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
         try:
             data = forward(*arrays, **params)
         except Exception as error:
-            raise failure(record, inputs, params, error) from None
+            raise failure(record, inputs, params, error) from error.__cause__
         if needs and incomplete:
             for i, (x, rule) in enumerate(zip(inputs, vjps)):
                 if rule is None and isinstance(x, Tensor) and x._requires_grad:
@@ -518,7 +518,7 @@ def without_gradient(
             result = forward(*values, **{k: plain(v) for k, v in params.items()})
         except Exception as error:
             arrays = [a for a in args if isinstance(a, (Tensor, np.ndarray))]
-            raise failure(Primitive(name, forward), arrays, params, error) from None
+            raise failure(Primitive(name, forward), arrays, params, error) from error.__cause__
         return _wrapped(result)
 
     def operate(a: Any, b: Any, /) -> Any:

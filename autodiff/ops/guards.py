@@ -86,7 +86,7 @@ def gated(g: Any, on: Any, off: Callable[[], Any]) -> Any:
     array([1., 0.])
     """
     a = raw(g).ravel(order="K")  # a view, in whatever order the memory has it
-    if common(math.isfinite(a.dot(a))):
+    if common(math.isfinite(np.vdot(a, a))):  # not dot, which warns of its overflow
         return g * on
     closed = off()
     return np.where(closed, 0, np.where(closed, 0, g) * on)

@@ -18,13 +18,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..tensor import Tensor
 from .arrows import plane
 from .costs import Cost, lifetimes, running
 from .formulas import Formula, name_mathml
 from .rows import BACKWARD, roles
 from .slots import lines
-from .stage import Shown, Stage, staged
+from .stage import Drawn, Shown, Stage, staged
 from .standalone import policy, save
 
 HEIGHT = 860
@@ -38,19 +37,11 @@ class Row(Shown, Protocol):
     def formula(self) -> Formula | None: ...
 
 
-class Explained(Protocol):
+class Explained(Drawn, Protocol):
     """What the page reads of an explanation."""
 
     @property
     def rows(self) -> Sequence[Row]: ...
-    @property
-    def output(self) -> Tensor: ...
-    @property
-    def names(self) -> Mapping[int, str]: ...
-    @property
-    def wrt(self) -> Sequence[Tensor]: ...
-    @property
-    def digits(self) -> int: ...
 
 
 class Page(str):

@@ -375,8 +375,9 @@ class _Run:
             if value is None:
                 continue
             array = plain(value) if isinstance(value, Tensor) else value
-            flat = array.reshape(-1)
-            if not math.isfinite(flat.dot(flat)) and not np.isfinite(array).all():  # dot: one pass, no temporary
+            if (
+                not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all()
+            ):  # vdot: one pass, no temporary
                 bad = int(array.size - np.isfinite(array).sum())
                 name = self.names.get(id(p), "outside the model")
                 raise FloatingPointError(
