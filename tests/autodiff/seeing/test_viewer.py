@@ -132,8 +132,55 @@ def test_what_only_the_middle_of_a_long_repeat_uses_or_gives_is_drawn_with_its_e
         edges |= {(ends[a], ends[b]) for a, b, *_ in data["layouts"][group["layout"]]["edges"]}
     repeat = next(name for name in names if "×300" in name)
     assert {("x", repeat), (repeat, "exp → middle"), (repeat, "multiply → L")} <= edges
-    assert ("z", "… 236 nodes not shown") in edges  # it belongs to the repeat
+    assert ("z", "… 237 nodes not shown") in edges  # it belongs to the repeat, of which 63 members are shown beside it
     assert "+ ×300" in picture.source and "300 operations" in picture.source
+
+
+def chain(n):
+    y = ad.Tensor([1.0, 2.0], requires_grad=True, name="x")
+    for _ in range(n):
+        y = ad.tanh(y) * 1.01
+    return y.sum()
+
+
+@pytest.mark.parametrize("n", [100, 1600])
+def test_the_passes_of_a_long_chain_are_a_page_and_a_picture_within_seconds(n):
+    y = chain(n)
+    began = time.perf_counter()
+    picture = ad.graph(y, order=2, variables=False)
+    page, svg = picture.to_html(), picture.pipe("svg", encoding="utf-8")
+    assert time.perf_counter() - began < 3 * n**0.5 / 10
+    assert repr(picture).startswith("<Graph: 2") and len(svg) < 60_000  # some twenty nodes, however long the chain
+    assert f"tanh · × ×{n:,}" in picture.source and f"{n - 1:,} values from earlier passes" in picture.source
+    for title in ("∂L/∂x", "∂s/∂x", "∂s/∂s"):
+        assert title in picture.source
+    for group in data_of(page)["groups"]:
+        assert len(group["ins"]) <= 12 and len(group["outs"]) <= 12
+
+
+def test_many_tensors_that_enter_a_module_have_one_port_that_says_how_many():
+    class Total(nn.Module):
+        def forward(self, parts):
+            total = ad.exp(parts[0])
+            for part in parts[1:]:
+                total = ad.sin(total + part)
+            return total
+
+    class Model(nn.Module):
+        def __init__(self):
+            self.total, self.scale = Total(), nn.Parameter(1.0)
+
+        def forward(self, parts):
+            return self.total([part * self.scale for part in parts])
+
+    model = Model()
+    y = model([ad.Tensor(float(i), requires_grad=True, name=f"x{i}") for i in range(40)])
+    data = data_of(ad.graph(y, names=model, variables=False).to_html())
+    assert "… 16 nodes not shown" in [node["name"] for node in data["nodes"]]  # 40 leaves and 40 results, less 64
+    inner = next(g for g in data["groups"] if "Total" in g["label"])
+    assert inner["ins"] == ["multiply", "multiply, 39 tensors"]  # the first goes to exp
+    outer = next(g for g in data["groups"] if g["kind"] == "repeat")
+    assert outer["outs"] == ["multiply, 40 tensors, from 33 nodes"]
 
 
 # Numbers, texts, themes
