@@ -329,7 +329,7 @@ class Selection:
         self.folded = self.boxed.union(folded)
         self.hidden: set[Any] = set()
         self.enclosed: set[Any] = set()
-        """Results of a closed repeat that only other passes use, where they are references."""
+        """Results of a closed module that only other passes use, where they are references."""
         self.found: list[Gap] = []
         self.room: int | None = None
         """For how many more leaves there is room, if not for all."""
@@ -383,15 +383,14 @@ class Selection:
 
     def hidden_now(self) -> set[Any]:
         """What is not drawn, with modules as they are now open or closed."""
-        repeated = self.in_repeats()
-        hidden = hidden_in(self.units, self.leaf_homes).difference(self.shown - repeated, self.always)
-        self.enclosed = repeated.difference(self.leaving()) if self.bands else set()
+        closed = self.in_closed() if self.bands else set()
+        hidden = hidden_in(self.units, self.leaf_homes).difference(self.shown - closed, self.always)
+        self.enclosed = closed.difference(self.leaving()) if closed else closed
         return hidden.union(self.unseen, exponents(self.results))
 
-    def in_repeats(self) -> set[Any]:
-        """The results that are made in a closed repeat."""
-        closed = (nodes for call, nodes in self.units.merged or () if call is not None and call.count)
-        return {id(node) for nodes in closed for node in nodes}
+    def in_closed(self) -> set[Any]:
+        """The results that are made in a closed module or repeat."""
+        return {id(node) for call, nodes in self.units.merged or () if call is not None for node in nodes}
 
     def leaving(self) -> set[Any]:
         """The results that are used outside of their unit in the same pass, or not at all."""
