@@ -38,6 +38,9 @@ from .persistence.saving import save as save
 from .primitive import primitive as primitive
 from .tensor import Tensor as Tensor
 from .transforms.checkpoint import checkpoint as checkpoint
+from .transforms.control import cond as cond
+from .transforms.control import scan as scan
+from .transforms.control import while_loop as while_loop
 from .transforms.functional import elementwise_grad as elementwise_grad
 from .transforms.functional import gauss_newton_vp as gauss_newton_vp
 from .transforms.functional import grad as grad
