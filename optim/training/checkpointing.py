@@ -34,6 +34,11 @@ from .encoding import decoded, encoded
 _WITHOUT_CHECKSUMS, _FORMAT = 1, 2  # those that are read, the second one is written
 _KEYS = {"format", "serial", "files", "others", "state"}
 _OURS = re.compile(r"(model|training)-\d{1,18}\.safetensors")
+_NOTHING: dict[str, Any] = {
+    "format": _FORMAT, "serial": 0, "files": {"model": None, "training": None, "best": None}, "others": [],
+    "checksums": {}, "state": None,
+}  # fmt: skip
+"""The index before the first checkpoint: it names the files that are being made, and none that holds."""
 
 
 class Checkpoints:
@@ -84,6 +89,8 @@ class Checkpoints:
                 )
             return None
         files = content["files"]
+        if files["model"] is None:
+            return None
         for name in {*files.values()} - {None}:
             self._require_whole(name, content.get("checksums"))
         model, training = (saving.load(self.folder / files[key]) for key in ("model", "training"))
@@ -108,9 +115,9 @@ class Checkpoints:
             OSError: if it cannot be written; the one before is then as it was.
             ImportError: without safetensors.
         """
-        before = self._content()
-        named = _names(before) if before else set()
-        serial = before["serial"] + 1 if before else 0
+        before = self._content() or _NOTHING
+        named = _names(before)
+        serial = before["serial"] + (before["files"]["model"] is not None)
         while any(name not in named and (self.folder / name).exists() for name in _new_names(serial).values()):
             serial += 1  # a file of that name that is not ours
         new = _new_names(serial)
@@ -122,11 +129,10 @@ class Checkpoints:
             "state": encoded(state, "", arrays),
         }  # fmt: skip
         _own_checksum(content)  # raises here, before anything is written, if at all
-        if before is not None:
-            self._replace_index(before | {"others": sorted(named | set(new.values()))})
+        self._replace_index(before | {"others": sorted(named | set(new.values()))})
         saving.save(weights, self.folder / new["model"])
         saving.save(arrays, self.folder / new["training"])
-        known = before.get("checksums", {}) if before else {}
+        known = before.get("checksums", {})
         names = {name for name in files.values() if name is not None}
         sums = {name: known[name] if name in known else self._checksum(name) for name in sorted(names)}
         self._replace_index(content | {"checksums": sums})
@@ -139,7 +145,7 @@ class Checkpoints:
         """Put a copy of a checkpoint that is there, of another training, into a folder ``earlier-1`` (or -2, …) inside:
         nothing that was saved is lost."""
         content = self._content()
-        if content is None:
+        if content is None or content["files"]["model"] is None:
             return
         number = 1
         while (target := self.folder / f"earlier-{number}").exists():
@@ -234,7 +240,8 @@ def _checked(content: Any) -> dict[str, Any]:
         raise ValueError(f"its serial is {str(serial)[:40]}")
     if not isinstance(files, dict) or set(files) != {"model", "training", "best"} or not isinstance(others, list):
         raise ValueError("it does not name its files")
-    for name in (files["model"], files["training"], *others, *filter(lambda name: name is not None, [files["best"]])):
+    made = [] if files == _NOTHING["files"] else [files["model"], files["training"]]
+    for name in (*made, *others, *filter(lambda name: name is not None, [files["best"]])):
         if not isinstance(name, str) or not _OURS.fullmatch(name):  # nor may a name lead out of the folder
             raise ValueError(f"it names a file {str(name)[:80]!r}")
     return content
