@@ -30,6 +30,7 @@ _TAIL = (
     0.2063745412231555, -0.1572150324143415, 0.035677566216158536,
 )  # fmt: skip
 _BLOCK = 32768  # elements: all that a block needs stays in the second-level cache
+_SMALL = 10_000  # elements up to which the calls cost more than what blocks save
 
 
 def _gelu_float32(x: Any) -> Any:
@@ -131,25 +132,126 @@ _gelu_tanh = declare(
 )  # fmt: skip
 
 
+def _blockwise(kernel: Any, x: Any, *others: Any) -> Any:
+    """``kernel(out, room, x, *others)`` of arrays of one shape, block by block: what it needs stays in the cache."""
+    flat = [np.ascontiguousarray(a).reshape(-1) for a in (x, *others)]
+    y = np.empty_like(flat[0])
+    room = np.empty((2, min(_BLOCK, y.size)), y.dtype)
+    for start in range(0, y.size, _BLOCK):
+        part = slice(start, start + _BLOCK)
+        out = y[part]
+        kernel(out, room[:, : out.size], *[a[part] for a in flat])
+    return y.reshape(x.shape)
+
+
+def _in_blocks(*arrays: Any) -> bool:
+    """Whether that pays, and these are what blocks are made of: not Tensors or arrays of other types."""
+    x = arrays[0]
+    return all(isinstance(a, np.ndarray) and a.size > _SMALL and a.dtype == x.dtype for a in arrays)
+
+
+def _exp_of_minus(out: Any, x: Any) -> bool:
+    """e⁻ˣ, unless that, or x times that, is too large somewhere."""
+    if not x.min() > (-77 if x.dtype == np.float32 else -700):  # or there is NaN
+        return False
+    np.negative(x, out=out)
+    np.exp(out, out=out)
+    return True
+
+
+def _silu_block(y: Any, room: Any, x: Any) -> None:
+    if _exp_of_minus(y, x):
+        y += 1
+        np.divide(x, y, out=y)
+    else:
+        np.multiply(x, sigmoid_of(x), out=y)
+
+
+def _silu_block_rule(d: Any, room: Any, x: Any, g: Any) -> None:
+    """g (1 + x e / (1 + e)) / (1 + e), e = e⁻ˣ. (With y, as g σ(x) (1 + x − y), it would cancel on the right.)"""
+    e = room[0]
+    if _exp_of_minus(e, x):
+        np.multiply(x, e, out=d)
+        e += 1
+        d /= e
+        d += 1
+        d /= e
+        d *= g
+    else:
+        np.multiply(g, _silu_slope(x), out=d)
+
+
+def _silu_slope(x: Any) -> Any:
+    return sigmoid_of(x) * (1 + x * sigmoid_of(-x))
+
+
+@in_single
+def _silu_forward(x: Any) -> Any:
+    return _blockwise(_silu_block, x) if _in_blocks(x) else x * sigmoid_of(x)
+
+
+@in_single
 def _silu_rule(g: Any, y: Any, x: Any) -> Any:
-    return g * (sigmoid_of(x) * (1 + x * sigmoid_of(-x)))
+    return _blockwise(_silu_block_rule, x, g) if _in_blocks(x, g) else g * _silu_slope(x)
 
 
 _silu = declare(
-    "silu", lambda x: x * sigmoid_of(x), [_silu_rule], arity=1,
+    "silu", _silu_forward, [_silu_rule], arity=1,
     jvps="elementwise", formula="{0} · σ({0})", derivatives=["σ({0}) (1 + {0} · σ(−{0}))"], samples=unary(-4, 4),
     expansion=lambda x: x * ad.sigmoid(x),
 )  # fmt: skip
 
 
-def _mish_rule(g: Any, y: Any, x: Any) -> Any:
+def _mish_block(y: Any, room: Any, x: Any) -> None:
+    """x n / (n + 2) with e = eˣ and n = e (e + 2), which is x tanh(log(1 + e)): one exponential, and nothing cancels.
+    Beyond 20, n / (n + 2) is 1 in any precision."""
+    n = room[0]
+    np.minimum(x, 20, out=y)
+    np.exp(y, out=y)
+    np.add(y, 2, out=n)
+    n *= y
+    np.add(n, 2, out=y)
+    np.divide(n, y, out=y)
+    y *= x
+
+
+def _mish_block_rule(d: Any, room: Any, x: Any, g: Any) -> None:
+    """g e (e + 2 + 4 x (e + 1) / (n + 2)) / (n + 2), n = e (e + 2). Beyond the limits the slope is 0 or 1."""
+    z, e = room
+    low, high = (-110, 20) if x.dtype == np.float32 else (-750, 40)
+    np.clip(x, low, high, out=z)
+    np.exp(z, out=e)
+    np.add(e, 1, out=d)
+    z *= d
+    z *= 4
+    np.add(e, 2, out=d)
+    d *= e
+    d += 2
+    z /= d
+    z += 2
+    z += e
+    z *= e
+    z /= d
+    np.multiply(z, g, out=d)
+
+
+def _mish_slope(x: Any) -> Any:
     s = softplus_of(x)
-    return g * (np.tanh(s) + over_cosh_squared(x * sigmoid_of(x), s))
+    return np.tanh(s) + over_cosh_squared(x * sigmoid_of(x), s)
+
+
+@in_single
+def _mish_forward(x: Any) -> Any:
+    return _blockwise(_mish_block, x) if _in_blocks(x) else x * np.tanh(softplus_of(x))
+
+
+@in_single
+def _mish_rule(g: Any, y: Any, x: Any) -> Any:
+    return _blockwise(_mish_block_rule, x, g) if _in_blocks(x, g) else g * _mish_slope(x)
 
 
 _mish = declare(
-    "mish", in_single(lambda x: x * np.tanh(softplus_of(x))), [in_single(_mish_rule)], arity=1, singular=True,
-
+    "mish", _mish_forward, [_mish_rule], arity=1, singular=True,
     jvps="elementwise", formula="{0} · tanh(log(1 + exp({0})))",
     derivatives=["tanh s + {0} · σ({0}) / cosh² s, s = log(1 + exp({0}))"],
     samples=unary(-4, 4), expansion=in_single(lambda x: x * ad.tanh(ad.softplus(x))),

@@ -100,6 +100,44 @@ def test_first_and_second_derivatives_keep_their_digits_over_the_whole_range(nam
                 )
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", ["silu", "mish"])
+def test_large_arrays_which_are_taken_block_by_block_keep_their_digits_too(name, dtype):
+    function, formula, _ = CASES[name]
+    limits, points = np.finfo(dtype), np.array([*NUMBERS, -88.0, -90.0, -709.5, 21.0, 30.0], dtype)
+    for first in (slice(None), slice(8, 30)):  # with and without points so far out that the whole block is affected
+        at = np.tile(points[first], 40_000 // len(points[first]))  # more than one block
+        x = Tensor(at.reshape(-1, 2).T, requires_grad=True)
+        with np.errstate(over="raise", invalid="raise", divide="raise"):
+            y = function(x)
+            (d,) = ad.gradients((y * 0.5).sum(), x)
+        y, d = np.array(y.data.T.reshape(-1)), 2 * d.data.T.reshape(-1)
+        for found, order in ((y, 0), (d, 1)):
+            np.testing.assert_array_equal(found, np.tile(found[: len(points[first])], len(at) // len(points[first])))
+        for p, value, slope in zip(points[first].tolist(), y.tolist(), d.tolist()):
+            for found, expected in ((value, formula(mp.mpf(p))), (slope, truth(name, p, 1))):
+                if limits.tiny <= abs(expected) <= limits.max:
+                    assert abs((mp.mpf(found) - expected) / expected) < (1e-14 if dtype is np.float64 else 1e-5), p
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("f", [F.silu, F.mish])
+def test_large_arrays_give_what_small_ones_give_where_nothing_is_finite(f, dtype):
+    with np.errstate(all="ignore"):
+        for x in (np.nan, np.inf, -np.inf, 0.0, -0.0, np.finfo(dtype).max / 4, -np.finfo(dtype).max / 4):
+            found = []
+            for shape in ((), (20_000,)):
+                t = Tensor(np.full(shape, x, dtype), requires_grad=True)
+                y = f(t)
+                (g,) = ad.gradients(y.sum(), t)
+                found.append((y.numpy().flat[0], g.numpy().flat[0]))
+            if f is F.mish and np.isinf(x):  # the slope's limits, which the formula for small ones does not know
+                assert found.pop()[1] == (x > 0)
+            else:
+                np.testing.assert_array_equal(*found)
+                assert np.isnan(x) or np.signbit(found[0][0]) == np.signbit(found[1][0])
+
+
 PIECEWISE = {
     "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "PReLU", "ReLU", "ReLU6", "Sign", "Softshrink",
     "Step", "TriangleWave",
