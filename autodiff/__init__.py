@@ -4,6 +4,7 @@ A `Tensor` is an array that remembers how it was computed. NumPy's functions wor
 and `gradients` walk the graph; the transforms (`grad`, `jacobian`, `hvp` …) do both for functions; `graph` draws it.
 """
 
+import os as _os
 from importlib import import_module as _import_module
 from types import SimpleNamespace as _Namespace
 from typing import TYPE_CHECKING as _TYPE_CHECKING
@@ -38,6 +39,9 @@ from .persistence.saving import save as save
 from .primitive import primitive as primitive
 from .tensor import Tensor as Tensor
 from .transforms.checkpoint import checkpoint as checkpoint
+from .transforms.control import cond as cond
+from .transforms.control import scan as scan
+from .transforms.control import while_loop as while_loop
 from .transforms.functional import elementwise_grad as elementwise_grad
 from .transforms.functional import gauss_newton_vp as gauss_newton_vp
 from .transforms.functional import grad as grad
@@ -51,6 +55,7 @@ from .transforms.functional import vjp as vjp
 if _TYPE_CHECKING:
     from . import curvature as curvature
     from . import random as random
+    from .memory import keep_memory as keep_memory
     from .seeing.explain import explain as explain
     from .seeing.graph import graph as graph
     from .seeing.graph import walk as walk
@@ -65,6 +70,7 @@ _methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem
 _LATER = {
     "curvature": ("curvature", None),
     "random": ("random", None),
+    "keep_memory": ("memory", "keep_memory"),
     "explain": ("seeing.explain", "explain"),
     "graph": ("seeing.graph", "graph"),
     "walk": ("seeing.graph", "walk"),
@@ -82,3 +88,7 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
+
+
+if _os.environ.get("AUTODIFF_KEEP_MEMORY", "0") not in ("", "0"):
+    _import_module(".memory", __name__).keep_memory()

@@ -272,6 +272,7 @@ def prepared(folder: Path) -> Path:
 def run(arguments: list[str] | None) -> None:
     """The whole job; the report goes to standard output."""
     chosen = options(arguments)
+    ad.keep_memory()  # this process is ours
     folder = prepared(chosen.out)
     data = digits()
     plotting()  # what is missing is said now, not after the training

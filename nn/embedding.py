@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
 from autodiff.primitive import Sample, declare, polymorphic
@@ -26,12 +27,27 @@ def _added_up(g: Any, rows: int, index: Any) -> Any:
     return z
 
 
+def _expansion(weight: Tensor, index: Any) -> Any:
+    """The row of the first index by itself, then all the others."""
+    if not index.size:
+        return None
+    rows = index.reshape(-1)
+    yield f"row {rows[0]}, picked by the first index"
+    y = weight[rows[:1]]
+    if rows.size > 1:
+        yield f"… the rows of the other {rows.size - 1:,}, each likewise"
+        others = weight[rows[1:]]
+        yield None
+        y = ad.concatenate([y, others])
+    return y.reshape((*index.shape, weight.shape[1]))
+
+
 _embedding = declare(
     "embedding", lambda weight, index: weight[index],
     [lambda g, y, weight, index: _scattered(g, rows=weight.shape[0], index=index)],
     jvps="linear", formula="{0}[i]", derivatives=["1 at row i, else 0"],
     samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {"index": i}) for i in _INDICES],
-    doc="Rows of a matrix.",
+    doc="Rows of a matrix.", expansion=_expansion,
 )  # fmt: skip
 _picked: Any = polymorphic(_embedding)
 

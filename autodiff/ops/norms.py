@@ -10,10 +10,10 @@ import numpy as np
 from ..primitive import Sample, declare
 from ..protocols import implements
 from ..tensor import Tensor
-from .elementwise import absolute, quotient_or_zero, sign
+from .elementwise import absolute, astype, quotient_or_zero, sign
 from .guards import checked_axes, common, count_of, inverse_or_zero, raw, restored
 from .linalg import as_floating, as_matrices, inv, svdvals
-from .precision import at_any_scale, in_single
+from .precision import HALF, at_any_scale, in_single, ordinary
 from .samples import draw
 
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
@@ -53,8 +53,23 @@ _NORMS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((0, 3), {"axis": 1}),
 ]  # fmt: skip
 
+
+def _norm_opened(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor | None:
+    """The root of a sum of powers; where an element of x (unless they are squared) or the norm is 0 it has no plain
+    derivative, and beyond the range of the powers no plain value."""
+    wide = astype(x, np.float32) if x.dtype == HALF else x
+    powers: Any = wide * wide if ord == 2 else absolute(wide) ** ord
+    if ord != 2 and not ordinary(powers):
+        return None
+    total = powers.sum(axis=axis, keepdims=keepdims)
+    if not ordinary(total):
+        return None
+    y = np.sqrt(total) if ord == 2 else total ** (1 / ord)
+    return astype(y, HALF) if x.dtype == HALF else y
+
+
 _p_norm = declare(
-    "norm", _norm_forward, [_norm_rule],
+    "norm", _norm_forward, [_norm_rule], expansion=_norm_opened,
     jvps="reduction", formula="‖{0}‖", derivatives=["sign({0}) (|{0}| / {y})^(p − 1)"],
     samples=lambda rng: [Sample((draw(rng, s),), p) for s, p in _NORMS]
     + [Sample((draw(rng, (2, 3)),), p, smooth=1, function=_norm_of_zeros) for p in ({}, {"ord": 1.5})],

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .guards import raw
+
 HALF = np.dtype(np.float16)
 
 
@@ -59,3 +61,13 @@ def at_any_scale(function: Callable[..., Any]) -> Callable[..., Any]:
             return y * (scale if keepdims else scale.reshape(np.shape(y)))
 
     return computed
+
+
+def ordinary(x: Any) -> bool:
+    """Whether all elements are positive and within the range of their format, with all its digits.
+
+    >>> ordinary(np.array([1e-300, 1.0])), ordinary(np.array([0.0, 1.0])), ordinary(np.array(1e-310))
+    (True, False, False)
+    """
+    x = raw(x)
+    return bool(((x >= np.finfo(x.dtype).tiny) & (x < np.inf)).all())

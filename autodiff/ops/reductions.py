@@ -13,9 +13,9 @@ import numpy as np
 from ..primitive import Operation, Sample, declare, polymorphic, without_gradient
 from ..protocols import REDUCTIONS, implements
 from ..tensor import Tensor
-from .elementwise import astype, quotient_or_zero
+from .elementwise import astype, quotient_or_zero, sqrt
 from .guards import axes_of, count_of, raw, restored, times
-from .precision import HALF, at_any_scale, in_single
+from .precision import HALF, at_any_scale, in_single, ordinary
 from .samples import Samples, draw
 from .shape import spread
 
@@ -388,13 +388,40 @@ def _std_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, 
     return g * (_per(count_of(x.shape, axis) - ddof) * quotient_or_zero(centred, y))
 
 
+def _mean_of_squares(x: Tensor, axis: Any, keepdims: bool, n: float) -> Tensor:
+    """Σ (x − μ)²/n: the deviations from the mean, their squares, and what these are on the average."""
+    mean = x.mean(axis=axis, keepdims=True)
+    mean.name = "μ"
+    deviations = x - mean
+    deviations.name = "x − μ"
+    squares = deviations * deviations
+    whole = n == count_of(x.shape, axis)
+    return squares.mean(axis=axis, keepdims=keepdims) if whole else squares.sum(axis=axis, keepdims=keepdims) * _per(n)
+
+
+def _var_opened(x: Tensor, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Tensor | None:
+    n = count_of(x.shape, axis) - ddof
+    return in_single(_mean_of_squares)(x, axis, keepdims, n) if n > 0 else None
+
+
+def _std_opened(x: Tensor, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Tensor | None:
+    """The root of the variance; at 0 it has no plain derivative, and beyond the range of the squares no plain value."""
+    wide = astype(x, np.float32) if x.dtype == HALF else x
+    variance = _var_opened(wide, axis, keepdims, ddof)
+    if variance is None or not ordinary(variance):
+        return None
+    variance.name = "σ²"
+    y = sqrt(variance)
+    return astype(y, HALF) if x.dtype == HALF else y
+
+
 _var = declare(
-    "var", in_single(np.var), [_var_rule], jvps="reduction",
+    "var", in_single(np.var), [_var_rule], jvps="reduction", expansion=_var_opened,
     formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
     samples=lambda rng: [*_samples()(rng), Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1})],
 )  # fmt: skip
 _std: Operation = declare(
-    "std", in_single(at_any_scale(np.std)), [_std_rule], jvps="reduction",
+    "std", in_single(at_any_scale(np.std)), [_std_rule], jvps="reduction", expansion=_std_opened,
     formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
     samples=lambda rng: [*(s for s in _samples()(rng) if s.inputs[0].ndim),
                          Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1}),

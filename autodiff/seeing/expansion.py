@@ -254,7 +254,7 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
     """What the expansion of a node makes of its inputs, each after what it is made from; nothing if it has none."""
     record = node._primitive
     began = clock()
-    parts: list[tuple[int, str | None]] = []
+    parts: list[tuple[int, Part]] = []
     token = mode.set(True)
     try:
         with np.errstate(all="ignore"):
@@ -283,7 +283,11 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
     return items
 
 
-def _noting(steps: Generator[Any, None, Any], parts: list[tuple[int, str | None]]) -> Any:
+Part = str | tuple[str, str] | None
+"""What an expansion says before it makes a part: its name, or the name of one that has begun and of a part of that."""
+
+
+def _noting(steps: Generator[Part, None, Any], parts: list[tuple[int, Part]]) -> Any:
     """Run an expansion that names its parts, and note where each begins; returns the result."""
     while True:
         try:
@@ -302,19 +306,25 @@ def _agree(a: Any, b: Any) -> bool:
     return close
 
 
-def _grouped(parts: list[tuple[int, str | None]], whole: Group) -> Callable[[int], Group]:
+def _grouped(parts: list[tuple[int, Part]], whole: Group) -> Callable[[int], Group]:
     """The group of each thing that an expansion made, by its number."""
-    total, count = Counter(name for _, name in parts), Counter[str | None]()
+    total, count = Counter(name for _, name in parts), Counter[Part]()
     starts, groups, folded = [0], [whole], dict[str, Group]()
+    begun: dict[str, Group] = {}
     for start, name in parts:
         count[name] += 1
         k, n = count[name], total[name]
         if name is None:
             group = whole
+        elif isinstance(name, tuple):
+            around = begun[name[0]]
+            group = around if around.closed else Group(name[1], around)
         elif n > FOLD and 2 < k < n:
             group = folded.setdefault(name, Group(f"{name}s 3 … {n - 1}", whole, closed=True))
         else:
             group = Group(f"{name} {k}" if n > 1 else name, whole, closed=name.startswith("…"))
+        if isinstance(name, str):
+            begun[name] = group
         starts.append(start)
         groups.append(group)
     return lambda number: groups[bisect_right(starts, number) - 1]

@@ -185,7 +185,7 @@ def explain(
         hvp: one array for each tensor of `wrt` (its shape), the vectors u of a Hessian-vector product: the table goes
             on with s = ∇Lᵀu and the backward pass through s, whose gradients are H·u.
         digits: significant digits of values, 1 to 17; an updated value has as many as show that it changed.
-        variables: whether the names of your variables are used.
+        variables: whether the names of your variables, and of the parameters of modules in them, are used.
         expand: fused operations to be explained by what they are made of, as for `graph`.
 
     Returns:

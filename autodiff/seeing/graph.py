@@ -34,6 +34,7 @@ from .looks import (
     tensor_lines,
     tensor_tip,
 )
+from .names import modules as modules_of
 from .names import names_behind, parameter_name
 from .names import variables as variables_of
 from .passes import Passes
@@ -138,8 +139,7 @@ def _named(names: Any, output: Tensor, results: list[Tensor]) -> tuple[dict[int,
             if own and present.isdisjoint(own):
                 raise ValueError(f"graph: {what}, {type(thing).__name__}, has no parameter in this graph")
             parameters |= own
-            if hasattr(thing, "named_modules"):
-                modules += [(f"{name}.{path}".strip(".") if path else name, m) for path, m in thing.named_modules()]
+            modules += _paths(name, thing)
         elif isinstance(thing, Tensor) and given is names:
             if thing._number not in there:
                 raise ValueError(f"graph: {what}, a tensor of shape {thing.shape}, is not in this graph")
@@ -150,6 +150,26 @@ def _named(names: Any, output: Tensor, results: list[Tensor]) -> tuple[dict[int,
                 f"graph: names takes a dict from names to Tensors, or a module with named_parameters(), not {kind}"
             )
     return parameters | singles, set(parameters), modules
+
+
+def _paths(name: str, module: Any) -> list[tuple[str, Any]]:
+    """A module and those in it, each with its place in the model."""
+    if not hasattr(module, "named_modules"):
+        return []
+    return [(f"{name}.{path}".strip(".") if path else name, inner) for path, inner in module.named_modules()]
+
+
+def _found(held: Mapping[str, Any], results: list[Tensor], known: set[int]) -> tuple[set[int], list[tuple[str, Any]]]:
+    """Of the modules in variables, those with a parameter in the graph and none in a module that is known: the ids of
+    their parameters, and the modules."""
+    parameters, modules = set[int](), list[tuple[str, Any]]()
+    present = {id(x) for node in results for x in node._inputs} if held else set()
+    for name, module in held.items():
+        own = {id(p) for _, p in module.named_parameters()}
+        if not present.isdisjoint(own) and own.isdisjoint(known | parameters):
+            parameters |= own
+            modules += _paths(name, module)
+    return parameters, modules
 
 
 PARTS = 8
@@ -281,8 +301,9 @@ def graph(
     Args:
         output: any Tensor.
         names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used. A name given to
-            a Tensor singly wins. A tensor without a name is called by its ``.name``, or as your variable that holds
-            it, or L (the output), or v1, v2, …
+            a Tensor singly wins. A tensor without a name is called by its ``.name``, or its place in a module that a
+            variable of yours holds, or as your variable that holds it, or L (the output), or v1, v2, … Modules in
+            variables are known without being named here.
         show: what tensor nodes show, of "value", "grad" and "shape". Large values are summarised.
         order: 1, the graph of the computation. 2, and below it that of its gradient, in three bands that differ by
             frame, tint and the shape of the operations: the forward pass (ellipses), from left to right; the first
@@ -291,14 +312,14 @@ def graph(
             ∂s/∂w. A dashed box stands for a value of an earlier pass. Backward passes that the output's own graph
             holds are recognised: so draw s = ∇fᵀu for a vector u of your own, or a Hessian-vector product itself.
             In backward passes, results without a name are called r1, r2 …
-        group: whether the operations of each call of a module in `names` are framed, and repeats are folded.
+        group: whether the operations of each call of a module are framed, and repeats are folded.
         compact: whether parameters, constants and results without a name of their own are written in their operation's
             node; by default in a picture of many nodes.
         legend: whether a frame beside the picture says what the shapes mean.
         max_nodes: above so many nodes, modules are drawn as one node each, then the middle is left out, and a node
             says how many are not shown.
         direction: "LR" (left to right), "TB", "RL" or "BT"; by default "TB" where the picture is compact, else "LR".
-        variables: whether the names of your variables are used.
+        variables: whether the names of your variables, and the modules in them, are used.
         expand: fused operations to be drawn as what they are made of, in a frame: True for all of them, down to plain
             operations, or the name of an operation ("lstm"; "attention" also opens "masked_attention_weights", which
             has that word), of a tensor or of a module in `names`, or a Tensor, whose operation is meant, or a module;
@@ -356,6 +377,9 @@ def graph(
         output = expanded("graph", output, results, expand, names)
         results = results_behind(output, "graph")
     by_id, parameters, modules = _named(names, output, results)
+    if variables:
+        found, more = _found(modules_of(sys._getframe(1)), results, parameters)
+        parameters, modules = parameters | found, [*modules, *more]
     by_id, named = names_behind(output, results, by_id, variables_of(sys._getframe(1)) if variables else {})
     homes = homes_of(results, modules if group else [])
     passes = None

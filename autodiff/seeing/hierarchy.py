@@ -6,6 +6,7 @@ a group has a port there. All is text and numbers of the moment at which the pic
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,18 +104,21 @@ class Hierarchy:
         build = _Builder(self, homes, words)
         build.place(results)
         build.connect(results)
-        self._without_fans()
+        self._without_crowds()
         self._open_first()
 
-    def _without_fans(self) -> None:
-        """A port that many nodes use says so, in place of edges through the whole group."""
+    def _without_crowds(self) -> None:
+        """Ports that would be too many stand together in one, and a port of many edges says how many in their place:
+        the layout of hundreds of ports takes minutes, and none of them could be followed."""
         for group in self.groups:
-            for key, label in group.ins.items():
-                fan = [edge for edge in group.edges if edge[0] == ("in", key)]
-                if len(fan) > FAN:
-                    group.ins[key] = f"{label}, used {len(fan)} times"
-                    for edge in fan:
-                        del group.edges[edge]
+            for side, ports, words in (("in", group.ins, "used {} times"), ("out", group.outs, "from {} nodes")):
+                if len(ports) > PORTS:
+                    _gather(group, side, ports)
+                fans = Counter(port[1] for edge in group.edges for port in edge if _is_port(port, side))
+                for key in [key for key, n in fans.items() if n > FAN]:
+                    ports[key] += f", {words.format(fans[key])}"
+                fan = {(side, key) for key, n in fans.items() if n > FAN}
+                group.edges = {edge: None for edge in group.edges if fan.isdisjoint(edge)}
 
     def _open_first(self) -> None:
         """Open what is around nearly everything, and all where that is little."""
@@ -129,10 +133,45 @@ class Hierarchy:
 
 
 FAN = 6
-"""To more nodes no edges lead from one port."""
+"""To more nodes no edges lead from one port, or from more to one."""
+
+PORTS = 12
+"""Of more ports on a side of a group, those stand in one that lead to the same nodes; if that is not enough, those of
+few edges, and then all."""
 
 FEW = 16
 """Groups are open at first as long as no more nodes than this are seen; or READABLE, if a group is the only one."""
+
+
+def _is_port(end: Any, side: str) -> bool:
+    return isinstance(end, tuple) and end[0] == side
+
+
+def _gather(group: Group, side: str, ports: dict[Any, str]) -> None:
+    """Put ports of a side of a group together, until there are few."""
+    ends: dict[Any, set[Any]] = {key: set() for key in ports}
+    for source, target in group.edges:
+        port, other = (source, target) if side == "in" else (target, source)
+        if _is_port(port, side):
+            ends[port[1]].add(other)
+    for likeness in (frozenset, lambda nodes: len(nodes) > FAN, lambda _: True):
+        alike: dict[Any, list[Any]] = {}
+        for key, nodes in ends.items():
+            alike.setdefault(likeness(nodes), []).append(key)
+        if len(alike) <= PORTS:
+            break
+    first = {(side, key): (side, keys[0]) for keys in alike.values() for key in keys}
+    labels = {keys[0]: _together([ports[key] for key in keys]) for keys in alike.values()}
+    ports.clear()
+    ports.update(labels)
+    group.edges = {(first.get(a, a), first.get(b, b)): None for a, b in group.edges}
+
+
+def _together(labels: list[str]) -> str:
+    distinct = list(dict.fromkeys(labels))
+    if len(labels) < 3 and len(distinct) == len(labels):
+        return ", ".join(labels)
+    return f"{' … '.join(dict.fromkeys((distinct[0], distinct[-1])))}, {len(labels):,} tensors"
 
 
 class _Builder:
@@ -197,7 +236,10 @@ class _Builder:
         if len(items) <= 2 * ends and not (call is not None and call.left_out):
             return items
         first, middle, last = items[:ends], items[ends:-ends], items[-ends:]
-        n = call.count - 2 * ends if call is not None and call.count else len(middle)
+        n = len(middle)
+        if call is not None and call.count:  # of the members, also those that are in no list any more
+            n = call.count + sum(isinstance(item, tuple) for item in middle)
+            n -= sum(not isinstance(item, tuple) for item in (*first, *last))
         index = self.add(Node("gap", [("value", not_shown(n))], not_shown(n)), around)
         for item in middle:
             for each in self.held[item] if isinstance(item, Call) else [item]:
@@ -302,7 +344,8 @@ class _Builder:
         common = next(i for i, (a, b) in enumerate(zip(source, target)) if a != b)
         groups, nodes = self.into.groups, self.into.nodes
         groups[nodes[source[common]].around].edges[source[common], target[common]] = None
-        label = self.words.of(x) or nodes[source[-1]].name
+        maker = x._primitive if isinstance(x, Tensor) else None
+        label = self.words.of(x) or (maker.name if maker is not None else nodes[source[-1]].name)
         for node in source[common + 1 :]:
             group = groups[nodes[node].around]
             group.outs[id(x)] = printable(label, 24)

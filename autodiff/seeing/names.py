@@ -1,13 +1,14 @@
 """What tensors are called, alike in pictures, tables and pages.
 
-By the names the user gives, those the tensors carry, those of the program's variables, L for the output, and v1, v2 …
-for all else.
+By the names the user gives, those the tensors carry, those of the program's variables and of the parameters of the
+modules that they hold, L for the output, and v1, v2 … for all else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
+from typing import Any
 
 import numpy as np
 
@@ -21,23 +22,56 @@ LIMIT = 20_000
 """From a graph of so many operations on, what has no name gets none: nobody would see them all."""
 
 
+def _held(frame: FrameType) -> list[tuple[str, Any]]:
+    """What the variables of a frame hold, local ones first; none whose name begins with an underscore."""
+    local = frame.f_locals
+    found = [(name, x) for space in (local, frame.f_globals) for name, x in list(space.items()) if name[:1] != "_"]
+    if frame.f_code.co_flags & _FUNCTION and type(local) is dict:
+        local.clear()  # a copy that Python 3.11 and 3.12 keep, and the tensors with it, until the function returns
+    return found
+
+
 def variables(frame: FrameType) -> dict[int, str]:
     """The names of the variables that hold Tensors in a frame, by the tensors' numbers: local ones before global ones,
-    the first of several; none that begins with an underscore.
+    the first of several; none that begins with an underscore. The parameters of `modules` have their dotted names.
 
     >>> import sys
     >>> held = Tensor(1.0)
     >>> variables(sys._getframe())[held._number]
     'held'
     """
-    local, found = frame.f_locals, dict[int, str]()
-    for space in (local, frame.f_globals):
-        for name, value in list(space.items()):
-            if issubclass(type(value), Tensor) and not name.startswith("_"):
-                found.setdefault(value._number, name)
-    if frame.f_code.co_flags & _FUNCTION and type(local) is dict:
-        local.clear()  # a copy that Python 3.11 and 3.12 keep, and the tensors with it, until the function returns
+    found = dict[int, str]()
+    for name, module in modules(frame).items():
+        for key, p in module.named_parameters():
+            if issubclass(type(p), Tensor):
+                found.setdefault(p._number, parameter_name(name, key))
+    for name, value in _held(frame):
+        if issubclass(type(value), Tensor):
+            found.setdefault(value._number, name)
     return found
+
+
+def modules(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame that hold modules, known by their `named_parameters`: those of the most parameters
+    first, so that a whole model comes before a layer of it that has a variable too; of two names, the first.
+
+    >>> import sys
+    >>> class Doubling:
+    ...     def named_parameters(self):
+    ...         yield "weight", Tensor(2.0, requires_grad=True)
+    >>> double = Doubling()
+    >>> list(modules(sys._getframe()))
+    ['double']
+    """
+    sizes, found = dict[str, int](), dict[int, tuple[str, Any]]()
+    for name, value in _held(frame):
+        if hasattr(type(value), "named_parameters") and id(value) not in found and name not in sizes:
+            try:
+                sizes[name] = len(dict(value.named_parameters()))
+            except Exception:  # nobody asked for this object: one that cannot answer has no name to give
+                continue
+            found[id(value)] = name, value
+    return {name: value for name, value in sorted(found.values(), key=lambda item: -sizes[item[0]])}
 
 
 def parameter_name(module: str, key: str) -> str:

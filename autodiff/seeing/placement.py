@@ -17,6 +17,9 @@ SIZES = {"title": 13, "note": 10}
 """Of a font, in pixels, by style; others have 11."""
 
 LEADING = 1.3
+ACROSS = {"LR": "TB", "RL": "TB"}
+"""Passes stand below each other where what they hold leads to the side: three in a row would be all width."""
+
 STEP = 12
 """Widths are multiples of this, so that more groups have the same form."""
 
@@ -50,7 +53,11 @@ def placed(hierarchy: Hierarchy, direction: str) -> tuple[list[dict[str, Any]], 
     """
     boxes = [box(node.lines) for node in hierarchy.nodes]
     sources: dict[str, int] = {}
-    chosen = [sources.setdefault(_source(group, boxes, direction), len(sources)) for group in hierarchy.groups]
+    chosen = list[int]()
+    for group in hierarchy.groups:
+        inner = {hierarchy.groups[g].kind for i in group.nodes if (g := hierarchy.nodes[i].group) is not None}
+        across = ACROSS.get(direction, direction) if "band" in inner else direction
+        chosen.append(sources.setdefault(_source(group, boxes, across), len(sources)))
     plain = layout.layout(list(sources), "plain").decode().split("stop\n")
     return [_read(text) for text in plain if text.strip()], chosen
 

@@ -98,9 +98,9 @@ class Folding:
                 home = home.parent
         marks: dict[Call, int] = {}
         for call in sorted(seen, key=lambda call: -call.depth):
-            marks[call] = self._same((call.kind, tuple(self._mark(item, marks) for item in inside[call])))
+            marks[call] = self._same((call.kind, tuple(self._marked(inside[call], marks))))
         for parent, items in inside.items():
-            self._fold(parent, items, np.array([self._mark(item, marks) for item in items]))
+            self._fold(parent, items, np.array(self._marked(items, marks)))
         if self.repeats:
             for call in {c for home in {*self.homes.values()} for c in chain(home)}:
                 call.depth = sum(1 for _ in chain(call)) - 1
@@ -108,11 +108,17 @@ class Folding:
     def _same(self, description: Any) -> int:
         return self.known.setdefault(description, len(self.known))
 
-    def _mark(self, item: Item, marks: dict[Call, int]) -> int:
-        if isinstance(item, Call):
-            return marks[item]
-        data, known = item._ndarray, self.known
-        return known.setdefault((id(item._primitive), data.shape, data.dtype.char), len(known))
+    def _marked(self, items: list[Item], marks: dict[Call, int]) -> list[int]:
+        known, found = self.known, list[int]()
+        for item in items:
+            if isinstance(item, Call):
+                found.append(marks[item])
+                continue
+            data = item._ndarray
+            key = (item._primitive, data.shape, data.dtype.char)
+            mark = known.get(key)
+            found.append(self._same(key) if mark is None else mark)
+        return found
 
     def _fold(self, parent: Call | None, items: list[Item], ids: np.ndarray[Any, Any]) -> None:
         if parent is not None and parent.asked:  # an expansion folds its steps itself
@@ -156,10 +162,12 @@ class Folding:
         if not long:
             return self.results
         homes, ends = self.homes, self.ends
-        doubtful = [node for node in self.results if homes.get(node._number) in long and node._number not in ends]
+        doubtful, kept = list[Tensor](), list[Tensor]()
+        for node in self.results:
+            number = node._number
+            (doubtful if homes.get(number) in long and number not in ends else kept).append(node)
         if not doubtful:
             return self.results
-        kept = [node for node in self.results if homes.get(node._number) not in long or node._number in ends]
         taken = {id(x) for node in kept for x in node._inputs}
         outside = {  # of the middles, what is used outside of its repeat
             id(x)

@@ -275,6 +275,9 @@ def not_shown(n: int) -> str:
 
 # The choice
 
+REFERENCES = 6
+"""More values that one node takes from earlier passes are drawn as one."""
+
 READABLE = 40
 """A picture of more nodes is made smaller by closing what can be closed: repeats, then modules."""
 
@@ -310,7 +313,7 @@ class Selection:
         self.leaf_homes = homes_of_leaves(results, homes) if homes else {}
         """Where each leaf belongs, by its key; needed only where calls are closed."""
         self.results, self.homes, self.max_nodes = results, homes, max_nodes
-        self.shown, self.unseen, self.bands = shown, unseen, bands
+        self.shown, self.unseen, self.bands = set(shown), unseen, bands
         self.always = {id(x): (f"t{x._number}", x, home) for x, home in always}
         self.band_at: dict[int, Call | None] = {}
         """The band to which a tensor belongs: its own, or for a leaf that of its first use."""
@@ -325,6 +328,8 @@ class Selection:
         self.boxed = {id(x) for call, nodes in self.units.merged or () if call for x in nodes}
         self.folded = self.boxed.union(folded)
         self.hidden: set[Any] = set()
+        self.enclosed: set[Any] = set()
+        """Results of a closed module that only other passes use, where they are references."""
         self.found: list[Gap] = []
         self.room: int | None = None
         """For how many more leaves there is room, if not for all."""
@@ -378,11 +383,29 @@ class Selection:
 
     def hidden_now(self) -> set[Any]:
         """What is not drawn, with modules as they are now open or closed."""
-        hidden = hidden_in(self.units, self.leaf_homes).difference(self.shown, self.always)
+        closed = self.in_closed() if self.bands else set()
+        hidden = hidden_in(self.units, self.leaf_homes).difference(self.shown - closed, self.always)
+        self.enclosed = closed.difference(self.leaving()) if closed else closed
         return hidden.union(self.unseen, exponents(self.results))
 
+    def in_closed(self) -> set[Any]:
+        """The results that are made in a closed module or repeat."""
+        return {id(node) for call, nodes in self.units.merged or () if call is not None for node in nodes}
+
+    def leaving(self) -> set[Any]:
+        """The results that are used outside of their unit in the same pass, or not at all."""
+        maker = {id(node): u for u, (_, nodes) in enumerate(self.units) for node in nodes}
+        left = set(maker)
+        outside = set[Any]()
+        for u, (_, nodes) in enumerate(self.units):
+            for node in nodes:
+                used = [x for x in node._inputs if id(x) in maker]
+                left.difference_update(map(id, used))
+                outside |= {id(x) for x in used if maker[id(x)] != u and not self.is_reference(x, node)}
+        return left | outside
+
     def own_node(self, node: Tensor) -> bool:
-        return id(node) not in self.hidden and id(node) not in self.folded
+        return id(node) not in self.hidden and id(node) not in self.folded and id(node) not in self.enclosed
 
     def is_reference(self, x: Any, node: Tensor) -> bool:
         """Whether an input of a node was there before the node's pass."""
@@ -402,12 +425,15 @@ class Selection:
             for key in [key_of(x, node, i)] if key not in self.hidden and key not in seen
         }  # fmt: skip
         seen |= new
-        if self.bands:
-            new |= {
-                (nodes[-1]._number, id(x)) for node in nodes for x in node._inputs
-                if self.is_reference(x, node) and self.is_mentioned(x, node)
-            }  # fmt: skip
-        return 1 + len(new) + sum(map(self.own_node, nodes))
+        references = len(self.references(nodes))
+        return 1 + len(new) + (references if references <= REFERENCES else 1) + sum(map(self.own_node, nodes))
+
+    def references(self, nodes: list[Tensor]) -> dict[int, Tensor]:
+        """What these operations take from earlier passes and is drawn, by number."""
+        return {
+            x._number: x for node in nodes if self.bands for x in node._inputs
+            if self.is_reference(x, node) and self.is_mentioned(x, node)
+        }  # fmt: skip
 
     def gaps(self) -> list[Gap]:
         """What is left out: the middle; in a picture with bands, the middle of each."""
@@ -466,6 +492,7 @@ class Selection:
             closed, nodes = self.units[u]
             unit = f"{'op' if closed is None else 'module'}{nodes[-1]._number}"
             drawing.units.append((unit, closed, nodes))
+            self.refer(unit, nodes, self.homes.get(nodes[-1]._number) if closed is None else closed.parent)
             for node in nodes:
                 self.fill_in(node, unit, self.homes.get(node._number) if closed is None else closed.parent)
         counted = self.hidden | self.dropped
@@ -477,14 +504,22 @@ class Selection:
         for (source, target), n in self.edges.items():
             drawing.edges += [(source, target)] * (1 if source in single or target in single else n)
 
+    def refer(self, unit: str, nodes: list[Tensor], home: Call | None) -> None:
+        """Draw what a unit takes from earlier passes."""
+        references = self.references(nodes)
+        if len(references) > REFERENCES:
+            name = f"{unit}earlier"
+            self.drawing.gaps[name] = f"{len(references):,} values from earlier passes", home
+            self.edges[name, unit] = 1
+            return
+        for number, x in references.items():
+            self.drawing.references.append((f"{unit}t{number}", x, home))
+            self.edges[f"{unit}t{number}", unit] = 1
+
     def fill_in(self, node: Tensor, unit: str, home: Call | None) -> None:
         """Draw the inputs of a result and the result itself, with the edges to and from its unit."""
         for i, x in enumerate(node._inputs):
             if self.is_reference(x, node):
-                name = f"{unit}t{x._number}"
-                if self.is_mentioned(x, node) and (name, unit) not in self.edges:
-                    self.drawing.references.append((name, x, home))
-                    self.edges[name, unit] = 1
                 continue
             if isinstance(x, Tensor) and x._primitive is not None:
                 gap = next((gap.name for gap in self.found if gap.oldest <= x._number <= gap.youngest), None)
@@ -495,7 +530,7 @@ class Selection:
                 self.edges[source, unit] += 1
         if id(node) in self.folded and id(node) not in self.hidden:
             self.drawing.within[id(node)] = unit
-        elif id(node) not in self.hidden:
+        elif self.own_node(node):
             name = f"t{node._number}"
             self.drawing.tensors[id(node)] = (name, node, home)
             self.edges[unit, name] += 1

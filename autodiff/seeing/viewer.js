@@ -138,7 +138,7 @@
     for (const [style, text] of node.lines) {
       const size = { title: 13, note: 10 }[style] || 11;
       y += size * 1.3;
-      make("text", { class: style, x: left + w / 2, y: y - size * 0.3 }, element, text);
+      make("text", { class: style, x: left + w / 2, y: y - size * 0.3 }, element, `${text} `); // what is read aloud is apart, as what is seen
     }
     if (group) make("text", { class: "sign", x: left + w - 8, y: top + 13 }, element, "+");
     return element;

@@ -34,8 +34,18 @@ def _elu_rule(g: Any, y: Any, x: Any, alpha: float, scale: float = 1.0, rate: fl
     return g * ((plain(x) > 0) * number_like(x, scale - left) + left * np.exp(-rate * relu_of(-x)))
 
 
+def _elu_expansion(x: Tensor, alpha: float, scale: float = 1.0, rate: float = 1.0) -> Tensor | None:
+    """Two branches; at 0 itself they have no second derivative in common."""
+    above = plain(x) > 0
+    if (plain(x) == 0).any():
+        return None
+    y = ad.where(above, x, np.expm1(rate * ad.where(above, 0, x)) * alpha)
+    return y if scale == 1 else y * scale
+
+
 _elu = declare(
-    "elu", _elu_forward, [_elu_rule], jvps="elementwise", formula="s · ({0} if {0} > 0 else a (exp(r · {0}) − 1))",
+    "elu", _elu_forward, [_elu_rule], jvps="elementwise", expansion=_elu_expansion,
+    formula="s · ({0} if {0} > 0 else a (exp(r · {0}) − 1))",
     derivatives=["s if {0} > 0 else s · a · r exp(r · {0})"],
     samples=with_params(unary(), {"alpha": 1.0}, {"alpha": 0.5, "scale": 1.5}, {"alpha": 2.0, "rate": 0.5}),
 )  # fmt: skip
@@ -75,6 +85,7 @@ def _softsign_rule(g: Any, y: Any, x: Any) -> Any:
 
 _softsign = declare(
     "softsign", lambda x: x / (np.abs(x) + 1), [_softsign_rule], arity=1,
+    expansion=lambda x: x / (np.abs(x) + 1),
     jvps="elementwise", formula="{0} / (1 + |{0}|)", derivatives=["1 / (1 + |{0}|)²"], samples=unary(smooth=2),
 )  # fmt: skip
 

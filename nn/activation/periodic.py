@@ -25,6 +25,7 @@ _snake = declare(
     [in_single(lambda g, y, x, alpha: g + g * (2 * np.sin(x * alpha) * np.cos(x * alpha)))],
     jvps="elementwise", formula="{0} + sin²(a · {0}) / a", derivatives=["1 + sin(2a · {0})"],
     samples=with_params(unary(), {"alpha": 1.0}, {"alpha": 2.5}),
+    expansion=in_single(lambda x, alpha: x + np.sin(x * alpha) ** 2 * (1 / alpha)),
 )  # fmt: skip
 
 

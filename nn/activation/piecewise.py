@@ -78,7 +78,7 @@ _hardswish = declare(
     "hardswish", lambda x: x * (np.clip(x + 3, 0, 6) * (1 / 6)), [_hardswish_rule], arity=1,
     jvps="elementwise", formula="{0} · min(max({0} + 3, 0), 6) / 6",
     derivatives=["{0} / 3 + ½ within ±3, 0 below, 1 above"],
-    samples=unary(-5, 5, smooth=2),
+    samples=unary(-5, 5, smooth=2), expansion=lambda x: x * (hardtanh_of(x + 3, low=0, high=6) * (1 / 6)),
 )  # fmt: skip
 
 

@@ -118,6 +118,42 @@ def _by_mask(g: Any, y: Any, q: Any, k: Any, mask: Any, *, scale: float) -> Any:
     return unbroadcast(_pulled(g, y), mask.shape)
 
 
+def _by_head(one: Any) -> Any:
+    """The expansion of an operation whose inputs are (N, …, H, rows, columns): of each head by itself; then they are
+    joined. `one` is the expansion for one head, and without an axis of heads the whole."""
+
+    def expansion(*inputs: Any, **params: Any) -> Any:
+        heads = max(x.shape[-3] if x.ndim > 3 else 1 for x in inputs if x is not None)
+        if heads < 2:
+            return (yield from one(*inputs, **params))
+        found = []
+        for h in range(heads):
+            yield "head"
+            steps = one(*[_head(x, h) for x in inputs], **params)
+            found.append((yield from _within("head", steps)))
+        yield "heads joined"
+        return ad.stack(found, axis=-3)
+
+    return expansion
+
+
+def _within(part: str, steps: Any) -> Any:
+    """The steps' own parts as parts of a part."""
+    while True:
+        try:
+            name = next(steps)
+        except StopIteration as end:
+            return end.value
+        yield part, name
+
+
+def _head(x: Any, h: int) -> Any:
+    if x is None or x.ndim < 3:
+        return x
+    return x[..., h if x.shape[-3] > 1 else 0, :, :]
+
+
+@_by_head
 def _weights_expansion(q: Tensor, k: Tensor, mask: Any = None, *, scale: float) -> Any:
     yield "scores Q Kᵀ"
     s = q @ _transposed(k)
@@ -136,7 +172,20 @@ def _weights_expansion(q: Tensor, k: Tensor, mask: Any = None, *, scale: float) 
     return ad.where(seen, ad.softmax(ad.where(seen, s, 0)), 0)
 
 
-_PAIRS = [((2, 3), (4, 3)), ((2, 1, 2), (2, 3, 2)), ((2, 2, 2), (1, 3, 2)), ((0, 2, 3), (0, 2, 3)), ((2, 3), (0, 3))]
+@_by_head
+def _values_expansion(w: Tensor, v: Tensor) -> Any:
+    yield "weighted sums of V"
+    return w @ v
+
+
+_PAIRS = [
+    ((2, 3), (4, 3)),
+    ((1, 2, 2, 2), (2, 3, 2)),
+    ((2, 1, 2), (2, 3, 2)),
+    ((2, 2, 2), (1, 3, 2)),
+    ((0, 2, 3), (0, 2, 3)),
+    ((2, 3), (0, 3)),
+]
 
 _attention_weights = declare(
     "attention_weights", _weights, [_by_query, _by_key], formula="softmax({0} {1}ᵀ · scale)",
@@ -150,7 +199,9 @@ _attention_weights = declare(
 def _masked_samples(rng: np.random.Generator) -> list[Sample]:
     q, k = draw(rng, (2, 2, 3)), draw(rng, (2, 3, 3))
     hides = np.array([[True, False, False], [True, True, True]])
-    return [Sample((q, k, m), {"scale": 0.7}) for m in (draw(rng, (2, 3)), draw(rng, (2, 1, 3)), hides)]
+    return [Sample((q, k, m), {"scale": 0.7}) for m in (draw(rng, (2, 3)), draw(rng, (2, 1, 3)), hides)] + [
+        Sample((q[None], k, draw(rng, (1, 2, 1, 3))), {"scale": 0.7})
+    ]
 
 
 _masked_weights = declare(
@@ -167,9 +218,10 @@ _values = declare(
      lambda g, y, w, v: unbroadcast(_product(_transposed(w), g, v), v.shape)],
     arity=2, formula="{0} {1}", derivatives=["{1}ᵀ", "{0}ᵀ"],
     samples=lambda rng: [Sample((draw(rng, w), draw(rng, v))) for w, v in [
-        ((2, 3), (3, 2)), ((2, 1, 2), (2, 2, 3)), ((2, 2, 3), (1, 3, 2)), ((0, 2, 3), (0, 3, 2)), ((2, 0), (0, 3))]],
+        ((2, 3), (3, 2)), ((2, 1, 2), (2, 2, 3)), ((1, 2, 1, 3), (1, 1, 3, 2)),
+        ((2, 2, 3), (1, 3, 2)), ((0, 2, 3), (0, 3, 2)), ((2, 0), (0, 3))]],
     doc="The weighted sums of the values.",
-    expansion=lambda w, v: w @ v,
+    expansion=_values_expansion,
 )  # fmt: skip
 
 

@@ -20,12 +20,14 @@ from numpy.lib.stride_tricks import as_strided
 
 from autodiff import Tensor
 from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.tensor import plain
 
 from ..arguments import as_tensor, choice, count, counts, floats
 from ..module.module import Module
 from ..module.parameter import Parameter
 from ..random import floating, generator
 from .resampling import padded
+from .windows import by_pixel, laid_out
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -255,24 +257,32 @@ def _expansion(
     if any(map(any, padding)):
         yield "padding"
         x = cast(Tensor, np.pad(cast(Any, x), ((0, 0), (0, 0), *padding)))
-    n, pixels = len(size), math.prod(size)
-    places = np.indices(size).reshape((n, pixels))
-    taps = np.indices(w.shape[2:]).reshape((n, 1, *w.shape[2:]))
+    return (
+        yield from by_pixel(x, w.shape[2:], size, stride, dilation, lambda patches: _products(patches, w, b, groups))
+    )
 
-    def of(part: slice) -> Tensor:
-        index = [
-            p[part].reshape((-1,) + (1,) * n) * s + k * d for p, k, s, d in zip(places, taps, stride, dilation)
-        ]  # fmt: skip
-        return _products(x[(slice(None), slice(None), *index)], w, b, groups)
 
-    yield f"output pixel {', '.join('0' * n)}"
-    y = of(slice(0, 1))
-    if pixels > 1:
-        yield f"… the other {pixels - 1:,} pixels, each likewise"
-        rest = of(slice(1, None))
-        yield None
-        y = cast(Tensor, np.concatenate([cast(Any, y), cast(Any, rest)], axis=-1))
-    return y.reshape((*y.shape[:2], *size))
+def _expansion_back(
+    x: Tensor, w: Tensor, b: Tensor | None = None, *,
+    lengths: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int,
+) -> Any:  # fmt: skip
+    """Each pixel of the output is the sum of what the input's pixels that reach it contribute: of the input laid out
+    with zeros between its pixels, a patch times the weight, turned over."""
+    kernel = w.shape[2:]
+    if not (math.prod(x.shape[2:]) and math.prod(lengths) and np.isfinite(plain(w)).all()):
+        return None  # of nothing there is no patch; and 0 · ∞ would be one of the products
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation)]
+    yield "zeros between the pixels and around"
+    x = laid_out(
+        x, tuple([n + r for n, r in zip(lengths, reach)]), stride, tuple([r - p for r, (p, _) in zip(reach, padding)])
+    )  # fmt: skip
+    yield "weight turned over"
+    w = w.reshape((groups, w.shape[0] // groups, *w.shape[1:])).swapaxes(1, 2)
+    w = w.reshape((-1, *w.shape[2:]))[(slice(None), slice(None), *[slice(None, None, -1)] * len(kernel))]
+    ones = (1,) * len(kernel)
+    return (
+        yield from by_pixel(x, kernel, lengths, ones, dilation, lambda patches: _products(patches, w, b, groups))
+    )  # fmt: skip
 
 
 _convolution = declare(
@@ -291,13 +301,13 @@ _convolution_without_bias = declare(
 )  # fmt: skip
 
 _transposed_convolution = declare(
-    "transposed_convolution", _convolved_back, _BACK_RULES,
+    "transposed_convolution", _convolved_back, _BACK_RULES, expansion=_expansion_back,
     formula="{1} ∗ᵀ {0} + {2}", derivatives=["{1} ∗", "∗ {0}", "1"], samples=_samples("back", bias=True),
     doc="The transpose of the cross-correlation with a weight, (C, out / groups, *kernel), and a bias.",
 )  # fmt: skip
 
 _transposed_convolution_without_bias = declare(
-    "transposed_convolution_without_bias", _convolved_back, _BACK_RULES[:2],
+    "transposed_convolution_without_bias", _convolved_back, _BACK_RULES[:2], expansion=_expansion_back,
     jvps="multilinear", formula="{1} ∗ᵀ {0}", derivatives=["{1} ∗", "∗ {0}"], samples=_samples("back"),
     doc="The transpose of the cross-correlation with a weight, (C, out / groups, *kernel).",
 )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
 from autodiff.ops.samples import draw
@@ -23,6 +24,7 @@ from autodiff.tensor import plain
 
 from ..arguments import as_tensor, count, counts, floats
 from ..module.module import Module
+from .windows import by_pixel, laid_out
 
 Ints = tuple[int, ...]
 Slices = tuple[slice, ...]
@@ -161,12 +163,35 @@ def _routes(backwards: bool) -> Any:
     return samples
 
 
+def _surrounded(x: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, size: Ints, value: float) -> Any:
+    """x with what windows see beyond its edges, if they do."""
+    lengths = [(m - 1) * s + (k - 1) * d + 1 for k, s, d, m in zip(kernel, stride, dilation, size)]
+    if not any(padding) and all(n >= length for n, length in zip(x.shape[2:], lengths)):
+        return x
+    yield "padding"
+    return laid_out(x, tuple(lengths), (1,) * len(size), padding, value)
+
+
+def _max_pool_expansion(x: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, size: Ints) -> Any:
+    """Each pixel of the output is the first maximum of its window."""
+    if not math.prod(kernel) * math.prod(size):
+        return None
+
+    def largest(windows: Tensor) -> Tensor:
+        elements = windows.reshape((*windows.shape[:3], math.prod(kernel)))
+        first = plain(elements).argmax(axis=-1, keepdims=True)
+        return ad.take_along_axis(elements, first, -1)[..., 0]
+
+    x = yield from _surrounded(x, kernel, stride, padding, dilation, size, -np.inf)
+    return (yield from by_pixel(x, kernel, size, stride, dilation, largest))
+
+
 _max_pool = declare(
     "max_pool", _maximum,
     [lambda g, y, x, size, **how: _route(
         g, chosen=_first_maximum(plain(y), plain(x), **how), lengths=x.shape[2:], size=size, **how)],
     formula="max over windows of {0}", derivatives=["1 at the first maximum, else 0"], samples=_windows,
-    doc="The maximum over windows of the spatial axes.",
+    doc="The maximum over windows of the spatial axes.", expansion=_max_pool_expansion,
 )  # fmt: skip
 
 _routed_back = declare(
@@ -246,10 +271,27 @@ def _means(backwards: bool) -> Any:
     return samples
 
 
+def _avg_pool_expansion(
+    x: Tensor, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, **over: Any
+) -> Any:
+    """Each pixel of the output is the sum of its window, divided by how many count."""
+    ones = (1,) * len(size)
+    if not math.prod(kernel) * math.prod(size):
+        return None
+
+    def total(windows: Tensor) -> Tensor:
+        return windows.sum(axis=tuple(range(3, windows.ndim)))
+
+    x = yield from _surrounded(x, kernel, stride, padding, ones, size, 0)
+    y = yield from by_pixel(x, kernel, size, stride, ones, total)
+    yield "divided by how many count"
+    return _divided(y, lengths, size, kernel, stride, padding, **over)
+
+
 _avg_pool = declare(
     "avg_pool", _mean, [lambda g, y, x, **how: spread_over(_ordered(g, y), **how)],
     jvps="linear", formula="mean over windows of {0}", derivatives=["1/n in the window"], samples=_means(False),
-    doc="The mean over windows of the spatial axes.",
+    doc="The mean over windows of the spatial axes.", expansion=_avg_pool_expansion,
 )  # fmt: skip
 
 _avg_pool_transposed = declare(
@@ -285,13 +327,23 @@ def _adaptive_spread(g: Any, axis: int, n: int, size: int) -> Any:
     return d
 
 
+def _adaptive_expansion(x: Tensor, axis: int, n: int, size: int) -> Any:
+    """The mean of each part."""
+    found = []
+    for begin, end in _edges(n, size):
+        yield "part"
+        found.append(x[(slice(None),) * axis + (slice(begin, end),)].mean(axis=axis, keepdims=True))
+    yield None
+    return ad.concatenate(found, axis) if found else None
+
+
 _ADAPTIVE = [((1, 2, 5), 2, 5, 3), ((2, 1, 3, 2), 2, 3, 4), ((1, 1, 2, 5), 3, 5, 1), ((0, 1, 3), 2, 3, 2)]
 
 _adaptive_avg_pool = declare(
     "adaptive_avg_pool", _adaptive_mean, [lambda g, y, x, **how: _adaptive_spread_over(g, **how)],
     jvps="linear", formula="mean over parts of {0}", derivatives=["1/n in the part"],
     samples=lambda rng: [Sample((draw(rng, shape),), dict(axis=i, n=n, size=m)) for shape, i, n, m in _ADAPTIVE],
-    doc="The mean over the parts into which one axis is divided.",
+    doc="The mean over the parts into which one axis is divided.", expansion=_adaptive_expansion,
 )  # fmt: skip
 
 _adaptive_avg_pool_transposed = declare(

@@ -86,10 +86,18 @@ def _huber_forward(d: Any, delta: float) -> Any:
     return inner * (size - 0.5 * inner)
 
 
+def _huber_expansion(d: Tensor, delta: float) -> Tensor | None:
+    """With c = min(max(d, −δ), δ): c (d − ½ c)."""
+    if not np.isfinite(plain(d)).all():
+        return None
+    c = hardtanh_of(d, low=-delta, high=delta)
+    return c * (d - 0.5 * c)
+
+
 _huber = declare(
     "huber", _huber_forward, [lambda g, y, d, delta: g * hardtanh_of(d, low=-delta, high=delta)],
     jvps="elementwise", formula="½ {0}² if |{0}| < δ else δ (|{0}| − ½ δ)", derivatives=["min(max({0}, −δ), δ)"],
-    samples=with_params(unary(smooth=2), {"delta": 0.93}),
+    samples=with_params(unary(smooth=2), {"delta": 0.93}), expansion=_huber_expansion,
 )  # fmt: skip
 
 

@@ -58,13 +58,13 @@ def leak(step, steps=1000):
 
 def test_the_measure_sees_one_object_a_step():
     kept = []
-    assert leak(lambda: kept.append(object()), steps=400) > NOTHING
+    assert leak(lambda: kept.append(object()), steps=40) > NOTHING
     x = Tensor(1.0, requires_grad=True)
 
     def step():  # each .grad is made from the one before: the cycle that zero_grad() breaks, here left alone
         (x * x).backward(create_graph=True)
 
-    assert leak(step, steps=400) > NOTHING
+    assert leak(step, steps=40) > NOTHING
     x.zero_grad()
 
     def circle():
@@ -72,7 +72,7 @@ def test_the_measure_sees_one_object_a_step():
         lonely.append(lonely)
 
     with pytest.raises(AssertionError, match="only the collector"):
-        leak(circle, steps=400)
+        leak(circle, steps=40)
 
 
 def test_a_graph_is_freed_when_its_last_output_goes(rng):

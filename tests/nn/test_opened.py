@@ -68,6 +68,20 @@ CASES = {
     ),
     "convolution without bias": layer(lambda rng: nn.Conv1d(2, 3, 2, bias=False, padding="same", rng=rng), 2, 2, 5),
     "convolution, one pixel": layer(lambda rng: nn.Conv2d(1, 2, 3, rng=rng), 1, 1, 3, 3),
+    "transposed convolution": layer(
+        lambda rng: nn.ConvTranspose2d(
+            4, 6, (3, 2), stride=(2, 3), padding=(1, 2), output_padding=(1, 0), dilation=(1, 2), groups=2, rng=rng
+        ), 2, 4, 3, 4
+    ),
+    "transposed convolution without bias": layer(lambda rng: nn.ConvTranspose1d(2, 3, 2, bias=False, rng=rng), 2, 2, 5),
+    "max pooling": layer(lambda rng: nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(3, 2, 1, ceil_mode=True)), 2, 1, 6, 5),
+    "average pooling": layer(
+        lambda rng: nn.Sequential(nn.Conv2d(1, 1, 1), nn.AvgPool2d(3, 2, 1, ceil_mode=True, count_include_pad=False)), 2, 1, 6, 5
+    ),
+    "average pooling to a size": layer(lambda rng: nn.Sequential(nn.Conv1d(2, 2, 1), nn.AdaptiveAvgPool1d(5)), 2, 2, 7),
+    "more activations": layer(
+        lambda rng: nn.Sequential(nn.ELU(0.7), nn.SELU(), nn.CELU(0.5), nn.Softsign(), nn.Hardswish()), 3, 4
+    ),
     "dropout": layer(lambda rng: nn.Dropout(0.4), 4, 5),
     "linear without bias": layer(lambda rng: nn.Linear(3, 2, bias=False, rng=rng), 2, 4, 3),
     "activations": layer(
@@ -147,3 +161,45 @@ def test_running_averages_that_were_updated_since_do_not_move_an_opened_batch_no
     norm(x * 3 + 1)
     inside = expanded("test", y, results_behind(y, "test"), True)
     np.testing.assert_allclose(ad.gradients(inside, x)[0].data, ad.gradients(y, x)[0].data, rtol=1e-12)
+
+
+def test_attention_opens_into_its_heads_of_which_the_middle_ones_are_one_node():
+    rng = np.random.default_rng(0)
+    module = nn.MultiheadAttention(12, 6, batch_first=True, rng=rng, dtype="float64")
+    x = Tensor(rng.normal(size=(2, 3, 12)), requires_grad=True)
+    output, _ = module(x, x, x, is_causal=True, need_weights=False)
+    loss = (output * rng.normal(size=output.shape)).sum()
+    source = graph(loss, expand="attention", max_nodes=2000).source
+    for label, times in {
+        "head 1": 2, "head 2": 2, "head 6": 2, "heads 3 … 5": 2, "heads joined": 2, "scores Q Kᵀ": 3, "scale": 3,
+        "mask": 3, "softmax": 3, "weighted sums of V": 3,
+    }.items():  # fmt: skip
+        assert sum(f'label="{label}"' in line or f">{label}<" in line or f"label={label} " in line
+                   for line in source.splitlines()) >= times, label  # fmt: skip
+    inside = expanded("test", loss, results_behind(loss, "test"), "attention")
+    assert [node.op for node in results_behind(inside, "test")].count("softmax") == 6
+    for a, b in zip(ad.gradients(inside, [x, *module.parameters()]), ad.gradients(loss, [x, *module.parameters()])):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-10, atol=1e-12)
+
+
+def test_an_opened_transposed_convolution_shows_what_reaches_one_pixel():
+    layer = nn.ConvTranspose2d(1, 1, 2, stride=2, rng=np.random.default_rng(0))
+    y = layer(Tensor(np.ones((1, 1, 2, 2), "float32"), requires_grad=True))
+    source = graph(y, expand=True).source
+    for text in ("zeros between the pixels and around", "output pixel 0, 0", "… the other 15 pixels, each likewise"):
+        assert text in source
+
+
+def test_ties_of_an_opened_max_pooling_go_to_the_first_maximum():
+    x = Tensor(np.zeros((1, 1, 4, 4)), requires_grad=True)
+    y = nn.MaxPool2d(2, padding=1)(x).sum()
+    inside = expanded("test", y, results_behind(y, "test"), True)
+    np.testing.assert_array_equal(ad.gradients(inside, x)[0].data, ad.gradients(y, x)[0].data)
+
+
+@pytest.mark.parametrize("x", [[2.0, 2.0, 2.0], [1e200, -1e200, 0.0], [1e-200, 0.0, 0.0]])
+def test_lengths_whose_squares_are_0_or_beyond_the_range_stay_closed(x):
+    x = Tensor(x, requires_grad=True)
+    for y in (x.std(), np.linalg.norm(x - x.numpy()[0]), np.linalg.norm(x)):
+        inside = expanded("test", y, results_behind(y, "test"), True)
+        np.testing.assert_allclose(ad.gradients(inside, x)[0].data, ad.gradients(y, x)[0].data, rtol=1e-14)

@@ -45,6 +45,43 @@ def test_the_names_of_variables_can_be_switched_off():
     assert "loss" not in graph(loss, variables=False).source and "loss" in graph(loss).source
 
 
+def test_a_module_in_a_variable_is_known_without_being_named_in_picture_page_and_table():
+    nn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    first, p = model[0], model[2].bias  # a part of it, and what a loop has left
+    loss = model(ad.Tensor(np.ones((4, 2), "f"))).sum()
+    picture = graph(loss)
+    assert "model.0 · Linear" in graph(loss, compact=False).source and "first" not in picture.source
+    assert ">model.0<" in picture.source and ">model.2<" in picture.source
+    assert "model.0" in picture.to_html() and "model.2.bias" in picture.to_html()
+    assert {"model.0.weight", "model.2.bias"} <= set(ad.explain(loss).names.values()) and p is not first
+    for names, name in (({"net": model}, "net.2.bias"), (model, "layer2.bias")):
+        assert name in graph(loss, names=names, compact=False).source
+        assert "model." not in graph(loss, names=names, compact=False).source
+        assert name in set(ad.explain(loss, names=names).names.values())
+    off = graph(loss, variables=False, compact=False).source
+    assert "model" not in off and "Linear" not in off
+    assert not any("." in name for name in ad.explain(loss, variables=False).names.values())
+
+
+def test_a_carried_name_counts_more_than_a_place_in_a_module_and_a_variable_that_cannot_answer_is_passed_over():
+    class Broken:
+        def named_parameters(self):
+            raise RuntimeError("not today")
+
+    class Foreign:
+        def named_parameters(self):
+            return [("weight", 3.0)]
+
+    broken, foreign, other = Broken(), Foreign(), nn.Linear(2, 2)
+    layer = nn.Linear(2, 1)
+    layer.bias.name = "offset"
+    loss = layer(ad.Tensor(np.ones((1, 2), "f"))).sum()
+    names = set(ad.explain(loss).names.values())
+    assert {"offset", "layer.weight", "loss"} <= names and {broken, foreign, other}
+    assert "other" not in graph(loss).source and "layer" in graph(loss, compact=False).source
+
+
 def test_a_name_given_or_carried_counts_more_than_a_variable():
     a, b = ad.Tensor(1.0, requires_grad=True, name="mine"), ad.Tensor(2.0, requires_grad=True)
     out = a * b

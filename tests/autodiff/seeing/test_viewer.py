@@ -132,8 +132,55 @@ def test_what_only_the_middle_of_a_long_repeat_uses_or_gives_is_drawn_with_its_e
         edges |= {(ends[a], ends[b]) for a, b, *_ in data["layouts"][group["layout"]]["edges"]}
     repeat = next(name for name in names if "×300" in name)
     assert {("x", repeat), (repeat, "exp → middle"), (repeat, "multiply → L")} <= edges
-    assert ("z", "… 236 nodes not shown") in edges  # it belongs to the repeat
+    assert ("z", "… 237 nodes not shown") in edges  # it belongs to the repeat, of which 63 members are shown beside it
     assert "+ ×300" in picture.source and "300 operations" in picture.source
+
+
+def chain(n):
+    y = ad.Tensor([1.0, 2.0], requires_grad=True, name="x")
+    for _ in range(n):
+        y = ad.tanh(y) * 1.01
+    return y.sum()
+
+
+@pytest.mark.parametrize("n", [100, 1600])
+def test_the_passes_of_a_long_chain_are_a_page_and_a_picture_within_seconds(n):
+    y = chain(n)
+    began = time.perf_counter()
+    picture = ad.graph(y, order=2, variables=False)
+    page, svg = picture.to_html(), picture.pipe("svg", encoding="utf-8")
+    assert time.perf_counter() - began < 3 * n**0.5 / 10
+    assert repr(picture).startswith("<Graph: 2") and len(svg) < 60_000  # some twenty nodes, however long the chain
+    assert f"tanh · × ×{n:,}" in picture.source and f"{n - 1:,} values from earlier passes" in picture.source
+    for title in ("∂L/∂x", "∂s/∂x", "∂s/∂s"):
+        assert title in picture.source
+    for group in data_of(page)["groups"]:
+        assert len(group["ins"]) <= 12 and len(group["outs"]) <= 12
+
+
+def test_many_tensors_that_enter_a_module_have_one_port_that_says_how_many():
+    class Total(nn.Module):
+        def forward(self, parts):
+            total = ad.exp(parts[0])
+            for part in parts[1:]:
+                total = ad.sin(total + part)
+            return total
+
+    class Model(nn.Module):
+        def __init__(self):
+            self.total, self.scale = Total(), nn.Parameter(1.0)
+
+        def forward(self, parts):
+            return self.total([part * self.scale for part in parts])
+
+    model = Model()
+    y = model([ad.Tensor(float(i), requires_grad=True, name=f"x{i}") for i in range(40)])
+    data = data_of(ad.graph(y, names=model, variables=False).to_html())
+    assert "… 16 nodes not shown" in [node["name"] for node in data["nodes"]]  # 40 leaves and 40 results, less 64
+    inner = next(g for g in data["groups"] if "Total" in g["label"])
+    assert inner["ins"] == ["multiply", "multiply, 39 tensors"]  # the first goes to exp
+    outer = next(g for g in data["groups"] if g["kind"] == "repeat")
+    assert outer["outs"] == ["multiply, 40 tensors, from 33 nodes"]
 
 
 # Numbers, texts, themes
@@ -432,9 +479,11 @@ def test_hostile_names_run_nothing(browser, tmp_path):
 @in_browser
 @pytest.mark.parametrize("mark, dark", [('data-jp-theme-light="false"', True), ('data-jp-theme-light="true"', False),
                                         ('class="vscode-dark"', True), ("", None)])  # fmt: skip
-def test_a_picture_in_a_notebook_takes_the_notebooks_theme(browser, tmp_path, mark, dark):
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_picture_in_a_notebook_takes_the_notebooks_theme_with_legible_text(browser, tmp_path, mark, dark, order):
     x = ad.Tensor(3.0, requires_grad=True, name="x")
-    text = ad.graph(x * x)._repr_html_()
+    picture = ad.graph(x * x, order=order).pipe("svg", encoding="utf-8")
+    text = picture[picture.index("<svg ") :]
     (tmp_path / "notebook.html").write_text(f"<!DOCTYPE html><meta charset=utf-8><body {mark}>{text}</body>")
     for system in (False, True):
         browser.window(800, 600, dark=system)
@@ -442,3 +491,56 @@ def test_a_picture_in_a_notebook_takes_the_notebooks_theme(browser, tmp_path, ma
         fill = browser.run("getComputedStyle(document.querySelector('.node.variable polygon')).fill")
         expected = system if dark is None else dark
         assert fill == ("rgb(18, 53, 74)" if expected else "rgb(214, 236, 250)")
+        for title, shape, frame in browser.run(INKS):
+            assert contrast(title, shape if shape != "none" else frame) >= 4.5, (title, shape, frame)
+
+
+def contrast(*colours):
+    """The ratio of WCAG 2.2 of two colours as a browser gives them."""
+    light = []
+    for colour in colours:
+        channels = np.array(re.findall(r"[\d.]+", colour)[:3], float) / 255
+        channels = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+        light.append(channels @ [0.2126, 0.7152, 0.0722])
+    return (max(light) + 0.05) / (min(light) + 0.05)
+
+
+INKS = """(() => {
+  const fill = (x) => getComputedStyle(x).fill, ground = fill(document.querySelector('.graph polygon'));
+  return [...document.querySelectorAll('.node text, .cluster text')].map((text) => {
+    const shape = [...text.closest('.node, .cluster').querySelectorAll('polygon, path, ellipse')][0];
+    return [fill(text), shape ? fill(shape) : 'none', ground];
+  });
+})()"""
+"""Of each text, its colour, that of the shape behind it, and that of the picture's ground."""
+
+
+@in_browser
+@pytest.mark.parametrize("order", [1, 2])
+def test_every_node_of_a_page_is_a_button_of_a_name_that_says_what_is_seen_within_landmarks(browser, tmp_path, order):
+    x = ad.Tensor([1.0, 2.0], requires_grad=True, name="x")
+    ad.graph(ad.tanh(x * 2.0) ** 2, order=order).to_html(tmp_path / "graph.html")
+    browser.window(1400, 900)
+    browser.open(tmp_path / "graph.html")
+    browser.run("document.getElementById('open-all').click()")
+    seen = browser.run(
+        "[...document.querySelectorAll('[data-node]')].map((n) => [n.getAttribute('aria-label'), n.textContent])"
+    )
+    words = [[re.sub(r"[^\w]+", " ", text).strip() for text in each] for each in seen]
+    assert len(words) >= 5 and all(text in label for label, text in words), words
+    assert browser.run(
+        "[...document.querySelectorAll('h1, [role=status], [role=toolbar]')].every((e) => e.closest('header, main'))"
+    )
+
+
+@in_browser
+@pytest.mark.parametrize("width", [1400, 390])
+def test_passes_stand_below_each_other_in_a_page(browser, tmp_path, width):
+    ad.graph(chain(100), order=2).to_html(tmp_path / "graph.html")
+    browser.window(width, 900)
+    browser.open(tmp_path / "graph.html")
+    tops = browser.run(
+        "[...document.querySelectorAll('.frame.band')].map((b) => [b.y.baseVal.value, b.y.baseVal.value + b.height.baseVal.value])"
+    )
+    tops.sort()
+    assert len(tops) == 3 and all(a[1] < b[0] for a, b in zip(tops, tops[1:]))

@@ -273,6 +273,7 @@ def autoencoder():
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_hessian_free_gets_the_digits_autoencoder_further_in_40_steps_than_adam_in_400():
     X = digits()[:600]
 
