@@ -236,7 +236,7 @@ def new_node(data: Any, primitive: Primitive, inputs: tuple[Any, ...], params: d
     y._inputs = inputs
     y._params = params
     y._number = clock()
-    y._grad = y._hooks = y._line = y.name = None
+    y._grad = y._hooks = y._line = y._name = None
     return y
 
 
@@ -284,7 +284,7 @@ def unary(record: Primitive) -> Callable[..., Any]:
             y._primitive = record
             y._inputs = (x,)
             y._number = clock()
-            y._params = y._grad = y._hooks = y._line = y.name = None
+            y._params = y._grad = y._hooks = y._line = y._name = None
             return y
         if recording is False or (needs is False and recording is True):
             return wrap(data)
@@ -334,7 +334,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
             y._primitive = record
             y._inputs = (a, b)
             y._number = clock()
-            y._params = y._grad = y._hooks = y._line = y.name = None
+            y._params = y._grad = y._hooks = y._line = y._name = None
             return y
         if recording is False or (needs is False and recording is True):
             return wrap(data)

@@ -56,18 +56,18 @@ class Tensor(ArrayMethods["Tensor"]):
         "_hooks",
         "_inputs",
         "_line",
+        "_name",
         "_ndarray",
         "_number",
         "_params",
         "_primitive",
         "_requires_grad",
-        "name",
     )  # fmt: skip
 
     _ndarray: Array
     _grad: Tensor | None
     _requires_grad: bool | int  # or HANDED_OUT, SHARED
-    name: str | None
+    _name: str | None
     _primitive: Any  # the Primitive that made it, None for a leaf
     _inputs: tuple[Any, ...]  # what it was made from: Tensors, arrays, Python numbers; () for a leaf or a freed node
     _params: (
@@ -86,8 +86,6 @@ class Tensor(ArrayMethods["Tensor"]):
         self._inputs = ()
         self._number = clock()
         self._requires_grad = False
-        if name is not None and not isinstance(name, str):
-            raise TypeError(f"Tensor: name= takes a string, not {name!r}")
         self.name = name
         if requires_grad is not False:
             if not isinstance(requires_grad, (bool, np.bool_)):
@@ -178,6 +176,21 @@ class Tensor(ArrayMethods["Tensor"]):
             )
         marked = type(self._requires_grad) is int
         self._requires_grad = (HANDED_OUT if value else SHARED) if marked else bool(value)
+
+    @property
+    def name(self) -> str | None:
+        """What it is called in pictures and tables: a string, or None.
+
+        Raises:
+            TypeError: for anything else.
+        """
+        return self._name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        if value is not None and not isinstance(value, str):
+            raise TypeError(f"Tensor: .name takes a string or None, not {value!r}")
+        self._name = value
 
     @property
     def op(self) -> str | None:
@@ -446,7 +459,7 @@ class HookHandle:
 
 def _blank(cls: type[Tensor]) -> Tensor:
     tensor = cls.__new__(cls)
-    tensor._grad = tensor._primitive = tensor._params = tensor._hooks = tensor._line = tensor.name = None
+    tensor._grad = tensor._primitive = tensor._params = tensor._hooks = tensor._line = tensor._name = None
     tensor._inputs = ()
     tensor._number = clock()
     tensor._requires_grad = False
@@ -460,7 +473,7 @@ def wrap(array: Array) -> Tensor:
     tensor._requires_grad = False
     tensor._inputs = ()
     tensor._number = clock()
-    tensor._primitive = tensor._params = tensor._grad = tensor._hooks = tensor._line = tensor.name = None
+    tensor._primitive = tensor._params = tensor._grad = tensor._hooks = tensor._line = tensor._name = None
     return tensor
 
 

@@ -36,8 +36,27 @@ def text_of(value: Any, digits: int) -> str:
     if array.dtype.kind == "b":
         return f"{size(array)}: {np.count_nonzero(array)} of {array.size} true"
     with np.errstate(all="ignore"):
-        low, high, mean = array.min().item(), array.max().item(), float(array.mean(dtype=np.float64))
-    return f"{size(array)}: {_number(low, digits)} … {_number(high, digits)}, mean {_number(mean, digits)}"
+        mean = float(array.mean(dtype=np.float64))
+    return f"{size(array)}: {range_of(array, digits)}, mean {_number(mean, digits)}"
+
+
+def range_of(array: Any, digits: int) -> str:
+    """The smallest and the largest finite value of an array, and how many are none.
+
+    >>> range_of(np.array([1.0, np.nan, -2.5, np.inf]), 3)
+    '-2.5 … 1, 1 nan, 1 inf'
+    """
+    finite, others = array[np.isfinite(array)], special(array)
+    said = [f"{n:,} {name}" for name, n in others.items()]
+    if finite.size:
+        said.insert(0, f"{_number(finite.min().item(), digits)} … {_number(finite.max().item(), digits)}")
+    return ", ".join(said)
+
+
+def special(array: Any) -> dict[str, int]:
+    """How many values of an array are not finite, by what they are."""
+    found = {"nan": np.isnan(array), "inf": np.isposinf(array), "-inf": np.isneginf(array)}
+    return {name: n for name, where in found.items() if (n := int(np.count_nonzero(where)))}
 
 
 def size(value: Any) -> str:

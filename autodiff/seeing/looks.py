@@ -310,8 +310,9 @@ def option_text(key: str, value: Any) -> str:
 
 def module_lines(call: Call, n: int) -> list[Line]:
     """The lines of a module (or a repeat) of n operations that is drawn as one node."""
-    words = [printable(call.path)] * bool(call.path) + [f"{n:,} operations"] * (n != 1)
-    return [("title", printable(call.kind or call.label)), *[("note", ", ".join(words))] * bool(words)]
+    title, _, ends = call.label.partition(": ") if call.band is not None else (call.kind or call.label, "", "")
+    words = [printable(call.path)] * bool(call.path) + [printable(ends)] * bool(ends) + [f"{n:,} operations"] * (n != 1)
+    return [("title", printable(title)), *[("note", ", ".join(words))] * bool(words)]
 
 
 def module_tip(call: Call, nodes: list[Tensor]) -> list[str]:

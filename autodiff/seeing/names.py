@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .printable import printable
+from .printable import appearance, printable
 
 _FUNCTION = 1
 """The flag of code whose variables are no dict of their own (``inspect.CO_OPTIMIZED``, which is slow to import)."""
@@ -92,19 +92,23 @@ class Names:
         self.of_arrays: dict[int, str] = {}
         """The name of each constant array, by its id (the graph keeps them alive)."""
         self.taken: set[str] = set()
+        """How the names look that are given."""
         self.counts: dict[str, int] = {}
 
     def give(self, x: Tensor, text: str) -> str:
-        self.by_number[x._number] = name = self.unique(printable(text))
+        shown = printable(text)
+        if shown != shown.strip():  # blanks at its ends would not be seen
+            shown = f"'{shown}'"
+        self.by_number[x._number] = name = self.unique(shown)
         return name
 
     def unique(self, text: str) -> str:
-        """This name, with a number behind it if it is taken."""
+        """This name, with a number behind it if it, or one that looks the same, is taken."""
         name, n = text, 1
-        while name in self.taken:
+        while appearance(name) in self.taken:
             n += 1
             name = f"{text} ({n})"
-        self.taken.add(name)
+        self.taken.add(appearance(name))
         return name
 
     def fresh(self, letter: str) -> str:
@@ -123,7 +127,7 @@ class Names:
                 self.give(x, x.name)
         for x in ordered:
             name = held.get(x._number)
-            if name is not None and x._number not in self.by_number and name not in self.taken:
+            if name is not None and x._number not in self.by_number and appearance(name) not in self.taken:
                 self.give(x, name)
         if output._primitive is not None and output._number not in self.by_number and "L" not in self.taken:
             self.give(output, "L")

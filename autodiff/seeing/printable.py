@@ -1,6 +1,9 @@
-"""Any text as one visible line."""
+"""Any text as one visible line, and which texts look alike."""
 
 from __future__ import annotations
+
+import re
+import unicodedata
 
 
 def printable(text: str, limit: int = 48) -> str:
@@ -12,3 +15,20 @@ def printable(text: str, limit: int = 48) -> str:
     if not text.strip():
         text = f"'{text}'"
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2 - 1) :]}"
+
+
+# Letters of Greek and Cyrillic that most fonts draw as Latin ones (Unicode Technical Standard 39, "Confusables").
+_ALIKE = str.maketrans(
+    "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοАВЕЅІЈКМНОРСТХаеорсухѕіјԛԝ‐‑‒–—−∕⁄∶ꞌ’‘ʼ",
+    "ABEZHIKMNOPTYXoABESIJKMHOPCTXaeopcyxsijqw------//:''''",
+)
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0\ufe00-\ufe0f]")
+
+
+def appearance(text: str) -> str:
+    """What a reader sees of a text: texts that look alike have the same.
+
+    >>> appearance("р  1") == appearance("p 1")
+    True
+    """
+    return " ".join(_UNSEEN.sub("", unicodedata.normalize("NFC", text)).translate(_ALIKE).split())

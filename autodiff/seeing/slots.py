@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .formats import size, text_of
+from .formats import range_of, size, text_of
 from .rows import Step
 
 ROWS, COLUMNS = 4, 6
@@ -40,8 +40,7 @@ def lines(number: Any, value: str, digits: int = DIGITS) -> list[str]:
         return [text_of(row, min(digits, DIGITS)) for row in (array if array.ndim == 2 else array[None])]
     if array.size == 0:
         return [f"[] ({size(array)})"]
-    with np.errstate(all="ignore"):
-        return [f"{text_of(array.min(), 3)} … {text_of(array.max(), 3)}"]
+    return [range_of(array, 3)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -603,3 +603,15 @@ def test_requires_grad_can_be_set_on_leaves_only():
         y.requires_grad = False
     x.requires_grad = False
     assert not (x * x).requires_grad
+
+
+def test_a_name_that_is_no_string_is_refused_where_it_is_set():
+    x = ad.Tensor(1.0, name="x")
+    for bad in (5, b"x", ["x"]):
+        with pytest.raises(TypeError, match="takes a string or None"):
+            x.name = bad
+        with pytest.raises(TypeError, match="takes a string or None"):
+            ad.Tensor(1.0, name=bad)
+    assert x.name == "x"
+    x.name = None
+    assert x.name is None

@@ -806,3 +806,12 @@ def test_a_freed_graph_is_a_runtime_error():
     for call in (graph, walk):
         with pytest.raises(RuntimeError, match="gone"):
             call(y)
+
+
+def test_the_name_of_a_closed_pass_is_not_shortened():
+    from autodiff.seeing.looks import module_lines
+    from autodiff.seeing.selection import Call
+
+    label = "second backward pass: from s = ∇lossᵀu, u = 1, to ∇s = Hu"
+    title, note = (text for _, text in module_lines(Call(0, 1, label, band=2), 34))
+    assert title == "second backward pass" and note == "from s = ∇lossᵀu, u = 1, to ∇s = Hu, 34 operations"

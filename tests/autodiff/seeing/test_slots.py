@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import autodiff as ad
+from autodiff.seeing.formats import text_of
 from autodiff.seeing.rows import roles
 from autodiff.seeing.slots import fills, lines
 
@@ -58,3 +59,12 @@ def test_what_is_left_out_of_a_long_second_pass_says_how_much_it_is():
         s = s * x
     page = str(ad.explain(s, hvp=[1.0]).to_html())
     assert re.search(r">… \d+ steps not shown<", page) and 'width="-' not in page
+
+
+@pytest.mark.parametrize("bad, said", [(np.nan, "1 nan"), (np.inf, "1 inf"), (-np.inf, "1 -inf")])
+def test_a_value_that_is_not_finite_leaves_the_range_of_the_others(bad, said):
+    data = np.linspace(-1.0, 3.0, 40).reshape(5, 8)
+    data[1, 2] = bad
+    assert lines(data, "") == [f"-1 … 3, {said}"]
+    assert text_of(data, 6) == f"5×8: -1 … 3, {said}, mean {np.mean(data):g}"
+    assert text_of(np.full(20, np.nan), 6) == "20: 20 nan, mean nan"
