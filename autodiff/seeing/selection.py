@@ -329,7 +329,9 @@ class Selection:
         self.folded = self.boxed.union(folded)
         self.hidden: set[Any] = set()
         self.enclosed: set[Any] = set()
-        """Results of a closed module that only other passes use, where they are references."""
+        """Results and parameters of a closed module that besides only other passes use, where they are references."""
+        self.gathered: set[Any] = set()
+        """Results of a closed repeat that are drawn as one, because they are many."""
         self.found: list[Gap] = []
         self.room: int | None = None
         """For how many more leaves there is room, if not for all."""
@@ -385,12 +387,28 @@ class Selection:
         """What is not drawn, with modules as they are now open or closed."""
         closed = self.in_closed() if self.bands else set()
         hidden = hidden_in(self.units, self.leaf_homes).difference(self.shown - closed, self.always)
-        self.enclosed = closed.difference(self.leaving()) if closed else closed
+        leaving = self.leaving() if closed else set()
+        self.enclosed = (closed - leaving) | (self.own_leaves() if closed else set())
+        self.gathered = set()
+        for call, nodes in self.units.merged or () if closed else ():
+            out = {id(node) for node in nodes if id(node) in leaving} if call is not None and call.count else set()
+            self.gathered |= out if len(out) > REFERENCES else set()
         return hidden.union(self.unseen, exponents(self.results))
 
     def in_closed(self) -> set[Any]:
         """The results that are made in a closed module or repeat."""
         return {id(node) for call, nodes in self.units.merged or () if call is not None for node in nodes}
+
+    def own_leaves(self) -> set[Any]:
+        """The parameters and constants that in their first pass only one closed module uses."""
+        user: dict[Any, int] = {}
+        for u, (call, nodes) in enumerate(self.units):
+            for node in nodes:
+                for x in node._inputs:
+                    if isinstance(x, Tensor) and x._primitive is None and not self.is_reference(x, node):
+                        alone = call is not None and not is_users(x) and user.get(id(x), u) == u
+                        user[id(x)] = u if alone else -1
+        return {key for key, u in user.items() if u >= 0}.difference(self.always)
 
     def leaving(self) -> set[Any]:
         """The results that are used outside of their unit in the same pass, or not at all."""
@@ -405,7 +423,8 @@ class Selection:
         return left | outside
 
     def own_node(self, node: Tensor) -> bool:
-        return id(node) not in self.hidden and id(node) not in self.folded and id(node) not in self.enclosed
+        key = id(node)
+        return not (key in self.hidden or key in self.folded or key in self.enclosed or key in self.gathered)
 
     def is_reference(self, x: Any, node: Tensor) -> bool:
         """Whether an input of a node was there before the node's pass."""
@@ -422,11 +441,13 @@ class Selection:
         new = {
             key for node in nodes for i, x in enumerate(node._inputs)
             if not isinstance(x, Tensor) or x._primitive is None
-            for key in [key_of(x, node, i)] if key not in self.hidden and key not in seen
+            for key in [key_of(x, node, i)] if key not in self.hidden and key not in self.enclosed and key not in seen
         }  # fmt: skip
         seen |= new
         references = len(self.references(nodes))
-        return 1 + len(new) + (references if references <= REFERENCES else 1) + sum(map(self.own_node, nodes))
+        references = references if references <= REFERENCES else 1
+        gathered = any(id(node) in self.gathered for node in nodes)
+        return 1 + len(new) + references + gathered + sum(map(self.own_node, nodes))
 
     def references(self, nodes: list[Tensor]) -> dict[int, Tensor]:
         """What these operations take from earlier passes and is drawn, by number."""
@@ -495,6 +516,11 @@ class Selection:
             self.refer(unit, nodes, self.homes.get(nodes[-1]._number) if closed is None else closed.parent)
             for node in nodes:
                 self.fill_in(node, unit, self.homes.get(node._number) if closed is None else closed.parent)
+            if gathered := [node for node in nodes if id(node) in self.gathered]:
+                name = f"{unit}results"
+                drawing.gaps[name] = f"{len(gathered):,} results", closed and closed.parent
+                drawing.within |= dict.fromkeys(map(id, gathered), name)
+                self.edges[unit, name] = 1
         counted = self.hidden | self.dropped
         for gap in self.found:
             drawing.gaps[gap.name] = not_shown(self.count_gap(gap, counted)), gap.home
@@ -541,7 +567,7 @@ class Selection:
         known = tensors.get(key)
         if known is not None:
             return known[0]
-        if key in self.hidden:
+        if key in self.hidden or key in self.enclosed:
             return None
         if self.room is not None:
             if self.room <= 0:
