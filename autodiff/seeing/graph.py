@@ -406,7 +406,7 @@ def graph(
     titles = by_id if passes is None else passes.titles
     kinds = {} if passes is None else passes.kinds
     cuts = cuts_between({id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}.values())
-    own = {key: name for key, name in titles.items() if passes is not None or key in named}
+    own = titles if passes is not None else {key: name for key, name in titles.items() if key in named}
     inside, inner = _inside(results, homes, own, parameters, {id(leaf) for _, leaf in cuts})
     if compact is None:
         compact = order == 1 and _is_large(results, homes)
