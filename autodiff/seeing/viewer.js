@@ -9,7 +9,7 @@
   const opener = new Map(nodes.flatMap((node, i) => (node.group === null ? [] : [[node.group, i]])));
   const texts = nodes.map((node) =>
     [node.name, ...node.lines.map(([, text]) => text), ...node.facts.map(([, text]) => text)].join("\n").toLowerCase());
-  let open, chosen = -1, focused = -1, plan, view = { x: 0, y: 0, k: 1 };
+  let open, chosen = -1, focused = -1, plan, view = { x: 0, y: 0, k: 1 }, fitted = null;
 
   const make = (name, attributes, parent, text) => {
     const element = document.createElementNS(canvas.namespaceURI, name);
@@ -151,6 +151,7 @@
   function move(next, smooth = false) {
     const { w, h } = room(), k = Math.min(Math.max(next.k, 0.02), 4);
     const [wide, high] = plan.size, keep = 40;
+    fitted = null;
     view = {
       k,
       x: Math.min(Math.max(next.x, keep - wide * k), w - keep),
@@ -186,6 +187,7 @@
     const start = (size, all, from, length) =>
       (size * k <= all ? (all - size * k) / 2 : (from + length) * k + 12 <= all ? 12 : all / 2 - (from + length / 2) * k);
     move({ k, x: start(wide, w, left, across), y: start(high, h, top, down) });
+    fitted = least;
   }
 
   function show(index, smooth = true) {
@@ -496,7 +498,8 @@
     find("legend-button").setAttribute("aria-expanded", String(!find("legend").hidden));
   });
   addEventListener("hashchange", start);
-  addEventListener("resize", () => move(view));
+  // What was fitted and not moved is fitted again: a frame in a notebook may have no size yet when the page begins.
+  addEventListener("resize", () => (fitted === null ? move(view) : fit(fitted)));
   find("legend-button").setAttribute("aria-expanded", String(!find("legend").hidden));
   start();
 })();

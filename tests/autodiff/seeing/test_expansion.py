@@ -360,7 +360,7 @@ def test_an_opened_operation_is_a_frame_with_its_parts_beside_each_other():
     depth, within = 0, {}
     for line in source.splitlines():
         depth -= line.strip() == "}"
-        found = re.search(r'label="?(lstm|step \d+)"? ', line)
+        found = re.search(r'tooltip="?(lstm|step \d+)\b', line)
         if "subgraph" in line:
             depth += 1
         elif found and line.strip().startswith("graph"):

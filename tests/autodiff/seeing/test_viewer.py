@@ -256,7 +256,9 @@ def test_texts_stay_text_and_the_page_loads_nothing():
 def test_pictures_in_one_page_have_no_id_in_common_and_the_same_run_gives_the_same():
     x = ad.Tensor(3.0, requires_grad=True, name="x")
     picture, other = ad.graph(x * x), ad.graph(x * x + 1.0)
-    shown = [p._repr_mimebundle_()["text/html"] for p in (picture, other, picture)]
+    model, loss = mlp()
+    deeper = [ad.graph(loss, names=model, order=order, direction=way) for order in (1, 2) for way in ("LR", "TB")]
+    shown = [p._repr_mimebundle_()["text/html"] for p in (picture, other, picture, *deeper, *deeper)]
     ids = [i for text in shown for i in re.findall(r'(?<= )id="([^"]*)"', text)]
     assert len(ids) == len(set(ids)) > 10
     assert picture.pipe("svg") == picture.pipe("svg")
@@ -455,6 +457,23 @@ def test_what_is_larger_than_the_page_is_seen_from_its_first_node_on(browser, tm
 
 
 @in_browser
+def test_a_page_that_gets_its_size_later_or_another_one_is_fitted_to_it_until_somebody_moves_it(browser, page):
+    views = []
+    for first in (1, 390, 1400):
+        browser.window(first, 800)
+        browser.open(page)
+        browser.window(1400, 800)
+        browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        views.append(browser.run(STATE)["view"])
+    assert len(set(views)) == 1
+    browser.run("document.getElementById('in').click()")
+    moved = browser.run(STATE)["view"]
+    browser.window(1300, 800)
+    browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert browser.run(STATE)["view"] == moved != views[0]
+
+
+@in_browser
 def test_two_fingers_zoom_and_a_tap_opens(browser, page):
     browser.window(390, 800)
     browser.open(page)
@@ -536,6 +555,23 @@ def test_a_picture_in_a_notebook_takes_the_notebooks_theme_with_legible_text(bro
         assert fill == ("rgb(18, 53, 74)" if expected else "rgb(214, 236, 250)")
         for title, shape, frame in browser.run(INKS):
             assert contrast(title, shape if shape != "none" else frame) >= 4.5, (title, shape, frame)
+
+
+@in_browser
+def test_a_framed_page_in_a_notebook_takes_the_notebooks_theme_or_else_the_systems(browser, tmp_path):
+    image = pytest.importorskip("matplotlib.image")
+    _, loss = deep(3)
+    text = ad.graph(loss)._repr_mimebundle_()["text/html"]
+    for mark, expected in (('data-jp-theme-light="false"', True), ('data-jp-theme-light="true"', False), ("", None)):
+        (tmp_path / "notebook.html").write_text(f"<!DOCTYPE html><meta charset=utf-8><body {mark}>{text}</body>")
+        for system in (False, True):
+            browser.window(800, 700, dark=system)
+            browser.open(tmp_path / "notebook.html")
+            browser.run("new Promise((done) => setTimeout(done, 150))")
+            browser.picture(tmp_path / "notebook.png")
+            corner = image.imread(tmp_path / "notebook.png")[580, 30, :3] * 255  # of the frame, where nothing is drawn
+            dark = system if expected is None else expected
+            np.testing.assert_allclose(corner, [21, 24, 28] if dark else [255] * 3, atol=1)
 
 
 def contrast(*colours):
