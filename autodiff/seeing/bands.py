@@ -72,7 +72,7 @@ def drawn_in_bands(
         kind = kind_of(x, output, set())
         frames.node(home, name, kind, tensor_lines(x, kind, None, ("value",)), tensor_tip(x, kind, None))
     for name, x, home in drawing.references:
-        title = printable(titles.get(id(x), name))
+        title = printable(titles.get(id(x), name if isinstance(x, Tensor) else "constant"))
         frames.node(home, name, "reference", [("value", title)], [f"value from an earlier pass: {title}"])
     for name, (text, home) in drawing.gaps.items():
         frames.node(home, name, "gap", [("value", text)], [text])

@@ -40,7 +40,7 @@ from .names import variables as variables_of
 from .passes import Passes
 from .printable import printable
 from .repeats import LARGE, Folding
-from .selection import Drawing, Homes, Selection, homes_of, in_bands, key_of, operations
+from .selection import Call, Drawing, Homes, Selection, homes_of, in_bands, key_of, operations
 
 if TYPE_CHECKING:
     from .picture import Graph
@@ -249,6 +249,15 @@ def _chosen(
         ]
         return drawing, homes
     homes, bands = in_bands(homes, results, passes.layers, passes.rule_of, passes.labels)
+    if len(passes.directions) > PARTS and passes.scalar is not None:
+        parts = [node._number for node in results if passes.rule_of.get(node._number) is passes.scalar]
+        word = f"∂ gᵀu ×{len(parts):,}"
+        repeat = (
+            Call(parts[0] - 1, parts[-1], word, depth=1, parent=bands[2], kind=word, count=len(parts))
+            if parts
+            else bands[2]
+        )
+        homes |= dict.fromkeys(parts, repeat)
     titled = {id(output), *passes.titles}
     drawing = Selection(
         results,
@@ -397,7 +406,7 @@ def graph(
     titles = by_id if passes is None else passes.titles
     kinds = {} if passes is None else passes.kinds
     cuts = cuts_between({id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}.values())
-    own = {key: name for key, name in titles.items() if passes is not None or key in named}
+    own = titles if passes is not None else {key: name for key, name in titles.items() if key in named}
     inside, inner = _inside(results, homes, own, parameters, {id(leaf) for _, leaf in cuts})
     if compact is None:
         compact = order == 1 and _is_large(results, homes)

@@ -4,6 +4,7 @@ import gc
 import re
 import time
 import weakref
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -543,3 +544,21 @@ def test_steps_in_the_folded_middle_have_their_inputs_inside():
         return graph(output.sum(), expand="lstm").source.count("class=constant")
 
     assert constants(50) == constants(10)
+
+
+@pytest.mark.parametrize("direction, axis", [("TB", 1), ("LR", 0)])
+@pytest.mark.parametrize("steps", [2, 9])
+def test_each_step_of_an_lstm_begins_behind_the_whole_of_the_one_before(steps, direction, axis):
+    output, _ = nn.LSTM(3, 4, rng=np.random.default_rng(0))(Tensor(np.ones((steps, 6, 3), "float32")))
+    picture = graph((output**2).mean(), expand="lstm", direction=direction)
+    svg = picture.pipe("svg", encoding="utf-8")
+    space, frames = "{http://www.w3.org/2000/svg}", {}
+    for group in ElementTree.fromstring(svg).iter(f"{space}g"):
+        label = next(group.iter(f"{space}text"), None) if group.get("class") == "cluster" else None
+        if label is not None and label.text.startswith("step "):
+            corners = re.findall(r"-?[\d.]+", next(group.iter(f"{space}path")).get("d"))
+            frames[label.text] = np.array(corners, float).reshape(-1, 2)[:, axis]
+    assert list(frames) == ["step 1", "step 2"] + ["step 9"] * (steps == 9)
+    ordered = [frames[name] for name in sorted(frames)]
+    assert all(a.max() < b.min() for a, b in zip(ordered, ordered[1:]))
+    assert int(repr(picture).split()[3]) == len(re.findall('class="edge"', svg))  # what is not seen is not counted

@@ -331,6 +331,40 @@ def test_order_2_shows_the_gradient_and_the_hessian_vector_product_that_torch_co
         assert shown_value(picture, title) == pytest.approx(value.item(), rel=1e-3)
 
 
+def test_the_scalar_of_the_second_pass_has_a_name_that_no_tensor_of_the_user_has_alike_in_picture_and_table():
+    s, u = (ad.Tensor(v, requires_grad=True, name=name) for v, name in ((3.0, "s"), (2.0, "u")))
+    f = s * s * u  # Hu for u = 1 is (2u + 2s, 2s)
+    picture = graph(f, order=2)
+    assert shown_value(picture, "∂s′/∂s") == 10 and shown_value(picture, "∂s′/∂u") == 6
+    assert {"u", "u′ for u", "u′ for s", "s", "s′", "∂s′/∂s′"} <= {lines[0] for _, lines, _ in nodes(picture).values()}
+    assert "from s′ = ∇Lᵀu′, u′ = 1, to ∇s′ = Hu′" in picture.source
+    table = ad.explain(f, hvp=[1.0, 1.0], variables=False)
+    found = {row.quantity: row.number for row in table.rows}
+    assert found["s′"] == 21 and found["∂s′/∂s"] == 10 and found["∂s′/∂s′"] == 1 and found["s"] == 3
+    assert "first backward pass, from L to s′ = ∇Lᵀu" in table.to_html()
+
+
+def test_an_array_of_an_earlier_pass_is_referred_to_by_a_name_that_its_own_node_shows_and_no_edge_leads_across():
+    x = ad.Tensor(np.arange(12.0).reshape(4, 3), requires_grad=True, name="x")
+    picture = graph(nn.functional.cross_entropy(x, [0, 1, 2, 0]), order=2)
+    found = nodes(picture)
+    asked = {lines[0] for kind, lines, _ in found.values() if kind == "reference" and re.fullmatch(r"r\d+", lines[0])}
+    shown = {line for kind, lines, _ in found.values() if kind != "reference" for line in lines}
+    assert asked and asked <= shown
+    band, of = None, {}
+    for line in picture.source.splitlines():
+        if frame := re.search(r" id=(pass\d)", line):
+            band = frame[1]
+        elif node := re.match(r"\t(\w+) \[", line):
+            of[node[1]] = band
+    crossing = [
+        line
+        for line in picture.source.splitlines()
+        if (edge := re.match(r"\t(\w+) -> (\w+)", line)) and of[edge[1]] != of[edge[2]]
+    ]
+    assert len(crossing) == 2 and all("style=bold" in line for line in crossing)  # the turns
+
+
 def test_the_gradients_of_a_net_in_a_picture_of_order_2_are_those_of_finite_differences():
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(2, 5, 2))
