@@ -81,9 +81,14 @@ def drawn_in_bands(
     for name, (text, home) in drawing.gaps.items():
         frames.node(home, name, "gap", [("value", text)], [text])
     place = drawing.place(id(slope))
-    for x in wrt if place is not None else ():
+    if place is None:  # f is linear: no operation leads to s
+        place = user = f"t{slope._number}"
+        frames.node(bands[1], place, "result", [("title", s)], [s])
+    else:
+        user = f"op{slope._number}"
+    for x in wrt:
         frames.node(bands[1], f"u{x._number}", "constant", [("title", "u")], ["u"])
-        drawing.edges.append((f"u{x._number}", f"op{slope._number}"))
+        drawing.edges.append((f"u{x._number}", user))
 
     second = _SecondBand(rows, kinds, slope, {x._number for x in wrt})
     for name, (title, note) in second.boxes.items():
@@ -98,7 +103,7 @@ def drawn_in_bands(
             (_, title), tip = operation_lines(operation, titles, ())[0], operation_tip(operation, titles)
             frames.node(bands[2], name, "operation", [("title", f"∂ {title}")], [f"rule of {tip[0]}", *tip[2:]])
     drawing.edges += second.drawn_edges()
-    if place is not None and (start := f"d{slope._number}") in second.cotangents:
+    if (start := f"d{slope._number}") in second.cotangents:
         drawing.turns.append((place, second.hidden.get(start, start)))
     frames.close()
     frames.edges(drawing)

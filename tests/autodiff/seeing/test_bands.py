@@ -102,6 +102,20 @@ def test_a_short_second_pass_is_drawn_whole():
             assert node[1:] == str(row.tensor._number)
 
 
+@pytest.mark.parametrize(
+    "f", [lambda x: (x * 3.0).sum(), lambda x: x[0], lambda x: (x * np.ones(2) * np.ones(2)).sum()]
+)
+def test_of_a_linear_function_too_each_step_has_a_node(f):
+    x = ad.Tensor([1.0, 2.0], requires_grad=True, name="x")
+    explanation = ad.explain(f(x), hvp=[np.ones(2)], variables=False)
+    nodes, edges, places, _ = read(explanation.to_html())
+    assert set(places) <= nodes.keys()
+    (slope,) = (
+        place for row, place in zip(explanation.rows, places) if row.phase == "slope" and row.tensor is not None
+    )
+    assert (f"u{x._number}", slope) in edges and explanation.rows[-2].value in nodes[slope]
+
+
 @pytest.fixture(scope="module")
 def browser():
     window = chromium.Browser()
