@@ -342,7 +342,7 @@
     if (!beside) picture.nodes.get(key).classList.remove("near");
     if (role === "local" || role === "product") {
       const [operation, input] = role === "local" ? [key, other] : [other, key];
-      on(picture.nodes.get(other), "near");
+      if (other !== key) on(picture.nodes.get(other), "near"); // (both may be in one box)
       for (const edge of [...picture.into(operation), ...picture.outOf(operation)]) {
         if (key[0] === "p" || key[0] === "d" || edge.dataset.from === input || edge.dataset.from === operation) on(edge);
       }

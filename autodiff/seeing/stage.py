@@ -85,7 +85,7 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
         if slope is None or slope is explanation.output:
             tensors = _tensors(explanation.output)
             named = {names[number]: x for number, x in tensors.items() if number in names}
-            picture, layers = (
+            picture, layers, boxes = (
                 graph(
                     explanation.output,
                     names=named,
@@ -96,12 +96,13 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
                     variables=False,
                 ),
                 dict[str, int](),
+                dict[str, str](),
             )
         else:
             tensors = _tensors(explanation.output) | _tensors(slope)
-            picture, layers = drawn_in_bands(explanation.output, slope, explanation.wrt, rows, kinds, names)
+            picture, layers, boxes = drawn_in_bands(explanation.output, slope, explanation.wrt, rows, kinds, names)
         drawn = set(re.findall(r"^\t(\w+) \[", "".join(picture.body), re.MULTILINE))
-        places = [_found(name, row, drawn) for name, row in zip(wanted, rows)]
+        places = [_found(boxes.get(name, name), row, drawn) for name, row in zip(wanted, rows)]
         also = _copies(rows, kinds, tensors, explanation.names, drawn)
         slots = _Slots(rows, places, written, also)
         slots.label(picture, drawn, tensors, names, explanation.output)
