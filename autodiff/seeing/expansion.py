@@ -17,7 +17,7 @@ import numpy as np
 
 from ..mode import mode
 from ..primitive import new_node
-from ..tensor import HANDED_OUT, Tensor, clock, settled
+from ..tensor import Tensor, clock, number_of, wrap
 
 # Numbers and groups
 
@@ -169,7 +169,8 @@ class _Item:
 
 def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any, names: Any = None) -> Tensor:
     """A tensor computed like `output`, with operations opened. The graph of `output` stays as it is; leaves, and
-    results that depend on nothing that was opened, are shared by both, and every recorded result has its number.
+    results that depend on nothing that was opened, are shared by both, and every recorded result has its number. What
+    is opened shows also what it does to constants; results of constants alone require no gradient.
 
     Args:
         where: the function that a user called.
@@ -193,6 +194,7 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
     placed: dict[int, Tensor] = {}
     kept: list[Tensor] = []  # replaced nodes: while they live, their ids are theirs
     made: list[tuple[Tensor, Group]] = []
+    inner: list[Tensor] = []
     stack = [_Item(node) for node in reversed(results)]
     while stack:
         item = stack.pop()
@@ -213,6 +215,7 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
         node._inputs = inputs
         assert item.group is not None
         made.append((node, item.group))
+        inner.append(node)
         for outer in item.stands_for:
             placed[id(outer)] = node
             node.name = node.name or outer.name
@@ -224,6 +227,9 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
                 each._line = original._line
             made.clear()
     wanted.check()
+    for node in inner:  # last, because what an operation in an expansion is opened with is recorded too
+        if node._primitive is not None:
+            node._requires_grad = any([isinstance(x, Tensor) and x.requires_grad for x in node._inputs])
     return placed.get(id(output), output)
 
 
@@ -236,11 +242,8 @@ def _copy(node: Tensor, inputs: tuple[Any, ...]) -> Tensor:
 
 
 def _check_fresh(where: str, node: Tensor) -> None:
-    for x in node._inputs:
-        if isinstance(x, Tensor):
-            number = settled(x) if x._requires_grad is HANDED_OUT else x._number
-            if number > node._number:
-                raise _written(where, node)
+    if any([isinstance(x, Tensor) and number_of(x) > node._number for x in node._inputs]):
+        raise _written(where, node)
 
 
 def _written(where: str, node: Tensor) -> RuntimeError:
@@ -253,12 +256,14 @@ def _written(where: str, node: Tensor) -> RuntimeError:
 def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> list[_Item]:
     """What the expansion of a node makes of its inputs, each after what it is made from; nothing if it has none."""
     record = node._primitive
+    given = [_recordable(x) for x in inputs]
+    constants = {id(twin): x for twin, x in zip(given, inputs)}
     began = clock()
     parts: list[tuple[int, Part]] = []
     token = mode.set(True)
     try:
         with np.errstate(all="ignore"):
-            result = record.expansion(*inputs, **(node._params or {}))
+            result = record.expansion(*given, **(node._params or {}))
             if isinstance(result, Generator):
                 result = _noting(result, parts)
     finally:
@@ -269,6 +274,7 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
         raise _written(where, node)
     found, seen = [result], {id(result)}
     for tensor in found:  # grows while it is walked
+        tensor._inputs = tuple([constants.get(id(x), x) for x in tensor._inputs])
         for x in tensor._inputs:
             if isinstance(x, Tensor) and x._number > began and id(x) not in seen:
                 if x._params is not None and getattr(x._params.get("of"), "_number", 0) > began:
@@ -281,6 +287,16 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
     items[-1].stands_for = (node, *item.stands_for)
     items[-1].original = node if item.group is None else item.original
     return items
+
+
+def _recordable(x: Any) -> Any:
+    """An input of which all is recorded that is made of it: for a constant a tensor that requires a gradient."""
+    array = x._ndarray if isinstance(x, Tensor) else x
+    if (isinstance(x, Tensor) and x._requires_grad) or not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        return x
+    twin = wrap(array)
+    twin._requires_grad = True
+    return twin
 
 
 Part = str | tuple[str, str] | None

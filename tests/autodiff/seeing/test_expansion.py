@@ -119,6 +119,49 @@ def test_an_expansion_has_the_second_derivatives_of_its_operation(name):
             same(a, b, 1e-9)
 
 
+@pytest.mark.parametrize("name", FUSED)
+def test_what_happens_to_constant_data_inside_an_operation_is_seen_and_has_no_gradient(name):
+    for sample in samples(name):
+        y, _ = recorded(REGISTRY[name], sample, "float64")
+        given = y._inputs
+        variables = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
+        for i in variables if len(variables) > 1 else []:
+            for constant in (given[i].detach(), given[i].numpy().copy()):
+                if given[i].ndim == 0 and not isinstance(constant, Tensor):
+                    continue
+                inputs = [constant if k == i else Tensor(x.numpy(), requires_grad=True) if k in variables else x
+                          for k, x in enumerate(given)]  # fmt: skip
+                part = general(REGISTRY[name])(*inputs, **sample.params)
+                z, whole = opened(part, [name]), opened(y, [name])
+                assert operations(z) == operations(whole)
+                assert not isinstance(constant, Tensor) or not constant.requires_grad
+                for node in results_behind(z, "test"):
+                    assert node.requires_grad == any(isinstance(x, Tensor) and x.requires_grad for x in node._inputs)
+                leaves = [inputs[k] for k in variables if k != i]
+                g = np.random.default_rng(0).normal(size=y.shape)
+                for a, b in zip(ad.gradients(z, leaves, g), ad.gradients(part, leaves, g)):
+                    same(a.data, b.data, 1e-11)
+
+
+def test_the_mean_and_variance_of_constant_data_and_its_name_are_shown():
+    x = Tensor([[1.0, 2.0, 6.0]], name="data")
+    layer = nn.LayerNorm(3).double()
+    y = (layer(x) ** 2).sum()
+    table = ad.explain(y, names=layer, expand="layer_norm")
+    rows = {row.quantity: row for row in table}
+    assert rows["μ"].number.tolist() == [[3.0]] and rows["μ"].expression.startswith("mean data")
+    np.testing.assert_allclose(rows["σ²"].number, [[14 / 3]])
+    assert rows["data"].expression == "constant" and not any("∂data" in q or "∂μ" in q for q in rows)
+    with pytest.raises(ValueError, match="'μ' does not require a gradient"):
+        table.delta("μ")
+    for order in (1, 2):
+        source = graph(y, names=layer, expand=True, order=order).source
+        assert (
+            "μ" in source and "∂μ" not in source and re.search(r"class=constant.*>data<|data.*class=constant", source)
+        )
+    assert x.name == "data" and not x.requires_grad and x.is_leaf
+
+
 def network(seed=0):
     """A small model with something to open, its input and loss."""
     rng = np.random.default_rng(seed)
@@ -292,6 +335,12 @@ def test_inputs_that_were_written_since_are_an_error():
             alias[0, 0] += 1e-12
         with pytest.raises(RuntimeError, match="linear was written after it was used"):
             graph(loss, expand="linear")
+    data = Tensor(np.ones((1, 2)))
+    alias = data.data
+    y = F.linear(data, Tensor(np.ones((2, 2)), requires_grad=True))
+    alias[0, 0] += 1e-12
+    with pytest.raises(RuntimeError, match="linear_without_bias was written after it was used"):
+        opened(y, True)
     mask = np.array([1.0, 0.0])  # an array that is no Tensor
     y = F.linear(np.ones((1, 2)), Tensor(np.ones((2, 2)), requires_grad=True), mask)
     y._inputs[2]._ndarray[0] = 5.0
