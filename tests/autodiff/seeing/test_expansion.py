@@ -373,6 +373,13 @@ def test_half_precision_is_opened_in_single_precision_as_it_is_computed():
     assert y.item() == pytest.approx(1 + np.log(70_000), abs=5e-3)
     z = opened(y, True)
     assert z.dtype == np.float16 and "astype" in operations(z)
+    x = Tensor(np.arange(300, dtype="float16"), requires_grad=True)
+    for f in (np.var, np.std, ad.linalg.norm, lambda x: ad.linalg.norm(x[1:], 3)):
+        y = f(x / 4)
+        z = opened(y, True)
+        assert z.dtype == np.float16 and operations(z)[-1] == "astype" and operations(z).count("astype") == 2
+        same(ad.gradients(z, x)[0].data, ad.gradients(y, x)[0].data, 1e-3)
+    assert operations(opened(np.std(x[:1]), True))[-1] == "std"  # has no plain derivative at 0
     x = Tensor(np.array([1.0, 2.0], "float16"), requires_grad=True)
     loss = ad.cross_entropy(x, np.array(1))
     z = opened(loss, True)
