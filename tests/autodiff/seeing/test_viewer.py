@@ -4,7 +4,6 @@ import html
 import json
 import os
 import re
-import time
 from collections import Counter
 
 import numpy as np
@@ -87,9 +86,9 @@ def test_a_deep_net_is_one_spine_with_its_blocks_folded():
     assert "Block ×25" in picture.source and "net.1 … 25" in picture.source and picture.source.count(" -> ") < 10
     width, height = map(float, re.search(r'width="(\d+)pt" height="(\d+)pt"', picture.pipe("svg").decode()).groups())
     assert width < 600 and height < 900
-    began = time.perf_counter()
+    began = sum(os.times()[:4])
     assert picture.pipe("png").startswith(b"\x89PNG")
-    assert time.perf_counter() - began < 3
+    assert sum(os.times()[:4]) - began < 5
 
 
 def test_time_steps_are_folded_without_modules_and_each_keeps_its_own_input():
@@ -148,10 +147,10 @@ def chain(n):
 @pytest.mark.parametrize("n", [100, 1600])
 def test_the_passes_of_a_long_chain_are_a_page_and_a_picture_within_seconds(n):
     y = chain(n)
-    began = time.perf_counter()
+    began = sum(os.times()[:4])  # of processors, the layout's among them
     picture = ad.graph(y, order=2, variables=False)
     page, svg = picture.to_html(), picture.pipe("svg", encoding="utf-8")
-    assert time.perf_counter() - began < 3 * n**0.5 / 10
+    assert sum(os.times()[:4]) - began < 5 * n**0.5 / 10
     assert repr(picture).startswith("<Graph: 2") and len(svg) < 60_000  # some twenty nodes, however long the chain
     assert f"tanh · × ×{n:,}" in picture.source and f"{n - 1:,} values from earlier passes" in picture.source
     for title in ("∂L/∂x", "∂s/∂x", "∂s/∂s"):
