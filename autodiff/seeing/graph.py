@@ -333,9 +333,10 @@ def graph(
             operations, or the name of an operation ("lstm"; "attention" also opens "masked_attention_weights", which
             has that word), of a tensor or of a module in `names`, or a Tensor, whose operation is meant, or a module;
             or a list of these. Of many time steps the first, the second and the last are drawn, and a node for the
-            others. The numbers are computed again, from the recorded inputs. With order 2 the passes go through what
-            was opened; of passes that the output's own graph holds, that is opened which has an expansion, and what
-            the rules of fused operations recorded stays as it is.
+            others. The numbers are computed again, from the recorded inputs; the function of a checkpoint
+            ("checkpoint", of a loop "scan") runs once more, as in a backward pass. With order 2 the passes go through
+            what was opened; of passes that the output's own graph holds, that is opened which has an expansion, and
+            what the rules of fused operations recorded stays as it is.
 
     Returns:
         A `graphviz.Digraph`: show it in a notebook, or ``.to_html("graph.html")``, ``.render(outfile="graph.svg")``,

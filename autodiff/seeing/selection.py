@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .expansion import Place, groups_of
+from .expansion import Place, calls_in, groups_of
 from .powers import exponents
 
 # Homes
@@ -77,13 +77,15 @@ Homes = dict[int, Call]
 
 def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
     """For each result, the innermost call of a module, or part of an expansion, in which it was made."""
-    calls = [
-        Call(start, end, f"{path} · {type(m).__name__}" if path else type(m).__name__, path=path, kind=type(m).__name__)
-        for path, m in modules
-        for start, end in getattr(m, "_calls", ())
-    ]
-    calls += [Call(g.start, g.end, g.label, closed=g.closed, asked=True) for g in groups_of(results)]
-    calls.sort(key=lambda call: (call.start, -call.end))
+    place, found = calls_in(results), list[tuple[float, Call]]()
+    for path, m in modules:
+        label, kind = f"{path} · {type(m).__name__}" if path else type(m).__name__, type(m).__name__
+        for start, end, depth in [place(*call) for call in getattr(m, "_calls", ())]:
+            found.append((depth, Call(start, end, label, path=path, kind=kind)))
+    for g in groups_of(results):
+        found.append((g.depth, Call(g.start, g.end, g.label, closed=g.closed, asked=True)))
+    found.sort(key=lambda at: (at[1].start, -at[1].end, at[0]))
+    calls = [call for _, call in found]
     homes: Homes = {}
     if not calls:
         return homes

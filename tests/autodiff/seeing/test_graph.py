@@ -278,9 +278,9 @@ def test_a_million_nodes_return_within_five_seconds_and_the_picture_is_small():
     assert sorted(lines[0] for _, lines, _ in nodes(picture).values()) == ["+ ×1,000,000", "L", "input"]
     assert any("1,000,000 operations" in lines for _, lines, _ in nodes(picture).values())
     assert picture.pipe("svg")
-    began = time.perf_counter()
+    began = sum(os.times()[:4])
     page = picture.to_html()
-    assert time.perf_counter() - began < 3 and len(page) < 100_000
+    assert sum(os.times()[:4]) - began < 5 and len(page) < 100_000
     assert "999,936 nodes not shown" in page
     picture = graph(y, group=False, compact=False)
     shown = sum(" [label=" in line for line in picture.source.splitlines()) - 1

@@ -518,7 +518,7 @@ def test_a_thousand_steps_stay_quick(browser, tmp_path):
         return performance.now() - start; })()"""
     )
     state = browser.run(STATE)
-    assert state["seek"] == state["shown"] == n - 50 and took < 5000
+    assert state["seek"] == state["shown"] == n - 50 and took < 15000  # milliseconds; a few hundred where nothing else runs
     assert browser.run("document.querySelector('.now-row').getBoundingClientRect().bottom <= innerHeight + 1")
 
 
@@ -839,7 +839,7 @@ def test_tooltips_open_by_keyboard_and_by_tap_and_say_nothing_of_the_future(brow
     touch = [{"x": node[0], "y": node[1]}]
     browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=touch)
     browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while browser.run(tip) is None and time.monotonic() < end:
         time.sleep(0.05)
     assert "output L" in browser.run(tip)
