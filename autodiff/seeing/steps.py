@@ -19,7 +19,7 @@ from ..tensor import Tensor, as_array, wrap
 from .costs import ELEMENTWISE
 from .cuts import cuts_between
 from .formats import size, text_of
-from .formulas import Formula, joined, numbers_of
+from .formulas import Formula, derivative_of, joined, numbers_of
 from .graph import results_behind
 from .indices import index_text
 from .looks import options_of
@@ -244,14 +244,7 @@ class Table:
     def derivative(self, node: Tensor, i: int) -> tuple[str | Formula, list[Any]]:
         """The local derivative by input i as text, and what occurs in it."""
         record, inputs = node._primitive, node._inputs
-        given = len(record.derivatives)
-        text = (
-            record.derivatives[i]
-            if i < given
-            else record.derivatives[-1]
-            if given and (record.each or record.joint)
-            else ""
-        )
+        text = derivative_of(record, i)
         if record is _MATMUL:
             a, b = (np.ndim(x._ndarray if isinstance(x, Tensor) else x) for x in inputs)
             text = (
@@ -264,7 +257,7 @@ class Table:
             return self.arrays[id(vector)][0], [vector]
         if not text:
             return f"rule of {printable(record.name)}", list(inputs)
-        if i >= given:  # one of many inputs, all alike
+        if i >= len(record.derivatives):  # one of many inputs, all alike
             return text, []
         text = _placed(text, node)
         used = [inputs[int(k)] for k in re.findall(r"\{(\d+)\}", text) if int(k) < len(inputs)]
