@@ -21,7 +21,7 @@ from ..primitive import REGISTRY
 from ..tensor import Tensor, clock
 from .expansion import Place, expanded
 from .formulas import Formula, derivative_of
-from .rows import Step
+from .rows import AGAIN, Step
 
 _BY_ELEMENT = (elementwise.__name__, special.__name__, guards.__name__)
 ELEMENTWISE = {
@@ -41,6 +41,8 @@ _MOVES = frozenset(
 class Counted(Step, Protocol):
     """What is read of a step."""
 
+    @property
+    def quantity(self) -> str: ...
     @property
     def number(self) -> Any: ...
     @property
@@ -233,7 +235,8 @@ def running(rows: Sequence[Counted], kinds: Sequence[str]) -> list[Cost]:
     for row, kind in zip(rows, kinds):
         more = Count(0)
         pass_ = "second" if row.phase in ("slope", "second") else "forward" if kind == "value" else "backward"
-        if kind == "value" and row.tensor is not None and row.tensor._primitive is not None:
+        again = row.phase == "slope" and row.quantity.endswith(AGAIN)  # it was counted in the first pass
+        if kind == "value" and not again and row.tensor is not None and row.tensor._primitive is not None:
             more = work(row.tensor)
         elif kind == "local":
             more = passes[pass_](row, kind, row.tensor)

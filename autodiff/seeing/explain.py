@@ -107,6 +107,7 @@ class Explanation:
 
         Raises:
             ValueError: for a tensor that is not in this computation, or that no operation made.
+            TypeError: for what is neither a Tensor nor a name.
             RuntimeError: the graph was freed.
         """
         node = self._find(tensor, "jacobian")
@@ -126,6 +127,7 @@ class Explanation:
 
         Raises:
             ValueError: for a tensor that is not in this computation, or that requires no gradient.
+            TypeError: for what is neither a Tensor nor a name.
             RuntimeError: the graph was freed.
         """
         x = self._find(tensor, "delta")
@@ -146,16 +148,18 @@ class Explanation:
         )
 
     def _find(self, tensor: Tensor | str, where: str) -> Tensor:
+        if not isinstance(tensor, (Tensor, str)):
+            known = type(tensor) is int and 0 < tensor <= len(self.rows)
+            step = f" (step {tensor} is .rows[{tensor - 1}])" if known else ""
+            raise TypeError(f"Explanation.{where}: takes a Tensor or its name, not {type(tensor).__name__}{step}")
         key = tensor._number if isinstance(tensor, Tensor) else tensor
         for row in self.rows:
             x = row.tensor
             # (By number: where operations were opened, a result is another tensor with the same number.)
             if x is not None and key == (self.names.get(x._number) if isinstance(key, str) else x._number):
                 return x
-        if isinstance(tensor, (Tensor, str)):
-            what = repr(tensor) if isinstance(tensor, str) else f"the tensor of shape {tensor.shape}"
-            raise ValueError(f"Explanation.{where}: {what} is not in this computation")
-        raise TypeError(f"Explanation.{where}: takes a Tensor or its name, not {type(tensor).__name__}")
+        what = repr(tensor) if isinstance(tensor, str) else f"the tensor of shape {tensor.shape}"
+        raise ValueError(f"Explanation.{where}: {what} is not in this computation")
 
 
 def explain(

@@ -44,6 +44,8 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
     legend: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.boxes: list[tuple[float, float, str]] = []
+        """What is drawn as one node: a number before the first result in it, the number of the last, and its name."""
         kwargs.setdefault("format", "svg")
         super().__init__(*args, **kwargs)
 

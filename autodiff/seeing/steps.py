@@ -25,7 +25,7 @@ from .indices import index_text
 from .looks import options_of
 from .names import Names, parameter_name, primed
 from .printable import printable
-from .rows import Row
+from .rows import AGAIN, Row
 
 
 class Table:
@@ -45,6 +45,8 @@ class Table:
         """Name and row of constant arrays, by id (the graph keeps them alive)."""
         self.cotangents: dict[tuple[int, int], int] = {}
         """The row of ∂a/∂b, by the numbers of a and b."""
+        self.again: dict[int, int] = {}
+        """The row of a cotangent of the first pass, by the number of the tensor that holds it in the second."""
         self.parts: dict[tuple[int, int], int] = {}
         """The row of the contribution to an input, by the number of the node and of the input."""
 
@@ -155,12 +157,18 @@ class Table:
                 expression = self.formula(node, letter)
                 name = self.called(node, letter)
                 self.steps[node._number] = self.add(phase, name, expression, node._ndarray, self.sources(node), node)
+            elif (row := self.again.pop(node._number, None)) is not None:  # what it is a function of, as now recorded
+                if {*self.sources(node)} != {*self.rows[row - 1].sources}:  # a sum of contributions is one already
+                    name, sources = self.called(node) + AGAIN, [row, *self.sources(node)]
+                    self.add(phase, name, self.formula(node, letter), node._ndarray, sources, node)
 
     def leaf(self, x: Tensor, phase: str, letter: str) -> None:
         kind, origin = "input" if x._requires_grad else "constant", self.origins.get(x._number)
         sources = () if origin is None else (self.steps[origin._number],)
         if origin is not None:
             kind = f"{self.called(origin)}, detached"
+        elif phase == "slope":
+            kind = "made of constants"
         phase = "input" if phase == "forward" else phase
         self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._ndarray), sources, x)
 
@@ -342,7 +350,7 @@ class Table:
     def known(self, x: Tensor, row: int | None) -> None:
         if row is not None and x._number not in self.names.by_number:
             self.names.by_number[x._number] = self.rows[row - 1].quantity
-            self.steps[x._number] = row
+            self.steps[x._number] = self.again[x._number] = row
 
 
 def _named(names: Any, tensors: dict[int, Tensor]) -> Iterator[tuple[str, Tensor]]:

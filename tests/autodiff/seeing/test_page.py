@@ -130,20 +130,33 @@ def test_every_step_has_its_node_and_products_follow_their_local_derivatives():
         for fact, row in zip(data_of(text)["steps"], explanation.rows, strict=True):
             role, node = fact["role"], fact["node"]
             assert any(a.get("data-node") == node for _, a in reader.tags if a.get("class", "").startswith("node"))
-            if row.tensor is not None and node != "gap":
+            if row.tensor is not None and not node.startswith("module"):
                 kind = ("p" if role == "local" else "d") if row.phase == "second" else "op" if role == "local" else "t"
                 assert node == f"{kind}{row.tensor._number}"
             if role == "product":
                 assert roles[-1] == "local" and row.sources[1] == row.step - 1
                 operation = "p" if row.phase == "second" else "op"
-                assert fact["other"] in (
-                    "gap",
-                    f"{operation}{explanation.rows[row.step - 2].tensor._number}",
-                )
+                made = f"{operation}{explanation.rows[row.step - 2].tensor._number}"
+                assert fact["other"] == made or fact["other"].startswith("module")
             if row.phase == "local":
                 assert role == "local"
             roles.append(role)
         assert roles.count("local") == roles.count("product") > 0
+
+
+def test_a_long_chain_is_folded_and_every_step_of_it_is_lit():
+    W = ad.Tensor(np.eye(2) * 0.5, requires_grad=True, name="W")
+    x, h = ad.Tensor(np.ones(2), name="x"), np.zeros(2)
+    for _ in range(60):
+        h = np.tanh(W @ h + x)
+    loss = h.sum()
+    for explanation in (ad.explain(loss), ad.explain(long()[1])):
+        text = explanation.to_html()
+        drawn = {a.get("data-node") for _, a in Reader(text).tags if a.get("class", "").startswith("node")}
+        assert len(drawn) < 12 and not any(name.startswith(("gap", "rest")) for name in drawn)
+        for fact, row in zip(data_of(text)["steps"], explanation.rows, strict=True):
+            assert fact["node"] in drawn, row.quantity
+    assert "×60" in ad.explain(loss).to_html() and "not shown" not in ad.explain(loss).to_html()
 
 
 def test_texts_can_neither_break_the_page_nor_inject_anything():
@@ -608,7 +621,7 @@ def test_every_kind_of_node_is_legible(browser, tmp_path, dark):
                 f"document.querySelector('.node.operation, .node.seen').setAttribute('class', 'node seen {kind}')"
             )
             assert browser.run(CONTRAST) == [], kind
-    assert {"parameter", "constant", "operation", "result", "output", "gap"} <= seen
+    assert {"parameter", "constant", "operation", "result", "output", "module"} <= seen
 
 
 @in_browser
