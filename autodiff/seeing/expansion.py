@@ -120,6 +120,8 @@ class Wanted:
         self.tensors: list[set[float]] = []
         self.callers: list[list[Any]] = []
         tensors, modules = _called(names)
+        self.kinds = sorted({type(m).__name__ for _, m in modules if getattr(m, "_calls", ())})
+        """What the modules are that were named and called."""
         for item in self.items:
             own: list[Any] = [m for path, m in modules if item in (path, type(m).__name__)]
             self.callers.append(own + [item] * hasattr(item, "_calls"))
@@ -152,9 +154,14 @@ class Wanted:
             if not met:
                 what = repr(item) if isinstance(item, str) else f"a {type(item).__name__}"
                 known = ", ".join(f"{name!r}" + f" ({n} times)" * (n > 1) for name, n in sorted(self.possible.items()))
+                if not known:
+                    raise ValueError(f"{self.where}: expand={what}: all operations of this graph are plain already")
+                modules = "; modules are known by their class if they are in names, " + (
+                    f"here {', '.join(map(repr, self.kinds))}" if self.kinds else "like names=model"
+                )
                 raise ValueError(
-                    f"{self.where}: expand: {what} names nothing in this graph that can be opened; "
-                    + (f"there is {known}; True opens all of it" if known else "there is nothing that can be")
+                    f"{self.where}: expand: {what} names nothing in this graph that can be opened; there is {known}; "
+                    f"True opens all of it{modules}"
                 )
 
 

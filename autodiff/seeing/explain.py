@@ -83,12 +83,13 @@ class Explanation:
         add up where paths meet; what is not computed yet is not shown. It goes by single steps or by operations, with
         the mouse or the keys alone, asks for the next number where the reader wants to predict it, and counts
         multiply–adds and the bytes kept for the backward pass. An explanation with `hvp` has one band each for the
-        forward pass and the two backward passes.
+        forward pass and the two backward passes. ``#step=5`` behind the page's address opens it at step 5.
 
         Args:
             path: where to write it; None to show it in a notebook.
 
         Raises:
+            TypeError: for what is no path.
             OSError: for a path that cannot be written.
         """
         from .page import write  # builds pictures, so it is imported only by who wants a page
@@ -220,7 +221,9 @@ def explain(
       11  ∂L/∂x             ∂L/∂x via v1 [1] + ∂L/∂x via v1 [2]  6      8, 10
     """
     if not isinstance(output, Tensor):
-        raise TypeError(f"explain: needs a Tensor, not {type(output).__name__}")
+        raise TypeError(
+            f"explain: needs a Tensor, not {type(output).__name__}; give it the result of a computation, explain(loss)"
+        )
     if isinstance(digits, bool) or not isinstance(digits, (int, np.integer)) or not 1 <= digits <= 17:
         raise ValueError(f"explain: digits must be an integer from 1 to 17, not {digits!r}")
     rate = _rate(update)

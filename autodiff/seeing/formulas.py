@@ -366,7 +366,10 @@ def name_mathml(name: str) -> str:
     if split is None:
         return f"<mi>{_escaped(name)}</mi>" if name.strip() else f"<mtext>{_escaped(name)}</mtext>"
     above, below, rest = split
-    over = "".join(f"<mrow><mo>∂</mo>{name_mathml(each)}</mrow>" for each in (above, below))
+    parts = (
+        f"<mo>(</mo>{name_mathml(each)}<mo>)</mo>" if each[0] == "∂" else name_mathml(each) for each in (above, below)
+    )
+    over = "".join(f"<mrow><mo>∂</mo>{part}</mrow>" for part in parts)
     return f"<mfrac>{over}</mfrac>" + (f"<mtext>\u00a0{_escaped(rest)}</mtext>" if rest else "")
 
 

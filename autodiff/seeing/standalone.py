@@ -54,9 +54,16 @@ def save(page: str, path: str | os.PathLike[str]) -> None:
     """Write a page: whole, or not at all.
 
     Raises:
+        TypeError: for what is no path.
         OSError: for a path that cannot be written.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f'to_html: takes the path of a file, like "page.html", not {path!r}')
+    if os.fspath(path) == "":
+        raise FileNotFoundError('to_html: the path is empty; write the name of a file, like "page.html"')
     target = Path(os.path.realpath(os.fspath(path)))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"to_html: there is no folder {target.parent}; make it first, or write elsewhere")
     if target.exists() and not target.is_file():
         target.write_text(page, "utf-8")  # a device or a pipe is written to, not replaced; a directory is refused
     else:

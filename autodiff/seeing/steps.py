@@ -18,7 +18,7 @@ from ..primitive import REGISTRY, Primitive, general
 from ..tensor import Tensor, as_array, wrap
 from .costs import ELEMENTWISE
 from .cuts import cuts_between
-from .formats import size, text_of
+from .formats import SMALL, range_of, size, text_of
 from .formulas import Formula, derivative_of, joined, numbers_of
 from .graph import results_behind
 from .indices import index_text
@@ -184,6 +184,8 @@ class Table:
     def formula(self, node: Tensor, letter: str = "v") -> Formula:
         record, inputs = node._primitive, node._inputs
         text = record.formula or f"{printable(record.name)}({', '.join(f'{{{i}}}' for i in range(len(inputs)))})"
+        if text == "{0}" and options_of(node):  # moved or cast: the verb says how
+            text = f"{printable(record.name)}({{0}})"
         placed = _placed(text, node)
         options = [_option(key, value) for key, value in options_of(node) if not (key == "index" and placed != text)]
         behind = f" ({', '.join(options)})" if options else ""
@@ -228,7 +230,8 @@ class Table:
                 if node is y:
                     quantity += " (local)"
                 text, used = self.derivative(node, i)
-                step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node)
+                value = _jacobian_text(local[i], self.digits, node)
+                step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node, value)
                 product, factors = self.product(node, i, incoming, quantity)
                 number = unbroadcast(d, x.shape)
                 if uses[n] == 1:
@@ -518,7 +521,14 @@ class Pass:
 # Local derivatives
 
 FORMED = 64
-"""Jacobians of up to so many numbers are formed for the table."""
+"""Jacobians of vectors by vectors of up to so many numbers are formed for the table."""
+
+
+def _jacobian_text(J: Any, digits: int, node: Tensor) -> str:
+    """Of a Jacobian that is not written out, its range: a mean over its many zeros says nothing."""
+    if isinstance(J, str) or np.size(J) <= SMALL or node._primitive in ELEMENTWISE or node.size == 1:
+        return ""
+    return f"{size(J)}: {range_of(J, digits)}"
 
 
 def _arrays(node: Tensor) -> list[Any]:
@@ -544,7 +554,8 @@ def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
             return {i: np.broadcast_to(d, y.shape) if np.size(d) == 1 else d for i, d in zip(slots, found)}
         shapes = {i: np.shape(arrays[i]) for i in slots}
         return {i: np.reshape(unbroadcast(np.asarray(d), shapes[i]), y.shape + shapes[i]) for i, d in zip(slots, found)}
-    small = [i for i in slots if y.size * np.size(arrays[i]) <= FORMED]
+    shown = {i: FORMED if y.ndim == np.ndim(arrays[i]) == 1 else SMALL for i in slots}  # a matrix, or written out
+    small = [i for i in slots if y.size * np.size(arrays[i]) <= shown[i]]
     formed = dict(zip(small, jacobians(node, small))) if small else {}
     return {i: formed[i] if i in formed else f"({size(y)} by {size(arrays[i])}, too large to show)" for i in slots}
 

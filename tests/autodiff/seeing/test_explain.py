@@ -542,7 +542,7 @@ def test_expressions_use_the_users_names_and_the_formulas_of_the_records() -> No
     table = explain(result)
     assert [row.expression for row in table.rows if row.phase == "forward"] == [
         "M @ x", "x[1:]", "x[[0, 2]]", "[v1, v2, v3] (axis=0)", "v4⁻²", "cube(v5)", r"v6 in\n{set}",
-        "v7 (shape=(7, 1))", "mean v8 (axis=0)", "Σ v9",
+        "reshape(v7) (shape=(7, 1))", "mean v8 (axis=0)", "Σ v9",
     ]  # fmt: skip
     expressions = {row.quantity: row.expression for row in table.rows if row.phase == "local"}
     assert (
@@ -840,3 +840,21 @@ def test_rows_are_aligned_in_a_terminal() -> None:
     starts = {width(line[: line.index("input")]) for line in lines if " input " in line}
     assert starts == {lines[0].index("expression")}
     assert repr(explain(x * x)) == f"<Explanation of L in {len(explain(x * x))} steps; print() shows the table>"
+
+
+def test_a_jacobian_that_is_not_written_out_tells_its_range_and_no_mean() -> None:
+    x = variable(np.linspace(-1, 1, 5), "x")
+    table = explain((ad.softmax(x) * np.arange(5.0)).sum())
+    local = next(row for row in table.rows if row.quantity.endswith("/∂x"))
+    assert re.fullmatch(r"5×5: -[\d.]+ … [\d.]+", local.value) and local.number.shape == (5, 5)
+    import nn
+
+    layer = nn.Linear(3, 2)
+    values = [row.value for row in explain(layer(np.ones((5, 3), "float32")).sum()).rows if row.phase == "local"]
+    assert sum("too large to show" in value for value in values) == 2 and not any("mean" in value for value in values)
+
+
+def test_zero_has_no_sign_where_numbers_stand_for_names() -> None:
+    w = variable(0.0, "w")
+    page = str(explain(ad.sigmoid(w * 2.0) ** 2).to_html())
+    assert r"\u03c3(0)" in page and r"\u22120)" not in page  # σ(0) and −0), as the page's data have them

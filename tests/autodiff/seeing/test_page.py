@@ -284,6 +284,19 @@ def test_a_path_that_cannot_be_written_is_an_oserror_and_leaves_nothing(tmp_path
     assert target.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_what_is_no_path_of_a_file_gets_one_clear_error(tmp_path):
+    explanation = ad.explain(neuron()[2])
+    for path, kind, said in (
+        (tmp_path / "none" / "x.html", FileNotFoundError, "to_html: there is no folder .*none; make it first"),
+        ("", FileNotFoundError, "to_html: the path is empty"),
+        (3, TypeError, "to_html: takes the path of a file, like .*, not 3"),
+    ):
+        for write in (explanation.to_html, ad.graph(explanation.output).to_html):
+            with pytest.raises(kind, match=said):
+                write(path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_device_is_written_to_and_not_replaced():
     ad.explain(ad.Tensor(1.0)).to_html("/dev/null")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
@@ -812,6 +825,30 @@ def test_the_address_follows_the_steps(browser, tmp_path):
         browser.press("ArrowRight")
     time.sleep(0.5)
     assert browser.run("location.hash") == "#step=8"
+
+
+@in_browser
+def test_an_address_of_no_step_opens_the_nearest_and_says_so(browser, tmp_path):
+    explanation = ad.explain(neuron()[2])
+    for wanted, step in (("99999", len(explanation.rows)), ("0", 1), ("abc", 1)):
+        opened(browser, tmp_path, explanation, wanted)
+        assert browser.run(STATE)["seek"] == step
+        said = browser.run(
+            "(({ textContent, hidden }) => (hidden ? '' : textContent))(document.getElementById('verdict'))"
+        )
+        assert said.startswith(f"There is no step {wanted}: the steps are 1 to {len(explanation.rows)}."), said
+
+
+@in_browser
+def test_a_constant_and_a_matrix_are_said_once(browser, tmp_path):
+    explanation = ad.explain(layer()[2])
+    local = next(row for row in explanation.rows if row.expression == row.value == "1")
+    matrix = next(row for row in explanation.rows if row.quantity == "W")
+    opened(browser, tmp_path, explanation, local.step)
+    assert browser.run("document.querySelector('.equation').textContent.split('=').length") == 2
+    opened(browser, tmp_path, explanation, matrix.step)
+    assert browser.run("document.getElementById('now-value').offsetWidth") <= 1
+    assert browser.run("document.querySelector('#now-matrix table').rows.length") == 2
 
 
 @in_browser
