@@ -420,6 +420,13 @@ def graph(
     if too_many:
         text = f"… the backward passes of {too_many:,} operations are not shown"
         drawing.gaps["passes"] = text, None
+
+    called = titles if passes is None else passes.names(results)
+
+    def root_of(node: Tensor) -> str | None:
+        root = output if passes is None else passes.root_of(node, output)
+        return called.get(id(root), "L") if root is not None and node._requires_grad else None
+
     usual = output._ndarray.dtype
     direction = direction or ("TB" if compact else "LR")
 
@@ -443,16 +450,16 @@ def graph(
         else:
             (node,) = nodes
             lines = operation_lines(node, own, shown, bool(written), within, usual)
-            tip = operation_tip(node, titles, bool(written))
+            tip = operation_tip(node, called, root_of(node), bool(written))
             frames.node(homes.get(node._number), unit, "operation", lines, tip)
     for name, x, home in drawing.tensors.values():
         kind = kinds.get(id(x)) or kind_of(x, output, parameters)
-        called = titles.get(id(x), _own_name(x))
-        lines = tensor_lines(x, kind, called, shown, None if x is output else usual)
-        frames.node(home, name, kind, lines, tensor_tip(x, kind, called))
+        title = titles.get(id(x), _own_name(x))
+        lines = tensor_lines(x, kind, title, shown, None if x is output else usual)
+        frames.node(home, name, kind, lines, tensor_tip(x, kind, title))
     for name, x, home in drawing.references:
-        called = titles[id(x)]
-        frames.node(home, name, "reference", [("value", printable(called))], tensor_tip(x, "reference", called))
+        title = titles[id(x)]
+        frames.node(home, name, "reference", [("value", printable(title))], tensor_tip(x, "reference", title))
     for name, (text, home) in drawing.gaps.items():
         frames.node(home, name, "gap", [("value", text)], [text])
     frames.close()
@@ -460,7 +467,7 @@ def graph(
     if legend:
         frames.legend()
     picture.legend = legend
-    words = Words(output, own, kinds, parameters, inside if in_page else {}, shown)
+    words = Words(output, own, called, root_of, kinds, parameters, inside if in_page else {}, shown)
     picture.hierarchy = Hierarchy(results, homes, words)
     return picture
 

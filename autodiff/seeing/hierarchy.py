@@ -7,7 +7,7 @@ a group has a port there. All is text and numbers of the moment at which the pic
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,6 @@ from ..tensor import Tensor
 from .details import described
 from .looks import (
     Line,
-    input_names,
     kind_of,
     leaf_lines,
     module_lines,
@@ -73,14 +72,23 @@ class Words:
 
     output: Tensor
     titles: Mapping[int, str]
+    """Of what the program named: this stands in the boxes."""
+    names: Mapping[int, str]
+    """Of everything."""
+    roots: Callable[[Tensor], str | None]
+    """What is differentiated by a result."""
     kinds: Mapping[int, str]
     parameters: set[int]
     inside: Mapping[int, list[tuple[str, Any]]]
     show: tuple[str, ...]
 
     def of(self, x: Any) -> str:
-        """What a tensor is called; "" if it has no name."""
+        """What the program calls a tensor; "" if it has no name."""
         return self.titles.get(id(x)) or getattr(x, "name", None) or ""
+
+    def called(self, x: Any) -> str:
+        """The same, with the names that we give."""
+        return self.names.get(id(x)) or self.of(x)
 
 
 Item = Tensor | Call | tuple[Any, Any]
@@ -276,8 +284,8 @@ class _Builder:
         words = self.words
         kind = words.kinds.get(id(x)) or kind_of(x, words.output, words.parameters)
         usual = None if x is words.output else words.output._ndarray.dtype
-        lines = tensor_lines(x, kind, words.of(x) or None, words.show, usual)
-        name = printable(words.of(x) or kind)
+        lines = tensor_lines(x, kind, words.called(x) or None, words.show, usual)
+        name = printable(words.called(x) or kind)
         facts = [("kind", kind)]
         if isinstance(x, Tensor) and x._line:
             facts.append(("line", printable(x._line, 400)))
@@ -295,17 +303,15 @@ class _Builder:
             lines += leaf_lines(inside, words.show)
             lines += result_lines(node, title, words.show, usual) if node is not words.output else []
             name, kind = printable(heading.label, 100), "module"
-        inputs = [printable(x, 24) for x in input_names(node, words.titles)]
         facts = [("operation", record.name)]
         facts += [("module", call.path) for call in chain(home) if call.path and not call.count][:1]
         facts += [("option", option_text(key, value)) for key, value in options_of(node)]
-        rules = enumerate(rules_of(node, inputs), not record.formula)
-        facts += [("rule" if i else "formula", text) for i, text in rules]
+        facts += rules_of(node, words.names, words.roots(node))
         facts += [("line", node._line)] if node._line else []
-        tensors = [self.tensor(node, title or "result")]
+        tensors = [self.tensor(node, words.called(node) or "result")]
         for local, x in inside:
             if hasattr(x, "shape"):
-                tensors.append(self.tensor(x, words.of(x) or local or "constant"))
+                tensors.append(self.tensor(x, words.called(x) or local or "constant"))
         return Node(kind, lines, name, [(key, printable(value, 400)) for key, value in facts], tensors)
 
     def tensor(self, x: Any, name: str) -> int:

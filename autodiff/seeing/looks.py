@@ -15,12 +15,17 @@ import numpy as np
 from ..tensor import Tensor
 from .formulas import Formula, numbers_of
 from .indices import index_text
+from .names import primed
 from .powers import raised
-from .printable import printable
+from .printable import printable, shortened
+from .rules import forward_formula, partial, shares, with_index
 from .selection import Call, Drawing, band_of, chain
 
 if TYPE_CHECKING:
     from graphviz import Digraph
+
+LONGEST = 40
+"""Names in formulas are made shorter than this."""
 
 # Shapes and colours
 
@@ -228,35 +233,49 @@ def operation_lines(
     return lines + (result_lines(node, names.get(id(node)), show, usual) if written else [])
 
 
-def operation_tip(node: Tensor, names: Mapping[int, str], written: bool = False) -> list[str]:
-    """The lines of an operation's tooltip: formula and the rule of each input."""
-    shown = [printable(x, 24) for x in input_names(node, names)]
-    tip = [f"operation {printable(node._primitive.name)}", *rules_of(node, shown)]
+def operation_tip(node: Tensor, names: Mapping[int, str], root: str | None, written: bool = False) -> list[str]:
+    """The lines of an operation's tooltip: formula and the rule of each input, as in `rules_of`."""
+    tip = [f"operation {printable(node._primitive.name)}", *(text for _, text in rules_of(node, names, root))]
     if written:
         array = np.asarray(node._ndarray)
-        tip += [f"y: {_dtype_and_shape(array)}", *_full(array)]
+        tip += [f"{_called_in(node, names)}: {_dtype_and_shape(array)}", *_full(array)]
         tip += ["gradient", *_full(node._grad._ndarray)] if node._grad is not None else []
     if node._line:
         tip.append(node._line)
     return [printable(line, 400) for line in tip]
 
 
-def input_names(node: Tensor, names: Mapping[int, str]) -> list[str]:
+def _called_in(node: Tensor, names: Mapping[int, str]) -> str:
+    """What a result is called in its formula."""
+    name = names.get(id(node)) or node.name
+    return shortened(name, LONGEST) if name else primed("y", _called(node, names))
+
+
+def _called(node: Tensor, names: Mapping[int, str]) -> list[str]:
     """What the inputs are called in an operation's formula."""
-    return [
-        _digits(x) if not hasattr(x, "shape") else names.get(id(x)) or getattr(x, "name", None) or f"x{i}"
-        for i, x in enumerate(node._inputs)
-    ]
+    called = []
+    for i, x in enumerate(node._inputs):
+        text = names.get(id(x)) or getattr(x, "name", None) or (f"x{i}" if hasattr(x, "shape") else _digits(x))
+        called.append(f"({text})" if not hasattr(x, "shape") and text.startswith("-") else shortened(text, LONGEST))
+    return called
 
 
-def rules_of(node: Tensor, inputs: Sequence[str]) -> list[str]:
-    """An operation's formula, and the rule by which the gradient passes to each input that takes one."""
-    record, numbers, names = node._primitive, numbers_of(node), tuple(inputs)
-    return [f"y = {Formula(record.formula, names, numbers=numbers)}"] * bool(record.formula) + [
-        f"to {x} goes g · {_factor(str(Formula(rule, names, numbers=numbers)))}"
-        for given, x, rule in zip(node._inputs, inputs, record.derivatives)
-        if isinstance(given, Tensor) and given._requires_grad
-    ]
+def rules_of(node: Tensor, names: Mapping[int, str], root: str | None) -> list[tuple[str, str]]:
+    """An operation's formula, and what each input that takes a gradient gets of that of the result: in the words of the
+    table of `explain`.
+
+    Args:
+        node: a result.
+        names: what tensors and arrays are called, by id.
+        root: what is differentiated; None in a pass through which no other goes back.
+    """
+    inputs, output = _called(node, names), _called_in(node, names)
+    formula = Formula(with_index(forward_formula(node), node), tuple(inputs), numbers=numbers_of(node))
+    facts = [("formula", f"{output} = {formula}")]
+    if root is None:
+        return facts
+    found = shares(node, inputs, output, partial(shortened(root, LONGEST), output))
+    return [*facts, *(("rule", f"to {x} goes {text}") for x, text in found)]
 
 
 def leaf_lines(inside: Sequence[tuple[str, Any]], show: Sequence[str]) -> list[Line]:
@@ -290,10 +309,6 @@ def local_name(name: str, home: Call | None) -> str:
         if call.path and name.startswith(f"{call.path}."):
             return name[len(call.path) + 1 :]
     return name
-
-
-def _factor(text: str) -> str:
-    return f"({text})" if " " in text else text
 
 
 def option_text(key: str, value: Any) -> str:

@@ -510,7 +510,7 @@ def test_expressions_use_the_users_names_and_the_formulas_of_the_records() -> No
     table = explain(result)
     assert [row.expression for row in table.rows if row.phase == "forward"] == [
         "M @ x", "x[1:]", "x[[0, 2]]", "[v1, v2, v3] (axis=0)", "v4⁻²", "cube(v5)", r"v6 in\n{set}",
-        "v7 (shape=(7, 1))", "mean v8 (axis=0)", "Σ v9",
+        "reshape(v7) (shape=(7, 1))", "mean v8 (axis=0)", "Σ v9",
     ]  # fmt: skip
     expressions = {row.quantity: row.expression for row in table.rows if row.phase == "local"}
     assert (
