@@ -518,9 +518,7 @@ def test_a_thousand_steps_stay_quick(browser, tmp_path):
         return performance.now() - start; })()"""
     )
     state = browser.run(STATE)
-    assert (
-        state["seek"] == state["shown"] == n - 50 and took < 15000
-    )  # milliseconds; a few hundred where nothing else runs
+    assert state["seek"] == state["shown"] == n - 50 and took < 15000  # milliseconds; a few hundred where nothing else runs
     assert browser.run("document.querySelector('.now-row').getBoundingClientRect().bottom <= innerHeight + 1")
 
 
