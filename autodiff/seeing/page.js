@@ -483,7 +483,11 @@
 
   function check() {
     const row = rows[now], answer = row.ask.split("|")[1].replace(/\d+/, (each) => numbers[each]), given = numbersIn(find("guess").value);
-    if (!given.length) { say("Please type a number, like -0.25 or 1/3."); return; }
+    if (!given.length) {
+      say("Please type a number, like -0.25 or 1/3.");
+      find("guess").select();
+      return;
+    }
     if (given.some((each) => right(each, Number(answer.replace("inf", "Infinity"))))) {
       conclude(!tried, tried ? "Now it is right." : "Right.");
     } else {

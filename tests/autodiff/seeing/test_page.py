@@ -865,6 +865,10 @@ def test_in_predict_mode_the_next_number_is_a_question_that_is_checked_and_expla
     assert browser.run(SLOTS)[f"t{row.tensor._number}"]["value"] == ["?"]
     answer(browser, "five")
     assert "type a number" in text("verdict")
+    guess = "document.getElementById('guess')"
+    assert (
+        browser.run(f"{guess}.value.slice({guess}.selectionStart, {guess}.selectionEnd)") == "five"
+    )  # to be typed over
     answer(browser, "5")
     assert text("verdict").startswith("Not 5. The rule: v1 = w · x, with numbers (-0.5) · 2.")
     answer(browser, "−1,0")  # a sign and a comma as people write them
