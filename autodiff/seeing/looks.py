@@ -350,7 +350,8 @@ LONG = 4000
 """From this total length of edges (in ranks) on, they are straight lines: curves would take the layout minutes."""
 
 
-def _length(edges: list[tuple[str, str]]) -> int:
+def length(edges: Sequence[tuple[str, str]]) -> int:
+    """The total length of edges, in ranks."""
     rank: dict[str, int] = {}
     for _ in range(2):  # edges are nearly in order; the second time reaches those around a gap
         for source, target in edges:
@@ -444,7 +445,7 @@ class Frames:
             body.append(
                 f'\t{source} -> {target} [label=detached style=dashed arrowhead=tee fontsize=10 tooltip="{tip}"]\n'
             )
-        if _length(drawing.edges) > LONG:
+        if length(drawing.edges) > LONG:
             self.picture.graph_attr.update(splines="line", nslimit="2", nslimit1="2", mclimit="0.5")
         else:
             body += (f"\t{source} -> {target} [style=invis]\n" for source, target in self._behind(drawing.edges))
@@ -476,7 +477,8 @@ class Frames:
         tooltip = escaped([title])
         # Graphviz gives a frame all that the one around it has and it does not say itself, the id too.
         attributes = {
-            "style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11", "penwidth": "1", "id": name,
+            "style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11", "penwidth": "1",
+            "id": name,
         }  # fmt: skip
         upright = self.direction in ("TB", "BT")
         if call.band is not None:
