@@ -51,8 +51,17 @@ if TYPE_CHECKING:
 def results_behind(output: Tensor, where: str) -> list[Tensor]:
     """All results from which `output` was computed, itself included, oldest first."""
     if not isinstance(output, Tensor):
-        raise TypeError(f"{where}: needs a Tensor, not {type(output).__name__}")
+        raise TypeError(f"{where}: needs a Tensor, not {type(output).__name__}{_instead(output)}")
     return _behind([output], where)
+
+
+def _instead(given: Any) -> str:
+    """What to write in place of something that is no Tensor."""
+    if isinstance(given, (list, tuple)) and any(isinstance(x, Tensor) for x in given):
+        return "; of several give one, or what is made of all of them, as their sum"
+    if callable(given):
+        return "; call it on Tensors, and give what it returns"
+    return "; compute it from Tensors, as ad.Tensor(x, requires_grad=True), and give the result"
 
 
 def _behind(roots: Sequence[Tensor], where: str) -> list[Tensor]:

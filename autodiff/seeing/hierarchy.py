@@ -27,7 +27,7 @@ from .looks import (
 )
 from .printable import printable
 from .repeats import KEPT
-from .selection import READABLE, Call, Homes, chain, homes_of_leaves, key_of, not_shown, operations
+from .selection import READABLE, Call, Homes, band_of, chain, homes_of_leaves, key_of, not_shown, operations
 
 WIDEST = 120
 """Of a group of more nodes, the middle is not shown."""
@@ -135,7 +135,8 @@ class Hierarchy:
             if node.group is not None and self.groups[node.around].opened:
                 group = self.groups[node.group]
                 whole = sum(self.nodes[i].group is not None for i in self.groups[node.around].nodes) == 1
-                if group.kind != "repeat" and shown + len(group.nodes) <= (READABLE if whole else FEW):
+                most = 2 * READABLE if group.kind == "band" else READABLE if whole else FEW
+                if group.kind != "repeat" and shown + len(group.nodes) <= most:
                     group.opened = True
                     shown += len(group.nodes)
 
@@ -148,7 +149,8 @@ PORTS = 12
 few edges, and then all."""
 
 FEW = 16
-"""Groups are open at first as long as no more nodes than this are seen; or READABLE, if a group is the only one."""
+"""Groups are open at first as long as no more nodes than this are seen; or READABLE, if a group is the only one; or as
+many as in a picture, if it is a band."""
 
 
 def _is_port(end: Any, side: str) -> bool:
@@ -208,6 +210,8 @@ class _Builder:
         for key, (x, where) in reversed(self.leaves(results).items()):
             self.inside[where].insert(0, (key, x))  # in the order in which they are used
         stack: list[tuple[Call | None, int, tuple[int, ...]]] = [(None, 0, ())]
+        within: dict[Call | None, tuple[int, tuple[int, ...]]] = {None: (0, ())}
+        """The group of a call, and the nodes around what is in it."""
         while stack:
             around, index, path = stack.pop()
             for item in self.shown(around, index, path):
@@ -219,12 +223,14 @@ class _Builder:
                     self.paths[result._number] = (*path, self.add(self.operation_node(result, heading), index))
                 elif heading is not None:
                     opener = self.add(self.group_node(heading), index)
+                    within[heading] = len(self.into.groups), (*path, opener)
                     self.into.nodes[opener].group = len(self.into.groups)
                     stack.append((heading, len(self.into.groups), (*path, opener)))
                     self.into.groups.append(Group(printable(heading.label, 100), kind_of_call(heading)))
         output = self.words.output
         if results:
-            self.paths["output"] = (self.add(self.leaf_node(output), 0),)
+            index, path = within[band_of(self.homes.get(output._number))]
+            self.paths["output"] = (*path, self.add(self.leaf_node(output), index))
 
     def leaves(self, results: list[Tensor]) -> dict[Any, tuple[Any, Call | None]]:
         """The leaves with a node of their own, by key, and where they are."""

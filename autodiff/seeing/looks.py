@@ -189,7 +189,7 @@ def tensor_lines(x: Any, kind: str, name: str | None, show: Sequence[str], usual
     """The lines of a tensor's node. The `usual` dtype is not written."""
     array = _array(x)
     plain = _is_number(x) or (array.ndim == 0 and kind == "constant")
-    title = printable(name) if name is not None else "" if plain else _TITLES.get(kind, "")
+    title = shortened(name, 48) if name is not None else "" if plain else _TITLES.get(kind, "")
     lines: list[Line] = [("title", title)] if title else []
     if "shape" in show and not _is_number(x) and (shape := _shape(array, usual)):
         lines.append(("note", shape))
@@ -284,9 +284,9 @@ def leaf_lines(inside: Sequence[tuple[str, Any]], show: Sequence[str]) -> list[L
     for name, x in inside:
         if hasattr(x, "shape") and x.shape:
             kind = "parameter" if getattr(x, "requires_grad", False) else "constant"
-            lines.append(("parameter", f"{printable(name or kind, 32)} {x.shape}"))
+            lines.append(("parameter", f"{shortened(name or kind)} {x.shape}"))
         else:
-            value = " = ".join(filter(None, (name and printable(name, 32), *_values(getattr(x, "_ndarray", x)))))
+            value = " = ".join(filter(None, (name and shortened(name), *_values(getattr(x, "_ndarray", x)))))
             lines.append(("parameter" if name else "value", value))
         lines += [line for line in _numbers(x, show) if line[0] == "gradient"][:1]
     return lines
@@ -327,7 +327,9 @@ def option_text(key: str, value: Any) -> str:
 def module_lines(call: Call, n: int) -> list[Line]:
     """The lines of a module (or a repeat) of n operations that is drawn as one node."""
     title, _, ends = call.label.partition(": ") if call.band is not None else (call.kind or call.label, "", "")
-    words = [printable(call.path)] * bool(call.path) + [printable(ends)] * bool(ends) + [f"{n:,} operations"] * (n != 1)
+    words = (
+        [shortened(call.path, 40)] * bool(call.path) + [printable(ends)] * bool(ends) + [f"{n:,} operations"] * (n != 1)
+    )
     return [("title", printable(title)), *[("note", ", ".join(words))] * bool(words)]
 
 

@@ -20,7 +20,7 @@ from ..mode import mode
 from ..primitive import Primitive, new_node
 from ..tensor import Tensor
 from .names import primed
-from .printable import printable
+from .printable import printable, shortened
 
 LIMIT = 20_000
 """From a graph of so many operations the passes are not recorded: they would take seconds, and not be seen."""
@@ -101,7 +101,7 @@ class Passes:
                 by = titles.get(id(entry.by))
                 if entry.layer != layer or by is None:
                     continue
-                by = printable(by, 40)
+                by = shortened(by, 40)
                 key, title = id(entry.value), f"∂{of}/∂" + (f"({by})" if "/" in by or " " in by else by)
                 found.setdefault(key, {}).setdefault(title, id(entry.by) in generated)
                 if entry.gradient or (entry.seed and key not in self.kinds):

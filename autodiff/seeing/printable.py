@@ -31,7 +31,7 @@ def shortened(name: str, limit: int = 32) -> str:
     """A name as one visible line; of a long path, the end.
 
     >>> shortened("net.encoder.layers.3.attention.in_proj_weight")
-    '…attention.in_proj_weight'
+    '…3.attention.in_proj_weight'
     """
     text = printable(name, max(len(name) * 10, 4))
     while len(text) > limit and "." in text.removeprefix("…"):

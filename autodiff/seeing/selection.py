@@ -79,7 +79,8 @@ def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
     """For each result, the innermost call of a module, or part of an expansion, in which it was made."""
     place, found = calls_in(results), list[tuple[float, Call]]()
     for path, m in modules:
-        label, kind = f"{path} · {type(m).__name__}" if path else type(m).__name__, type(m).__name__
+        kind = type(m).__name__.lstrip("_") or type(m).__name__
+        label = f"{path} · {kind}" if path else kind
         for start, end, depth in [place(*call) for call in getattr(m, "_calls", ())]:
             found.append((depth, Call(start, end, label, path=path, kind=kind)))
     for g in groups_of(results):

@@ -530,7 +530,7 @@ def test_names_come_from_the_user_then_the_tensor_then_a_counter() -> None:
     a, b = variable(1.0, "w"), variable(2.0, "w")
     c = a * b
     table = explain(c + 1.0, names={"v1": c})
-    assert [row.quantity for row in table.rows][:4] == ["w", "w (2)", "v1", "L"]
+    assert [row.quantity for row in table.rows][:4] == ["w", "w #2", "v1", "L"]
     taken = variable(1.0, "L")
     assert explain(taken * taken).rows[1].quantity == "v1"
 

@@ -665,7 +665,7 @@ def test_a_hostile_name_is_shown_as_itself_and_breaks_nothing(name):
     y.name = name
     shown = texts(graph(y, names={name: x}))
     assert len(shown) == 4
-    assert {printable(name), printable(f"{printable(name)} (2)")} <= {lines[0] for lines, _ in shown}
+    assert {printable(name), printable(f"{printable(name)} #2")} <= {lines[0] for lines, _ in shown}
     assert all(line.strip() for lines, _ in shown for line in lines)
 
 
@@ -948,3 +948,47 @@ def test_a_page_at_the_end_of_a_cell_shows_itself():
     page = graph(ad.Tensor(2.0, requires_grad=True) ** 2).to_html()
     assert repr(page) == f"<page of {len(page):,} characters; write it with to_html(path)>"
     assert page.startswith("<!DOCTYPE html>") and html.escape(page) in page._repr_html_()
+
+
+class _Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a_first_part_of_a_long_path = nn.MultiheadAttention(4, 2)
+
+    def forward(self, x):
+        return self.a_first_part_of_a_long_path(x, x, x)[0]
+
+
+def test_long_names_keep_their_last_part_and_private_classes_are_called_as_public_ones():
+    model = nn.Sequential(_Hidden(), _Hidden())
+    y = model(np.ones((3, 2, 4), "float32")).sum()
+    lines = {
+        text for node in graph(y, names={"the_model": model}, expand=True).hierarchy.nodes for _, text in node.lines
+    }
+    assert "in_proj_weight (12, 4)" in lines and "Hidden" in lines and not any("_Hidden" in text for text in lines)
+    alone = graph(y, names={"the_model": model}, group=False)
+    written = {text for lines, _ in texts(alone) for text in lines}
+    assert "…in_proj_weight (12, 4)" in written
+    assert "max #2" in lines | {lines[0] for lines, _ in texts(graph(y, expand=True, group=False))}
+
+
+def test_the_patch_behind_a_pixel_is_seen_as_a_patch():
+    conv = nn.Conv2d(1, 1, 3)
+    picture = graph(conv(np.ones((1, 1, 5, 5), "float32")).sum(), expand=True)
+    assert any("[:, :, 0…2, 0…2]" in lines for lines, _ in texts(picture))
+
+
+def test_what_cannot_be_drawn_or_opened_is_said_with_what_to_write():
+    model = nn.Sequential(nn.Conv2d(1, 1, 3))
+    y = model(np.ones((1, 1, 5, 5), "float32")).sum()
+    for thing, said in [
+        ([y, y], "of several give one"),
+        (np.ones(3), "compute it from Tensors"),
+        (model, "call it on"),
+    ]:
+        with pytest.raises(TypeError, match=f"^graph: needs a Tensor, not {type(thing).__name__}; {said}"):
+            graph(thing)
+    with pytest.raises(ValueError, match="there is 'convolution', or modules by their class or their place: 'Conv2d'"):
+        graph(y, names=model, expand="conv2d")
+    with pytest.raises(ValueError, match="its operations are plain ones already, so leave expand out"):
+        graph(ad.Tensor(1.0, requires_grad=True) * 2.0, expand="exp")
