@@ -73,7 +73,7 @@ class Tensor(ArrayMethods["Tensor"]):
     _params: (
         dict[str, Any] | None
     )  # the primitive's keyword arguments; of a leaf: whether it is a transform's variable, the digest of an array that
-    # was handed out, and the tensor whose memory it shares
+    # was handed out, the tensor whose memory it shares, and the result whose values it was given
     _number: int
     _hooks: dict[Any, Any] | None  # what the reverse pass does here: users' functions, and the marks retain_grad, guard
     _line: str | None  # the user's line, where recorded
@@ -87,6 +87,8 @@ class Tensor(ArrayMethods["Tensor"]):
         self._number = clock()
         self._requires_grad = False
         self.name = name
+        if isinstance(data, Tensor) and dtype is None:
+            values_of(data, self)
         if requires_grad is not False:
             if not isinstance(requires_grad, (bool, np.bool_)):
                 raise TypeError(
@@ -129,6 +131,7 @@ class Tensor(ArrayMethods["Tensor"]):
         if self._primitive is None and (array is not self._ndarray or self._params):
             notes = dict(self._params or {})
             owner = notes.pop("of", None)
+            notes.pop("origin", None)
             if owner is not None and array is self._ndarray:
                 owner._number = clock()
             else:
@@ -257,7 +260,7 @@ class Tensor(ArrayMethods["Tensor"]):
         view = np.asarray(self._ndarray)[...] if isinstance(self._ndarray, np.generic) else self._ndarray[...]
         if self._requires_grad and isinstance(view, np.ndarray):
             view.flags.writeable = False
-        return shared(view, self)
+        return values_of(self, shared(view, self))
 
     # Gradients (backward itself is in methods.py)
 
@@ -502,6 +505,23 @@ def shared(view: Array, x: Tensor) -> Tensor:
     elif isinstance(view, np.ndarray):
         view.flags.writeable = False  # of a result
     return constant
+
+
+def values_of(x: Tensor, constant: Tensor) -> Tensor:
+    """The constant, which was given the values of x; if x is a result, or was given those of one, that is noted."""
+    if x._primitive is None and x._params is None:
+        return constant
+    n = x._number if x._primitive is not None else origin_of(x)
+    if n is not None:
+        origin = {"origin": (n, constant._number)}
+        constant._params = origin if constant._params is None else constant._params | origin
+    return constant
+
+
+def origin_of(x: Tensor) -> int | None:
+    """The number of the result whose values a leaf was given and has still, detached; None where none is known."""
+    n, number = (None, 0) if x._params is None else x._params.get("origin", (None, 0))
+    return n if n is not None and number_of(x) == number else None
 
 
 def owner_of(x: Tensor) -> Tensor:

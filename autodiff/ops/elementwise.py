@@ -16,7 +16,7 @@ import numpy as np
 from ..primitive import Operation, Sample, internal, polymorphic, without_gradient
 from ..primitive import declare as _declare
 from ..protocols import implements
-from ..tensor import Tensor, plain
+from ..tensor import Tensor, plain, values_of
 from .guards import common, defined, gated, inverse_or_zero, nonnegative, raw, times, widened
 from .precision import in_single
 from .samples import binary, draw, unary, with_params
@@ -789,10 +789,17 @@ def astype(x: Any, dtype: Any) -> Tensor:
     return Tensor(x._ndarray.astype(dtype))
 
 
-copy = declare(
-    "copy", lambda x: x.copy(), [lambda g, y, x: g], arity=1, numpy=np.copy,
+_copy = declare(
+    "copy", lambda x: x.copy(), [lambda g, y, x: g], arity=1,
     jvps="piecewise", formula="{0}", derivatives=["1"], samples=unary(),
 )  # fmt: skip
+
+
+@implements(np.copy)
+def copy(x: Any, /) -> Tensor:
+    """The same values in memory of their own, with gradient, as `numpy.copy`."""
+    y = _copy(x)
+    return y if y._requires_grad or not isinstance(x, Tensor) else values_of(x, y)
 
 
 def _floating(x: Any) -> Any:
