@@ -344,6 +344,8 @@ def _length(edges: list[tuple[str, str]]) -> int:
 
 
 FONT = "Helvetica,Arial,sans-serif"
+TITLE_WIDTH = 13
+"""Points for a letter of a frame's title, past which edges lead through the middle: more than twice what it needs."""
 TURNS = {"LR": {1: "e", 2: "w"}, "RL": {1: "w", 2: "e"}}
 """On which side a turn leads around the frames, from the end of a pass to the beginning of the next."""
 
@@ -394,7 +396,7 @@ class Frames:
                 continue
             if item is not None:
                 names[item] = f"cluster_{len(names)}"
-                self.picture.body.append(f"\tsubgraph {names[item]} {{\n\t\tgraph{self._frame(item)}\n")
+                self.picture.body.append(f"\tsubgraph {names[item]} {{\n\t\tgraph{self._frame(item, names[item])}\n")
                 stack.append("\t}\n")
             self.picture.body += self.bodies[item]
             stack += reversed(self.inside[item])
@@ -454,11 +456,21 @@ class Frames:
             found += product(last, first)
         return found
 
-    def _frame(self, call: Call) -> str:
-        label = escaped([printable(call.label, 100)])
-        attributes = {"style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11"}
+    def _frame(self, call: Call, name: str) -> str:
+        title = printable(call.label, 100)
+        tooltip = escaped([title])
+        # Graphviz gives a frame all that the one around it has and it does not say itself, the id too.
+        attributes = {
+            "style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11", "penwidth": "1", "id": name,
+        }  # fmt: skip
+        upright = self.direction in ("TB", "BT")
         if call.band is not None:
             attributes = {**BANDS[call.band], "id": f"pass{call.band}", "fontsize": "14", "fontcolor": "#111111"}
-            if self.direction in ("TB", "BT"):  # the turns lead over the frames' other end
+            if upright:  # the turns lead over the frames' other end
                 attributes["labelloc"] = "b"
-        return str(self.attributes(label, kwargs=attributes | {"tooltip": label}))
+        label = tooltip
+        if upright and call.band is None:  # edges lead through the middle: the title keeps to its left
+            attributes["labeljust"] = "l"
+            cell = f'<TD ALIGN="LEFT" WIDTH="{TITLE_WIDTH * len(title)}">{lettered([("value", title)])[1:-1]}</TD>'
+            label = f'<<TABLE BORDER="0" CELLPADDING="0"><TR>{cell}</TR></TABLE>>'
+        return str(self.attributes(label, kwargs=attributes | {"tooltip": tooltip}))

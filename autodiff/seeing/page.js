@@ -116,6 +116,17 @@
     for (const id of ["next", "last"]) find(id).setAttribute("aria-disabled", String(now === rows.length - 1));
     ask();
     if (speak) find("status").textContent = spoken(row);
+    scrollables();
+  }
+
+  // What is larger than its place is scrolled by keys too.
+  function scrollables() {
+    for (const part of document.querySelectorAll(".words ol, #now-math, #now-matrix, #now-full, #now-factors dd")) {
+      const larger = part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight;
+      part.classList.toggle("scrolled", larger);
+      if (larger) part.setAttribute("tabindex", "0");
+      else part.removeAttribute("tabindex");
+    }
   }
 
   const heading = (row) => `Step ${row.step} of ${rows.length}, ${row.phase}`;
@@ -139,7 +150,7 @@
 
   function reveal({ element: row }) {
     const box = find("steps"), head = box.querySelector("thead").offsetHeight;
-    const top = row.offsetTop, bottom = top + row.offsetHeight;
+    const top = row.offsetTop, bottom = Math.min(top + row.offsetHeight, top - head + box.clientHeight); // a tall one from its top on
     if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
     else if (top - head < box.scrollTop) box.scrollTop = top - head;
   }
@@ -252,6 +263,7 @@
     const side = odd.length ? 8 : 1; // of a cell: a pattern needs room
     box.className = "heat";
     [canvas.width, canvas.height] = [width * side, height * side];
+    canvas.style.width = `${16 * Math.min(1, width / height)}rem`;
     canvas.setAttribute("role", "img");
     const paint = canvas.getContext("2d"), image = paint.createImageData(canvas.width, canvas.height);
     for (let i = 0, y = 0; y < canvas.height; y++) {
@@ -471,7 +483,11 @@
 
   function check() {
     const row = rows[now], answer = row.ask.split("|")[1].replace(/\d+/, (each) => numbers[each]), given = numbersIn(find("guess").value);
-    if (!given.length) { say("Please type a number, like -0.25 or 1/3."); return; }
+    if (!given.length) {
+      say("Please type a number, like -0.25 or 1/3.");
+      find("guess").select();
+      return;
+    }
     if (given.some((each) => right(each, Number(answer.replace("inf", "Infinity"))))) {
       conclude(!tried, tried ? "Now it is right." : "Right.");
     } else {
@@ -642,7 +658,7 @@
     }
     if (at.closest("[type=range]")) return;
     const id = { ArrowRight: "next", ArrowLeft: "previous", Home: "first", End: "last", ArrowUp: "up", ArrowDown: "down" }[event.key];
-    if (!id || (/up|down/.test(id) && at.closest(".view, .now"))) return; // these scroll by them
+    if (!id || at.matches(".scrolled") || (/up|down/.test(id) && at.closest(".view, .now"))) return; // these scroll by them
     event.preventDefault();
     pause();
     moves[id]();
@@ -653,13 +669,16 @@
     if (now < 0) return;
     light(rows[now]);
     reveal(rows[now]);
+    scrollables();
   });
+  for (const each of document.querySelectorAll("details")) each.addEventListener("toggle", scrollables);
   if (find("fit")) {
     find("fit").addEventListener("change", (event) => fit(event.target.checked));
-    const width = picture.view.querySelector("svg").width.baseVal.value;
-    const bands = picture.view.querySelector(".pass2") !== null; // all three are to be seen at once
-    fit(width > 0 && width < (bands ? 3 : 1.6) * find("picture").clientWidth);
+    const drawn = picture.view.querySelector("svg"), [width, height] = [drawn.width, drawn.height].map((side) => side.baseVal.value);
+    const bands = picture.view.querySelector(".pass2") !== null; // all three are to be seen at once, if they are legible
     document.body.classList.toggle("bands", bands);
+    const room = parseFloat(getComputedStyle(picture.view).maxHeight);
+    fit(Math.min(picture.view.clientWidth / width, room / height) > (bands ? 0.45 : 0.62));
   }
 
   function start() {

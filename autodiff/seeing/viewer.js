@@ -9,7 +9,7 @@
   const opener = new Map(nodes.flatMap((node, i) => (node.group === null ? [] : [[node.group, i]])));
   const texts = nodes.map((node) =>
     [node.name, ...node.lines.map(([, text]) => text), ...node.facts.map(([, text]) => text)].join("\n").toLowerCase());
-  let open, chosen = -1, focused = -1, plan, view = { x: 0, y: 0, k: 1 };
+  let open, chosen = -1, focused = -1, plan, view = { x: 0, y: 0, k: 1 }, fitted = null;
 
   const make = (name, attributes, parent, text) => {
     const element = document.createElementNS(canvas.namespaceURI, name);
@@ -101,7 +101,7 @@
         return;
       }
       const element = inner[k] ? drawFrame(group.nodes[k], place, parent) : drawNode(group.nodes[k], place, parent);
-      places.set(group.nodes[k], { ...place, h: inner[k] ? BAR : h, whole: place, element });
+      places.set(group.nodes[k], { ...place, h: inner[k] ? BAR : h, closed: !inner[k], element });
       const rect = { x: place.left, y: place.top, width: w, height: h };
       make("rect", inner[k] ? { ...rect, class: "frame" } : rect, land);
       if (inner[k]) drawGroup(inner[k], parent, place.left + (w - inner[k].size[0]) / 2, place.top + BAR + PAD, land);
@@ -151,6 +151,7 @@
   function move(next, smooth = false) {
     const { w, h } = room(), k = Math.min(Math.max(next.k, 0.02), 4);
     const [wide, high] = plan.size, keep = 40;
+    fitted = null;
     view = {
       k,
       x: Math.min(Math.max(next.x, keep - wide * k), w - keep),
@@ -178,11 +179,15 @@
     move({ k, x: x - (x - view.x) * f, y: y - (y - view.y) * f }, smooth);
   }
 
-  // All of it; at first, only as small as can be read, from its beginning on.
+  // All of it; at first, only as small as can be read, from its first node on.
   function fit(least = 0) {
     const { w, h } = room(), [wide, high] = plan.size;
     const k = Math.min(Math.max(Math.min((w - 24) / wide, (h - 24) / high), least), 1.25);
-    move({ k, x: wide * k <= w ? (w - wide * k) / 2 : 12, y: high * k <= h ? (h - high * k) / 2 : 12 });
+    const { left, top, w: across, h: down } = [...places.values()].find(({ closed }) => closed);
+    const start = (size, all, from, length) =>
+      (size * k <= all ? (all - size * k) / 2 : (from + length) * k + 12 <= all ? 12 : all / 2 - (from + length / 2) * k);
+    move({ k, x: start(wide, w, left, across), y: start(high, h, top, down) });
+    fitted = least;
   }
 
   function show(index, smooth = true) {
@@ -493,7 +498,8 @@
     find("legend-button").setAttribute("aria-expanded", String(!find("legend").hidden));
   });
   addEventListener("hashchange", start);
-  addEventListener("resize", () => move(view));
+  // What was fitted and not moved is fitted again: a frame in a notebook may have no size yet when the page begins.
+  addEventListener("resize", () => (fitted === null ? move(view) : fit(fitted)));
   find("legend-button").setAttribute("aria-expanded", String(!find("legend").hidden));
   start();
 })();

@@ -416,7 +416,7 @@ def test_an_opened_operation_is_a_frame_with_its_parts_beside_each_other():
     depth, within = 0, {}
     for line in source.splitlines():
         depth -= line.strip() == "}"
-        found = re.search(r'label="?(lstm|step \d+)"? ', line)
+        found = re.search(r'tooltip="?(lstm|step \d+)\b', line)
         if "subgraph" in line:
             depth += 1
         elif found and line.strip().startswith("graph"):
@@ -512,7 +512,7 @@ def frames(source):
             around.append("")
         elif line.strip() == "}" and around:
             around.pop()
-        elif around and (label := re.match(r'\s*graph \[label=("[^"]*"|\S+)', line)):
+        elif around and (label := re.match(r'\s*graph \[.* tooltip=("[^"]*"|[^\s\]]+)', line)):
             around[-1] = label[1].strip('"')
             found.append(" / ".join(around))
     return found

@@ -518,7 +518,9 @@ def test_a_thousand_steps_stay_quick(browser, tmp_path):
         return performance.now() - start; })()"""
     )
     state = browser.run(STATE)
-    assert state["seek"] == state["shown"] == n - 50 and took < 5000
+    assert (
+        state["seek"] == state["shown"] == n - 50 and took < 15000
+    )  # milliseconds; a few hundred where nothing else runs
     assert browser.run("document.querySelector('.now-row').getBoundingClientRect().bottom <= innerHeight + 1")
 
 
@@ -839,7 +841,7 @@ def test_tooltips_open_by_keyboard_and_by_tap_and_say_nothing_of_the_future(brow
     touch = [{"x": node[0], "y": node[1]}]
     browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=touch)
     browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while browser.run(tip) is None and time.monotonic() < end:
         time.sleep(0.05)
     assert "output L" in browser.run(tip)
@@ -865,6 +867,10 @@ def test_in_predict_mode_the_next_number_is_a_question_that_is_checked_and_expla
     assert browser.run(SLOTS)[f"t{row.tensor._number}"]["value"] == ["?"]
     answer(browser, "five")
     assert "type a number" in text("verdict")
+    guess = "document.getElementById('guess')"
+    assert (
+        browser.run(f"{guess}.value.slice({guess}.selectionStart, {guess}.selectionEnd)") == "five"
+    )  # to be typed over
     answer(browser, "5")
     assert text("verdict").startswith("Not 5. The rule: v1 = w · x, with numbers (-0.5) · 2.")
     answer(browser, "−1,0")  # a sign and a comma as people write them
@@ -1010,6 +1016,35 @@ def test_what_is_no_number_in_a_heat_map_has_a_pattern_and_is_named(browser, tmp
     opened(browser, tmp_path, pages[1])
     assert browser.run(said) == "25 NaN (chequered)"
     assert trouble(browser) == ([], [])
+
+
+@in_browser
+def test_in_an_opened_graph_frames_hide_nothing_and_what_scrolls_is_reached_by_keys(browser, tmp_path):
+    import nn
+
+    nn.manual_seed(0)
+    model = nn.LSTM(3, 4)
+    x = ad.Tensor(np.ones((2, 2, 3), "f"), name="a_rather_long_name_of_an_input")
+    explanation = ad.explain((model(x)[0] ** 2).sum(), names=model, expand=True, variables=False)
+    opened(browser, tmp_path, explanation, width=390, height=844)
+    browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
+    frames = browser.run(
+        "[...document.querySelectorAll('.cluster > :not(title, text)')].map((e) => getComputedStyle(e).fill)"
+    )
+    assert len(frames) > 3 and set(frames) == {"none"}
+    seen = set()
+    for step in range(0, len(explanation.rows), 9):
+        browser.run(f"document.querySelectorAll('#rows tr')[{step}].click()")
+        scrolled = browser.run("""[...document.querySelectorAll("body *")].filter((e) =>
+          /auto|scroll/.test(getComputedStyle(e).overflow) && e.checkVisibility()
+          && (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight)).map((e) => [e.id || e.className || e.localName, e.tabIndex])""")
+        assert all(index == 0 for _, index in scrolled), scrolled
+        seen |= {name for name, _ in scrolled}
+    assert {"steps", "now-full"} <= seen
+    place = browser.run(STATE)["seek"]
+    browser.run("document.querySelector('.scrolled').focus()")
+    browser.press("ArrowRight")
+    assert browser.run(STATE)["seek"] == place  # it scrolls by them
 
 
 def test_an_update_shows_so_many_digits_that_it_shows_a_change():
