@@ -512,7 +512,7 @@ def frames(source):
             around.append("")
         elif line.strip() == "}" and around:
             around.pop()
-        elif around and (label := re.match(r'\s*graph \[label=("[^"]*"|\S+)', line)):
+        elif around and (label := re.match(r'\s*graph \[.* tooltip=("[^"]*"|[^\s\]]+)', line)):
             around[-1] = label[1].strip('"')
             found.append(" / ".join(around))
     return found
