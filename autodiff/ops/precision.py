@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from .guards import common
+
 HALF = np.dtype(np.float16)
 
 
@@ -50,7 +52,7 @@ def at_any_scale(function: Callable[..., Any]) -> Callable[..., Any]:
             y = function(x, axis=axis, keepdims=keepdims, **params)
         limits = np.finfo(x.dtype)
         low = float(limits.tiny / limits.eps) ** (1 / max(abs(params.get("ord", 2)), 2))
-        if x.size == 0 or ((y > low) & (y < 1 / low)).all():
+        if x.size == 0 or common(((y > low) & (y < 1 / low)).all()):
             return y
         top = np.abs(x).max(axis=axis, keepdims=True)
         scale = np.ldexp(x.dtype.type(1), np.frexp(np.where(np.isfinite(top), top, 1))[1] - 1)
