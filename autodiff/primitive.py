@@ -17,7 +17,20 @@ import numpy as np
 from . import methods, protocols
 from .leaving import refuse_option
 from .mode import mode
-from .tensor import Tensor, as_plain_array, clock, holder, number_of, plain, ragged, shared, unreal, wrap
+from .opaque import opaque as taken_whole
+from .tensor import (
+    Tensor,
+    as_plain_array,
+    clock,
+    holder,
+    is_foreign,
+    number_of,
+    plain,
+    ragged,
+    shared,
+    unreal,
+    wrap,
+)
 
 F = TypeVar("F", bound=Any)
 Rule = Callable[..., Any]
@@ -70,6 +83,9 @@ class Primitive:
     """The local derivative by each input, ``{y}`` standing for the output."""
     samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None
     documentation: str = ""
+    opaque: str = ""
+    """Why the forward function and the rules are no plain expressions of NumPy's functions, so that an array type which
+    is not NumPy's takes each of them as one call (see opaque.py)."""
     expansion: Callable[..., Any] | None = None
     """The same mathematics in plainer operations, on Tensors, for who wants to see inside: ``expansion(*inputs,
     **params)`` returns the output, or None where no plainer formula holds at these values. As a generator it yields the
@@ -153,7 +169,7 @@ def constant(value: Any, name: str) -> Any:
             return value
         if isinstance(value, np.ndarray):
             value = as_plain_array(value, name)
-        elif not hasattr(value, "__array_namespace__"):
+        elif not is_foreign(value):
             if value is None or isinstance(value, (str, bytes, dict, set)):
                 raise TypeError(f"{name}: an input must be a Tensor, an array or a number, not {value!r}")
             if isinstance(value, (list, tuple)) and holds_tensors(value):
@@ -415,6 +431,7 @@ def declare(
     kinks: Callable[..., Any] | None = None,
     public: bool = True,
     doc: str = "",
+    opaque: str = "",
     expansion: Callable[..., Any] | None = None,
 ) -> Operation:
     """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
@@ -423,6 +440,13 @@ def declare(
     `singular` says that its derivative is infinite somewhere: its rules then run without NumPy's warnings.
     `public` says whether users get it by its name (see `internal`).
     """
+    if opaque:
+        forward = taken_whole(forward, name, opaque)
+        vjps = [rule and taken_whole(rule, f"{name}: pullback {i}", opaque) for i, rule in enumerate(vjps)]
+        joint = joint and taken_whole(joint, f"{name}: pullback", opaque)
+        each = each and _each_whole(each, name, opaque)
+        if not isinstance(jvps, str):
+            jvps = [rule and taken_whole(rule, f"{name}: pushforward {i}", opaque) for i, rule in enumerate(jvps)]
     if singular:
         vjps = [_quiet(rule, singular) if rule else None for rule in vjps]
     record = Primitive(
@@ -439,6 +463,7 @@ def declare(
         derivatives=tuple(derivatives),
         samples=samples,
         documentation=doc,
+        opaque=opaque,
         expansion=expansion,
     )
     if name in REGISTRY:
@@ -454,6 +479,13 @@ def declare(
     if scipy is not None:
         protocols.SCIPY_UFUNCS[scipy] = apply
     return apply if public else internal(apply)
+
+
+def _each_whole(each: Rule, name: str, reason: str) -> Rule:
+    def of_input(i: int, *args: Any, **params: Any) -> Any:
+        return taken_whole(partial(each, i), f"{name}: pullback {i}", reason)(*args, **params)
+
+    return of_input
 
 
 def _quiet(rule: Rule, singular: bool | Callable[..., bool]) -> Rule:
@@ -540,7 +572,7 @@ def _is_subclass(a: Any) -> bool:
 
 
 def _wrapped(result: Any) -> Any:
-    if isinstance(result, (np.ndarray, np.generic)):
+    if isinstance(result, (np.ndarray, np.generic)) or is_foreign(result):
         return wrap(result)
     if type(result) is tuple or type(result) is list:
         return type(result)(_wrapped(r) for r in result)

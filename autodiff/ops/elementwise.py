@@ -173,7 +173,7 @@ reciprocal = declare(
 
 def _remainder(g: Any, y: Any) -> Any:
     a = raw(y)
-    return g if common(np.isfinite(np.vdot(a, a))) else g * np.where(np.isnan(a), np.nan, 1).astype(a.dtype)
+    return g if common(np.vdot(a, a) < math.inf) else g * np.where(np.isnan(a), np.nan, 1).astype(a.dtype)
 
 
 def _wraps(y: Any, a: Any, b: Any) -> Any:
@@ -229,7 +229,7 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
     if not common((raw(x) >= 0).all()):
         x = defined(x, (raw(x) >= 0) | (raw(p) % 1 == 0))
     vanishing = (p == 0) & (x == 0)  # 0 · 0⁻¹
-    return times(g * p, x ** (p - 1 if common(not vanishing.any()) else np.where(vanishing, 1, p - 1)))
+    return times(g * p, x ** (p - 1 if common(~vanishing.any()) else np.where(vanishing, 1, p - 1)))
 
 
 def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
@@ -240,7 +240,7 @@ def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
             return times(g, y * np.where(p <= 0, -np.inf, 0))
         return g * y * (math.log(x) if x > 0 else math.nan)
     ends = (raw(x) == 0) & (raw(p) > 0)
-    if common(not ends.any()):
+    if common(~ends.any()):
         return times(g, y * np.log(x))
     local = y * np.log(np.where(ends, 1, x))
     return times(g, np.where(ends & (raw(p) <= 1), inverse_or_zero(np.where(ends, x, 1)), local))
@@ -296,7 +296,7 @@ def quotient_or_zero(a: Any, y: Any) -> Any:
     """a/y, and 0 where y is 0, where the derivative by y is NaN. (In a · 1/y the derivative of 1/y over- and underflows
     where that of the quotient does not.)"""
     zero = raw(y) == 0
-    if common(not zero.any()):
+    if common(~zero.any()):
         return a / y
     return np.where(zero, a * inverse_or_zero(y), a / np.where(zero, 1, y))
 
@@ -368,7 +368,7 @@ log1p = declare(
 def _share(a: Any, b: Any, scale: float = 1.0) -> Any:
     """exp(a) / (exp(a) + exp(b)), and 0 where both are −∞; where both are +∞ there is no limit."""
     nothing = (raw(a) == -np.inf) & (raw(b) == -np.inf)
-    if common(not nothing.any()):
+    if common(~nothing.any()):
         return _sigmoid((a - b) * scale)
     return np.where(nothing, 0, _sigmoid((np.where(nothing, 0, a) - b) * scale))
 
@@ -635,7 +635,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 def _hides(condition: Any, branch: Any, when: bool) -> bool:
     """Whether a branch is infinite or NaN where it was not taken."""
     a = branch._ndarray if isinstance(branch, Tensor) else branch
-    if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or common(np.isfinite(np.vdot(a, a))):
+    if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or common(np.vdot(a, a) < math.inf):
         return False
     c = np.asarray(condition._ndarray if isinstance(condition, Tensor) else condition).astype(bool)
     return bool((~np.isfinite(a) & (c == when)).any())

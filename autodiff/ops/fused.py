@@ -196,7 +196,7 @@ def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = F
     """g times the softmax, and 0 where all is −∞."""
     axes = axes_of(axis, x.ndim)
     nothing = restored(raw(y) == -np.inf, axis, x.ndim, keepdims)
-    if common(not nothing.any()):
+    if common(~nothing.any()):
         share = _along_one(_softmax_of, x, axes)
     else:
         share = np.where(nothing, 0, _along_one(_softmax_of, np.where(nothing, 0, x), axes))

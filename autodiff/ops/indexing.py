@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
+from ..opaque import opaque
 from ..primitive import Sample, as_tensor, constant, declare, internal, polymorphic, without_gradient
 from ..protocols import implements
-from ..tensor import Tensor, plain, wrap
+from ..tensor import Tensor, is_foreign, plain, wrap
 from .elementwise import astype, divide, multiply, negative, where
 from .guards import checked_axis
 from .precision import in_single
@@ -144,7 +145,7 @@ def _kept(index: Any, shape: tuple[int, ...]) -> Any:
 
 @in_single
 def _scattered(v: Any, shape: tuple[int, ...], index: Any) -> Any:
-    z = np.zeros(shape, v.dtype)
+    z = np.zeros_like(v, shape=shape, order="C") if is_foreign(v) else np.zeros(shape, v.dtype)
     if _repeats(index, shape):
         np.add.at(z.reshape(-1), _positions(index, shape), v.reshape(-1))  # flat, it is the fastest way in NumPy
     else:
@@ -168,8 +169,16 @@ picked = declare(
 )  # fmt: skip
 _pick = polymorphic(picked)
 
+
+_scattered_whole = opaque(_scattered, "scatter_add", "positions that may repeat are added up in memory")
+
+
+def _scattered_anywhere(v: Any, shape: tuple[int, ...], index: Any) -> Any:
+    return _scattered(v, shape, index) if _is_basic(index) else _scattered_whole(v, shape, index)
+
+
 scatter_add: Any = polymorphic(declare(
-    "scatter_add", _scattered, [lambda g, y, v, shape, index: _pick(g, index=index)],
+    "scatter_add", _scattered_anywhere, [lambda g, y, v, shape, index: _pick(g, index=index)],
     jvps="linear", formula="zeros, {0} added at i", derivatives=["its element at i"],
     samples=lambda rng: [Sample((draw(rng, np.empty(shape)[index].shape),), {"shape": shape, "index": index})
                          for shape, index in _INDICES],

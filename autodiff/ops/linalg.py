@@ -311,7 +311,7 @@ det = declare(
 def _slogdet_rule(g: Any, y: Any, a: Any) -> Any:
     g = g[..., 1][..., None, None]
     singular = (raw(y)[..., 0] == 0)[..., None, None]
-    if common(not singular.any()):
+    if common(~singular.any()):
         return g * _t(np.linalg.inv(a))
     inverse = _t(np.linalg.inv(np.where(singular, _eye_like(a), a)))
     return times(g, np.where(singular, np.nan, inverse))
@@ -417,7 +417,7 @@ def _between(s: Any) -> Any:
 
 def _unless(lost: Any, g: Any) -> Any:
     """g, and NaN where it is lost."""
-    if common(not lost.any()):
+    if common(~lost.any()):
         return g
     return g * np.where(lost, np.nan, 1).astype(g.dtype)  # a factor: so are its derivatives
 

@@ -14,7 +14,7 @@ from ..primitive import Operation, Sample, declare, polymorphic, without_gradien
 from ..protocols import REDUCTIONS, implements
 from ..tensor import Tensor
 from .elementwise import astype, quotient_or_zero, sqrt
-from .guards import axes_of, count_of, raw, restored, times
+from .guards import axes_of, common, count_of, raw, restored, times
 from .precision import HALF, at_any_scale, in_single, ordinary
 from .samples import Samples, draw
 from .shape import spread
@@ -152,7 +152,7 @@ def _flipped(x: Any) -> Any:
 
 def _shifted(x: Any, first: float) -> Any:
     """x moved one place to the right along the last axis, `first` put in front."""
-    ahead = np.full(x.shape[:-1] + (1 if x.shape[-1] else 0,), first, x.dtype)
+    ahead = np.full_like(raw(x), first, shape=x.shape[:-1] + (1 if x.shape[-1] else 0,))
     return np.concatenate([ahead, x[..., :-1]], axis=-1)
 
 
@@ -332,7 +332,7 @@ def _extreme_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = Fal
     chosen = (a == top) | ((a != a) & (top != top))
     ties = np.add.reduce(chosen, axis=None if axis is None else axes_of(axis, a.ndim), keepdims=True)
     g = restored(g, axis, a.ndim, keepdims)
-    return np.where(chosen, g / ties.astype(a.dtype) if np.any(ties != 1) else g, 0)
+    return np.where(chosen, g if common((ties == 1).all()) else g / ties.astype(a.dtype), 0)
 
 
 _max = declare(

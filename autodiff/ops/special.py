@@ -122,7 +122,7 @@ def _inverse_mills_forward(x: Any, order: int = 0) -> Any:
         sums = [middle + h[0], 1 + h[1] if n else None, *h[2:]]  # derivatives of x + h
         h.append(-sum((math.comb(n, k) * h[k] * sums[n - k] for k in range(n + 1)), np.zeros_like(z)))
     far = z < _FAR
-    if common(not far.any()):
+    if common(~far.any()):
         return h[order].astype(x.dtype)[()]
     t = -np.where(far, z, _FAR)
     tail = np.zeros_like(z)
@@ -222,7 +222,7 @@ logit = declare(
 def _per(x: Any, y: Any) -> Any:
     """x/y; where both are 0 it is 0, without a further derivative."""
     off = (raw(x) == 0) & (raw(y) == 0)
-    if common(not np.any(off)):
+    if common(~np.any(off)):
         return x / y
     nothing = inverse_or_zero(np.where(off, x, 1)) + inverse_or_zero(np.where(off, y, 1))
     return np.where(off, nothing, x / np.where(off, 1, y))

@@ -15,7 +15,7 @@ from ..backward import as_owned, gradients, reachable
 from ..mode import differentiating, is_grad_enabled
 from ..ops.elementwise import positive
 from ..primitive import new_node
-from ..tensor import HANDED_OUT, Tensor, as_array, clock, settled, variable, wrap
+from ..tensor import HANDED_OUT, Tensor, as_array, clock, is_foreign, settled, variable, wrap
 from .forward import ForwardOverReverse, Pushforward, Unsupported
 from .tree import flatten
 
@@ -67,7 +67,7 @@ class _Run:
                 return variable(x._ndarray.copy() if own else x._ndarray)
         elif type(x) in (float, int):
             return variable(np.asarray(float(x)))
-        elif isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "__array_namespace__"):
+        elif isinstance(x, (np.ndarray, np.generic)) or is_foreign(x):
             if isinstance(x, np.integer):
                 return variable(np.asarray(x, dtype=float))
             if x.dtype.kind == "f":

@@ -1,0 +1,52 @@
+"""Functions that read memory, positions or values themselves: an array type that is not NumPy's is given them whole.
+
+Nothing inside can be written down call by call, batched or sent to another device; such an array type is asked through
+NumPy's own protocol, ``__array_function__``, and may run the function on the values that it holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .tensor import Tensor, is_foreign
+
+
+class Opaque:
+    """A function of arrays that a foreign array gets as one call: ``array.__array_function__(opaque, types, args,
+    kwargs)``, where ``opaque.function(*args, **kwargs)`` on NumPy's arrays is what it stands for.
+
+    Args:
+        function: of arrays, numbers and options; it returns an array or a tuple of them.
+        name: what programs and errors call it.
+        reason: why it is not written in NumPy's functions.
+
+    >>> import numpy as np
+    >>> Opaque(lambda a: a[::2], "every_other", "an example")(np.arange(4.0))
+    array([0., 2.])
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, reason: str) -> None:
+        self.function, self.__name__, self.reason = function, name, reason
+        self.__doc__, self.__wrapped__ = function.__doc__, function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        met = [a for a in args if is_foreign(a)]
+        if not met or any(isinstance(a, Tensor) for a in args):  # on Tensors it records what it does
+            return self.function(*args, **kwargs)
+        types = tuple({type(a): None for a in met})
+        for a in met:
+            result = a.__array_function__(self, types, args, kwargs)
+            if result is not NotImplemented:
+                return result
+        raise TypeError(
+            f"{self.__name__}: runs on NumPy's arrays alone, not on {type(met[0]).__name__} ({self.reason})"
+        )
+
+    def __repr__(self) -> str:
+        return f"<opaque {self.__name__}>"
+
+
+def opaque(function: Callable[..., Any], name: str, reason: str) -> Callable[..., Any]:
+    """The function as an `Opaque` one; as it is, where there is no reason for that."""
+    return Opaque(function, name, reason) if reason else function
