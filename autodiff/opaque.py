@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from .tensor import Tensor, is_foreign
 
 
@@ -20,20 +22,31 @@ class Opaque:
         function: of arrays, numbers and options; it returns an array or a tuple of them.
         name: what programs and errors call it.
         reason: why it is not written in NumPy's functions.
+        draws: whether it draws from a generator among its arguments: each call then gives other values, in turn.
 
     >>> import numpy as np
     >>> Opaque(lambda a: a[::2], "every_other", "an example")(np.arange(4.0))
     array([0., 2.])
     """
 
-    def __init__(self, function: Callable[..., Any], name: str, reason: str) -> None:
-        self.function, self.__name__, self.reason = function, name, reason
+    def __init__(self, function: Callable[..., Any], name: str, reason: str, draws: bool = False) -> None:
+        self.function, self.__name__, self.reason, self.draws = function, name, reason, draws
         self.__doc__, self.__wrapped__ = function.__doc__, function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        met = [a for a in args if is_foreign(a)]
-        if not met or any(isinstance(a, Tensor) for a in args):  # on Tensors it records what it does
+        for a in (*args, *kwargs.values()) if kwargs else args:
+            if type(a) is not np.ndarray and (is_foreign(a) or (type(a) is tuple and any(map(is_foreign, a)))):
+                break
+        else:
             return self.function(*args, **kwargs)
+        if any(isinstance(a, Tensor) for a in args):  # on Tensors it records what it does
+            return self.function(*args, **kwargs)
+        named = [name for name, a in kwargs.items() if is_foreign(a)]
+        if named:
+            return self._by_position(len(args), named)(
+                *args, *[kwargs[name] for name in named], **{k: v for k, v in kwargs.items() if k not in named}
+            )
+        met = [a for x in args for a in (x if type(x) is tuple else (x,)) if is_foreign(a)]
         types = tuple({type(a): None for a in met})
         for a in met:
             result = a.__array_function__(self, types, args, kwargs)
@@ -42,6 +55,14 @@ class Opaque:
         raise TypeError(
             f"{self.__name__}: runs on NumPy's arrays alone, not on {type(met[0]).__name__} ({self.reason})"
         )
+
+    def _by_position(self, n: int, named: list[str]) -> Opaque:
+        """The same, with some options behind its n arguments: an array type sees its arrays there only."""
+
+        def function(*args: Any, **kwargs: Any) -> Any:
+            return self.function(*args[:n], **dict(zip(named, args[n:])), **kwargs)
+
+        return Opaque(function, self.__name__, self.reason, self.draws)
 
     def __repr__(self) -> str:
         return f"<opaque {self.__name__}>"

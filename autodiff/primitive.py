@@ -199,6 +199,8 @@ def foreign(value: Any) -> bool:
     kind = type(value)
     if kind.__module__.partition(".")[0] == "pandas":  # columns of numbers are taken as the arrays they hold
         return False
+    if is_foreign(value):
+        return False
     if hasattr(kind, "__array_ufunc__"):
         return True
     if getattr(value, "__array_priority__", 0) > 0:

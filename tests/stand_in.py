@@ -13,6 +13,7 @@ import numpy as np
 
 from autodiff.opaque import Opaque
 from autodiff.ops.guards import common
+from autodiff.tensor import Tensor
 
 
 class Refused(TypeError):
@@ -23,16 +24,18 @@ class Log:
     """What happened to all stand-ins: conversions that were refused, branches decided, calls taken whole."""
 
     conversions, decisions, calls = 0, 0, []
+    numbers_decide = False
 
 
 log = Log()
 
 
 @contextmanager
-def watching():
-    """A fresh log."""
-    log.conversions, log.decisions, log.calls = 0, 0, []
+def watching(numbers_decide=False):
+    """A fresh log; whether bool() of a single number, a learning rate say, is allowed everywhere."""
+    log.conversions, log.decisions, log.calls, log.numbers_decide = 0, 0, [], numbers_decide
     yield log
+    log.numbers_decide = False
 
 
 def _held(x, name):
@@ -66,6 +69,10 @@ STATIC = ("take", "take_along_axis", "searchsorted", "repeat", "roll", "pad")
 """Functions whose positions may be NumPy's."""
 
 
+CREATION = ("arange", "array", "asarray", "eye", "ones", "tri", "zeros")
+"""Functions that make one of NumPy's arrays."""
+
+
 class StandIn:
     """See the top of this file."""
 
@@ -77,6 +84,8 @@ class StandIn:
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
         name = ufunc.__name__
+        if any(isinstance(x, Tensor) for x in inputs):
+            return NotImplemented
         values = [_held(x, name) for x in inputs]
         options = {k: _held(v, name) for k, v in options.items()}
         if out is not None:
@@ -89,9 +98,14 @@ class StandIn:
     def __array_function__(self, function, types, args, options):
         if isinstance(function, Opaque):
             log.calls.append(function.__name__)
-            args = [x.value if isinstance(x, StandIn) else x for x in args]
-            return _made(function.function(*args, **{k: _bare(v) for k, v in options.items()}), ())
+            assert not any(True for _ in _all(options.values())), "a StandIn is given by position"
+            args = _bare(args)
+            return _made(function.function(*args, **options), ())
+        if any(issubclass(kind, Tensor) for kind in types):
+            return NotImplemented
         name = function.__name__
+        if name in CREATION:
+            return _made(function(*args, **options), ())
         given = _held(args[:1], name) + args[1:] if name in STATIC else _held(args, name)
         given = tuple(_bare(x) for x in given) if name in STATIC else given
         out = options.get("out")
@@ -111,7 +125,7 @@ class StandIn:
     __float__ = __int__ = __index__ = item = tolist = _number
 
     def __bool__(self):
-        if sys._getframe(1).f_code is not common.__code__:
+        if sys._getframe(1).f_code is not common.__code__ and not (log.numbers_decide and self.ndim == 0):
             log.conversions += 1
             raise Refused("a StandIn decides no branch, but in `common`")
         log.decisions += 1

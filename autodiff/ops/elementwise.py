@@ -16,7 +16,7 @@ import numpy as np
 from ..primitive import Operation, Sample, internal, polymorphic, without_gradient
 from ..primitive import declare as _declare
 from ..protocols import implements
-from ..tensor import Tensor, plain
+from ..tensor import Tensor, is_foreign, plain
 from .guards import common, defined, gated, inverse_or_zero, nonnegative, raw, times, widened
 from .precision import in_single
 from .samples import binary, draw, unary, with_params
@@ -228,7 +228,7 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
     x, p = widened(x, y), widened(p, y)
     if not common((raw(x) >= 0).all()):
         x = defined(x, (raw(x) >= 0) | (raw(p) % 1 == 0))
-    vanishing = (p == 0) & (x == 0)  # 0 · 0⁻¹
+    vanishing = (raw(p) == 0) & (raw(x) == 0)  # 0 · 0⁻¹
     return times(g * p, x ** (p - 1 if common(~vanishing.any()) else np.where(vanishing, 1, p - 1)))
 
 
@@ -307,7 +307,7 @@ def _quotient_or_nan(a: Any, y: Any) -> Any:
 
 def _cosine_forward(a: Any, b: Any) -> Any:
     y, r = quotient_or_zero(a, np.hypot(a, b)), np.isinf(a)
-    return np.where(r & np.isfinite(b), np.sign(a), y) if r.any() else y
+    return y if common(~r.any()) else np.where(r & np.isfinite(b), np.sign(a), y)
 
 
 _cosine: Any = polymorphic(declare(
@@ -477,7 +477,7 @@ def _sinc_rule(g: Any, y: Any, x: Any, order: int = 0) -> Any:
 
 _sinc = declare(
     "sinc", in_single(lambda x, order=0: _sinc_derivative(x, order)), [_sinc_rule],
-    formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"],
+    formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"], opaque="a quadrature of every order",
     samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)),
                          Sample((np.array([0.0, 0.4]),), {"order": 2})],
 )  # fmt: skip
@@ -602,7 +602,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     the gradient of what it cut off."""
     low, high = a_min if min is None else min, a_max if max is None else max
     if low is None or high is None:
-        kind = np.asarray(plain(a)).dtype
+        kind = (plain(a) if hasattr(a, "dtype") else np.asarray(plain(a))).dtype
         ends: Any = (-math.inf, math.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
         low, high = ends[0] if low is None else low, ends[1] if high is None else high
     return _clip(a, low, high)
@@ -637,8 +637,9 @@ def _hides(condition: Any, branch: Any, when: bool) -> bool:
     a = branch._ndarray if isinstance(branch, Tensor) else branch
     if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or common(np.vdot(a, a) < math.inf):
         return False
-    c = np.asarray(condition._ndarray if isinstance(condition, Tensor) else condition).astype(bool)
-    return bool((~np.isfinite(a) & (c == when)).any())
+    c = raw(condition)
+    c = (c if is_foreign(c) else np.asarray(c)).astype(bool)
+    return not common(~(~np.isfinite(a) & (c == when)).any())
 
 
 nonzero = without_gradient("nonzero", np.nonzero, np.nonzero)

@@ -206,7 +206,7 @@ def _of_factor(g: Any, h: Any, a: Any, b: Any, exponents: Any = None) -> Any:
 _recurrence = polymorphic(declare(
     "linear_recurrence", _recur,
     [_of_factor, lambda g, h, a, b, exponents=None: _reverse_recurrence(a, g, exponents)],
-    formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁", derivatives=["hᵢ₋₁ carried on", "1 carried on"],
+    formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁", derivatives=["hᵢ₋₁ carried on", "1 carried on"], opaque="step by step in memory",
     samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,)))), Sample((draw(rng, (2, 3)), draw(rng, (2, 3)))),
                          Sample((draw(rng, (4,)), draw(rng, (4,))), {"exponents": np.array([0, 1, -2, 1])})],
     doc="hᵢ = bᵢ + aᵢ hᵢ₋₁ along the last axis, or with exponents hᵢ = bᵢ + aᵢ 2^kᵢ hᵢ₋₁.",
@@ -228,7 +228,7 @@ def _exponents(x: Any) -> Any:
     steps = np.log2(np.where((size > 0) & (size < np.inf), size, 1), dtype=np.float64)
     logs = np.cumsum(steps, axis=-1)
     width = np.max(logs, axis=-1, initial=0.0) - np.min(logs, axis=-1, initial=0.0)
-    if np.all(width < 0.9 * np.finfo(size.dtype).maxexp):
+    if common((width < 0.9 * np.finfo(size.dtype).maxexp).all()):
         return None
     return np.diff(np.rint(logs), axis=-1, prepend=0).astype(np.intc)
 
