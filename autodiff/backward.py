@@ -325,7 +325,7 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
                 f"(y.sum(), y.mean()) or give the cotangent to start from, an array of that shape"
             )
         data = y._ndarray
-        if is_foreign(data):
+        if type(data) is not np.ndarray and is_foreign(data):
             ones = np.ones_like(data)
         else:
             ones = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)

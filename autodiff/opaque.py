@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+from .tensor import NATIVE, Tensor, is_foreign
 
-from .tensor import Tensor, is_foreign
+_USUAL = NATIVE - {Tensor, tuple}
 
 
 class Opaque:
@@ -34,19 +34,23 @@ class Opaque:
         self.__doc__, self.__wrapped__ = function.__doc__, function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for a in (*args, *kwargs.values()) if kwargs else args:
-            if type(a) is not np.ndarray and (is_foreign(a) or (type(a) is tuple and any(map(is_foreign, a)))):
+        for a in args:  # a quick look, since this runs at every call
+            if type(a) not in _USUAL:
                 break
         else:
-            return self.function(*args, **kwargs)
-        if any(isinstance(a, Tensor) for a in args):  # on Tensors it records what it does
-            return self.function(*args, **kwargs)
+            for a in kwargs.values():
+                if type(a) not in NATIVE:
+                    break
+            else:
+                return self.function(*args, **kwargs)
         named = [name for name, a in kwargs.items() if is_foreign(a)]
+        met = [a for x in args for a in (x if type(x) is tuple else (x,)) if is_foreign(a)]
+        if not (met or named) or any(isinstance(a, Tensor) for a in args):  # on Tensors it records what it does
+            return self.function(*args, **kwargs)
         if named:
             return self._by_position(len(args), named)(
                 *args, *[kwargs[name] for name in named], **{k: v for k, v in kwargs.items() if k not in named}
             )
-        met = [a for x in args for a in (x if type(x) is tuple else (x,)) if is_foreign(a)]
         types = tuple({type(a): None for a in met})
         for a in met:
             result = a.__array_function__(self, types, args, kwargs)

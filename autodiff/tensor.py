@@ -629,14 +629,15 @@ def is_foreign(value: Any) -> bool:
     as it is, and what runs on it is what its type makes of NumPy's functions."""
     kind = type(value)
     return (
-        kind not in _NATIVE
+        kind not in NATIVE
         and getattr(kind, "__array_function__", None) is not None
         and getattr(kind, "__array_ufunc__", None) is not None
         and not isinstance(value, (np.ndarray, np.generic, Tensor))
     )
 
 
-_NATIVE = frozenset({Tensor, np.ndarray, float, int, bool, tuple, list, type(None), np.float64, np.float32})
+NATIVE = frozenset({Tensor, np.ndarray, float, int, bool, tuple, list, slice, str, type(None), np.float64, np.float32})
+"""Types of usual values, none of which is a foreign array."""
 
 
 def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:

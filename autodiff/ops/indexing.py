@@ -126,7 +126,9 @@ def _placed(function: Any, name: str) -> Any:
     whole = opaque(function, name, "positions that may repeat")
 
     def either(*arrays: Any, index: Any, **shape: Any) -> Any:
-        return (function if _is_basic(index) else whole)(*arrays, index, **shape)
+        if _is_basic(index) or not (_unknown(index) or any(map(is_foreign, arrays))):
+            return function(*arrays, index, **shape)
+        return whole(*arrays, index, **shape)
 
     return either
 
@@ -170,7 +172,10 @@ _kept = opaque(_kept_in_memory, "kept", "positions that may repeat")
 
 @in_single
 def _scattered_in_memory(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    z = np.zeros_like(v, shape=shape, order="C") if is_foreign(v) else np.zeros(shape, v.dtype)
+    if type(v) is np.ndarray or not is_foreign(v):
+        z = np.zeros(shape, v.dtype)
+    else:
+        z = np.zeros_like(v, shape=shape, order="C")
     if _repeats(index, shape):
         np.add.at(z.reshape(-1), _positions(index, shape), v.reshape(-1))  # flat, it is the fastest way in NumPy
     else:
@@ -195,7 +200,14 @@ picked = declare(
 _pick = polymorphic(picked)
 
 
-_scattered = _placed(_scattered_in_memory, "scatter_add")
+_scattered_anywhere = _placed(_scattered_in_memory, "scatter_add")
+
+
+def _scattered(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    if type(v) is np.ndarray:  # the way that matters most is the shortest
+        return _scattered_in_memory(v, index, shape)
+    return _scattered_anywhere(v, index=index, shape=shape)
+
 
 scatter_add: Any = polymorphic(declare(
     "scatter_add", _scattered, [lambda g, y, v, shape, index: _pick(g, index=index)],
@@ -348,7 +360,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
 
 
 def _assigned(t: Any, v: Any, index: Any) -> Any:
-    y = t.copy() if is_foreign(t) else np.array(t)
+    y = t.copy() if is_foreign(t) else np.array(t, like=v) if is_foreign(v) else np.array(t)
     if np.ndim(v) and _repeats(index, y.shape):
         v = np.ascontiguousarray(np.broadcast_to(v, y[index].shape))  # so that `_kept` sees the same order
     y[index] = v
@@ -397,7 +409,7 @@ def _extreme_new(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
 
 def _accumulated(ufunc: Any) -> Any:
     def forward(t: Any, v: Any, index: Any) -> Any:
-        y = t.copy() if is_foreign(t) else np.array(t, order="C")
+        y = t.copy() if is_foreign(t) else np.array(t, order="C", like=v if is_foreign(v) else None)
         if _repeats(index, y.shape):  # flat, also because ufunc.at of NumPy 2.4 goes wrong where v has fewer axes
             v = np.broadcast_to(v, y[index].shape)
             ufunc.at(y.reshape(-1), _positions(index, y.shape), v.reshape(-1))

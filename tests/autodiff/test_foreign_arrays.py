@@ -136,3 +136,12 @@ def test_repeated_eigenvalues_are_seen_on_another_array_type():
     a._requires_grad = True
     (d,) = ad.gradients(ad.linalg.eigh(a).eigenvectors.sum(), [a])
     assert np.isnan(d._ndarray.value).all()
+
+
+def test_a_value_of_the_other_array_type_is_written_into_a_constant_of_numpy():
+    v = variable(StandIn(np.array(2.0)))
+    for index in (1, np.array([1]), wrap(StandIn(np.array([1])))):
+        y = wrap(np.zeros(3)).at[index].set(v)
+        assert y._ndarray.value.tolist() == [0, 2, 0]
+        (d,) = ad.gradients((y * y).sum(), [v])
+        assert d._ndarray.value == 4
