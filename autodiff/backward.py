@@ -299,7 +299,7 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
     for hook in list(hooks.values()):
         if hook is None:  # a mark
             continue
-        given = g if create_graph else wrap(np.array(g, copy=True))
+        given = g if create_graph else wrap(as_array(g, copy=True))
         with differentiating() if create_graph else no_grad():
             new = hook(given)
         if new is None:
@@ -312,7 +312,7 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
             new = new.astype(node.dtype)
         g = new if create_graph else new._ndarray
     if kept is not None and "retain_grad" in hooks:
-        kept.append((node, g if create_graph else wrap(np.array(g, copy=True))))
+        kept.append((node, g if create_graph else wrap(as_array(g, copy=True))))
     return g
 
 
