@@ -443,12 +443,8 @@ def declare(
     `public` says whether users get it by its name (see `internal`).
     """
     if opaque:
-        forward = taken_whole(forward, name, opaque)
-        vjps = [rule and taken_whole(rule, f"{name}: pullback {i}", opaque) for i, rule in enumerate(vjps)]
-        joint = joint and taken_whole(joint, f"{name}: pullback", opaque)
+        forward, vjps, jvps, joint = _whole(name, opaque, forward, vjps, jvps, joint)
         each = each and _each_whole(each, name, opaque)
-        if not isinstance(jvps, str):
-            jvps = [rule and taken_whole(rule, f"{name}: pushforward {i}", opaque) for i, rule in enumerate(jvps)]
     if singular:
         vjps = [_quiet(rule, singular) if rule else None for rule in vjps]
     record = Primitive(
@@ -481,6 +477,37 @@ def declare(
     if scipy is not None:
         protocols.SCIPY_UFUNCS[scipy] = apply
     return apply if public else internal(apply)
+
+
+def _whole(
+    name: str, reason: str, forward: Rule, vjps: Sequence[Rule | None], jvps: Any, joint: Rule | None
+) -> tuple[Rule, Sequence[Rule | None], Any, Rule | None]:
+    """The functions of a record as opaque ones."""
+
+    def all_of(rules: Sequence[Rule | None], what: str) -> tuple[Rule | None, ...]:
+        return tuple([rule and taken_whole(rule, f"{name}: {what} {i}", reason) for i, rule in enumerate(rules)])
+
+    jvps = jvps if isinstance(jvps, str) else all_of(jvps, "pushforward")
+    return (
+        taken_whole(forward, name, reason),
+        all_of(vjps, "pullback"),
+        jvps,
+        joint and _joint_whole(joint, name, reason),
+    )
+
+
+def _joint_whole(joint: Rule, name: str, reason: str) -> Rule:
+    def part(i: int, g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        d = joint(g, y, *inputs, **params)[i]
+        return np.zeros_like(inputs[i]) if d is None else d
+
+    def of_all(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        if isinstance(g, Tensor) or not any(map(is_foreign, (g, y, *inputs))):
+            return joint(g, y, *inputs, **params)
+        parts = [taken_whole(partial(part, i), f"{name}: pullback {i}", reason) for i in range(len(inputs))]
+        return [of_one(g, y, *inputs, **params) for of_one in parts]
+
+    return of_all
 
 
 def _each_whole(each: Rule, name: str, reason: str) -> Rule:
@@ -590,6 +617,7 @@ def primitive(
     jvps: Sequence[Rule | None] | str = (),
     formula: str = "",
     derivatives: Sequence[str] = (),
+    opaque: str = "",
 ) -> Callable[..., Tensor]:
     """Make an operation of your own, differentiable to any order.
 
@@ -610,6 +638,8 @@ def primitive(
             the inputs alone: give none for rules that read other tensors that move.
         formula: the forward formula as text, ``{0}`` standing for the first input; shown in tables.
         derivatives: the local derivative by each input as text, ``{y}`` standing for the output.
+        opaque: in a few words, why `forward` and the rules run on NumPy's arrays alone and cannot be followed call by
+            call ("a C library"): arrays of other types are then given to each of them whole.
 
     Returns:
         A function of Tensors, arrays or numbers that returns a Tensor.
@@ -640,12 +670,17 @@ def primitive(
             raise ValueError(f"{name}: {len(forward_rules)} forward rules for {len(vjps)} vjps; give one for each")
         forward_rules = tuple(_checked_rule(rule, name) if rule else None for rule in forward_rules)
     checked = _reading(_checked_forward(forward, name), name, "forward")
+    pulls: Sequence[Rule | None] = [rule and _checked_rule(rule, name) for rule in vjps]
+    joint = vjp and _checked_joint(vjp, name)
+    if opaque:
+        checked, pulls, forward_rules, joint = _whole(name, opaque, checked, pulls, forward_rules, joint)
     record = Primitive(
         name=name,
         forward=checked,
-        joint=None if vjp is None else _checked_joint(vjp, name),
-        vjps=tuple(_checked_rule(rule, name) if rule else None for rule in vjps),
+        joint=joint,
+        vjps=tuple(pulls),
         jvps=forward_rules,
+        opaque=opaque,
         formula=formula,
         derivatives=tuple(derivatives),
         documentation=(forward.__doc__ or "").strip(),
@@ -740,7 +775,12 @@ def _checked_cotangent(d: Any, name: str, g: Any, y: Any) -> Any:
     if isinstance(d, Tensor):
         return d if isinstance(g, Tensor) else d._ndarray.copy()
     d = constant(d, f"{name}, the result of its rule")
-    d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
+    if is_foreign(d):
+        d = d.copy()
+    elif is_foreign(plain(y)) and type(d) in _NUMBERS:
+        d = np.full_like(plain(y), d)
+    else:
+        d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
     if not isinstance(g, Tensor):
         return d
     if d.any():

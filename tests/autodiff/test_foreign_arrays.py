@@ -145,3 +145,36 @@ def test_a_value_of_the_other_array_type_is_written_into_a_constant_of_numpy():
         assert y._ndarray.value.tolist() == [0, 2, 0]
         (d,) = ad.gradients((y * y).sum(), [v])
         assert d._ndarray.value == 4
+
+
+def test_a_user_s_operation_runs_on_the_other_array_type():
+    cube = ad.primitive(lambda x: x**3, name="cube", vjps=[lambda g, y, x: g * 3 * x**2])
+    on_both(lambda x: cube(cube(x)), TABLE)
+    on_both(lambda x: ad.gradients(cube(x).sum(), [x], create_graph=True)[0], TABLE)
+
+
+def raw_sum(x, w):
+    return np.frombuffer((x * w).tobytes(), x.dtype).reshape(x.shape)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"vjps": [lambda g, y, x, w: raw_sum(g, w), None]},
+        {"vjp": lambda g, y, x, w: [raw_sum(g, w), None]},
+        {"vjps": [lambda g, y, x, w: raw_sum(g, w), lambda g, y, x, w: raw_sum(g, x)]},
+        {"vjp": lambda g, y, x, w: [raw_sum(g, w), raw_sum(g, x)]},
+    ],
+)
+def test_a_user_s_opaque_operation_is_taken_whole(rules):
+    product = ad.primitive(raw_sum, name="product", opaque="bytes", **rules)
+    both = None not in rules.get("vjps", ()) and (not rules.get("vjp") or rules["vjp"](*[TABLE] * 4)[1] is not None)
+    with watching() as log:
+        on_both(lambda x, w: product(x, w if both else w.detach()), TABLE, TABLE + 1)
+    assert log.calls[0] == "product" and log.calls[1] == "product: pullback 0" and log.conversions == 0
+
+
+def test_a_user_s_operation_that_is_not_opaque_meets_the_array_type_s_own_error():
+    product = ad.primitive(raw_sum, name="product", vjps=[None, None])
+    with pytest.raises((TypeError, ValueError, AttributeError), match="product"):
+        product(wrap(StandIn(TABLE)), wrap(StandIn(TABLE)))
