@@ -11,8 +11,6 @@ from typing import Any
 
 from .tensor import NATIVE, Tensor, is_foreign
 
-_USUAL = NATIVE - {Tensor, tuple}
-
 
 class Opaque:
     """A function of arrays that a foreign array gets as one call: ``array.__array_function__(opaque, types, args,
@@ -34,15 +32,6 @@ class Opaque:
         self.__doc__, self.__wrapped__ = function.__doc__, function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for a in args:  # a quick look, since this runs at every call
-            if type(a) not in _USUAL:
-                break
-        else:
-            for a in kwargs.values():
-                if type(a) not in NATIVE:
-                    break
-            else:
-                return self.function(*args, **kwargs)
         named = [name for name, a in kwargs.items() if is_foreign(a)]
         met = [a for x in args for a in (x if type(x) is tuple else (x,)) if is_foreign(a)]
         if not (met or named) or any(isinstance(a, Tensor) for a in args):  # on Tensors it records what it does
@@ -72,6 +61,18 @@ class Opaque:
         return f"<opaque {self.__name__}>"
 
 
-def opaque(function: Callable[..., Any], name: str, reason: str) -> Callable[..., Any]:
-    """The function as an `Opaque` one; as it is, where there is no reason for that."""
-    return Opaque(function, name, reason) if reason else function
+def opaque(function: Callable[..., Any], name: str, reason: str, draws: bool = False) -> Callable[..., Any]:
+    """The function as an `Opaque` one, with a quick way for NumPy's arrays and Tensors: arrays of other types are
+    looked for among the arguments, not among the options and not in tuples. Without a reason, the function itself."""
+    if not reason:
+        return function
+    whole = Opaque(function, name, reason, draws)
+
+    def either(*args: Any, **kwargs: Any) -> Any:
+        for a in args:
+            if type(a) not in NATIVE:
+                return whole(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    either.__name__, either.__doc__ = name, function.__doc__
+    return either

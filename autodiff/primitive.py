@@ -84,8 +84,8 @@ class Primitive:
     samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None
     documentation: str = ""
     opaque: str = ""
-    """Why the forward function and the rules are no plain expressions of NumPy's functions, so that an array type which
-    is not NumPy's takes each of them as one call (see opaque.py)."""
+    """Why the forward function is no plain expression of NumPy's functions, so that an array type which is not NumPy's
+    takes it as one call (see opaque.py)."""
     expansion: Callable[..., Any] | None = None
     """The same mathematics in plainer operations, on Tensors, for who wants to see inside: ``expansion(*inputs,
     **params)`` returns the output, or None where no plainer formula holds at these values. As a generator it yields the
@@ -442,9 +442,7 @@ def declare(
     `singular` says that its derivative is infinite somewhere: its rules then run without NumPy's warnings.
     `public` says whether users get it by its name (see `internal`).
     """
-    if opaque:
-        forward, vjps, jvps, joint = _whole(name, opaque, forward, vjps, jvps, joint)
-        each = each and _each_whole(each, name, opaque)
+    forward = taken_whole(forward, name, opaque)  # rules are plain expressions, in which such operations are called
     if singular:
         vjps = [_quiet(rule, singular) if rule else None for rule in vjps]
     record = Primitive(
@@ -477,44 +475,6 @@ def declare(
     if scipy is not None:
         protocols.SCIPY_UFUNCS[scipy] = apply
     return apply if public else internal(apply)
-
-
-def _whole(
-    name: str, reason: str, forward: Rule, vjps: Sequence[Rule | None], jvps: Any, joint: Rule | None
-) -> tuple[Rule, Sequence[Rule | None], Any, Rule | None]:
-    """The functions of a record as opaque ones."""
-
-    def all_of(rules: Sequence[Rule | None], what: str) -> tuple[Rule | None, ...]:
-        return tuple([rule and taken_whole(rule, f"{name}: {what} {i}", reason) for i, rule in enumerate(rules)])
-
-    jvps = jvps if isinstance(jvps, str) else all_of(jvps, "pushforward")
-    return (
-        taken_whole(forward, name, reason),
-        all_of(vjps, "pullback"),
-        jvps,
-        joint and _joint_whole(joint, name, reason),
-    )
-
-
-def _joint_whole(joint: Rule, name: str, reason: str) -> Rule:
-    def part(i: int, g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
-        d = joint(g, y, *inputs, **params)[i]
-        return np.zeros_like(inputs[i]) if d is None else d
-
-    def of_all(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
-        if isinstance(g, Tensor) or not any(map(is_foreign, (g, y, *inputs))):
-            return joint(g, y, *inputs, **params)
-        parts = [taken_whole(partial(part, i), f"{name}: pullback {i}", reason) for i in range(len(inputs))]
-        return [of_one(g, y, *inputs, **params) for of_one in parts]
-
-    return of_all
-
-
-def _each_whole(each: Rule, name: str, reason: str) -> Rule:
-    def of_input(i: int, *args: Any, **params: Any) -> Any:
-        return taken_whole(partial(each, i), f"{name}: pullback {i}", reason)(*args, **params)
-
-    return of_input
 
 
 def _quiet(rule: Rule, singular: bool | Callable[..., bool]) -> Rule:
@@ -670,15 +630,18 @@ def primitive(
             raise ValueError(f"{name}: {len(forward_rules)} forward rules for {len(vjps)} vjps; give one for each")
         forward_rules = tuple(_checked_rule(rule, name) if rule else None for rule in forward_rules)
     checked = _reading(_checked_forward(forward, name), name, "forward")
-    pulls: Sequence[Rule | None] = [rule and _checked_rule(rule, name) for rule in vjps]
+    rules = tuple([rule and _checked_rule(rule, name) for rule in vjps])
     joint = vjp and _checked_joint(vjp, name)
     if opaque:
-        checked, pulls, forward_rules, joint = _whole(name, opaque, checked, pulls, forward_rules, joint)
+        rules = _whole(rules, name, "pullback", opaque)
+        joint = joint and _joint_whole(joint, name, opaque)
+        if not isinstance(forward_rules, str):
+            forward_rules = _whole(forward_rules, name, "pushforward", opaque)
     record = Primitive(
         name=name,
-        forward=checked,
+        forward=taken_whole(checked, name, opaque),
         joint=joint,
-        vjps=tuple(pulls),
+        vjps=rules,
         jvps=forward_rules,
         opaque=opaque,
         formula=formula,
@@ -696,6 +659,24 @@ def primitive(
 
     _dress(apply, record)
     return apply
+
+
+def _whole(rules: Sequence[Rule | None], name: str, what: str, reason: str) -> tuple[Rule | None, ...]:
+    return tuple([rule and taken_whole(rule, f"{name}: {what} {i}", reason) for i, rule in enumerate(rules)])
+
+
+def _joint_whole(joint: Rule, name: str, reason: str) -> Rule:
+    def part(i: int, g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        d = joint(g, y, *inputs, **params)[i]
+        return np.zeros_like(inputs[i]) if d is None else d
+
+    def of_all(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        if isinstance(g, Tensor) or not any(map(is_foreign, (g, y, *inputs))):
+            return joint(g, y, *inputs, **params)
+        parts = [taken_whole(partial(part, i), f"{name}: pullback {i}", reason) for i in range(len(inputs))]
+        return [of_one(g, y, *inputs, **params) for of_one in parts]
+
+    return of_all
 
 
 def _checked_forward(forward: Callable[..., Any], name: str) -> Callable[..., Any]:

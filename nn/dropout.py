@@ -8,7 +8,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.flags import flagged
-from autodiff.opaque import Opaque
+from autodiff.opaque import opaque
 from autodiff.primitive import Sample, declare
 from autodiff.tensor import plain
 
@@ -36,7 +36,7 @@ def _drawn(input: Any, rng: np.random.Generator, shape: tuple[int, ...], p: floa
     return mask
 
 
-_mask = Opaque(_drawn, "dropout_mask", "a draw", draws=True)
+_mask = opaque(_drawn, "dropout_mask", "a draw", draws=True)
 
 
 def _dropped(

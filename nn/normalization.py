@@ -86,11 +86,6 @@ def _ones(n: int, kind: str) -> Any:
     return np.ones(n, kind)
 
 
-def _ones_for(a: Any, axis: int) -> Any:
-    n = a.shape[axis]
-    return np.ones(n, a.dtype, like=a) if is_foreign(a) else _ones(n, a.dtype.char)
-
-
 def _down(a: Any, b: Any = None) -> Any:
     """The sums of the columns of a, or of a · b."""
     if len(a) > _ROWS and a.dtype.char == "f":
@@ -100,12 +95,18 @@ def _down(a: Any, b: Any = None) -> Any:
         for i in range(0, len(a), _ROWS):
             total += _down(a[i : i + _ROWS], None if b is None else b[i : i + _ROWS])
         return total.astype("f")
-    return np.dot(_ones_for(a, 0), a) if b is None else np.einsum("ij,ij->j", a, b)
+    if b is not None:
+        return np.einsum("ij,ij->j", a, b)
+    n = len(a)
+    return np.dot(np.ones(n, a.dtype, like=a), a) if is_foreign(a) else _ones(n, a.dtype.char).dot(a)
 
 
 def _across(a: Any, b: Any = None) -> Any:
     """The sums of the rows of a, or of a · b."""
-    return np.dot(a, _ones_for(a, 1)) if b is None else np.einsum("ij,ij->i", a, b)
+    if b is not None:
+        return np.einsum("ij,ij->i", a, b)
+    n = a.shape[1]
+    return np.dot(a, np.ones(n, a.dtype, like=a)) if is_foreign(a) else a.dot(_ones(n, a.dtype.char))
 
 
 def _values(view: View) -> int:

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
-from ..opaque import opaque
+from ..opaque import Opaque
 from ..primitive import Sample, as_tensor, constant, declare, internal, polymorphic, without_gradient
 from ..protocols import implements
-from ..tensor import Tensor, is_foreign, plain, wrap
+from ..tensor import NATIVE, Tensor, is_foreign, plain, wrap
 from .elementwise import astype, divide, multiply, negative, where
 from .guards import checked_axis, common, raw
 from .precision import in_single
@@ -123,7 +123,7 @@ def _known(index: Any) -> Any:
 
 def _placed(function: Any, name: str) -> Any:
     """A function of arrays, an index and shapes; unless the index is basic, positions are worked out in memory."""
-    whole = opaque(function, name, "positions that may repeat")
+    whole = Opaque(function, name, "positions that may repeat")
 
     def either(*arrays: Any, index: Any, **shape: Any) -> Any:
         if _is_basic(index) or not (_unknown(index) or any(map(is_foreign, arrays))):
@@ -164,7 +164,7 @@ def _kept_in_memory(index: Any, shape: tuple[int, ...]) -> Any:
     return owner[index] == order
 
 
-_kept = opaque(_kept_in_memory, "kept", "positions that may repeat")
+_kept = Opaque(_kept_in_memory, "kept", "positions that may repeat")
 
 
 # Picking, and its transpose
@@ -359,8 +359,15 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
 # Functional updates
 
 
+def _copied(t: Any, v: Any, order: Any) -> Any:
+    """A copy of t into which v can be written."""
+    if type(t) is np.ndarray and type(v) in NATIVE:
+        return np.array(t, order=order)
+    return t.copy() if is_foreign(t) else np.array(t, order=order, like=v if is_foreign(v) else None)
+
+
 def _assigned(t: Any, v: Any, index: Any) -> Any:
-    y = t.copy() if is_foreign(t) else np.array(t, like=v) if is_foreign(v) else np.array(t)
+    y = _copied(t, v, "K")
     if np.ndim(v) and _repeats(index, y.shape):
         v = np.ascontiguousarray(np.broadcast_to(v, y[index].shape))  # so that `_kept` sees the same order
     y[index] = v
@@ -369,6 +376,8 @@ def _assigned(t: Any, v: Any, index: Any) -> Any:
 
 def _assigned_value(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
     g = _pick(g, index=index)
+    if _is_basic(index):
+        return unbroadcast(g, v.shape)
     if _unknown(index):
         g = np.where(_kept(index, t.shape), g, 0)
     elif _repeats(index, t.shape):
@@ -409,7 +418,7 @@ def _extreme_new(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
 
 def _accumulated(ufunc: Any) -> Any:
     def forward(t: Any, v: Any, index: Any) -> Any:
-        y = t.copy() if is_foreign(t) else np.array(t, order="C", like=v if is_foreign(v) else None)
+        y = _copied(t, v, "C")
         if _repeats(index, y.shape):  # flat, also because ufunc.at of NumPy 2.4 goes wrong where v has fewer axes
             v = np.broadcast_to(v, y[index].shape)
             ufunc.at(y.reshape(-1), _positions(index, y.shape), v.reshape(-1))

@@ -514,7 +514,7 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
     whole, back = opaque(steps_of, f"{name}: steps", _STEPS), opaque(sweep, f"{name}: sweep", _STEPS)
 
     def run_of(flat: Any, constant: Any, layout: Layout) -> Run:
-        found = whole(flat, constant, layout)
+        found = whole(flat, constant, layout=layout)
         return Run(*found) if type(found) is tuple else Run(found, None)
 
     def forward(flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
@@ -522,7 +522,7 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
 
     def rule(g: Any, y: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         if not isinstance(g, Tensor):
-            return back(g, y, flat, constant, (run or run_of(flat, constant, layout)).gates, layout)
+            return back(g, y, flat, constant, (run or run_of(flat, constant, layout)).gates, layout=layout)
         # It is to be differentiated again, and so must depend on the inputs visibly.
         w_ih, _, b_ih, _, states, x = parts = layout.parts(cell, flat, constant)
         d, hidden, initial = _differentiable(cell, g, y, *parts)

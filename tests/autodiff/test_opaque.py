@@ -14,7 +14,7 @@ def added(a, b, index=None, scale=1.0):
     return (a + (b if index is None else b[index])) * scale
 
 
-whole = Opaque(added, "added", "an example")
+whole = opaque(added, "added", "an example")
 
 
 def test_numpy_arrays_are_given_to_the_function_itself():
@@ -31,7 +31,9 @@ def test_another_array_type_gets_one_call():
 
 def test_arrays_among_the_options_are_handed_on_by_position():
     with watching() as log:  # the stand-in refuses them by name
-        found = whole(np.ones(2), np.arange(3.0), index=StandIn(np.array([2, 0])), scale=2.0)
+        found = Opaque(added, "added", "an example")(
+            np.ones(2), np.arange(3.0), index=StandIn(np.array([2, 0])), scale=2.0
+        )
         also = whole(StandIn(np.ones(2)), np.arange(3.0), index=StandIn(np.array([2, 0])), scale=2.0)
     assert found.value.tolist() == also.value.tolist() == [6, 2] and log.calls == ["added"] * 2
 
