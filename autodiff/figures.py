@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .lettering import families
+
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """Blue, orange, green, pink, sky and amber, told apart by colour-blind readers too. Source: Okabe & Ito, "Color
 universal design", 2008."""
@@ -154,16 +156,99 @@ def pale(ax: Any, strength: float = 0.45) -> Any:
     return ListedColormap(tinted(ax, colormaps[SEQUENTIAL](np.linspace(0, 1, 256)), strength))
 
 
-def shown_name(name: str) -> str:
-    """A name as a label: matplotlib leaves those that begin with an underscore out of the legend."""
-    return f" {name}" if name.startswith("_") else name
+def line_map(ax: Any) -> Any:
+    """The sequential colour map for lines: without the end that the paper hides."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    ends = (0.0, 0.85) if ink(ax) == "black" else (0.25, 1.0)
+    return ListedColormap(colormaps[SEQUENTIAL](np.linspace(*ends, 256)))
+
+
+_ROW = 0.17  # inches, of a legend
 
 
 def legend(ax: Any, beside: bool = False, **options: Any) -> None:
-    """A legend where it hides least: over an empty part, nearly opaque, or beside the axes."""
-    if ax.get_legend_handles_labels()[0]:
-        place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0} if beside else {}
-        ax.legend(**{"framealpha": 0.85, "fontsize": "small"} | place | options)
+    """A legend where it hides least: over an empty part, nearly opaque; or beside new axes, whose figure grows where it
+    has no room. What is more than the axes are high, or than two columns beside them, is counted in the last line.
+    """
+    handles, labels = ax.get_legend_handles_labels()
+    if not handles:
+        return
+    figure = ax.figure
+    height = ax.get_window_extent().height / figure.dpi
+    room = 36 if beside else max(3, int(height / _ROW) - 1 - ("title" in options))
+    columns = min(2, -(-len(handles) // room)) if beside else 1
+    if len(handles) > room * columns:
+        kept = room * columns - 1
+        rest = ax.plot([], [], linestyle="none")[0]
+        handles, labels = [*handles[:kept], rest], [*labels[:kept], f"… {len(handles) - kept} more"]
+        rest.remove()
+    place = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0} if beside else {}
+    if not beside and (ax.images or ax.collections):  # there is no empty part, and looking for it takes long
+        place = {"loc": "upper right"}
+    font = {"family": families(labels), "size": "small"}
+    drawn = ax.legend(handles, labels, **{"framealpha": 0.85, "prop": font, "ncols": columns} | place | options)
+    if beside:
+        needed = drawn.get_window_extent().size / figure.dpi
+        wide, high = figure.get_size_inches()
+        figure.set_size_inches(wide + max(0.0, needed[0] - 1.5), max(high, needed[1] + 0.7))
+
+
+def note(ax: Any, text: str) -> None:
+    """Words in the axes, at the top, on what the figure cannot show."""
+    box = {"facecolor": paper(ax), "edgecolor": "0.5", "alpha": 0.85, "boxstyle": "round"}
+    place = {"transform": ax.transAxes, "ha": "center", "va": "top", "zorder": 9}
+    ax.text(0.5, 0.97, text, **place, fontsize="small", color=ink(ax), bbox=box, parse_math=False)
+
+
+def note_unseen(ax: Any, values: Any) -> None:
+    """Say so, if none of the values can be drawn."""
+    if not np.isfinite(drawable(values)).any():
+        finite = np.isfinite(np.asarray(values, float)).any()
+        note(ax, f"no value within ±{LARGEST:g}" if finite else "no finite value")
+
+
+LARGEST = 1e300
+"""Numbers farther from 0 are not drawn: matplotlib cannot put a margin around them."""
+
+
+def drawable(values: Any) -> Any:
+    """Values as floats, NaN where they are not finite, or larger than what can be drawn.
+
+    >>> drawable([1, np.inf, -1e305]).tolist()
+    [1.0, nan, nan]
+    """
+    values = np.asarray(values, float)
+    return np.where(abs(values) <= LARGEST, values, np.nan)
+
+
+def dotted(values: Any) -> bool:
+    """Whether a line over the values, shape (n,), needs markers: one of them has no finite neighbour.
+
+    >>> dotted([np.nan, 1.0, np.nan]), dotted([1.0, 2.0, np.nan])
+    (True, False)
+    """
+    there = np.pad(np.isfinite(np.asarray(values, float)), 1)
+    return bool((there[1:-1] & ~there[:-2] & ~there[2:]).any())
+
+
+def limits(values: Any, margin: float) -> tuple[float, float]:
+    """The limits of a linear axis that shows the finite values, and so great a part of their range on both sides; wide
+    enough for different numbers, around a single value too.
+
+    >>> limits([0.0, 2.0, np.nan], 0.5), limits([3.0], 0.5), limits([1e200], 0.5)
+    ((-1.0, 3.0), (2.0, 4.0), (9e+199, 1.1e+200))
+    """
+    values = drawable(values)
+    values = values[np.isfinite(values)]
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    largest = max(abs(low), abs(high))
+    if high - low > max(1e-13 * largest, 1e-290):
+        around = margin * (high - low)
+    else:
+        around = max(1.0, 0.1 * largest) if high == low else max(1.0, 1e-12 * largest)
+    return low - around, high + around
 
 
 def log_range(values: Any, decades: float = 16.0) -> tuple[float, float] | None:
@@ -176,11 +261,10 @@ def log_range(values: Any, decades: float = 16.0) -> tuple[float, float] | None:
     (0.00630..., 158...)
     >>> log_range([[3.0, 2.0, 1.0]])
     """
-    values = np.asarray(values, float)
-    finite = np.isfinite(values)
-    if not finite.any() or (values[finite] < 0).any():
+    values = drawable(values)
+    values = np.where(abs(values) < 1 / LARGEST, 0.0, values)
+    if not np.isfinite(values).any() or (values < 0).any():
         return None
-    values = np.where(finite, values, np.nan)
     lasting = np.fmax(values[..., 1:], values[..., :-1]) if values.shape[-1] > 1 else values
     lasting = lasting[lasting > 0]
     if not lasting.size:
@@ -189,8 +273,17 @@ def log_range(values: Any, decades: float = 16.0) -> tuple[float, float] | None:
     low = max(float(lasting.min()), high * 10.0**-decades)
     if high < 10 * low:
         return None
-    margin = (high / low) ** 0.05
-    return low / margin, high * margin
+    margin = float(10 ** (0.05 * (np.log10(high) - np.log10(low))))
+    return max(low / margin, 1e-4 / LARGEST), min(high * margin, 1e4 * LARGEST)
+
+
+def log_scale(ax: Any, span: tuple[float, float]) -> None:
+    """Make the vertical axis logarithmic, with these limits."""
+    ax.set(ylim=span, yscale="log")
+    low, high = np.log10(span)
+    if high > 150 or low < -150:  # matplotlib would look for ticks beyond the largest float
+        ax.set_yticks(10.0 ** np.arange(np.ceil(low), high, max(1, (high - low) // 8)))
+        ax.set_yticks([], minor=True)
 
 
 def _described(value: Any) -> str:

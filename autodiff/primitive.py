@@ -89,8 +89,9 @@ class Primitive:
     expansion: Callable[..., Any] | None = None
     """The same mathematics in plainer operations, on Tensors, for who wants to see inside: ``expansion(*inputs,
     **params)`` returns the output, or None where no plainer formula holds at these values. As a generator it yields the
-    name of each part before it makes it ("step", once for every step), a pair ("step", "gates") for a part of that,
-    None for what belongs to no part; a part whose name begins with … is one node in pictures."""
+    name of each part before it makes it ("step 1", "step 2", …: of many, those in the middle are one node in pictures),
+    a pair ("step 1", "gates") for a part of that, None for what belongs to no part; a part whose name begins with … is
+    one node in pictures."""
 
     def rules(self, arity: int) -> Sequence[Rule | None]:
         """The VJP rules for that many inputs."""

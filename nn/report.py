@@ -10,7 +10,8 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad
 from autodiff.backward import gradients
-from autodiff.figures import axes_grid, legend, line_style, log_range
+from autodiff.figures import LARGEST, axes_grid, dotted, drawable, legend, line_style, log_range, note, note_unseen
+from autodiff.lettering import families, legible, shown_name
 from autodiff.seeing.printable import printable
 from autodiff.seeing.table import Table
 from autodiff.tensor import plain
@@ -103,34 +104,39 @@ class LayerReport:
             panels.append(("‖∂L/∂θ‖", {"": [r.parameter_gradient for r in self.rows]}))
         parts = {"dead": [r.dead for r in self.rows], "saturated": [r.saturated for r in self.rows]}
         panels.append(("part of an activation's units", parts))
-        size = (2.9 * len(panels) + 1.2, 1.3 + 0.28 * len(self.rows))
+        size = (2.9 * len(panels) + 1.2, min(1.3 + 0.28 * len(self.rows), 60.0))
         axes = axes_grid("LayerReport.plot", len(panels), ax, size, len(panels), sharey=True)
         for one, (title, columns) in zip(axes, panels):
-            zero = False
             for i, (label, column) in enumerate(columns.items()):
                 known = [(value, y) for y, value in enumerate(column) if value is not None]
-                values = np.array([value for value, _ in known], float)
+                values = drawable([value for value, _ in known])
                 style = line_style(i, marker=True) | {"linewidth": 1.0}
                 style |= {"markersize": 9, "fillstyle": "none"} if i else {}  # around the first where both agree
                 if label == "" and (limits := log_range(values[:, None])):
+                    values = np.where(values > 1 / LARGEST, values, np.nan)
+                    low, high = min(limits[0], float(np.nanmin(values)) / 2), limits[1]
                     one.set_xscale("log")
-                    zero = bool((values == 0).any())
-                    low = float(values[values > 0].min(initial=limits[1]))
-                    one.set_xlim(min(limits[0], low / 2), limits[1])
-                    values = np.where(values > 0, values, np.nan)
+                    one.set_xlim(low, high)
+                    one.xaxis.set_minor_formatter("")  # labels of two and three would overlap
+                    if high < 100 * low:
+                        one.xaxis.get_major_locator().set_params(subs=(1.0, 3.0))
+                        one.xaxis.set_major_formatter("{x:g}")
                 one.plot(values, [y for _, y in known], **style, label=label or None)
-                if zero:
-                    for y in (y for value, y in known if value == 0):
-                        one.annotate("0", (0.02, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+                for value, y in (pair for pair, there in zip(known, np.isfinite(values)) if not there):
+                    word = f"{value:.2g}".replace("inf", "∞").replace("nan", "NaN")
+                    one.annotate(word, (0.02, y), xycoords=("axes fraction", "data"), va="center", fontsize="small")
+            if not any(value is not None for column in columns.values() for value in column):
+                note(one, "none")
             if columns is parts:
                 one.set_xlim(-0.05, 1.05)
                 legend(one)
             one.set_title(title, fontsize="small")
+        titles = [_title(row) for row in self.rows]
+        font, every = families(titles), max(1, -(-len(titles) // 220))
+        names = [legible(title, 66) for title in titles[::every]]
         for one in axes[: None if ax is not None else 1]:
-            one.set_yticks(
-                range(len(self.rows)), [_title(row) for row in self.rows], parse_math=False, fontsize="small"
-            )
-            one.set_ylim(len(self.rows) - 0.5, -0.5)
+            one.set_yticks(range(0, len(titles), every), names, parse_math=False, fontsize="small", family=font)
+            one.set_ylim(max(len(titles), 1) - 0.5, -0.5)
         return axes
 
     def plot_steps(self, *, ax: Any = None) -> Any:
@@ -158,11 +164,13 @@ class LayerReport:
             shown = [(i, curve) for i, curve in enumerate(curves) if curve is not None]
             for i, curve in shown:
                 gap = max(1, len(curve) // 10)
-                label = self.steps[i].path.replace("$", r"\$")
-                one.plot(range(len(curve)), curve, **line_style(i, marker=True), markevery=gap, label=label)
+                every = 1 if dotted(curve) else gap
+                style = line_style(i, marker=True) | {"markevery": every, "label": shown_name(self.steps[i].path)}
+                one.plot(range(len(curve)), drawable(curve), **style)
             bounds = [limits for _, curve in shown if (limits := log_range(curve))]
             if bounds:
                 one.set(yscale="log", ylim=(min(low for low, _ in bounds), None))
+            note_unseen(one, [curve for _, curve in shown])
             one.set(xlabel="time step", title=title)
             one.xaxis.get_major_locator().set_params(integer=True)
         legend(axes[-1], beside=ax is None)

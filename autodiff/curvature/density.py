@@ -9,7 +9,7 @@ import numpy as np
 from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator
 
-from ..figures import axes_for, line_style
+from ..figures import LARGEST, axes_for, dotted, drawable, line_style, note
 from ..tensor import Array
 from .eigen import symmetric
 
@@ -61,11 +61,16 @@ class SpectralDensity:
             ImportError: without matplotlib.
         """
         ax = axes_for("SpectralDensity.plot", ax, (7, 4))
-        ax.plot(self.grid, self.density, **({"color": line_style(0)["color"]} | options))
-        if log:
-            height, sides = self.density, np.pad(self.density, 1)
+        height = drawable(self.density)
+        style = {"color": line_style(0)["color"], "marker": "." if dotted(height) or len(height) == 1 else None}
+        ax.plot(self.grid, height, **(style | options))
+        height = np.nan_to_num(height)
+        if not (height > 1 / LARGEST).any():
+            note(ax, "the density is 0 all over" if np.isfinite(self.density).all() else "the density is not finite")
+        elif log:
+            sides = np.pad(height, 1)
             peaks = height[(height > sides[:-2]) & (height >= sides[2:]) & (height > 1e-7 * height.max())]
-            bottom = max(float(peaks.min(initial=height.max())) / 30, 1e-300)
+            bottom = max(float(peaks.min(initial=height.max())) / 30, 1 / LARGEST)
             if ax.get_yscale() == "log":  # of a density drawn before
                 bottom = min(bottom, ax.get_ylim()[0])
             ax.set_yscale("log")

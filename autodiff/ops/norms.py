@@ -10,10 +10,10 @@ import numpy as np
 from ..primitive import Sample, declare
 from ..protocols import implements
 from ..tensor import Tensor
-from .elementwise import absolute, astype, quotient_or_zero, sign
+from .elementwise import absolute, quotient_or_zero, sign
 from .guards import checked_axes, common, count_of, inverse_or_zero, raw, restored
 from .linalg import as_floating, as_matrices, inv, svdvals
-from .precision import HALF, at_any_scale, in_single, ordinary
+from .precision import at_any_scale, in_single, ordinary, power_below
 from .samples import draw
 
 __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
@@ -39,7 +39,10 @@ def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdim
     if common(~off.any()):
         return g * (np.sign(x) * ratio ** (ord - 1))
     # An element that is 0 by itself, so that a second derivative that does not exist stays with it
-    alone = 0 if ord < 1 else np.sign(x) * np.abs(x) ** (ord - 1) * inverse_or_zero(y) ** (ord - 1)
+    scale, alone = power_below(raw(y)), 0
+    if ord >= 1:
+        size, whole = np.where(off, np.abs(x) / scale, 0), inverse_or_zero(y / scale)
+        alone = np.sign(x) * size ** (ord - 1) * whole ** (ord - 1)
     return g * np.where(off, alone, np.sign(x) * np.where(off, 1, ratio) ** (ord - 1))
 
 
@@ -54,18 +57,17 @@ _NORMS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 ]  # fmt: skip
 
 
+@in_single
 def _norm_opened(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor | None:
     """The root of a sum of powers; where an element of x (unless they are squared) or the norm is 0 it has no plain
     derivative, and beyond the range of the powers no plain value."""
-    wide = astype(x, np.float32) if x.dtype == HALF else x
-    powers: Any = wide * wide if ord == 2 else absolute(wide) ** ord
+    powers: Any = x * x if ord == 2 else absolute(x) ** ord
     if ord != 2 and not ordinary(powers):
         return None
     total = powers.sum(axis=axis, keepdims=keepdims)
     if not ordinary(total):
         return None
-    y = np.sqrt(total) if ord == 2 else total ** (1 / ord)
-    return astype(y, HALF) if x.dtype == HALF else y
+    return np.sqrt(total) if ord == 2 else total ** (1 / ord)
 
 
 _p_norm = declare(

@@ -32,7 +32,8 @@ def in_single(function: Callable[..., Any], together: bool = False) -> Callable[
         if any(kind.kind == "f" and kind != HALF for kind in kinds):
             return function(*arrays, **params)
         wide = [a.astype(np.float32) if getattr(a, "dtype", None) == HALF else a for a in arrays]
-        return function(*wide, **params).astype(HALF)
+        y = function(*wide, **params)
+        return None if y is None else y.astype(HALF)
 
     return computed
 
@@ -54,13 +55,21 @@ def at_any_scale(function: Callable[..., Any]) -> Callable[..., Any]:
         low = float(limits.tiny / limits.eps) ** (1 / max(abs(params.get("ord", 2)), 2))
         if x.size == 0 or common(((y > low) & (y < 1 / low)).all()):
             return y
-        top = np.abs(x).max(axis=axis, keepdims=True)
-        scale = np.ldexp(x.dtype.type(1), np.frexp(np.where(np.isfinite(top), top, 1))[1] - 1)
+        scale = power_below(np.abs(x).max(axis=axis, keepdims=True))
         with np.errstate(over="ignore", divide="ignore"):
             y = function(x / scale, axis=axis, keepdims=keepdims, **params)
             return y * (scale if keepdims else scale.reshape(np.shape(y)))
 
     return computed
+
+
+def power_below(x: Any) -> Any:
+    """The power of two that is at most x, of the sizes x > 0 (½ of 0, 1 of ∞ and NaN): x divided by it is exact.
+
+    >>> power_below(np.array([0.75, 5.0, 1000.0]))
+    array([5.00e-01, 4.00e+00, 5.12e+02])
+    """
+    return np.ldexp(x.dtype.type(1), np.frexp(np.where(np.isfinite(x), x, 1))[1] - 1)
 
 
 def ordinary(x: Any) -> bool:

@@ -399,20 +399,20 @@ def _mean_of_squares(x: Tensor, axis: Any, keepdims: bool, n: float) -> Tensor:
     return squares.mean(axis=axis, keepdims=keepdims) if whole else squares.sum(axis=axis, keepdims=keepdims) * _per(n)
 
 
+@in_single
 def _var_opened(x: Tensor, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Tensor | None:
     n = count_of(x.shape, axis) - ddof
-    return in_single(_mean_of_squares)(x, axis, keepdims, n) if n > 0 else None
+    return _mean_of_squares(x, axis, keepdims, n) if n > 0 else None
 
 
+@in_single
 def _std_opened(x: Tensor, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Tensor | None:
     """The root of the variance; at 0 it has no plain derivative, and beyond the range of the squares no plain value."""
-    wide = astype(x, np.float32) if x.dtype == HALF else x
-    variance = _var_opened(wide, axis, keepdims, ddof)
+    variance = _var_opened(x, axis, keepdims, ddof)
     if variance is None or not ordinary(variance):
         return None
     variance.name = "σ²"
-    y = sqrt(variance)
-    return astype(y, HALF) if x.dtype == HALF else y
+    return sqrt(variance)
 
 
 _var = declare(

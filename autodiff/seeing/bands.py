@@ -4,13 +4,17 @@ s = ∇fᵀu, and the second backward pass, one band each, with the nodes that t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ..tensor import Tensor
 from .graph import results_behind
 from .looks import DIRECTIONS, FONT, Frames, kind_of, operation_lines, operation_tip, tensor_lines, tensor_tip
 from .printable import printable
+from .repeats import FEWEST, runs
 from .rows import Step
 from .selection import Selection, in_bands
 
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from .picture import Graph
 
 MAX_NODES = 300
-"""Of larger passes the middle is left out."""
+"""Of larger passes the middle is left out; a second backward pass of more than twice as many steps is folded."""
 
 
 def drawn_in_bands(
@@ -28,8 +32,8 @@ def drawn_in_bands(
     rows: Sequence[Step],
     kinds: Sequence[str],
     names: Mapping[int, str],
-) -> tuple[Graph, dict[str, int]]:
-    """The picture, and for each node the band it is in.
+) -> tuple[Graph, dict[str, int], dict[str, str]]:
+    """The picture, for each node the band it is in, and for what is not shown the box that stands for it.
 
     Args:
         output: f.
@@ -72,51 +76,109 @@ def drawn_in_bands(
         kind = kind_of(x, output, set())
         frames.node(home, name, kind, tensor_lines(x, kind, None, ("value",)), tensor_tip(x, kind, None))
     for name, x, home in drawing.references:
-        title = printable(titles.get(id(x), name))
+        title = printable(titles.get(id(x), name if isinstance(x, Tensor) else "constant"))
         frames.node(home, name, "reference", [("value", title)], [f"value from an earlier pass: {title}"])
     for name, (text, home) in drawing.gaps.items():
         frames.node(home, name, "gap", [("value", text)], [text])
     place = drawing.place(id(slope))
-    for x in wrt if place is not None else ():
-        frames.node(bands[1], f"u{x._number}", "constant", [("title", "u")], ["u"])
-        drawing.edges.append((f"u{x._number}", f"op{slope._number}"))
-
-    pairs = [
-        (row, following)
-        for row, following, kind in zip(rows, rows[1:], kinds)
-        if kind == "local" and row.phase == "second"
-    ]
-    cotangents = [row.tensor for row, kind in zip(rows, kinds) if row.phase == "second" and kind != "local"]
-    if len(pairs) + len(cotangents) > 2 * MAX_NODES:
-        text = f"… {len(pairs):,} steps not shown"
-        frames.node(bands[2], "gap2", "gap", [("value", text)], [text])
+    if place is None:  # f is linear: no operation leads to s
+        place = user = f"t{slope._number}"
+        frames.node(bands[1], place, "result", [("title", s)], [s])
     else:
-        wanted, seen = {x._number for x in wrt}, set[str]()
-        edges = dict[tuple[str, str], None]()  # each once, in their order
+        user = f"op{slope._number}"
+    for x in wrt:
+        frames.node(bands[1], f"u{x._number}", "constant", [("title", "u")], ["u"])
+        drawing.edges.append((f"u{x._number}", user))
 
-        def once(name: str, kind: str, title: str, tip: list[str]) -> None:
-            if name not in seen:
-                seen.add(name)
-                frames.node(bands[2], name, kind, [("title", title)], tip)
-
-        for x in cotangents:
-            if x is not None:
-                once(
-                    f"d{x._number}",
-                    "seed" if x is slope else "gradient" if x._number in wanted else "result",
-                    "d",
-                    ["d"],
-                )
-        for row, following in pairs:
-            operation, x = row.tensor, following.tensor
-            if operation is not None and x is not None:
-                (_, title), tip = operation_lines(operation, titles, ())[0], operation_tip(operation, titles)
-                name = f"p{operation._number}"
-                once(name, "operation", f"∂ {title}", [f"rule of {tip[0]}", *tip[2:]])
-                edges |= {(f"d{operation._number}", name): None, (name, f"d{x._number}"): None}
-        drawing.edges += edges
-        if place is not None and f"d{slope._number}" in seen:
-            drawing.turns.append((place, f"d{slope._number}"))
+    second = _SecondBand(rows, kinds, slope, {x._number for x in wrt})
+    for name, (title, note) in second.boxes.items():
+        lines = [("title", title), ("note", note)] if title else [("value", note)]
+        frames.node(bands[2], name, "module" if title else "gap", lines, [text for _, text in lines])
+    for name, x in second.cotangents.items():
+        if name not in second.hidden:
+            kind = "seed" if x is slope else "gradient" if x._number in second.wanted else "result"
+            frames.node(bands[2], name, kind, [("title", "d")], ["d"])
+    for name, operation in second.rules.items():
+        if name not in second.hidden:
+            (_, title), tip = operation_lines(operation, titles, ())[0], operation_tip(operation, titles)
+            frames.node(bands[2], name, "operation", [("title", f"∂ {title}")], [f"rule of {tip[0]}", *tip[2:]])
+    drawing.edges += second.drawn_edges()
+    if (start := f"d{slope._number}") in second.cotangents:
+        drawing.turns.append((place, second.hidden.get(start, start)))
     frames.close()
     frames.edges(drawing)
-    return picture, dict(frames.layer)
+    return picture, dict(frames.layer), second.hidden
+
+
+class _SecondBand:
+    """The rules of the second backward pass and the cotangents between them. Where they are too many, the middle of
+    what repeats is a box, and if that is not enough the middle of all is left out."""
+
+    def __init__(self, rows: Sequence[Step], kinds: Sequence[str], slope: Tensor, wanted: set[int]) -> None:
+        self.slope, self.wanted = slope, wanted
+        self.rules: dict[str, Tensor] = {}
+        self.cotangents: dict[str, Tensor] = {}
+        self.edges: dict[tuple[str, str], None] = {}
+        """Each once, in their order."""
+        self.hidden: dict[str, str] = {}
+        """The box of each node that is in one."""
+        self.boxes: dict[str, tuple[str, str]] = {}
+        """What each box says: what is repeated in it, if anything, and how many steps it stands for."""
+        steps = Counter[str]()
+        for row, following, kind in zip(rows, [*rows[1:], None], kinds):
+            if row.phase != "second" or row.tensor is None:
+                continue
+            name = f"{'p' if kind == 'local' else 'd'}{row.tensor._number}"
+            steps[name] += 1
+            if kind != "local":
+                self.cotangents.setdefault(name, row.tensor)
+            elif following is not None and following.tensor is not None:
+                self.rules.setdefault(name, row.tensor)
+                self.edges |= {(f"d{row.tensor._number}", name): None, (name, f"d{following.tensor._number}"): None}
+        if sum(steps.values()) > 2 * MAX_NODES:
+            for box, title in self._folded().items():
+                n = sum(steps[name] for name, home in self.hidden.items() if home == box)
+                self.boxes[box] = title, f"… {n:,} step{'s' * (n != 1)} not shown"
+
+    def drawn_edges(self) -> list[tuple[str, str]]:
+        ends = ((self.hidden.get(a, a), self.hidden.get(b, b)) for a, b in self.edges)
+        return list(dict.fromkeys((a, b) for a, b in ends if a != b))
+
+    def _folded(self) -> dict[str, str]:
+        """Put rules into boxes, and with them the cotangents that only they have to do with; returns what is repeated
+        in each box."""
+        names, known = list(self.rules), dict[tuple[object, tuple[int, ...]], int]()
+        ids = [known.setdefault((x._primitive, x.shape), len(known)) for x in self.rules.values()]
+        units, titles, start = list[list[str]](), list[str](), 0
+        for first, period, count in [*runs(np.array(ids)), (len(names), 0, 0)]:
+            if count and period * (count - 2) < FEWEST:
+                continue
+            begin = first + period
+            units += [[name] for name in names[start:begin]]
+            titles += [""] * (begin - start)
+            if count:
+                start = begin + period * (count - 2)
+                words = [operation_lines(self.rules[name], {}, ())[0][1] for name in names[first:begin]]
+                units.append(names[begin:start])
+                titles.append(f"∂ ({' · '.join(words if len(words) <= 4 else [*words[:3], '…'])}) ×{count - 2:,}")
+        if len(units) > (room := MAX_NODES // 2):
+            middle = slice(room // 2, len(units) - room // 2)
+            units[middle] = [[name for unit in units[middle] for name in unit]]
+            titles[middle] = [""]
+        boxes = dict[str, str]()
+        for unit, title in zip(units, titles):
+            if len(unit) > 1:
+                box = f"gap2x{len(boxes)}"
+                boxes[box] = title
+                self.hidden |= dict.fromkeys(unit, box)
+        around = dict[str, list[str]]()
+        """For each cotangent the boxes of the rules that it comes from, then that of the one it goes into; empty for a
+        rule that is in none."""
+        for a, b in sorted(self.edges, key=lambda edge: edge[1] in self.rules):
+            rule, cotangent = (b, a) if b in self.rules else (a, b)
+            around.setdefault(cotangent, []).append(self.hidden.get(rule, ""))
+        for name, x in self.cotangents.items():
+            homes = around.get(name, [""])
+            if x is not self.slope and x._number not in self.wanted and all(homes):
+                self.hidden[name] = homes[-1]
+        return boxes

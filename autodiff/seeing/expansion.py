@@ -7,6 +7,7 @@ knows the group that it belongs to. Order: numbers and groups, which operations 
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..mode import mode
 from ..primitive import new_node
-from ..tensor import HANDED_OUT, Tensor, clock, settled
+from ..tensor import Tensor, clock, number_of, wrap
 
 # Numbers and groups
 
@@ -31,12 +32,17 @@ class Group:
 
     label: str
     parent: Group | None = None
+    depth: float = 0.0
+    """How deep it lies: the expansion of what an expansion made is one deeper."""
     closed: bool = False
     """Shown as one node."""
     start: float = -1.0
     """A number between the last before it and the first in it."""
     end: float = -1.0
     """The last number in it."""
+
+    def part(self, label: str, closed: bool = False) -> Group:
+        return Group(label, self, self.depth + 0.1, closed)
 
 
 class Place(float):
@@ -45,10 +51,14 @@ class Place(float):
 
     group: Group
     text: str
+    start: float
+    """A number between the last before it and itself."""
+    made: tuple[int, ...]
+    """The numbers given by the clock: to what was opened for it, the outermost first, and to itself."""
 
-    def __new__(cls, value: float, text: str, group: Group) -> Place:
+    def __new__(cls, value: float, text: str, group: Group, start: float, made: tuple[int, ...]) -> Place:
         place = super().__new__(cls, value)
-        place.group, place.text = group, text
+        place.group, place.text, place.start, place.made = group, text, start, made
         return place
 
     def __str__(self) -> str:
@@ -67,6 +77,22 @@ def groups_of(results: Iterable[Tensor]) -> list[Group]:
             found[id(group)] = group
             group = group.parent
     return list(found.values())
+
+
+def calls_in(results: Iterable[Tensor]) -> Callable[[int, int], tuple[float, float, float]]:
+    """A function of the first and the last number of a call: what they are among results, and how deep the call lies.
+    One that an expansion made is where is now what was made in it."""
+    places = [cast(Place, node._number) for node in results if isinstance(node._number, Place)]
+    made = sorted((number, place, depth) for place in places for depth, number in enumerate(place.made))
+
+    def found(start: int, end: int) -> tuple[float, float, float]:
+        inside = made[bisect_right(made, (start, np.inf, 0)) : bisect_right(made, (end, 0.0, 0))]
+        if not inside:
+            return start, end, -0.5
+        first, last = (choice([place for _, place, _ in inside]) for choice in (min, max))
+        return first.start, last, inside[0][2] + 0.5
+
+    return found
 
 
 # What is meant
@@ -92,12 +118,11 @@ class Wanted:
                 raise TypeError(f"{where}: {_TAKES}, not {type(item).__name__} among them")
         self.words = [item if isinstance(item, str) else None for item in self.items]
         self.tensors: list[set[float]] = []
-        self.calls: list[list[tuple[int, int]]] = []
-        tensors, self.modules = _called(names)
+        self.callers: list[list[Any]] = []
+        tensors, modules = _called(names)
         for item in self.items:
-            own: list[Any] = [m for path, m in self.modules if item in (path, type(m).__name__)]
-            own += [item] if hasattr(item, "_calls") else []
-            self.calls.append([call for m in own for call in m._calls])
+            own: list[Any] = [m for path, m in modules if item in (path, type(m).__name__)]
+            self.callers.append(own + [item] * hasattr(item, "_calls"))
             named = tensors.get(item) if isinstance(item, str) else item
             self.tensors.append({named._number} if isinstance(named, Tensor) else set())
         self.met = [False] * len(self.items)
@@ -116,7 +141,7 @@ class Wanted:
                 (word is not None and f"_{word}_" in f"_{record.name}_")
                 or (recorded and node.name is not None and node.name == word)
                 or (recorded and number in self.tensors[i])
-                or (recorded and any(start < number < end for start, end in self.calls[i]))
+                or any([start < number < end for m in self.callers[i] for start, end in m._calls])
             ):
                 found = self.met[i] = True
         return found
@@ -161,6 +186,8 @@ class _Item:
 
     node: Tensor
     group: Group | None = None
+    made: tuple[int, ...] = ()
+    """As of a `Place`."""
     stands_for: tuple[Tensor, ...] = ()
     """The nodes that were opened and whose result this is."""
     original: Tensor | None = None
@@ -169,7 +196,8 @@ class _Item:
 
 def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any, names: Any = None) -> Tensor:
     """A tensor computed like `output`, with operations opened. The graph of `output` stays as it is; leaves, and
-    results that depend on nothing that was opened, are shared by both, and every recorded result has its number.
+    results that depend on nothing that was opened, are shared by both, and every recorded result has its number. What
+    is opened shows also what it does to constants; results of constants alone require no gradient.
 
     Args:
         where: the function that a user called.
@@ -192,7 +220,8 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
     wanted = Wanted(where, expand, names)
     placed: dict[int, Tensor] = {}
     kept: list[Tensor] = []  # replaced nodes: while they live, their ids are theirs
-    made: list[tuple[Tensor, Group]] = []
+    made: list[_Item] = []
+    inner: list[Tensor] = []
     stack = [_Item(node) for node in reversed(results)]
     while stack:
         item = stack.pop()
@@ -211,19 +240,23 @@ def expanded(where: str, output: Tensor, results: Sequence[Tensor], expand: Any,
                 placed[id(node)] = _copy(node, inputs)
             continue
         node._inputs = inputs
-        assert item.group is not None
-        made.append((node, item.group))
+        made.append(item)
+        inner.append(node)
         for outer in item.stands_for:
             placed[id(outer)] = node
             node.name = node.name or outer.name
+            node._hooks = outer._hooks if node._hooks is None else {**(outer._hooks or {}), **node._hooks}
         if (original := item.original) is not None:
             _number(made, original._number)
-            node._ndarray, node._grad, node._hooks = original._ndarray, original._grad, original._hooks
+            node._ndarray, node._grad = original._ndarray, original._grad
             node.name = original.name
-            for each, _ in made:
-                each._line = original._line
+            for each in made:
+                each.node._line = original._line
             made.clear()
     wanted.check()
+    for node in inner:  # last, because what an operation in an expansion is opened with is recorded too
+        if node._primitive is not None:
+            node._requires_grad = any([isinstance(x, Tensor) and x.requires_grad for x in node._inputs])
     return placed.get(id(output), output)
 
 
@@ -236,11 +269,8 @@ def _copy(node: Tensor, inputs: tuple[Any, ...]) -> Tensor:
 
 
 def _check_fresh(where: str, node: Tensor) -> None:
-    for x in node._inputs:
-        if isinstance(x, Tensor):
-            number = settled(x) if x._requires_grad is HANDED_OUT else x._number
-            if number > node._number:
-                raise _written(where, node)
+    if any([isinstance(x, Tensor) and number_of(x) > node._number for x in node._inputs]):
+        raise _written(where, node)
 
 
 def _written(where: str, node: Tensor) -> RuntimeError:
@@ -253,12 +283,14 @@ def _written(where: str, node: Tensor) -> RuntimeError:
 def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> list[_Item]:
     """What the expansion of a node makes of its inputs, each after what it is made from; nothing if it has none."""
     record = node._primitive
+    given = [_recordable(x) for x in inputs]
+    constants = {id(twin): (twin, x) for twin, x in zip(given, inputs)}
     began = clock()
     parts: list[tuple[int, Part]] = []
     token = mode.set(True)
     try:
         with np.errstate(all="ignore"):
-            result = record.expansion(*inputs, **(node._params or {}))
+            result = record.expansion(*given, **(node._params or {}))
             if isinstance(result, Generator):
                 result = _noting(result, parts)
     finally:
@@ -270,17 +302,35 @@ def _opened(where: str, node: Tensor, inputs: tuple[Any, ...], item: _Item) -> l
     found, seen = [result], {id(result)}
     for tensor in found:  # grows while it is walked
         for x in tensor._inputs:
+            if isinstance(x, Tensor) and x._number > began and x._primitive is None and id(x) not in constants:
+                constants[id(x)] = x, _constant(x)  # what a user's function made may have a holder
+        tensor._inputs = tuple([constants.get(id(x), (x, x))[1] for x in tensor._inputs])
+        for x in tensor._inputs:
             if isinstance(x, Tensor) and x._number > began and id(x) not in seen:
-                if x._params is not None and getattr(x._params.get("of"), "_number", 0) > began:
-                    x._params, x._requires_grad = None, False  # a view of a constant that nobody else sees
                 seen.add(id(x))
                 found.append(x)
     found.sort(key=lambda x: x._number)
-    group_at = _grouped(parts, Group(record.name, item.group))
-    items = [_Item(x, group_at(x._number)) for x in found]
+    group_at = _grouped(parts, Group(record.name, item.group, len(item.made)))
+    items = [_Item(x, group_at(x._number), (*item.made, x._number)) for x in found]
     items[-1].stands_for = (node, *item.stands_for)
     items[-1].original = node if item.group is None else item.original
     return items
+
+
+def _recordable(x: Any) -> Any:
+    """An input of which all is recorded that is made of it: for a constant a tensor that requires a gradient."""
+    array = x._ndarray if isinstance(x, Tensor) else x
+    if (isinstance(x, Tensor) and x._requires_grad) or not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+        return x
+    twin = wrap(array)
+    twin._requires_grad = True
+    return twin
+
+
+def _constant(x: Tensor) -> Tensor:
+    constant = wrap(x._ndarray)
+    constant._number, constant.name = x._number, x.name
+    return constant
 
 
 Part = str | tuple[str, str] | None
@@ -308,37 +358,38 @@ def _agree(a: Any, b: Any) -> bool:
 
 def _grouped(parts: list[tuple[int, Part]], whole: Group) -> Callable[[int], Group]:
     """The group of each thing that an expansion made, by its number."""
-    total, count = Counter(name for _, name in parts), Counter[Part]()
-    starts, groups, folded = [0], [whole], dict[str, Group]()
-    begun: dict[str, Group] = {}
+    starts, groups, begun = [0], [whole], dict[str, Group]()
+    alike: dict[str, list[str]] = {}
+    for _, name in parts:
+        if isinstance(name, str) and (numbered := re.fullmatch(r"(.*) \d+", name)):
+            alike.setdefault(numbered[1], []).append(name)
+    for kind, names in alike.items():
+        if len(names) > FOLD:
+            first, last = (name.rpartition(" ")[2] for name in (names[2], names[-2]))
+            begun |= dict.fromkeys(names[2:-1], whole.part(f"{kind}s {first} … {last}", closed=True))
     for start, name in parts:
-        count[name] += 1
-        k, n = count[name], total[name]
         if name is None:
             group = whole
         elif isinstance(name, tuple):
             around = begun[name[0]]
-            group = around if around.closed else Group(name[1], around)
-        elif n > FOLD and 2 < k < n:
-            group = folded.setdefault(name, Group(f"{name}s 3 … {n - 1}", whole, closed=True))
+            group = around if around.closed else around.part(name[1])
         else:
-            group = Group(f"{name} {k}" if n > 1 else name, whole, closed=name.startswith("…"))
-        if isinstance(name, str):
-            begun[name] = group
+            group = begun.setdefault(name, whole.part(name, closed=name.startswith("…")))
         starts.append(start)
         groups.append(group)
     return lambda number: groups[bisect_right(starts, number) - 1]
 
 
-def _number(made: list[tuple[Tensor, Group]], n: int) -> None:
+def _number(made: list[_Item], n: int) -> None:
     """Number what was made in place of the result with number n, in order, between that number and the one before."""
     before: float = n - 1
-    for k, (tensor, group) in enumerate(made, 1):
-        last = k == len(made)
-        place = Place(n if last else n - 1 + k / len(made), str(n) if last else f"{n}_{k}", group)
-        tensor._number = cast(int, place)
-        around: Group | None = group
+    for k, item in enumerate(made, 1):
+        last, value = k == len(made), n - 1 + k / len(made)
+        assert item.group is not None
+        place = Place(value, str(n) if last else f"{n}_{k}", item.group, (before + value) / 2, item.made)
+        item.node._number = cast(int, place)
+        around: Group | None = item.group
         while around is not None:
-            around.start, around.end = (before + place) / 2 if around.start < 0 else around.start, place
+            around.start, around.end = place.start if around.start < 0 else around.start, place
             around = around.parent
         before = place

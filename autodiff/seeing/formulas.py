@@ -337,6 +337,7 @@ def _text(tree: Tree, names: Mapping[str, str], least: int = 0) -> str:
 # As MathML
 
 
+_THIN = '<mspace width="0.17em"/>'
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -413,8 +414,7 @@ def _mathml(tree: Tree, names: Mapping[str, str], least: int = 0) -> str:
         return f"<mroot>{_row(_bare(parts[0]), names)}<mn>3</mn></mroot>"
     elif tree.kind in ("function", "call"):
         inside = "<mo>,</mo>".join(_mathml(part, names, 4 * (tree.kind == "function")) for part in parts)
-        if tree.kind == "call":
-            inside = f"<mrow><mo>(</mo>{inside}<mo>)</mo></mrow>"
+        inside = f"<mrow><mo>(</mo>{inside}<mo>)</mo></mrow>" if tree.kind == "call" else f"{_THIN}{inside}"
         return f"{_function(tree.text)}<mo>&#x2061;</mo>{inside}"
     else:  # brackets
         shown = f"<mo>{tree.text}</mo>{_mathml(parts[0], names)}<mo>{_CLOSING[tree.text]}</mo>"

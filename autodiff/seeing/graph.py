@@ -40,7 +40,7 @@ from .names import variables as variables_of
 from .passes import Passes
 from .printable import printable
 from .repeats import LARGE, Folding
-from .selection import Drawing, Homes, Selection, homes_of, in_bands, key_of, operations
+from .selection import Call, Drawing, Homes, Selection, homes_of, in_bands, key_of, operations
 
 if TYPE_CHECKING:
     from .picture import Graph
@@ -249,6 +249,15 @@ def _chosen(
         ]
         return drawing, homes
     homes, bands = in_bands(homes, results, passes.layers, passes.rule_of, passes.labels)
+    if len(passes.directions) > PARTS and passes.scalar is not None:
+        parts = [node._number for node in results if passes.rule_of.get(node._number) is passes.scalar]
+        word = f"∂ gᵀu ×{len(parts):,}"
+        repeat = (
+            Call(parts[0] - 1, parts[-1], word, depth=1, parent=bands[2], kind=word, count=len(parts))
+            if parts
+            else bands[2]
+        )
+        homes |= dict.fromkeys(parts, repeat)
     titled = {id(output), *passes.titles}
     drawing = Selection(
         results,
@@ -324,9 +333,10 @@ def graph(
             operations, or the name of an operation ("lstm"; "attention" also opens "masked_attention_weights", which
             has that word), of a tensor or of a module in `names`, or a Tensor, whose operation is meant, or a module;
             or a list of these. Of many time steps the first, the second and the last are drawn, and a node for the
-            others. The numbers are computed again, from the recorded inputs. With order 2 the passes go through what
-            was opened; of passes that the output's own graph holds, that is opened which has an expansion, and what
-            the rules of fused operations recorded stays as it is.
+            others. The numbers are computed again, from the recorded inputs; the function of a checkpoint
+            ("checkpoint", of a loop "scan") runs once more, as in a backward pass. With order 2 the passes go through
+            what was opened; of passes that the output's own graph holds, that is opened which has an expansion, and
+            what the rules of fused operations recorded stays as it is.
 
     Returns:
         A `graphviz.Digraph`: show it in a notebook, or ``.to_html("graph.html")``, ``.render(outfile="graph.svg")``,
@@ -397,7 +407,7 @@ def graph(
     titles = by_id if passes is None else passes.titles
     kinds = {} if passes is None else passes.kinds
     cuts = cuts_between({id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}.values())
-    own = {key: name for key, name in titles.items() if passes is not None or key in named}
+    own = titles if passes is not None else {key: name for key, name in titles.items() if key in named}
     inside, inner = _inside(results, homes, own, parameters, {id(leaf) for _, leaf in cuts})
     if compact is None:
         compact = order == 1 and _is_large(results, homes)

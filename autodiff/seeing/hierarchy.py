@@ -197,8 +197,8 @@ class _Builder:
                     self.inside.setdefault(call.parent, []).append(call)
                 self.held[call].append(node)
             self.inside[home].append(node)
-        for key, (x, where) in self.leaves(results).items():
-            self.inside[where].insert(0, (key, x))
+        for key, (x, where) in reversed(self.leaves(results).items()):
+            self.inside[where].insert(0, (key, x))  # in the order in which they are used
         stack: list[tuple[Call | None, int, tuple[int, ...]]] = [(None, 0, ())]
         while stack:
             around, index, path = stack.pop()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -343,6 +344,8 @@ def _length(edges: list[tuple[str, str]]) -> int:
 
 
 FONT = "Helvetica,Arial,sans-serif"
+TITLE_WIDTH = 13
+"""Points for a letter of a frame's title, past which edges lead through the middle: more than twice what it needs."""
 TURNS = {"LR": {1: "e", 2: "w"}, "RL": {1: "w", 2: "e"}}
 """On which side a turn leads around the frames, from the end of a pass to the beginning of the next."""
 
@@ -357,6 +360,9 @@ class Frames:
         self.bodies: dict[Call | None, list[str]] = {None: []}
         self.inside: dict[Call | None, list[Call]] = {None: []}
         self.layer: dict[str, int] = {}
+        self.held: dict[Call, list[str]] = {}
+        """The nodes in each frame, those of the frames inside it among them."""
+        self.frame_of: dict[str, Call | None] = {}
 
     def node(self, home: Call | None, name: str, kind: str, lines: list[Line], tooltip: list[str]) -> None:
         """Put a node of this kind into a frame (that of the call around it, if the call is drawn as one node)."""
@@ -367,6 +373,9 @@ class Frames:
             self.bodies[call], self.inside[call] = [], self.inside.get(call, [])
             self.inside.setdefault(call.parent, []).append(call)
             call = call.parent
+        self.frame_of[name] = home
+        for around in chain(home):
+            self.held.setdefault(around, []).append(name)
         band = band_of(home)
         self.layer[name] = layer = (band.band or 0) if band is not None else 0
         look = STYLES[kind] | _IN_BAND[layer].get(kind, {})
@@ -387,7 +396,7 @@ class Frames:
                 continue
             if item is not None:
                 names[item] = f"cluster_{len(names)}"
-                self.picture.body.append(f"\tsubgraph {names[item]} {{\n\t\tgraph{self._frame(item)}\n")
+                self.picture.body.append(f"\tsubgraph {names[item]} {{\n\t\tgraph{self._frame(item, names[item])}\n")
                 stack.append("\t}\n")
             self.picture.body += self.bodies[item]
             stack += reversed(self.inside[item])
@@ -422,12 +431,44 @@ class Frames:
             )
         if _length(drawing.edges) > LONG:
             self.picture.graph_attr.update(splines="line", nslimit="2", nslimit1="2", mclimit="0.5")
+        else:
+            body += (f"\t{source} -> {target} [style=invis]\n" for source, target in self._behind(drawing.edges))
 
-    def _frame(self, call: Call) -> str:
-        label = escaped([printable(call.label, 100)])
-        attributes = {"style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11"}
+    def _behind(self, edges: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """From the ends of a frame to the beginnings of one that uses what is made there: a frame that begins beside
+        the end of another stands beside the whole of it, and both have empty space above or below."""
+        pairs: dict[tuple[Call, Call], None] = {}
+        for ends in edges:
+            outer, other = (list(chain(self.frame_of[end])) for end in ends)
+            while outer and other and outer[-1] is other[-1]:
+                outer.pop(), other.pop()
+            if outer and other and band_of(outer[-1]) is None:
+                pairs[outer[-1], other[-1]] = None
+        uses, users = dict[str, set[str]](), dict[str, set[str]]()
+        for source, target in edges:
+            users.setdefault(source, set()).add(target)
+            uses.setdefault(target, set()).add(source)
+        found: list[tuple[str, str]] = []
+        for each in pairs:
+            before, after = (self.held[frame] for frame in each)
+            last = [name for name in before if users.get(name, set()).isdisjoint(before)]
+            first = [name for name in after if uses.get(name, set()).isdisjoint(after)]
+            found += product(last, first)
+        return found
+
+    def _frame(self, call: Call, name: str) -> str:
+        title = printable(call.label, 100)
+        tooltip = escaped([title])
+        # Graphviz gives a frame all that the one around it has and it does not say itself, the id too.
+        attributes = {"style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11", "id": name}
+        upright = self.direction in ("TB", "BT")
         if call.band is not None:
             attributes = {**BANDS[call.band], "id": f"pass{call.band}", "fontsize": "14", "fontcolor": "#111111"}
-            if self.direction in ("TB", "BT"):  # the turns lead over the frames' other end
+            if upright:  # the turns lead over the frames' other end
                 attributes["labelloc"] = "b"
-        return str(self.attributes(label, kwargs=attributes | {"tooltip": label}))
+        label = tooltip
+        if upright and call.band is None:  # edges lead through the middle: the title keeps to its left
+            attributes["labeljust"] = "l"
+            cell = f'<TD ALIGN="LEFT" WIDTH="{TITLE_WIDTH * len(title)}">{lettered([("value", title)])[1:-1]}</TD>'
+            label = f'<<TABLE BORDER="0" CELLPADDING="0"><TR>{cell}</TR></TABLE>>'
+        return str(self.attributes(label, kwargs=attributes | {"tooltip": tooltip}))

@@ -83,6 +83,18 @@ def parameter_name(module: str, key: str) -> str:
     return f"{module}.{key}" if module else f"layer{key}" if key[:1].isdigit() else key
 
 
+def primed(letter: str, taken: Iterable[str]) -> str:
+    """The letter, with as many primes as it needs to look like no name that is taken.
+
+    >>> primed("s", ["w", "L"]), primed("s", ["s", "L"])
+    ('s', 's′')
+    """
+    known = set(map(appearance, taken))
+    while letter in known:
+        letter += "′"
+    return letter
+
+
 class Names:
     """The names of one picture or table, each given once."""
 

@@ -1,16 +1,16 @@
-// The steps of the page. All text is already in the table and the picture; this only shows, marks and copies it (never
-// as markup).
+// The steps of the page. All text is already in the table, the picture and the data; this only shows, marks and copies
+// it (never as markup).
 "use strict";
 (() => {
   const find = (id) => document.getElementById(id);
-  const rows = [...find("rows").children];
-  const placeOf = new Map(rows.map((row, i) => [row.dataset.step, i]));
-  const values = rows.map((row) => row.querySelector(".value").textContent);
-  const digits = Number(document.body.dataset.digits);
+  const { digits, steps, numbers, parts } = JSON.parse(find("data").textContent);
+  const rows = [...find("rows").rows].map(read);
+  const placeOf = new Map(rows.map((row) => [row.step, row.place]));
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const picture = charted(document.querySelector(".view"));
   const answered = new Set();
   const score = { right: 0, asked: 0 };
+  const VALUE = 3; // the cell of it
   let now = -1;
   let timer = null;
   let predicting = false;
@@ -19,6 +19,20 @@
   let tried = false; // a first answer to the question was wrong
 
   // Reading
+
+  // A step: the texts of its row in the table, and what the data know of it.
+  function read(element, place) {
+    const [step, quantity, expression, value, from] = [...element.cells].map((cell) => cell.textContent);
+    const row = { element, place, step, quantity, expression, value, sources: from ? from.split(", ") : [] };
+    for (const [fact, [texts, places]] of Object.entries(steps)) row[fact] = texts[places[place]];
+    row.full = row.full.replace(/\d+/g, (each) => numbers[each]);
+    const depth = /^\[*/.exec(row.full)[0].length;
+    row.full = row.full.replace(/(\]+), (?=\[)/g, (_, ends) => `${ends},${"\n".repeat(ends.length)}${" ".repeat(depth - ends.length)}`);
+    element.dataset.pass = row.pass;
+    element.setAttribute("role", "row"); // as a narrow window shows it, it is no table to a browser
+    [...element.cells].forEach((cell, i) => cell.setAttribute("role", i ? "cell" : "rowheader"));
+    return row;
+  }
 
   function charted(view) {
     const nodes = new Map(), into = new Map(), outOf = new Map(), slots = new Map(), tips = new Map();
@@ -31,11 +45,9 @@
       if (title) title.remove(); // the browser's own would not open by tap or key
       node.setAttribute("tabindex", nodes.size === 1 ? "0" : "-1");
       node.setAttribute("role", "button");
-      for (const part of node.querySelectorAll(".slot")) {
-        const slot = `${key} ${part.dataset.slot}`;
-        if (!slots.has(slot)) slots.set(slot, { node, key, name: part.dataset.slot, frame: null, lines: [], fills: [] });
-        if (part.localName === "rect") slots.get(slot).frame = part;
-        else slots.get(slot).lines.push(part);
+      for (const slot of node.querySelectorAll("[data-slot]")) {
+        const name = slot.dataset.slot, [frame, ...lines] = slot.children;
+        slots.set(`${key} ${name}`, { name, frame, lines, fills: [] });
       }
     }
     const edges = [...view.querySelectorAll("[data-from]")];
@@ -47,11 +59,10 @@
     return { view, nodes, slots, tips, edges, into: (key) => into.get(key) || [], outOf: (key) => outOf.get(key) || [] };
   }
 
-  const sourcesOf = (row) => (row.dataset.sources || "").split(" ").filter((step) => placeOf.has(step));
-  const textOf = (row, name) => row.querySelector("." + name).textContent;
-  const isBack = (row) => row.dataset.pass === "second" || (row.dataset.pass === "backward" && row.dataset.role !== "value" && row.dataset.role !== "given");
-  const rowOf = (step) => rows[placeOf.get(step)];
-  const asks = (place) => predicting && "ask" in rows[place].dataset && !answered.has(place);
+  const sourcesOf = (row) => row.sources.filter((step) => placeOf.has(step)).map((step) => rows[placeOf.get(step)]);
+  const isBack = (row) => row.pass === "second" || (row.pass === "backward" && row.role !== "value" && row.role !== "given");
+  const asks = (place) => predicting && rows[place].ask !== "" && !answered.has(place);
+  const told = (row) => (row.place === now && asks(now) ? "?" : row.value); // what is asked is not said yet
 
   // What comes into which slot, and from when to when a node has a part in it.
   const first = new Map(), last = new Map();
@@ -59,8 +70,7 @@
     if (!first.has(key)) first.set(key, i);
     last.set(key, i);
   };
-  rows.forEach((row, i) => {
-    const { node, other, also, slot, lines, copy, role } = row.dataset;
+  rows.forEach(({ node, other, also, slot, lines, copy, role }, i) => {
     const keep = (key, name, text) => {
       const known = picture.slots.get(`${key} ${name}`);
       if (known) known.fills.push({ i, lines: text.split("\n") });
@@ -77,7 +87,7 @@
       keep(key, "value", copy);
     }
   });
-  const keptRows = rows.filter((row) => row.dataset.kept && row.dataset.node);
+  const keptRows = rows.filter((row) => row.kept && row.node);
 
   // Showing one step
 
@@ -85,7 +95,7 @@
     const target = Math.min(Math.max(place, 0), rows.length - 1);
     if (target < 0 || target === now) return;
     const [low, high] = now < 0 ? [0, rows.length - 1] : [Math.min(now, target), Math.max(now, target)];
-    for (let i = low; i <= high; i++) rows[i].hidden = i > target;
+    for (let i = low; i <= high; i++) rows[i].element.hidden = i > target;
     now = target;
     tried = false;
     show(speak);
@@ -101,35 +111,46 @@
     reveal(row);
     const seek = find("seek");
     seek.value = String(now + 1);
-    seek.setAttribute("aria-valuetext", `${heading(row)}: ${textOf(row, "quantity")}`);
+    seek.setAttribute("aria-valuetext", `${heading(row)}: ${row.quantity}`);
     for (const id of ["first", "previous"]) find(id).setAttribute("aria-disabled", String(now === 0));
     for (const id of ["next", "last"]) find(id).setAttribute("aria-disabled", String(now === rows.length - 1));
     ask();
     if (speak) find("status").textContent = spoken(row);
+    scrollables();
   }
 
-  const heading = (row) => `Step ${row.dataset.step} of ${rows.length}, ${row.dataset.phase}`;
+  // What is larger than its place is scrolled by keys too.
+  function scrollables() {
+    for (const part of document.querySelectorAll(".words ol, #now-math, #now-matrix, #now-full, #now-factors dd")) {
+      const larger = part.scrollWidth > part.clientWidth || part.scrollHeight > part.clientHeight;
+      part.classList.toggle("scrolled", larger);
+      if (larger) part.setAttribute("tabindex", "0");
+      else part.removeAttribute("tabindex");
+    }
+  }
 
-  const spoken = (row) => `${heading(row)}. ${textOf(row, "quantity")}: ${textOf(row, "expression")}, value ${textOf(row, "value")}`;
+  const heading = (row) => `Step ${row.step} of ${rows.length}, ${row.phase}`;
+
+  const spoken = (row) => `${heading(row)}. ${row.quantity}: ${row.expression}, value ${told(row)}`;
 
   function markRows(row) {
     for (const marked of find("rows").querySelectorAll(".now-row, .with, .source")) {
       marked.classList.remove("now-row", "with", "source");
       marked.removeAttribute("aria-current");
     }
-    for (const place of new Set([asked, now])) { // what is asked is not in the table yet
-      if (place >= 0) rows[place].querySelector(".value").textContent = place === now && asks(place) ? "?" : values[place];
+    for (const place of new Set([asked, now])) {
+      if (place >= 0) rows[place].element.cells[VALUE].textContent = told(rows[place]);
     }
     asked = now;
-    for (const each of together()) each.classList.add("with");
-    row.classList.add("now-row");
-    row.setAttribute("aria-current", "step");
-    for (const step of sourcesOf(row)) rowOf(step).classList.add("source");
+    for (const each of together()) each.element.classList.add("with");
+    row.element.classList.add("now-row");
+    row.element.setAttribute("aria-current", "step");
+    for (const source of sourcesOf(row)) source.element.classList.add("source");
   }
 
-  function reveal(row) {
+  function reveal({ element: row }) {
     const box = find("steps"), head = box.querySelector("thead").offsetHeight;
-    const top = row.offsetTop, bottom = top + row.offsetHeight;
+    const top = row.offsetTop, bottom = Math.min(top + row.offsetHeight, top - head + box.clientHeight); // a tall one from its top on
     if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
     else if (top - head < box.scrollTop) box.scrollTop = top - head;
   }
@@ -137,57 +158,65 @@
   const RESULTS = { local: "local derivative", product: "product", sum: "sum", cotangent: "result", update: "new value" };
 
   function roleOf(source, row, i) {
-    if (row.dataset.role === "product" && i < 2) return i ? "local derivative" : "incoming cotangent";
-    if (row.dataset.role === "sum") return "contribution";
+    if (row.role === "product" && i < 2) return i ? "local derivative" : "incoming cotangent";
+    if (row.role === "sum") return "contribution";
     return isBack(source) ? "derivative" : "value of";
   }
 
   function describe(row) {
     const secret = asks(now);
-    find("now").dataset.pass = row.dataset.pass;
+    find("now").dataset.pass = row.pass;
     find("now-title").textContent = heading(row);
-    find("now-quantity").textContent = textOf(row, "quantity");
-    const expression = textOf(row, "expression"), said = row.dataset.role === "given";
-    find("now-expression").textContent = expression && (said ? `(${expression})` : `= ${expression}`);
-    find("now-value").textContent = `= ${textOf(row, "value")}`;
-    find("now-full").textContent = row.dataset.full && !secret ? `All digits: ${row.dataset.full}` : "";
-    find("now-numbers").textContent = row.dataset.numbers && !secret && row.dataset.numbers !== textOf(row, "value") ? `= ${row.dataset.numbers}` : "";
-    const rule = find("mathematics").querySelector(`math[data-step="${row.dataset.step}"]`);
-    find("now-math").replaceChildren(...(rule ? [rule.cloneNode(true)] : []));
+    find("now-quantity").textContent = row.quantity;
+    find("now-expression").textContent = row.expression && (row.role === "given" ? `(${row.expression})` : `= ${row.expression}`);
+    find("now-value").textContent = `= ${told(row)}`;
+    find("now-full").textContent = row.full && !secret ? `All digits: ${row.full}` : "";
+    find("now-numbers").textContent = row.put && !secret && row.put !== row.value ? `= ${row.put}` : "";
+    find("now-math").hidden = row.rule === "";
+    if (row.rule !== "") find("now-math").firstElementChild.replaceChildren(formula(row.rule));
     find("now-matrix").replaceChildren(...(secret ? [] : matrix(row)));
     factors(row, secret);
     grouped();
-    const [forward, backward, second, kept, all] = (row.dataset.cost || "0 0 0 0 1").split(" ").map(Number);
+    const [forward, backward, second, kept, all] = row.cost.split(" ").map(Number);
     const about = all ? "" : "at least ", n = (count) => count.toLocaleString("en");
     find("now-cost").textContent = `So far ${about}${n(forward)} multiply–adds forward, ${n(backward)} backward`
       + (second ? `, ${n(second)} in the second backward pass` : "") + `; ${n(kept)} bytes kept for rules to come.`;
     const plane = document.querySelector(".plane");
-    if (plane) plane.hidden = !(row.dataset.pass === "second" && row.dataset.role === "cotangent" && now > rows.length - 3) || secret;
+    if (plane) plane.hidden = !(row.pass === "second" && row.role === "cotangent" && now > rows.length - 3) || secret;
+  }
+
+  // A part of a formula, made of its own parts.
+  function formula(place) {
+    const [name, ...inside] = parts[place];
+    const element = document.createElementNS(find("now-math").firstElementChild.namespaceURI, name);
+    if (name === "mspace") element.setAttribute("width", inside[0]);
+    else element.append(...inside.map((each) => (typeof each === "number" ? formula(each) : each)));
+    return element;
   }
 
   function factors(row, secret) {
-    const list = find("now-factors"), from = sourcesOf(row).map(rowOf);
+    const list = find("now-factors"), from = sourcesOf(row);
     list.replaceChildren();
     // A local derivative is about to be multiplied by the cotangent that came in; the next step is the product.
-    const product = row.dataset.role === "local" ? rows[now + 1] : null;
-    const incoming = product ? sourcesOf(product).slice(0, 1).map(rowOf) : [];
+    const product = row.role === "local" ? rows[now + 1] : null;
+    const incoming = product ? sourcesOf(product).slice(0, 1) : [];
     [...incoming, ...from].forEach((source, k) => {
       const i = k - incoming.length;
       const title = document.createElement("dt"), value = document.createElement("dd");
       const jump = document.createElement("button");
       jump.type = "button";
-      jump.textContent = `step ${source.dataset.step}`;
-      jump.setAttribute("aria-label", `Go to step ${source.dataset.step}`);
-      jump.dataset.jump = source.dataset.step;
-      title.append(`${i < 0 ? "incoming cotangent" : roleOf(source, row, i)} ${textOf(source, "quantity")} `, jump);
-      value.textContent = textOf(source, "value");
+      jump.textContent = `step ${source.step}`;
+      jump.setAttribute("aria-label", `Go to step ${source.step}`);
+      jump.dataset.jump = source.step;
+      title.append(`${i < 0 ? "incoming cotangent" : roleOf(source, row, i)} ${source.quantity} `, jump);
+      value.textContent = source.value;
       list.append(title, value);
     });
     if (from.length || incoming.length) {
       const title = document.createElement("dt"), value = document.createElement("dd");
       title.className = value.className = "result";
-      title.textContent = RESULTS[row.dataset.role] || "value";
-      value.textContent = secret ? "?" : textOf(row, "value");
+      title.textContent = RESULTS[row.role] || "value";
+      value.textContent = told(row);
       list.append(title, value);
     }
   }
@@ -195,13 +224,13 @@
   // The other steps of the same operation, where it is shown as one.
   function together() {
     if (find("pace").value !== "operation") return [];
-    return rows.filter((row, i) => i < now && row.dataset.group === rows[now].dataset.group);
+    return rows.filter((row, i) => i < now && row.group === rows[now].group);
   }
 
   function grouped() {
     const items = together().map((row) => {
       const item = document.createElement("li");
-      item.textContent = `${textOf(row, "quantity")} = ${textOf(row, "expression")} = ${textOf(row, "value")}`;
+      item.textContent = `${row.quantity} = ${row.expression} = ${row.value}`;
       return item;
     });
     find("now-group").replaceChildren(...items);
@@ -209,12 +238,12 @@
 
   // A small matrix as one, a large one as a heat map.
   function matrix(row) {
-    if (row.dataset.heat) return [heat(row)];
-    const text = values[placeOf.get(row.dataset.step)];
+    if (row.heat) return [heat(row)];
+    const text = row.value;
     if (!/^\[\[.*\]\]$/.test(text) || /^\[\[\[/.test(text)) return [];
     const table = document.createElement("table");
     table.className = "matrix";
-    table.setAttribute("aria-label", `${textOf(row, "quantity")} as a matrix`);
+    table.setAttribute("aria-label", `${row.quantity} as a matrix`);
     for (const line of text.slice(2, -2).split("], [")) {
       const out = table.insertRow();
       for (const entry of line.split(", ")) out.insertCell().textContent = entry;
@@ -222,29 +251,44 @@
     return [table];
   }
 
+  // Cells that are no finite numbers have a pattern instead of a colour.
+  const ODD = [["NaN", "chequered", (x, y) => (x ^ y) & 2], ["∞", "upright stripes", (x) => x & 2], ["−∞", "level stripes", (x, y) => y & 2]];
+  const LEVELS = 252; // levels above it are these
+
   function heat(row) {
-    const [height, width, down, across, low, high, pixels] = row.dataset.heat.split(" ");
-    const levels = Uint8Array.from(atob(pixels), (letter) => letter.charCodeAt(0));
+    const [height, width, down, across, low, high, ...rest] = row.heat.split(" ");
+    const levels = Uint8Array.from(atob(rest.pop()), (letter) => letter.charCodeAt(0));
+    const odd = ODD.flatMap(([name, pattern], k) => (rest[k] === "0" ? [] : `${rest[k]} ${name} (${pattern})`));
     const box = document.createElement("figure"), canvas = document.createElement("canvas"), said = document.createElement("figcaption");
+    const side = odd.length ? 8 : 1; // of a cell: a pattern needs room
     box.className = "heat";
-    [canvas.width, canvas.height] = [Number(width), Number(height)];
+    [canvas.width, canvas.height] = [width * side, height * side];
+    canvas.style.width = `${16 * Math.min(1, width / height)}rem`;
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${textOf(row, "quantity")} as a heat map, from ${low} to ${high}`);
     const paint = canvas.getContext("2d"), image = paint.createImageData(canvas.width, canvas.height);
-    levels.forEach((level, i) => image.data.set(colour(level / 255, Number(low), Number(high)), 4 * i));
+    for (let i = 0, y = 0; y < canvas.height; y++) {
+      for (let x = 0; x < canvas.width; x++, i++) {
+        const level = levels[Math.floor(y / side) * width + Math.floor(x / side)];
+        const [, , dark] = ODD[level - LEVELS - 1] || [];
+        const shade = dark ? Array(3).fill(dark(x, y) ? 30 : 235) : colour(level / LEVELS, Number(low), Number(high));
+        image.data.set([...shade, 255], 4 * i);
+      }
+    }
     paint.putImageData(image, 0, 0);
-    const blocks = Number(down) * Number(across) > 1 ? `, each cell the mean of ${down} × ${across} entries` : "";
-    said.textContent = (low === high ? `all ${low}` : `blue ${low} … orange ${high}`) + blocks;
+    const finite = low === "nan" ? [] : low === high ? [`all ${low}`] : [`blue ${low} … orange ${high}`];
+    const blocks = down * across > 1 ? [`each cell the mean of ${down} × ${across} entries`] : [];
+    said.textContent = [...finite, ...odd, ...blocks].join(", ");
+    canvas.setAttribute("aria-label", `${row.quantity} as a heat map: ${[...finite, ...odd].join(", ")}`);
     box.append(canvas, said);
     return box;
   }
 
   // White at zero where there are both signs, else in the middle.
   function colour(level, low, high) {
-    const value = low + level * (high - low), both = low < 0 && high > 0;
+    const value = low * (1 - level) + high * level, both = low < 0 && high > 0;
     const part = low === high ? 0 : both ? value / Math.max(-low, high) : 2 * level - 1;
     const end = part < 0 ? [0, 90, 181] : [220, 100, 0], size = Math.abs(part);
-    return [...end.map((c) => Math.round(250 + size * (c - 250))), 255];
+    return end.map((c) => Math.round(250 + size * (c - 250)));
   }
 
   // The picture: slots, and what of it is past and future
@@ -259,11 +303,11 @@
         const text = !written ? "" : hidden ? (i ? "" : "?") : written.lines[i] || "";
         if (line.textContent !== text) line.textContent = text;
       });
-      const by = written ? rows[written.i].dataset : {};
+      const by = written ? rows[written.i] : {};
       slot.frame.classList.toggle("filled", Boolean(written));
       slot.frame.classList.toggle("adding", Boolean(written) && written.lines.some((line) => line.includes("+= ")));
       slot.frame.dataset.pass = by.pass || "";
-      slot.frame.classList.toggle("fresh", Boolean(written) && (written.i === now || (by.group === row.dataset.group && find("pace").value === "operation")));
+      slot.frame.classList.toggle("fresh", Boolean(written) && (written.i === now || (by.group === row.group && find("pace").value === "operation")));
     }
     for (const [key, node] of picture.nodes) {
       const begins = first.get(key);
@@ -271,7 +315,7 @@
       node.classList.toggle("past", (last.has(key) ? last.get(key) : Infinity) < now);
     }
     const [from, to] = described < 0 ? [0, rows.length - 1] : [Math.min(described, now), Math.max(described, now)];
-    const changed = new Set(rows.slice(from, to + 1).flatMap(({ dataset: { node, also } }) => [node, ...(also || "").split(" ")]));
+    const changed = new Set(rows.slice(from, to + 1).flatMap(({ node, also }) => [node, ...(also || "").split(" ")]));
     for (const [key, node] of picture.nodes) {
       if (described < 0 || changed.has(key)) node.setAttribute("aria-description", tipOf(key).join(", "));
     }
@@ -280,10 +324,10 @@
       const ends = [edge.dataset.from, edge.dataset.to].map((key) => picture.nodes.get(key));
       edge.classList.toggle("future", ends.some((node) => node && node.classList.contains("future")));
     }
-    const step = Number(row.dataset.step), kept = new Set();
+    const step = Number(row.step), kept = new Set();
     for (const each of keptRows) {
-      const [begin, end] = each.dataset.kept.split(" ").map(Number);
-      if (begin <= step && step < end) kept.add(each.dataset.node);
+      const [begin, end] = each.kept.split(" ").map(Number);
+      if (begin <= step && step < end) kept.add(each.node);
     }
     for (const [key, node] of picture.nodes) node.classList.toggle("kept", kept.has(key));
   }
@@ -291,14 +335,14 @@
   function light(row) {
     if (!picture.view) return;
     for (const part of picture.view.querySelectorAll(".lit, .near, .read")) part.classList.remove("lit", "near", "back", "read");
-    find("picture").dataset.pass = row.dataset.pass;
+    find("picture").dataset.pass = row.pass;
     for (const each of together()) lightOne(each, true);
     lightOne(row, false);
-    if (row.dataset.node) follow(row.dataset.node);
+    if (row.node) follow(row.node);
   }
 
   function lightOne(row, beside) {
-    const { node: key, other, role } = row.dataset;
+    const { node: key, other, role } = row;
     if (!key) return;
     const back = isBack(row);
     const on = (part, ...more) => {
@@ -310,7 +354,7 @@
     if (!beside) picture.nodes.get(key).classList.remove("near");
     if (role === "local" || role === "product") {
       const [operation, input] = role === "local" ? [key, other] : [other, key];
-      on(picture.nodes.get(other), "near");
+      if (other !== key) on(picture.nodes.get(other), "near"); // (both may be in one box)
       for (const edge of [...picture.into(operation), ...picture.outOf(operation)]) {
         if (key[0] === "p" || key[0] === "d" || edge.dataset.from === input || edge.dataset.from === operation) on(edge);
       }
@@ -324,8 +368,8 @@
       }
     }
     if (role === "local") { // the values that its rule reads
-      for (const source of sourcesOf(row).map(rowOf)) {
-        const node = picture.nodes.get(source.dataset.node);
+      for (const source of sourcesOf(row)) {
+        const node = picture.nodes.get(source.node);
         if (node) node.classList.add("read");
       }
     }
@@ -359,13 +403,13 @@
   // What a node is, and what is known of it so far
 
   function tipOf(key) {
-    const told = [...(picture.tips.get(key) || [])];
+    const lines = [...(picture.tips.get(key) || [])];
     for (const slot of [`${key} value`, `${key} grad`].map((each) => picture.slots.get(each)).filter(Boolean)) {
       const written = slot.fills.filter(({ i }) => i <= now && !(i === now && asks(now))).at(-1);
       const what = slot.name === "grad" ? "gradient" : "value";
-      told.push(written ? `${textOf(rows[written.i], "quantity")} = ${rows[written.i].dataset.full || values[written.i]}` : `${what}: not yet`);
+      lines.push(written ? `${rows[written.i].quantity} = ${rows[written.i].full || rows[written.i].value}` : `${what}: not yet`);
     }
-    return told;
+    return lines;
   }
 
   function openTip(key) {
@@ -400,8 +444,8 @@
     box.hidden = !open;
     find("verdict").hidden = true;
     if (!open) return;
-    const row = rows[now], [index] = row.dataset.ask.split("|");
-    find("question").textContent = `What is ${textOf(row, "quantity")}${index}? ${places()} significant digits are enough.`;
+    const row = rows[now], [index] = row.ask.split("|");
+    find("question").textContent = `What is ${row.quantity}${index}? ${places()} significant digits are enough.`;
     find("guess").value = "";
     find("verdict").textContent = "";
     if (timer !== null) pause();
@@ -410,13 +454,24 @@
 
   const places = () => Math.min(digits, 3);
 
-  function number(text) {
-    const plain = text.trim().replace(/[−–]/g, "-").replace(",", ".").toLowerCase();
+  // What an answer may mean, each number once: a comma stands before decimals or between thousands.
+  function numbersIn(text) {
+    const plain = text.trim().replace(/[−–]/g, "-").toLowerCase();
     const words = { nan: NaN, inf: Infinity, "-inf": -Infinity, "∞": Infinity, "-∞": -Infinity };
-    if (plain in words) return words[plain];
-    if (!/^[-+]?[\d.]+(e[-+]?\d+)?(\/[-+]?[\d.]+(e[-+]?\d+)?)?$/.test(plain)) return null;
-    const [above, below] = plain.split("/").map(Number), found = below === undefined ? above : above / below;
-    return Number.isNaN(found) ? null : found;
+    if (plain in words) return [words[plain]];
+    const [above, below, ...more] = plain.split("/").map(readings);
+    if (more.length) return [];
+    return [...new Set(below ? above.flatMap((a) => below.map((b) => a / b)) : above)].filter((x) => !Number.isNaN(x));
+  }
+
+  function readings(text) {
+    const found = /^([-+]?)([\d.,]+)(e[-+]?\d+)?$/.exec(text);
+    if (!found) return [];
+    const [, sign, figures, power = ""] = found, plain = [];
+    if (/^(\d+\.?\d*|\.\d+)$/.test(figures)) plain.push(figures);
+    if (/^(\d+,\d*|,\d+|\d{1,3}(\.\d{3})+,\d*)$/.test(figures)) plain.push(figures.replace(/\./g, "").replace(",", "."));
+    if (/^[1-9]\d{0,2}(,\d{3})+(\.\d*)?$/.test(figures)) plain.push(figures.replace(/,/g, ""));
+    return plain.map((each) => Number(sign + each + power));
   }
 
   // Right if it is within half a unit of the last of the digits asked for.
@@ -427,13 +482,17 @@
   }
 
   function check() {
-    const row = rows[now], [, answer] = row.dataset.ask.split("|"), given = number(find("guess").value);
-    if (given === null) { say("Please type a number, like -0.25 or 1/3."); return; }
-    if (right(given, Number(answer.replace("inf", "Infinity")))) {
+    const row = rows[now], answer = row.ask.split("|")[1].replace(/\d+/, (each) => numbers[each]), given = numbersIn(find("guess").value);
+    if (!given.length) {
+      say("Please type a number, like -0.25 or 1/3.");
+      find("guess").select();
+      return;
+    }
+    if (given.some((each) => right(each, Number(answer.replace("inf", "Infinity"))))) {
       conclude(!tried, tried ? "Now it is right." : "Right.");
     } else {
-      const hint = row.dataset.numbers ? `, with numbers ${row.dataset.numbers}` : "";
-      say(`Not ${find("guess").value.trim()}. The rule: ${textOf(row, "quantity")} = ${textOf(row, "expression")}${hint}. Try again, or press Show.`);
+      const hint = row.put ? `, with numbers ${row.put}` : "", read = given.length > 1 ? ` (${given.join(" or ")})` : "";
+      say(`Not ${find("guess").value.trim()}${read}. The rule: ${row.quantity} = ${row.expression}${hint}. Try again, or press Show.`);
       tried = true;
       find("guess").select();
     }
@@ -450,8 +509,8 @@
     score.asked += 1;
     score.right += good ? 1 : 0;
     show(false);
-    const numbers = row.dataset.numbers ? ` = ${row.dataset.numbers}` : "";
-    say(`${word} ${textOf(row, "quantity")} = ${textOf(row, "expression")}${numbers} = ${textOf(row, "value")}.`);
+    const numbers = row.put ? ` = ${row.put}` : "";
+    say(`${word} ${row.quantity} = ${row.expression}${numbers} = ${row.value}.`);
     if (held) find("next").focus({ preventScroll: true });
   }
 
@@ -496,18 +555,18 @@
     clearTimeout(later);
     later = setTimeout(() => {
       if (timer !== null || location.protocol === "about:") return;
-      try { history.replaceState(null, "", `#step=${rows[now].dataset.step}`); } catch { /* not allowed here */ }
+      try { history.replaceState(null, "", `#step=${rows[now].step}`); } catch { /* not allowed here */ }
     }, 250);
   }
 
   // Moving: single steps, or the last step of an operation
 
-  const groupOf = (place) => rows[place].dataset.group;
+  const groupOf = (place) => rows[place].group;
 
   function following() {
     if (find("pace").value !== "operation") return now + 1;
     let end = Math.min(now + 1, rows.length - 1);
-    const question = (place) => asks(place) && rows[place].dataset.role !== "local";
+    const question = (place) => asks(place) && rows[place].role !== "local";
     while (!question(end) && end + 1 < rows.length && groupOf(end + 1) === groupOf(end)) end++;
     return end;
   }
@@ -550,7 +609,7 @@
   });
   find("rows").addEventListener("click", (event) => {
     const row = event.target.closest("tr");
-    if (row && String(getSelection()) === "") { pause(); go(rows.indexOf(row)); }
+    if (row && String(getSelection()) === "") { pause(); go(row.sectionRowIndex); }
   });
 
   if (picture.view) {
@@ -599,7 +658,7 @@
     }
     if (at.closest("[type=range]")) return;
     const id = { ArrowRight: "next", ArrowLeft: "previous", Home: "first", End: "last", ArrowUp: "up", ArrowDown: "down" }[event.key];
-    if (!id || (/up|down/.test(id) && at.closest(".view, .now"))) return; // these scroll by them
+    if (!id || at.matches(".scrolled") || (/up|down/.test(id) && at.closest(".view, .now"))) return; // these scroll by them
     event.preventDefault();
     pause();
     moves[id]();
@@ -610,13 +669,16 @@
     if (now < 0) return;
     light(rows[now]);
     reveal(rows[now]);
+    scrollables();
   });
+  for (const each of document.querySelectorAll("details")) each.addEventListener("toggle", scrollables);
   if (find("fit")) {
     find("fit").addEventListener("change", (event) => fit(event.target.checked));
-    const width = picture.view.querySelector("svg").width.baseVal.value;
-    const bands = picture.view.querySelector(".pass2") !== null; // all three are to be seen at once
-    fit(width > 0 && width < (bands ? 3 : 1.6) * find("picture").clientWidth);
+    const drawn = picture.view.querySelector("svg"), [width, height] = [drawn.width, drawn.height].map((side) => side.baseVal.value);
+    const bands = picture.view.querySelector(".pass2") !== null; // all three are to be seen at once, if they are legible
     document.body.classList.toggle("bands", bands);
+    const room = parseFloat(getComputedStyle(picture.view).maxHeight);
+    fit(Math.min(picture.view.clientWidth / width, room / height) > (bands ? 0.45 : 0.62));
   }
 
   function start() {

@@ -19,6 +19,7 @@ from ..checking.anomaly import Watch
 from ..mode import mode
 from ..primitive import Primitive, new_node
 from ..tensor import Tensor
+from .names import primed
 from .printable import printable
 
 LIMIT = 20_000
@@ -77,11 +78,13 @@ class Passes:
         backward = {id(x) for x in forward if self.layers[x._number]}
         titles = self.titles
         titles |= {key: name for key, name in names.items() if key not in generated & backward}
+        taken = set(titles.values())
+        scalar, direction = primed("s", taken), primed("u", taken)
         if self.recorded and titles[id(output)] == "L":
-            titles[id(output)] = ("f", "s", "output")[self.recorded]
+            titles[id(output)] = ("f", scalar, "output")[self.recorded]
         root = printable(titles[id(output)], 16)
         for layer in (1, 2):
-            of = "s" if layer == 2 and self.scalar is not None else root
+            of = scalar if layer == 2 and self.scalar is not None else root
             found: dict[int, dict[str, bool]] = {}
             for entry in self.cotangents:
                 by = titles.get(id(entry.by))
@@ -95,12 +98,13 @@ class Passes:
             # A cotangent that passes through unchanged has several names; those that the user knows count most.
             titles |= {key: " = ".join(sorted(each, key=each.__getitem__)[:2]) for key, each in found.items()}
             if layer == 1 and self.scalar is not None:
-                titles[id(self.scalar)] = "s"
+                titles[id(self.scalar)] = scalar
                 self.kinds[id(self.scalar)] = "output"
                 for u, x in self.directions:
-                    titles[id(u)] = "u" if len(self.directions) == 1 else f"u for {titles[id(x)]}"
+                    titles[id(u)] = direction if len(self.directions) == 1 else f"{direction} for {titles[id(x)]}"
         ends = f": from {root} to ∇{root}" if self.recorded == 0 else ""
-        of = f": from s = ∇{root}ᵀu, u = 1, to ∇s = Hu" if self.scalar is not None else ""
+        slope = f"{scalar} = ∇{root}ᵀ{direction}, {direction} = 1"
+        of = f": from {slope}, to ∇{scalar} = H{direction}" if self.scalar is not None else ""
         of = f": from {root}" if self.recorded == 1 else of
         self.labels = ["forward pass", f"first backward pass{ends}", f"second backward pass{of}"]
 

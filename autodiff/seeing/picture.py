@@ -152,7 +152,8 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
         return str(target)
 
     def __repr__(self) -> str:
-        statements = [line.split("[")[0].strip() for line in self.body if "[" in line or " -> " in line]
+        visible = (line for line in self.body if not re.match(r"\s*\w+( -> \w+)+ \[style=invis\]", line))
+        statements = [line.split("[")[0].strip() for line in visible if "[" in line or " -> " in line]
         edges = sum(" -> " in statement for statement in statements)
         nodes = len(statements) - edges - sum(s.startswith("subgraph ") or s == "graph" for s in statements)
         return f"<Graph: {nodes} node{'s' * (nodes != 1)}, {edges} edge{'s' * (edges != 1)}>"

@@ -6,12 +6,22 @@ import re
 import unicodedata
 
 
+def visible(text: str, kept: str = "") -> str:
+    """Text with invisible and broken characters as escapes, but for those that are kept.
+
+    >>> visible("a\\nb", kept="\\n"), visible("a\\nb")
+    ('a\\nb', 'a\\\\nb')
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in kept else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text
+    )
+
+
 def printable(text: str, limit: int = 48) -> str:
     """Text as one visible line: control characters and newlines as escapes, never empty, shortened in the middle."""
-    if not text.isprintable():
-        text = "".join(
-            c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in text
-        )
+    text = visible(text)
     if not text.strip():
         text = f"'{text}'"
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2 - 1) :]}"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .expansion import Place, groups_of
+from .expansion import Place, calls_in, groups_of
 from .powers import exponents
 
 # Homes
@@ -77,13 +77,15 @@ Homes = dict[int, Call]
 
 def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
     """For each result, the innermost call of a module, or part of an expansion, in which it was made."""
-    calls = [
-        Call(start, end, f"{path} · {type(m).__name__}" if path else type(m).__name__, path=path, kind=type(m).__name__)
-        for path, m in modules
-        for start, end in getattr(m, "_calls", ())
-    ]
-    calls += [Call(g.start, g.end, g.label, closed=g.closed, asked=True) for g in groups_of(results)]
-    calls.sort(key=lambda call: (call.start, -call.end))
+    place, found = calls_in(results), list[tuple[float, Call]]()
+    for path, m in modules:
+        label, kind = f"{path} · {type(m).__name__}" if path else type(m).__name__, type(m).__name__
+        for start, end, depth in [place(*call) for call in getattr(m, "_calls", ())]:
+            found.append((depth, Call(start, end, label, path=path, kind=kind)))
+    for g in groups_of(results):
+        found.append((g.depth, Call(g.start, g.end, g.label, closed=g.closed, asked=True)))
+    found.sort(key=lambda at: (at[1].start, -at[1].end, at[0]))
+    calls = [call for _, call in found]
     homes: Homes = {}
     if not calls:
         return homes
@@ -186,8 +188,8 @@ class Drawing:
     """For each node that stands for what is not shown: what it says, and where it is."""
     within: dict[int, str] = field(default_factory=dict)
     """The unit in which a result is written that has no node of its own, by the result's id."""
-    references: list[tuple[str, Tensor, Call | None]] = field(default_factory=list)
-    """Where a pass takes a value from an earlier one: a node's name, the tensor that it stands for, and where it is."""
+    references: list[tuple[str, Any, Call | None]] = field(default_factory=list)
+    """Where a pass takes a value from an earlier one: a node's name, what it stands for, and where it is."""
 
     def place(self, key: Any) -> str | None:
         """The drawn node from which a tensor's edges start."""
@@ -210,6 +212,11 @@ class Gap:
 def key_of(x: Any, node: Tensor, i: int) -> Any:
     """Which drawn node an input is: tensors and arrays are themselves, a number belongs to its operation."""
     return id(x) if isinstance(x, (Tensor, np.ndarray)) else (id(node), i)
+
+
+def leaf_name(x: Any, node: Tensor, i: int) -> str:
+    """What the drawn node of input i of a result is called in the DOT source."""
+    return f"t{x._number}" if isinstance(x, Tensor) else f"t{node._number}i{i}"
 
 
 class Units:
@@ -316,20 +323,22 @@ class Selection:
         self.shown, self.unseen, self.bands = set(shown), unseen, bands
         self.always = {id(x): (f"t{x._number}", x, home) for x, home in always}
         self.band_at: dict[int, Call | None] = {}
-        """The band to which a tensor belongs: its own, or for a leaf that of its first use."""
+        """The band to which a tensor or an array belongs, by id: its own, or for a leaf that of its first use."""
         if bands:
             for node in results:
-                self.band_at[node._number] = band = band_of(homes[node._number])
+                self.band_at[id(node)] = band = band_of(homes[node._number])
                 for x in node._inputs:
-                    if isinstance(x, Tensor):
-                        self.band_at.setdefault(x._number, band)
+                    if isinstance(x, (Tensor, np.ndarray)):
+                        self.band_at.setdefault(id(x), band)
         self.units = Units(results, homes)
         # What others use of a part of an expansion that is one node has no node of its own.
         self.boxed = {id(x) for call, nodes in self.units.merged or () if call for x in nodes}
         self.folded = self.boxed.union(folded)
         self.hidden: set[Any] = set()
         self.enclosed: set[Any] = set()
-        """Results of a closed module that only other passes use, where they are references."""
+        """Results and parameters of a closed module that besides only other passes use, where they are references."""
+        self.gathered: set[Any] = set()
+        """Results of a closed repeat that are drawn as one, because they are many."""
         self.found: list[Gap] = []
         self.room: int | None = None
         """For how many more leaves there is room, if not for all."""
@@ -344,7 +353,7 @@ class Selection:
         depths = sorted({call.depth for call in calls}, reverse=True)
         if self.compact:
             self.close_single_operations()
-        limit = min(self.max_nodes, READABLE * (3 if self.bands else 1))
+        limit = min(self.max_nodes, READABLE * (2 if self.bands else 1))
         count = self.count()
         asked = {around for call in calls if call.asked for around in chain(call)}
         for last, depth in product((False, True) if asked else (False,), [None, *depths]):
@@ -385,12 +394,29 @@ class Selection:
         """What is not drawn, with modules as they are now open or closed."""
         closed = self.in_closed() if self.bands else set()
         hidden = hidden_in(self.units, self.leaf_homes).difference(self.shown - closed, self.always)
-        self.enclosed = closed.difference(self.leaving()) if closed else closed
+        leaving = self.leaving() if closed else set()
+        self.enclosed = (closed - leaving) | (self.own_leaves() if closed else set())
+        self.gathered = set()
+        for call, nodes in self.units.merged or () if closed else ():
+            out = {id(node) for node in nodes if id(node) in leaving} if call is not None and call.count else set()
+            self.gathered |= out if len(out) > REFERENCES else set()
         return hidden.union(self.unseen, exponents(self.results))
 
     def in_closed(self) -> set[Any]:
         """The results that are made in a closed module or repeat."""
         return {id(node) for call, nodes in self.units.merged or () if call is not None for node in nodes}
+
+    def own_leaves(self) -> set[Any]:
+        """The parameters and constants that in their first pass only one closed module uses."""
+        user: dict[Any, int] = {}
+        for u, (call, nodes) in enumerate(self.units):
+            for node in nodes:
+                for x in node._inputs:
+                    leaf = isinstance(x, np.ndarray) or (isinstance(x, Tensor) and x._primitive is None)
+                    if leaf and not self.is_reference(x, node):
+                        alone = call is not None and not is_users(x) and user.get(id(x), u) == u
+                        user[id(x)] = u if alone else -1
+        return {key for key, u in user.items() if u >= 0}.difference(self.always)
 
     def leaving(self) -> set[Any]:
         """The results that are used outside of their unit in the same pass, or not at all."""
@@ -405,13 +431,14 @@ class Selection:
         return left | outside
 
     def own_node(self, node: Tensor) -> bool:
-        return id(node) not in self.hidden and id(node) not in self.folded and id(node) not in self.enclosed
+        key = id(node)
+        return not (key in self.hidden or key in self.folded or key in self.enclosed or key in self.gathered)
 
     def is_reference(self, x: Any, node: Tensor) -> bool:
         """Whether an input of a node was there before the node's pass."""
-        if not self.bands or not isinstance(x, Tensor):
+        if not self.bands or not isinstance(x, (Tensor, np.ndarray)):
             return False
-        return self.band_at.get(x._number, self.band_at[node._number]) is not self.band_at[node._number]
+        return self.band_at.get(id(x), self.band_at[id(node)]) is not self.band_at[id(node)]
 
     def is_mentioned(self, x: Any, node: Tensor) -> bool:
         """Whether a reference is drawn; not from one part that is one node to another."""
@@ -422,18 +449,22 @@ class Selection:
         new = {
             key for node in nodes for i, x in enumerate(node._inputs)
             if not isinstance(x, Tensor) or x._primitive is None
-            for key in [key_of(x, node, i)] if key not in self.hidden and key not in seen
+            for key in [key_of(x, node, i)] if key not in self.hidden and key not in self.enclosed and key not in seen
         }  # fmt: skip
         seen |= new
         references = len(self.references(nodes))
-        return 1 + len(new) + (references if references <= REFERENCES else 1) + sum(map(self.own_node, nodes))
+        references = references if references <= REFERENCES else 1
+        gathered = any(id(node) in self.gathered for node in nodes)
+        return 1 + len(new) + references + gathered + sum(map(self.own_node, nodes))
 
-    def references(self, nodes: list[Tensor]) -> dict[int, Tensor]:
-        """What these operations take from earlier passes and is drawn, by number."""
-        return {
-            x._number: x for node in nodes if self.bands for x in node._inputs
-            if self.is_reference(x, node) and self.is_mentioned(x, node)
-        }  # fmt: skip
+    def references(self, nodes: list[Tensor]) -> dict[int, tuple[str, Any]]:
+        """What these operations take from earlier passes and is drawn, by id, with the name of the first such node."""
+        found: dict[int, tuple[str, Any]] = {}
+        for node in nodes if self.bands else ():
+            for i, x in enumerate(node._inputs):
+                if self.is_reference(x, node) and self.is_mentioned(x, node):
+                    found.setdefault(id(x), (leaf_name(x, node, i), x))
+        return found
 
     def gaps(self) -> list[Gap]:
         """What is left out: the middle; in a picture with bands, the middle of each."""
@@ -495,6 +526,11 @@ class Selection:
             self.refer(unit, nodes, self.homes.get(nodes[-1]._number) if closed is None else closed.parent)
             for node in nodes:
                 self.fill_in(node, unit, self.homes.get(node._number) if closed is None else closed.parent)
+            if gathered := [node for node in nodes if id(node) in self.gathered]:
+                name = f"{unit}results"
+                drawing.gaps[name] = f"{len(gathered):,} results", closed and closed.parent
+                drawing.within |= dict.fromkeys(map(id, gathered), name)
+                self.edges[unit, name] = 1
         counted = self.hidden | self.dropped
         for gap in self.found:
             drawing.gaps[gap.name] = not_shown(self.count_gap(gap, counted)), gap.home
@@ -512,9 +548,9 @@ class Selection:
             self.drawing.gaps[name] = f"{len(references):,} values from earlier passes", home
             self.edges[name, unit] = 1
             return
-        for number, x in references.items():
-            self.drawing.references.append((f"{unit}t{number}", x, home))
-            self.edges[f"{unit}t{number}", unit] = 1
+        for name, x in references.values():
+            self.drawing.references.append((f"{unit}{name}", x, home))
+            self.edges[f"{unit}{name}", unit] = 1
 
     def fill_in(self, node: Tensor, unit: str, home: Call | None) -> None:
         """Draw the inputs of a result and the result itself, with the edges to and from its unit."""
@@ -541,14 +577,14 @@ class Selection:
         known = tensors.get(key)
         if known is not None:
             return known[0]
-        if key in self.hidden:
+        if key in self.hidden or key in self.enclosed:
             return None
         if self.room is not None:
             if self.room <= 0:
                 self.dropped.add(key)
                 return "rest"
             self.room -= 1
-        name = f"t{x._number}" if isinstance(x, Tensor) else f"t{node._number}i{i}"
+        name = leaf_name(x, node, i)
         tensors[key] = (name, x, self.leaf_homes.get(key, home))
         return name
 

@@ -23,6 +23,7 @@ from .looks import escaped, kind_of, tensor_tip
 from .printable import printable
 from .rows import VALUES
 from .slots import Fill, Numbered, fills, lines
+from .svg import Element, points_of, shortened
 
 if TYPE_CHECKING:
     from .picture import Graph
@@ -84,7 +85,7 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
         if slope is None or slope is explanation.output:
             tensors = _tensors(explanation.output)
             named = {names[number]: x for number, x in tensors.items() if number in names}
-            picture, layers = (
+            picture, layers, boxes = (
                 graph(
                     explanation.output,
                     names=named,
@@ -95,12 +96,13 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
                     variables=False,
                 ),
                 dict[str, int](),
+                dict[str, str](),
             )
         else:
             tensors = _tensors(explanation.output) | _tensors(slope)
-            picture, layers = drawn_in_bands(explanation.output, slope, explanation.wrt, rows, kinds, names)
+            picture, layers, boxes = drawn_in_bands(explanation.output, slope, explanation.wrt, rows, kinds, names)
         drawn = set(re.findall(r"^\t(\w+) \[", "".join(picture.body), re.MULTILINE))
-        places = [_found(name, row, drawn) for name, row in zip(wanted, rows)]
+        places = [_found(boxes.get(name, name), row, drawn) for name, row in zip(wanted, rows)]
         also = _copies(rows, kinds, tensors, explanation.names, drawn)
         slots = _Slots(rows, places, written, also)
         slots.label(picture, drawn, tensors, names, explanation.output)
@@ -246,26 +248,17 @@ _LETTER = 6.2
 def _svg(source: bytes, slots: _Slots, layers: Mapping[str, int]) -> tuple[str, int]:
     """Graphviz's SVG as a part of the page, and how many operations it has: no ids that could meet others, nodes and
     edges named for the script, slots marked."""
-    root = ElementTree.fromstring(source)
-    for part in list(root.iter()):
-        name = part.attrib.pop("id", "")
-        if part.get("class") == "cluster" and (band := re.search(r"pass\d$", name)):
-            part.set("class", f"cluster {band[0]}")
-        for link in part.findall(f"{_SVG}a"):
-            tip = ElementTree.Element(f"{_SVG}title")
-            tip.text = link.get(_TOOLTIP)
-            place = list(part).index(link)
-            part[place : place + 1] = [tip] * bool(tip.text) + list(link)
+    root = _plain(ElementTree.fromstring(source))
     operations = 0
-    for group in list(root.iter(f"{_SVG}g")):
-        kind, title = group.get("class", ""), group.find(f"{_SVG}title")
+    for group in list(root.iter("g")):
+        kind, title = group.get("class", ""), group.find("title")
         if kind == "graph":
             for child in list(group):
-                if child.tag != f"{_SVG}g" or not child.get("class"):
+                if child.tag != "g" or not child.get("class"):
                     group.remove(child)  # the ground and the title of the picture; the page has its own
         elif title is not None and kind:
             group.remove(title)
-            start, _, end = (title.text or "").partition("->")
+            start, _, end = re.sub(r":\w+", "", title.text or "").partition("->")  # (without the sides of nodes)
             if kind.startswith("cluster"):
                 continue
             if layers.get(start) == layers.get(end) == 1:
@@ -277,49 +270,64 @@ def _svg(source: bytes, slots: _Slots, layers: Mapping[str, int]) -> tuple[str, 
                 if layers.get(start):
                     group.set("class", f"{kind} in{layers[start]}")
                 _mark(group, start, slots)
-    for part in root.iter():  # HTML knows no namespaces
-        part.tag = part.tag.removeprefix(_SVG)
-        part.tail = None
-        part.attrib = {key: value for key, value in part.attrib.items() if not key.startswith("{")}
     for side, points in zip(("width", "height"), root.get("viewBox", "0 0 100 100").split()[2:]):
         root.set(side, f"{float(points) * 1.2:.0f}")
     root.attrib.pop("style", None)
     root.attrib["focusable"] = "false"
-    return ElementTree.tostring(root, "unicode"), operations
+    return shortened(root), operations
 
 
-def _mark(group: ElementTree.Element, node: str, slots: _Slots) -> None:
+def _plain(root: Element) -> Element:
+    """Without namespaces, which HTML does not know, ids and links; the tooltip of a link is a title."""
+    for part in root.iter():
+        part.tag = part.tag.removeprefix(_SVG)
+        name = part.attrib.pop("id", "")
+        if part.get("class") == "cluster" and (band := re.search(r"pass\d$", name)):
+            part.set("class", f"cluster {band[0]}")
+    for part in list(root.iter()):
+        for inner in part.findall("g"):
+            link = inner.find("a")
+            if link is not None:
+                tip = Element("title")
+                tip.text = link.get(_TOOLTIP)
+                place = list(part).index(inner)
+                part[place : place + 1] = [tip] * bool(tip.text) + list(link)
+    for part in root.iter():
+        part.attrib = {key: value for key, value in part.attrib.items() if not key.startswith("{")}
+    return root
+
+
+def _mark(group: Element, node: str, slots: _Slots) -> None:
     """Draw a node's slots behind their lines, which say what they show in the end."""
-    inside = next((part for part in group.iter() if part.find(f"{_SVG}text") is not None), group)
-    texts = inside.findall(f"{_SVG}text")
-    room = _width(inside) - 4
+    texts = group.findall("text")
+    room = _width(group) - 4
     for slot, first, count, final, width in slots.of(node):
         mine = texts[first : first + count]
         if not mine:
             continue
         middle, top = float(mine[0].get("x", "0")), float(mine[0].get("y", "0"))
         wide = min(width * _LETTER + 6, room)
-        frame = ElementTree.Element(f"{_SVG}rect", {"class": "slot", "data-slot": slot, "rx": "3"})
         edges = {
             "x": middle - wide / 2,
             "y": top - 10,
             "width": wide,
             "height": float(mine[-1].get("y", "0")) - top + 13,
         }
-        frame.attrib.update((key, f"{value:.1f}") for key, value in edges.items())
-        inside.insert(list(inside).index(mine[0]), frame)
+        inside = Element("g", {"data-slot": slot})
+        inside.append(Element("rect", {side: str(value) for side, value in edges.items()}))
+        group.insert(list(group).index(mine[0]), inside)
         for line, text in zip_longest(mine, final):
             if line is not None:
+                group.remove(line)
+                inside.append(line)
                 line.text = text or ""
-                line.attrib |= {"class": "slot", "data-slot": slot}
 
 
-def _width(group: ElementTree.Element) -> float:
+def _width(group: Element) -> float:
     """The width of the shape of a node."""
     corners: list[float] = []
     for part in group:
         if part.get("rx") is not None:  # an ellipse
             return 2 * float(part.get("rx", "0"))
-        numbers = list(map(float, re.findall(r"-?[\d.]+", part.get("points") or part.get("d") or "")))
-        corners += numbers[::2]
+        corners += [x / 10 for x, _ in points_of(part)]
     return max(corners, default=0.0) - min(corners, default=0.0)

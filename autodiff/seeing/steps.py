@@ -23,7 +23,7 @@ from .formulas import Formula, joined, numbers_of
 from .graph import results_behind
 from .indices import index_text
 from .looks import options_of
-from .names import Names, parameter_name
+from .names import Names, parameter_name, primed
 from .printable import printable
 from .rows import Row
 
@@ -325,7 +325,7 @@ class Table:
             s = general(_SLOPE)(*gradients, vectors=Vectors(vectors))
         made = results_behind(s, "explain")
         self.forward([node for node in made if node is not s], "slope", "r")
-        self.names.give(s, "s")
+        self.names.give(s, primed("s", self.names.taken))
         slopes = [(self.cotangents[output._number, x._number], x, id(u)) for x, u in zip(targets, vectors)]
         sources = [step for row, _, u in slopes for step in (row, self.arrays[u][1])]
         shown = slopes if len(slopes) <= 8 else [*slopes[:3], slopes[-1]]

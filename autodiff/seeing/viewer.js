@@ -9,7 +9,7 @@
   const opener = new Map(nodes.flatMap((node, i) => (node.group === null ? [] : [[node.group, i]])));
   const texts = nodes.map((node) =>
     [node.name, ...node.lines.map(([, text]) => text), ...node.facts.map(([, text]) => text)].join("\n").toLowerCase());
-  let open, chosen = -1, focused = -1, plan, view = { x: 0, y: 0, k: 1 };
+  let open, chosen = -1, focused = -1, plan, view = { x: 0, y: 0, k: 1 }, fitted = null;
 
   const make = (name, attributes, parent, text) => {
     const element = document.createElementNS(canvas.namespaceURI, name);
@@ -101,19 +101,16 @@
         return;
       }
       const element = inner[k] ? drawFrame(group.nodes[k], place, parent) : drawNode(group.nodes[k], place, parent);
-      places.set(group.nodes[k], { ...place, h: inner[k] ? BAR : h, whole: place, element });
+      places.set(group.nodes[k], { ...place, h: inner[k] ? BAR : h, closed: !inner[k], element });
       const rect = { x: place.left, y: place.top, width: w, height: h };
       make("rect", inner[k] ? { ...rect, class: "frame" } : rect, land);
       if (inner[k]) drawGroup(inner[k], parent, place.left + (w - inner[k].size[0]) / 2, place.top + BAR + PAD, land);
     });
   }
 
-  function button(index, kind, parent, expanded) {
-    const node = nodes[index];
+  function button(index, kind, parent, expanded) { // called by the texts in it, of which a part may be out of sight
     const element = make("g", { class: kind, role: "button", tabindex: "-1", "data-node": index }, parent);
-    const words = node.lines.map(([, text]) => text).join(", ");
-    element.setAttribute("aria-label", words.includes(node.name) ? words : `${node.name}: ${words}`);
-    if (node.group !== null) element.setAttribute("aria-expanded", expanded);
+    if (nodes[index].group !== null) element.setAttribute("aria-expanded", expanded);
     return element;
   }
 
@@ -122,7 +119,8 @@
     make("rect", { class: `frame ${kind}`, x: left, y: top, width: w, height: h, rx: 6 }, parent);
     const bar = button(index, "bar", parent, true);
     make("rect", { x: left, y: top, width: w, height: BAR - 4, rx: 6 }, bar);
-    make("text", { x: left + 8, y: top + 14 }, bar, `− ${nodes[index].name}`);
+    make("text", { x: left + 8, y: top + 14, "aria-hidden": true }, bar, "−");
+    make("text", { x: left + 20, y: top + 14 }, bar, nodes[index].name);
     return bar;
   }
 
@@ -140,7 +138,7 @@
       y += size * 1.3;
       make("text", { class: style, x: left + w / 2, y: y - size * 0.3 }, element, `${text} `); // what is read aloud is apart, as what is seen
     }
-    if (group) make("text", { class: "sign", x: left + w - 8, y: top + 13 }, element, "+");
+    if (group) make("text", { class: "sign", x: left + w - 8, y: top + 13, "aria-hidden": true }, element, "+");
     return element;
   }
 
@@ -153,6 +151,7 @@
   function move(next, smooth = false) {
     const { w, h } = room(), k = Math.min(Math.max(next.k, 0.02), 4);
     const [wide, high] = plan.size, keep = 40;
+    fitted = null;
     view = {
       k,
       x: Math.min(Math.max(next.x, keep - wide * k), w - keep),
@@ -170,7 +169,9 @@
     rect.setAttribute("width", Math.max(Math.min((w - view.x) / k, wide) - a.x, 0));
     rect.setAttribute("height", Math.max(Math.min((h - view.y) / k, high) - a.y, 0));
     rect.setAttribute("stroke-width", 2 / scale);
-    map.toggleAttribute("hidden", view.x >= 0 && view.y >= 0 && view.x + wide * k <= w + 1 && view.y + high * k <= h + 1);
+    const whole = view.x >= 0 && view.y >= 0 && view.x + wide * k <= w + 1 && view.y + high * k <= h + 1;
+    if (whole && document.activeElement === map) canvas.focus();
+    map.toggleAttribute("hidden", whole);
   }
 
   function zoom(factor, x = room().w / 2, y = room().h / 2, smooth = true) {
@@ -178,11 +179,15 @@
     move({ k, x: x - (x - view.x) * f, y: y - (y - view.y) * f }, smooth);
   }
 
-  // All of it; at first, only as small as can be read, from its beginning on.
+  // All of it; at first, only as small as can be read, from its first node on.
   function fit(least = 0) {
     const { w, h } = room(), [wide, high] = plan.size;
     const k = Math.min(Math.max(Math.min((w - 24) / wide, (h - 24) / high), least), 1.25);
-    move({ k, x: wide * k <= w ? (w - wide * k) / 2 : 12, y: high * k <= h ? (h - high * k) / 2 : 12 });
+    const { left, top, w: across, h: down } = [...places.values()].find(({ closed }) => closed);
+    const start = (size, all, from, length) =>
+      (size * k <= all ? (all - size * k) / 2 : (from + length) * k + 12 <= all ? 12 : all / 2 - (from + length / 2) * k);
+    move({ k, x: start(wide, w, left, across), y: start(high, h, top, down) });
+    fitted = least;
   }
 
   function show(index, smooth = true) {
@@ -421,6 +426,12 @@
     const { w, h } = room();
     move({ k: view.k, x: w / 2 - ((event.clientX - box.left) / box.width) * wide * view.k, y: h / 2 - ((event.clientY - box.top) / box.height) * high * view.k });
   }
+  function stride([dx, dy]) { // on the map: a quarter of what is seen
+    const { w, h } = room(), [wide, high] = plan.size, share = (at, all) => Math.round(100 * Math.min(Math.max(at / all, 0), 1));
+    move({ k: view.k, x: view.x - (dx * w) / 4, y: view.y - (dy * h) / 4 }, true);
+    find("status").textContent =
+      `Centre at ${share((w / 2 - view.x) / view.k, wide)}% from the left, ${share((h / 2 - view.y) / view.k, high)}% from the top`;
+  }
   map.addEventListener("pointerdown", leap);
   map.addEventListener("pointermove", leap);
 
@@ -444,9 +455,10 @@
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input")) return;
-    const arrow = event.target.closest("#canvas") && ARROWS[event.key];
+    const arrow = event.target.closest("#canvas, #map") && ARROWS[event.key];
     const node = event.target.closest("[data-node]");
-    if (arrow && event.shiftKey) move({ k: view.k, x: view.x - arrow[0] * 80, y: view.y - arrow[1] * 80 }, true);
+    if (arrow && event.target === map) stride(arrow);
+    else if (arrow && event.shiftKey) move({ k: view.k, x: view.x - arrow[0] * 80, y: view.y - arrow[1] * 80 }, true);
     else if (arrow && !node) focus(focused);
     else if (arrow) focus(neighbour(...arrow));
     else if (node && (event.key === "Enter" || event.key === " ")) act(Number(node.dataset.node));
@@ -486,7 +498,8 @@
     find("legend-button").setAttribute("aria-expanded", String(!find("legend").hidden));
   });
   addEventListener("hashchange", start);
-  addEventListener("resize", () => move(view));
+  // What was fitted and not moved is fitted again: a frame in a notebook may have no size yet when the page begins.
+  addEventListener("resize", () => (fitted === null ? move(view) : fit(fitted)));
   find("legend-button").setAttribute("aria-expanded", String(!find("legend").hidden));
   start();
 })();

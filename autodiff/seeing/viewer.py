@@ -7,16 +7,12 @@ markup.
 from __future__ import annotations
 
 import html
-import json
-from importlib import resources
-from string import Template
-from typing import Any
 
 from .hierarchy import Hierarchy
 from .looks import LEGEND, STYLES
 from .palette import DARK
 from .placement import placed
-from .standalone import policy
+from .standalone import standalone
 
 
 def page_of(hierarchy: Hierarchy, direction: str, legend: bool = False) -> str:
@@ -44,24 +40,14 @@ def page_of(hierarchy: Hierarchy, direction: str, legend: bool = False) -> str:
         "layouts": layouts,
         "tensors": hierarchy.tensors,
     }  # fmt: skip
-    assets = resources.files(__package__)
-    style, script = (assets.joinpath(name).read_text("utf-8") for name in ("viewer.css", "viewer.js"))
-    style += _kinds()
-    return Template(assets.joinpath("viewer.html").read_text("utf-8")).substitute(
-        policy=policy(script, style),
+    return standalone(
+        "viewer",
+        data,
+        _kinds(),
         title=f"Graph of {html.escape(hierarchy.title)}",
-        style=style,
-        script=script,
-        data=_harmless(data),
         legend="" if legend else "hidden",
         kinds=_legend(),
     )
-
-
-def _harmless(data: Any) -> str:
-    """Data as JSON in which nothing can end the element that it is in."""
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _kinds() -> str:

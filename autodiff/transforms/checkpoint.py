@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from ..backward import reverse
 from ..mode import differentiating, is_grad_enabled, mode
 from ..ops.guards import common
+from ..ops.shape import concatenate
 from ..primitive import Primitive, new_node, watched
 from ..tensor import Tensor, clock, is_foreign, number_of, owner_of, plain, wrap
 from ..untaken import answer, answered
@@ -37,6 +39,8 @@ def checkpoint(f: Callable[..., Any], *args: Any, rng: Any = None, **kwargs: Any
         TypeError: f does not return Tensors, or `rng` is not a Generator.
         RuntimeError: (in the backward pass) the second run gave other values, or used other tensors, than the first.
 
+    A picture or table opens it with ``expand="checkpoint"``, for which `f` runs once more.
+
     Source: Chen et al., "Training deep nets with sublinear memory cost", 2016.
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -57,11 +61,12 @@ def checkpoint(f: Callable[..., Any], *args: Any, rng: Any = None, **kwargs: Any
         return form.build(outputs)
     call.numbers, call.inputs = tuple(older), tuple(older.values())
     data, params = _joined([outputs[i] for i in call.inside]), {"call": call}
-    watch = mode.get()
+    record, watch = f.record if isinstance(f, InParts) else _RECORD, mode.get()
     if watch is True:
-        node = new_node(data, _RECORD, call.inputs, params)
+        node = new_node(data, record, call.inputs, params)
     else:
-        node = watched(watch, data, True, _RECORD, call.inputs, params)
+        node = watched(watch, data, True, record, call.inputs, params)
+    call.node = ref(node)
     start = 0
     for i in call.inside:
         y = outputs[i]
@@ -71,14 +76,38 @@ def checkpoint(f: Callable[..., Any], *args: Any, rng: Any = None, **kwargs: Any
     return form.build(outputs)
 
 
+class InParts:
+    """A function that says what parts it runs in, to who wants to see inside: ``parts(*args)`` yields the name of each
+    before it runs (see `Primitive.expansion`), and returns the result. `record` is what a checkpoint of it is recorded
+    as."""
+
+    record: Primitive
+
+    def parts(self, *args: Any) -> Generator[str, None, Any]:
+        raise NotImplementedError
+
+    def __call__(self, *args: Any) -> Any:
+        return result_of(self.parts(*args))
+
+
+def result_of(parts: Generator[Any, None, Any]) -> Any:
+    """What a generator returns when all of it has run."""
+    while True:
+        try:
+            next(parts)
+        except StopIteration as end:
+            return end.value
+
+
 class _Call:
     """What is needed to run the function again exactly as it ran first."""
 
-    __slots__ = ("args", "constants", "f", "generators", "inputs", "inside", "kwargs", "numbers", "states")
+    __slots__ = ("args", "constants", "f", "generators", "inputs", "inside", "kwargs", "node", "numbers", "states")
 
     inputs: tuple[Tensor, ...]  # the tensors that require a gradient, and are older, on which the outputs depend
     numbers: tuple[int, ...]  # theirs at the first run
     constants: list[tuple[Tensor, int]]  # those that it reads and that are older, and their numbers at the first run
+    node: ref[Tensor]  # what the first run gave
     inside: list[int]  # which of the outputs were recorded in the run
 
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], rng: Any) -> None:
@@ -95,9 +124,16 @@ class _Call:
 
     def traced(self) -> tuple[list[Tensor], Form, dict[int, Tensor], dict[int, Tensor]]:
         """Run the function: its outputs and their form, the nodes it recorded, and the older tensors they hang on."""
+        return result_of(self.tracing())
+
+    def tracing(self) -> Generator[str, None, tuple[list[Tensor], Form, dict[int, Tensor], dict[int, Tensor]]]:
+        """The same, saying which part of the function runs next, if it has parts."""
         start = clock()
         with differentiating():
-            result = self.f(*self.args, **self.kwargs)
+            if isinstance(self.f, InParts):
+                result = yield from self.f.parts(*self.args, **self.kwargs)
+            else:
+                result = self.f(*self.args, **self.kwargs)
         outputs, form = flatten(result)
         for y in outputs or [None]:
             if not isinstance(y, Tensor):
@@ -116,19 +152,8 @@ class _Call:
 
     def pulled(self, g: Any, y: Any) -> dict[int, Any]:
         """The cotangents of the inputs, by number: run again, recording, and reverse what was recorded."""
-        for x, n in (*zip(self.inputs, self.numbers), *self.constants):
-            if number_of(x) != n:
-                raise self.differs(
-                    f"would read a tensor (shape {x.shape}) that was written or assigned since the first"
-                )
-        with self.same_random_numbers():
-            outputs, _, nodes, older = self.traced()
-        unknown = older.keys() - set(self.numbers)
-        if unknown:
-            shapes = ", ".join(str(older[n].shape) for n in sorted(unknown))
-            raise self.differs(f"used tensors (of shape {shapes}) that the first run did not")
-        recorded = [outputs[i] for i in self.inside]
-        self._compare(_joined(recorded), y._ndarray if isinstance(y, Tensor) else y)
+        recorded, nodes = result_of(self.again())
+        self.compare(_joined(recorded), y._ndarray if isinstance(y, Tensor) else y)
         cotangents: dict[int, Any] = {}
         known = answer.get()  # which entries of g may change, if the pass that this is a part of has found that out
         changes: dict[int, Any] = {}
@@ -146,7 +171,22 @@ class _Call:
             reverse(cotangents, nodes, {}, isinstance(g, Tensor), changes=True if known is None else changes)
         return cotangents
 
-    def _compare(self, again: Any, first: Any) -> None:
+    def again(self) -> Generator[str, None, tuple[list[Tensor], dict[int, Tensor]]]:
+        """Run the function a second time, saying which part runs next: the outputs that it recorded, and all nodes."""
+        for x, n in (*zip(self.inputs, self.numbers), *self.constants):
+            if number_of(x) != n:
+                raise self.differs(
+                    f"would read a tensor (shape {x.shape}) that was written or assigned since the first"
+                )
+        with self.same_random_numbers():
+            outputs, _, nodes, older = yield from self.tracing()
+        unknown = older.keys() - set(self.numbers)
+        if unknown:
+            shapes = ", ".join(str(older[n].shape) for n in sorted(unknown))
+            raise self.differs(f"used tensors (of shape {shapes}) that the first run did not")
+        return [outputs[i] for i in self.inside], nodes
+
+    def compare(self, again: Any, first: Any) -> None:
         if again.shape != first.shape:
             raise self.differs(f"gave shape {again.shape}, not {first.shape}")
         with np.errstate(invalid="ignore"):
@@ -195,7 +235,23 @@ def _no_replay(*arrays: Any, call: _Call) -> Any:
     raise TypeError(f"checkpoint: {call!r} cannot be run on other arrays than it was recorded with")
 
 
-_RECORD = Primitive("checkpoint", _no_replay, joint=_pulled, formula="checkpoint({0})")
+def _opened(*inputs: Any, call: _Call) -> Any:
+    """The function as it runs; its outputs, if there are several, are joined as those of the first run."""
+    recorded, _ = yield from call.again()
+    if (first := call.node()) is not None:
+        call.compare(_joined(recorded), first._ndarray)
+    if len(recorded) == 1:
+        return recorded[0]
+    yield None
+    return concatenate([y.reshape(-1) for y in recorded])
+
+
+def recorded_as(name: str) -> Primitive:
+    """The record of a checkpoint that pictures call by this name."""
+    return Primitive(name, _no_replay, joint=_pulled, formula=f"{name}({{0}})", expansion=_opened)
+
+
+_RECORD = recorded_as("checkpoint")
 
 
 def _since(start: int, roots: Sequence[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:

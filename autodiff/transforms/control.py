@@ -9,7 +9,7 @@ Order: what is handed over, scan, cond, while_loop, what they check.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +20,7 @@ from ..mode import no_grad
 from ..ops.shape import concatenate, stack
 from ..primitive import as_tensor
 from ..tensor import Tensor, wrap
+from .checkpoint import InParts, recorded_as, result_of
 from .checkpoint import checkpoint as recomputed
 from .tree import Form, flatten, tree_map
 
@@ -69,10 +70,12 @@ class Scan:
             values = self.y_form.leaves_of(y, f"scan: step {t}: y")
         return state, [as_tensor(v, "scan") for v in values]
 
-    def part(self, carry: Leaves, xs: Leaves, steps: range) -> tuple[Leaves, Leaves]:
-        """Several steps: the carry after them, and what they gave, stacked in the order of xs."""
+    def part(self, carry: Leaves, xs: Leaves, steps: range) -> Generator[str, None, tuple[Leaves, Leaves]]:
+        """Several steps, each named before it runs: the carry after them, and what they gave, stacked in the order of
+        xs."""
         found: list[Leaves] = []
         for t in reversed(steps) if self.reverse else steps:
+            yield f"step {t + 1}"
             carry, y = self.step(carry, [x[t - steps.start] for x in xs], t)
             found.append(y)
             for path, new, first in zip(_paths(self.y_form), y, found[0]):
@@ -80,6 +83,7 @@ class Scan:
                     raise ValueError(f"scan: step {t}: y{path} has shape {new.shape}, but {first.shape} before")
         if self.reverse:
             found.reverse()
+        yield "outputs stacked"
         return carry, [stack(column) for column in zip(*found)]
 
     def parts(self) -> Iterator[range]:
@@ -148,7 +152,7 @@ def scan(
         if loop.segment:
             state, ys = recomputed(_Part(loop, steps), state, xs_part, rng=rng)
         else:
-            state, ys = loop.part(state, xs_part, steps)
+            state, ys = result_of(loop.part(state, xs_part, steps))
         pieces.append(ys)
     if not pieces:
         return loop.carry_form.build(state), _nothing(loop)
@@ -159,13 +163,15 @@ def scan(
     return loop.carry_form.build(state), loop.y_form.build(ys)
 
 
-class _Part:
+class _Part(InParts):
     """Some steps of a loop as the function that a checkpoint runs twice, called as the user's is."""
+
+    record = recorded_as("scan")
 
     def __init__(self, loop: Scan, steps: range) -> None:
         self.loop, self.steps, self.__name__ = loop, steps, _name(loop.f)
 
-    def __call__(self, carry: Leaves, xs: Leaves) -> tuple[Leaves, Leaves]:
+    def parts(self, carry: Leaves, xs: Leaves) -> Generator[str, None, tuple[Leaves, Leaves]]:
         return self.loop.part(carry, xs, self.steps)
 
 

@@ -217,6 +217,9 @@ def _mish_block(y: Any, room: Any, x: Any) -> None:
 
 def _mish_block_rule(d: Any, room: Any, x: Any, g: Any) -> None:
     """g e (e + 2 + 4 x (e + 1) / (n + 2)) / (n + 2), n = e (e + 2). Beyond the limits the slope is 0 or 1."""
+    if not np.vdot(x, x) < math.inf:  # as a small array: NaN at the infinities
+        np.multiply(g, _mish_slope(x), out=d)
+        return
     z, e = room
     low, high = (-110, 20) if x.dtype == np.float32 else (-750, 40)
     np.clip(x, low, high, out=z)

@@ -132,9 +132,9 @@ def _by_head(one: Any) -> Any:
             return (yield from one(*inputs, **params))
         found = []
         for h in range(heads):
-            yield "head"
+            yield (head := f"head {h + 1}")
             steps = one(*[_head(x, h) for x in inputs], **params)
-            found.append((yield from _within("head", steps)))
+            found.append((yield from _within(head, steps)))
         yield "heads joined"
         return ad.stack(found, axis=-3)
 

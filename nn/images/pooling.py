@@ -335,8 +335,8 @@ def _adaptive_spread(g: Any, axis: int, n: int, size: int) -> Any:
 def _adaptive_expansion(x: Tensor, axis: int, n: int, size: int) -> Any:
     """The mean of each part."""
     found = []
-    for begin, end in _edges(n, size):
-        yield "part"
+    for i, (begin, end) in enumerate(_edges(n, size), 1):
+        yield f"part {i}"
         found.append(x[(slice(None),) * axis + (slice(begin, end),)].mean(axis=axis, keepdims=True))
     yield None
     return ad.concatenate(found, axis) if found else None

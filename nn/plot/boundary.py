@@ -9,7 +9,21 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, no_grad
-from autodiff.figures import PALETTE, SEQUENTIAL, axes_for, ink, legend, line_style, paper, tinted
+from autodiff.figures import (
+    LARGEST,
+    PALETTE,
+    SEQUENTIAL,
+    axes_for,
+    drawable,
+    ink,
+    legend,
+    limits,
+    line_style,
+    note_unseen,
+    paper,
+    tinted,
+)
+from autodiff.lettering import shown_name
 from autodiff.tensor import plain
 
 from ..activation.exponential import Sigmoid
@@ -81,15 +95,17 @@ class DecisionMap:
         extent = (self.x[0], self.x[-1], self.y[0], self.y[-1])
         ax.imshow(tinted(ax, colours, 0.3)[self.labels], extent=extent, origin="lower", aspect="auto", zorder=0)
         if self.values.ndim == 2:
-            if self.values.min() < self.threshold < self.values.max():
-                ax.contour(self.x, self.y, self.values, [self.threshold], colors=ink(ax), linewidths=1.2, zorder=1)
+            outputs = np.clip(self.values, -LARGEST, LARGEST)
+            if outputs.min() < self.threshold < outputs.max():
+                ax.contour(self.x, self.y, outputs, [self.threshold], colors=ink(ax), linewidths=1.2, zorder=1)
         else:  # a class ends where the largest of the other outputs is reached
             for k in set(self.labels.flat) if (self.labels != self.labels[0, 0]).any() else ():
-                above = self.values[..., k] - np.delete(self.values, k, axis=-1).max(axis=-1)
+                outputs = np.clip(self.values, -LARGEST, LARGEST)
+                above = outputs[..., k] - np.delete(outputs, k, axis=-1).max(axis=-1)
                 ax.contour(self.x, self.y, above, [0], colors=ink(ax), linewidths=0.8, zorder=1)
         for k, name in enumerate(self.classes):
             style = line_style(k, marker=True)
-            label = f"class {name:g}" if self.classes.dtype.kind == "f" else f"class {name}"
+            label = f"class {name:g}" if self.classes.dtype.kind == "f" else f"class {shown_name(str(name)).strip()}"
             ax.plot(*self.points[self.targets == name].T, style["marker"], color=style["color"], markersize=6,
                     markeredgecolor=paper(ax), markeredgewidth=0.7, label=label, zorder=3)  # fmt: skip
 
@@ -97,12 +113,13 @@ class DecisionMap:
         from matplotlib.cm import ScalarMappable
         from matplotlib.colors import Normalize
 
-        seen = np.concatenate([self.values[np.isfinite(self.values)], self.targets])
-        low, high = float(seen.min()), float(seen.max())
-        low, high = (low, high) if high > low else (low - 1, low + 1)
+        values, targets = drawable(self.values), drawable(self.targets)
+        low, high = limits(np.append(values, targets), 0.0)
         norm, levels = Normalize(low, high), np.linspace(low, high, 21)
-        ax.contourf(self.x, self.y, self.values, levels, cmap=SEQUENTIAL, norm=norm, zorder=0)
-        ax.scatter(*self.points.T, c=self.targets, cmap=SEQUENTIAL, norm=norm, edgecolors="white", linewidths=1.0, s=36,
+        if np.isfinite(values).any():
+            ax.contourf(self.x, self.y, values, levels, cmap=SEQUENTIAL, norm=norm, zorder=0)
+        note_unseen(ax, self.values)
+        ax.scatter(*self.points.T, c=targets, cmap=SEQUENTIAL, norm=norm, edgecolors="white", linewidths=1.0, s=36,
                    zorder=3, label="data")  # fmt: skip
         ax.figure.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=ax, label="target, prediction")
 
@@ -143,24 +160,21 @@ def decision_map(
         or data.shape[1] != 2
         or not len(data)
         or data.dtype.kind not in "fiub"
-        or not np.isfinite(data).all()
+        or not np.isfinite(drawable(data)).all()
     ):
-        raise ValueError(f"{where}: X takes finite data of two features, shape (samples, 2), not of shape {data.shape}")
+        got = f"of shape {data.shape}" if data.ndim != 2 or data.shape[1] != 2 or not len(data) else _largest(data)
+        raise ValueError(f"{where}: X takes finite data of two features, shape (samples, 2), not {got}")
     target = np.asarray(plain(y) if isinstance(y, Tensor) else y)
     if target.ndim == 2 and target.shape[1] == 1:
         target = target[:, 0]
     if target.shape != (len(data),):
         raise ValueError(f"{where}: y takes a target for each of the {len(data)} samples, not shape {target.shape}")
     numeric = target.dtype.kind in "fiub"
-    if (numeric and not np.isfinite(target).all()) or (
-        not numeric and kind != "binary" and len(np.unique(target)) != 2
-    ):
+    if (numeric and not np.isfinite(target).all()) or (not numeric and len(np.unique(target)) != 2):
         raise ValueError(f"{where}: y takes finite numbers, or two different names for a model of one output")
     n = count(where, "points", points, 2)
     data = data.astype(float)
-    span = np.ptp(data, axis=0)
-    margin = np.where(span > 0, 0.12 * span, 1.0)
-    lines = [np.linspace(low, high, n) for low, high in zip(data.min(axis=0) - margin, data.max(axis=0) + margin)]
+    lines = [np.linspace(*limits(column, 0.12), n) for column in data.T]
     grid = np.stack(np.meshgrid(*lines), axis=-1)
     values = _outputs(where, model, grid.reshape(-1, 2))
     several = values.shape[1] > 1
@@ -182,7 +196,7 @@ def decision_map(
     elif kind == "binary":
         if len(found) > 2:
             raise ValueError(f"{where}: kind='binary' takes two different targets, not {len(found)}")
-        classes = found if len(found) == 2 else np.unique([found[0], 1 - found[0] if found[0] in (0, 1) else -found[0]])
+        classes = found if len(found) == 2 else _both(found[0].item())
         level = _threshold(where, model, values, threshold)
         labels = (values[:, 0] > level).astype(int).reshape(n, n)
     else:
@@ -193,8 +207,9 @@ def decision_map(
 
 
 def _outputs(where: str, model: Any, grid: Array) -> Array:
-    """The model's outputs, shape (points, outputs), in pieces: a model may keep much for each."""
-    with no_grad():
+    """The model's outputs, shape (points, outputs), in pieces: a model may keep much for each. Its warnings would be of
+    points that the user has not chosen."""
+    with no_grad(), np.errstate(all="ignore"):
         if isinstance(model, Module):
             dtype = next((p.dtype for p in model.parameters()), grid.dtype)
             with as_it_was(model):
@@ -209,6 +224,18 @@ def _outputs(where: str, model: Any, grid: Array) -> Array:
             f"{-(-len(grid) // len(arrays))} it returned {arrays[0].shape}"
         )
     return np.concatenate(arrays).reshape(len(grid), -1).astype(float)
+
+
+def _both(one: Any) -> Array:
+    """The classes, where the data have but one of them: 0 and 1, or a number and its negative."""
+    return np.unique([one, not one if isinstance(one, bool) else 1 - one if one in (0, 1) else -one])
+
+
+def _largest(data: Array) -> str:
+    if data.dtype.kind not in "fiub":
+        return f"of dtype {data.dtype}"
+    largest = float(np.abs(data.astype(float)).max())
+    return f"with {largest}" if not np.isfinite(largest) else f"up to {largest:.3g}, more than {LARGEST:g}"
 
 
 def _threshold(where: str, model: Any, values: Array, threshold: Any) -> float:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 import autodiff as ad
-from autodiff.figures import axes_for, ink, legend, line_style
+from autodiff.figures import LARGEST, axes_for, dotted, drawable, ink, legend, line_style, note_unseen
+from autodiff.lettering import families, shown_name
 
 from ..activation.derivative import local_derivative
 from ..module.module import Module
@@ -53,10 +54,16 @@ class ActivationCurves:
         """
         ax = axes_for("ActivationCurves.plot", ax, (6, 3.8))
         ax.axhline(0, color=ink(ax), linewidth=0.6, alpha=0.5)
-        ax.plot(self.x, self.f, color=ink(ax), linewidth=2.2, label="f")
-        for curve, style, label in ((self.first, line_style(0), "f′"), (self.second, line_style(1), "f″")):
-            ax.plot(self.x, curve, **style, label=label)
-        ax.set(xlabel="x", title=self.name)
+        f, first, second = map(drawable, (self.f, self.first, self.second))
+        own = {"color": ink(ax), "linewidth": 2.2}
+        for curve, style, label in ((f, own, "f"), (first, line_style(0), "f′"), (second, line_style(1), "f″")):
+            ax.plot(self.x, curve, **style, label=label, marker="." if dotted(curve) else None)
+        sizes = np.abs(np.concatenate([f, first, second]))
+        if np.isfinite(sizes).any() and np.nanmax(sizes) > 20 * (most := float(np.nanquantile(sizes, 0.97))) > 0:
+            ax.set_ylim(-1.5 * most, 1.5 * most)  # what explodes at a pole would flatten the rest
+        note_unseen(ax, self.f)
+        ax.set_xlabel("x")
+        ax.set_title(shown_name(self.name, 60), family=families([self.name]))
         legend(ax)
         return ax
 
@@ -89,6 +96,8 @@ def activation_curves(f: Any, x: Any = None) -> ActivationCurves:
         points = np.zeros(0)
     if points.ndim != 1 or points.size < 2 or not np.isfinite(points).all() or not points[0] < points[-1]:
         raise ValueError(f"{where}: x is (low, high) or an increasing array of numbers, not {x!r}")
+    if abs(points).max() > LARGEST or points[-1] - points[0] < 1 / LARGEST:
+        raise ValueError(f"{where}: x must lie within ±{LARGEST:g}, its ends {1 / LARGEST:g} apart; got {x!r}")
     grid: Array = np.linspace(points[0], points[-1], 401) if points.size == 2 else points
     name = repr(f).split("\n")[0] if isinstance(f, Module) else getattr(f, "__name__", type(f).__name__)
     own = next((p.dtype for p in f.parameters()), None) if isinstance(f, Module) else None

@@ -534,7 +534,7 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
         steps = unroll(stepper(kind, w_hh, b_hh), projected, states)
         found = []
         for t in range(1, layout.steps + 1):
-            yield "step"
+            yield f"step {t}"
             found.append(next(steps))
             for letter, value in found[-1].items():
                 value.name = letter + str(t).translate(_SUBSCRIPTS)

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from autodiff.figures import axes_for, ink, legend, line_style, paper, shown_name
+from autodiff import Tensor, no_grad
+from autodiff.figures import LARGEST, axes_for, drawable, ink, legend, limits, line_style, note, paper
 from autodiff.flags import flagged
+from autodiff.lettering import shown_name
 
 from ..array import Array
 from ..studies.comparison import Comparison
 from ..studies.descent import descents
-from ..studies.landscape import landscape
+from ..studies.landscape import in_sight, landscape, one_number
 
 
 @flagged
@@ -26,7 +28,8 @@ def surface(
     Args:
         f: a function of two Tensors that returns one.
         path: points (x, y) in a row, shape (n, 2); several such, by name, in a dict; or what `optim.compare` returned.
-        xlim, ylim: the region; by default one that holds the paths, or from −2 to 2.
+        xlim, ylim: the region; by default one that holds the paths, or from −2 to 2. Points where f is not finite, and
+            those a hundred times as far from the start of their path as most, are left out of it, which words say.
         field: whether there are arrows. Their length grows with the logarithm of ‖∇f‖.
         levels: how many contours, evenly spaced in the logarithm of f − min f.
         ax: matplotlib axes to draw into; new ones by default.
@@ -50,20 +53,17 @@ def surface(
     if isinstance(path, Comparison):
         return path.plot(xlim=xlim, ylim=ylim, field=field, levels=levels, ax=ax)
     paths = _paths(path)
-    limits = []
-    for axis, given in enumerate((xlim, ylim)):
-        seen = np.concatenate([p[:, axis] for p in paths.values()]) if paths else np.array([-2.0, 2.0])
-        seen = seen[np.isfinite(seen)]
-        margin = 0.15 * float(np.ptp(seen)) or 1.0
-        limits.append((float(seen.min()) - margin, float(seen.max()) + margin) if given is None else given)
+    seen = np.concatenate([_in_scale(f, p) for p in paths.values()]) if paths else np.array([[-2.0] * 2, [2.0] * 2])
+    xlim, ylim = limits(seen[:, 0], 0.15) if xlim is None else xlim, limits(seen[:, 1], 0.15) if ylim is None else ylim
     beside = ax is None
     ax = axes_for("optim.plot.surface", ax, (7, 5))
-    landscape(f, *limits, field=21 if field else 0).plot(ax=ax, levels=levels)
+    landscape(f, xlim, ylim, field=21 if field else 0).plot(ax=ax, levels=levels)
     for i, (name, points) in enumerate(paths.items()):
         style = line_style(i, marker=True)
         gap = max(1, len(points) // 25)
+        last = points[np.isfinite(points).all(axis=1)][-1]
         ax.plot(
-            *points.T,
+            *in_sight(points, xlim, ylim).T,
             **style,
             markevery=gap,
             markeredgecolor=paper(ax),
@@ -71,11 +71,37 @@ def surface(
             label=shown_name(name),
             zorder=3,
         )
-        ax.plot(*points[-1], style["marker"], color=style["color"], markeredgecolor=ink(ax), markersize=8, zorder=5)
-        ax.plot(*points[0], "o", color=paper(ax), markeredgecolor=ink(ax), markersize=8, zorder=4)
-    ax.set(xlim=limits[0], ylim=limits[1])
+        ax.plot(
+            *in_sight(last, xlim, ylim),
+            style["marker"],
+            color=style["color"],
+            markeredgecolor=ink(ax),
+            markersize=8,
+            zorder=5,
+        )
+        ax.plot(*in_sight(points[0], xlim, ylim), "o", color=paper(ax), markeredgecolor=ink(ax), markersize=8, zorder=4)
+    outside = sum(len(p) for p in paths.values()) - len(seen) if paths else 0
+    if outside:
+        note(ax, f"outside: {outside} point{'s' * (outside > 1)}, too far away or where f is not finite")
+    ax.set(xlim=xlim, ylim=ylim)
     legend(ax, beside)
     return ax
+
+
+def _in_scale(f: Callable[..., Any], points: Array) -> Array:
+    """Points of a path, shape (n, 2), without those where f is not finite (looked at 200 of them, and taken to be so
+    for all as far away) and those much farther from the start than most; all if there were none left."""
+    there = drawable(points)
+    there = there[np.isfinite(there).all(axis=1)]
+    tried = there[np.unique(np.linspace(0, len(there) - 1, 200).astype(int))] if len(there) else there
+    with np.errstate(all="ignore"), no_grad():
+        finite = [bool(abs(float(one_number(f(Tensor(x), Tensor(y)), "optim.plot.surface").data.item())) <= LARGEST)
+                  for x, y in tried]  # fmt: skip
+        reach = np.abs(tried[finite]).max() if any(finite) else np.inf
+        near = there[np.abs(there).max(axis=1, initial=0.0) <= reach]
+        away = np.abs(near / 2 - near[:1] / 2).max(axis=1, initial=0.0)
+        near = near[away <= 100 * np.median(away[away > 0])] if (away > 0).any() else near
+    return near if len(near) else there
 
 
 def _paths(path: Any) -> dict[str, Array]:
@@ -90,13 +116,14 @@ def _paths(path: Any) -> dict[str, Array]:
         if array.ndim != 2 or array.shape[1] != 2 or not np.isfinite(array[:1]).all() or not len(array):
             raise ValueError(
                 f"optim.plot.surface: path takes points (x, y) of shape (n, 2), a dict of such, or what optim.compare "
-                f"returned; got shape {np.shape(points) if hasattr(points, 'shape') else type(points).__name__}"
+                f"returned; got {f'shape {np.shape(points)}' if hasattr(points, 'shape') else repr(points)[:60]}"
             )
     return found
 
 
 def learning_rates(f: Callable[[Any], Any], start: Any, rates: Any, *, steps: int = 50, ax: Any = None) -> Any:
-    """The loss of gradient descent over the steps, a curve for each learning rate; those that diverge are marked.
+    """The loss of gradient descent over the steps, a curve for each learning rate; those that diverge are marked. More
+    than 12 different rates are told apart by a scale of colours.
 
     Args:
         f: takes a Tensor of the start's shape and returns a Tensor of one element.

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.figures import axes_for, legend, line_style, shown_name
+from autodiff.figures import axes_for, drawable, ink, legend, line_style, log_range, log_scale
+from autodiff.lettering import shown_name
 
 from ..array import Array
 from ..first_order.sgd import SGD
@@ -76,7 +77,8 @@ def schedule(
     scheduler: Schedule | Mapping[str, Schedule], steps: int, *, lr: float = 1.0,
     metrics: Iterable[float] | None = None, ax: Any = None,
 ) -> Any:  # fmt: skip
-    """The learning rate over the steps; neither the schedule nor its optimiser changes.
+    """The learning rate over the steps; neither the schedule nor its optimiser changes. A rate that becomes infinite or
+    NaN is drawn up to there, with a cross, in a logarithmic scale; the legend says at which step.
 
     Args:
         scheduler: a schedule, or a function that makes one of an optimiser; several by name, in a dict.
@@ -112,14 +114,29 @@ def schedule(
             curves[", ".join(parts)] = column
     beside = ax is None
     ax = axes_for("optim.plot.schedule", ax, (7.5, 3.5))
+    ends = {}
     for i, (label, column) in enumerate(curves.items()):
+        label = shown_name(label) if label else ""
+        there = np.isfinite(drawable(column))
+        if not there.all():
+            end = ends[i] = int(np.argmin(there))
+            word = f"{column[end]:.3g}".replace("inf", "∞").replace("nan", "NaN")
+            label += f"{', ' * bool(label)}{word} from step {end} on"
+            column = column[:end]
         step = max(1, len(column) // 12)
         several = len(curves) > 1
         mostly_flat = 2 * np.count_nonzero(np.diff(column) == 0) > len(column)
         style = line_style(i, marker=several or len(column) < 30) | {"markevery": step if several else 1}
-        ax.plot(column, **style, drawstyle="steps-post" if mostly_flat else "default", label=shown_name(label) or None)
+        ax.plot(column, **style, drawstyle="steps-post" if mostly_flat else "default", label=label or None)
+        if i in ends and len(column):
+            ax.plot(len(column) - 1, column[-1], "x", color=ink(ax), markersize=8, zorder=4)
+    shown = [column[: ends.get(i)] for i, column in enumerate(curves.values())]
+    spans = [span for column in shown if len(column) and (span := log_range(column, 280))]
+    if ends and spans and min(float(column.min(initial=0.0)) for column in shown) >= 0:
+        log_scale(ax, (min(low for low, _ in spans), max(high for _, high in spans)))
+    else:
+        ax.set_ylim(bottom=min(0.0, min(float(column.min(initial=0.0)) for column in shown)))
     ax.set(xlabel="step", ylabel="learning rate")
-    ax.set_ylim(bottom=min(0.0, min(float(c.min()) for c in curves.values())))
     ax.xaxis.get_major_locator().set_params(integer=True)
     legend(ax, beside)
     return ax

@@ -10,14 +10,28 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.figures import axes_for, axes_grid, ink, legend, line_style, log_range, paper, shown_name
+from autodiff.figures import (
+    axes_for,
+    axes_grid,
+    dotted,
+    drawable,
+    ink,
+    legend,
+    limits,
+    line_style,
+    log_range,
+    log_scale,
+    note_unseen,
+    paper,
+)
 from autodiff.flags import flagged
+from autodiff.lettering import families, shown_name
 from autodiff.seeing.table import Table
 
 from ..array import Array
 from ..optimizer import Optimizer
 from ..second_order.base import SecondOrder
-from .landscape import Function, Landscape, generators, landscape, one_number
+from .landscape import Function, Landscape, generators, in_sight, landscape, one_number
 
 
 @dataclass(frozen=True)
@@ -144,10 +158,10 @@ class Comparison:
         labelled = set()
         for name, path, value in self._runs():
             shown = path[np.isfinite(path).all(axis=1)]
-            outside = ((shown - (xlim[0], ylim[0])) * (shown - (xlim[1], ylim[1])) > 0).any(axis=1)
+            outside = ((shown < (xlim[0], ylim[0])) | (shown > (xlim[1], ylim[1]))).any(axis=1)
             if outside.any() and not value[-1] <= value[0]:  # it diverges: to where it leaves the picture, no further
                 shown = shown[: int(np.argmax(outside)) + 1]
-            shown = np.clip(shown, -1e30, 1e30)  # farther away, matplotlib cannot draw a line to
+            shown = in_sight(shown, xlim, ylim)
             gap = every or max(1, math.ceil((len(shown) - 1) / 25))
             style = styles[name]
             label = None if name in labelled else shown_name(name)
@@ -165,7 +179,7 @@ class Comparison:
         return ax
 
     def plot_values(self, *, ax: Any = None) -> Any:
-        """Draw the values over the steps; in a logarithmic scale where none is negative and they span two decades.
+        """Draw the values over the steps; in a logarithmic scale where none is negative and they span a decade.
 
         Values that lie 16 decades below the highest, and lows that last for one step alone, may be below the axis.
 
@@ -210,8 +224,10 @@ class Comparison:
         for one, (name, key, seen) in zip(axes, found):
             vector = seen.shape == self.paths[name].shape
             for i, label in enumerate(("x", "y") if vector else (None,)):
-                one.plot(self._run(seen if vector else seen[..., None], run)[:, i], label=label, **line_style(i))
-            one.set(xlabel="step", title=f"{name}: {key}")
+                line = drawable(self._run(seen if vector else seen[..., None], run)[:, i])
+                one.plot(line, label=label, **line_style(i, marker=dotted(line)))
+            one.set_xlabel("step")
+            one.set_title(shown_name(f"{name}: {key}", 48), family=families([name]))
             legend(one)
         return axes
 
@@ -231,20 +247,22 @@ class Comparison:
             steps = np.arange(first, first + len(row))
             style = line_style(i, marker=True) | {"markersize": 4}
             gap = (i * len(row) // 60, max(1, len(row) // 10))  # markers that do not cover each other
-            ax.plot(steps, np.where(np.isfinite(row), row, np.nan), **style, markevery=gap,
+            ax.plot(steps, drawable(row), **style, markevery=1 if dotted(row) else gap,
                     label=None if name in labelled else shown_name(name))  # fmt: skip
             labelled.add(name)
         highest = max(float(row[0]) for _, _, row in runs) if ceiling else math.inf
         low_enough = [np.where(row <= max(highest, row[0]), row, np.nan) for _, _, row in runs]
-        limits = log_range(low_enough)
-        if limits is not None:
-            ax.set_yscale("log")
-            ax.set_ylim(limits)
-        else:
-            seen = np.concatenate([row[np.isfinite(row)] for row in low_enough])
-            low, high = float(seen.min(initial=math.inf)), float(seen.max(initial=-math.inf))
-            if high > low:
-                ax.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+        seen = drawable(low_enough)
+        note_unseen(ax, [row for _, _, row in runs])
+        span = log_range(seen)
+        if np.isfinite(seen).any() and np.nanmax(seen) == np.nanmin(seen):  # all that left the start diverges
+            seen = drawable([row for _, _, row in runs])
+            span = log_range(seen, 280)
+        if span is not None:
+            log_scale(ax, span)
+        elif np.isfinite(seen).any() and np.nanmax(seen) > np.nanmin(seen):
+            low, high = float(np.nanmin(seen)), float(np.nanmax(seen))
+            ax.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
         ax.set(xlabel="step", ylabel=label)
         ax.xaxis.get_major_locator().set_params(integer=True)
         legend(ax, beside)
@@ -271,10 +289,7 @@ class Comparison:
         seen = [np.array([self.minimum[axis]])] if self.minimum is not None else []
         for _, path, value in self._runs():
             seen += [path[value <= value[0] + 0.5 * abs(value[0]), axis], path[:1, axis]]
-        points = np.concatenate(seen)
-        low, high = float(points.min()), float(points.max())
-        margin = 0.12 * (high - low) or 1.0
-        return low - margin, high + margin
+        return limits(np.concatenate(seen), 0.12)
 
     def __repr__(self) -> str:
         heads, rule, *rows = repr(self.table()).splitlines()

@@ -9,7 +9,18 @@ from typing import Any
 import numpy as np
 
 import autodiff as ad
-from autodiff.figures import axes_for, ink, legend, line_style, log_range
+from autodiff.figures import (
+    LARGEST,
+    axes_for,
+    drawable,
+    ink,
+    legend,
+    line_map,
+    line_style,
+    log_range,
+    log_scale,
+    note_unseen,
+)
 from autodiff.seeing.table import Table
 
 from ..array import Array
@@ -36,7 +47,7 @@ class Descents:
     def table(self) -> Table:
         """For each rate the first, the lowest and the last loss, and whether it diverged."""
         rows = [
-            {"rate": float(rate), "first": float(row[0]), "lowest": float(np.nanmin(row)), "last": float(row[-1]),
+            {"rate": float(rate), "first": float(row[0]), "lowest": float(np.fmin.reduce(row)), "last": float(row[-1]),
              "diverged": "yes" if gone else "no"}
             for rate, row, gone in zip(self.rates, self.losses, self.diverged)
         ]  # fmt: skip
@@ -47,7 +58,8 @@ class Descents:
         return repr(self.table())
 
     def plot(self, *, ax: Any = None) -> Any:
-        """Draw the losses over the steps; those that diverge thin, dotted, up to a cross.
+        """Draw the losses over the steps; those that diverge thin, dotted, up to a cross. Up to 12 rates have a line in
+        the legend, more have colours of a scale.
 
         Args:
             ax: matplotlib axes to draw into; new ones by default.
@@ -60,33 +72,60 @@ class Descents:
         """
         beside = ax is None
         ax = axes_for("Descents.plot", ax, (7.5, 4))
-        steps = self.losses.shape[1]
-        start = float(np.nanmax(self.losses[:, 0]))
-        good = np.where(self.diverged[:, None] | (self.losses > 10 * abs(start)), np.nan, self.losses)
-        limits = log_range(good) if np.isfinite(good).any() else None
-        seen = good[np.isfinite(good)]
-        low = float(seen.min(initial=start))
-        top = limits[1] * 3 if limits else start + 0.5 * ((start - low) or abs(start) or 1.0)
-        for i, (rate, row, gone) in enumerate(zip(self.rates, self.losses, self.diverged)):
+        steps, losses = self.losses.shape[1], drawable(self.losses)
+        note_unseen(ax, self.losses)
+        start = float(np.fmax.reduce(losses[:, 0]))
+        start = start if np.isfinite(start) else float(np.fmax.reduce(losses, axis=None, initial=0.0))
+        good = np.where(self.diverged[:, None] | (losses > 10 * abs(start)), np.nan, losses)
+        span = log_range(good)
+        low = float(np.min(good, initial=start, where=np.isfinite(good)))
+        top = min(span[1] * 3, LARGEST) if span else start + 0.5 * ((start - low) or abs(start) or 1.0)
+        numbers = {rate: i for i, rate in enumerate(dict.fromkeys(self.rates.tolist()))}
+        scale = _scale(ax, self.rates) if len(numbers) > _NAMED else None
+        labelled = set()
+        for rate, row, gone in zip(self.rates.tolist(), losses, self.diverged):
+            i = numbers[rate]
+            label = f"{rate:.4g}{' diverges' * bool(gone)}" if scale is None and rate not in labelled else None
+            labelled.add(rate)
             style = line_style(i, marker=True) | {
                 "markevery": (i * steps // 40 % max(1, steps // 10), max(1, steps // 10))
             }
+            if scale is not None:
+                style = {"color": scale.to_rgba(rate), "linewidth": 1.2}
             if not gone:
-                ax.plot(row, **style, label=f"{rate:.4g}")
+                ax.plot(row, **style, label=label)
                 continue
             above = ~(row <= top)
             last = int(np.argmax(above)) if above.any() else steps - 1
             drawn = np.where(above, top, row)[: last + 1]
-            ax.plot(drawn, color=style["color"], linestyle=":", linewidth=1.2, label=f"{rate:.4g} diverges",
-                    marker="x", markeredgecolor=ink(ax), markevery=[len(drawn) - 1], clip_on=False)  # fmt: skip
-        if limits:
-            ax.set(yscale="log", ylim=(limits[0], top))
+            if last or np.isfinite(row[0]):
+                ax.plot(drawn, color=style["color"], linestyle=":", linewidth=1.2, label=label, marker="x",
+                        markeredgecolor=ink(ax), markevery=[len(drawn) - 1], clip_on=False)  # fmt: skip
+        if span:
+            log_scale(ax, (span[0], top))
         elif top > low:
             ax.set_ylim(low - 0.05 * (top - low), top)
         ax.set(xlabel="step", ylabel="loss")
         ax.xaxis.get_major_locator().set_params(integer=True)
-        legend(ax, beside, title="learning rate")
+        if scale is None:
+            legend(ax, beside, title="learning rate")
+        else:
+            crosses = "; dotted, up to a cross: diverges" if self.diverged.any() else ""
+            ax.figure.colorbar(scale, ax=ax, label=f"learning rate{crosses}")
         return ax
+
+
+_NAMED = 12
+"""So many rates have a line each in the legend."""
+
+
+def _scale(ax: Any, rates: Array) -> Any:
+    """Colours for rates, by their logarithm where they span a decade."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm, Normalize
+
+    low, high = float(rates.min()), float(rates.max())
+    return ScalarMappable((LogNorm if high > 10 * low else Normalize)(low, high), line_map(ax))
 
 
 def descents(f: Callable[[Any], Any], start: Any, rates: Any, steps: int = 50) -> Descents:

@@ -11,7 +11,7 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.backward import gradients
-from autodiff.figures import axes_for, ink, pale
+from autodiff.figures import LARGEST, axes_for, drawable, ink, note, note_unseen, pale
 
 from ..array import Array
 
@@ -45,7 +45,8 @@ class Landscape:
     def plot(self, *, ax: Any = None, levels: int = 25, bottom: float = math.inf) -> Any:
         """Contours, evenly spaced in the logarithm of f − min f, and arrows along −∇f where the gradient is known.
 
-        An arrow's length grows with the logarithm of ‖∇f‖: lengths in proportion would show the steepest only.
+        An arrow's length grows with the logarithm of ‖∇f‖: lengths in proportion would show the steepest only. Where
+        f is constant, or nowhere finite, words say so.
 
         Args:
             ax: matplotlib axes to draw into; new ones by default.
@@ -63,25 +64,34 @@ class Landscape:
             raise ValueError(f"Landscape.plot: levels must be a whole number of at least 1, not {levels!r}")
         ax = axes_for("Landscape.plot", ax, (7, 5))
         ax.grid(False)
-        finite = self.values[np.isfinite(self.values)]
-        if finite.size and finite.max() > finite.min():
-            height = np.where(np.isfinite(self.values), self.values - min(float(finite.min()), bottom), np.nan)
+        values = drawable(self.values)
+        finite = values[np.isfinite(values)]
+        note_unseen(ax, self.values)
+        if finite.size and finite.max() == finite.min():
+            note(ax, f"f = {finite[0]:.6g} all over" + " where it is finite" * (finite.size < values.size))
+        elif finite.size:
+            height = values - min(float(finite.min()), bottom)
             heights = height[height > 0]
             # The lowest contour encloses about a thousandth of the region: smaller ones would be drawn as specks.
-            at = np.unique(np.geomspace(np.quantile(heights, 0.001), heights.max(), levels + 1))
-            if len(at) > 1:
-                shown = np.log10(np.maximum(height, at[0]))
-                ax.contourf(self.x, self.y, shown, np.log10(at), cmap=pale(ax), zorder=0)
-                ax.contour(self.x, self.y, height, at, colors="0.5", linewidths=0.4, alpha=0.6, zorder=1)
+            at = np.geomspace(np.quantile(heights, 0.001), heights.max(), levels + 1)
+            at = at[np.append(True, np.diff(np.log10(at)) > 0)]
+            at = at if len(at) > 1 else at[0] * np.array([0.25, 0.5, 1.0])  # two plateaus
+            shown = np.log10(np.maximum(height, at[0]))
+            ax.contourf(self.x, self.y, shown, np.log10(at), cmap=pale(ax), zorder=0)
+            ax.contour(self.x, self.y, height, at, colors="0.5", linewidths=0.4, alpha=0.6, zorder=1)
         if self.at.size:
             self._arrows(ax)
         ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel="x", ylabel="y")
         return ax
 
     def _arrows(self, ax: Any) -> None:
-        slope = -self.gradient
+        slope = -drawable(self.gradient)
+        largest = float(np.max(np.abs(slope), initial=0.0, where=np.isfinite(slope)))
+        if not largest:
+            return
         cell = np.array([np.ptp(self.x), np.ptp(self.y)]) / (len(self.at) - 1)
         with np.errstate(all="ignore"):
+            slope = slope / largest
             size = np.linalg.norm(slope, axis=-1, keepdims=True)
             largest = float(np.max(size, initial=0.0, where=np.isfinite(size)))
             seen = np.linalg.norm(slope / cell, axis=-1, keepdims=True)  # its length in cells
@@ -92,6 +102,23 @@ class Landscape:
             scale=1, color=ink(ax), alpha=0.55, width=0.0022, headwidth=4.5, zorder=2,
         )  # fmt: skip
         ax.plot([], [], linestyle="none", marker=r"$\rightarrow$", markersize=10, color=ink(ax), label="−∇f")
+
+
+def in_sight(points: Array, xlim: tuple[float, float], ylim: tuple[float, float]) -> Array:
+    """Points of shape (n, 2), those very far outside a region moved towards its middle: farther away, matplotlib cannot
+    draw a line to.
+
+    >>> in_sight(np.array([[0.5, 0.5], [1e200, 0.5]]), (0, 1), (0, 1)).tolist()
+    [[0.5, 0.5], [50000.5, 0.5]]
+    """
+    with np.errstate(all="ignore"):
+        middle = np.array([(low / 2 + high / 2) for low, high in (xlim, ylim)])
+        there = np.where(np.isfinite(points), np.clip(points, -LARGEST, LARGEST), np.nan)
+        away = (there - middle) / [(high - low) / 2 for low, high in (xlim, ylim)]
+        near = away / np.maximum(1.0, np.abs(away).max(axis=-1, keepdims=True) / 1e5)
+        moved = middle + near * [(high - low) / 2 for low, high in (xlim, ylim)]
+    found: Array = np.where(np.abs(away).max(axis=-1, keepdims=True) > 1e5, moved, there)
+    return found
 
 
 def landscape(
@@ -119,8 +146,8 @@ def landscape(
     ([1.0, 0.0], [-2.0, 3.0])
     """
     for name, limits in (("xlim", xlim), ("ylim", ylim)):
-        if np.shape(limits) != (2,) or not -math.inf < limits[0] < limits[1] < math.inf:
-            raise ValueError(f"landscape: {name} is (low, high), finite and increasing, not {limits!r}")
+        if np.shape(limits) != (2,) or not -2 * LARGEST < limits[0] < limits[1] < 2 * LARGEST:
+            raise ValueError(f"landscape: {name} is (low, high), finite (at most 2e300) and increasing, not {limits!r}")
     call = _Function(f, seed)
     middle = (float(np.mean(xlim)), float(np.mean(ylim)))
     with no_grad(), np.errstate(all="ignore"):

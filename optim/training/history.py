@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from autodiff.figures import axes_for, legend, line_style
+from autodiff.figures import axes_for, dotted, drawable, legend, line_style, note, note_unseen
+from autodiff.lettering import families, shown_name
 from autodiff.persistence.files import FilePath, open_file, replace_file
 from autodiff.seeing.printable import printable
 from autodiff.seeing.spreadsheets import comma_separated
@@ -307,6 +308,7 @@ class History:
             if not found:
                 raise ValueError(f"History.plot: there is no {name!r}; there are {there}")
             chosen |= {column: chosen.get(column, i) for column in found}
+        beside = ax is None and len(chosen) > 6
         ax = axes_for("History.plot", ax)
         epochs = range(1, len(self) + 1)
         several, gap = len(set(chosen.values())) > 1, max(1, len(self) // 10)
@@ -315,16 +317,22 @@ class History:
             dashes, label = {"train": ("-", f"training {rest}"), "val": ("--", f"validation {rest}")}.get(
                 kind, ("-", name)
             )
-            style = line_style(i if several else int(kind == "val"), marker=several or len(self) == 1)
-            style |= {"linestyle": dashes, "markevery": gap}
-            ax.plot(epochs, self[name], **style, label=label.replace("_", " "))
+            values = drawable(self[name])
+            style = line_style(i if several else int(kind == "val"), marker=several or dotted(values))
+            style |= {"linestyle": dashes, "markevery": 1 if dotted(values) else gap}
+            ax.plot(epochs, values, **style, label=shown_name(label.replace("_", " ")))
+        if len(self):
+            note_unseen(ax, [self[name] for name in chosen])
+        else:
+            note(ax, "no epoch yet")
         if "val_loss" in chosen and self.best_epoch:
             best = f"best epoch, {self.best_epoch}"
             ax.axvline(self.best_epoch, color="0.6", linewidth=1, linestyle=":", zorder=0, label=best)
         ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        ax.set_ylabel(" and ".join(dict.fromkeys(n.removeprefix("train_").removeprefix("val_") for n in chosen)))
-        legend(ax)
+        metrics = list(dict.fromkeys(n.removeprefix("train_").removeprefix("val_") for n in chosen))
+        ax.set_ylabel(" and ".join(map(shown_name, metrics)) if len(metrics) < 4 else "", family=families(metrics))
+        legend(ax, beside)
         return ax
 
     def __repr__(self) -> str:

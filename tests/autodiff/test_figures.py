@@ -97,3 +97,61 @@ def test_a_logarithmic_range_cuts_what_lasts_for_one_step_and_what_lies_too_deep
     assert figures.log_range([np.r_[1.0, 1e-3, 1e-40, 1e-40]])[0] > 1e-18
     assert figures.log_range([[1.0, -1.0]]) is None and figures.log_range([[1.0, 0.5]]) is None
     assert figures.log_range([[np.nan, np.inf]]) is None and figures.log_range([[0.0, 0.0]]) is None
+
+
+def test_a_legend_beside_new_axes_grows_the_figure_and_leaves_the_axes_their_width(plt):
+    widths, heights = [], []
+    for n, name in ((3, "a"), (40, "quite a long name for a line")):
+        ax = figures.axes_for("f", size=(6, 3))
+        for i in range(n):
+            ax.plot([0, 1], label=f"{name} {i}")
+        figures.legend(ax, beside=True)
+        ax.figure.canvas.draw()
+        box = ax.get_window_extent()
+        widths.append(box.width / 100), heights.append(ax.figure.get_figheight())
+        assert len(ax.get_legend().get_texts()) == n
+        assert ax.get_legend().get_window_extent().y0 >= 0
+    assert min(widths) > 3.5 and heights[0] == 3 < heights[1]
+
+
+def test_a_legend_over_given_axes_counts_what_they_have_no_room_for(plt):
+    _, ax = plt.subplots(figsize=(4, 2))
+    for i in range(40):
+        ax.plot([0, 1], label=str(i))
+    figures.legend(ax)
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert 3 <= len(texts) < 12 and texts[0] == "0" and texts[-1] == f"… {40 - len(texts) + 1} more"
+    assert len(ax.lines) == 40
+
+
+def test_what_cannot_be_drawn_is_nan_and_words_say_so(plt):
+    ax = figures.axes_for("f")
+    figures.note_unseen(ax, [1.0, np.nan])
+    assert not ax.texts
+    figures.note_unseen(ax, [np.nan, np.inf])
+    figures.note_unseen(ax, [1e305])
+    assert [text.get_text() for text in ax.texts] == ["no finite value", "no value within ±1e+300"]
+
+
+@pytest.mark.parametrize(
+    "values", [[1e200], [-1e300, 1e300], [1e16, 1e16 + 2], [0.0, 1e-310], [], [np.nan], [1 + 1e-16]]
+)
+def test_limits_are_finite_and_can_be_told_apart(values):
+    low, high = figures.limits(values, 0.1)
+    lines = np.linspace(low, high, 241)
+    assert np.isfinite(lines).all() and (np.diff(lines) > 0).all()
+    assert all(low < value < high for value in values if np.isfinite(value))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("span", [(1e-304, 1e304), (1e-3, 1e3), (1e290, 1e300), (1e-300, 1e-290)])
+def test_logarithmic_axes_of_any_range_have_ticks(plt, span):
+    ax = figures.axes_for("f")
+    figures.log_scale(ax, span)
+    ax.figure.canvas.draw()
+    assert sum(span[0] <= tick <= span[1] for tick in ax.get_yticks()) >= 2
+
+
+def test_a_value_alone_needs_a_marker():
+    assert figures.dotted([1.0]) and figures.dotted([1.0, 1.0, np.nan, 2.0])
+    assert not figures.dotted([np.nan, 1.0, 2.0]) and not figures.dotted([])

@@ -257,6 +257,14 @@ def test_a_spectrum_can_be_plotted(plt):
     assert d.plot(axes, log=False) is axes and len(axes.lines) == 2
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("grid", [np.linspace(100.0, 200.0, 50), np.array([0.5])])
+def test_a_density_of_0_all_over_says_so_and_is_drawn_on_a_linear_axis(plt, grid):
+    axes = spectral_density(np.diag([0.0, 1.0]), rng=0, grid=grid).plot()
+    axes.figure.canvas.draw()
+    assert axes.get_yscale() == "linear" and [text.get_text() for text in axes.texts] == ["the density is 0 all over"]
+
+
 def test_the_logarithmic_axis_of_a_spectrum_has_no_empty_decades_and_shows_its_lowest_peak(plt):
     even = spectral_density(np.diag(np.linspace(0, 1, 50)), 5, rng=0)
     low, high = even.plot().get_ylim()

@@ -119,3 +119,37 @@ def test_the_side_of_a_triangle_that_is_infinite_has_the_limits_of_the_others():
     assert ad.grad(np.hypot, (0, 1))(3.0, -np.inf) == (0.0, -1.0)
     assert np.isnan(ad.grad(np.hypot, (0, 1))(np.inf, np.inf)).all()
     assert (ad.hessian(lambda v: np.hypot(v[0], v[1]))(np.array([np.inf, 2.0])) == 0).all()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1.0, 1e200, 1e-200])
+@pytest.mark.parametrize("p", [1.5, 3, 5, 0.5, 200])
+def test_a_norm_beyond_the_range_of_its_powers_beside_a_zero_has_its_derivatives_and_no_warning(p, scale):
+    values = [0.75 * scale, 0.0, -1.5 * scale, 1.25 * scale]
+    others, v = [i for i, a in enumerate(values) if a], np.array([1.0, 0.0, 2.0, -1.0])
+
+    def exact(*free):
+        return sum(abs(a) ** mp.mpf(p) for a in free) ** (1 / mp.mpf(p))
+
+    with mp.workdps(60):
+        free, n = [mp.mpf(values[i]) for i in others], len(others)
+        y, slopes = exact(*free), [mp.sign(a) * (abs(a) / exact(*free)) ** (mp.mpf(p) - 1) for a in free]
+        # ∂²y/∂xᵢ∂xⱼ = (p − 1)/y · (δᵢⱼ |xᵢ/y|^(p−2) − slopeᵢ slopeⱼ)
+        curved = [
+            (mp.mpf(p) - 1) / y * sum(
+                ((abs(free[i]) / y) ** (mp.mpf(p) - 2) * (i == j) - slopes[i] * slopes[j]) * mp.mpf(v[others[j]])
+                for j in range(n)
+            )
+            for i in range(n)
+        ]  # fmt: skip
+        expected = [np.array([float(a) for a in found]) for found in ([y], slopes, curved)]
+    x = Tensor(values, requires_grad=True)
+    norm = ad.linalg.norm(x, p)
+    (g,) = ad.gradients(norm, x, create_graph=True)
+    (h,) = ad.gradients(g, x, v)
+    np.testing.assert_allclose(norm.item(), expected[0][0], rtol=1e-12)
+    np.testing.assert_allclose(g.numpy()[others], expected[1], rtol=1e-11)
+    np.testing.assert_allclose(h.numpy()[others], expected[2], rtol=1e-9, atol=1e-13 / scale)
+    assert g.numpy()[1] == 0 and (np.isnan(h.numpy()[1]) or h.numpy()[1] == 0)
+    same = ad.gradients(norm, x)[0].numpy()
+    np.testing.assert_allclose(same, g.numpy(), rtol=1e-15)

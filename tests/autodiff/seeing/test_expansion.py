@@ -4,6 +4,7 @@ import gc
 import re
 import time
 import weakref
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
@@ -117,6 +118,49 @@ def test_an_expansion_has_the_second_derivatives_of_its_operation(name):
             found.append([np.zeros(x.shape) if d is None else d.numpy() for d, x in zip(second, leaves)])
         for a, b in zip(found[1], found[0]):
             same(a, b, 1e-9)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_what_happens_to_constant_data_inside_an_operation_is_seen_and_has_no_gradient(name):
+    for sample in samples(name):
+        y, _ = recorded(REGISTRY[name], sample, "float64")
+        given = y._inputs
+        variables = [i for i, x in enumerate(given) if isinstance(x, Tensor) and x.requires_grad]
+        for i in variables if len(variables) > 1 else []:
+            for constant in (given[i].detach(), given[i].numpy().copy()):
+                if given[i].ndim == 0 and not isinstance(constant, Tensor):
+                    continue
+                inputs = [constant if k == i else Tensor(x.numpy(), requires_grad=True) if k in variables else x
+                          for k, x in enumerate(given)]  # fmt: skip
+                part = general(REGISTRY[name])(*inputs, **sample.params)
+                z, whole = opened(part, [name]), opened(y, [name])
+                assert operations(z) == operations(whole)
+                assert not isinstance(constant, Tensor) or not constant.requires_grad
+                for node in results_behind(z, "test"):
+                    assert node.requires_grad == any(isinstance(x, Tensor) and x.requires_grad for x in node._inputs)
+                leaves = [inputs[k] for k in variables if k != i]
+                g = np.random.default_rng(0).normal(size=y.shape)
+                for a, b in zip(ad.gradients(z, leaves, g), ad.gradients(part, leaves, g)):
+                    same(a.data, b.data, 1e-11)
+
+
+def test_the_mean_and_variance_of_constant_data_and_its_name_are_shown():
+    x = Tensor([[1.0, 2.0, 6.0]], name="data")
+    layer = nn.LayerNorm(3).double()
+    y = (layer(x) ** 2).sum()
+    table = ad.explain(y, names=layer, expand="layer_norm")
+    rows = {row.quantity: row for row in table}
+    assert rows["μ"].number.tolist() == [[3.0]] and rows["μ"].expression.startswith("mean data")
+    np.testing.assert_allclose(rows["σ²"].number, [[14 / 3]])
+    assert rows["data"].expression == "constant" and not any("∂data" in q or "∂μ" in q for q in rows)
+    with pytest.raises(ValueError, match="'μ' does not require a gradient"):
+        table.delta("μ")
+    for order in (1, 2):
+        source = graph(y, names=layer, expand=True, order=order).source
+        assert (
+            "μ" in source and "∂μ" not in source and re.search(r"class=constant.*>data<|data.*class=constant", source)
+        )
+    assert x.name == "data" and not x.requires_grad and x.is_leaf
 
 
 def network(seed=0):
@@ -292,6 +336,12 @@ def test_inputs_that_were_written_since_are_an_error():
             alias[0, 0] += 1e-12
         with pytest.raises(RuntimeError, match="linear was written after it was used"):
             graph(loss, expand="linear")
+    data = Tensor(np.ones((1, 2)))
+    alias = data.data
+    y = F.linear(data, Tensor(np.ones((2, 2)), requires_grad=True))
+    alias[0, 0] += 1e-12
+    with pytest.raises(RuntimeError, match="linear_without_bias was written after it was used"):
+        opened(y, True)
     mask = np.array([1.0, 0.0])  # an array that is no Tensor
     y = F.linear(np.ones((1, 2)), Tensor(np.ones((2, 2)), requires_grad=True), mask)
     y._inputs[2]._ndarray[0] = 5.0
@@ -324,6 +374,13 @@ def test_half_precision_is_opened_in_single_precision_as_it_is_computed():
     assert y.item() == pytest.approx(1 + np.log(70_000), abs=5e-3)
     z = opened(y, True)
     assert z.dtype == np.float16 and "astype" in operations(z)
+    x = Tensor(np.arange(300, dtype="float16"), requires_grad=True)
+    for f in (np.var, np.std, ad.linalg.norm, lambda x: ad.linalg.norm(x[1:], 3)):
+        y = f(x / 4)
+        z = opened(y, True)
+        assert z.dtype == np.float16 and operations(z)[-1] == "astype" and operations(z).count("astype") == 2
+        same(ad.gradients(z, x)[0].data, ad.gradients(y, x)[0].data, 1e-3)
+    assert operations(opened(np.std(x[:1]), True))[-1] == "std"  # has no plain derivative at 0
     x = Tensor(np.array([1.0, 2.0], "float16"), requires_grad=True)
     loss = ad.cross_entropy(x, np.array(1))
     z = opened(loss, True)
@@ -359,7 +416,7 @@ def test_an_opened_operation_is_a_frame_with_its_parts_beside_each_other():
     depth, within = 0, {}
     for line in source.splitlines():
         depth -= line.strip() == "}"
-        found = re.search(r'label="?(lstm|step \d+)"? ', line)
+        found = re.search(r'tooltip="?(lstm|step \d+)\b', line)
         if "subgraph" in line:
             depth += 1
         elif found and line.strip().startswith("graph"):
@@ -444,6 +501,173 @@ def test_a_recorded_derivative_is_opened_too():
     assert "second" in graph(s, order=2, expand=True).source or "backward" in graph(s, order=2, expand=True).source
 
 
+# Checkpoints, and loops that are one
+
+
+def frames(source):
+    """The frames of a picture, each as the labels of those around it and its own."""
+    around, found = [], []
+    for line in source.splitlines():
+        if "subgraph" in line:
+            around.append("")
+        elif line.strip() == "}" and around:
+            around.pop()
+        elif around and (label := re.match(r'\s*graph \[label=("[^"]*"|\S+)', line)):
+            around[-1] = label[1].strip('"')
+            found.append(" / ".join(around))
+    return found
+
+
+W = np.random.default_rng(5).normal(size=(2, 2))
+BODIES = {
+    "one output": lambda x, w: ad.softmax(np.tanh(x @ w)),
+    "the output is another's view": lambda x, w: np.tanh(x @ w).T,
+    "several outputs, one of them twice": lambda x, w: (lambda h: {"h": h, "s": [np.sin(h).sum(), h]})(x @ w),
+    "several dtypes": lambda x, w: [(x @ w).astype("float32"), np.exp(x)],
+    "checkpoints in it": lambda x, w: ad.checkpoint(lambda h: ad.checkpoint(np.tanh, h) * h, x @ w),
+    "a constant made in it": lambda x, w: (x @ w) * Tensor([1.0, 2.0]),
+    "a loop": lambda x, w: ad.scan(lambda c, _: (np.tanh(c @ w), c.sum()), x, length=3)[0],
+}
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_an_opened_checkpoint_has_the_values_and_derivatives_of_the_closed_one(body):
+    def total(tree):
+        tree = list(tree.values()) if isinstance(tree, dict) else tree
+        return sum(map(total, tree)) if isinstance(tree, list) else (tree * tree).sum()
+
+    x, w = Tensor(W + 1, requires_grad=True), Tensor(W, requires_grad=True)
+    plain = total(BODIES[body](x, w))
+    y = total(ad.checkpoint(BODIES[body], x, w))
+    z = opened(y, "checkpoint")
+    assert "checkpoint" in operations(y) and "checkpoint" not in operations(z)
+    assert set(operations(z)) >= set(operations(plain)) - {"checkpoint"}
+    derivatives = []
+    for output in (plain, z):
+        first = ad.gradients(output, [x, w], create_graph=True)
+        derivatives.append([*first, *ad.gradients(sum((g**2).sum() for g in first), [x, w])])
+    for a, b in zip(*derivatives):
+        same(b.data, a.data, 1e-6 if body == "several dtypes" else 1e-12)
+
+
+def test_the_random_numbers_in_an_opened_checkpoint_are_those_of_the_first_run_and_go_on_undisturbed():
+    rng = np.random.default_rng(0)
+    x = Tensor(np.ones(40), requires_grad=True)
+    y = ad.checkpoint(lambda x: F.dropout(np.sin(x), 0.5, rng=rng), x, rng=rng)
+    state = rng.bit_generator.state
+    z = opened(y, True)
+    assert rng.bit_generator.state == state and z.data.tobytes() == y.data.tobytes()
+    last = z._primitive.forward(*[x.data if isinstance(x, Tensor) else x for x in z._inputs])
+    assert last.tobytes() == y.data.tobytes()
+    same(ad.gradients(z, x, np.ones(40))[0].data, ad.gradients(y, x, np.ones(40))[0].data, 1e-14)
+
+
+def test_a_checkpoint_that_does_something_else_when_it_is_opened_is_found_out():
+    x, rng, scale = Tensor(np.ones(40), requires_grad=True), np.random.default_rng(0), Tensor(np.ones(40))
+    for f, change, match in (
+        (lambda x: F.dropout(np.sin(x), 0.5, rng=rng), lambda: None, "second run of <lambda> gave .* pass its random"),
+        (lambda x: np.sin(x) * scale, lambda: scale.__setitem__(0, 1.0), "would read a tensor .* written or assigned"),
+    ):
+        y = ad.checkpoint(f, x)
+        change()
+        with pytest.raises(RuntimeError, match=match):
+            graph(y, expand="checkpoint")
+
+
+class Block(nn.Module):
+    def __init__(self, rng):
+        self.norm = nn.LayerNorm(3)
+        self.linear = nn.Linear(3, 3, rng=rng)
+
+    def forward(self, x):
+        return x + ad.tanh(self.linear(self.norm(x)))
+
+
+class Model(nn.Module):
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.a, self.b, self.head = Block(rng), Block(rng), nn.Linear(3, 1, rng=rng)
+
+    def forward(self, x):
+        return self.head(ad.checkpoint(self.b, ad.checkpoint(self.a, x)))
+
+
+def test_modules_in_an_opened_checkpoint_have_their_frames_and_can_be_asked_for():
+    model = Model()
+    loss = model(Tensor(np.ones((2, 3), "float32"), requires_grad=True)).sum()
+    inside = frames(graph(loss, names=model, expand=True, max_nodes=1000).source)
+    for letter in "ab":
+        assert f"Model / checkpoint / {letter} · Block / {letter}.norm · LayerNorm / layer_norm / mean" in inside
+    assert "Model / checkpoint / a · Block / a.linear · Linear / linear" in inside
+    assert "Model / head · Linear / linear" in inside
+    source = graph(loss, names=model, expand="checkpoint", max_nodes=6).source
+    assert source.count("class=module") == 3 and frames(source).count("Model / checkpoint") == 2
+    for one in ("a.norm", model.a.norm):
+        found = operations(opened(loss, ["checkpoint", one], model))
+        assert found.count("layer_norm") == 1 and found.count("sqrt") == 1
+    graph(loss, names=model, expand=True, order=2).pipe("svg")
+
+
+def test_hooks_in_an_opened_checkpoint_and_on_its_result_change_gradients_as_in_the_closed_one():
+    def f(x):
+        h = ad.softplus(x)
+        h.register_hook(lambda g: g * 3)
+        y = ad.softplus(h)
+        y.register_hook(lambda g: g + 1)
+        return y
+
+    x = Tensor([0.3, -1.0], requires_grad=True)
+    y = ad.checkpoint(f, x)
+    y.register_hook(lambda g: g * 10)
+    closed = ad.gradients(y.sum(), x)[0].numpy()
+    for which in ("checkpoint", True):
+        same(ad.gradients(opened(y, which).sum(), x)[0].numpy(), closed, 1e-13)
+
+
+def test_what_the_function_of_an_opened_checkpoint_makes_and_keeps_is_left_alone():
+    kept = []
+
+    def f(x):
+        kept.append(Tensor([1.0, 2.0], name="c"))
+        return x * kept[-1]
+
+    x = Tensor([0.3, -1.0], requires_grad=True)
+    z = opened(ad.checkpoint(f, x).sum(), True)
+    assert len(kept) == 2 and all(type(c._number) is int and c.name == "c" for c in kept)
+    product = next(node for node in results_behind(z, "test") if node.op == "multiply")
+    assert product._inputs[1].name == "c" and product._inputs[1] is not kept[1]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_checkpointed_loop_opens_into_its_first_second_and_last_step(reverse):
+    w = Tensor(W, requires_grad=True, name="w")
+    state, ys = ad.scan(
+        lambda c, x: (np.tanh(w @ c + x), (c**2).sum()), np.zeros(2), np.ones((12, 2)), checkpoint=6, reverse=reverse
+    )
+    loss = state.sum() + ys.sum()
+    steps = [("1", "2", "3 … 5", "6"), ("7", "8", "9 … 11", "12")]
+    if reverse:
+        steps = [("12", "11", "10 … 8", "7"), ("6", "5", "4 … 2", "1")]
+    groups = groups_of(results_behind(opened(loss, "scan"), "test"))
+    for numbers in steps:
+        labels = [f"step{'s' * ('…' in n)} {n}" for n in numbers]
+        found = [next(g for g in groups if g.label == label) for label in labels]
+        assert {g.parent.label for g in found} == {"scan"} and len({id(g.parent) for g in found}) == 1
+        assert [g.closed for g in found] == [False, False, True, False]
+        assert [g.start for g in found] == sorted(g.start for g in found)
+    source = graph(loss, expand="scan").source
+    assert source.count("class=module") == 2 and f"steps {steps[0][2]}" in source
+    same(ad.gradients(opened(loss, True), w)[0].data, ad.gradients(loss, w)[0].data, 1e-13)
+    with pytest.raises(ValueError, match=r"'checkpoint' names nothing .* there is 'scan' \(2 times\)"):
+        graph(loss, expand="checkpoint")
+
+
+def test_a_part_that_is_all_of_an_expansion_lies_in_its_frame_and_not_around_it():
+    q, k, v = (Tensor(np.ones((2, 3)), requires_grad=True) for _ in range(3))
+    found = frames(graph(F.scaled_dot_product_attention(q, k, v).sum(), expand=True).source)
+    assert "attention_values / weighted sums of V" in found and "attention_weights / softmax / softmax" in found
+
+
 # Tables and the page
 
 
@@ -472,11 +696,7 @@ def test_the_page_of_an_opened_graph_marks_what_is_inside(tmp_path):
     page = explanation.to_html(tmp_path / "page.html")
     node = next(row.tensor for row in explanation if row.quantity == "f₂")
     assert re.fullmatch(r"\d+_\d+", f"{node._number}")
-    assert (
-        f'data-node="t{node._number}"' in page
-        and page.count(f'data-node="t{node._number}"') >= 2
-        and ">step 2<" in page
-    )
+    assert f'data-node="t{node._number}"' in page and page.count(f'"t{node._number}"') >= 2 and ">step 2<" in page
 
 
 # Where values were detached
@@ -543,3 +763,21 @@ def test_steps_in_the_folded_middle_have_their_inputs_inside():
         return graph(output.sum(), expand="lstm").source.count("class=constant")
 
     assert constants(50) == constants(10)
+
+
+@pytest.mark.parametrize("direction, axis", [("TB", 1), ("LR", 0)])
+@pytest.mark.parametrize("steps", [2, 9])
+def test_each_step_of_an_lstm_begins_behind_the_whole_of_the_one_before(steps, direction, axis):
+    output, _ = nn.LSTM(3, 4, rng=np.random.default_rng(0))(Tensor(np.ones((steps, 6, 3), "float32")))
+    picture = graph((output**2).mean(), expand="lstm", direction=direction)
+    svg = picture.pipe("svg", encoding="utf-8")
+    space, frames = "{http://www.w3.org/2000/svg}", {}
+    for group in ElementTree.fromstring(svg).iter(f"{space}g"):
+        label = next(group.iter(f"{space}text"), None) if group.get("class") == "cluster" else None
+        if label is not None and label.text.startswith("step "):
+            corners = re.findall(r"-?[\d.]+", next(group.iter(f"{space}path")).get("d"))
+            frames[label.text] = np.array(corners, float).reshape(-1, 2)[:, axis]
+    assert list(frames) == ["step 1", "step 2"] + ["step 9"] * (steps == 9)
+    ordered = [frames[name] for name in sorted(frames)]
+    assert all(a.max() < b.min() for a, b in zip(ordered, ordered[1:]))
+    assert int(repr(picture).split()[3]) == len(re.findall('class="edge"', svg))  # what is not seen is not counted

@@ -278,9 +278,9 @@ def test_a_million_nodes_return_within_five_seconds_and_the_picture_is_small():
     assert sorted(lines[0] for _, lines, _ in nodes(picture).values()) == ["+ ×1,000,000", "L", "input"]
     assert any("1,000,000 operations" in lines for _, lines, _ in nodes(picture).values())
     assert picture.pipe("svg")
-    began = time.perf_counter()
+    began = sum(os.times()[:4])
     page = picture.to_html()
-    assert time.perf_counter() - began < 3 and len(page) < 100_000
+    assert sum(os.times()[:4]) - began < 5 and len(page) < 100_000
     assert "999,936 nodes not shown" in page
     picture = graph(y, group=False, compact=False)
     shown = sum(" [label=" in line for line in picture.source.splitlines()) - 1
@@ -331,6 +331,40 @@ def test_order_2_shows_the_gradient_and_the_hessian_vector_product_that_torch_co
         assert shown_value(picture, title) == pytest.approx(value.item(), rel=1e-3)
 
 
+def test_the_scalar_of_the_second_pass_has_a_name_that_no_tensor_of_the_user_has_alike_in_picture_and_table():
+    s, u = (ad.Tensor(v, requires_grad=True, name=name) for v, name in ((3.0, "s"), (2.0, "u")))
+    f = s * s * u  # Hu for u = 1 is (2u + 2s, 2s)
+    picture = graph(f, order=2)
+    assert shown_value(picture, "∂s′/∂s") == 10 and shown_value(picture, "∂s′/∂u") == 6
+    assert {"u", "u′ for u", "u′ for s", "s", "s′", "∂s′/∂s′"} <= {lines[0] for _, lines, _ in nodes(picture).values()}
+    assert "from s′ = ∇Lᵀu′, u′ = 1, to ∇s′ = Hu′" in picture.source
+    table = ad.explain(f, hvp=[1.0, 1.0], variables=False)
+    found = {row.quantity: row.number for row in table.rows}
+    assert found["s′"] == 21 and found["∂s′/∂s"] == 10 and found["∂s′/∂s′"] == 1 and found["s"] == 3
+    assert "first backward pass, from L to s′ = ∇Lᵀu" in table.to_html()
+
+
+def test_an_array_of_an_earlier_pass_is_referred_to_by_a_name_that_its_own_node_shows_and_no_edge_leads_across():
+    x = ad.Tensor(np.arange(12.0).reshape(4, 3), requires_grad=True, name="x")
+    picture = graph(nn.functional.cross_entropy(x, [0, 1, 2, 0]), order=2)
+    found = nodes(picture)
+    asked = {lines[0] for kind, lines, _ in found.values() if kind == "reference" and re.fullmatch(r"r\d+", lines[0])}
+    shown = {line for kind, lines, _ in found.values() if kind != "reference" for line in lines}
+    assert asked and asked <= shown
+    band, of = None, {}
+    for line in picture.source.splitlines():
+        if frame := re.search(r" id=(pass\d)", line):
+            band = frame[1]
+        elif node := re.match(r"\t(\w+) \[", line):
+            of[node[1]] = band
+    crossing = [
+        line
+        for line in picture.source.splitlines()
+        if (edge := re.match(r"\t(\w+) -> (\w+)", line)) and of[edge[1]] != of[edge[2]]
+    ]
+    assert len(crossing) == 2 and all("style=bold" in line for line in crossing)  # the turns
+
+
 def test_the_gradients_of_a_net_in_a_picture_of_order_2_are_those_of_finite_differences():
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(2, 5, 2))
@@ -375,13 +409,39 @@ def test_the_heavy_arrows_from_pass_to_pass_cross_no_title(direction):
         titles = re.findall(r'<text [^>]*x="([-\d.]+)" y="([-\d.]+)"[^>]*font-size="14.00"[^>]*>([^<]*)<', svg)
         assert len(turns) == 2 and len(titles) == 3
         for points in turns:
-            t = np.linspace(0, 1, 30)[:, None]
-            for i in range(0, len(points) - 3, 3):  # Bézier curves
-                a, b, c, d = points[i : i + 4]
-                curve = a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3
-                for x, y, text in titles:
-                    beside = np.abs(curve[:, 0] - float(x)) > 3 * len(text)
-                    assert (beside | (curve[:, 1] < float(y) - 12) | (curve[:, 1] > float(y) + 3)).all()
+            curve = bezier(points)
+            for x, y, text in titles:
+                beside = np.abs(curve[:, 0] - float(x)) > 3 * len(text)
+                assert (beside | (curve[:, 1] < float(y) - 12) | (curve[:, 1] > float(y) + 3)).all()
+
+
+def bezier(points):
+    """Points on the Bézier curves through every third of these."""
+    t = np.linspace(0, 1, 30)[:, None]
+    parts = [
+        a * (1 - t) ** 3 + 3 * b * t * (1 - t) ** 2 + 3 * c * t**2 * (1 - t) + d * t**3
+        for a, b, c, d in (points[i : i + 4] for i in range(0, len(points) - 3, 3))
+    ]
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("direction", ["TB", "BT"])
+def test_edges_lead_past_the_titles_of_the_frames_that_they_enter_whatever_these_are(direction):
+    inner = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+    model = nn.Sequential(inner, nn.Linear(2, 1), nn.Tanh())
+    y = (model(ad.Tensor(np.ones((1, 2), "f"), name="x")) ** 2).sum()
+    for name in ("net", "a <b> & \\N"):
+        svg = ElementTree.fromstring(graph(y, names={name: model}, compact=True, direction=direction).pipe("svg"))
+        groups = [g for g in svg.iter("{http://www.w3.org/2000/svg}g") if g.get("class") in ("cluster", "edge")]
+        titles = [(float(text.get("x")), float(text.get("y")), text.text) for g in groups if g.get("class") == "cluster"
+                  for text in g.iter("{http://www.w3.org/2000/svg}text")]  # fmt: skip
+        assert {text for *_, text in titles} == {f"{name} · Sequential", f"{name}.0 · Sequential"}
+        edges = [numbers(re.sub("[MC]", " ", path.get("d"))) for g in groups if g.get("class") == "edge"
+                 for path in g.iter("{http://www.w3.org/2000/svg}path")]  # fmt: skip
+        for curve in map(bezier, edges):
+            for left, y0, text in titles:
+                beside = (curve[:, 0] < left) | (curve[:, 0] > left + 5.5 * len(text))
+                assert (beside | (curve[:, 1] < y0 - 9) | (curve[:, 1] > y0 + 2)).all()
 
 
 def test_text_is_legible_on_every_fill_and_the_ground_is_white():

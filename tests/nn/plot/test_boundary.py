@@ -102,3 +102,71 @@ def test_bad_input_is_refused(change, error, message):
     arguments = dict(model=logit, X=X, y=XOR) | change
     with pytest.raises(error, match=message):
         nn.plot.decision_map(**arguments)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "y, classes",
+    [
+        (np.full(4, -128, np.int8), [-128, 128]),
+        (np.full(4, 5, np.uint8), [-5, 5]),
+        (np.ones(4, bool), [False, True]),
+        (np.zeros(4), [0, 1]),
+    ],
+)
+def test_the_class_that_the_data_lack_is_the_other_one(y, classes):
+    found = nn.plot.decision_map(logit, X, y, kind="binary")
+    assert found.classes.tolist() == classes and y[0] in found.classes
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e200])
+def test_data_of_any_size_are_drawn(plt, scale):
+    ax = nn.plot.decision_boundary(lambda x: x[:, 0] - 0.5 * scale, X * scale, XOR)
+    ax.figure.canvas.draw()
+    assert ax.get_xlim()[0] < 0 < scale < ax.get_xlim()[1]
+
+
+@pytest.mark.filterwarnings("error")
+def test_infinite_outputs_have_a_boundary_and_no_warning(plt):
+    ax = nn.plot.decision_boundary(lambda x: np.log(np.maximum(x[:, 0] - 0.5, 0)) - np.log(0.25), X, XOR)
+    ax.figure.canvas.draw()
+    np.testing.assert_allclose(ax.collections[0].get_paths()[0].vertices[:, 0], 0.75, atol=0.02)
+    two = nn.plot.decision_boundary(
+        lambda x: np.stack([np.where(x[:, 0] > 0.5, np.inf, 0), 0.1 + 0 * x[:, 1]], 1), X, XOR
+    )
+    edges = np.concatenate([path.vertices for c in two.collections for path in c.get_paths()])
+    np.testing.assert_allclose(edges[:, 0], 0.5, atol=0.02)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_regression_that_is_nowhere_finite_says_so(plt):
+    ax = nn.plot.decision_boundary(lambda x: x[:, 0] * np.nan, X, [0.1, 0.2, 0.3, 0.4])
+    ax.figure.canvas.draw()
+    assert [text.get_text() for text in ax.texts] == ["no finite value"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_of_classes_are_no_formulas_and_many_classes_fit(plt):
+    ax = nn.plot.decision_boundary(logit, X, ["$a_$_", "_漢", "_漢", "$a_$_"])
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_texts()[0].get_text() == r"class \$a_\$_"
+    many = nn.plot.decision_boundary(lambda x: np.cos(x[:, :1] + np.arange(40)), X, [0, 1, 2, 39])
+    many.figure.canvas.draw()
+    assert len(many.get_legend().get_texts()) == 40
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(y=["a"] * 4, kind="binary"), "two different names"),
+        (dict(X=X * 1e308), r"not up to 1e\+308, more than 1e\+300"),
+        (dict(X=X[:, 0]), r"not of shape \(4,\)"),
+        (dict(X=X[:0], y=XOR[:0]), r"not of shape \(0, 2\)"),
+        (dict(X=X * np.nan), "not with nan"),
+        (dict(X=[["a", "b"]] * 4), "not of dtype <U1"),
+    ],
+)
+def test_the_error_says_what_is_wrong_with_the_data(change, message):
+    with pytest.raises(ValueError, match=message):
+        nn.plot.decision_map(**dict(model=logit, X=X, y=XOR) | change)

@@ -67,3 +67,32 @@ def test_a_representation_is_a_line():
     assert repr(nn.plot.activation_curves(ad.sigmoid, (-1, 1))).startswith(
         "ActivationCurves(sigmoid on [-1, 1]: f from"
     )
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pole_does_not_flatten_the_curves(plt):
+    ax = nn.plot.activation(lambda x: 1 / x, (-1, 1))
+    ax.figure.canvas.draw()
+    assert ax.get_ylim()[1] < 1e5 and np.nanmax(ax.lines[3].get_ydata()) > 1e7
+    for f in (nn.SELU(), nn.GELU(), nn.Step(), nn.PReLU(dtype="float16")):
+        ax = nn.plot.activation(f)
+        low, high = ax.get_ylim()
+        assert all(low <= line.get_ydata().min() and line.get_ydata().max() <= high for line in ax.lines[1:])
+
+
+@pytest.mark.filterwarnings("error")
+def test_functions_that_are_not_finite_are_said_to_be_so_and_names_are_no_formulas(plt):
+    ax = nn.plot.activation(lambda x: x * np.nan)
+    assert [text.get_text() for text in ax.texts] == ["no finite value"]
+
+    def named(x):
+        return x
+
+    named.__name__ = "$a_$_<漢"
+    nn.plot.activation(named).figure.canvas.draw()
+
+
+@pytest.mark.parametrize("x", [(-1e308, 1.7e308), (-1e-310, 1e-310)])
+def test_a_line_that_floats_cannot_divide_is_refused(x):
+    with pytest.raises(ValueError, match=r"within ±1e\+300, its ends 1e-300 apart"):
+        nn.plot.activation(np.tanh, x)

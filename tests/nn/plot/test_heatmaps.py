@@ -10,7 +10,7 @@ import nn
 def test_every_kernel_stands_at_its_place(plt, rng):
     layer = nn.Conv2d(3, 4, (2, 5))
     w = layer.weight.numpy()
-    ax = nn.plot.filters(layer)
+    ax = nn.plot.filters(layer, rgb=False)
     picture = np.ma.filled(ax.images[0].get_array(), np.nan)
     assert picture.shape == (4 * 3 - 1, 3 * 6 - 1)
     for i, j in np.ndindex(4, 3):
@@ -18,6 +18,58 @@ def test_every_kernel_stands_at_its_place(plt, rng):
     assert np.isnan(picture[2]).all() and np.isnan(picture[:, 5]).all()
     low, high = ax.images[0].get_clim()
     assert -low == high == pytest.approx(np.abs(w).max())
+
+
+def test_kernels_over_three_channels_are_pictures_in_colour_in_one_scale(plt):
+    layer = nn.Conv2d(3, 5, (2, 4))
+    w = layer.weight.numpy().astype(float)
+    ax = nn.plot.filters(layer)
+    picture = ax.images[0].get_array()
+    assert picture.shape == (2 * 3 - 1, 3 * 5 - 1, 4)
+    for k in range(5):
+        i, j = divmod(k, 3)
+        shown = picture[3 * i : 3 * i + 2, 5 * j : 5 * j + 4]
+        np.testing.assert_allclose(shown[..., :3], 0.5 + 0.5 * w[k].transpose(1, 2, 0) / np.abs(w).max())
+        assert (shown[..., 3] == 1).all()
+    assert not picture[2, :, 3].any() and not picture[3:, 10:, 3].any()  # between the kernels, and where there is none
+    assert ax.get_title() == f"grey is 0, brightest and darkest ±{np.abs(w).max():.2g}"
+    assert len(ax.figure.axes) == 1
+
+
+def test_three_channels_are_colours_by_default_of_a_plain_two_dimensional_convolution_only(plt):
+    def coloured(*arguments, **options):
+        return nn.plot.filters(*arguments, **options).images[0].get_array().ndim == 3
+
+    assert coloured(nn.Conv2d(3, 4, 3)) and coloured(np.ones((4, 3, 2, 2))) and coloured(nn.Conv2d(3, 1, 1))
+    assert not coloured(nn.Conv2d(3, 4, 3), rgb=False) and not coloured(nn.Conv2d(4, 4, 3))
+    assert not coloured(nn.Conv2d(6, 4, 3, groups=2)) and not coloured(nn.ConvTranspose2d(3, 4, 3))
+    assert not coloured(nn.Conv1d(3, 4, 5))
+    assert coloured(nn.Conv2d(6, 4, 3, groups=2), rgb=True) and coloured(nn.ConvTranspose2d(3, 4, 3), rgb=True)
+    assert nn.plot.filters(nn.Conv2d(3, 20, 3), limit=4).get_title().startswith("the first 16 of 20 kernels\n")
+
+
+def test_weights_that_are_not_finite_are_blank_and_counted_and_do_not_change_the_scale(plt):
+    w = np.full((2, 3, 2, 2), 0.5)
+    w[0, 1, 0, 0], w[1, 2, 1, 1] = np.nan, np.inf
+    ax = nn.plot.filters(w)
+    picture = ax.images[0].get_array()
+    assert picture[..., 3].sum() == 8 - 2 and set(picture[0, 1, :3]) == {1.0}
+    assert ax.get_title().endswith("2 weights are not finite")
+    gray = nn.plot.filters(w, rgb=False)
+    assert gray.images[0].get_clim() == (-0.5, 0.5) and gray.get_title() == "2 weights are not finite"
+
+
+def test_kernels_as_long_as_a_thread_can_be_seen(plt):
+    ax = nn.plot.filters(nn.Conv1d(1, 2, 400))
+    assert ax.get_aspect() == "auto" and nn.plot.filters(nn.Conv2d(2, 2, 3)).get_aspect() == 1
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("w", [np.nan, 1e-310, 1.7e308])
+def test_weights_of_any_size_are_drawn(plt, w):
+    for shape in ((2, 3, 3, 3), (2, 2, 3, 3)):
+        nn.plot.filters(np.full(shape, w)).figure.canvas.draw()
+    nn.plot.attention(np.full((2, 3, 3), w))[0].figure.canvas.draw()
 
 
 def test_kernels_of_one_channel_make_a_square_and_a_linear_layers_rows_are_pictures(plt):
@@ -57,6 +109,13 @@ def test_weights_of_nothing_but_zeros_and_one_dimensional_kernels_are_drawn(plt)
         (dict(weight=np.ones((2, 2, 2, 2, 2))), ValueError, r"\(out, in, height, width\)"),
         (dict(weight=np.ones((0, 2, 3, 3))), ValueError, r"\(0, 2, 3, 3\)"),
         (dict(weight=np.ones((2, 2, 3, 3)), limit=0), ValueError, "limit is at least 1"),
+        (
+            dict(weight=np.ones((2, 2, 3, 3)), rgb=True),
+            ValueError,
+            r"rgb=True takes kernels of 3 .* not \(2, 2, 3, 3\)",
+        ),
+        (dict(weight=np.ones((2, 3, 3)), rgb=True), ValueError, r"not \(2, 3, 3\)"),
+        (dict(weight=np.ones((2, 3, 3, 3)), rgb="yes"), TypeError, "rgb is True or False, not 'yes'"),
     ],
 )
 def test_bad_kernels_are_refused(arguments, error, message):
@@ -82,6 +141,22 @@ def test_queries_and_keys_may_have_names_of_their_own_and_one_head_gives_one_axe
     assert [t.get_text() for t in ax.get_yticklabels()] == ["x", "y"]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["$a$", "b_", "c"]
     ax.figure.canvas.draw()  # a dollar is a dollar, no formula
+
+
+@pytest.mark.filterwarnings("error")
+def test_tokens_of_any_script_and_kind_are_drawn_without_a_warning(plt):
+    tokens = ["漢", "字", "a\nb", "\0", "", "$x_", "t" * 100]
+    ax = nn.plot.attention(np.full((7, 7), 1 / 7), tokens)
+    ax.figure.canvas.draw()
+    shown = [text.get_text() for text in ax.get_yticklabels()]
+    assert shown[2:6] == [r"a\nb", r"\x00", "''", "$x_"] and len(shown[6]) <= 24
+    assert shown[:2] in (["漢", "字"], [r"\u6f22", r"\u5b57"])  # with a font for them, and without
+
+
+def test_weights_that_are_not_finite_leave_the_others_in_their_scale(plt):
+    ax = nn.plot.attention([[np.nan, 0.25], [np.inf, 0.75]])
+    assert ax.images[0].get_clim() == (0, 0.75)
+    assert ax.figure.axes[1].get_ylabel() == "blank: not finite"
 
 
 @pytest.mark.parametrize(

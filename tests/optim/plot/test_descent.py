@@ -31,3 +31,74 @@ def test_what_is_no_comparison_is_refused():
     for figure in (optim.plot.step_sizes, optim.plot.moments):
         with pytest.raises(TypeError, match=r"takes what optim\.compare returned, not dict"):
             figure({})
+
+
+def quadratic(x, y):
+    return x**2 + 3 * y**2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "f, words",
+    [
+        (lambda x, y: 0 * x + 3.0, "f = 3 all over"),
+        (lambda x, y: x * np.nan, "no finite value"),
+        (lambda x, y: 1e305 + 0 * x, "no value within ±1e+300"),
+    ],
+)
+def test_a_surface_with_nothing_to_see_says_why(plt, f, words):
+    ax = optim.plot.surface(f, [(2, 1), (1, -0.5)])
+    ax.figure.canvas.draw()
+    assert [text.get_text() for text in ax.texts] == [words]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["path"]  # there are no arrows
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("far", [1e200, 1e308, np.inf, np.nan])
+def test_points_too_far_away_do_not_hide_the_surface_and_are_counted(plt, far):
+    ax = optim.plot.surface(quadratic, [(0, 0), (1, 1), (0.5, 1), (far, -far)])
+    ax.figure.canvas.draw()
+    np.testing.assert_allclose(ax.get_xlim(), (-0.15, 1.15))
+    assert [text.get_text() for text in ax.texts] == ["outside: 1 point, too far away or where f is not finite"]
+    one = optim.plot.surface(quadratic, [(0, 0), (far, far)])
+    assert one.get_xlim() == (-1, 1)
+    assert not optim.plot.surface(quadratic, [(0, 0), (1, 1), (50, 50)]).texts
+
+
+def test_points_in_scale_are_all_within_the_limits(plt):
+    path = np.random.default_rng(0).normal(size=(500, 2)).cumsum(axis=0)
+    ax = optim.plot.surface(quadratic, path)
+    assert not ax.texts
+    np.testing.assert_allclose(ax.get_xlim(), path[:, 0].min() - 0.15 * np.ptp(path[:, 0]) * np.array([1, 0])
+                               + [0, np.ptp(path[:, 0]) * 1.15])  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1e290])
+def test_a_surface_of_any_height_has_contours_and_arrows(plt, scale):
+    ax = optim.plot.surface(lambda x, y: scale * quadratic(x, y), xlim=(-1, 1), ylim=(-1, 1))
+    ax.figure.canvas.draw()
+    assert len(ax.collections) == 3 and not ax.texts
+
+
+def test_two_plateaus_have_a_contour_between_them(plt):
+    ax = optim.plot.surface(lambda x, y: (x > 0) * 1.0 + 0 * y, field=False)
+    edge = np.concatenate([path.vertices for path in ax.collections[1].get_paths()])
+    assert np.abs(edge[:, 0]).max() < 0.03
+
+
+def test_an_empty_path_is_refused_in_words():
+    with pytest.raises(ValueError, match=r"shape \(n, 2\).*; got \[\]"):
+        optim.plot.surface(quadratic, [])
+
+
+@pytest.mark.filterwarnings("error")
+def test_states_of_hostile_names_and_single_values_can_be_seen(plt):
+    makers = {name: lambda p: optim.Adam(p, lr=0.1) for name in ("$a_$_", "_b", "漢")}
+    seen = optim.compare(quadratic, (1, 1), makers, steps=1)
+    axes = optim.plot.moments(seen)
+    axes[0].figure.canvas.draw()
+    assert axes[0].get_title() == r"\$a_\$_: exp_avg" and axes[0].lines[0].get_marker() not in ("None", "", None)
+    for ax in (seen.plot(), seen.plot_values(), optim.plot.step_sizes(seen)):
+        ax.figure.canvas.draw()
+        assert len(ax.get_legend().get_texts()) >= 3

@@ -104,3 +104,27 @@ def test_the_figure_shows_the_rates_on_my_axes(plt):
 def test_bad_input_is_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         optim.plot.schedule(*arguments)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_exploding_schedule_is_drawn_up_to_where_it_explodes_and_the_legend_says_so(plt):
+    explode = lambda o: ls.ExponentialLR(o, 1e30)
+    ax = optim.plot.schedule(explode, 41)
+    ax.figure.canvas.draw()
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), 1e30 ** np.arange(10), rtol=1e-9)
+    assert ax.get_yscale() == "log" and ax.get_legend().get_texts()[0].get_text() == "1e+300 from step 10 on"
+    assert (ax.lines[1].get_xdata(), ax.lines[1].get_marker()) == ([9], "x")
+    _, mine = plt.subplots()
+    optim.plot.schedule(
+        {"_$a_": lambda o: ls.LambdaLR(o, lambda t: 1.0 if t < 3 else np.inf), "b": explode}, 5, ax=mine
+    )
+    mine.figure.canvas.draw()
+    assert [t.get_text() for t in mine.get_legend().get_texts()] == [r" _\$a_, ∞ from step 3 on", "b"]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rate, words", [(np.inf, "∞"), (np.nan, "NaN"), (1.7e308, "1.7e+308")])
+def test_a_schedule_without_a_rate_to_draw_says_so(plt, rate, words):
+    ax = optim.plot.schedule(lambda o: ls.LambdaLR(o, lambda t: rate), 4)
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_texts()[0].get_text() == f"{words} from step 0 on" and len(ax.lines) == 1

@@ -73,3 +73,36 @@ def test_one_diverging_run_does_not_hide_the_steps_of_the_others_and_no_name_is_
     assert low < compared.step_sizes["good"].min() and high < 1e6
     assert [text.get_text().strip() for text in ax.get_legend().get_texts()] == ["good", "_bad"]
     plt.close(ax.figure)
+
+
+@pytest.mark.filterwarnings("error")
+def test_many_rates_are_told_apart_by_a_scale_of_colours(plt):
+    rates = np.geomspace(1e-3, 3, 30)
+    ax = optim.plot.learning_rates(lambda w: 0.5 * w**2, 1.0, rates)
+    ax.figure.canvas.draw()
+    assert ax.get_legend() is None and len(ax.lines) == 30
+    bar = ax.figure.axes[1]
+    assert bar.get_ylabel() == "learning rate; dotted, up to a cross: diverges" and bar.get_yscale() == "log"
+    np.testing.assert_allclose(bar.get_ylim(), (1e-3, 3))
+    assert len({line.get_color() for line in ax.lines}) == 30
+    _, mine = plt.subplots(layout="constrained")
+    assert optim.plot.learning_rates(lambda w: 0.5 * w**2, 1.0, np.linspace(1, 1.5, 13), ax=mine) is mine
+    mine.figure.canvas.draw()
+    assert mine.figure.axes[1].get_ylabel() == "learning rate" and mine.figure.axes[1].get_yscale() == "linear"
+
+
+def test_up_to_twelve_different_rates_have_a_line_in_the_legend(plt):
+    ax = optim.plot.learning_rates(lambda w: 0.5 * w**2, 1.0, [*np.linspace(0.1, 1.2, 12), 0.1, 0.2])
+    assert len(ax.lines) == 14 and len(ax.get_legend().get_texts()) == 12
+    assert ax.lines[0].get_color() == ax.lines[12].get_color()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("start", [np.nan, 1e154, 1e200, 1e-160])
+def test_losses_of_any_size_are_drawn_and_tabled(plt, start):
+    f = (lambda w: w * np.nan) if np.isnan(start) else (lambda w: w**2)
+    found = descents(f, 1.0 if np.isnan(start) else start, [0.1, 0.5, 1.1])
+    assert len(repr(found).splitlines()) == 5
+    ax = found.plot()
+    ax.figure.canvas.draw()
+    assert [text.get_text() for text in ax.texts] == ([] if start in (1e154, 1e-160) else ["no finite value"])

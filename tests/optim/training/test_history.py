@@ -312,3 +312,36 @@ def test_a_single_epoch_is_drawn_at_a_whole_number(plt):
     ax.figure.canvas.draw()
     low, high = ax.get_xlim()
     assert [tick for tick in ax.get_xticks() if low <= tick <= high] == [1.0]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ([], "no epoch yet"),
+        ([math.nan] * 3, "no finite value"),
+        ([1e305], "no value within ±1e+300"),
+        ([1e308, 0], None),
+    ],
+)
+def test_a_history_with_nothing_to_draw_says_so(plt, values, words):
+    ax = History.from_dict({"train_loss": values}).plot()
+    ax.figure.canvas.draw()
+    assert [text.get_text() for text in ax.texts] == ([] if words is None else [words])
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_of_any_name_and_number_are_drawn(plt):
+    names = ["$a_$_", "_hid", "漢", "a\nb", "\0"]
+    ax = History.from_dict({name: [1.0, 2.0] for name in names}).plot(*names)
+    ax.figure.canvas.draw()
+    assert len(ax.get_legend().get_texts()) == len(names)
+    many = History.from_dict({f"m{i}": [1.0, i] for i in range(40)})
+    ax = many.plot(*many.to_dict())
+    ax.figure.canvas.draw()
+    assert len(ax.get_legend().get_texts()) == 40 and ax.get_window_extent().width > 300
+
+
+def test_a_value_between_two_that_are_not_finite_is_seen(plt):
+    (line,) = History.from_dict({"train_loss": [math.nan, 1.0, math.inf]}).plot().lines
+    assert line.get_marker() not in ("None", "", None)
