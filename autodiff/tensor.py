@@ -415,7 +415,10 @@ class Tensor(ArrayMethods["Tensor"]):
         return format(self._ndarray.item(), spec) if spec and self._ndarray.size == 1 else format(repr(self), spec)
 
     def __repr__(self) -> str:
-        text = np.array2string(np.asarray(self._ndarray), separator=", ", prefix="Tensor(")
+        if is_foreign(self._ndarray):
+            text = repr(self._ndarray)
+        else:
+            text = np.array2string(np.asarray(self._ndarray), separator=", ", prefix="Tensor(")
         parts = [text if self._ndarray.size else f"{text}, shape={self.shape}"]
         if self._ndarray.dtype not in (np.float64, np.int64, np.bool_):
             parts.append(f"dtype={self._ndarray.dtype}")
@@ -641,13 +644,31 @@ def as_plain_array(array: Any, name: str) -> Any:
     return np.asarray(array)
 
 
+def is_foreign(value: Any) -> bool:
+    """Whether this is an array of another type than NumPy's that speaks NumPy's two protocols (CuPy's, say): it is kept
+    as it is, and what runs on it is what its type makes of NumPy's functions."""
+    kind = type(value)
+    return (
+        kind not in NATIVE
+        and getattr(kind, "__array_function__", None) is not None
+        and getattr(kind, "__array_ufunc__", None) is not None
+        and not isinstance(value, (np.ndarray, np.generic, Tensor))
+    )
+
+
+NATIVE = frozenset({
+    Tensor, np.ndarray, np.float64, np.float32, float, int, bool, tuple, list, slice, str, type(None),
+    np.random.Generator,
+})  # fmt: skip
+"""Types of usual values, none of which is a foreign array."""
+
+
 def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
     """The array of `data`; the one place that wraps raw data and decides which dtypes a Tensor can have."""
     if isinstance(data, Tensor):
         data = data._ndarray
-    foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__array_namespace__")
-    if foreign and hasattr(data, "__array_function__"):
-        array = data.copy() if copy else data  # an array type with NumPy's protocols (CuPy) is kept as it is
+    if is_foreign(data):
+        array = data.copy() if copy else data
         array = array if dtype is None else array.astype(dtype)
     else:
         if isinstance(data, np.ndarray) and type(data) is not np.ndarray:
