@@ -658,7 +658,6 @@ def is_foreign(value: Any) -> bool:
 
 NATIVE = frozenset({
     Tensor, np.ndarray, np.float64, np.float32, float, int, bool, tuple, list, slice, str, type(None),
-    np.random.Generator,
 })  # fmt: skip
 """Types of usual values, none of which is a foreign array."""
 
