@@ -218,7 +218,7 @@ def _inside(
     for node, i, x in _leaves(results):
         name = titles.get(id(x)) or getattr(x, "name", None) or ""
         parameter = isinstance(x, Tensor) and (type(x) is not Tensor or id(x) in parameters)
-        named = isinstance(x, Tensor) and (x._requires_grad or name or id(x) in apart)
+        named = id(x) in apart or (isinstance(x, Tensor) and (x._requires_grad or name))
         if parameter or not (named or (i == 0 and getattr(x, "ndim", 0))):
             inside.setdefault(node._number, []).append((local_name(name, homes.get(node._number)), x))
             keys.add(key_of(x, node, i))
@@ -234,7 +234,7 @@ def _chosen(
     named: Mapping[int, str],
     compact: bool,
     unseen: set[Any],
-    cuts: list[tuple[Tensor, Tensor]],
+    cuts: list[tuple[Tensor, Any]],
 ) -> tuple[Drawing, Homes]:
     """What is drawn of the results, and where everything belongs."""
     if passes is None:
@@ -314,7 +314,8 @@ def graph(
     constant, a rounded box a result, a double border the output, an ellipse an operation. Tooltips carry the values,
     the formula and the rule by which the gradient passes, and under `record_lines` the line that made the node. A
     dashed edge that ends in a bar leads to a leaf from the result whose values it holds, detached (of the losses of
-    several stretches of truncated backpropagation through time, draw the sum).
+    several stretches of truncated backpropagation through time, draw the sum); also from a copy that a Tensor was asked
+    for, ``h.detach().copy()``, but not from one that NumPy made, nor from what was computed of detached values.
 
     Args:
         output: any Tensor.
@@ -415,7 +416,7 @@ def graph(
         results = folding.without_middles()
     titles = by_id if passes is None else passes.titles
     kinds = {} if passes is None else passes.kinds
-    cuts = cuts_between({id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}.values())
+    cuts = cuts_between({id(x): x for node in results for x in (*node._inputs, node)}.values())
     own = titles if passes is not None else {key: name for key, name in titles.items() if key in named}
     inside, inner = _inside(results, homes, own, parameters, {id(leaf) for _, leaf in cuts})
     if compact is None:

@@ -478,10 +478,8 @@ class Frames:
         title = printable(call.label, 100)
         tooltip = escaped([title])
         # Graphviz gives a frame all that the one around it has and it does not say itself, the id too.
-        attributes = {
-            "style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11", "penwidth": "1",
-            "id": name,
-        }  # fmt: skip
+        attributes = {"style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11"}
+        attributes |= {"penwidth": "1", "id": name}
         upright = self.direction in ("TB", "BT")
         if call.band is not None:
             attributes = {**BANDS[call.band], "id": f"pass{call.band}", "fontsize": "14", "fontcolor": "#111111"}

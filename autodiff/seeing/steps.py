@@ -35,8 +35,9 @@ class Table:
         self.digits, self.output, self.results = digits, output, results
         self.tensors = {x._number: x for node in results for x in node._inputs if isinstance(x, Tensor)}
         self.tensors |= {output._number: output} | {node._number: node for node in results}
-        self.origins = {leaf._number: result for result, leaf in cuts_between(self.tensors.values())}
-        """The result whose values a leaf holds, by the leaf's number."""
+        arrays = [x for node in results for x in node._inputs if isinstance(x, np.ndarray)]
+        self.origins = {id(leaf): result for result, leaf in cuts_between([*self.tensors.values(), *arrays])}
+        """The result whose values a leaf, a tensor or an array, holds, by the leaf's id."""
         self.rows: list[Row] = []
         self.names = Names()
         self.steps: dict[int, int] = {}
@@ -148,7 +149,8 @@ class Table:
                 elif np.ndim(x) and id(x) not in self.arrays:
                     name = self.names.of_arrays.get(id(x)) or self.names.fresh(letter)
                     inputs = "input" if phase == "forward" else phase
-                    self.arrays[id(x)] = name, self.add(inputs, name, "constant", np.array(x), (), None)
+                    kind, sources = self.detached(x) or ("constant", ())
+                    self.arrays[id(x)] = name, self.add(inputs, name, kind, np.array(x), sources, None)
             if node._primitive is None:
                 self.leaf(node, phase, letter)
             elif node._number not in self.steps:
@@ -157,12 +159,14 @@ class Table:
                 self.steps[node._number] = self.add(phase, name, expression, node._ndarray, self.sources(node), node)
 
     def leaf(self, x: Tensor, phase: str, letter: str) -> None:
-        kind, origin = "input" if x._requires_grad else "constant", self.origins.get(x._number)
-        sources = () if origin is None else (self.steps[origin._number],)
-        if origin is not None:
-            kind = f"{self.called(origin)}, detached"
+        kind, sources = self.detached(x) or ("input" if x._requires_grad else "constant", ())
         phase = "input" if phase == "forward" else phase
         self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._ndarray), sources, x)
+
+    def detached(self, x: Any) -> tuple[str, tuple[int, ...]] | None:
+        """Whose values a leaf holds, and the row of that, if it is known."""
+        origin = self.origins.get(id(x))
+        return None if origin is None else (f"{self.called(origin)}, detached", (self.steps[origin._number],))
 
     def step(self, x: Any) -> int | None:
         if isinstance(x, Tensor):
