@@ -144,6 +144,9 @@ class Hierarchy:
 FAN = 6
 """To more nodes no edges lead from one port, or from more to one."""
 
+NAMED = 2
+"""Of so many results that leave a group and have a name, the names stand in its node."""
+
 PORTS = 12
 """Of more ports on a side of a group, those stand in one that lead to the same nodes; if that is not enough, those of
 few edges, and then all."""
@@ -348,6 +351,11 @@ class _Builder:
         output = self.words.output
         if results and output._number in self.paths:
             self.edge(self.paths[output._number], self.paths["output"], output)
+        for node in self.into.nodes:
+            group = None if node.group is None else self.into.groups[node.group]
+            named = [label for key, label in group.outs.items() if key in self.words.titles] if group else []
+            if group is not None and group.kind != "band" and 0 < len(named) <= NAMED:
+                node.lines.append(("value", ", ".join(named)))
 
     def edge(self, source: tuple[int, ...], target: tuple[int, ...], x: Any) -> None:
         """An edge between two nodes, through the ports of the groups around one of them only."""

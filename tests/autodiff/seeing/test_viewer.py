@@ -115,6 +115,16 @@ def test_time_steps_are_folded_without_modules_and_each_keeps_its_own_input():
         assert f"x{t}" in [data["nodes"][i]["name"] for i in member["nodes"]]
 
 
+def test_a_folded_loop_says_the_name_of_what_comes_out_of_it():
+    h = w = ad.Tensor(np.eye(3), requires_grad=True)
+    for _ in range(60):
+        h = np.tanh(h @ w)
+    picture = ad.graph((h**2).sum())
+    (folded,) = (node for node in picture.hierarchy.nodes if node.group is not None and node.around == 0)
+    assert "×60" in folded.name and ("value", "h") in folded.lines
+    assert ">h<" in picture.source
+
+
 def test_a_small_network_fits_a_thousand_pixels_with_parameters_inside_and_can_show_them_apart():
     model, loss = mlp()
     loss.backward()
