@@ -109,14 +109,14 @@ def _share(node: Tensor, i: int, text: str, inputs: Sequence[str], output: str, 
         summed = "Σ " * (np.shape(node._inputs[i]) != node.shape)
         if named := re.fullmatch(r"(\w\S*) = .*", slope):  # x̂ of a normalization, for each element
             return f"{summed}{cotangent} · {named[1]}, {slope}"
-        if is_elementwise(record):
-            signs = {"1": "", "-1": "−", "−1": "−"}
-            factor = "" if slope in signs else f" · ({slope})" if " " in slope else f" · {slope}"
-            return "0" if slope == "0" else f"{summed}{signs.get(slope, '')}{cotangent}{factor}"
+        words, elementwise = "{" not in text and text[:2].isalpha(), is_elementwise(record)
+        if elementwise and slope in ("1", "-1", "−1"):
+            return f"{summed}{'−' * (slope != '1')}{cotangent}"
+        if elementwise or (node.ndim == 0 and not words):  # of a number, the Jacobian has the input's shape
+            return f"{summed * elementwise}{cotangent} · {f'({slope})' if ' ' in slope else slope}"
         if slope == "1" and np.size(node._inputs[i]) == node.size and record.formula == "{0}":
             return f"{cotangent} in the shape of {inputs[i]}"
         by = partial(output, inputs[i])
-        words = "{" not in text and text[:2].isalpha()
         return f"{cotangent} · {by}{':' if words else f', {by} ='} {slope}"
     return str(Formula(text, names, output))
 

@@ -61,6 +61,7 @@ def computed(text: str, values: dict[str, Any], shape: tuple[int, ...]) -> Any:
     if summed:
         found = found.sum(axis=tuple(range(found.ndim - len(shape))))
         found = found.sum(axis=tuple(k for k, n in enumerate(shape) if n == 1), keepdims=True)
+    found = np.broadcast_to(found, shape) if "y" in values and np.ndim(values["y"]) == 0 else found
     assert found.shape == shape, text
     return found
 
@@ -77,7 +78,7 @@ linear, norm = nn.functional.linear, nn.functional.layer_norm
         linear(X, W, B), linear(STACK, W, B), linear(ONE, W, B), linear(X, W), linear(ONE, W),
         X @ M, STACK @ M, ONE @ M, X @ ONE, STACK @ N, W.T, X * ONE, X - ONE, X * variable(5, 1, name="c"), X / 2.0, X**2,
         np.linalg.inv(A), np.linalg.solve(A, variable(3, 3, name="R")), norm(X, (3,), variable(3, name="w"), ONE),
-        np.broadcast_to(ONE, (5, 3)), variable(3, 1, name="p") + N,
+        ONE @ variable(3, name="d"), X.sum(), X.mean(), np.broadcast_to(ONE, (5, 3)), variable(3, 1, name="p") + N,
     ],
 )  # fmt: skip
 def test_what_the_rule_says_is_what_the_engine_adds(y):
