@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .mode import differentiating, mode, no_grad
-from .tensor import Array, Tensor, as_array, clock, number_of, settled, wrap
+from .tensor import Array, Tensor, as_array, clock, is_foreign, number_of, settled, wrap
 from .untaken import Meetings, Undecided, answer, answered
 
 _accumulating = Lock()
@@ -206,7 +206,7 @@ def reverse(
                 cotangents[n] = d
             elif create_graph:
                 cotangents[n] = old + d
-            elif n in summed:
+            elif n in summed and type(old) is type(d):
                 old += d
                 cotangents[n] = old
             else:
@@ -235,7 +235,7 @@ def reverse(
 
 def _summed_rows(d: Any) -> Any:
     """The sum over the first axis; of a small matrix by BLAS, in a third of the time of a reduction."""
-    if isinstance(d, Tensor) or d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
+    if type(d) is not np.ndarray or d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
         return _summed(d, 0)
     return _ones(d.shape[0], d.dtype.char).dot(d)
 
@@ -299,7 +299,7 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
     for hook in list(hooks.values()):
         if hook is None:  # a mark
             continue
-        given = g if create_graph else wrap(np.array(g, copy=True))
+        given = g if create_graph else wrap(as_array(g, copy=True))
         with differentiating() if create_graph else no_grad():
             new = hook(given)
         if new is None:
@@ -312,7 +312,7 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
             new = new.astype(node.dtype)
         g = new if create_graph else new._ndarray
     if kept is not None and "retain_grad" in hooks:
-        kept.append((node, g if create_graph else wrap(np.array(g, copy=True))))
+        kept.append((node, g if create_graph else wrap(as_array(g, copy=True))))
     return g
 
 
@@ -325,7 +325,10 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
                 f"(y.sum(), y.mean()) or give the cotangent to start from, an array of that shape"
             )
         data = y._ndarray
-        ones = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
+        if type(data) is not np.ndarray and is_foreign(data):
+            ones = np.ones_like(data)
+        else:
+            ones = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
         return wrap(ones) if create_graph else ones
     tensor = g if isinstance(g, Tensor) else wrap(as_array(g, copy=False))
     if tensor.shape != y.shape:

@@ -11,9 +11,10 @@ import numpy as np
 
 from .flags import flagged
 from .leaving import user_level
-from .mode import enable_grad
-from .ops.elementwise import clip, multiply
-from .tensor import Tensor, plain, wrap
+from .mode import enable_grad, no_grad
+from .ops.elementwise import astype, clip, multiply
+from .ops.guards import common
+from .tensor import Tensor, is_foreign, plain, wrap
 
 _BLOCK = 1 << 15  # elements that are converted to float64 at a time, so that they stay in the cache
 
@@ -55,17 +56,45 @@ def clip_grad_norm_(
     largest, p = _number(max_norm, "clip_grad_norm_: max_norm"), _number(norm_type, "clip_grad_norm_: norm_type")
     if p == 0:
         raise ValueError("clip_grad_norm_: norm_type is above 0 (math.inf for the largest absolute value), not 0")
-    total = _norm([g._ndarray for _, g in held], p)
+    arrays = [g._ndarray for _, g in held]
+    if any(map(is_foreign, arrays)):
+        return _clipped_anywhere(held, largest, p, error_if_nonfinite)
+    total = _norm(arrays, p)
     if error_if_nonfinite and not math.isfinite(total):
-        raise RuntimeError(
-            f"clip_grad_norm_: the norm of order {p:g} is {total}, so the gradients cannot be clipped; nothing was "
-            f"changed (error_if_nonfinite=False scales them by it all the same)"
-        )
+        raise _not_finite(p, total)
     factor = math.nan if largest == total == math.inf else largest / (total + 1e-6)
     if not factor >= 1:
         for t, _ in held:
             _scale(t, factor)
     return wrap(np.array(total))
+
+
+def _not_finite(p: float, total: Any) -> RuntimeError:
+    return RuntimeError(
+        f"clip_grad_norm_: the norm of order {p:g} is {total}, so the gradients cannot be clipped; nothing was "
+        f"changed (error_if_nonfinite=False scales them by it all the same)"
+    )
+
+
+def _clipped_anywhere(held: list[tuple[Tensor, Tensor]], largest: float, p: float, check: bool) -> Tensor:
+    """The same in NumPy's functions alone, whose factor is an array, for array types that are not NumPy's."""
+    wide = [plain(g).astype(np.float64) for _, g in held if g.size]
+    if not wide:
+        return wrap(np.zeros(()))
+    peak = np.max(np.stack([np.max(np.abs(a)) for a in wide]))
+    total = peak
+    if p != math.inf:
+        unit = np.where((peak > 0) & (peak < math.inf), peak, 1)  # so that no power over- or underflows
+        total = np.sum(np.stack([np.sum(np.abs(a / unit) ** p) for a in wide])) ** (1 / p) * unit
+    if check and not common(np.isfinite(total)):
+        raise _not_finite(p, total)
+    factor = np.minimum(largest / (total + 1e-6), 1)
+    if largest == math.inf:
+        factor = np.where(total == math.inf, math.nan, factor)
+    for t, gradient in held:
+        with enable_grad() if gradient.requires_grad else no_grad():
+            t.grad = astype(multiply(gradient, wrap(factor)), gradient.dtype)
+    return wrap(total)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
@@ -92,7 +121,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
             with enable_grad():
                 t.grad = clip(gradient, -bound, bound)
         else:
-            _write(t, np.clip(data, -bound, bound, out=data if data.flags.writeable else None))
+            own = not is_foreign(data) and data.flags.writeable
+            _write(t, np.clip(data, -bound, bound, out=data) if own else np.clip(data, -bound, bound))
 
 
 def _with_gradients(parameters: Any, where: str) -> list[tuple[Tensor, Tensor]]:

@@ -17,7 +17,20 @@ import numpy as np
 from . import methods, protocols
 from .leaving import refuse_option
 from .mode import mode
-from .tensor import Tensor, as_plain_array, clock, holder, number_of, plain, ragged, shared, unreal, wrap
+from .opaque import opaque as taken_whole
+from .tensor import (
+    Tensor,
+    as_plain_array,
+    clock,
+    holder,
+    is_foreign,
+    number_of,
+    plain,
+    ragged,
+    shared,
+    unreal,
+    wrap,
+)
 
 F = TypeVar("F", bound=Any)
 Rule = Callable[..., Any]
@@ -70,6 +83,9 @@ class Primitive:
     """The local derivative by each input, ``{y}`` standing for the output."""
     samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None
     documentation: str = ""
+    opaque: str = ""
+    """Why the forward function is no plain expression of NumPy's functions, so that an array type which is not NumPy's
+    takes it as one call (see opaque.py)."""
     expansion: Callable[..., Any] | None = None
     """The same mathematics in plainer operations, on Tensors, for who wants to see inside: ``expansion(*inputs,
     **params)`` returns the output, or None where no plainer formula holds at these values. As a generator it yields the
@@ -154,7 +170,7 @@ def constant(value: Any, name: str) -> Any:
             return value
         if isinstance(value, np.ndarray):
             value = as_plain_array(value, name)
-        elif not hasattr(value, "__array_namespace__"):
+        elif not is_foreign(value):
             if value is None or isinstance(value, (str, bytes, dict, set)):
                 raise TypeError(f"{name}: an input must be a Tensor, an array or a number, not {value!r}")
             if isinstance(value, (list, tuple)) and holds_tensors(value):
@@ -183,6 +199,8 @@ def foreign(value: Any) -> bool:
         return False
     kind = type(value)
     if kind.__module__.partition(".")[0] == "pandas":  # columns of numbers are taken as the arrays they hold
+        return False
+    if is_foreign(value):
         return False
     if hasattr(kind, "__array_ufunc__"):
         return True
@@ -416,6 +434,7 @@ def declare(
     kinks: Callable[..., Any] | None = None,
     public: bool = True,
     doc: str = "",
+    opaque: str = "",
     expansion: Callable[..., Any] | None = None,
 ) -> Operation:
     """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
@@ -424,6 +443,7 @@ def declare(
     `singular` says that its derivative is infinite somewhere: its rules then run without NumPy's warnings.
     `public` says whether users get it by its name (see `internal`).
     """
+    forward = taken_whole(forward, name, opaque)  # rules are plain expressions, in which such operations are called
     if singular:
         vjps = [_quiet(rule, singular) if rule else None for rule in vjps]
     record = Primitive(
@@ -440,6 +460,7 @@ def declare(
         derivatives=tuple(derivatives),
         samples=samples,
         documentation=doc,
+        opaque=opaque,
         expansion=expansion,
     )
     if name in REGISTRY:
@@ -541,7 +562,7 @@ def _is_subclass(a: Any) -> bool:
 
 
 def _wrapped(result: Any) -> Any:
-    if isinstance(result, (np.ndarray, np.generic)):
+    if isinstance(result, (np.ndarray, np.generic)) or is_foreign(result):
         return wrap(result)
     if type(result) is tuple or type(result) is list:
         return type(result)(_wrapped(r) for r in result)
@@ -557,6 +578,7 @@ def primitive(
     jvps: Sequence[Rule | None] | str = (),
     formula: str = "",
     derivatives: Sequence[str] = (),
+    opaque: str = "",
 ) -> Callable[..., Tensor]:
     """Make an operation of your own, differentiable to any order.
 
@@ -577,6 +599,8 @@ def primitive(
             the inputs alone: give none for rules that read other tensors that move.
         formula: the forward formula as text, ``{0}`` standing for the first input; shown in tables.
         derivatives: the local derivative by each input as text, ``{y}`` standing for the output.
+        opaque: in a few words, why `forward` and the rules run on NumPy's arrays alone and cannot be followed call by
+            call ("a C library"): arrays of other types are then given to each of them whole.
 
     Returns:
         A function of Tensors, arrays or numbers that returns a Tensor.
@@ -607,12 +631,20 @@ def primitive(
             raise ValueError(f"{name}: {len(forward_rules)} forward rules for {len(vjps)} vjps; give one for each")
         forward_rules = tuple(_checked_rule(rule, name) if rule else None for rule in forward_rules)
     checked = _reading(_checked_forward(forward, name), name, "forward")
+    rules = tuple([rule and _checked_rule(rule, name) for rule in vjps])
+    joint = vjp and _checked_joint(vjp, name)
+    if opaque:
+        rules = _whole(rules, name, "pullback", opaque)
+        joint = joint and _joint_whole(joint, name, opaque)
+        if not isinstance(forward_rules, str):
+            forward_rules = _whole(forward_rules, name, "pushforward", opaque)
     record = Primitive(
         name=name,
-        forward=checked,
-        joint=None if vjp is None else _checked_joint(vjp, name),
-        vjps=tuple(_checked_rule(rule, name) if rule else None for rule in vjps),
+        forward=taken_whole(checked, name, opaque),
+        joint=joint,
+        vjps=rules,
         jvps=forward_rules,
+        opaque=opaque,
         formula=formula,
         derivatives=tuple(derivatives),
         documentation=(forward.__doc__ or "").strip(),
@@ -628,6 +660,24 @@ def primitive(
 
     _dress(apply, record)
     return apply
+
+
+def _whole(rules: Sequence[Rule | None], name: str, what: str, reason: str) -> tuple[Rule | None, ...]:
+    return tuple([rule and taken_whole(rule, f"{name}: {what} {i}", reason) for i, rule in enumerate(rules)])
+
+
+def _joint_whole(joint: Rule, name: str, reason: str) -> Rule:
+    def part(i: int, g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        d = joint(g, y, *inputs, **params)[i]
+        return np.zeros_like(inputs[i]) if d is None else d
+
+    def of_all(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        if isinstance(g, Tensor) or not any(map(is_foreign, (g, y, *inputs))):
+            return joint(g, y, *inputs, **params)
+        parts = [taken_whole(partial(part, i), f"{name}: pullback {i}", reason) for i in range(len(inputs))]
+        return [of_one(g, y, *inputs, **params) for of_one in parts]
+
+    return of_all
 
 
 def _checked_forward(forward: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -707,7 +757,12 @@ def _checked_cotangent(d: Any, name: str, g: Any, y: Any) -> Any:
     if isinstance(d, Tensor):
         return d if isinstance(g, Tensor) else d._ndarray.copy()
     d = constant(d, f"{name}, the result of its rule")
-    d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
+    if is_foreign(d):
+        d = d.copy()
+    elif is_foreign(plain(y)) and type(d) in _NUMBERS:
+        d = np.full_like(plain(y), d)
+    else:
+        d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
     if not isinstance(g, Tensor):
         return d
     if d.any():

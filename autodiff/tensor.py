@@ -73,7 +73,7 @@ class Tensor(ArrayMethods["Tensor"]):
     _params: (
         dict[str, Any] | None
     )  # the primitive's keyword arguments; of a leaf: whether it is a transform's variable, the digest of an array that
-    # was handed out, and the tensor whose memory it shares
+    # was handed out, the tensor whose memory it shares, and the result whose values it was given
     _number: int
     _hooks: dict[Any, Any] | None  # what the reverse pass does here: users' functions, and the marks retain_grad, guard
     _line: str | None  # the user's line, where recorded
@@ -87,6 +87,8 @@ class Tensor(ArrayMethods["Tensor"]):
         self._number = clock()
         self._requires_grad = False
         self.name = name
+        if isinstance(data, Tensor) and dtype is None:
+            values_of(data, self)
         if requires_grad is not False:
             if not isinstance(requires_grad, (bool, np.bool_)):
                 raise TypeError(
@@ -129,6 +131,7 @@ class Tensor(ArrayMethods["Tensor"]):
         if self._primitive is None and (array is not self._ndarray or self._params):
             notes = dict(self._params or {})
             owner = notes.pop("of", None)
+            notes.pop("origin", None)
             if owner is not None and array is self._ndarray:
                 owner._number = clock()
             else:
@@ -257,7 +260,7 @@ class Tensor(ArrayMethods["Tensor"]):
         view = np.asarray(self._ndarray)[...] if isinstance(self._ndarray, np.generic) else self._ndarray[...]
         if self._requires_grad and isinstance(view, np.ndarray):
             view.flags.writeable = False
-        return shared(view, self)
+        return values_of(self, shared(view, self))
 
     # Gradients (backward itself is in methods.py)
 
@@ -412,7 +415,10 @@ class Tensor(ArrayMethods["Tensor"]):
         return format(self._ndarray.item(), spec) if spec and self._ndarray.size == 1 else format(repr(self), spec)
 
     def __repr__(self) -> str:
-        text = np.array2string(np.asarray(self._ndarray), separator=", ", prefix="Tensor(")
+        if is_foreign(self._ndarray):
+            text = repr(self._ndarray)
+        else:
+            text = np.array2string(np.asarray(self._ndarray), separator=", ", prefix="Tensor(")
         parts = [text if self._ndarray.size else f"{text}, shape={self.shape}"]
         if self._ndarray.dtype not in (np.float64, np.int64, np.bool_):
             parts.append(f"dtype={self._ndarray.dtype}")
@@ -502,6 +508,23 @@ def shared(view: Array, x: Tensor) -> Tensor:
     elif isinstance(view, np.ndarray):
         view.flags.writeable = False  # of a result
     return constant
+
+
+def values_of(x: Tensor, constant: Tensor) -> Tensor:
+    """The constant, which was given the values of x; if x is a result, or was given those of one, that is noted."""
+    if x._primitive is None and x._params is None:
+        return constant
+    n = x._number if x._primitive is not None else origin_of(x)
+    if n is not None:
+        origin = {"origin": (n, constant._number)}
+        constant._params = origin if constant._params is None else constant._params | origin
+    return constant
+
+
+def origin_of(x: Tensor) -> int | None:
+    """The number of the result whose values a leaf was given and has still, detached; None where none is known."""
+    n, number = (None, 0) if x._params is None else x._params.get("origin", (None, 0))
+    return n if n is not None and number_of(x) == number else None
 
 
 def owner_of(x: Tensor) -> Tensor:
@@ -621,13 +644,30 @@ def as_plain_array(array: Any, name: str) -> Any:
     return np.asarray(array)
 
 
+def is_foreign(value: Any) -> bool:
+    """Whether this is an array of another type than NumPy's that speaks NumPy's two protocols (CuPy's, say): it is kept
+    as it is, and what runs on it is what its type makes of NumPy's functions."""
+    kind = type(value)
+    return (
+        kind not in NATIVE
+        and getattr(kind, "__array_function__", None) is not None
+        and getattr(kind, "__array_ufunc__", None) is not None
+        and not isinstance(value, (np.ndarray, np.generic, Tensor))
+    )
+
+
+NATIVE = frozenset({
+    Tensor, np.ndarray, np.float64, np.float32, float, int, bool, tuple, list, slice, str, type(None),
+})  # fmt: skip
+"""Types of usual values, none of which is a foreign array."""
+
+
 def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
     """The array of `data`; the one place that wraps raw data and decides which dtypes a Tensor can have."""
     if isinstance(data, Tensor):
         data = data._ndarray
-    foreign = not isinstance(data, (np.ndarray, np.generic)) and hasattr(data, "__array_namespace__")
-    if foreign and hasattr(data, "__array_function__"):
-        array = data.copy() if copy else data  # an array type with NumPy's protocols (CuPy) is kept as it is
+    if is_foreign(data):
+        array = data.copy() if copy else data
         array = array if dtype is None else array.astype(dtype)
     else:
         if isinstance(data, np.ndarray) and type(data) is not np.ndarray:

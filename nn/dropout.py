@@ -8,7 +8,9 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.opaque import opaque
 from autodiff.primitive import Sample, declare
+from autodiff.tensor import plain
 
 from .arguments import as_tensor, floats, number
 from .module.module import Module
@@ -24,23 +26,30 @@ _dropout = declare(
 )  # fmt: skip
 
 
+def _drawn(input: Any, rng: np.random.Generator, shape: tuple[int, ...], p: float, inverted: bool) -> Any:
+    """A mask for the input, of its dtype."""
+    keep = 1 - p
+    kept = rng.random(shape, np.float32) < keep if p < 1 else np.zeros(shape, bool)
+    mask = kept.astype(input.dtype)
+    if inverted and p < 1:
+        mask *= 1 / keep
+    return mask
+
+
+_mask = opaque(_drawn, "dropout_mask", "a draw", draws=True)
+
+
 def _dropped(
     layer: str, input: Any, shape: tuple[int, ...], p: float, training: bool, rng: Any, inverted: bool
 ) -> Tensor:
     """`shape` is that of the mask."""
     rng = generator(rng)
-    keep = 1 - p
     if not training:
-        return input if inverted or p == 0 else input * keep
+        return input if inverted or p == 0 else input * (1 - p)
     if p == 0:
         return input
     floats(layer, input)
-    dtype = input.dtype
-    kept = rng.random(shape, np.float32) < keep if p < 1 else np.zeros(shape, bool)
-    mask = kept.astype(dtype)
-    if inverted and p < 1:
-        mask *= 1 / keep
-    return _dropout(input, mask=mask)
+    return _dropout(input, mask=_mask(plain(input), rng, shape, p, inverted))
 
 
 @flagged

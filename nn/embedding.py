@@ -9,8 +9,9 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.ops.guards import common
 from autodiff.primitive import Sample, declare, polymorphic
-from autodiff.tensor import writable
+from autodiff.tensor import plain, writable
 
 from .arguments import as_tensor, count, number
 from .module.module import Module
@@ -43,7 +44,7 @@ def _expansion(weight: Tensor, index: Any) -> Any:
 
 
 _embedding = declare(
-    "embedding", lambda weight, index: weight[index],
+    "embedding", lambda weight, index: np.take(weight, index, axis=0),
     [lambda g, y, weight, index: _scattered(g, rows=weight.shape[0], index=index)],
     jvps="linear", formula="{0}[i]", derivatives=["1 at row i, else 0"],
     samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {"index": i}) for i in _INDICES],
@@ -53,7 +54,7 @@ _picked: Any = polymorphic(_embedding)
 
 _scattered: Any = polymorphic(declare(
     "embedding_pullback", _added_up, [lambda c, z, g, rows, index: _picked(c, index=index)],
-    jvps="linear", formula="zeros, {0} added at rows i", derivatives=["its row i"],
+    jvps="linear", formula="zeros, {0} added at rows i", derivatives=["its row i"], opaque="rows that may repeat",
     samples=lambda rng: [Sample((rng.normal(size=(*i.shape, 2)),), {"rows": 3, "index": i}) for i in _INDICES],
     doc="The cotangent of an embedding's table.",
 ))  # fmt: skip
@@ -117,8 +118,8 @@ def _look_up(
             f"{layer}: got input of {named.dtype}, shape {named.shape}; expects integers, the numbers of rows"
         )
     rows = weight.shape[0]
-    index = np.array(named.data, dtype=np.intp)  # a copy: it must not change before the backward pass
-    if index.size and not (index.min() >= 0 and index.max() < rows):
+    index = plain(named).astype(np.intp)  # a copy: it must not change before the backward pass
+    if index.size and not common((index.min() >= 0) & (index.max() < rows)):
         wrong = index[(index < 0) | (index >= rows)].flat[0]
         raise IndexError(f"{layer}: index {wrong} is out of range for {rows} rows (0 … {rows - 1})")
     padding = _padding(layer, padding_idx, rows)

@@ -15,8 +15,9 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.ops.guards import common
 from autodiff.primitive import Operation, Sample, declare, polymorphic
-from autodiff.tensor import clock, plain, writable
+from autodiff.tensor import clock, is_foreign, plain, writable
 
 from .arguments import as_tensor, count, floats, number
 from .module.module import Module
@@ -88,16 +89,24 @@ def _ones(n: int, kind: str) -> Any:
 def _down(a: Any, b: Any = None) -> Any:
     """The sums of the columns of a, or of a · b."""
     if len(a) > _ROWS and a.dtype.char == "f":
+        if is_foreign(a):
+            return np.add.reduce(a if b is None else a * b, axis=0, dtype=np.float64).astype(a.dtype)
         total = np.zeros(a.shape[1])
         for i in range(0, len(a), _ROWS):
             total += _down(a[i : i + _ROWS], None if b is None else b[i : i + _ROWS])
         return total.astype("f")
-    return _ones(len(a), a.dtype.char).dot(a) if b is None else np.einsum("ij,ij->j", a, b)
+    if b is not None:
+        return np.einsum("ij,ij->j", a, b)
+    n = len(a)
+    return np.dot(np.ones(n, a.dtype, like=a), a) if is_foreign(a) else _ones(n, a.dtype.char).dot(a)
 
 
 def _across(a: Any, b: Any = None) -> Any:
     """The sums of the rows of a, or of a · b."""
-    return a.dot(_ones(a.shape[1], a.dtype.char)) if b is None else np.einsum("ij,ij->i", a, b)
+    if b is not None:
+        return np.einsum("ij,ij->i", a, b)
+    n = a.shape[1]
+    return np.dot(a, np.ones(n, a.dtype, like=a)) if is_foreign(a) else a.dot(_ones(n, a.dtype.char))
 
 
 def _values(view: View) -> int:
@@ -167,7 +176,7 @@ def _centred(x: Any, kept: Statistics | None, view: View, eps: float, centred: b
         kept.mean = offset = _total(view.axes, x) / n
         square = offset * offset
         kept.variance -= square
-        kept.far = not (square <= 16 * kept.variance).all()
+        kept.far = not common((square <= 16 * kept.variance).all())
     if kept.far:
         x = x - kept.mean
         rest = _total(view.axes, x) / n  # what the mean is off by, from rounding
@@ -502,7 +511,7 @@ def _batch(
             y = (input - centre) * (weight / np.sqrt(spread + eps)) + bias
             return y if narrow is None else y.astype(narrow)
         # A copy: the averages may be written before the backward pass.
-        mean, variance = (np.array(plain(r), dtype=np.result_type(plain(r), plain(input))) for r in running)
+        mean, variance = (r.astype(np.result_type(r, plain(input))) for r in map(plain, running))
         inverse = (1 / np.sqrt(variance + eps)).reshape(tail)
         y = _batch_norm_inference(input, weight, bias, mean=mean.reshape(tail), inverse=inverse)
         return y if narrow is None else y.astype(narrow)
@@ -689,11 +698,11 @@ class _BatchNorm(_Affine):
             raise ValueError(f"{name}: got input of shape {input.shape}, expects {expected}")
         floats(name, input, self.weight)
         mean, variance, momentum = self.running_mean, self.running_var, self.momentum
-        if self.training and self.num_batches_tracked is not None:
-            batches = int(self.num_batches_tracked.data) + 1
-            momentum = 1 / batches if momentum is None else momentum
+        if self.training and self.num_batches_tracked is not None and momentum is None:
+            momentum = 1 / (plain(self.num_batches_tracked) + 1)
         training = self.training or mean is None
-        y = _batch(name, input, mean, variance, self.weight, self.bias, training, momentum or 0.0, self.eps,
+        momentum = 0.0 if momentum is None else momentum
+        y = _batch(name, input, mean, variance, self.weight, self.bias, training, momentum, self.eps,
                    self.unbiased_running_var)  # fmt: skip
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.data = self.num_batches_tracked.data + 1

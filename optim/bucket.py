@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.tensor import plain, writable
+from autodiff.tensor import is_foreign, plain, writable
 
 from .array import Array
 
@@ -47,7 +47,7 @@ class Bucket:
     def __init__(self, params: list[Tensor], states: list[dict[str, Any]], names: tuple[str, ...]) -> None:
         self.params, self.states, self.names = params, states, names
         self.dtype, self.shapes = params[0].dtype, [p.shape for p in params]
-        self.numbers = {key: value for key, value in states[0].items() if not isinstance(value, np.ndarray)}
+        self.numbers = {key: value for key, value in states[0].items() if not _is_array(value)}
         self.single = len(params) == 1
         if self.single:
             self.flat = {name: states[0][name].reshape(-1) for name in names}
@@ -103,7 +103,7 @@ class Bucket:
                 optimizer.update(values, gradient, state, coefficients)
                 for w, piece in zip(datas[first:last], self.pieces[first:last]):
                     w[...] = piece
-        elif optimizer.elementwise:
+        elif optimizer.elementwise and not is_foreign(datas[0]):
             (w,), (g,) = datas, gradients
             values = w.reshape(-1)  # a copy if w is not contiguous
             _in_pieces(optimizer, values, g.reshape(-1), self.flat, coefficients, ascent)
@@ -127,6 +127,10 @@ def _in_pieces(
         optimizer.update(w, g, {name: array[piece] for name, array in flat.items()}, coefficients)
 
 
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or is_foreign(value)
+
+
 def _runs(sizes: list[int]) -> Iterator[tuple[int, int, int, int]]:
     """Neighbours that together have at most PIECE elements: the first one, the one after the last, and the first
     element and the one after the last, counted over all."""
@@ -148,18 +152,19 @@ def buckets(optimizer: UpdateRule, params: Iterable[Tensor], options: dict[str, 
         state = optimizer.state[p]
         for name in names:
             if state.get(name) is None:
-                state[name] = np.full(p.shape, optimizer.initial(name, options), p.dtype)
+                value, like = optimizer.initial(name, options), plain(p)
+                state[name] = np.full_like(like, value) if is_foreign(like) else np.full(p.shape, value, p.dtype)
             elif np.shape(state[name]) != p.shape:
                 raise ValueError(
                     f"{type(optimizer).__name__}.step: a parameter has shape {p.shape} now, its state ({name}) "
                     f"{np.shape(state[name])}; make a new optimiser, or optimizer.state.pop(parameter)"
                 )
-            elif not isinstance(state[name], np.ndarray) or state[name].dtype != p.dtype:
+            elif not _is_array(state[name]) or state[name].dtype != p.dtype:
                 state[name] = np.array(state[name], p.dtype)
-        if p.size > SMALL or not optimizer.elementwise:
+        if p.size > SMALL or not optimizer.elementwise or is_foreign(plain(p)):
             found.append(Bucket([p], [state], names))
         else:
-            numbers = tuple(sorted((k, v) for k, v in state.items() if not isinstance(v, np.ndarray)))
+            numbers = tuple(sorted((k, v) for k, v in state.items() if not _is_array(v)))
             together = small.setdefault((p.dtype, numbers), ([], []))
             together[0].append(p)
             together[1].append(state)

@@ -16,7 +16,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from autodiff import Tensor, enable_grad
 from autodiff.flags import flags
-from autodiff.tensor import plain
+from autodiff.tensor import is_foreign, plain
 
 from .array import Array
 from .bucket import Bucket, buckets
@@ -277,6 +277,8 @@ class Optimizer:
 
     def scratch(self, like: Array, purpose: str = "") -> Array:
         """An array of this shape and dtype to compute in, the same memory every time."""
+        if is_foreign(like):
+            return np.empty_like(like)
         key = (purpose, like.dtype)
         found = self._scratch.get(key)
         if found is None or found.size < like.size:

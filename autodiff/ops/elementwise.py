@@ -16,7 +16,7 @@ import numpy as np
 from ..primitive import Operation, Sample, internal, polymorphic, without_gradient
 from ..primitive import declare as _declare
 from ..protocols import implements
-from ..tensor import Tensor, plain
+from ..tensor import Tensor, is_foreign, plain, values_of
 from .guards import common, defined, gated, inverse_or_zero, nonnegative, raw, times, widened
 from .precision import in_single
 from .samples import binary, draw, unary, with_params
@@ -173,7 +173,7 @@ reciprocal = declare(
 
 def _remainder(g: Any, y: Any) -> Any:
     a = raw(y)
-    return g if common(np.isfinite(np.vdot(a, a))) else g * np.where(np.isnan(a), np.nan, 1).astype(a.dtype)
+    return g if common(np.vdot(a, a) < math.inf) else g * np.where(np.isnan(a), np.nan, 1).astype(a.dtype)
 
 
 def _wraps(y: Any, a: Any, b: Any) -> Any:
@@ -228,8 +228,8 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
     x, p = widened(x, y), widened(p, y)
     if not common((raw(x) >= 0).all()):
         x = defined(x, (raw(x) >= 0) | (raw(p) % 1 == 0))
-    vanishing = (p == 0) & (x == 0)  # 0 · 0⁻¹
-    return times(g * p, x ** (p - 1 if common(not vanishing.any()) else np.where(vanishing, 1, p - 1)))
+    vanishing = (raw(p) == 0) & (raw(x) == 0)  # 0 · 0⁻¹
+    return times(g * p, x ** (p - 1 if common(~vanishing.any()) else np.where(vanishing, 1, p - 1)))
 
 
 def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
@@ -240,7 +240,7 @@ def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
             return times(g, y * np.where(p <= 0, -np.inf, 0))
         return g * y * (math.log(x) if x > 0 else math.nan)
     ends = (raw(x) == 0) & (raw(p) > 0)
-    if common(not ends.any()):
+    if common(~ends.any()):
         return times(g, y * np.log(x))
     local = y * np.log(np.where(ends, 1, x))
     return times(g, np.where(ends & (raw(p) <= 1), inverse_or_zero(np.where(ends, x, 1)), local))
@@ -296,7 +296,7 @@ def quotient_or_zero(a: Any, y: Any) -> Any:
     """a/y, and 0 where y is 0, where the derivative by y is NaN. (In a · 1/y the derivative of 1/y over- and underflows
     where that of the quotient does not.)"""
     zero = raw(y) == 0
-    if common(not zero.any()):
+    if common(~zero.any()):
         return a / y
     return np.where(zero, a * inverse_or_zero(y), a / np.where(zero, 1, y))
 
@@ -307,7 +307,7 @@ def _quotient_or_nan(a: Any, y: Any) -> Any:
 
 def _cosine_forward(a: Any, b: Any) -> Any:
     y, r = quotient_or_zero(a, np.hypot(a, b)), np.isinf(a)
-    return np.where(r & np.isfinite(b), np.sign(a), y) if r.any() else y
+    return y if common(~r.any()) else np.where(r & np.isfinite(b), np.sign(a), y)
 
 
 _cosine: Any = polymorphic(declare(
@@ -368,7 +368,7 @@ log1p = declare(
 def _share(a: Any, b: Any, scale: float = 1.0) -> Any:
     """exp(a) / (exp(a) + exp(b)), and 0 where both are −∞; where both are +∞ there is no limit."""
     nothing = (raw(a) == -np.inf) & (raw(b) == -np.inf)
-    if common(not nothing.any()):
+    if common(~nothing.any()):
         return _sigmoid((a - b) * scale)
     return np.where(nothing, 0, _sigmoid((np.where(nothing, 0, a) - b) * scale))
 
@@ -477,7 +477,7 @@ def _sinc_rule(g: Any, y: Any, x: Any, order: int = 0) -> Any:
 
 _sinc = declare(
     "sinc", in_single(lambda x, order=0: _sinc_derivative(x, order)), [_sinc_rule],
-    formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"],
+    formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"], opaque="a quadrature of every order",
     samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)),
                          Sample((np.array([0.0, 0.4]),), {"order": 2})],
 )  # fmt: skip
@@ -602,7 +602,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     the gradient of what it cut off."""
     low, high = a_min if min is None else min, a_max if max is None else max
     if low is None or high is None:
-        kind = np.asarray(plain(a)).dtype
+        kind = (plain(a) if hasattr(a, "dtype") else np.asarray(plain(a))).dtype
         ends: Any = (-math.inf, math.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
         low, high = ends[0] if low is None else low, ends[1] if high is None else high
     return _clip(a, low, high)
@@ -635,10 +635,11 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 def _hides(condition: Any, branch: Any, when: bool) -> bool:
     """Whether a branch is infinite or NaN where it was not taken."""
     a = branch._ndarray if isinstance(branch, Tensor) else branch
-    if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or common(np.isfinite(np.vdot(a, a))):
+    if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or common(np.vdot(a, a) < math.inf):
         return False
-    c = np.asarray(condition._ndarray if isinstance(condition, Tensor) else condition).astype(bool)
-    return bool((~np.isfinite(a) & (c == when)).any())
+    c = raw(condition)
+    c = (c if is_foreign(c) else np.asarray(c)).astype(bool)
+    return not common(~(~np.isfinite(a) & (c == when)).any())
 
 
 nonzero = without_gradient("nonzero", np.nonzero, np.nonzero)
@@ -789,10 +790,17 @@ def astype(x: Any, dtype: Any) -> Tensor:
     return Tensor(x._ndarray.astype(dtype))
 
 
-copy = declare(
-    "copy", lambda x: x.copy(), [lambda g, y, x: g], arity=1, numpy=np.copy,
+_copy = declare(
+    "copy", lambda x: x.copy(), [lambda g, y, x: g], arity=1,
     jvps="piecewise", formula="{0}", derivatives=["1"], samples=unary(),
 )  # fmt: skip
+
+
+@implements(np.copy)
+def copy(x: Any, /) -> Tensor:
+    """The same values in memory of their own, with gradient, as `numpy.copy`."""
+    y = _copy(x)
+    return y if y._requires_grad or not isinstance(x, Tensor) else values_of(x, y)
 
 
 def _floating(x: Any) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..primitive import Sample, constant, declare, polymorphic
 from ..protocols import REDUCTIONS, optioned
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, is_foreign, wrap
 from .guards import axes_of, checked_axes, checked_axis, common, count_of, raw, restored
 from .precision import in_single
 from .reductions import mean, sum
@@ -40,7 +40,7 @@ def _over_axes(rng: np.random.Generator) -> list[Sample]:
 def _below_top(x: Any, axis: int) -> tuple[Any, Any]:
     """x − max x, with its limits, and where it has none because of several +∞ (None: nowhere)."""
     top = np.maximum.reduce(x, axis=axis, keepdims=True, initial=-np.inf)
-    if np.isfinite(np.vdot(top, top)):  # one pass, no temporary; an overflow only costs the closer look below
+    if common(np.vdot(top, top) < np.inf):  # one pass, no temporary; an overflow only costs the closer look below
         return x - top, None
     infinite = (x == np.inf) & (top == np.inf)
     count = np.count_nonzero(infinite, axis=axis, keepdims=True)
@@ -196,7 +196,7 @@ def _logsumexp_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = F
     """g times the softmax, and 0 where all is −∞."""
     axes = axes_of(axis, x.ndim)
     nothing = restored(raw(y) == -np.inf, axis, x.ndim, keepdims)
-    if common(not nothing.any()):
+    if common(~nothing.any()):
         share = _along_one(_softmax_of, x, axes)
     else:
         share = np.where(nothing, 0, _along_one(_softmax_of, np.where(nothing, 0, x), axes))
@@ -252,7 +252,7 @@ REDUCTIONS[np.logaddexp, "reduce"] = lambda a, axis=0, keepdims=False: logsumexp
 def _one_hot(x: Any, target: Any, axis: int) -> Any:
     """Where the classes of x along an axis are the target."""
     behind = x.ndim - 1 - axis % x.ndim
-    classes = np.arange(x.shape[axis]).reshape((-1,) + (1,) * behind)
+    classes = np.arange(x.shape[axis], like=raw(x)).reshape((-1,) + (1,) * behind)
     return target.reshape(target.shape[: target.ndim - behind] + (1,) + target.shape[target.ndim - behind :]) == classes
 
 
@@ -261,7 +261,7 @@ def _of_classes(x: Any, target: Any, axis: int) -> Any:
     logs = _log_softmax_forward(x, axis)
     if axis == x.ndim - 1:  # half the time of take_along_axis
         rows = logs.reshape((target.size, x.shape[axis]))
-        return -rows[np.arange(target.size), target.reshape(-1)].reshape(target.shape)[()]
+        return -rows[np.arange(target.size, like=x), target.reshape(-1)].reshape(target.shape)[()]
     return -np.squeeze(np.take_along_axis(logs, np.expand_dims(target, axis), axis), axis)[()]
 
 
@@ -343,7 +343,7 @@ def cross_entropy(logits: Any, target: Any, axis: int = -1, reduction: str = "me
     if not x.shape[axis]:
         raise ValueError(f"cross_entropy: there is no class along axis {axis} of shape {x.shape}")
     t = constant(target, "cross_entropy")
-    t = t if isinstance(t, Tensor) else np.asarray(t)
+    t = t if isinstance(t, Tensor) or is_foreign(t) else np.asarray(t)
     classes, samples = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     if t.dtype.kind in "iu":
         t = t._ndarray if isinstance(t, Tensor) else t
@@ -352,9 +352,9 @@ def cross_entropy(logits: Any, target: Any, axis: int = -1, reduction: str = "me
                 f"cross_entropy: logits of shape {x.shape} with classes along axis {axis} need class indices of shape "
                 f"{samples} (or float probabilities of shape {x.shape}), not integers of shape {t.shape}"
             )
-        if t.size and not (0 <= t.min() and t.max() < classes):
+        if t.size and not common((0 <= t.min()) & (t.max() < classes)):
             raise ValueError(f"cross_entropy: class indices must be in 0 … {classes - 1}, got {t.min()} … {t.max()}")
-        losses = _cross_entropy_of_classes(x, target=np.array(t), axis=axis)
+        losses = _cross_entropy_of_classes(x, target=t.copy(), axis=axis)
     elif t.dtype.kind == "f":
         if t.shape != x.shape:
             raise ValueError(

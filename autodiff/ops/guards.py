@@ -39,10 +39,10 @@ def times(g: Any, local: Any) -> Any:
         Undecided: it is not known yet why g is 0; the reverse pass finds out, and runs the rule again.
     """
     a = raw(local)
-    if common(np.isfinite(np.vdot(a, a))):  # one pass, no temporary; an overflow only costs the closer look below
+    if common(np.vdot(a, a) < math.inf):  # one pass, no temporary; an overflow only costs the closer look below
         return g * local
     met = (raw(g) == 0) & ~np.isfinite(a)
-    if common(not met.any()):
+    if common(~met.any()):
         return g * local
     changing = answer.get()
     if changing is None:
@@ -86,7 +86,7 @@ def gated(g: Any, on: Any, off: Callable[[], Any]) -> Any:
     array([1., 0.])
     """
     a = raw(g).ravel(order="K")  # a view, in whatever order the memory has it
-    if common(math.isfinite(np.vdot(a, a))):  # not dot, which warns of its overflow
+    if common(np.vdot(a, a) < math.inf):  # not dot, which warns of its overflow
         return g * on
     closed = off()
     return np.where(closed, 0, np.where(closed, 0, g) * on)
@@ -107,7 +107,7 @@ _inverse_or_zero = declare(
 def inverse_or_zero(y: Any) -> Any:
     """1/y, and 0 where y is 0. Its derivative there is NaN: a norm whose gradient at 0 is taken as 0 has no second
     derivative at 0."""
-    if common(not (raw(y) == 0).any()):
+    if common(~(raw(y) == 0).any()):
         return 1 / y
     return _inverse_or_zero(y) if isinstance(y, Tensor) else _inverted(y)
 

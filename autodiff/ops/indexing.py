@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
+from ..opaque import Opaque
 from ..primitive import Sample, as_tensor, constant, declare, internal, polymorphic, without_gradient
 from ..protocols import implements
-from ..tensor import Tensor, plain, wrap
+from ..tensor import NATIVE, Tensor, is_foreign, plain, wrap
 from .elementwise import astype, divide, multiply, negative, where
-from .guards import checked_axis
+from .guards import checked_axis, common, raw
 from .precision import in_single
 from .samples import draw
 
@@ -59,7 +60,7 @@ def _part(i: Any) -> Any:
         return slice(*(operator.index(v) if hasattr(v, "__index__") else v for v in (i.start, i.stop, i.step)))
     if isinstance(i, Tensor):
         i = i._ndarray
-    elif not isinstance(i, (np.ndarray, np.generic)):
+    elif not isinstance(i, (np.ndarray, np.generic)) and not is_foreign(i):
         if hasattr(i, "__index__"):
             return operator.index(i)
         sequence = isinstance(i, Sequence)
@@ -67,9 +68,9 @@ def _part(i: Any) -> Any:
         if sequence and i.size == 0:
             i = i.astype(np.intp)  # as NumPy: an empty list picks nothing, though it would make a float array
     if i.dtype.kind in "iu":
-        return i.astype(np.intp) if i.ndim else int(i)
+        return i.astype(np.intp) if i.ndim or is_foreign(i) else int(i)
     if i.dtype.kind == "b":
-        return i.copy() if i.ndim else bool(i)
+        return i.copy() if i.ndim or is_foreign(i) else bool(i)
     raise TypeError(f"only integers, slices, None, Ellipsis, and arrays of integers or booleans can be, not {i!r}")
 
 
@@ -108,6 +109,30 @@ def _is_mask(i: Any) -> bool:
     return isinstance(i, np.ndarray) and bool(i.dtype.kind == "b")
 
 
+def _unknown(index: Any) -> bool:
+    """Whether positions are in arrays of another type than NumPy's."""
+    return any(map(is_foreign, index)) if type(index) is tuple else is_foreign(index)
+
+
+def _known(index: Any) -> Any:
+    """An index of the same shape, with zeros for what is unknown."""
+    if type(index) is tuple:
+        return tuple(map(_known, index))
+    return np.zeros(index.shape, index.dtype) if is_foreign(index) else index
+
+
+def _placed(function: Any, name: str) -> Any:
+    """A function of arrays, an index and shapes; unless the index is basic, positions are worked out in memory."""
+    whole = Opaque(function, name, "positions that may repeat")
+
+    def either(*arrays: Any, index: Any, **shape: Any) -> Any:
+        if _is_basic(index) or not (_unknown(index) or any(map(is_foreign, arrays))):
+            return function(*arrays, index, **shape)
+        return whole(*arrays, index, **shape)
+
+    return either
+
+
 def _repeats(index: Any, shape: tuple[int, ...]) -> bool:
     """Whether an index reaches some element more than once."""
     if _is_basic(index) or _is_mask(index):
@@ -130,7 +155,7 @@ def _positions(index: Any, shape: tuple[int, ...]) -> Any:
     return (rows * width + np.arange(width) if width != 1 else rows).reshape(-1)
 
 
-def _kept(index: Any, shape: tuple[int, ...]) -> Any:
+def _kept_in_memory(index: Any, shape: tuple[int, ...]) -> Any:
     """Of the values assigned to an index, which are still there afterwards: all but those written over by another."""
     owner = np.empty(shape, np.intp)
     shape = owner[index].shape
@@ -139,12 +164,18 @@ def _kept(index: Any, shape: tuple[int, ...]) -> Any:
     return owner[index] == order
 
 
+_kept = Opaque(_kept_in_memory, "kept", "positions that may repeat")
+
+
 # Picking, and its transpose
 
 
 @in_single
-def _scattered(v: Any, shape: tuple[int, ...], index: Any) -> Any:
-    z = np.zeros(shape, v.dtype)
+def _scattered_in_memory(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    if type(v) is np.ndarray or not is_foreign(v):
+        z = np.zeros(shape, v.dtype)
+    else:
+        z = np.zeros_like(v, shape=shape, order="C")
     if _repeats(index, shape):
         np.add.at(z.reshape(-1), _positions(index, shape), v.reshape(-1))  # flat, it is the fastest way in NumPy
     else:
@@ -167,6 +198,16 @@ picked = declare(
     samples=lambda rng: [Sample((draw(rng, shape),), {"index": index}) for shape, index in _INDICES],
 )  # fmt: skip
 _pick = polymorphic(picked)
+
+
+_scattered_anywhere = _placed(_scattered_in_memory, "scatter_add")
+
+
+def _scattered(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    if type(v) is np.ndarray:  # the way that matters most is the shortest
+        return _scattered_in_memory(v, index, shape)
+    return _scattered_anywhere(v, index=index, shape=shape)
+
 
 scatter_add: Any = polymorphic(declare(
     "scatter_add", _scattered, [lambda g, y, v, shape, index: _pick(g, index=index)],
@@ -204,8 +245,13 @@ def getitem(x: Any, index: Any) -> Tensor:
 # Picking by position along an axis
 
 
+def _as_integers(indices: Any) -> Any:
+    i = plain(indices)
+    return i if is_foreign(i) else np.asarray(i)
+
+
 def _integers(name: str, indices: Any) -> Any:
-    i = np.asarray(plain(indices))
+    i = _as_integers(indices)
     if i.dtype.kind not in "iub" and i.size:
         raise TypeError(f"{name}: indices must be integers, not {i.dtype}")
     return i.astype(np.intp)
@@ -235,7 +281,7 @@ def take(a: Any, indices: Any, axis: int | None = None, *, mode: str = "raise") 
     n = x.shape[axis]
     if mode not in ("raise", "wrap", "clip"):
         raise ValueError(f"take: mode is 'raise', 'wrap' or 'clip', not {mode!r}")
-    if i.size and (n == 0 or (mode == "raise" and not (-n <= i.min() and i.max() < n))):
+    if i.size and (n == 0 or (mode == "raise" and not common((-n <= i.min()) & (i.max() < n)))):
         raise IndexError(
             f"take(shape {x.shape}, axis={axis}): a position among {i.min()} … {i.max()} is outside its length {n}"
         )
@@ -260,7 +306,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Tensor:
     Tensor([[1.],
             [2.]])
     """
-    x, i = as_tensor(arr, "take_along_axis"), np.asarray(plain(indices))
+    x, i = as_tensor(arr, "take_along_axis"), _as_integers(indices)
     if i.dtype.kind not in "iu":
         raise IndexError(f"take_along_axis: indices must be integers, not {i.dtype}")
     if axis is None:
@@ -313,8 +359,15 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
 # Functional updates
 
 
+def _copied(t: Any, v: Any, order: Any) -> Any:
+    """A copy of t into which v can be written."""
+    if type(t) is np.ndarray and type(v) in NATIVE:
+        return np.array(t, order=order)
+    return t.copy() if is_foreign(t) else np.array(t, order=order, like=v if is_foreign(v) else None)
+
+
 def _assigned(t: Any, v: Any, index: Any) -> Any:
-    y = np.array(t)
+    y = _copied(t, v, "K")
     if np.ndim(v) and _repeats(index, y.shape):
         v = np.ascontiguousarray(np.broadcast_to(v, y[index].shape))  # so that `_kept` sees the same order
     y[index] = v
@@ -323,11 +376,17 @@ def _assigned(t: Any, v: Any, index: Any) -> Any:
 
 def _assigned_value(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
     g = _pick(g, index=index)
-    return unbroadcast(np.where(_kept(index, t.shape), g, 0) if _repeats(index, t.shape) else g, v.shape)
+    if _is_basic(index):
+        return unbroadcast(g, v.shape)
+    if _unknown(index):
+        g = np.where(_kept(index, t.shape), g, 0)
+    elif _repeats(index, t.shape):
+        g = np.where(np.asarray(_kept(index, t.shape), like=raw(g)), g, 0)
+    return unbroadcast(g, v.shape)
 
 
 _index_set = declare(
-    "index_set", _assigned, [lambda g, y, t, v, index: _set(g, 0, index=index), _assigned_value],
+    "index_set", _placed(_assigned, "index_set"), [lambda g, y, t, v, index: _set(g, 0, index=index), _assigned_value],
     jvps="linear", formula="{0}, with {1} at i", derivatives=["0 at i, else 1", "1 at i where it was kept"],
     samples=lambda rng: [*(Sample((draw(rng, shape), draw(rng, np.empty(shape)[index].shape)), {"index": index})
                            for shape, index in _INDICES),
@@ -343,7 +402,7 @@ def _extreme(g: Any, y: Any, t: Any, v: Any, index: Any) -> tuple[Any, Any, Any]
     picked = top[index]
     old = (a == top) | (top != top)
     new = np.broadcast_to((b == picked) | (picked != picked), picked.shape)
-    ties = old + _scattered(new.astype(top.dtype), top.shape, index)
+    ties = old + _scattered(new.astype(top.dtype), index=index, shape=top.shape)
     return g / ties, old, new
 
 
@@ -359,7 +418,7 @@ def _extreme_new(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
 
 def _accumulated(ufunc: Any) -> Any:
     def forward(t: Any, v: Any, index: Any) -> Any:
-        y = np.array(t, order="C")
+        y = _copied(t, v, "C")
         if _repeats(index, y.shape):  # flat, also because ufunc.at of NumPy 2.4 goes wrong where v has fewer axes
             v = np.broadcast_to(v, y[index].shape)
             ufunc.at(y.reshape(-1), _positions(index, y.shape), v.reshape(-1))
@@ -376,11 +435,11 @@ def _extreme_samples(rng: np.random.Generator) -> list[Sample]:
 
 
 _index_max = declare(
-    "index_max", _accumulated(np.maximum), [_extreme_old, _extreme_new], samples=_extreme_samples,
+    "index_max", _placed(_accumulated(np.maximum), "index_max"), [_extreme_old, _extreme_new], samples=_extreme_samples,
     formula="{0}, with max({0}, {1}) at i", derivatives=["1 where {0} is kept", "1 where {1} is greater"],
 )  # fmt: skip
 _index_min = declare(
-    "index_min", _accumulated(np.minimum), [_extreme_old, _extreme_new], samples=_extreme_samples,
+    "index_min", _placed(_accumulated(np.minimum), "index_min"), [_extreme_old, _extreme_new], samples=_extreme_samples,
     formula="{0}, with min({0}, {1}) at i", derivatives=["1 where {0} is kept", "1 where {1} is less"],
 )  # fmt: skip
 
@@ -427,7 +486,7 @@ class _Updates:
         self._tensor = tensor
         try:
             self._index = _frozen(index)
-            self._shape = np.broadcast_to(np.False_, tensor.shape)[self._index].shape
+            self._shape = np.broadcast_to(np.False_, tensor.shape)[_known(self._index)].shape
         except (IndexError, ValueError, TypeError) as error:
             raise IndexError(f"t.at[{index!r}] of shape {tensor.shape}: {error}") from None
 

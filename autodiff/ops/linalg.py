@@ -51,7 +51,12 @@ def as_floating(x: Any, name: str) -> Any:
 
 
 def _eye_like(a: Any) -> Any:
-    return np.eye(a.shape[-1], dtype=a.dtype)
+    return np.eye(a.shape[-1], dtype=a.dtype, like=raw(a))
+
+
+def _diagonal(a: Any) -> Any:
+    """Where the diagonal of matrices with that many columns is."""
+    return np.eye(a.shape[-1], dtype=bool, like=raw(a))
 
 
 def _square(rng: np.random.Generator, *shape: int) -> Any:
@@ -70,7 +75,7 @@ def require_symmetric(a: Tensor, name: str, why: str = "") -> None:
     size = np.max(np.abs(values), initial=0)
     with np.errstate(invalid="ignore"):
         off = np.max(np.abs(values - values.swapaxes(-1, -2)), initial=0)
-    if off > size * np.finfo(values.dtype if values.dtype.kind == "f" else float).eps ** 0.5:
+    if not common(~(off > size * np.finfo(values.dtype if values.dtype.kind == "f" else float).eps ** 0.5)):
         raise ValueError(
             f"{name}: a matrix of shape {a.shape} is not symmetric{why}; write its symmetric part, "
             f"(a + a.swapaxes(-1, -2)) / 2, or what its lower triangle stands for, np.tril(a) + np.tril(a, -1).mT"
@@ -170,7 +175,7 @@ def _triangular_left(
     d, y = (d[..., None], y[..., None]) if b.ndim == 1 else (d, y)
     full = y @ _t(d) if trans else d @ _t(y)
     n = a.shape[-1]
-    triangle = np.tri(n, k=-1 if unit_diagonal else 0, dtype=a.dtype)
+    triangle = np.tri(n, k=-1 if unit_diagonal else 0, dtype=a.dtype, like=raw(a))
     return unbroadcast(-full * (triangle if lower else triangle.T), a.shape)
 
 
@@ -184,7 +189,7 @@ _triangular = declare(
     "solve_triangular", in_single(_triangular_forward, together=True),
     [_triangular_left, lambda g, y, a, b, trans=0, lower=False, unit_diagonal=False: unbroadcast(
         _triangular_solved(g, a, b, trans, lower, unit_diagonal), b.shape)],
-    formula="{0}⁻¹ {1}", derivatives=["−{0}⁻ᵀ · {y}ᵀ, in the triangle", "{0}⁻ᵀ"],
+    formula="{0}⁻¹ {1}", derivatives=["−{0}⁻ᵀ · {y}ᵀ, in the triangle", "{0}⁻ᵀ"], opaque="LAPACK, matrix by matrix",
     samples=lambda rng: [Sample((_square(rng, *s), draw(rng, t)), dict.fromkeys(names.split(), 1)) for s, t, names in [
         ((3, 3), (3,), ""), ((3, 3), (3, 2), "lower"), ((3, 3), (3,), "trans lower"), ((2, 2, 2), (2,), "trans"),
         ((2, 2), (3, 2, 2), "unit_diagonal"), ((2, 2), (2, 0), "")]],
@@ -217,7 +222,7 @@ def solve_triangular(
     if trans not in (0, 1, 2, "N", "T", "C"):
         raise ValueError(f'solve_triangular: trans={trans!r}; it is 0 or "N", 1 or "T", 2 or "C"')
     for x in (a, b):
-        if check_finite and not np.isfinite(x._ndarray).all():
+        if check_finite and not common(np.isfinite(x._ndarray).all()):
             raise ValueError(f"solve_triangular: an input of shape {x.shape} holds NaN or infinity")
     options = {"trans": int(trans not in (0, "N")), "lower": bool(lower), "unit_diagonal": bool(unit_diagonal)}
     return _triangular(a, b, **{k: v for k, v in options.items() if v})
@@ -228,7 +233,7 @@ def solve_triangular(
 
 def _others(s: Any) -> Any:
     """For each element along the last axis, the product of all the others."""
-    return np.multiply.reduce(np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]), axis=-1)
+    return np.multiply.reduce(np.where(_diagonal(s), 1, s[..., None, :]), axis=-1)
 
 
 def _cofactors(a: Any, *directions: Any) -> Any:
@@ -273,7 +278,7 @@ def _cofactor_rule(i: int, g: Any, y: Any, a: Any, *directions: Any) -> Any:
 
 _cofactor = declare(
     "cofactor", _cofactors, each=_cofactor_rule,
-    formula="cofactors of {0}", derivatives=["second derivatives of det {0}"],
+    formula="cofactors of {0}", derivatives=["second derivatives of det {0}"], opaque="scales are taken from values",
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
     + [Sample((draw(rng, (3, 2)) @ draw(rng, (2, 3)),)), Sample((draw(rng, (3, 3)), draw(rng, (3, 3))), smooth=2)],
     doc="The gradient of the determinant by every entry, at singular matrices too.",
@@ -288,7 +293,7 @@ def _safe_inverse(a: Any) -> Any:
     except np.linalg.LinAlgError:
         return None
     condition = np.abs(a).sum(axis=(-2, -1)) * np.abs(inverse).sum(axis=(-2, -1))
-    return None if np.any(condition > np.finfo(inverse.dtype).eps ** -0.5) else inverse
+    return inverse if common(~(condition > np.finfo(inverse.dtype).eps ** -0.5).any()) else None
 
 
 def _det_rule(g: Any, y: Any, a: Any) -> Any:
@@ -311,14 +316,14 @@ det = declare(
 def _slogdet_rule(g: Any, y: Any, a: Any) -> Any:
     g = g[..., 1][..., None, None]
     singular = (raw(y)[..., 0] == 0)[..., None, None]
-    if common(not singular.any()):
+    if common(~singular.any()):
         return g * _t(np.linalg.inv(a))
     inverse = _t(np.linalg.inv(np.where(singular, _eye_like(a), a)))
     return times(g, np.where(singular, np.nan, inverse))
 
 
 _slogdet = declare(
-    "slogdet", lambda a: np.stack(np.linalg.slogdet(a), axis=-1), [_slogdet_rule], arity=1,
+    "slogdet", lambda a: np.stack([*np.linalg.slogdet(a)], axis=-1), [_slogdet_rule], arity=1,
     formula="sign, log |det {0}|", derivatives=["0, {0}⁻ᵀ"],
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
 )  # fmt: skip
@@ -350,7 +355,7 @@ def slogdet(a: Any) -> SlogdetResult:
 def _cholesky_rule(g: Any, y: Any, a: Any, upper: bool = False) -> Any:
     """L⁻ᵀ Φ(Lᵀ g) L⁻¹ made symmetric, Φ being the lower triangle with half the diagonal (Murray 2016, equation 10)."""
     factor, g = (_t(y), _t(g)) if upper else (y, g)
-    half = np.tri(a.shape[-1], dtype=a.dtype) - _eye_like(a) / 2
+    half = np.tri(a.shape[-1], dtype=a.dtype, like=raw(a)) - _eye_like(a) / 2
     left = np.linalg.solve(_t(factor), (_t(factor) @ g) * half)
     return _symmetric(np.linalg.solve(_t(factor), _t(left)))
 
@@ -398,14 +403,16 @@ def _closed(gaps: Any, values: Any) -> Any:
     return np.abs(raw(gaps)) <= top * (32 * sizes.shape[-1] * np.finfo(sizes.dtype).eps)
 
 
-def _inverse(gaps: Any, closed: Any) -> Any:
-    """1/gap, and NaN where there is none."""
-    return np.where(closed, np.asarray(np.nan, gaps.dtype), 1 / np.where(closed, 1, gaps))
+def _inverse(gaps: Any, closed: Any, unused: Any = np.False_) -> Any:
+    """1/gap, NaN where there is none, and 0 where it is unused."""
+    off = closed | unused
+    none = np.where(closed & ~unused, np.nan, 0).astype(gaps.dtype)
+    return np.where(off, none, 1 / np.where(off, 1, gaps))
 
 
 def _slopes(rise: Any, gaps: Any, closed: Any) -> Any:
     """rise/gap. Without a gap it is 0 where nothing rises, as for weights that are constant, and else NaN."""
-    known = np.where(raw(rise) == 0, 0, np.nan).astype(rise.dtype)
+    known = np.where(closed & (raw(rise) != 0), np.nan, 0).astype(rise.dtype)
     return rise * np.where(closed, known, 1 / np.where(closed, 1, gaps))  # a factor: its NaN stays in every derivative
 
 
@@ -417,7 +424,7 @@ def _between(s: Any) -> Any:
 
 def _unless(lost: Any, g: Any) -> Any:
     """g, and NaN where it is lost."""
-    if common(not lost.any()):
+    if common(~lost.any()):
         return g
     return g * np.where(lost, np.nan, 1).astype(g.dtype)  # a factor: so are its derivatives
 
@@ -435,7 +442,7 @@ def _eigh_rule(g: Any, y: Any, a: Any) -> Any:
     """V (diag(ḡw) + (Vᵀ ḡV) / (wⱼ − wᵢ)) Vᵀ made symmetric (Giles 2008, section 3.1)."""
     w, v = y[..., 0, :], y[..., 1:, :]
     gaps, closed = _between(w)
-    inverse = np.where(np.eye(a.shape[-1], dtype=bool), 0, _inverse(gaps, closed))
+    inverse = _inverse(gaps, closed, _diagonal(a))
     inside = (_t(v) @ g[..., 1:, :]) * inverse + g[..., 0, None, :] * _eye_like(a)
     return _symmetric(v @ inside @ _t(v))
 
@@ -579,10 +586,10 @@ def _svd_rule(g: Any, y: Any, a: Any) -> Any:
     gu, gv = g[..., :m, :], g[..., m + 1 :, :]
     row, column = s[..., None, :], s[..., :, None]
     gaps, closed = _between(s)
-    inverse = np.where(np.eye(s.shape[-1], dtype=bool), 0, _inverse(gaps * (row + column), closed))
+    inverse = _inverse(gaps * (row + column), closed, _diagonal(s))
     left, right = _t(u) @ gu, _t(v) @ gv
     inside = (left - _t(left)) * inverse * row + column * ((right - _t(right)) * inverse)
-    d = u @ (inside + g[..., m, None, :] * np.eye(s.shape[-1], dtype=a.dtype)) @ _t(v)
+    d = u @ (inside + g[..., m, None, :] * _eye_like(s)) @ _t(v)
     if m != n:
         inverse = _inverse(row, _closed(row, s))
         if m > n:
@@ -758,7 +765,7 @@ def _qr_forward(a: Any) -> Any:
 def _tall_qr_rule(gq: Any, gr: Any, q: Any, r: Any) -> Any:
     """(ḡQ + Q S) R⁻ᵀ, S being R ḡRᵀ − ḡQᵀ Q with its lower triangle mirrored (Walter and Lehmann 2018)."""
     inside = r @ _t(gr) - _t(gq) @ q
-    lower = np.tri(r.shape[-1], dtype=r.dtype)
+    lower = np.tri(r.shape[-1], dtype=r.dtype, like=raw(r))
     inside = inside * lower + _t(inside * (lower - _eye_like(r)))
     try:
         return _t(np.linalg.solve(r, _t(gq + q @ inside)))

@@ -36,7 +36,7 @@ def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdim
     if ord == 2:
         return g * quotient_or_zero(x, y)
     ratio, off = quotient_or_zero(np.abs(x), y), (raw(x) == 0) | (raw(y) == 0)
-    if common(not off.any()):
+    if common(~off.any()):
         return g * (np.sign(x) * ratio ** (ord - 1))
     # An element that is 0 by itself, so that a second derivative that does not exist stays with it
     scale, alone = power_below(raw(y)), 0

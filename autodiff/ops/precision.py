@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .guards import raw
+from .guards import common, raw
 
 HALF = np.dtype(np.float16)
 
@@ -53,7 +53,7 @@ def at_any_scale(function: Callable[..., Any]) -> Callable[..., Any]:
             y = function(x, axis=axis, keepdims=keepdims, **params)
         limits = np.finfo(x.dtype)
         low = float(limits.tiny / limits.eps) ** (1 / max(abs(params.get("ord", 2)), 2))
-        if x.size == 0 or ((y > low) & (y < 1 / low)).all():
+        if x.size == 0 or common(((y > low) & (y < 1 / low)).all()):
             return y
         scale = power_below(np.abs(x).max(axis=axis, keepdims=True))
         with np.errstate(over="ignore", divide="ignore"):
@@ -79,4 +79,4 @@ def ordinary(x: Any) -> bool:
     (True, False, False)
     """
     x = raw(x)
-    return bool(((x >= np.finfo(x.dtype).tiny) & (x < np.inf)).all())
+    return common(((x >= np.finfo(x.dtype).tiny) & (x < np.inf)).all())

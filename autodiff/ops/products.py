@@ -19,6 +19,7 @@ from ..primitive import Sample, as_tensor, declare, describe, internal, polymorp
 from ..protocols import REDUCTIONS, UFUNCS, implements
 from ..tensor import Tensor
 from .elementwise import multiply, subtract
+from .guards import raw
 from .precision import in_single
 from .samples import draw
 from .shape import concatenate, moveaxis
@@ -411,7 +412,7 @@ def _einsum_rule(i: int, g: Any, y: Any, *operands: Any, subscripts: str, optimi
     d = d if d.shape == full else np.broadcast_to(d, full)
     if diagonal is None:
         return d
-    return _contraction(d, *[np.eye(n, dtype=d.dtype) for n in sizes], subscripts=diagonal)
+    return _contraction(d, *[np.eye(n, dtype=d.dtype, like=raw(d)) for n in sizes], subscripts=diagonal)
 
 
 _CASES: list[tuple[str, list[tuple[int, ...]]]] = [

@@ -14,7 +14,7 @@ from ..primitive import Operation, Sample, declare, polymorphic, without_gradien
 from ..protocols import REDUCTIONS, implements
 from ..tensor import Tensor
 from .elementwise import astype, quotient_or_zero, sqrt
-from .guards import axes_of, count_of, raw, restored, times
+from .guards import axes_of, common, count_of, raw, restored, times
 from .precision import HALF, at_any_scale, in_single, ordinary
 from .samples import Samples, draw
 from .shape import spread
@@ -152,7 +152,7 @@ def _flipped(x: Any) -> Any:
 
 def _shifted(x: Any, first: float) -> Any:
     """x moved one place to the right along the last axis, `first` put in front."""
-    ahead = np.full(x.shape[:-1] + (1 if x.shape[-1] else 0,), first, x.dtype)
+    ahead = np.full_like(raw(x), first, shape=x.shape[:-1] + (1 if x.shape[-1] else 0,))
     return np.concatenate([ahead, x[..., :-1]], axis=-1)
 
 
@@ -206,7 +206,7 @@ def _of_factor(g: Any, h: Any, a: Any, b: Any, exponents: Any = None) -> Any:
 _recurrence = polymorphic(declare(
     "linear_recurrence", _recur,
     [_of_factor, lambda g, h, a, b, exponents=None: _reverse_recurrence(a, g, exponents)],
-    formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁", derivatives=["hᵢ₋₁ carried on", "1 carried on"],
+    formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁", derivatives=["hᵢ₋₁ carried on", "1 carried on"], opaque="step by step in memory",
     samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,)))), Sample((draw(rng, (2, 3)), draw(rng, (2, 3)))),
                          Sample((draw(rng, (4,)), draw(rng, (4,))), {"exponents": np.array([0, 1, -2, 1])})],
     doc="hᵢ = bᵢ + aᵢ hᵢ₋₁ along the last axis, or with exponents hᵢ = bᵢ + aᵢ 2^kᵢ hᵢ₋₁.",
@@ -228,7 +228,7 @@ def _exponents(x: Any) -> Any:
     steps = np.log2(np.where((size > 0) & (size < np.inf), size, 1), dtype=np.float64)
     logs = np.cumsum(steps, axis=-1)
     width = np.max(logs, axis=-1, initial=0.0) - np.min(logs, axis=-1, initial=0.0)
-    if np.all(width < 0.9 * np.finfo(size.dtype).maxexp):
+    if common((width < 0.9 * np.finfo(size.dtype).maxexp).all()):
         return None
     return np.diff(np.rint(logs), axis=-1, prepend=0).astype(np.intc)
 
@@ -332,7 +332,7 @@ def _extreme_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = Fal
     chosen = (a == top) | ((a != a) & (top != top))
     ties = np.add.reduce(chosen, axis=None if axis is None else axes_of(axis, a.ndim), keepdims=True)
     g = restored(g, axis, a.ndim, keepdims)
-    return np.where(chosen, g / ties.astype(a.dtype) if np.any(ties != 1) else g, 0)
+    return np.where(chosen, g if common((ties == 1).all()) else g / ties.astype(a.dtype), 0)
 
 
 _max = declare(

@@ -15,7 +15,7 @@ import numpy as np
 from ..backward import unbroadcast
 from ..primitive import Sample, as_tensor, declare, internal, without_gradient
 from ..protocols import implements
-from ..tensor import Tensor, plain
+from ..tensor import Tensor, is_foreign, plain
 from .elementwise import astype, not_equal, subtract
 from .guards import checked_axes, checked_axis
 from .indexing import picked, scatter_add, take
@@ -88,7 +88,10 @@ def _on(*cases: tuple[tuple[int, ...], dict[str, Any]]) -> Samples:
 
 def _spread(x: Any, shape: tuple[int, ...]) -> Any:
     """`numpy.broadcast_to`, a read-only view, for contiguous arrays in a tenth of its time."""
-    x = np.asarray(x)
+    if type(x) is not np.ndarray:
+        if is_foreign(x):
+            return x if x.shape == shape else np.broadcast_to(x, shape)
+        x = np.asarray(x)
     if x.shape == shape:
         return x
     if x.size == 1 and x.ndim <= len(shape):

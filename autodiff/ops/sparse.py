@@ -25,7 +25,7 @@ def _sample_matrix(rng: np.random.Generator) -> Any:
 
 _sparse = declare(
     "sparse_matmul", _forward, [lambda g, y, x, A: _sparse_of(g, A=A.T)],
-    jvps="linear", formula="A · {0}", derivatives=["Aᵀ"],
+    jvps="linear", formula="A · {0}", derivatives=["Aᵀ"], opaque="SciPy's sparse matrices",
     samples=lambda rng: [Sample((draw(rng, s),), {"A": _sample_matrix(rng)}) for s in [(4,), (4, 2), (4, 1), (4, 0)]],
 )  # fmt: skip
 _sparse_of: Any = polymorphic(_sparse)

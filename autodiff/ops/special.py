@@ -122,7 +122,7 @@ def _inverse_mills_forward(x: Any, order: int = 0) -> Any:
         sums = [middle + h[0], 1 + h[1] if n else None, *h[2:]]  # derivatives of x + h
         h.append(-sum((math.comb(n, k) * h[k] * sums[n - k] for k in range(n + 1)), np.zeros_like(z)))
     far = z < _FAR
-    if common(not far.any()):
+    if common(~far.any()):
         return h[order].astype(x.dtype)[()]
     t = -np.where(far, z, _FAR)
     tail = np.zeros_like(z)
@@ -134,7 +134,7 @@ def _inverse_mills_forward(x: Any, order: int = 0) -> Any:
 
 _inverse_mills = declare(
     "inverse_mills", _inverse_mills_forward, [lambda g, y, x, order=0: g * _inverse_mills_of(x, order=order + 1)],
-    formula="φ({0}) / Φ({0})", derivatives=["−{y} · ({0} + {y})"],
+    formula="φ({0}) / Φ({0})", derivatives=["−{y} · ({0} + {y})"], opaque="SciPy, in double precision",
     samples=lambda rng: [*unary()(rng), Sample((draw(rng, (4,), -20, 5),)), Sample((draw(rng, (3,)),), {"order": 2})],
     doc="The inverse Mills ratio φ(x)/Φ(x) of the normal distribution, or its derivative of some order.",
 )  # fmt: skip
@@ -160,6 +160,7 @@ def _polygamma_forward(x: Any, n: int = 0) -> Any:
 _polygamma = declare(
     "polygamma", _polygamma_forward, [lambda g, y, x, n=0: times(g, _polygamma_of(x, n=n + 1))],
     formula="ψ⁽ⁿ⁾({0})", derivatives=["ψ⁽ⁿ⁺¹⁾({0})"], samples=with_params(unary(0.6, 4.0), {"n": 1}, {"n": 2}),
+    opaque="SciPy, no ufunc",
 )  # fmt: skip
 _polygamma_of: Any = polymorphic(_polygamma)
 
@@ -222,7 +223,7 @@ logit = declare(
 def _per(x: Any, y: Any) -> Any:
     """x/y; where both are 0 it is 0, without a further derivative."""
     off = (raw(x) == 0) & (raw(y) == 0)
-    if common(not np.any(off)):
+    if common(~np.any(off)):
         return x / y
     nothing = inverse_or_zero(np.where(off, x, 1)) + inverse_or_zero(np.where(off, y, 1))
     return np.where(off, nothing, x / np.where(off, 1, y))

@@ -70,7 +70,8 @@ def drawn_in_bands(
     frames = Frames(picture, DIRECTIONS[0])
     for unit, _, nodes in drawing.units:
         node = nodes[0]
-        lines, tip = operation_lines(node, titles, ()), operation_tip(node, titles)
+        root = of if node._number in forward else s
+        lines, tip = operation_lines(node, titles, ()), operation_tip(node, titles, root)
         frames.node(homes[node._number], unit, "operation", lines, tip)
     for name, x, home in drawing.tensors.values():
         kind = kind_of(x, output, set())
@@ -100,7 +101,7 @@ def drawn_in_bands(
             frames.node(bands[2], name, kind, [("title", "d")], ["d"])
     for name, operation in second.rules.items():
         if name not in second.hidden:
-            (_, title), tip = operation_lines(operation, titles, ())[0], operation_tip(operation, titles)
+            (_, title), tip = operation_lines(operation, titles, ())[0], operation_tip(operation, titles, s)
             frames.node(bands[2], name, "operation", [("title", f"∂ {title}")], [f"rule of {tip[0]}", *tip[2:]])
     drawing.edges += second.drawn_edges()
     if (start := f"d{slope._number}") in second.cotangents:

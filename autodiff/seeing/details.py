@@ -11,7 +11,7 @@ import numpy as np
 
 BINS = 24
 ALL = 24
-"""Up to this many values are shown one by one."""
+"""Up to this many values are shown one by one, with four figures and, where those are not all, with all of them."""
 
 SAMPLE = 20_000
 """A histogram of more values takes every k-th of them, and says so."""
@@ -27,7 +27,9 @@ def described(array: Any) -> dict[str, Any]:
     array = np.asarray(array)
     found: dict[str, Any] = {"shape": str(array.shape), "dtype": str(array.dtype)}
     if array.size <= ALL:
-        found["values"] = np.array2string(array, max_line_width=44, floatmode="unique", separator=", ")
+        found["values"] = _listed(array, formatter={"float_kind": lambda value: f"{value:.4g}"})
+        if array.dtype.kind == "f" and any(array.dtype.type(f"{v:.4g}") != v == v for v in array.ravel()):
+            found["digits"] = _listed(array, floatmode="unique")
     if array.size < 2:
         return found
     if array.dtype.kind == "b":
@@ -43,6 +45,10 @@ def described(array: Any) -> dict[str, Any]:
         found |= {"NaN": f"{np.count_nonzero(np.isnan(array)):,}", "infinite": f"{np.count_nonzero(np.isinf(array)):,}"}
         finite = finite[np.isfinite(finite)]
     return found | _histogram(finite)
+
+
+def _listed(array: Any, **options: Any) -> str:
+    return np.array2string(array, max_line_width=44, separator=", ", **options)
 
 
 def _histogram(values: Any) -> dict[str, Any]:

@@ -51,8 +51,17 @@ if TYPE_CHECKING:
 def results_behind(output: Tensor, where: str) -> list[Tensor]:
     """All results from which `output` was computed, itself included, oldest first."""
     if not isinstance(output, Tensor):
-        raise TypeError(f"{where}: needs a Tensor, not {type(output).__name__}")
+        raise TypeError(f"{where}: needs a Tensor, not {type(output).__name__}{_instead(output)}")
     return _behind([output], where)
+
+
+def _instead(given: Any) -> str:
+    """What to write in place of something that is no Tensor."""
+    if isinstance(given, (list, tuple)) and any(isinstance(x, Tensor) for x in given):
+        return "; of several give one, or what is made of all of them, as their sum"
+    if callable(given):
+        return "; call it on Tensors, and give what it returns"
+    return "; compute it from Tensors, as ad.Tensor(x, requires_grad=True), and give the result"
 
 
 def _behind(roots: Sequence[Tensor], where: str) -> list[Tensor]:
@@ -209,7 +218,7 @@ def _inside(
     for node, i, x in _leaves(results):
         name = titles.get(id(x)) or getattr(x, "name", None) or ""
         parameter = isinstance(x, Tensor) and (type(x) is not Tensor or id(x) in parameters)
-        named = isinstance(x, Tensor) and (x._requires_grad or name or id(x) in apart)
+        named = id(x) in apart or (isinstance(x, Tensor) and (x._requires_grad or name))
         if parameter or not (named or (i == 0 and getattr(x, "ndim", 0))):
             inside.setdefault(node._number, []).append((local_name(name, homes.get(node._number)), x))
             keys.add(key_of(x, node, i))
@@ -225,7 +234,7 @@ def _chosen(
     named: Mapping[int, str],
     compact: bool,
     unseen: set[Any],
-    cuts: list[tuple[Tensor, Tensor]],
+    cuts: list[tuple[Tensor, Any]],
 ) -> tuple[Drawing, Homes]:
     """What is drawn of the results, and where everything belongs."""
     if passes is None:
@@ -305,7 +314,8 @@ def graph(
     constant, a rounded box a result, a double border the output, an ellipse an operation. Tooltips carry the values,
     the formula and the rule by which the gradient passes, and under `record_lines` the line that made the node. A
     dashed edge that ends in a bar leads to a leaf from the result whose values it holds, detached (of the losses of
-    several stretches of truncated backpropagation through time, draw the sum).
+    several stretches of truncated backpropagation through time, draw the sum); also from a copy that a Tensor was asked
+    for, ``h.detach().copy()``, but not from one that NumPy made, nor from what was computed of detached values.
 
     Args:
         output: any Tensor.
@@ -406,7 +416,7 @@ def graph(
         results = folding.without_middles()
     titles = by_id if passes is None else passes.titles
     kinds = {} if passes is None else passes.kinds
-    cuts = cuts_between({id(x): x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}.values())
+    cuts = cuts_between({id(x): x for node in results for x in (*node._inputs, node)}.values())
     own = titles if passes is not None else {key: name for key, name in titles.items() if key in named}
     inside, inner = _inside(results, homes, own, parameters, {id(leaf) for _, leaf in cuts})
     if compact is None:
@@ -420,6 +430,13 @@ def graph(
     if too_many:
         text = f"… the backward passes of {too_many:,} operations are not shown"
         drawing.gaps["passes"] = text, None
+
+    called = titles if passes is None else passes.names(results)
+
+    def root_of(node: Tensor) -> str | None:
+        root = output if passes is None else passes.root_of(node, output)
+        return called.get(id(root), "L") if root is not None and node._requires_grad else None
+
     usual = output._ndarray.dtype
     direction = direction or ("TB" if compact else "LR")
 
@@ -444,16 +461,16 @@ def graph(
         else:
             (node,) = nodes
             lines = operation_lines(node, own, shown, bool(written), within, usual)
-            tip = operation_tip(node, titles, bool(written))
+            tip = operation_tip(node, called, root_of(node), bool(written))
             frames.node(homes.get(node._number), unit, "operation", lines, tip)
     for name, x, home in drawing.tensors.values():
         kind = kinds.get(id(x)) or kind_of(x, output, parameters)
-        called = titles.get(id(x), _own_name(x))
-        lines = tensor_lines(x, kind, called, shown, None if x is output else usual)
-        frames.node(home, name, kind, lines, tensor_tip(x, kind, called))
+        title = titles.get(id(x), _own_name(x))
+        lines = tensor_lines(x, kind, title, shown, None if x is output else usual)
+        frames.node(home, name, kind, lines, tensor_tip(x, kind, title))
     for name, x, home in drawing.references:
-        called = titles[id(x)]
-        frames.node(home, name, "reference", [("value", printable(called))], tensor_tip(x, "reference", called))
+        title = titles[id(x)]
+        frames.node(home, name, "reference", [("value", printable(title))], tensor_tip(x, "reference", title))
     for name, (text, home) in drawing.gaps.items():
         frames.node(home, name, "gap", [("value", text)], [text])
     frames.close()
@@ -461,7 +478,7 @@ def graph(
     if legend:
         frames.legend()
     picture.legend = legend
-    words = Words(output, own, kinds, parameters, inside if in_page else {}, shown)
+    words = Words(output, own, called, root_of, kinds, parameters, inside if in_page else {}, shown)
     picture.hierarchy = Hierarchy(results, homes, words)
     return picture
 

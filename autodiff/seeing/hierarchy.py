@@ -7,7 +7,7 @@ a group has a port there. All is text and numbers of the moment at which the pic
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,6 @@ from ..tensor import Tensor
 from .details import described
 from .looks import (
     Line,
-    input_names,
     kind_of,
     leaf_lines,
     module_lines,
@@ -28,7 +27,7 @@ from .looks import (
 )
 from .printable import printable
 from .repeats import KEPT
-from .selection import READABLE, Call, Homes, chain, homes_of_leaves, key_of, not_shown, operations
+from .selection import READABLE, Call, Homes, band_of, chain, homes_of_leaves, key_of, not_shown, operations
 
 WIDEST = 120
 """Of a group of more nodes, the middle is not shown."""
@@ -73,14 +72,23 @@ class Words:
 
     output: Tensor
     titles: Mapping[int, str]
+    """Of what the program named: this stands in the boxes."""
+    names: Mapping[int, str]
+    """Of everything."""
+    roots: Callable[[Tensor], str | None]
+    """What is differentiated by a result."""
     kinds: Mapping[int, str]
     parameters: set[int]
     inside: Mapping[int, list[tuple[str, Any]]]
     show: tuple[str, ...]
 
     def of(self, x: Any) -> str:
-        """What a tensor is called; "" if it has no name."""
+        """What the program calls a tensor; "" if it has no name."""
         return self.titles.get(id(x)) or getattr(x, "name", None) or ""
+
+    def called(self, x: Any) -> str:
+        """The same, with the names that we give."""
+        return self.names.get(id(x)) or self.of(x)
 
 
 Item = Tensor | Call | tuple[Any, Any]
@@ -127,7 +135,8 @@ class Hierarchy:
             if node.group is not None and self.groups[node.around].opened:
                 group = self.groups[node.group]
                 whole = sum(self.nodes[i].group is not None for i in self.groups[node.around].nodes) == 1
-                if group.kind != "repeat" and shown + len(group.nodes) <= (READABLE if whole else FEW):
+                most = 2 * READABLE if group.kind == "band" else READABLE if whole else FEW
+                if group.kind != "repeat" and shown + len(group.nodes) <= most:
                     group.opened = True
                     shown += len(group.nodes)
 
@@ -135,12 +144,16 @@ class Hierarchy:
 FAN = 6
 """To more nodes no edges lead from one port, or from more to one."""
 
+NAMED = 2
+"""Of so many results that leave a group and have a name, the names stand in its node."""
+
 PORTS = 12
 """Of more ports on a side of a group, those stand in one that lead to the same nodes; if that is not enough, those of
 few edges, and then all."""
 
 FEW = 16
-"""Groups are open at first as long as no more nodes than this are seen; or READABLE, if a group is the only one."""
+"""Groups are open at first as long as no more nodes than this are seen; or READABLE, if a group is the only one; or as
+many as in a picture, if it is a band."""
 
 
 def _is_port(end: Any, side: str) -> bool:
@@ -200,6 +213,8 @@ class _Builder:
         for key, (x, where) in reversed(self.leaves(results).items()):
             self.inside[where].insert(0, (key, x))  # in the order in which they are used
         stack: list[tuple[Call | None, int, tuple[int, ...]]] = [(None, 0, ())]
+        within: dict[Call | None, tuple[int, tuple[int, ...]]] = {None: (0, ())}
+        """The group of a call, and the nodes around what is in it."""
         while stack:
             around, index, path = stack.pop()
             for item in self.shown(around, index, path):
@@ -211,12 +226,14 @@ class _Builder:
                     self.paths[result._number] = (*path, self.add(self.operation_node(result, heading), index))
                 elif heading is not None:
                     opener = self.add(self.group_node(heading), index)
+                    within[heading] = len(self.into.groups), (*path, opener)
                     self.into.nodes[opener].group = len(self.into.groups)
                     stack.append((heading, len(self.into.groups), (*path, opener)))
                     self.into.groups.append(Group(printable(heading.label, 100), kind_of_call(heading)))
         output = self.words.output
         if results:
-            self.paths["output"] = (self.add(self.leaf_node(output), 0),)
+            index, path = within[band_of(self.homes.get(output._number))]
+            self.paths["output"] = (*path, self.add(self.leaf_node(output), index))
 
     def leaves(self, results: list[Tensor]) -> dict[Any, tuple[Any, Call | None]]:
         """The leaves with a node of their own, by key, and where they are."""
@@ -276,8 +293,8 @@ class _Builder:
         words = self.words
         kind = words.kinds.get(id(x)) or kind_of(x, words.output, words.parameters)
         usual = None if x is words.output else words.output._ndarray.dtype
-        lines = tensor_lines(x, kind, words.of(x) or None, words.show, usual)
-        name = printable(words.of(x) or kind)
+        lines = tensor_lines(x, kind, words.called(x) or None, words.show, usual)
+        name = printable(words.called(x) or kind)
         facts = [("kind", kind)]
         if isinstance(x, Tensor) and x._line:
             facts.append(("line", printable(x._line, 400)))
@@ -295,17 +312,15 @@ class _Builder:
             lines += leaf_lines(inside, words.show)
             lines += result_lines(node, title, words.show, usual) if node is not words.output else []
             name, kind = printable(heading.label, 100), "module"
-        inputs = [printable(x, 24) for x in input_names(node, words.titles)]
         facts = [("operation", record.name)]
         facts += [("module", call.path) for call in chain(home) if call.path and not call.count][:1]
         facts += [("option", option_text(key, value)) for key, value in options_of(node)]
-        rules = enumerate(rules_of(node, inputs), not record.formula)
-        facts += [("rule" if i else "formula", text) for i, text in rules]
+        facts += rules_of(node, words.names, words.roots(node))
         facts += [("line", node._line)] if node._line else []
-        tensors = [self.tensor(node, title or "result")]
+        tensors = [self.tensor(node, words.called(node) or "result")]
         for local, x in inside:
             if hasattr(x, "shape"):
-                tensors.append(self.tensor(x, words.of(x) or local or "constant"))
+                tensors.append(self.tensor(x, words.called(x) or local or "constant"))
         return Node(kind, lines, name, [(key, printable(value, 400)) for key, value in facts], tensors)
 
     def tensor(self, x: Any, name: str) -> int:
@@ -336,6 +351,11 @@ class _Builder:
         output = self.words.output
         if results and output._number in self.paths:
             self.edge(self.paths[output._number], self.paths["output"], output)
+        for node in self.into.nodes:
+            group = None if node.group is None else self.into.groups[node.group]
+            named = [label for key, label in group.outs.items() if key in self.words.titles] if group else []
+            if group is not None and group.kind != "band" and 0 < len(named) <= NAMED:
+                node.lines.append(("value", ", ".join(named)))
 
     def edge(self, source: tuple[int, ...], target: tuple[int, ...], x: Any) -> None:
         """An edge between two nodes, through the ports of the groups around one of them only."""

@@ -13,6 +13,8 @@ def index_text(index: Any) -> str:
     """
     >>> index_text((slice(1, None), ..., None, np.array([0, 2])))
     '1:, ..., newaxis, [0, 2]'
+    >>> index_text((slice(None), np.indices((1, 3, 3))[1], np.indices((1, 3, 3))[2]))
+    ':, 0…2, 0…2'
     """
     if isinstance(index, tuple):
         return ", ".join(map(index_text, index))
@@ -22,4 +24,9 @@ def index_text(index: Any) -> str:
     if index is Ellipsis or index is None:
         return "newaxis" if index is None else "..."
     array = np.asarray(index)
-    return printable(str(array.tolist())) if array.size <= 8 else f"{array.dtype} array of shape {array.shape}"
+    if array.size <= 8:
+        return printable(str(array.tolist()))
+    distinct = np.unique(array)
+    if array.dtype.kind in "iu" and distinct[-1] - distinct[0] == len(distinct) - 1:
+        return f"{distinct[0]}…{distinct[-1]}"  # all between, as of the patch behind a pixel
+    return f"{array.dtype} array of shape {array.shape}"

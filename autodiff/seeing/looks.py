@@ -15,12 +15,17 @@ import numpy as np
 from ..tensor import Tensor
 from .formulas import Formula, numbers_of
 from .indices import index_text
+from .names import primed
 from .powers import raised
-from .printable import printable
+from .printable import printable, shortened
+from .rules import forward_formula, partial, shares, with_index
 from .selection import Call, Drawing, band_of, chain
 
 if TYPE_CHECKING:
     from graphviz import Digraph
+
+LONGEST = 40
+"""Names in formulas are made shorter than this."""
 
 # Shapes and colours
 
@@ -184,7 +189,7 @@ def tensor_lines(x: Any, kind: str, name: str | None, show: Sequence[str], usual
     """The lines of a tensor's node. The `usual` dtype is not written."""
     array = _array(x)
     plain = _is_number(x) or (array.ndim == 0 and kind == "constant")
-    title = printable(name) if name is not None else "" if plain else _TITLES.get(kind, "")
+    title = shortened(name, 48) if name is not None else "" if plain else _TITLES.get(kind, "")
     lines: list[Line] = [("title", title)] if title else []
     if "shape" in show and not _is_number(x) and (shape := _shape(array, usual)):
         lines.append(("note", shape))
@@ -228,35 +233,49 @@ def operation_lines(
     return lines + (result_lines(node, names.get(id(node)), show, usual) if written else [])
 
 
-def operation_tip(node: Tensor, names: Mapping[int, str], written: bool = False) -> list[str]:
-    """The lines of an operation's tooltip: formula and the rule of each input."""
-    shown = [printable(x, 24) for x in input_names(node, names)]
-    tip = [f"operation {printable(node._primitive.name)}", *rules_of(node, shown)]
+def operation_tip(node: Tensor, names: Mapping[int, str], root: str | None, written: bool = False) -> list[str]:
+    """The lines of an operation's tooltip: formula and the rule of each input, as in `rules_of`."""
+    tip = [f"operation {printable(node._primitive.name)}", *(text for _, text in rules_of(node, names, root))]
     if written:
         array = np.asarray(node._ndarray)
-        tip += [f"y: {_dtype_and_shape(array)}", *_full(array)]
+        tip += [f"{_called_in(node, names)}: {_dtype_and_shape(array)}", *_full(array)]
         tip += ["gradient", *_full(node._grad._ndarray)] if node._grad is not None else []
     if node._line:
         tip.append(node._line)
     return [printable(line, 400) for line in tip]
 
 
-def input_names(node: Tensor, names: Mapping[int, str]) -> list[str]:
+def _called_in(node: Tensor, names: Mapping[int, str]) -> str:
+    """What a result is called in its formula."""
+    name = names.get(id(node)) or node.name
+    return shortened(name, LONGEST) if name else primed("y", _called(node, names))
+
+
+def _called(node: Tensor, names: Mapping[int, str]) -> list[str]:
     """What the inputs are called in an operation's formula."""
-    return [
-        _digits(x) if not hasattr(x, "shape") else names.get(id(x)) or getattr(x, "name", None) or f"x{i}"
-        for i, x in enumerate(node._inputs)
-    ]
+    called = []
+    for i, x in enumerate(node._inputs):
+        text = names.get(id(x)) or getattr(x, "name", None) or (f"x{i}" if hasattr(x, "shape") else _digits(x))
+        called.append(f"({text})" if not hasattr(x, "shape") and text.startswith("-") else shortened(text, LONGEST))
+    return called
 
 
-def rules_of(node: Tensor, inputs: Sequence[str]) -> list[str]:
-    """An operation's formula, and the rule by which the gradient passes to each input that takes one."""
-    record, numbers, names = node._primitive, numbers_of(node), tuple(inputs)
-    return [f"y = {Formula(record.formula, names, numbers=numbers)}"] * bool(record.formula) + [
-        f"to {x} goes g · {_factor(str(Formula(rule, names, numbers=numbers)))}"
-        for given, x, rule in zip(node._inputs, inputs, record.derivatives)
-        if isinstance(given, Tensor) and given._requires_grad
-    ]
+def rules_of(node: Tensor, names: Mapping[int, str], root: str | None) -> list[tuple[str, str]]:
+    """An operation's formula, and what each input that takes a gradient gets of that of the result: in the words of the
+    table of `explain`.
+
+    Args:
+        node: a result.
+        names: what tensors and arrays are called, by id.
+        root: what is differentiated; None in a pass through which no other goes back.
+    """
+    inputs, output = _called(node, names), _called_in(node, names)
+    formula = Formula(with_index(forward_formula(node), node), tuple(inputs), numbers=numbers_of(node))
+    facts = [("formula", f"{output} = {formula}")]
+    if root is None:
+        return facts
+    found = shares(node, inputs, output, partial(shortened(root, LONGEST), output))
+    return [*facts, *(("rule", f"to {x} goes {text}") for x, text in found)]
 
 
 def leaf_lines(inside: Sequence[tuple[str, Any]], show: Sequence[str]) -> list[Line]:
@@ -265,9 +284,9 @@ def leaf_lines(inside: Sequence[tuple[str, Any]], show: Sequence[str]) -> list[L
     for name, x in inside:
         if hasattr(x, "shape") and x.shape:
             kind = "parameter" if getattr(x, "requires_grad", False) else "constant"
-            lines.append(("parameter", f"{printable(name or kind, 32)} {x.shape}"))
+            lines.append(("parameter", f"{shortened(name or kind)} {x.shape}"))
         else:
-            value = " = ".join(filter(None, (name and printable(name, 32), *_values(getattr(x, "_ndarray", x)))))
+            value = " = ".join(filter(None, (name and shortened(name), *_values(getattr(x, "_ndarray", x)))))
             lines.append(("parameter" if name else "value", value))
         lines += [line for line in _numbers(x, show) if line[0] == "gradient"][:1]
     return lines
@@ -292,10 +311,6 @@ def local_name(name: str, home: Call | None) -> str:
     return name
 
 
-def _factor(text: str) -> str:
-    return f"({text})" if " " in text else text
-
-
 def option_text(key: str, value: Any) -> str:
     """An option as it is written in a call, of arrays only dtype and shape."""
     if key == "index":
@@ -312,7 +327,9 @@ def option_text(key: str, value: Any) -> str:
 def module_lines(call: Call, n: int) -> list[Line]:
     """The lines of a module (or a repeat) of n operations that is drawn as one node."""
     title, _, ends = call.label.partition(": ") if call.band is not None else (call.kind or call.label, "", "")
-    words = [printable(call.path)] * bool(call.path) + [printable(ends)] * bool(ends) + [f"{n:,} operations"] * (n != 1)
+    words = (
+        [shortened(call.path, 40)] * bool(call.path) + [printable(ends)] * bool(ends) + [f"{n:,} operations"] * (n != 1)
+    )
     return [("title", printable(title)), *[("note", ", ".join(words))] * bool(words)]
 
 
@@ -335,7 +352,8 @@ LONG = 4000
 """From this total length of edges (in ranks) on, they are straight lines: curves would take the layout minutes."""
 
 
-def _length(edges: list[tuple[str, str]]) -> int:
+def length(edges: Sequence[tuple[str, str]]) -> int:
+    """The total length of edges, in ranks."""
     rank: dict[str, int] = {}
     for _ in range(2):  # edges are nearly in order; the second time reaches those around a gap
         for source, target in edges:
@@ -429,7 +447,7 @@ class Frames:
             body.append(
                 f'\t{source} -> {target} [label=detached style=dashed arrowhead=tee fontsize=10 tooltip="{tip}"]\n'
             )
-        if _length(drawing.edges) > LONG:
+        if length(drawing.edges) > LONG:
             self.picture.graph_attr.update(splines="line", nslimit="2", nslimit1="2", mclimit="0.5")
         else:
             body += (f"\t{source} -> {target} [style=invis]\n" for source, target in self._behind(drawing.edges))
@@ -460,7 +478,8 @@ class Frames:
         title = printable(call.label, 100)
         tooltip = escaped([title])
         # Graphviz gives a frame all that the one around it has and it does not say itself, the id too.
-        attributes = {"style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11", "id": name}
+        attributes = {"style": "rounded", "color": "#b0a0b0", "fontcolor": "#444444", "fontsize": "11"}
+        attributes |= {"penwidth": "1", "id": name}
         upright = self.direction in ("TB", "BT")
         if call.band is not None:
             attributes = {**BANDS[call.band], "id": f"pass{call.band}", "fontsize": "14", "fontcolor": "#111111"}

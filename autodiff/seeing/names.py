@@ -18,6 +18,9 @@ from .printable import appearance, printable
 _FUNCTION = 1
 """The flag of code whose variables are no dict of their own (``inspect.CO_OPTIMIZED``, which is slow to import)."""
 
+LONGEST = 100
+"""Of a name of more letters, the middle is left out."""
+
 LIMIT = 20_000
 """From a graph of so many operations on, what has no name gets none: nobody would see them all."""
 
@@ -108,7 +111,7 @@ class Names:
         self.counts: dict[str, int] = {}
 
     def give(self, x: Tensor, text: str) -> str:
-        shown = printable(text)
+        shown = printable(text, LONGEST)
         if shown != shown.strip():  # blanks at its ends would not be seen
             shown = f"'{shown}'"
         self.by_number[x._number] = name = self.unique(shown)
@@ -119,7 +122,7 @@ class Names:
         name, n = text, 1
         while appearance(name) in self.taken:
             n += 1
-            name = f"{text} ({n})"
+            name = f"{text} #{n}"
         self.taken.add(appearance(name))
         return name
 

@@ -19,7 +19,7 @@ from .playback import PASSES, Row, colour_of, playback
 from .printable import visible
 from .rows import roles
 from .stage import Drawn, Stage, staged
-from .standalone import save, standalone
+from .standalone import Page, save, standalone
 
 HEIGHT = 860
 """Pixels of the frame in a notebook."""
@@ -30,22 +30,6 @@ class Explained(Drawn, Protocol):
 
     @property
     def rows(self) -> Sequence[Row]: ...
-
-
-class Page(str):
-    """The text of a page. In a notebook it shows itself in a frame of its own."""
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        return (
-            f'<iframe srcdoc="{html.escape(str(self))}" sandbox="allow-scripts" title="Backpropagation step by step" '
-            f'width="100%" height="{HEIGHT}" '
-            'style="border: 1px solid #8888; border-radius: 6px; box-sizing: border-box"></iframe>'
-        )
-
-    def __repr__(self) -> str:
-        return f"<page of {len(self):,} characters; write it with to_html(path)>"
 
 
 def write(explanation: Explained, path: str | os.PathLike[str] | None = None) -> Page:
@@ -80,7 +64,9 @@ def _page(explanation: Explained) -> Page:
             words=_words(rows),
             rows="".join(_table(rows)),
             plane=_plane(explanation),
-        )
+        ),
+        "Backpropagation step by step",
+        HEIGHT,
     )
 
 

@@ -20,7 +20,7 @@ from ..mode import mode
 from ..primitive import Primitive, new_node
 from ..tensor import Tensor
 from .names import primed
-from .printable import printable
+from .printable import printable, shortened
 
 LIMIT = 20_000
 """From a graph of so many operations the passes are not recorded: they would take seconds, and not be seen."""
@@ -67,6 +67,17 @@ class Passes:
         """The results of the passes."""
         return [entry for entry in self.cotangents if entry.gradient]
 
+    def root_of(self, node: Tensor, output: Tensor) -> Tensor | None:
+        """What is differentiated by a result; None where no pass goes back through it."""
+        layer = self.layers[node._number]
+        return output if layer <= self.recorded else self.scalar if layer == 1 else None
+
+    def names(self, results: Sequence[Tensor]) -> dict[int, str]:
+        """What results and arrays are called in formulas, by id: those without a title r and a number."""
+        there = [x for node in results for x in (*node._inputs, node) if isinstance(x, (Tensor, np.ndarray))]
+        nameless = dict.fromkeys(id(x) for x in there if id(x) not in self.titles and not getattr(x, "name", None))
+        return {**self.titles, **dict(zip(nameless, self.free("r")))}
+
     def free(self, letter: str) -> Iterator[str]:
         """Names that nothing has yet: the letter with 1, 2 …"""
         taken = set(self.titles.values())
@@ -90,7 +101,7 @@ class Passes:
                 by = titles.get(id(entry.by))
                 if entry.layer != layer or by is None:
                     continue
-                by = printable(by, 40)
+                by = shortened(by, 40)
                 key, title = id(entry.value), f"∂{of}/∂" + (f"({by})" if "/" in by or " " in by else by)
                 found.setdefault(key, {}).setdefault(title, id(entry.by) in generated)
                 if entry.gradient or (entry.seed and key not in self.kinds):

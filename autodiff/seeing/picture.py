@@ -18,7 +18,7 @@ from ..persistence.files import open_file
 from . import layout
 from .hierarchy import Hierarchy
 from .palette import theme
-from .standalone import save
+from .standalone import Page, save, target_of
 from .viewer import page_of
 
 TITLE = "computation graph"
@@ -78,18 +78,18 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
             data = _themed(data.decode(), self._prefix()).encode()
         return data if encoding is None else data.decode(encoding)
 
-    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> Page:
         """The page of this picture: move and zoom, open modules and repeats, search, and see each tensor's numbers; one
         file that needs nothing else, written to `path` if one is given.
 
         Returns:
-            The page's HTML.
+            The page's HTML, a string that a notebook shows as the page.
 
         Raises:
-            OSError: for a path that cannot be written.
+            TypeError, ValueError, OSError: for what is no path of a file, and one that cannot be written.
             LayoutError: as `pipe`.
         """
-        page = page_of(self.hierarchy, self.graph_attr["rankdir"], self.legend)
+        page = Page(page_of(self.hierarchy, self.graph_attr["rankdir"], self.legend), "Graph", HEIGHT)
         if path is not None:
             save(page, path)
         return page
@@ -120,7 +120,7 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
 
         Raises:
             FileExistsError: if the source would replace a file that is no such source.
-            OSError: for a path that cannot be written.
+            OSError: for a path that cannot be written, as one in a folder that is not there.
             ValueError, LayoutError: as `pipe`.
         """
         if outfile is not None:
@@ -136,6 +136,7 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
         if outfile is None:
             suffix = ".".join(filter(None, (formatter, renderer, (format or self.format).lower())))
             target = Path(f"{source}.{suffix}")
+        target_of("render", target, f"graph.{format or self.format}")
         if raise_if_result_exists and target.exists():
             raise FileExistsError(f"render: {target} exists already")
         if not overwrite_source and target.absolute() == Path(source).absolute():
@@ -147,7 +148,6 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
                     f"cleanup=True, with which only the picture is written"
                 )
             self.save()
-        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
         if view or quiet_view:
             self._view(str(target), format=(format or self.format).lower(), quiet=quiet_view)

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import layout
 from .hierarchy import Group, Hierarchy
-from .looks import Line
+from .looks import Line, length
 
 SIZES = {"title": 13, "note": 10}
 """Of a font, in pixels, by style; others have 11."""
@@ -19,6 +19,9 @@ SIZES = {"title": 13, "note": 10}
 LEADING = 1.3
 ACROSS = {"LR": "TB", "RL": "TB"}
 """Passes stand below each other where what they hold leads to the side: three in a row would be all width."""
+
+LONG = 1500
+"""From this total length of a group's edges (in ranks) on, they are straight lines, as in a picture."""
 
 STEP = 12
 """Widths are multiples of this, so that more groups have the same form."""
@@ -71,7 +74,7 @@ def _source(group: Group, boxes: list[tuple[float, float]], direction: str) -> s
         f"digraph {{ rankdir={direction} nodesep=0.25 ranksep=0.35 edge [dir=none]",
         'node [shape=box fixedsize=true label=""]',
     ]
-    if len(group.edges) > 300:
+    if len(group.edges) > 300 or length([(str(a), str(b)) for a, b in group.edges]) > LONG:
         lines.append("splines=line nslimit=2 nslimit1=2 mclimit=0.5")  # curves would take long
     for end, i in place.items():
         if isinstance(end, int):

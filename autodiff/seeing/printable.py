@@ -27,6 +27,18 @@ def printable(text: str, limit: int = 48) -> str:
     return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2 - 1) :]}"
 
 
+def shortened(name: str, limit: int = 32) -> str:
+    """A name as one visible line; of a long path, the end.
+
+    >>> shortened("net.encoder.layers.3.attention.in_proj_weight")
+    '…3.attention.in_proj_weight'
+    """
+    text = printable(name, max(len(name) * 10, 4))
+    while len(text) > limit and "." in text.removeprefix("…"):
+        text = f"…{text.partition('.')[2]}"
+    return printable(text, limit)
+
+
 # Letters of Greek and Cyrillic that most fonts draw as Latin ones (Unicode Technical Standard 39, "Confusables").
 _ALIKE = str.maketrans(
     "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧοАВЕЅІЈКМНОРСТХаеорсухѕіјԛԝ‐‑‒–—−∕⁄∶ꞌ’‘ʼ",

@@ -79,7 +79,8 @@ def homes_of(results: list[Tensor], modules: list[tuple[str, Any]]) -> Homes:
     """For each result, the innermost call of a module, or part of an expansion, in which it was made."""
     place, found = calls_in(results), list[tuple[float, Call]]()
     for path, m in modules:
-        label, kind = f"{path} · {type(m).__name__}" if path else type(m).__name__, type(m).__name__
+        kind = type(m).__name__.lstrip("_") or type(m).__name__
+        label = f"{path} · {kind}" if path else kind
         for start, end, depth in [place(*call) for call in getattr(m, "_calls", ())]:
             found.append((depth, Call(start, end, label, path=path, kind=kind)))
     for g in groups_of(results):
@@ -113,11 +114,27 @@ def is_users(x: Any) -> bool:
     return type(x) is Tensor and bool(x._requires_grad or x.name)
 
 
+ENTERING = 6
+"""Where so many members of a repeat take a leaf of the user's from outside, those stand before it."""
+
+
+def _repeats(home: Call | None, once: bool, number: float, i: int) -> Iterator[tuple[Call, Any]]:
+    """The members of repeats, or repeats of single operations, in which a leaf is used, the innermost first, and the
+    place in them: of which repeat, after how many tensors, and which input."""
+    for call in chain(home):
+        if call.parent is not None and call.parent.count:
+            yield call, (call.parent, number - call.start, i)
+        elif call.count and once and call is home:
+            yield call, (call, 0, i)
+
+
 def homes_of_leaves(results: list[Tensor], homes: Homes) -> dict[Any, Call | None]:
     """For each leaf, by its key, the innermost call around all that use it. The user's own leaves, and arrays that are
-    an operation's first input, stand outside of all modules, but in the member of a repeat if only that uses them (one
-    input of each time step, say)."""
+    an operation's first input, stand outside of all modules, but in the member of a repeat if only that uses them and
+    more than `ENTERING` members have one in the same place (one input of each time step, say)."""
     found: dict[Any, tuple[Call | None, bool]] = {}
+    uses: dict[Any, tuple[float, int]] = {}
+    """By which result a leaf is used first, and as which input."""
     bands: dict[Any, Call | None] = {}
     """Of what several passes use, the first."""
     outside: set[Any] = set()
@@ -128,15 +145,16 @@ def homes_of_leaves(results: list[Tensor], homes: Homes) -> dict[Any, Call | Non
                 if key in found:
                     found[key] = around_both(found[key][0], home), False
                 else:
-                    found[key], bands[key] = (home, True), band_of(home)
+                    found[key], bands[key], uses[key] = (home, True), band_of(home), (node._number, i)
                     opened = isinstance(getattr(x, "_number", None), Place)  # made inside an expansion
                     if not opened and (is_users(x) or (i == 0 and type(x) in (Tensor, np.ndarray) and x.ndim)):
                         outside.add(key)
+    around = {key: list(_repeats(*found[key], *uses[key])) for key in outside}
+    entering = Counter(place for members in around.values() for _, place in members)
     placed: dict[Any, Call | None] = {}
-    for key, (home, once) in found.items():
+    for key, (home, _) in found.items():
         if key in outside:
-            around = (c for c in chain(home) if (c.parent is not None and c.parent.count) or (c.count and once))
-            home = next(around, None) or band_of(home)
+            home = next((call for call, place in around[key] if entering[place] > ENTERING), None) or band_of(home)
         placed[key] = home or bands[key]
     return placed
 
@@ -338,7 +356,7 @@ class Selection:
         self.enclosed: set[Any] = set()
         """Results and parameters of a closed module that besides only other passes use, where they are references."""
         self.gathered: set[Any] = set()
-        """Results of a closed repeat that are drawn as one, because they are many."""
+        """Results of a closed module or repeat that are drawn as one, because they are many."""
         self.found: list[Gap] = []
         self.room: int | None = None
         """For how many more leaves there is room, if not for all."""
@@ -398,7 +416,7 @@ class Selection:
         self.enclosed = (closed - leaving) | (self.own_leaves() if closed else set())
         self.gathered = set()
         for call, nodes in self.units.merged or () if closed else ():
-            out = {id(node) for node in nodes if id(node) in leaving} if call is not None and call.count else set()
+            out = {id(node) for node in nodes if id(node) in leaving} if call is not None else set()
             self.gathered |= out if len(out) > REFERENCES else set()
         return hidden.union(self.unseen, exponents(self.results))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import os
 from importlib import resources
@@ -50,21 +51,63 @@ def _harmless(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+class Page(str):
+    """The text of a page. In a notebook it shows itself in a frame of its own."""
+
+    heading: str
+    """What the frame is called."""
+    height: int
+    """Of the frame, in pixels."""
+
+    def __new__(cls, text: str, heading: str, height: int) -> Page:
+        page = super().__new__(cls, text)
+        page.heading, page.height = heading, height
+        return page
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{html.escape(str(self))}" sandbox="allow-scripts" title="{self.heading}" '
+            f'width="100%" height="{self.height}" '
+            'style="border: 1px solid #8888; border-radius: 6px; box-sizing: border-box"></iframe>'
+        )
+
+    def __repr__(self) -> str:
+        return f"<page of {len(self):,} characters; write it with to_html(path)>"
+
+
+def target_of(where: str, path: Any, example: str) -> Path:
+    """The path of a file to be written, checked: it may lie only in a folder that is there.
+
+    Args:
+        where: the function that was called.
+        path: what it was given.
+        example: the name of such a file.
+
+    Raises:
+        TypeError, ValueError: for what is no path.
+        OSError: for a folder, and a path in one that does not exist.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{where}: takes the path of a file to be written, as {example!r}, not {path!r}")
+    text = os.fsdecode(path)
+    if not text:
+        raise ValueError(f"{where}: takes the path of a file to be written, as {example!r}, not an empty one")
+    target = Path(text)
+    if target.is_dir():
+        raise IsADirectoryError(f"{where}: {text} is a folder; write {str(target / example)!r}")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{where}: there is no folder {target.parent} for {target.name}; make it first")
+    return target
+
+
 def save(page: str, path: str | os.PathLike[str]) -> None:
     """Write a page: whole, or not at all.
 
     Raises:
-        TypeError: for what is no path.
-        OSError: for a path that cannot be written.
+        TypeError, ValueError, OSError: as `target_of`, and for a path that cannot be written.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f'to_html: takes the path of a file, like "page.html", not {path!r}')
-    if os.fspath(path) == "":
-        raise FileNotFoundError('to_html: the path is empty; write the name of a file, like "page.html"')
-    target = Path(os.path.realpath(os.fspath(path)))
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"to_html: there is no folder {target.parent}; make it first, or write elsewhere")
+    target = Path(os.path.realpath(target_of("to_html", path, "page.html")))
     if target.exists() and not target.is_file():
-        target.write_text(page, "utf-8")  # a device or a pipe is written to, not replaced; a directory is refused
+        target.write_text(page, "utf-8")  # a device or a pipe is written to, not replaced
     else:
         replace_file(target, lambda file: file.write(page.encode()))

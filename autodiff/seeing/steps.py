@@ -14,18 +14,26 @@ import numpy as np
 
 from ..backward import leading_to, reachable, reverse, unbroadcast
 from ..mode import differentiating, mode
-from ..primitive import REGISTRY, Primitive, general
+from ..primitive import Primitive, general
 from ..tensor import Tensor, as_array, wrap
-from .costs import ELEMENTWISE
 from .cuts import cuts_between
 from .formats import SMALL, range_of, size, text_of
-from .formulas import Formula, derivative_of, joined, numbers_of
+from .formulas import Formula, joined
 from .graph import results_behind
-from .indices import index_text
 from .looks import options_of
 from .names import Names, parameter_name, primed
 from .printable import printable
 from .rows import AGAIN, Row
+from .rules import (
+    ELEMENTWISE,
+    contribution,
+    formula_of,
+    forward_formula,
+    is_elementwise,
+    local_derivative,
+    partial,
+    with_index,
+)
 
 
 class Table:
@@ -35,8 +43,9 @@ class Table:
         self.digits, self.output, self.results = digits, output, results
         self.tensors = {x._number: x for node in results for x in node._inputs if isinstance(x, Tensor)}
         self.tensors |= {output._number: output} | {node._number: node for node in results}
-        self.origins = {leaf._number: result for result, leaf in cuts_between(self.tensors.values())}
-        """The result whose values a leaf holds, by the leaf's number."""
+        arrays = [x for node in results for x in node._inputs if isinstance(x, np.ndarray)]
+        self.origins = {id(leaf): result for result, leaf in cuts_between([*self.tensors.values(), *arrays])}
+        """The result whose values a leaf, a tensor or an array, holds, by the leaf's id."""
         self.rows: list[Row] = []
         self.names = Names()
         self.steps: dict[int, int] = {}
@@ -150,7 +159,8 @@ class Table:
                 elif np.ndim(x) and id(x) not in self.arrays:
                     name = self.names.of_arrays.get(id(x)) or self.names.fresh(letter)
                     inputs = "input" if phase == "forward" else phase
-                    self.arrays[id(x)] = name, self.add(inputs, name, "constant", np.array(x), (), None)
+                    kind, sources = self.detached(x) or ("constant", ())
+                    self.arrays[id(x)] = name, self.add(inputs, name, kind, np.array(x), sources, None)
             if node._primitive is None:
                 self.leaf(node, phase, letter)
             elif node._number not in self.steps:
@@ -159,18 +169,20 @@ class Table:
                 self.steps[node._number] = self.add(phase, name, expression, node._ndarray, self.sources(node), node)
             elif (row := self.again.pop(node._number, None)) is not None:  # what it is a function of, as now recorded
                 if {*self.sources(node)} != {*self.rows[row - 1].sources}:  # a sum of contributions is one already
-                    name, sources = self.called(node) + AGAIN, [row, *self.sources(node)]
-                    self.add(phase, name, self.formula(node, letter), node._ndarray, sources, node)
+                    name, steps = self.called(node) + AGAIN, [row, *self.sources(node)]
+                    self.add(phase, name, self.formula(node, letter), node._ndarray, steps, node)
 
     def leaf(self, x: Tensor, phase: str, letter: str) -> None:
-        kind, origin = "input" if x._requires_grad else "constant", self.origins.get(x._number)
-        sources = () if origin is None else (self.steps[origin._number],)
-        if origin is not None:
-            kind = f"{self.called(origin)}, detached"
-        elif phase == "slope":
+        kind, sources = self.detached(x) or ("input" if x._requires_grad else "constant", ())
+        if kind == "constant" and phase == "slope":
             kind = "made of constants"
         phase = "input" if phase == "forward" else phase
         self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._ndarray), sources, x)
+
+    def detached(self, x: Any) -> tuple[str, tuple[int, ...]] | None:
+        """Whose values a leaf holds, and the row of that, if it is known."""
+        origin = self.origins.get(id(x))
+        return None if origin is None else (f"{self.called(origin)}, detached", (self.steps[origin._number],))
 
     def step(self, x: Any) -> int | None:
         if isinstance(x, Tensor):
@@ -182,14 +194,11 @@ class Table:
         return list(dict.fromkeys(step for step in steps if step is not None))
 
     def formula(self, node: Tensor, letter: str = "v") -> Formula:
-        record, inputs = node._primitive, node._inputs
-        text = record.formula or f"{printable(record.name)}({', '.join(f'{{{i}}}' for i in range(len(inputs)))})"
-        if text == "{0}" and options_of(node):  # moved or cast: the verb says how
-            text = f"{printable(record.name)}({{0}})"
-        placed = _placed(text, node)
+        inputs, text = node._inputs, forward_formula(node)
+        placed = with_index(text, node)
         options = [_option(key, value) for key, value in options_of(node) if not (key == "index" and placed != text)]
         behind = f" ({', '.join(options)})" if options else ""
-        return _filled(placed, [self.called(x, letter) for x in inputs], "y", node, behind)
+        return formula_of(placed, [self.called(x, letter) for x in inputs], "y", node, behind)
 
     # Backward
 
@@ -210,7 +219,7 @@ class Table:
             final = np.asarray(walk.results[n])
             if x._primitive is None:
                 final = final.astype(x.dtype, copy=False)
-            quantity = _partial(top, self.called(x))
+            quantity = partial(top, self.called(x))
             if x._hooks and any(hook is not None for hook in x._hooks.values()):
                 before = self.add(phase, f"{quantity} before hooks", expression, number, sources, x)
                 expression, sources = f"hooks of {self.called(x)}", (before,)
@@ -219,14 +228,14 @@ class Table:
         finished(y, "1", walk.seed, ())
         for node in walk.order():
             given = self.cotangents[y._number, node._number]
-            incoming = _partial(top, self.called(node))
+            incoming = partial(top, self.called(node))
             pulled = walk.pulled[node._number]
             twice = len({x._number for _, x, _ in pulled}) < len(pulled)
             local = _locals(node, [i for i, _, _ in pulled])
             for i, x, d in pulled:
                 n = x._number
                 mark = f" [{i + 1}]" if twice else ""
-                quantity = _partial(self.called(node), self.called(x)) + mark
+                quantity = partial(self.called(node), self.called(x)) + mark
                 if node is y:
                     quantity += " (local)"
                 text, used = self.derivative(node, i)
@@ -239,7 +248,7 @@ class Table:
                     if not x._hooks:
                         self.parts[node._number, i] = self.cotangents[y._number, n]
                     continue
-                via = f"{_partial(top, self.called(x))} via {self.called(node)}{mark}"
+                via = f"{partial(top, self.called(x))} via {self.called(node)}{mark}"
                 part = self.add(phase, via, product, number, (given, step, *factors), x)
                 self.parts[node._number, i] = part
                 parts.setdefault(n, []).append((part, number))
@@ -254,47 +263,27 @@ class Table:
 
     def derivative(self, node: Tensor, i: int) -> tuple[str | Formula, list[Any]]:
         """The local derivative by input i as text, and what occurs in it."""
-        record, inputs = node._primitive, node._inputs
-        text = derivative_of(record, i)
-        if record is _MATMUL:
-            a, b = (np.ndim(x._ndarray if isinstance(x, Tensor) else x) for x in inputs)
-            text = (
-                ("I ⊗ {1}ᵀ" if a > 1 else "{1}ᵀ" if b > 1 else "{1}")
-                if i == 0
-                else ("{0}" if b == 1 else "{0} ⊗ I" if a > 1 else "{0}ᵀ ⊗ I")
-            )
-        elif record is _SLOPE:
+        record, inputs, text = node._primitive, node._inputs, local_derivative(node, i)
+        if record is _SLOPE:
             vector = (node._params or {})["vectors"][i]
             return self.arrays[id(vector)][0], [vector]
         if not text:
             return f"rule of {printable(record.name)}", list(inputs)
         if i >= len(record.derivatives):  # one of many inputs, all alike
             return text, []
-        text = _placed(text, node)
+        text = with_index(text, node)
         used = [inputs[int(k)] for k in re.findall(r"\{(\d+)\}", text) if int(k) < len(inputs)]
         used += [node] * ("{y}" in text)
-        return _filled(text, [self.called(x) for x in inputs], self.called(node), node), used
+        return formula_of(text, [self.called(x) for x in inputs], self.called(node), node), used
 
     def product(self, node: Tensor, i: int, incoming: str, local: str) -> tuple[Formula, list[int]]:
         """The product that gives the contribution of `node` to its input i, and rows of factors it names besides."""
-        record, inputs = node._primitive, node._inputs
-        if record is _MATMUL:
-            a, b = (np.ndim(x._ndarray if isinstance(x, Tensor) else x) for x in inputs)
-            other = inputs[1 - i]
-            name = self.called(other)
-            if a <= 2 and b <= 2 and a + b > 2:
-                if i == 0:
-                    text = "{y} ⊗ {0}" if b == 1 else "{y} @ {0}ᵀ"
-                else:
-                    text = "{0} ⊗ {y}" if a == 1 else "{0}ᵀ @ {y}"
-                return Formula(text, (name,), incoming), self.sources(node, [other])
-        if record.formula in _PRODUCTS and all(np.ndim(x) == 2 for x in inputs[:2]):
-            text = _PRODUCTS[record.formula][i].replace("{y}ᵀ", "({y})ᵀ")
+        inputs, x = node._inputs, node._inputs[i]
+        if text := contribution(node, i):
             used = [inputs[int(k)] for k in re.findall(r"\{(\d)\}", text)]
             return Formula(text, tuple(self.called(x) for x in inputs), incoming), self.sources(node, used)
-        x = inputs[i]
         # Summed over the axes along which x was broadcast.
-        text = "Σ {0} · {1}" if record in ELEMENTWISE and x.shape != node.shape else "{0} · {1}"
+        text = "Σ {0} · {1}" if is_elementwise(node._primitive) and x.shape != node.shape else "{0} · {1}"
         return Formula(text, (incoming, local)), []
 
     # After it
@@ -305,7 +294,7 @@ class Table:
             if x._primitive is None:
                 gradient = self.cotangents[self.output._number, x._number]
                 name = self.called(x)
-                expression = Formula("{0} − {1} · {2}", (name, lr, _partial(self.called(self.output), name)))
+                expression = Formula("{0} − {1} · {2}", (name, lr, partial(self.called(self.output), name)))
                 new = x._ndarray - rate * gradients[x._number].astype(x.dtype)
                 value = _distinct(new, x._ndarray, self.digits)
                 self.add("update", f"{name}⁺", expression, new, (self.steps[x._number], gradient), x, value)
@@ -347,7 +336,7 @@ class Table:
                 self.add("second", f"(H·u)[{name}]", text, number, (), x)
             else:
                 number = np.asarray(products[x._number]).astype(x.dtype, copy=False)
-                expression = Formula("{0}", (_partial(self.called(s), name),))
+                expression = Formula("{0}", (partial(self.called(s), name),))
                 self.add("second", f"(H·u)[{name}]", expression, number, (row,), x)
 
     def known(self, x: Tensor, row: int | None) -> None:
@@ -385,26 +374,11 @@ def _named(names: Any, tensors: dict[int, Tensor]) -> Iterator[tuple[str, Tensor
     yield from singles
 
 
-def _partial(a: str, b: str) -> str:
-    return f"∂{_factor(a)}/∂{_factor(b)}"
-
-
-def _factor(name: str) -> str:
-    return f"({name})" if re.search(r"[\s/·⁺+−]", name) else name
-
-
 def _shape(value: Any) -> tuple[int, ...] | None:
     try:
         return tuple(np.shape(value))
     except ValueError:  # arrays of several shapes in a list
         return None
-
-
-def _filled(text: str, inputs: Sequence[str], output: str, node: Tensor, options: str = "") -> Formula:
-    """A formula with names in it, of as many inputs as there are."""
-    text = text.replace("{0}, {1}, …", ", ".join(f"{{{i}}}" for i in range(len(inputs))))
-    text = text.replace("{0} {1} …", " ".join(f"{{{i}}}" for i in range(len(inputs))))
-    return Formula(text, tuple(inputs), output, numbers_of(node), options)
 
 
 def _distinct(new: Any, old: Any, digits: int) -> str:
@@ -414,32 +388,12 @@ def _distinct(new: Any, old: Any, digits: int) -> str:
     return text_of(new, digits)
 
 
-def _placed(text: str, node: Tensor) -> str:
-    """A formula with the operation's index in place of i."""
-    if node._params is None or "index" not in node._params:
-        return text
-    shown = f"[{index_text(node._params['index'])}]"
-    return re.sub(r"\bat i\b", lambda _: f"at {shown}", text.replace("[i]", shown))
-
-
 def _option(key: str, value: Any) -> str:
     if isinstance(value, np.dtype):
         return f"{key}={value}"
     if isinstance(value, np.ndarray) and value.size > 8:
         return f"{key}: {size(value)} values"
     return printable(f"{key}={value.tolist() if isinstance(value, np.ndarray) else value!r}")
-
-
-_MATMUL = REGISTRY["matmul"]
-
-_PRODUCTS = {
-    "{0}ᵀ": ("{y}ᵀ",),
-    "{0} @ {1}ᵀ": ("{y} @ {1}", "{y}ᵀ @ {0}"),
-    "{0}ᵀ @ {1}": ("{1} @ {y}ᵀ", "{0} @ {y}"),
-    "{0} · {1}ᵀ": ("{y} @ {1}", "{y}ᵀ @ {0}"),
-    "{0} · {1}ᵀ + {2}": ("{y} @ {1}", "{y}ᵀ @ {0}", "Σ {y}"),
-}
-"""The contributions of the cotangent {y} to the inputs of an operation on matrices, by the operation's formula."""
 
 
 class Vectors(tuple[Any, ...]):

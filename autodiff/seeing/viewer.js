@@ -256,8 +256,13 @@
     find("panel").scrollTop = 0;
   }
 
-  function pairs(facts) {
-    return facts.flatMap(([key, value]) => [html("dt", key), html("dd", value)]);
+  function pairs(facts, rounded = false) { // to four figures, the others in the tooltip
+    return facts.flatMap(([key, value]) => {
+      const short = rounded && /^-?\d.*[.e]/.test(value) ? String(Number(Number(value).toPrecision(4))) : value;
+      const item = html("dd", short);
+      if (short !== value) item.title = value;
+      return [html("dt", key), item];
+    });
   }
 
   function section(tensor) {
@@ -275,8 +280,13 @@
 
   function numbers(array, part) {
     const keys = ["shape", "dtype", "min", "max", "mean", "std", "true", "NaN", "infinite"];
-    html("dl", "", part).append(...pairs(keys.filter((key) => key in array).map((key) => [key, array[key]])));
+    html("dl", "", part).append(...pairs(keys.filter((key) => key in array).map((key) => [key, array[key]]), true));
     if (array.values) html("pre", array.values, part);
+    if (array.digits) {
+      const more = html("details", "", part);
+      html("summary", "All digits", more);
+      html("pre", array.digits, more);
+    }
     if (!array.counts) return;
     const figure = html("figure", "", part), most = Math.max(...array.counts);
     const chart = make("svg", {

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..backward import fitted, leading_to, reachable, reverse
 from ..mode import differentiating, mode
-from ..ops.guards import axes_of
+from ..ops.guards import axes_of, common, raw
 from ..ops.shape import spread
 from ..primitive import Primitive, general
-from ..tensor import Array, Tensor, clock, settled, variable, wrap
+from ..tensor import Array, Tensor, clock, is_foreign, settled, variable, wrap
 from ..untaken import Undecided
 
 Parts = Sequence["Array | None"]
@@ -70,7 +70,7 @@ def _multilinear(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[
 
 def _reduction(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
     """Σ ∂y/∂x · t over the axes that are reduced. (The pullback of 1 holds every ∂y/∂x in its own place.)"""
-    ones: Any = np.ones(y.shape, y.dtype)
+    ones: Any = np.ones_like(raw(y))
     ones = wrap(ones) if isinstance(y, Tensor) else ones
     axis = params.get("axis")
     total = None
@@ -99,7 +99,7 @@ def _transposed(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[A
     through this one operation. (They start from u = 1, not from 0, where rules may leave out a branch.)"""
     recorded = isinstance(y, Tensor)
     start = clock()
-    u = variable(np.ones(y.shape, y.dtype))
+    u = variable(np.ones_like(raw(y)))
     seen = inputs if recorded else [_constant(x) for x in inputs]
     nodes: dict[int, Tensor] = {}
     cotangents: dict[int, Any] = {}
@@ -134,11 +134,11 @@ _BY_KIND: dict[str, Callable[..., Any]] = {
 
 
 def _zeros(x: Any) -> Any:
-    return np.zeros(x.shape, x.dtype) if hasattr(x, "shape") else 0.0
+    return np.zeros_like(raw(x)) if hasattr(x, "shape") else 0.0
 
 
 def _constant(x: Any) -> Any:
-    return wrap(x) if isinstance(x, (np.ndarray, np.generic)) else x
+    return wrap(x) if isinstance(x, (np.ndarray, np.generic)) or is_foreign(x) else x
 
 
 def _made_since(start: int, root: Tensor) -> dict[int, Tensor]:
@@ -285,7 +285,7 @@ _ANY = wrap(np.zeros(()))
 def _finite(results: list[Any]) -> list[Any]:
     for d in results:
         a = d._ndarray if isinstance(d, Tensor) else d
-        if a is not None and not math.isfinite(np.vdot(a, a)) and not np.isfinite(a).all():
+        if a is not None and not common(np.vdot(a, a) < math.inf) and not common(np.isfinite(a).all()):
             raise Unsupported
     return results
 
@@ -385,7 +385,7 @@ class ForwardOverReverse:
         gs: dict[int, Any] = {}
         for k, y in enumerate(outputs):
             if y is not None and y._requires_grad:
-                u = cotangents[k] if cotangents else np.ones(y.shape, y.dtype)
+                u = cotangents[k] if cotangents else np.ones_like(raw(y))
                 if u is not None:
                     gs[y._number] = gs[y._number] + u if y._number in gs else u
         self._ends = {n: g for n, g in gs.items() if n in wanted}

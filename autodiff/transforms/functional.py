@@ -14,8 +14,9 @@ import numpy as np
 from ..backward import as_owned, gradients, reachable
 from ..mode import differentiating, is_grad_enabled
 from ..ops.elementwise import positive
+from ..ops.guards import common
 from ..primitive import new_node
-from ..tensor import HANDED_OUT, Tensor, as_array, clock, settled, variable, wrap
+from ..tensor import HANDED_OUT, Tensor, as_array, clock, is_foreign, plain, settled, variable, wrap
 from .forward import ForwardOverReverse, Pushforward, Unsupported
 from .tree import flatten
 
@@ -67,7 +68,7 @@ class _Run:
                 return variable(x._ndarray.copy() if own else x._ndarray)
         elif type(x) in (float, int):
             return variable(np.asarray(float(x)))
-        elif isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "__array_namespace__"):
+        elif isinstance(x, (np.ndarray, np.generic)) or is_foreign(x):
             if isinstance(x, np.integer):
                 return variable(np.asarray(x, dtype=float))
             if x.dtype.kind == "f":
@@ -116,7 +117,7 @@ class _Run:
         if not tensors:
             number = all(type(x) in (float, int) for x in self.given)
             held = any(isinstance(x, Tensor) for x in self.given)
-            copies = [np.array(y._ndarray) for y in outputs]
+            copies = [y._ndarray.copy() if is_foreign(y._ndarray) else np.array(y._ndarray) for y in outputs]
             return self.output_form.build(
                 [wrap(y) if held else y if y.ndim else y.item() if number else y[()] for y in copies]
             )
@@ -129,10 +130,10 @@ def _pull(
     """`gradients`, with zeros where nothing depends."""
     recorded = [(y, g) for y, g in zip(outputs, cotangents) if y._requires_grad]
     if not recorded or not inputs:
-        return [wrap(np.zeros(x.shape, x.dtype)) for x in inputs]
+        return [wrap(np.zeros_like(plain(x))) for x in inputs]
     ys, gs = zip(*recorded)
     found = gradients(ys, inputs, gs, create_graph=create_graph, allow_unused=True)
-    return [wrap(np.zeros(x.shape, x.dtype)) if d is None else d for d, x in zip(found, inputs)]
+    return [wrap(np.zeros_like(plain(x))) if d is None else d for d, x in zip(found, inputs)]
 
 
 def _as_given(d: Tensor, given: Any) -> Any:
@@ -253,7 +254,7 @@ def _gradient(where: str, f: Function, argnums: Any, value: bool, total: bool = 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         run = _Run(where, f, args, kwargs, chosen)
         ys = run.outputs if total else [run.scalar()]
-        seeds = [np.ones(y.shape, y.dtype) if total else None for y in ys]
+        seeds = [np.ones_like(plain(y)) if total else None for y in ys]
         results = run.returned(run.pull(seeds, run.outer), run.outer)
         result = results[0] if one else results
         return (run.values(run.outer), result) if value else result
@@ -335,7 +336,7 @@ def _push(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[Ten
             pushed = forward(tangents if create_graph else [v._ndarray for v in tangents], create_graph)
     except Unsupported:
         return _push_by_reverse(run, tangents, create_graph)
-    zeros = [wrap(np.zeros(y.shape, y.dtype)) if d is None else d for d, y in zip(pushed, run.outputs)]
+    zeros = [wrap(np.zeros_like(plain(y))) if d is None else d for d, y in zip(pushed, run.outputs)]
     return zeros if create_graph else [d if isinstance(d, Tensor) else wrap(d) for d in zeros]
 
 
@@ -343,7 +344,7 @@ def _push_by_reverse(run: _Run, tangents: Sequence[Tensor], create_graph: bool) 
     """J v as the derivative of the pullback by its cotangent, so that hooks are heard and values watched. (That starts
     from 1, not from 0, where rules may leave out a branch.)"""
     with differentiating():
-        dummies = [variable(np.ones(y.shape, y.dtype)) for y in run.outputs]
+        dummies = [variable(np.ones_like(plain(y))) for y in run.outputs]
         pulled = run.pull(dummies, create_graph=True)
     pushed = _pull(pulled, dummies, tangents, create_graph)
     return [_by_rows(run, y, d, tangents, create_graph) for y, d in zip(run.outputs, pushed)]
@@ -353,7 +354,7 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
     """The tangent of an output, its NaN replaced where the gradient of that element alone knows better: that an
     infinite slope belongs to what does not move, or to a sum that cancels whatever the values."""
     unknown = np.isnan(pushed._ndarray) & ~np.isnan(y._ndarray)
-    if not unknown.any() or any(np.isnan(v._ndarray).any() for v in tangents):
+    if common(~unknown.any()) or any(np.isnan(v._ndarray).any() for v in tangents):
         return pushed
     places = range(y.size) if create_graph else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
     with differentiating():
@@ -386,7 +387,10 @@ def _row(run: _Run, y: Tensor, i: int, create_graph: bool) -> list[Tensor]:
     """The derivative of one element of an output by the variables."""
     seed = np.zeros(y.size, y.dtype)
     seed[i] = 1
-    return _pull([y], run.variables, [seed.reshape(y.shape)], create_graph)
+    seed = seed.reshape(y.shape)
+    if is_foreign(plain(y)):
+        seed = np.asarray(seed, like=plain(y))
+    return _pull([y], run.variables, [seed], create_graph)
 
 
 def _recorded(tangents: Sequence[Tensor]) -> bool:
@@ -496,7 +500,7 @@ def _curved(run: _Run, tangents: Sequence[Tensor], create_graph: bool) -> list[T
         else:
             found = {x._number: d for x, d in zip(run.variables, products) if d is not None}
             owned = as_owned(found, {x._number: x for x in run.variables}, arrays)
-            return [owned[x._number] if x._number in owned else wrap(np.zeros(x.shape, x.dtype)) for x in run.variables]
+            return [owned[x._number] if x._number in owned else wrap(np.zeros_like(plain(x))) for x in run.variables]
     slopes = run.pull([None], create_graph=True)
     return _pull(slopes, run.variables, tangents, create_graph)
 

@@ -9,6 +9,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.ops.guards import common
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import declare, polymorphic
 from autodiff.tensor import plain
@@ -54,13 +55,13 @@ _elu = declare(
 def _softplus_forward(x: Any, beta: float, threshold: float) -> Any:
     z = x * beta
     y, above = softplus_of(z) / beta, z > threshold
-    return np.where(above, x, y) if above.any() else y
+    return y if common(~above.any()) else np.where(above, x, y)
 
 
 def _softplus_rule(g: Any, y: Any, x: Any, beta: float, threshold: float) -> Any:
     z = x * beta
     d, above = g * sigmoid_of(z), plain(z) > threshold
-    return np.where(above, g, d) if above.any() else d
+    return d if common(~above.any()) else np.where(above, g, d)
 
 
 def _softplus_expansion(x: Tensor, beta: float, threshold: float) -> Tensor:

@@ -68,12 +68,12 @@ def _density(x: Any) -> Any:
 
 
 def _gelu_forward(x: Any) -> Any:
-    return _gelu_float32(x) if x.dtype == np.float32 and x.ndim else x * _ndtr_of(x)
+    return _gelu_float32(x) if type(x) is np.ndarray and x.dtype == np.float32 and x.ndim else x * _ndtr_of(x)
 
 
 def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
     """g (Φ(x) + x φ(x)). In an ordinary backward pass Φ is y / x, which costs little (but cannot be differentiated)."""
-    if isinstance(g, Tensor) or not x.ndim or x.dtype != np.float32:
+    if type(g) is not np.ndarray or not x.ndim or x.dtype != np.float32:
         return g * (_ndtr_of(x) + x * _density(x))
     x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
     d = np.empty_like(x)

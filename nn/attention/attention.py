@@ -21,7 +21,7 @@ from autodiff.ops.guards import common
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe, polymorphic
-from autodiff.tensor import plain
+from autodiff.tensor import is_foreign, plain
 
 from ..arguments import as_tensor, count, floats, number
 from ..dropout import dropout
@@ -76,31 +76,35 @@ def _pulled(g: Any, y: Any) -> Any:
 def _weights(q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
     s = (q * scale) @ _transposed(k)
     if mask is not None:
-        if mask.dtype == bool:
-            np.copyto(s, -np.inf, where=mask)
-        else:
+        if mask.dtype != bool:
             s += mask
+        elif is_foreign(s):
+            s = np.where(mask, s.dtype.type(-np.inf), s)
+        else:
+            np.copyto(s, -np.inf, where=mask)
     top = s.max(axis=-1, keepdims=True, initial=-np.inf)
-    infinite = np.isinf(top)
-    if infinite.any():  # +∞ takes all, in several places it has no limit; a row that is hidden has weights 0
+    infinite, none = np.isinf(top), s.dtype.type(0)
+    finite = common(~infinite.any())
+    if not finite:  # +∞ takes all, in several places it has no limit; a row that is hidden has weights 0
         taken = s == np.inf
-        np.copyto(s, np.where(taken, s.dtype.type(0), s.dtype.type(-np.inf)), where=top == np.inf)
-        top[infinite] = 0
+        s = np.where(top == np.inf, np.where(taken, none, s.dtype.type(-np.inf)), s)
+        top = np.where(infinite, none, top)
     s -= top
     np.exp(s, out=s)
     total = s.sum(axis=-1, keepdims=True)
-    if infinite.any():
-        total[total == 0] = 1
+    if not finite:
+        total = np.where(total == 0, s.dtype.type(1), total)
     s /= total
-    if infinite.any():
-        s[taken & (np.count_nonzero(taken, axis=-1, keepdims=True) > 1)] = np.nan
+    if not finite:
+        several = np.count_nonzero(taken, axis=-1, keepdims=True) > 1
+        s = np.where(taken & several, s.dtype.type(np.nan), s)
     return s
 
 
 def _moving(x: Any) -> Any:
     """x with 0 in place of ±∞, next to which no weight changes: all are 0 or 1 there, or NaN."""
     a = plain(x)
-    return x if np.isfinite(np.vdot(a, a)) else np.where(np.isinf(a), 0, x)
+    return x if common(np.vdot(a, a) < np.inf) else np.where(np.isinf(a), 0, x)
 
 
 @_single

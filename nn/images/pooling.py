@@ -18,6 +18,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.opaque import opaque
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
@@ -60,7 +61,7 @@ def _slices(lengths: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: 
 
 def _ordered(g: Any, y: Any) -> Any:
     """A cotangent in the memory order of its output; only speed depends on it."""
-    if isinstance(g, Tensor) or [s // g.itemsize for s in g.strides] == [s // y.itemsize for s in y.strides]:
+    if type(g) is not np.ndarray or [s // g.itemsize for s in g.strides] == [s // y.itemsize for s in y.strides]:
         return g
     copy = np.empty_like(y, dtype=g.dtype)
     copy[...] = g
@@ -88,7 +89,7 @@ def _maximum(x: Any, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, 
     return y
 
 
-def _first_maximum(y: Any, x: Any, kernel: Ints, **how: Ints) -> Any:
+def _first_in_memory(y: Any, x: Any, kernel: Ints, **how: Ints) -> Any:
     """The number of the offset at which each window has its maximum for the first time: how many come before."""
     offsets = math.prod(kernel)
     chosen = np.zeros_like(y, dtype=np.min_scalar_type(max(offsets - 1, 0)))
@@ -97,6 +98,10 @@ def _first_maximum(y: Any, x: Any, kernel: Ints, **how: Ints) -> Any:
         free[there] &= x[here] != y[there]
         chosen += free
     return chosen
+
+
+_SLICES = "slices of memory, window by window"
+_first_maximum: Any = opaque(_first_in_memory, "first_maximum", _SLICES)
 
 
 def _only(values: Any, mask: Any) -> Any:
@@ -191,19 +196,19 @@ _max_pool = declare(
     [lambda g, y, x, size, **how: _route(
         g, chosen=_first_maximum(plain(y), plain(x), **how), lengths=x.shape[2:], size=size, **how)],
     formula="max over windows of {0}", derivatives=["1 at the first maximum, else 0"], samples=_windows,
-    doc="The maximum over windows of the spatial axes.", expansion=_max_pool_expansion,
+    doc="The maximum over windows of the spatial axes.", expansion=_max_pool_expansion, opaque=_SLICES,
 )  # fmt: skip
 
 _routed_back = declare(
     "max_pool_transposed", _routed, [lambda h, y, g, **how: _choose(h, **how)],
     formula="{0} to the maxima's places", derivatives=["at the maxima's places"], samples=_routes(True),
-    doc="Every element to the place of its window's maximum, others 0: the transpose of max_pool.",
+    doc="Every element to the place of its window's maximum, others 0: the transpose of max_pool.", opaque=_SLICES,
 )  # fmt: skip
 
 _choice = declare(
     "max_pool_choice", _chosen, [lambda g, y, h, **how: _route(g, **how)],
     formula="{0} at the maxima's places", derivatives=["to the maxima's places"], samples=_routes(False),
-    doc="The elements at the places of the windows' maxima: max_pool with its choices fixed.",
+    doc="The elements at the places of the windows' maxima: max_pool with its choices fixed.", opaque=_SLICES,
 )  # fmt: skip
 _route: Any = polymorphic(_routed_back)
 _choose: Any = polymorphic(_choice)
@@ -291,13 +296,13 @@ def _avg_pool_expansion(
 _avg_pool = declare(
     "avg_pool", _mean, [lambda g, y, x, **how: spread_over(_ordered(g, y), **how)],
     jvps="linear", formula="mean over windows of {0}", derivatives=["1/n in the window"], samples=_means(False),
-    doc="The mean over windows of the spatial axes.", expansion=_avg_pool_expansion,
+    doc="The mean over windows of the spatial axes.", expansion=_avg_pool_expansion, opaque=_SLICES,
 )  # fmt: skip
 
 _avg_pool_transposed = declare(
     "avg_pool_transposed", _spread, [lambda h, y, g, **how: _mean_over(h, **how)],
     jvps="linear", formula="{0}/n over windows", derivatives=["mean over windows"], samples=_means(True),
-    doc="Every element, divided by its window's size, over its window: the transpose of avg_pool.",
+    doc="Every element, divided by its window's size, over its window: the transpose of avg_pool.", opaque=_SLICES,
 )  # fmt: skip
 _mean_over: Any = polymorphic(_avg_pool)
 spread_over: Any = polymorphic(_avg_pool_transposed)
@@ -343,7 +348,7 @@ _adaptive_avg_pool = declare(
     "adaptive_avg_pool", _adaptive_mean, [lambda g, y, x, **how: _adaptive_spread_over(g, **how)],
     jvps="linear", formula="mean over parts of {0}", derivatives=["1/n in the part"],
     samples=lambda rng: [Sample((draw(rng, shape),), dict(axis=i, n=n, size=m)) for shape, i, n, m in _ADAPTIVE],
-    doc="The mean over the parts into which one axis is divided.", expansion=_adaptive_expansion,
+    doc="The mean over the parts into which one axis is divided.", expansion=_adaptive_expansion, opaque=_SLICES,
 )  # fmt: skip
 
 _adaptive_avg_pool_transposed = declare(
@@ -352,6 +357,7 @@ _adaptive_avg_pool_transposed = declare(
     samples=lambda rng: [Sample((draw(rng, (*shape[:i], m, *shape[i + 1 :])),), dict(axis=i, n=n, size=m))
                          for shape, i, n, m in _ADAPTIVE],
     doc="Every element, divided by its part's length, over its part: the transpose of adaptive_avg_pool.",
+    opaque=_SLICES,
 )  # fmt: skip
 _adaptive_mean_over: Any = polymorphic(_adaptive_avg_pool)
 _adaptive_spread_over: Any = polymorphic(_adaptive_avg_pool_transposed)

@@ -11,6 +11,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.leaving import user_level
+from autodiff.ops.guards import common
 from autodiff.ops.precision import in_single
 from autodiff.tensor import plain
 
@@ -70,13 +71,13 @@ def pair(
 def unit(name: str, what: str, value: Tensor) -> None:
     """Whether all values are probabilities; ValueError otherwise (NaN too)."""
     a = plain(value)
-    if a.size and not (a.min() >= 0 and a.max() <= 1):
+    if a.size and not common((a.min() >= 0) & (a.max() <= 1)):
         raise ValueError(f"{name}: {what} has values in {a.min():g} … {a.max():g}, expects probabilities within [0, 1]")
 
 
 def signs(name: str, target: Tensor) -> None:
     """Whether all values are 1 or −1; ValueError otherwise."""
-    if not (np.abs(plain(target)) == 1).all():
+    if not common((np.abs(plain(target)) == 1).all()):
         raise ValueError(f"{name}: target has values other than 1 and -1, such as {_stray(plain(target))}")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.ops.guards import common
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
@@ -47,9 +48,9 @@ def _indices(name: str, input: Tensor, target: Tensor, ignore_index: int | None)
         raise ValueError(f"{name}: target of shape {target.shape} does not fit input {input.shape}; expects {samples}")
     index = plain(target)
     ignored = index == ignore_index if ignore_index is not None else np.zeros(samples, bool)
-    if ignored.any():
+    if not common(~ignored.any()):
         index = np.where(ignored, 0, index)
-    if index.size and not (0 <= index.min() and index.max() < classes):
+    if index.size and not common((0 <= index.min()) & (index.max() < classes)):
         raise ValueError(f"{name}: class indices must be in 0 … {classes - 1}, got {index.min()} … {index.max()}")
     return index, ignored
 
@@ -70,7 +71,7 @@ def _along_classes(w: Any, input: Tensor) -> Any:
 
 def _averaged(losses: Tensor, mass: Any, ignored: Any, reduction: str, name: str) -> Tensor:
     """The losses, 0 where ignored, reduced; the mean is over the samples' mass (weights) that counts."""
-    if ignored.any():
+    if not common(~ignored.any()):
         losses = ad.where(ignored, 0.0, losses)
     if reduction != "mean":
         return reduced(losses, reduction, name)
@@ -114,7 +115,7 @@ def cross_entropy(
             f"ignored; leave it out, or give class indices"
         )
     if weight is None and label_smoothing == 0 and target.size:
-        if probabilities or not (plain(target) == ignore_index).any():
+        if probabilities or common(~(plain(target) == ignore_index).any()):
             return ad.cross_entropy(input, target, axis=axis, reduction=reduction)
     choice(name, "reduction", reduction, REDUCTIONS)
     w = _class_weights(name, weight, input) if input.ndim else None
@@ -325,7 +326,7 @@ def _entropy(p: Tensor) -> Tensor:
 def _weighted(p: Tensor, v: Tensor) -> Tensor:
     """p · v, and 0 where p is 0 and v infinite."""
     off = (plain(p) == 0) & ~np.isfinite(plain(v))
-    return ad.where(off, 0, p) * ad.where(off, 0, v) if off.any() else p * v
+    return p * v if common(~off.any()) else ad.where(off, 0, p) * ad.where(off, 0, v)
 
 
 @flagged

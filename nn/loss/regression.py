@@ -10,6 +10,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.ops.guards import common
 from autodiff.ops.samples import unary, with_params
 from autodiff.primitive import declare
 from autodiff.tensor import plain
@@ -176,7 +177,7 @@ def gaussian_nll_loss(
             f"or has length 1 there"
         )
     low = plain(var) < eps
-    if low.any():
+    if not common(~low.any()):
         if (plain(var) < 0).any():
             raise ValueError(f"{name}: var has negative values, such as {plain(var).min():g}")
         var = ad.where(low, var - var.detach() + eps, var)

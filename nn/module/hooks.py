@@ -84,7 +84,7 @@ def _name(module: Any) -> str:
 # before what lies behind them, whichever of the gates are reached at all.
 
 _junction = declare(
-    "hook_junction", lambda *xs: np.zeros((), xs[0].dtype), each=lambda i, g, y, *xs: np.zeros_like(xs[i]),
+    "hook_junction", lambda *xs: np.zeros_like(xs[0], shape=()), each=lambda i, g, y, *xs: np.zeros_like(xs[i]),
     formula="0", derivatives=["0", "0"],
     samples=lambda rng: [Sample((rng.normal(size=(2, 3)), rng.normal(size=())))],
     doc="Where the gradients of a module's inputs or outputs meet, for its hooks; 0.",

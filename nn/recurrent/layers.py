@@ -15,7 +15,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.leaving import user_level
-from autodiff.tensor import wrap
+from autodiff.tensor import plain, wrap
 
 from ..arguments import as_tensor, count, number
 from ..dropout import dropout
@@ -186,7 +186,7 @@ class _Layers(Recurrent):
             return [state[:, None] for state in states] if single else states
         if self.learn_initial_state:
             return [ad.broadcast_to(getattr(self, f"{name}_0"), shape) for name in self._states]
-        return [wrap(np.zeros(shape, x.dtype)) for _ in self._states]
+        return [wrap(np.zeros(shape, x.dtype, like=plain(x))) for _ in self._states]
 
     def _options(self) -> dict[str, Any]:
         defaults = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False,

@@ -14,7 +14,9 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.opaque import opaque
 from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.tensor import plain
 
 from ..linear import linear
 from .steps import stepper, unroll
@@ -134,6 +136,8 @@ def _by_w(adjoint: Any, tangent: Any, a: Any) -> Any:
     return _rows((a * adjoint[:, None]).sum(axis=0)).swapaxes(-1, -2) @ _rows(before)
 
 
+_STEPS = "step by step in memory"
+
 _LINKS = [(2, 2, 3, 1, 2), (1, 3, 1, 2, 1), (1, 1, 2, 0, 2)]  # states, gates, T, N, H
 
 
@@ -153,6 +157,7 @@ _tangent: Any = polymorphic(declare(
      lambda g, y, v, a, b, w: _by_w(_adjoint(g, a, b, w), y, a)],
     formula="{y}ₜ = {0}ₜ + {1}ₜ({3} {y}ₜ₋₁) + {2}ₜ {y}ₜ₋₁",
     derivatives=["its transpose", "λₜ({3} {y}ₜ₋₁)ᵀ", "λₜ {y}ₜ₋₁ᵀ", "Σ {1}ₜᵀ λₜ {y}ₜ₋₁ᵀ"], samples=_link_samples,
+    opaque=_STEPS,
 ))  # fmt: skip
 
 _adjoint: Any = polymorphic(declare(
@@ -163,6 +168,7 @@ _adjoint: Any = polymorphic(declare(
      lambda g, y, v, a, b, w: _by_w(y, _tangent(g, a, b, w), a)],
     formula="{y}ₜ = {0}ₜ + {3}ᵀ {1}ₜ₊₁ᵀ {y}ₜ₊₁ + {2}ₜ₊₁ᵀ {y}ₜ₊₁",
     derivatives=["its transpose", "{y}ₜ({3} sₜ₋₁)ᵀ", "{y}ₜ sₜ₋₁ᵀ", "Σ {1}ₜᵀ {y}ₜ sₜ₋₁ᵀ"], samples=_link_samples,
+    opaque=_STEPS,
 ))  # fmt: skip
 
 
@@ -280,8 +286,8 @@ class Plain(Cell):
 
     def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
         h = y[0]
-        local = (h.data > 0).astype(h.dtype) if self.relu else 1 - h * h
-        return [[local]], [[local]], [[np.zeros(h.shape, h.dtype)]]
+        local = (plain(h) > 0).astype(h.dtype) if self.relu else 1 - h * h
+        return [[local]], [[local]], [[np.zeros_like(plain(h))]]
 
 
 class LSTM(Cell):
@@ -361,7 +367,7 @@ class LSTM(Cell):
         squashed = np.tanh(y[1])
         k = o * (1 - squashed * squashed)
         by_i, by_f, by_n = n * i * (1 - i), before[1] * f * (1 - f), i * (1 - n * n)
-        zero = np.zeros(i.shape, i.dtype)
+        zero = np.zeros_like(plain(i))
         links = [[k * by_i, k * by_f, k * by_n, squashed * o * (1 - o)], [by_i, by_f, by_n, zero]]
         return links, links, [[zero, k * f], [zero, f]]
 
@@ -476,33 +482,51 @@ _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
-    def forward(flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
-        return (run or cell.run(*layout.parts(cell, flat, constant))).y
+    def steps_of(flat: Any, constant: Any, layout: Layout) -> Any:
+        y, gates = cell.run(*layout.parts(cell, flat, constant))
+        return y if gates is None else (y, gates)
 
-    def rule(g: Any, y: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
-        parts = layout.parts(cell, flat, constant)
-        w_ih, w_hh, b_ih, _, states, x = parts
-        if isinstance(g, Tensor):  # to be differentiated again, and so must depend on the inputs visibly
-            d, hidden, initial = _differentiable(cell, g, y, *parts)
-        else:
-            kept = (run or cell.run(*parts)).gates
-            if layout.steps > FEW:
-                w_hh, given = _empty(w_hh.shape, y.dtype), w_hh
-                w_hh[...] = given
-            d, hidden, initial = cell.back(g, y, kept, w_hh, states)
+    def sweep(g: Any, y: Any, flat: Any, constant: Any, gates: Any, layout: Layout) -> Any:
+        w_ih, w_hh, b_ih, _, states, x = layout.parts(cell, flat, constant)
+        if layout.steps > FEW:
+            w_hh, given = _empty(w_hh.shape, y.dtype), w_hh
+            w_hh[...] = given
+        d, hidden, initial = cell.back(g, y, gates, w_hh, states)
+        return cotangents(d, hidden, initial, y, w_ih, b_ih, states, x, constant is None, layout.batch)
+
+    def cotangents(
+        d: Any, hidden: Any, initial: Any, y: Any, w_ih: Any, b_ih: Any, states: Any, x: Any, by_x: bool, batch: int
+    ) -> Any:
         rows, below = _rows(d), _rows(hidden)
-        by_w_hh = below[:, : layout.batch].swapaxes(-1, -2) @ states[0]
-        if layout.steps > 1:
-            by_w_hh = by_w_hh + below[:, layout.batch :].swapaxes(-1, -2) @ _rows(y[0, :-1])
+        by_w_hh = below[:, :batch].swapaxes(-1, -2) @ states[0]
+        if y.shape[1] > 1:
+            by_w_hh = by_w_hh + below[:, batch:].swapaxes(-1, -2) @ _rows(y[0, :-1])
         found = [rows.swapaxes(-1, -2) @ _rows(x), by_w_hh]
         if b_ih is not None:
-            ones = np.ones((1, rows.shape[1]), y.dtype)
+            ones = np.ones((1, rows.shape[1]), y.dtype, like=plain(rows))
             found.append(ones @ rows)
             found.append(found[-1] if hidden is d else ones @ below)
         found += initial
-        if constant is None:
+        if by_x:
             found.append((rows @ w_ih).sum(axis=0))
         return _vector(*found)
+
+    whole, back = opaque(steps_of, f"{name}: steps", _STEPS), opaque(sweep, f"{name}: sweep", _STEPS)
+
+    def run_of(flat: Any, constant: Any, layout: Layout) -> Run:
+        found = whole(flat, constant, layout=layout)
+        return Run(*found) if type(found) is tuple else Run(found, None)
+
+    def forward(flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
+        return (run or run_of(flat, constant, layout)).y
+
+    def rule(g: Any, y: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
+        if not isinstance(g, Tensor):
+            return back(g, y, flat, constant, (run or run_of(flat, constant, layout)).gates, layout=layout)
+        # It is to be differentiated again, and so must depend on the inputs visibly.
+        w_ih, _, b_ih, _, states, x = parts = layout.parts(cell, flat, constant)
+        d, hidden, initial = _differentiable(cell, g, y, *parts)
+        return cotangents(d, hidden, initial, y, w_ih, b_ih, states, x, constant is None, layout.batch)
 
     def expansion(flat: Tensor, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         w_ih, w_hh, b_ih, b_hh, states, x = _opened(layout, cell, flat, constant)
@@ -527,7 +551,7 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
             found.append(Sample((rng.normal(size=size),), {"layout": Layout(t, n, k, h, bias)}, wrap))
         return found
 
-    return cell, declare(name, forward, [rule, None], formula=formula, samples=samples,
+    return run_of, declare(name, forward, [rule, None], formula=formula, samples=samples,
                          derivatives=["backpropagation through time", "0 (constant)"], expansion=expansion)  # fmt: skip
 
 
@@ -552,7 +576,7 @@ def scan(kind: str, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tenso
     Returns:
         the states after each step, shape (states, T, N, H).
     """
-    cell, operation = KINDS[kind]
+    run_of, operation = KINDS[kind]
     (steps, batch, inputs), hidden = x.shape, states[0].shape[-1]
     parts, constant = [*weights, *states], not x.requires_grad
     if not constant:
@@ -562,5 +586,5 @@ def scan(kind: str, x: Tensor, states: Sequence[Tensor], weights: Sequence[Tenso
     arguments = [flat, x] if constant else [flat]
     arguments = [t if t.dtype == dtype else t.astype(dtype) for t in arguments]
     layout = Layout(steps, batch, inputs, hidden, len(weights) == 4)
-    run = cell.run(*layout.parts(cell, arguments[0].data, arguments[1].data if constant else None))
+    run = run_of(plain(arguments[0]), plain(arguments[1]) if constant else None, layout)
     return operation(*arguments, layout=layout, run=run)

@@ -111,7 +111,7 @@ class Adam(Optimizer):
         if "max_exp_avg_sq" in state:
             v = np.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
         # √(v/c) + ε = (√v + ε √c) / √c: the division is done on the numbers, not on the arrays.
-        root = math.sqrt(c.second)
+        root = math.sqrt(c.second) if type(c.second) is float else np.sqrt(c.second)
         if c.inside:
             np.add(v, c.eps * c.second, out=d)
             np.sqrt(d, out=d)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from autodiff.ops.guards import common
+
 from ..array import Array
 from ..hyperparameters import at_least, hyperparameters
 from ..optimizer import Optimizer, decayed
@@ -126,9 +128,7 @@ class Adamax(Optimizer):
         d += eps
         u *= beta2
         np.maximum(u, d, out=u)
-        np.divide(m, u, out=d, where=u != 0)
-        if not eps:  # 0/0 where no gradient has ever been: no step
-            d[u == 0] = 0
+        np.divide(m, u if common(u.all()) else np.where(u == 0, 1, u), out=d)  # 0 where no gradient has ever been
         d *= rate
         w -= d
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from autodiff.ops.guards import common
+from autodiff.tensor import is_foreign
+
 from ..array import Array
 from ..hyperparameters import at_least, hyperparameters
 from ..optimizer import Optimizer, decayed
@@ -14,8 +17,9 @@ from .adam import Adam, Coefficients
 from .adaptive import moved
 
 
-def _norm(x: Array) -> float:
-    return float(np.linalg.norm(x.ravel()))
+def _norm(x: Array) -> Any:
+    norm = np.linalg.norm(x.ravel())
+    return norm if is_foreign(norm) else float(norm)
 
 
 class LARS(Optimizer):
@@ -77,7 +81,7 @@ class LARS(Optimizer):
         """One step, in place."""
         lr, momentum, decay, trust = coefficients
         length, slope = _norm(w), _norm(g)
-        ratio = trust * length / (slope + decay * length) if length and slope else 1.0
+        ratio = trust * length / (slope + decay * length) if common((length != 0) & (slope != 0)) else 1.0
         d = self.scratch(w)
         np.multiply(decayed(self, w, g, decay), ratio, out=d)
         moved(w, d, lr, momentum, state)
@@ -136,5 +140,5 @@ class LAMB(Adam):
         if c.decay:
             d += np.multiply(w, c.decay, out=self.scratch(w, "decayed"))
         length, size = _norm(w), _norm(d)
-        d *= c.lr * (length / size if length and size else 1.0)
+        d *= c.lr * (length / size if common((length != 0) & (size != 0)) else 1.0)
         w -= d

@@ -92,8 +92,7 @@ class Rprop(Optimizer):
         np.multiply(s, grow, out=s, where=d > 0)
         np.multiply(s, shrink, out=s, where=turned)
         np.clip(s, least, most, out=s)
-        p[...] = g
-        p[turned] = 0
+        p[...] = np.where(turned, 0, g)
         np.sign(p, out=d)
         d *= s
         w -= d

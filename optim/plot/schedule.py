@@ -131,7 +131,7 @@ def schedule(
         if i in ends and len(column):
             ax.plot(len(column) - 1, column[-1], "x", color=ink(ax), markersize=8, zorder=4)
     shown = [column[: ends.get(i)] for i, column in enumerate(curves.values())]
-    spans = [span for column in shown if len(column) and (span := log_range(column, 280))]
+    spans = [span for column in shown if len(column) and (span := log_range(column, 600))]
     if ends and spans and min(float(column.min(initial=0.0)) for column in shown) >= 0:
         log_scale(ax, (min(low for low, _ in spans), max(high for _, high in spans)))
     else:

@@ -257,7 +257,7 @@ class Comparison:
         span = log_range(seen)
         if np.isfinite(seen).any() and np.nanmax(seen) == np.nanmin(seen):  # all that left the start diverges
             seen = drawable([row for _, _, row in runs])
-            span = log_range(seen, 280)
+            span = log_range(seen, 600)
         if span is not None:
             log_scale(ax, span)
         elif np.isfinite(seen).any() and np.nanmax(seen) > np.nanmin(seen):

@@ -283,7 +283,9 @@ def test_a_name_that_matches_nothing_is_an_error_that_lists_what_can_be_opened()
         ):
             call(loss, expand=["linear", "lstm"])
     x = Tensor(1.0, requires_grad=True)
-    with pytest.raises(ValueError, match="expand='exp': all operations of this graph are plain already"):
+    with pytest.raises(
+        ValueError, match="'exp' names nothing in this graph that can be opened; its operations are plain"
+    ):
         graph(ad.exp(x), expand="exp")
     assert "exp" in graph(ad.exp(x), expand=True).source
 
@@ -512,7 +514,7 @@ def frames(source):
             around.append("")
         elif line.strip() == "}" and around:
             around.pop()
-        elif around and (label := re.match(r'\s*graph \[label=("[^"]*"|\S+)', line)):
+        elif around and (label := re.match(r'\s*graph \[.* tooltip=("[^"]*"|[^\s\]]+)', line)):
             around[-1] = label[1].strip('"')
             found.append(" / ".join(around))
     return found
@@ -731,6 +733,63 @@ def test_a_leaf_made_of_a_results_values_is_joined_to_it_and_no_other_is():
     cut = re.findall(r"(\S+) -> (\S+) \[.*detached", graph(y).source)
     assert sorted(cut) == sorted((f"t{h._number}", f"t{leaf._number}") for leaf in (state, again))
     assert "detached" not in graph((x * constant).sum()).source
+
+
+def without_recording(f, h):
+    with ad.no_grad():
+        return f(h)
+
+
+WAYS = {
+    "detached": lambda h: h.detach(),
+    "a part of what is detached": lambda h: h.detach()[1:].reshape(3, 1)[::-1, 0],
+    "a copy of it": lambda h: h.detach().copy(),
+    "NumPy's copy of it": lambda h: np.copy(h.detach()),
+    "a leaf of it": lambda h: Tensor(h.detach(), requires_grad=True),
+    "a copy of a copy": lambda h: Tensor(h.detach().copy()).copy(),
+    "a copy that is not recorded": lambda h: without_recording(np.copy, h),
+    "its array": lambda h: h.numpy(),
+    "a part of its array": lambda h: h.data[::-2],
+}
+UNKNOWN = {
+    "a copy of its array": lambda h: Tensor(h.numpy()),
+    "a copy that was written": lambda h: (c := h.detach().copy(), c.__setitem__(0, 5.0))[0],
+    "a leaf that was assigned": lambda h: (c := Tensor(h.detach()), setattr(c, "data", np.ones(4)))[0],
+    "a leaf that was written unseen": lambda h: (c := Tensor(h.detach()), c.data.__setitem__(0, 5.0))[0],
+    "a leaf that was written in place": lambda h: without_recording(lambda h: Tensor(h.detach()).__isub__(1.0), h),
+    "what was computed of it": lambda h: h.detach() * 2,
+    "its values in another format": lambda h: Tensor(h.detach(), dtype="float32"),
+}
+
+
+@pytest.mark.parametrize("way", [*WAYS, *UNKNOWN])
+def test_a_result_is_joined_to_its_values_in_a_leaf_wherever_that_can_be_known(way):
+    x = Tensor([1.0, 2.0, 3.0, 4.0], requires_grad=True)
+    h = x * 3
+    leaf = (WAYS | UNKNOWN)[way](h)
+    product = leaf * x[: np.shape(leaf)[0]]
+    y = h.sum() + product.sum()
+    place = f"t{leaf._number}" if isinstance(leaf, Tensor) else f"t{product._number}i0"
+    for compact in (True, False):
+        cut = re.findall(r"(\S+) -> (\S+) \[.*detached", graph(y, compact=compact).source)
+        assert cut == ([(f"t{h._number}" if not compact else cut[0][0], place)] if way in WAYS else [])
+    rows = ad.explain(y, names={"h": h}).rows
+    found = [row for row in rows if row.expression == "h, detached"]
+    assert len(found) == (way in WAYS)
+    if found:
+        assert rows[found[0].sources[0] - 1].quantity == "h"
+        assert np.array_equal(found[0].number, leaf.data if isinstance(leaf, Tensor) else leaf)
+
+
+def test_a_leaf_that_was_a_copy_of_a_result_trains_as_any_other():
+    h = Tensor([1.0, 2.0], requires_grad=True) * 3
+    w = Tensor(h.detach(), requires_grad=True)
+    for _ in range(2):
+        w.data = w.data - 0.5
+        assert type((w * w).requires_grad) is bool
+        (w * w).sum().backward()
+    assert w.data.tolist() == [2.0, 5.0] and w.grad.tolist() == [5.0 + 4.0, 11.0 + 10.0]
+    assert "origin" not in (w._params or {})
 
 
 @pytest.mark.parametrize("f", [

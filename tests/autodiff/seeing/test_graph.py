@@ -665,7 +665,7 @@ def test_a_hostile_name_is_shown_as_itself_and_breaks_nothing(name):
     y.name = name
     shown = texts(graph(y, names={name: x}))
     assert len(shown) == 4
-    assert {printable(name), printable(f"{printable(name)} (2)")} <= {lines[0] for lines, _ in shown}
+    assert {printable(name), printable(f"{printable(name)} #2")} <= {lines[0] for lines, _ in shown}
     assert all(line.strip() for lines, _ in shown for line in lines)
 
 
@@ -721,6 +721,7 @@ def test_pictures_are_saved_and_rendered_without_a_dot_program(tmp_path, monkeyp
     monkeypatch.setenv("PATH", "")
     _, _, y = net()
     picture = graph(y)
+    (tmp_path / "deep").mkdir()
     assert picture.render(outfile=tmp_path / "deep" / "a.svg") == str(tmp_path / "deep" / "a.svg")
     assert (tmp_path / "deep" / "a.svg").read_text().startswith("<?xml")
     assert picture.render(str(tmp_path / "b"), format="png", cleanup=True) == str(tmp_path / "b.png")
@@ -875,3 +876,119 @@ def test_the_name_of_a_closed_pass_is_not_shortened():
     label = "second backward pass: from s = ∇lossᵀu, u = 1, to ∇s = Hu"
     title, note = (text for _, text in module_lines(Call(0, 1, label, band=2), 34))
     assert title == "second backward pass" and note == "from s = ∇lossᵀu, u = 1, to ∇s = Hu, 34 operations"
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return x + np.tanh(self.linear(x))
+
+
+@pytest.mark.parametrize("required", [False, True])
+@pytest.mark.parametrize("depth", [5, 25, 100])
+def test_the_input_of_a_deep_net_is_drawn_with_its_arrow_into_the_blocks(depth, required):
+    net = nn.Sequential(*(Residual() for _ in range(depth)))
+    xin = ad.Tensor(np.ones((2, 4), "float32"), requires_grad=required, name="xin")
+    picture = graph(net(xin).sum(), names=net)
+    assert f"\tt{xin._number} -> module" in picture.source
+    ((node, label),) = (
+        (node, picture.hierarchy.groups[node.around].label) for node in picture.hierarchy.nodes if node.name == "xin"
+    )
+    assert label == "graph" and node.kind == ("variable" if required else "constant")
+
+
+def test_of_time_steps_the_first_state_stands_before_them_and_their_own_inputs_in_them():
+    W, h0 = (ad.Tensor(np.eye(3)[:n].squeeze(), requires_grad=True, name=name) for n, name in [(3, "W"), (1, "h0")])
+    h, inputs = h0, [ad.Tensor(np.ones(3) * t, requires_grad=True) for t in range(60)]
+    for x in inputs:
+        h = np.tanh(W @ h + x)
+    picture = graph((h**2).sum())
+    assert f"\tt{h0._number} -> module" in picture.source
+    where = {node.name: picture.hierarchy.groups[node.around].label for node in picture.hierarchy.nodes}
+    assert where["h0"] == "graph" and f"t{inputs[5]._number} ->" not in picture.source
+
+
+def test_the_backward_passes_of_a_transformer_have_its_encoder_s_gradients_in_one_node():
+    vit = nn.VisionTransformer(8, 4, 4, 2, 16, 32, num_classes=3, in_channels=1, rng=np.random.default_rng(0))
+    f = nn.functional.cross_entropy(vit(np.ones((2, 1, 8, 8), "float32")), np.array([0, 1]))
+    picture = graph(f, order=2, names=vit)
+    nodes, edges = map(int, re.findall(r"\d+", repr(picture)))
+    assert nodes <= 120 and edges <= 140
+    assert "52 results" in picture.source
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        ("nodir/x", FileNotFoundError, "there is no folder nodir for x.*; make it first"),
+        (".", IsADirectoryError, r"\. is a folder; write '(page|graph)\."),
+        ("", ValueError, "takes the path of a file to be written, as 'page.html', not an empty one"),
+        (3, TypeError, "takes the path of a file to be written, as 'page.html', not 3"),
+    ],
+)
+def test_what_is_no_path_of_a_file_is_said_alike_and_no_folder_is_made(path, error, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    y = ad.Tensor(2.0, requires_grad=True) ** 2
+    with pytest.raises(error, match=f"^to_html: {message}"):
+        graph(y).to_html(path)
+    with pytest.raises(error, match=f"^to_html: {message}"):
+        ad.explain(y).to_html(path)
+    if path == "nodir/x":
+        with pytest.raises(error, match=f"^render: {message}"):
+            graph(y).render(path, format="svg")
+        with pytest.raises(error, match=f"^render: {message}"):
+            graph(y).render(outfile="nodir/x.svg")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_at_the_end_of_a_cell_shows_itself():
+    page = graph(ad.Tensor(2.0, requires_grad=True) ** 2).to_html()
+    assert repr(page) == f"<page of {len(page):,} characters; write it with to_html(path)>"
+    assert page.startswith("<!DOCTYPE html>") and html.escape(page) in page._repr_html_()
+
+
+class _Hidden(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a_first_part_of_a_long_path = nn.MultiheadAttention(4, 2)
+
+    def forward(self, x):
+        return self.a_first_part_of_a_long_path(x, x, x)[0]
+
+
+def test_long_names_keep_their_last_part_and_private_classes_are_called_as_public_ones():
+    model = nn.Sequential(_Hidden(), _Hidden())
+    y = model(np.ones((3, 2, 4), "float32")).sum()
+    lines = {
+        text for node in graph(y, names={"the_model": model}, expand=True).hierarchy.nodes for _, text in node.lines
+    }
+    assert "in_proj_weight (12, 4)" in lines and "Hidden" in lines and not any("_Hidden" in text for text in lines)
+    alone = graph(y, names={"the_model": model}, group=False)
+    written = {text for lines, _ in texts(alone) for text in lines}
+    assert "…in_proj_weight (12, 4)" in written
+    assert "max #2" in lines | {lines[0] for lines, _ in texts(graph(y, expand=True, group=False))}
+
+
+def test_the_patch_behind_a_pixel_is_seen_as_a_patch():
+    conv = nn.Conv2d(1, 1, 3)
+    picture = graph(conv(np.ones((1, 1, 5, 5), "float32")).sum(), expand=True)
+    assert any("[:, :, 0…2, 0…2]" in lines for lines, _ in texts(picture))
+
+
+def test_what_cannot_be_drawn_or_opened_is_said_with_what_to_write():
+    model = nn.Sequential(nn.Conv2d(1, 1, 3))
+    y = model(np.ones((1, 1, 5, 5), "float32")).sum()
+    for thing, said in [
+        ([y, y], "of several give one"),
+        (np.ones(3), "compute it from Tensors"),
+        (model, "call it on"),
+    ]:
+        with pytest.raises(TypeError, match=f"^graph: needs a Tensor, not {type(thing).__name__}; {said}"):
+            graph(thing)
+    with pytest.raises(ValueError, match="there is 'convolution', or modules by their class or their place: 'Conv2d'"):
+        graph(y, names=model, expand="conv2d")
+    with pytest.raises(ValueError, match="its operations are plain ones already, so leave expand out"):
+        graph(ad.Tensor(1.0, requires_grad=True) * 2.0, expand="exp")

@@ -159,14 +159,14 @@ def test_of_a_huge_graph_only_what_has_a_name_is_named():
 def test_a_name_is_given_once():
     names = Names()
     a, b = ad.Tensor(1.0), ad.Tensor(2.0)
-    assert [names.give(a, "w"), names.give(b, "w"), names.fresh("v")] == ["w", "w (2)", "v1"]
+    assert [names.give(a, "w"), names.give(b, "w"), names.fresh("v")] == ["w", "w #2", "v1"]
 
 
 def test_names_that_look_alike_are_told_apart():
     a, b, c, d, e = (ad.Tensor(float(i), requires_grad=True) for i in range(5))
     names = {"p": a, "p ": b, "\u0440": c, "\u00e9": d, "e\u0301": e}  # a blank, Cyrillic er, é composed and not
     shown = list(ad.explain(a * b * c * d * e, names=names).names.values())
-    assert shown[:2] == ["p", "'p '"] and {"\u0440 (2)", "\u00e9", "e\u0301 (2)"} <= set(shown)
+    assert shown[:2] == ["p", "'p '"] and {"\u0440 #2", "\u00e9", "e\u0301 #2"} <= set(shown)
 
 
 def test_greek_letters_keep_their_names_where_nothing_looks_like_them():

@@ -105,7 +105,7 @@ def test_a_deep_net_is_one_spine_with_its_blocks_folded():
 
 def test_time_steps_are_folded_without_modules_and_each_keeps_its_own_input():
     picture = ad.graph(recurrent())
-    assert "×60" in picture.source and "x30<" not in picture.source and repr(picture).startswith("<Graph: 6 nodes")
+    assert "×60" in picture.source and "x30<" not in picture.source and repr(picture).startswith("<Graph: 7 nodes")
     data = data_of(picture.to_html())
     repeat = next(g for g in data["groups"] if g["kind"] == "repeat")
     assert len(repeat["nodes"]) == 60
@@ -113,6 +113,16 @@ def test_time_steps_are_folded_without_modules_and_each_keeps_its_own_input():
     assert [m["label"] for m in members][::59] == ["1 of 60", "60 of 60"]
     for t, member in enumerate(members):
         assert f"x{t}" in [data["nodes"][i]["name"] for i in member["nodes"]]
+
+
+def test_a_folded_loop_says_the_name_of_what_comes_out_of_it():
+    h = w = ad.Tensor(np.eye(3), requires_grad=True)
+    for _ in range(60):
+        h = np.tanh(h @ w)
+    picture = ad.graph((h**2).sum())
+    (folded,) = (node for node in picture.hierarchy.nodes if node.group is not None and node.around == 0)
+    assert "×60" in folded.name and ("value", "h") in folded.lines
+    assert ">h<" in picture.source
 
 
 def test_a_small_network_fits_a_thousand_pixels_with_parameters_inside_and_can_show_them_apart():
@@ -144,7 +154,7 @@ def test_what_only_the_middle_of_a_long_repeat_uses_or_gives_is_drawn_with_its_e
         edges |= {(ends[a], ends[b]) for a, b, *_ in data["layouts"][group["layout"]]["edges"]}
     repeat = next(name for name in names if "×300" in name)
     assert {("x", repeat), (repeat, "exp → middle"), (repeat, "multiply → L")} <= edges
-    assert ("z", "… 237 nodes not shown") in edges  # it belongs to the repeat, of which 63 members are shown beside it
+    assert {("z", repeat), ("z", "… 236 nodes not shown")} <= edges  # outside, and the port inside
     assert "+ ×300" in picture.source and "300 operations" in picture.source
 
 
@@ -234,6 +244,24 @@ def test_any_array_can_be_described(array):
         if "min" in found:
             np.testing.assert_equal(float(found["min"]), float(array.min()))
             np.testing.assert_equal(float(found["std"]), array.std(dtype=float))
+
+
+def test_values_have_four_figures_on_few_lines_and_all_of_them_beside():
+    array = np.random.default_rng(0).normal(size=(5, 4))
+    found = described(array)
+    assert found["values"].count("\n") == 4 and " ," not in found["values"]
+    np.testing.assert_allclose(np.array(json.loads(found["values"])), array, rtol=5e-4)
+    np.testing.assert_array_equal(np.array(json.loads(found["digits"])), array)
+    assert "digits" not in described(np.array([0.5, 2.0])) and "digits" not in described(np.arange(6))
+
+
+def test_the_bands_of_a_small_picture_are_open_and_the_output_stands_in_the_forward_pass():
+    w = ad.Tensor([0.5, -1.0], requires_grad=True)
+    hierarchy = ad.graph((np.tanh(w * 2.0) ** 2).sum(), order=2, variables=False).hierarchy
+    bands = [group for group in hierarchy.groups if group.kind == "band"]
+    assert len(bands) == 3 and all(group.opened for group in bands)
+    (output,) = (node for node in hierarchy.nodes if node.kind == "output")
+    assert hierarchy.groups[output.around] is bands[0] and bands[0].label == "forward pass"
 
 
 def test_the_histogram_of_a_large_array_says_that_it_is_of_a_sample():
@@ -512,7 +540,10 @@ def test_searching_opens_what_is_found_and_the_panel_shows_its_numbers_by_keyboa
     state = browser.run(STATE)
     weight = dict(model.named_parameters())["13.inner.weight"]
     assert state["focus"].startswith("Linear net.13.inner ")
-    assert str(weight.data.min()) in state["panel"] and str(weight.data.std(dtype=float)) in state["panel"]
+    for exact in (weight.data.min(), weight.data.std(dtype=float)):
+        assert f"{exact:.4g}" in state["panel"] and str(exact) in browser.run(
+            "[...document.querySelectorAll('#panel [title]')].map((e) => e.title)"
+        )
     assert "node=" in state["hash"] and "formula" in state["panel"]
     key(browser, "ArrowDown", 40)
     assert browser.run(STATE)["focus"] != state["focus"]
@@ -657,3 +688,12 @@ def test_passes_stand_below_each_other_in_a_page(browser, tmp_path, width):
     )
     tops.sort()
     assert len(tops) == 3 and all(a[1] < b[0] for a, b in zip(tops, tops[1:]))
+
+
+def test_a_loop_that_is_not_folded_is_laid_out_in_a_second_of_the_processor():
+    h = variable = ad.Tensor(np.eye(3), requires_grad=True)
+    for _ in range(60):
+        h = np.tanh(variable @ h + np.ones((3, 3)) @ variable)
+    picture, before = ad.graph(h.sum(), group=False), os.times().children_user
+    assert len(picture.hierarchy.nodes) > 100 and picture.to_html()
+    assert os.times().children_user - before < 1.5

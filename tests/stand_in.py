@@ -1,0 +1,230 @@
+"""An array type that is not NumPy's and speaks its two protocols alone: it stands for tracers, batches and GPU arrays.
+
+It holds an array and does with it what it is asked through ``__array_ufunc__`` and ``__array_function__`` or by a
+method; nothing converts it to a NumPy array, and together with one of more than one element it refuses to work.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+
+import numpy as np
+
+from autodiff.opaque import Opaque
+from autodiff.ops.guards import common
+from autodiff.tensor import Tensor
+
+
+class Refused(TypeError):
+    """What a stand-in will not do."""
+
+
+class Log:
+    """What happened to all stand-ins: conversions that were refused, branches decided, calls taken whole."""
+
+    conversions, decisions, calls = 0, 0, []
+    numbers_decide = False
+
+
+log = Log()
+
+
+@contextmanager
+def watching(numbers_decide=False):
+    """A fresh log; whether bool() of a single number, a learning rate say, is allowed everywhere."""
+    log.conversions, log.decisions, log.calls, log.numbers_decide = 0, 0, [], numbers_decide
+    yield log
+    log.numbers_decide = False
+
+
+def _held(x, name):
+    if isinstance(x, StandIn):
+        return x.value
+    if type(x) in (tuple, list):
+        return type(x)(_held(v, name) for v in x)
+    if isinstance(x, slice):
+        return slice(*(_held(v, name) for v in (x.start, x.stop, x.step)))
+    if isinstance(x, np.ndarray) and x.size > 1:
+        raise Refused(f"{name}: a StandIn and a numpy.ndarray of shape {x.shape} do not mix")
+    return x
+
+
+def _index(i):
+    """An index may be NumPy's."""
+    if type(i) is tuple:
+        return tuple(_index(part) for part in i)
+    return i if isinstance(i, np.ndarray) else _held(i, "getitem")
+
+
+def _all(values):
+    for x in values:
+        if isinstance(x, StandIn):
+            yield x
+        elif type(x) in (tuple, list):
+            yield from _all(x)
+
+
+STATIC = ("take", "take_along_axis", "searchsorted", "repeat", "roll", "pad")
+"""Functions whose positions may be NumPy's."""
+
+
+CREATION = ("arange", "array", "asarray", "eye", "ones", "tri", "zeros")
+"""Functions that make one of NumPy's arrays."""
+
+
+class StandIn:
+    """See the top of this file."""
+
+    __slots__ = ("base", "value")
+    __hash__ = object.__hash__
+
+    def __init__(self, value, base=None):
+        self.value, self.base = np.asarray(value), base
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        name = ufunc.__name__
+        if any(isinstance(x, Tensor) for x in inputs):
+            return NotImplemented
+        values = [_held(x, name) for x in inputs]
+        options = {k: _held(v, name) for k, v in options.items()}
+        if out is not None:
+            if not all(isinstance(target, StandIn) for target in out):
+                raise Refused(f"{name}: a StandIn is not written into a {type(out[0]).__name__}")
+            options["out"] = tuple(target.value for target in out)
+        result = getattr(ufunc, method)(*values, **options)
+        return (out[0] if len(out) == 1 else out) if out is not None else _made(result, inputs)
+
+    def __array_function__(self, function, types, args, options):
+        if isinstance(function, Opaque):
+            log.calls.append(function.__name__)
+            assert not any(True for _ in _all(options.values())), "a StandIn is given by position"
+            args = _bare(args)
+            return _made(function.function(*args, **options), ())
+        if any(issubclass(kind, Tensor) for kind in types):
+            return NotImplemented
+        name = function.__name__
+        if name in CREATION:
+            return _made(function(*args, **options), ())
+        given = _held(args[:1], name) + args[1:] if name in STATIC else _held(args, name)
+        given = tuple(_bare(x) for x in given) if name in STATIC else given
+        out = options.get("out")
+        result = function(*given, **{k: _held(v, name) for k, v in options.items()})
+        return out if isinstance(out, StandIn) else _made(result, args)
+
+    # What would make a NumPy array or a Python number of it
+
+    def __array__(self, *args, **options):
+        log.conversions += 1
+        raise Refused("a StandIn is not converted to a numpy.ndarray")
+
+    def _number(self):
+        log.conversions += 1
+        raise Refused("a StandIn is not converted to a Python number")
+
+    __float__ = __int__ = __index__ = item = tolist = _number
+
+    def __bool__(self):
+        if sys._getframe(1).f_code is not common.__code__ and not (log.numbers_decide and self.ndim == 0):
+            log.conversions += 1
+            raise Refused("a StandIn decides no branch, but in `common`")
+        log.decisions += 1
+        return bool(self.value)
+
+    # What an array is asked
+
+    shape = property(lambda self: self.value.shape)
+    dtype = property(lambda self: self.value.dtype)
+    ndim = property(lambda self: self.value.ndim)
+    size = property(lambda self: self.value.size)
+    itemsize = property(lambda self: self.value.itemsize)
+    nbytes = property(lambda self: self.value.nbytes)
+    strides = property(lambda self: self.value.strides)
+    flags = property(lambda self: self.value.flags)
+    T = property(lambda self: _made(self.value.T, (self,)))
+    mT = property(lambda self: _made(self.value.mT, (self,)))
+    real = property(lambda self: self)
+
+    def __len__(self):
+        return len(self.value)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index):
+        return _made(self.value[_index(index)], (self,))
+
+    def __setitem__(self, index, v):
+        self.value[_index(index)] = _held(v, "setitem")
+
+    def __repr__(self):
+        return f"StandIn({self.value!r})"
+
+
+def _bare(x):
+    if type(x) in (tuple, list):
+        return type(x)(_bare(v) for v in x)
+    return x.value if isinstance(x, StandIn) else x
+
+
+def _made(result, inputs):
+    if type(result) in (tuple, list) or hasattr(result, "_fields"):
+        made = [_made(r, inputs) for r in result]
+        return type(result)(*made) if hasattr(result, "_fields") else type(result)(made)
+    if not isinstance(result, (np.ndarray, np.generic)):
+        return result
+    owner = next((x for x in _all(inputs) if np.may_share_memory(x.value, result)), None)
+    return StandIn(result, None if owner is None else owner if owner.base is None else owner.base)
+
+
+def _method(name):
+    def method(self, *args, **options):
+        args, options = _held(args, name), {k: _held(v, name) for k, v in options.items()}
+        return _made(getattr(self.value, name)(*args, **options), (self,))
+
+    method.__name__ = name
+    return method
+
+
+METHODS = (
+    "all any argmax argmin argsort astype clip conj copy cumprod cumsum dot flatten max mean min nonzero prod ravel repeat "
+    "reshape round squeeze std sum swapaxes take transpose var view diagonal trace"
+)
+for _name in METHODS.split():
+    setattr(StandIn, _name, _method(_name))
+
+BINARY = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power, "mod": np.remainder,
+    "floordiv": np.floor_divide, "matmul": np.matmul, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
+    "lshift": np.left_shift, "rshift": np.right_shift,
+}  # fmt: skip
+COMPARISONS = {
+    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal, "ne": np.not_equal
+}  # fmt: skip
+
+
+def _known(other):
+    return not hasattr(other, "_ndarray")  # a Tensor's own operators go first
+
+
+def _operators(name, ufunc):
+    def forward(self, other):
+        return ufunc(self, other) if _known(other) else NotImplemented
+
+    def reflected(self, other):
+        return ufunc(other, self) if _known(other) else NotImplemented
+
+    def in_place(self, other):
+        return ufunc(self, other, out=(self,))
+
+    setattr(StandIn, f"__{name}__", forward)
+    if ufunc not in COMPARISONS.values():
+        setattr(StandIn, f"__r{name}__", reflected)
+        setattr(StandIn, f"__i{name}__", in_place)
+
+
+for _name, _ufunc in {**BINARY, **COMPARISONS}.items():
+    _operators(_name, _ufunc)
+for _name, _ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}.items():
+    setattr(StandIn, f"__{_name}__", lambda self, ufunc=_ufunc: ufunc(self))
+StandIn.__hash__ = object.__hash__
