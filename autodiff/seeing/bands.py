@@ -70,7 +70,7 @@ def drawn_in_bands(
     frames = Frames(picture, DIRECTIONS[0])
     for unit, _, nodes in drawing.units:
         node = nodes[0]
-        root = of if node._number in forward else s
+        root = of if node._number in forward else None  # its rule has a node in the second pass
         lines, tip = operation_lines(node, titles, ()), operation_tip(node, titles, root)
         frames.node(homes[node._number], unit, "operation", lines, tip)
     for name, x, home in drawing.tensors.values():

@@ -351,11 +351,10 @@ class _Builder:
         output = self.words.output
         if results and output._number in self.paths:
             self.edge(self.paths[output._number], self.paths["output"], output)
-        for node in self.into.nodes:
-            group = None if node.group is None else self.into.groups[node.group]
-            named = [label for key, label in group.outs.items() if key in self.words.titles] if group else []
-            if group is not None and group.kind != "band" and 0 < len(named) <= NAMED:
-                node.lines.append(("value", ", ".join(named)))
+        for box in self.into.nodes:
+            if box.group is not None and (group := self.into.groups[box.group]).kind != "band":
+                named = [label for key, label in group.outs.items() if key in self.words.titles]
+                box.lines += [("value", ", ".join(named))] * (0 < len(named) <= NAMED)
 
     def edge(self, source: tuple[int, ...], target: tuple[int, ...], x: Any) -> None:
         """An edge between two nodes, through the ports of the groups around one of them only."""

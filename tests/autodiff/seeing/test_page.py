@@ -657,7 +657,7 @@ def test_the_page_works_in_the_frame_of_a_notebook_without_a_layout_program_too(
         inner = inner.replace(html.escape(standalone.digest(old), quote=False), standalone.digest(script))
         outer = tmp_path / f"frame{i}.html"
         heard = "<script>addEventListener('message', (e) => { window.heard = e.data; });</script>"
-        outer.write_text(f"<!DOCTYPE html><meta charset=utf-8>{heard}{page.Page(inner)._repr_html_()}", "utf-8")
+        outer.write_text(f"<!DOCTYPE html><meta charset=utf-8>{heard}{standalone.Page(inner, '', 860)._repr_html_()}", "utf-8")
         browser.open(outer)
         assert browser.run("window.heard") == f"Step 1 of {len(explanation.rows)}, forward pass"
         (tmp_path / "table.html").write_text(shown, "utf-8")
