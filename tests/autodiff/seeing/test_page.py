@@ -287,7 +287,11 @@ def test_a_path_that_cannot_be_written_is_an_oserror_and_leaves_nothing(tmp_path
 def test_what_is_no_path_of_a_file_gets_one_clear_error(tmp_path):
     explanation = ad.explain(neuron()[2])
     for path, kind, said in (
-        (tmp_path / "none" / "x.html", FileNotFoundError, "to_html: there is no folder .*none for x.html; make it first"),
+        (
+            tmp_path / "none" / "x.html",
+            FileNotFoundError,
+            "to_html: there is no folder .*none for x.html; make it first",
+        ),
         ("", ValueError, "to_html: takes the path of a file to be written, as .*, not an empty one"),
         (3, TypeError, "to_html: takes the path of a file to be written, as .*, not 3"),
     ):
@@ -657,7 +661,9 @@ def test_the_page_works_in_the_frame_of_a_notebook_without_a_layout_program_too(
         inner = inner.replace(html.escape(standalone.digest(old), quote=False), standalone.digest(script))
         outer = tmp_path / f"frame{i}.html"
         heard = "<script>addEventListener('message', (e) => { window.heard = e.data; });</script>"
-        outer.write_text(f"<!DOCTYPE html><meta charset=utf-8>{heard}{standalone.Page(inner, '', 860)._repr_html_()}", "utf-8")
+        outer.write_text(
+            f"<!DOCTYPE html><meta charset=utf-8>{heard}{standalone.Page(inner, '', 860)._repr_html_()}", "utf-8"
+        )
         browser.open(outer)
         assert browser.run("window.heard") == f"Step 1 of {len(explanation.rows)}, forward pass"
         (tmp_path / "table.html").write_text(shown, "utf-8")
