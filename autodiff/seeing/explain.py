@@ -83,12 +83,13 @@ class Explanation:
         add up where paths meet; what is not computed yet is not shown. It goes by single steps or by operations, with
         the mouse or the keys alone, asks for the next number where the reader wants to predict it, and counts
         multiply–adds and the bytes kept for the backward pass. An explanation with `hvp` has one band each for the
-        forward pass and the two backward passes.
+        forward pass and the two backward passes. ``#step=5`` behind the page's address opens it at step 5.
 
         Args:
             path: where to write it; None to show it in a notebook.
 
         Raises:
+            TypeError: for what is no path.
             OSError: for a path that cannot be written.
         """
         from .page import write  # builds pictures, so it is imported only by who wants a page
@@ -107,6 +108,7 @@ class Explanation:
 
         Raises:
             ValueError: for a tensor that is not in this computation, or that no operation made.
+            TypeError: for what is neither a Tensor nor a name.
             RuntimeError: the graph was freed.
         """
         node = self._find(tensor, "jacobian")
@@ -126,6 +128,7 @@ class Explanation:
 
         Raises:
             ValueError: for a tensor that is not in this computation, or that requires no gradient.
+            TypeError: for what is neither a Tensor nor a name.
             RuntimeError: the graph was freed.
         """
         x = self._find(tensor, "delta")
@@ -146,16 +149,18 @@ class Explanation:
         )
 
     def _find(self, tensor: Tensor | str, where: str) -> Tensor:
+        if not isinstance(tensor, (Tensor, str)):
+            known = type(tensor) is int and 0 < tensor <= len(self.rows)
+            step = f" (step {tensor} is .rows[{tensor - 1}])" if known else ""
+            raise TypeError(f"Explanation.{where}: takes a Tensor or its name, not {type(tensor).__name__}{step}")
         key = tensor._number if isinstance(tensor, Tensor) else tensor
         for row in self.rows:
             x = row.tensor
             # (By number: where operations were opened, a result is another tensor with the same number.)
             if x is not None and key == (self.names.get(x._number) if isinstance(key, str) else x._number):
                 return x
-        if isinstance(tensor, (Tensor, str)):
-            what = repr(tensor) if isinstance(tensor, str) else f"the tensor of shape {tensor.shape}"
-            raise ValueError(f"Explanation.{where}: {what} is not in this computation")
-        raise TypeError(f"Explanation.{where}: takes a Tensor or its name, not {type(tensor).__name__}")
+        what = repr(tensor) if isinstance(tensor, str) else f"the tensor of shape {tensor.shape}"
+        raise ValueError(f"Explanation.{where}: {what} is not in this computation")
 
 
 def explain(
@@ -216,7 +221,9 @@ def explain(
       11  ∂L/∂x             ∂L/∂x via v1 [1] + ∂L/∂x via v1 [2]  6      8, 10
     """
     if not isinstance(output, Tensor):
-        raise TypeError(f"explain: needs a Tensor, not {type(output).__name__}")
+        raise TypeError(
+            f"explain: needs a Tensor, not {type(output).__name__}; give it the result of a computation, explain(loss)"
+        )
     if isinstance(digits, bool) or not isinstance(digits, (int, np.integer)) or not 1 <= digits <= 17:
         raise ValueError(f"explain: digits must be an integer from 1 to 17, not {digits!r}")
     rate = _rate(update)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import REGISTRY, filled
+from ..primitive import REGISTRY, Primitive, filled
 from ..tensor import Tensor
 
 
@@ -68,6 +68,12 @@ class Formula:
             return None
         tree = read(self.template)
         return None if tree is None else simplified(tree, numbers)
+
+
+def derivative_of(record: Primitive, i: int) -> str:
+    """The local derivative by input i as its record has it; of one of many inputs, all alike, the last; or nothing."""
+    given = record.derivatives
+    return given[i] if i < len(given) else given[-1] if given and (record.each or record.joint) else ""
 
 
 def numbers_of(node: Any) -> tuple[tuple[str, float], ...]:
@@ -360,7 +366,10 @@ def name_mathml(name: str) -> str:
     if split is None:
         return f"<mi>{_escaped(name)}</mi>" if name.strip() else f"<mtext>{_escaped(name)}</mtext>"
     above, below, rest = split
-    over = "".join(f"<mrow><mo>∂</mo>{name_mathml(each)}</mrow>" for each in (above, below))
+    parts = (
+        f"<mo>(</mo>{name_mathml(each)}<mo>)</mo>" if each[0] == "∂" else name_mathml(each) for each in (above, below)
+    )
+    over = "".join(f"<mrow><mo>∂</mo>{part}</mrow>" for part in parts)
     return f"<mfrac>{over}</mfrac>" + (f"<mtext>\u00a0{_escaped(rest)}</mtext>" if rest else "")
 
 

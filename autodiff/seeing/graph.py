@@ -457,6 +457,7 @@ def graph(
             if n == 1 and compact:
                 lines += leaf_lines(within, shown) + result_lines(nodes[0], own.get(id(nodes[0])), shown, usual)
             frames.node(closed.parent, unit, "module", lines, module_tip(closed, nodes))
+            picture.boxes.append((closed.start, closed.end, unit))
         else:
             (node,) = nodes
             lines = operation_lines(node, own, shown, bool(written), within, usual)

@@ -168,13 +168,16 @@
     find("now").dataset.pass = row.pass;
     find("now-title").textContent = heading(row);
     find("now-quantity").textContent = row.quantity;
-    find("now-expression").textContent = row.expression && (row.role === "given" ? `(${row.expression})` : `= ${row.expression}`);
+    const repeated = row.expression === row.value && !secret; // a constant is said once
+    find("now-expression").textContent = row.expression && !repeated && (row.role === "given" ? `(${row.expression})` : `= ${row.expression}`);
     find("now-value").textContent = `= ${told(row)}`;
     find("now-full").textContent = row.full && !secret ? `All digits: ${row.full}` : "";
     find("now-numbers").textContent = row.put && !secret && row.put !== row.value ? `= ${row.put}` : "";
     find("now-math").hidden = row.rule === "";
     if (row.rule !== "") find("now-math").firstElementChild.replaceChildren(formula(row.rule));
-    find("now-matrix").replaceChildren(...(secret ? [] : matrix(row)));
+    const drawn = secret ? [] : matrix(row);
+    find("now-matrix").replaceChildren(...drawn);
+    find("now-value").classList.toggle("unseen", drawn.some((each) => each.matches("table"))); // it stands below, in rows
     factors(row, secret);
     grouped();
     const [forward, backward, second, kept, all] = row.cost.split(" ").map(Number);
@@ -230,7 +233,7 @@
   function grouped() {
     const items = together().map((row) => {
       const item = document.createElement("li");
-      item.textContent = `${row.quantity} = ${row.expression} = ${row.value}`;
+      item.textContent = [row.quantity, ...new Set([row.expression, row.value])].join(" = ");
       return item;
     });
     find("now-group").replaceChildren(...items);
@@ -682,9 +685,12 @@
   }
 
   function start() {
-    const wanted = /^#step=(\d+)$/.exec(location.hash);
+    const wanted = /^#step=(.*)$/.exec(location.hash), n = wanted ? Number(wanted[1]) : NaN;
     if (wanted && placeOf.has(wanted[1])) go(placeOf.get(wanted[1]));
-    else if (now < 0) go(0);
+    else if (wanted) {
+      go(n > rows.length ? rows.length - 1 : 0);
+      say(`There is no step ${wanted[1]}: the steps are 1 to ${rows.length}. This is step ${rows[now].step}.`);
+    } else if (now < 0) go(0);
   }
   if (rows.length) start();
 })();

@@ -44,6 +44,8 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
     legend: bool = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.boxes: list[tuple[float, float, str]] = []
+        """What is drawn as one node: a number before the first result in it, the number of the last, and its name."""
         kwargs.setdefault("format", "svg")
         super().__init__(*args, **kwargs)
 
@@ -84,7 +86,7 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
             The page's HTML, a string that a notebook shows as the page.
 
         Raises:
-            TypeError, ValueError, OSError: for what is no path of a file, and one that cannot be written.
+            TypeError, OSError: for what is no path of a file, and one that cannot be written.
             LayoutError: as `pipe`.
         """
         page = Page(page_of(self.hierarchy, self.graph_attr["rankdir"], self.legend), "Graph", HEIGHT)

@@ -159,6 +159,7 @@ def _substituted(row: Row, known: Mapping[str, str]) -> str:
     if not read or any(not (output if place == "y" else inputs[int(place)]) for place in read):
         return ""
     text = str(Formula(formula.template, tuple(inputs), output, formula.numbers, formula.options))
+    text = re.sub(r"−0(?![\d.])", "0", text)
     return re.sub(r"\((\(-[^()]*\))\)", r"\1", text)  # one pair of brackets around a negative number is enough
 
 

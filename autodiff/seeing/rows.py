@@ -17,6 +17,10 @@ PHASES = {
 """Every phase a row can belong to, and the heading it stands under."""
 
 
+AGAIN = " (again)"
+"""Behind a cotangent of the first backward pass, where the slope along u tells what it is a function of."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """One step of the table: what is computed, from what, and the number."""

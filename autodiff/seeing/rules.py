@@ -14,7 +14,7 @@ import numpy as np
 from ..primitive import REGISTRY, Primitive
 from ..tensor import Tensor
 from .costs import ELEMENTWISE
-from .formulas import Formula, numbers_of
+from .formulas import Formula, derivative_of, numbers_of
 from .indices import index_text
 from .printable import printable
 
@@ -58,13 +58,12 @@ def forward_formula(node: Tensor) -> str:
 def local_derivative(node: Tensor, i: int) -> str:
     """The template of the local derivative by input i; "" if the record says nothing of it."""
     record = node._primitive
-    given = record.derivatives
     if record is _MATMUL:
         a, b = (np.ndim(x._ndarray if isinstance(x, Tensor) else x) for x in node._inputs)
         if i == 0:
             return "I ⊗ {1}ᵀ" if a > 1 else "{1}ᵀ" if b > 1 else "{1}"
         return "{0}" if b == 1 else "{0} ⊗ I" if a > 1 else "{0}ᵀ ⊗ I"
-    return given[i] if i < len(given) else given[-1] if given and (record.each or record.joint) else ""
+    return derivative_of(record, i)
 
 
 def contribution(node: Tensor, i: int) -> str:

@@ -21,7 +21,7 @@ from .formats import size
 from .graph import graph, walk
 from .looks import escaped, kind_of, tensor_tip
 from .printable import printable
-from .rows import VALUES
+from .rows import AGAIN, VALUES
 from .slots import Fill, Numbered, fills, lines
 from .svg import Element, points_of, shortened
 
@@ -75,7 +75,7 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
     rows = explanation.rows
     names = dict(explanation.names)
     for row in rows:
-        if row.tensor is not None and row.phase in VALUES:
+        if row.tensor is not None and row.phase in VALUES and not row.quantity.endswith(AGAIN):
             names[row.tensor._number] = row.quantity
     written = fills(rows, kinds, [_slot(row) for row in rows], explanation.digits)
     empty = Stage(places=[""] * len(rows), fills=written, also=[[] for _ in rows])
@@ -85,24 +85,15 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
         if slope is None or slope is explanation.output:
             tensors = _tensors(explanation.output)
             named = {names[number]: x for number, x in tensors.items() if number in names}
-            picture, layers, boxes = (
-                graph(
-                    explanation.output,
-                    names=named,
-                    show="value",
-                    compact=False,
-                    direction="LR",
-                    group=False,
-                    variables=False,
-                ),
-                dict[str, int](),
-                dict[str, str](),
-            )
+            picture, layers = _drawn(explanation.output, named), dict[str, int]()
+            boxes = _boxes(explanation.output, wanted, rows, picture.boxes)
         else:
             tensors = _tensors(explanation.output) | _tensors(slope)
             picture, layers, boxes = drawn_in_bands(explanation.output, slope, explanation.wrt, rows, kinds, names)
         drawn = set(re.findall(r"^\t(\w+) \[", "".join(picture.body), re.MULTILINE))
-        places = [_found(boxes.get(name, name), row, drawn) for name, row in zip(wanted, rows)]
+        places = [
+            _found(name if name in drawn else boxes.get(name, name), row, drawn) for name, row in zip(wanted, rows)
+        ]
         also = _copies(rows, kinds, tensors, explanation.names, drawn)
         slots = _Slots(rows, places, written, also)
         slots.label(picture, drawn, tensors, names, explanation.output)
@@ -111,6 +102,17 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
     except (RuntimeError, ImportError) as error:  # no layout program, or the graph was freed since
         empty.notice = f"There is no picture of the graph, only the table. {error}"
         return empty
+
+
+def _drawn(output: Tensor, named: Mapping[str, Tensor]) -> Graph:
+    """The whole graph; where it is too large for that, with its repeats folded."""
+    for group in (False, True):
+        picture = graph(
+            output, names=named, show="value", compact=False, direction="LR", group=group, variables=False
+        )  # fmt: skip
+        if not any(re.match(r"\t(gap|rest)\w* \[", line) for line in picture.body):
+            break
+    return picture
 
 
 # Where
@@ -150,6 +152,24 @@ def _constant_arrays(roots: Iterable[Tensor]) -> Iterator[str]:
                 if not isinstance(x, Tensor) and np.ndim(x) and id(x) not in seen:
                     seen.add(id(x))
                     yield f"t{node._number}i{i}"
+
+
+def _boxes(
+    output: Tensor, wanted: Sequence[str], rows: Sequence[Shown], boxes: Sequence[tuple[float, float, str]]
+) -> dict[str, str]:
+    """The box for the node of each step, if it is in one; a leaf is where the first operation is that takes it."""
+    takers = {
+        x._number: node._number for node, _, inputs in walk(output) for x in inputs if x._primitive is None
+    }  # (from the last operation to the first)
+    found: dict[str, str] = {}
+    for name, row in zip(wanted, rows) if boxes else ():
+        array = re.match(r"t(\d+)\w*i\d+$", name)
+        own = row.tensor._number if row.tensor is not None else int(array[1]) if array else -1
+        number = takers.get(own, own)
+        for start, end, box in boxes:
+            if start < number <= end:
+                found[name] = box
+    return found
 
 
 def _found(name: str, row: Shown, drawn: set[str]) -> str:
@@ -195,7 +215,7 @@ class _Slots:
         self.first: dict[str, int] = {}
         """How many lines of a node stand before its slots."""
         for row, place, fill, copies in zip(rows, places, written, also):
-            if fill is None or not place or place == "rest" or place.startswith("gap"):
+            if fill is None or not place or place.startswith(("rest", "gap", "module")):
                 continue
             self.texts.setdefault(place, {}).setdefault(fill.slot, []).append(fill.lines)
             if place[0] in "du" or row.tensor is None:

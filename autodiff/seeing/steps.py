@@ -18,13 +18,13 @@ from ..primitive import Primitive, general
 from ..tensor import Tensor, as_array, wrap
 from .costs import ELEMENTWISE
 from .cuts import cuts_between
-from .formats import size, text_of
+from .formats import SMALL, range_of, size, text_of
 from .formulas import Formula, joined
 from .graph import results_behind
 from .looks import options_of
 from .names import Names, parameter_name, primed
 from .printable import printable
-from .rows import Row
+from .rows import AGAIN, Row
 from .rules import contribution, formula_of, forward_formula, is_elementwise, local_derivative, partial, with_index
 
 
@@ -46,6 +46,8 @@ class Table:
         """Name and row of constant arrays, by id (the graph keeps them alive)."""
         self.cotangents: dict[tuple[int, int], int] = {}
         """The row of ∂a/∂b, by the numbers of a and b."""
+        self.again: dict[int, int] = {}
+        """The row of a cotangent of the first pass, by the number of the tensor that holds it in the second."""
         self.parts: dict[tuple[int, int], int] = {}
         """The row of the contribution to an input, by the number of the node and of the input."""
 
@@ -157,9 +159,15 @@ class Table:
                 expression = self.formula(node, letter)
                 name = self.called(node, letter)
                 self.steps[node._number] = self.add(phase, name, expression, node._ndarray, self.sources(node), node)
+            elif (row := self.again.pop(node._number, None)) is not None:  # what it is a function of, as now recorded
+                if {*self.sources(node)} != {*self.rows[row - 1].sources}:  # a sum of contributions is one already
+                    name, used = self.called(node) + AGAIN, [row, *self.sources(node)]
+                    self.add(phase, name, self.formula(node, letter), node._ndarray, used, node)
 
     def leaf(self, x: Tensor, phase: str, letter: str) -> None:
         kind, sources = self.detached(x) or ("input" if x._requires_grad else "constant", ())
+        if kind == "constant" and phase == "slope":
+            kind = "made of constants"
         phase = "input" if phase == "forward" else phase
         self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._ndarray), sources, x)
 
@@ -223,7 +231,8 @@ class Table:
                 if node is y:
                     quantity += " (local)"
                 text, used = self.derivative(node, i)
-                step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node)
+                value = _jacobian_text(local[i], self.digits, node)
+                step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node, value)
                 product, factors = self.product(node, i, incoming, quantity)
                 number = unbroadcast(d, x.shape)
                 if uses[n] == 1:
@@ -325,7 +334,7 @@ class Table:
     def known(self, x: Tensor, row: int | None) -> None:
         if row is not None and x._number not in self.names.by_number:
             self.names.by_number[x._number] = self.rows[row - 1].quantity
-            self.steps[x._number] = row
+            self.steps[x._number] = self.again[x._number] = row
 
 
 def _named(names: Any, tensors: dict[int, Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -458,7 +467,14 @@ class Pass:
 # Local derivatives
 
 FORMED = 64
-"""Jacobians of up to so many numbers are formed for the table."""
+"""Jacobians of vectors by vectors of up to so many numbers are formed for the table."""
+
+
+def _jacobian_text(J: Any, digits: int, node: Tensor) -> str:
+    """Of a Jacobian that is not written out, its range: a mean over its many zeros says nothing."""
+    if isinstance(J, str) or np.size(J) <= SMALL or node._primitive in ELEMENTWISE or node.size == 1:
+        return ""
+    return f"{size(J)}: {range_of(J, digits)}"
 
 
 def _arrays(node: Tensor) -> list[Any]:
@@ -484,7 +500,8 @@ def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
             return {i: np.broadcast_to(d, y.shape) if np.size(d) == 1 else d for i, d in zip(slots, found)}
         shapes = {i: np.shape(arrays[i]) for i in slots}
         return {i: np.reshape(unbroadcast(np.asarray(d), shapes[i]), y.shape + shapes[i]) for i, d in zip(slots, found)}
-    small = [i for i in slots if y.size * np.size(arrays[i]) <= FORMED]
+    shown = {i: FORMED if y.ndim == np.ndim(arrays[i]) == 1 else SMALL for i in slots}  # a matrix, or written out
+    small = [i for i in slots if y.size * np.size(arrays[i]) <= shown[i]]
     formed = dict(zip(small, jacobians(node, small))) if small else {}
     return {i: formed[i] if i in formed else f"({size(y)} by {size(arrays[i])}, too large to show)" for i in slots}
 

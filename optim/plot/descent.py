@@ -15,7 +15,7 @@ from autodiff.lettering import shown_name
 from ..array import Array
 from ..studies.comparison import Comparison
 from ..studies.descent import descents
-from ..studies.landscape import in_sight, landscape, one_number
+from ..studies.landscape import check_function, in_sight, landscape, one_number
 
 
 @flagged
@@ -48,8 +48,7 @@ def surface(
     ('x', 'y')
     >>> plt.close(ax.figure)
     """
-    if not callable(f):
-        raise TypeError(f"optim.plot.surface: f takes a function of x and y, not {f!r}")
+    check_function(f, "optim.plot.surface", path.seed if isinstance(path, Comparison) else None)
     if isinstance(path, Comparison):
         return path.plot(xlim=xlim, ylim=ylim, field=field, levels=levels, ax=ax)
     paths = _paths(path)

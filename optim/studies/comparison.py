@@ -31,7 +31,7 @@ from autodiff.seeing.table import Table
 from ..array import Array
 from ..optimizer import Optimizer
 from ..second_order.base import SecondOrder
-from .landscape import Function, Landscape, generators, in_sight, landscape, one_number
+from .landscape import Function, Landscape, check_function, generators, in_sight, landscape, one_number
 
 
 @dataclass(frozen=True)
@@ -376,8 +376,6 @@ def compare(
     momentum   (10, 1)    50  0.641859  0.73598     0.031653  1.47196    6.33061  0.0666284
     """
     name = "compare"
-    if not callable(f):
-        raise TypeError(f"{name}: f takes a function of x and y, not {f!r}")
     points = np.asarray(starts, float)
     if points.ndim == 0 or points.shape[-1] != 2 or not points.size or not np.isfinite(points).all():
         raise ValueError(f"{name}: starts is a point (x, y) or an array of them, finite, not {starts!r}")
@@ -388,6 +386,7 @@ def compare(
         raise ValueError(f"{name}: optimizers is empty")
     steps = _whole(name, "steps", steps)
     seed = None if seed is None else _whole(name, "seed", seed, 0)
+    check_function(f, name, seed)
     if minimum is not None:
         minimum = np.asarray(minimum, float)
         if minimum.shape != (2,):

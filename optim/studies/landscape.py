@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -138,13 +139,14 @@ def landscape(
         a `Landscape`. Where f draws random numbers, given or its own, it has means over several draws.
 
     Raises:
-        TypeError: if f returns no Tensor of one element for numbers.
+        TypeError: if f takes other arguments, or returns no Tensor of one element for numbers.
         ValueError: for limits that are not finite and increasing.
 
     >>> hill = landscape(lambda x, y: x**2 + 3 * y, (-1, 1), (0, 2), field=3)
     >>> hill.values[0, [0, 120]].tolist(), hill.gradient[0, 0].tolist()
     ([1.0, 0.0], [-2.0, 3.0])
     """
+    check_function(f, "landscape", seed)
     for name, limits in (("xlim", xlim), ("ylim", ylim)):
         if np.shape(limits) != (2,) or not -2 * LARGEST < limits[0] < limits[1] < 2 * LARGEST:
             raise ValueError(f"landscape: {name} is (low, high), finite (at most 2e300) and increasing, not {limits!r}")
@@ -219,6 +221,30 @@ class _Function:
             return np.array(found).reshape(*x.shape, 2)
         with no_grad():
             return np.array([self.number(a, b, draw) for a, b in zip(x.flat, y.flat)]).reshape(x.shape)
+
+
+def check_function(f: Any, where: str, seed: int | None = None) -> None:
+    """That f can be called as f(x, y), or f(x, y, rng) where a seed is given.
+
+    Raises:
+        TypeError: otherwise.
+    """
+    wanted = ("x", "y") if seed is None else ("x", "y", "rng")
+    if not callable(f):
+        raise TypeError(f"{where}: f takes a function of x and y, not {f!r}")
+    try:
+        inspect.signature(f).bind(*wanted)
+    except ValueError:  # one without a signature: the call will tell
+        return
+    except TypeError:
+        raise TypeError(
+            f"{where}: f is called as f({', '.join(wanted)}), with one number for each of x and y; "
+            + (
+                "of a function of one vector make lambda x, y: f(ad.stack([x, y]))"
+                if seed is None
+                else "rng is for seed="
+            )
+        ) from None
 
 
 def generators(seed: int | None, draw: int) -> Iterator[np.random.Generator]:

@@ -24,6 +24,7 @@ from autodiff.primitive import REGISTRY, Primitive, general
 from autodiff.seeing.explain import PHASES
 from autodiff.seeing.explain import explain as explain_with_variables
 from autodiff.seeing.formats import _latex, cells
+from autodiff.seeing.rows import roles
 from tests.documents import ENTRIES
 
 explain = partial(explain_with_variables, variables=False)  # tests/autodiff/seeing/test_names.py has those
@@ -311,7 +312,7 @@ def test_every_row_follows_from_the_rows_it_names_and_ends_in_the_engines_deriva
         if row.phase in ("backward", "gradient", "second") and " · " in row.expression and len(numbers) == 2:
             if row.quantity.startswith(("∂L/", "∂s/")) and row.expression.startswith(("∂L/", "∂s/")):
                 np.testing.assert_allclose(row.number, numbers[0] * numbers[1], rtol=1e-12, atol=1e-300)
-        elif " via " in row.expression:
+        elif " via " in row.expression and not row.quantity.endswith(" (again)"):
             np.testing.assert_allclose(row.number, sum(numbers), rtol=1e-12, atol=1e-300)
     gradients = ad.gradients(y, leaves, create_graph=True)
     for x, g in zip(leaves, gradients):
@@ -391,6 +392,37 @@ def test_delta_is_the_gradient_by_any_tensor_even_one_outside_wrt() -> None:
     assert table.delta("h").tolist() == [6.0, 16.0] and table.delta(table.output) == 1.0
     table.delta(x)[:] = 0
     assert table.delta(x).tolist() == [18.0, 64.0]
+
+
+def test_what_is_neither_a_tensor_nor_a_name_gets_one_clear_error_and_never_another_tensor() -> None:
+    w = variable(0.5, "w")
+    table = explain((w * Tensor(2.0) - 1.0) ** 2)
+    for find in (table.delta, table.jacobian):
+        for wrong in (*range(-1, 12), 5.0, True, None, np.ones(2), np.int64(5), w.data, [w]):
+            with pytest.raises(TypeError, match=f"takes a Tensor or its name, not {type(wrong).__name__}"):
+                find(wrong)
+    with pytest.raises(TypeError, match=r"step 5 is \.rows\[4\]"):
+        table.delta(5)
+
+
+def test_everything_that_is_differentiated_stands_in_the_table_as_what_it_is_a_function_of() -> None:
+    w, b, M = variable(0.5, "w"), variable(-0.25, "b"), variable([[0.5, -1.0], [0.25, 0.75]], "M")
+    a = ad.sigmoid(w * 1.5 + b)
+    for y, x in (
+        ((a - 1.0) ** 2, [w, b]),
+        (np.exp(np.sin(w) * w) / b, [w, b]),
+        ((np.tanh(M @ np.array([1.0, 2.0])) ** 2).sum() + w**3, [M, w]),
+    ):
+        table = explain(y, wrt=x, hvp=[np.ones(t.shape) for t in x])
+        values = {id(row.tensor) for row in table.rows if row.phase in ("forward", "slope") and row.sources}
+        for row, kind in zip(table.rows, roles(table.rows)):
+            assert kind != "local" or id(row.tensor) in values or row.tensor.op == "add", row.quantity
+        again = [row for row in table.rows if row.quantity.endswith(" (again)")]
+        assert again
+        for row in again:  # the same number as in the first pass, which is the first source
+            first = table.rows[row.sources[0] - 1]
+            assert f"{first.quantity} (again)" == row.quantity and first.phase in ("backward", "gradient")
+            np.testing.assert_array_equal(first.number, row.number)
 
 
 def test_a_leaf_gives_one_row() -> None:
@@ -808,3 +840,21 @@ def test_rows_are_aligned_in_a_terminal() -> None:
     starts = {width(line[: line.index("input")]) for line in lines if " input " in line}
     assert starts == {lines[0].index("expression")}
     assert repr(explain(x * x)) == f"<Explanation of L in {len(explain(x * x))} steps; print() shows the table>"
+
+
+def test_a_jacobian_that_is_not_written_out_tells_its_range_and_no_mean() -> None:
+    x = variable(np.linspace(-1, 1, 5), "x")
+    table = explain((ad.softmax(x) * np.arange(5.0)).sum())
+    local = next(row for row in table.rows if row.quantity.endswith("/∂x"))
+    assert re.fullmatch(r"5×5: -[\d.]+ … [\d.]+", local.value) and local.number.shape == (5, 5)
+    import nn
+
+    layer = nn.Linear(3, 2)
+    values = [row.value for row in explain(layer(np.ones((5, 3), "float32")).sum()).rows if row.phase == "local"]
+    assert sum("too large to show" in value for value in values) == 2 and not any("mean" in value for value in values)
+
+
+def test_zero_has_no_sign_where_numbers_stand_for_names() -> None:
+    w = variable(0.0, "w")
+    page = str(explain(ad.sigmoid(w * 2.0) ** 2).to_html())
+    assert r"\u03c3(0)" in page and r"\u22120)" not in page  # σ(0) and −0), as the page's data have them

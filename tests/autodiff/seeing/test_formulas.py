@@ -116,5 +116,5 @@ def test_deep_nesting_is_left_as_it_is():
 
 def test_a_partial_derivative_is_a_fraction_at_any_depth():
     tree = inside(name_mathml("∂s/∂(∂L/∂w)"))
-    assert len(tree.findall(".//mfrac")) == 2 and "".join(tree.itertext()) == "∂s∂∂L∂w"
+    assert len(tree.findall(".//mfrac")) == 2 and "".join(tree.itertext()) == "∂s∂(∂L∂w)"
     assert np.all([inside(name_mathml(name)).find("mfrac") is None for name in ("∂", "∂L", "∂(a/∂b", "a/∂b")])

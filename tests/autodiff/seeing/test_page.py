@@ -130,20 +130,33 @@ def test_every_step_has_its_node_and_products_follow_their_local_derivatives():
         for fact, row in zip(data_of(text)["steps"], explanation.rows, strict=True):
             role, node = fact["role"], fact["node"]
             assert any(a.get("data-node") == node for _, a in reader.tags if a.get("class", "").startswith("node"))
-            if row.tensor is not None and node != "gap":
+            if row.tensor is not None and not node.startswith("module"):
                 kind = ("p" if role == "local" else "d") if row.phase == "second" else "op" if role == "local" else "t"
                 assert node == f"{kind}{row.tensor._number}"
             if role == "product":
                 assert roles[-1] == "local" and row.sources[1] == row.step - 1
                 operation = "p" if row.phase == "second" else "op"
-                assert fact["other"] in (
-                    "gap",
-                    f"{operation}{explanation.rows[row.step - 2].tensor._number}",
-                )
+                made = f"{operation}{explanation.rows[row.step - 2].tensor._number}"
+                assert fact["other"] == made or fact["other"].startswith("module")
             if row.phase == "local":
                 assert role == "local"
             roles.append(role)
         assert roles.count("local") == roles.count("product") > 0
+
+
+def test_a_long_chain_is_folded_and_every_step_of_it_is_lit():
+    W = ad.Tensor(np.eye(2) * 0.5, requires_grad=True, name="W")
+    x, h = ad.Tensor(np.ones(2), name="x"), np.zeros(2)
+    for _ in range(60):
+        h = np.tanh(W @ h + x)
+    loss = h.sum()
+    for explanation in (ad.explain(loss), ad.explain(long()[1])):
+        text = explanation.to_html()
+        drawn = {a.get("data-node") for _, a in Reader(text).tags if a.get("class", "").startswith("node")}
+        assert len(drawn) < 12 and not any(name.startswith(("gap", "rest")) for name in drawn)
+        for fact, row in zip(data_of(text)["steps"], explanation.rows, strict=True):
+            assert fact["node"] in drawn, row.quantity
+    assert "×60" in ad.explain(loss).to_html() and "not shown" not in ad.explain(loss).to_html()
 
 
 def test_texts_can_neither_break_the_page_nor_inject_anything():
@@ -269,6 +282,19 @@ def test_a_path_that_cannot_be_written_is_an_oserror_and_leaves_nothing(tmp_path
     with pytest.raises(OSError, match="No space"):
         explanation.to_html(target)
     assert target.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_what_is_no_path_of_a_file_gets_one_clear_error(tmp_path):
+    explanation = ad.explain(neuron()[2])
+    for path, kind, said in (
+        (tmp_path / "none" / "x.html", FileNotFoundError, "to_html: there is no folder .*none; make it first"),
+        ("", FileNotFoundError, "to_html: the path is empty"),
+        (3, TypeError, "to_html: takes the path of a file, like .*, not 3"),
+    ):
+        for write in (explanation.to_html, ad.graph(explanation.output).to_html):
+            with pytest.raises(kind, match=said):
+                write(path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_device_is_written_to_and_not_replaced():
@@ -608,7 +634,7 @@ def test_every_kind_of_node_is_legible(browser, tmp_path, dark):
                 f"document.querySelector('.node.operation, .node.seen').setAttribute('class', 'node seen {kind}')"
             )
             assert browser.run(CONTRAST) == [], kind
-    assert {"parameter", "constant", "operation", "result", "output", "gap"} <= seen
+    assert {"parameter", "constant", "operation", "result", "output", "module"} <= seen
 
 
 @in_browser
@@ -631,7 +657,9 @@ def test_the_page_works_in_the_frame_of_a_notebook_without_a_layout_program_too(
         inner = inner.replace(html.escape(standalone.digest(old), quote=False), standalone.digest(script))
         outer = tmp_path / f"frame{i}.html"
         heard = "<script>addEventListener('message', (e) => { window.heard = e.data; });</script>"
-        outer.write_text(f"<!DOCTYPE html><meta charset=utf-8>{heard}{standalone.Page(inner, '', 860)._repr_html_()}", "utf-8")
+        outer.write_text(
+            f"<!DOCTYPE html><meta charset=utf-8>{heard}{standalone.Page(inner, '', 860)._repr_html_()}", "utf-8"
+        )
         browser.open(outer)
         assert browser.run("window.heard") == f"Step 1 of {len(explanation.rows)}, forward pass"
         (tmp_path / "table.html").write_text(shown, "utf-8")
@@ -799,6 +827,30 @@ def test_the_address_follows_the_steps(browser, tmp_path):
         browser.press("ArrowRight")
     time.sleep(0.5)
     assert browser.run("location.hash") == "#step=8"
+
+
+@in_browser
+def test_an_address_of_no_step_opens_the_nearest_and_says_so(browser, tmp_path):
+    explanation = ad.explain(neuron()[2])
+    for wanted, step in (("99999", len(explanation.rows)), ("0", 1), ("abc", 1)):
+        opened(browser, tmp_path, explanation, wanted)
+        assert browser.run(STATE)["seek"] == step
+        said = browser.run(
+            "(({ textContent, hidden }) => (hidden ? '' : textContent))(document.getElementById('verdict'))"
+        )
+        assert said.startswith(f"There is no step {wanted}: the steps are 1 to {len(explanation.rows)}."), said
+
+
+@in_browser
+def test_a_constant_and_a_matrix_are_said_once(browser, tmp_path):
+    explanation = ad.explain(layer()[2])
+    local = next(row for row in explanation.rows if row.expression == row.value == "1")
+    matrix = next(row for row in explanation.rows if row.quantity == "W")
+    opened(browser, tmp_path, explanation, local.step)
+    assert browser.run("document.querySelector('.equation').textContent.split('=').length") == 2
+    opened(browser, tmp_path, explanation, matrix.step)
+    assert browser.run("document.getElementById('now-value').offsetWidth") <= 1
+    assert browser.run("document.querySelector('#now-matrix table').rows.length") == 2
 
 
 @in_browser

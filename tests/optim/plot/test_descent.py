@@ -113,3 +113,10 @@ def test_a_comparison_in_which_all_diverge_shows_how(plt):
     for ax in (seen.plot(), seen.plot_values()):
         ax.figure.canvas.draw()
     assert ax.get_yscale() == "log" and ax.get_ylim()[0] < 10 and ax.get_ylim()[1] > 1e250
+
+
+def test_a_function_of_other_arguments_than_x_and_y_is_refused_in_one_sentence():
+    for f in (lambda w: (w**2).sum(), lambda x, y, z: x * y * z, lambda: 1.0):
+        with pytest.raises(TypeError, match=r"optim.plot.surface: f is called as f\(x, y\)"):
+            optim.plot.surface(f)
+    optim.plot.surface(lambda *at: at[0] ** 2 + at[1])

@@ -171,6 +171,7 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
         (dict(seed=-1), ValueError, "seed must be a whole number of at least 0, not -1"),
         (dict(minimum=1.0), ValueError, "minimum"),
         (dict(f=3), TypeError, "function of x and y, not 3"),
+        (dict(f=lambda w: (w**2).sum()), TypeError, "compare: f is called as f.x, y., with one number"),
         (dict(f=lambda x, y: 1.0), TypeError, "one element, not float"),
         (dict(f=lambda x, y: ad.stack([x, y])), TypeError, r"one element, not one of shape \(2,\)"),
     ],
