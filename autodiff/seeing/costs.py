@@ -16,20 +16,13 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..ops import elementwise, guards, special
-from ..primitive import REGISTRY
+from ..primitive import Primitive
 from ..tensor import Tensor, clock
 from .expansion import Place, expanded
-from .formulas import Formula, derivative_of
+from .formulas import Formula
 from .rows import AGAIN, Step
+from .rules import ELEMENTWISE, is_elementwise, local_derivative
 
-_BY_ELEMENT = (elementwise.__name__, special.__name__, guards.__name__)
-ELEMENTWISE = {
-    record
-    for record in REGISTRY.values()
-    if any(getattr(rule, "__module__", None) in _BY_ELEMENT for rule in record.vjps)
-}
-"""Operations whose local derivative is one number for each element of the result, a factor of the cotangent."""
 _SUMS = frozenset({"sum", "mean", "max", "min", "prod", "cumsum", "cumprod", "slope"})
 _PRODUCTS = frozenset({"matmul", "matmul_transposed", "transposed_matmul"})
 _MOVES = frozenset(
@@ -79,8 +72,8 @@ def _plain_work(node: Tensor) -> Count:
     record, inputs = node._primitive, [_array(x) for x in node._inputs]
     if record.name in _MOVES:
         return Count(0)
-    if record in ELEMENTWISE or record.jvps == "elementwise":
-        return Count(node.size, record in ELEMENTWISE)
+    if is_elementwise(record):
+        return Count(node.size, _is_said(record))
     if record.name in _SUMS:
         return Count(sum(int(np.size(x)) for x in inputs))
     if record.name in _PRODUCTS:
@@ -102,15 +95,20 @@ def _plain_backward(node: Tensor, kind: str, text: str, x: Any) -> Count:
         return Count(0)
     if record.name in _SUMS and record.name != "slope":
         return Count(0 if kind == "local" or record.name == "sum" else max(map(np.size, map(_array, node._inputs))))
-    elementwise = record in ELEMENTWISE or record.jvps == "elementwise"
+    elementwise = is_elementwise(record)
     if kind == "local":
         return Count(0 if not elementwise or re.fullmatch(r"[−\d.]*|\{\w\}", text) else node.size)
     if elementwise:
         summed = np.shape(_array(x)) != node.shape  # over what x was broadcast along
-        return Count(node.size * (int(text != "1") + int(summed)), record in ELEMENTWISE)
+        return Count(node.size * (int(text != "1") + int(summed)), _is_said(record))
     if record.name == "slope":
         return Count(sum(np.size(_array(x)) for x in node._inputs))
     return _plain_work(node) if record.name in _PRODUCTS | {"tensordot", "einsum"} else Count(0, False)
+
+
+def _is_said(record: Primitive) -> bool:
+    """Whether it is known that its elements do not mix: of one that a user declared, its record may not say all."""
+    return record in ELEMENTWISE or bool(record.derivatives)
 
 
 def _array(x: Any) -> Any:
@@ -166,7 +164,7 @@ def _backward_inside(inside: Sequence[Tensor], wanted: Iterable[int]) -> Count:
                 reached.add(id(node))
                 uses[id(x)] += 1
                 sizes[id(x)] = int(np.size(x._ndarray))
-                text = derivative_of(node._primitive, i)
+                text = local_derivative(node, i)
                 counts += [_plain_backward(node, kind, text, x) for kind in ("local", "product")]
     return _total([*counts, *(Count((n - 1) * sizes[x]) for x, n in uses.items())])
 

@@ -119,11 +119,9 @@ class Wanted:
         self.words = [item if isinstance(item, str) else None for item in self.items]
         self.tensors: list[set[float]] = []
         self.callers: list[list[Any]] = []
-        tensors, modules = _called(names)
-        self.kinds = sorted({type(m).__name__ for _, m in modules if getattr(m, "_calls", ())})
-        """What the modules are that were named and called."""
+        tensors, self.modules = _called(names)
         for item in self.items:
-            own: list[Any] = [m for path, m in modules if item in (path, type(m).__name__)]
+            own: list[Any] = [m for path, m in self.modules if item in (path, type(m).__name__)]
             self.callers.append(own + [item] * hasattr(item, "_calls"))
             named = tensors.get(item) if isinstance(item, str) else item
             self.tensors.append({named._number} if isinstance(named, Tensor) else set())
@@ -154,15 +152,19 @@ class Wanted:
             if not met:
                 what = repr(item) if isinstance(item, str) else f"a {type(item).__name__}"
                 known = ", ".join(f"{name!r}" + f" ({n} times)" * (n > 1) for name, n in sorted(self.possible.items()))
-                if not known:
-                    raise ValueError(f"{self.where}: expand={what}: all operations of this graph are plain already")
-                modules = "; modules are known by their class if they are in names, " + (
-                    f"here {', '.join(map(repr, self.kinds))}" if self.kinds else "like names=model"
-                )
                 raise ValueError(
-                    f"{self.where}: expand: {what} names nothing in this graph that can be opened; there is {known}; "
-                    f"True opens all of it{modules}"
+                    f"{self.where}: expand: {what} names nothing in this graph that can be opened; "
+                    + (
+                        f"there is {known}{self._known_modules()}; True opens all of it"
+                        if known
+                        else "its operations are plain ones already, so leave expand out"
+                    )
                 )
+
+    def _known_modules(self) -> str:
+        """The classes of modules that can be named in place of their operations."""
+        kinds = sorted({type(m).__name__ for _, m in self.modules if m._calls})
+        return f", or modules by their class or their place: {', '.join(map(repr, kinds))}" if kinds else ""
 
 
 _TAKES = "expand takes the name of an operation or module, a Tensor, a module, a list of them, or True for all"

@@ -89,7 +89,7 @@ class Explanation:
             path: where to write it; None to show it in a notebook.
 
         Raises:
-            TypeError: for what is no path.
+            TypeError, ValueError: for what is no path.
             OSError: for a path that cannot be written.
         """
         from .page import write  # builds pictures, so it is imported only by who wants a page

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import REGISTRY, Primitive, filled
+from ..primitive import REGISTRY, filled
 from ..tensor import Tensor
 
 
@@ -68,12 +68,6 @@ class Formula:
             return None
         tree = read(self.template)
         return None if tree is None else simplified(tree, numbers)
-
-
-def derivative_of(record: Primitive, i: int) -> str:
-    """The local derivative by input i as its record has it; of one of many inputs, all alike, the last; or nothing."""
-    given = record.derivatives
-    return given[i] if i < len(given) else given[-1] if given and (record.each or record.joint) else ""
 
 
 def numbers_of(node: Any) -> tuple[tuple[str, float], ...]:

@@ -86,7 +86,7 @@ class Graph(graphviz.Digraph):  # type: ignore[misc]  # the library has no types
             The page's HTML, a string that a notebook shows as the page.
 
         Raises:
-            TypeError, OSError: for what is no path of a file, and one that cannot be written.
+            TypeError, ValueError, OSError: for what is no path of a file, and one that cannot be written.
             LayoutError: as `pipe`.
         """
         page = Page(page_of(self.hierarchy, self.graph_attr["rankdir"], self.legend), "Graph", HEIGHT)

@@ -11,12 +11,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from ..ops import elementwise, guards, special
 from ..primitive import REGISTRY, Primitive
 from ..tensor import Tensor
-from .costs import ELEMENTWISE
-from .formulas import Formula, derivative_of, numbers_of
+from .formulas import Formula, numbers_of
 from .indices import index_text
 from .printable import printable
+
+_BY_ELEMENT = (elementwise.__name__, special.__name__, guards.__name__)
+ELEMENTWISE = {
+    record
+    for record in REGISTRY.values()
+    if any(getattr(rule, "__module__", None) in _BY_ELEMENT for rule in record.vjps)
+}
+"""Operations whose local derivative is one number for each element of the result, a factor of the cotangent."""
 
 
 def partial(a: str, b: str) -> str:
@@ -58,12 +66,13 @@ def forward_formula(node: Tensor) -> str:
 def local_derivative(node: Tensor, i: int) -> str:
     """The template of the local derivative by input i; "" if the record says nothing of it."""
     record = node._primitive
+    given = record.derivatives
     if record is _MATMUL:
         a, b = (np.ndim(x._ndarray if isinstance(x, Tensor) else x) for x in node._inputs)
         if i == 0:
             return "I ⊗ {1}ᵀ" if a > 1 else "{1}ᵀ" if b > 1 else "{1}"
         return "{0}" if b == 1 else "{0} ⊗ I" if a > 1 else "{0}ᵀ ⊗ I"
-    return derivative_of(record, i)
+    return given[i] if i < len(given) else given[-1] if given and (record.each or record.joint) else ""
 
 
 def contribution(node: Tensor, i: int) -> str:

@@ -84,19 +84,19 @@ def target_of(where: str, path: Any, example: str) -> Path:
         example: the name of such a file.
 
     Raises:
-        TypeError: for what is no path.
-        OSError: for an empty path, a folder, and a path in one that does not exist.
+        TypeError, ValueError: for what is no path.
+        OSError: for a folder, and a path in one that does not exist.
     """
     if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"{where}: takes the path of a file, like {example!r}, not {path!r}")
+        raise TypeError(f"{where}: takes the path of a file to be written, as {example!r}, not {path!r}")
     text = os.fsdecode(path)
     if not text:
-        raise FileNotFoundError(f"{where}: the path is empty; write the name of a file, like {example!r}")
+        raise ValueError(f"{where}: takes the path of a file to be written, as {example!r}, not an empty one")
     target = Path(text)
     if target.is_dir():
         raise IsADirectoryError(f"{where}: {text} is a folder; write {str(target / example)!r}")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"{where}: there is no folder {target.parent}; make it first, or write elsewhere")
+        raise FileNotFoundError(f"{where}: there is no folder {target.parent} for {target.name}; make it first")
     return target
 
 
@@ -104,7 +104,7 @@ def save(page: str, path: str | os.PathLike[str]) -> None:
     """Write a page: whole, or not at all.
 
     Raises:
-        TypeError, OSError: as `target_of`, and for a path that cannot be written.
+        TypeError, ValueError, OSError: as `target_of`, and for a path that cannot be written.
     """
     target = Path(os.path.realpath(target_of("to_html", path, "page.html")))
     if target.exists() and not target.is_file():

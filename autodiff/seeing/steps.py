@@ -16,7 +16,6 @@ from ..backward import leading_to, reachable, reverse, unbroadcast
 from ..mode import differentiating, mode
 from ..primitive import Primitive, general
 from ..tensor import Tensor, as_array, wrap
-from .costs import ELEMENTWISE
 from .cuts import cuts_between
 from .formats import SMALL, range_of, size, text_of
 from .formulas import Formula, joined
@@ -25,7 +24,16 @@ from .looks import options_of
 from .names import Names, parameter_name, primed
 from .printable import printable
 from .rows import AGAIN, Row
-from .rules import contribution, formula_of, forward_formula, is_elementwise, local_derivative, partial, with_index
+from .rules import (
+    ELEMENTWISE,
+    contribution,
+    formula_of,
+    forward_formula,
+    is_elementwise,
+    local_derivative,
+    partial,
+    with_index,
+)
 
 
 class Table:
@@ -161,8 +169,8 @@ class Table:
                 self.steps[node._number] = self.add(phase, name, expression, node._ndarray, self.sources(node), node)
             elif (row := self.again.pop(node._number, None)) is not None:  # what it is a function of, as now recorded
                 if {*self.sources(node)} != {*self.rows[row - 1].sources}:  # a sum of contributions is one already
-                    name, used = self.called(node) + AGAIN, [row, *self.sources(node)]
-                    self.add(phase, name, self.formula(node, letter), node._ndarray, used, node)
+                    name, steps = self.called(node) + AGAIN, [row, *self.sources(node)]
+                    self.add(phase, name, self.formula(node, letter), node._ndarray, steps, node)
 
     def leaf(self, x: Tensor, phase: str, letter: str) -> None:
         kind, sources = self.detached(x) or ("input" if x._requires_grad else "constant", ())

@@ -287,9 +287,13 @@ def test_a_path_that_cannot_be_written_is_an_oserror_and_leaves_nothing(tmp_path
 def test_what_is_no_path_of_a_file_gets_one_clear_error(tmp_path):
     explanation = ad.explain(neuron()[2])
     for path, kind, said in (
-        (tmp_path / "none" / "x.html", FileNotFoundError, "to_html: there is no folder .*none; make it first"),
-        ("", FileNotFoundError, "to_html: the path is empty"),
-        (3, TypeError, "to_html: takes the path of a file, like .*, not 3"),
+        (
+            tmp_path / "none" / "x.html",
+            FileNotFoundError,
+            "to_html: there is no folder .*none for x.html; make it first",
+        ),
+        ("", ValueError, "to_html: takes the path of a file to be written, as .*, not an empty one"),
+        (3, TypeError, "to_html: takes the path of a file to be written, as .*, not 3"),
     ):
         for write in (explanation.to_html, ad.graph(explanation.output).to_html):
             with pytest.raises(kind, match=said):

@@ -107,16 +107,16 @@ def test_states_of_hostile_names_and_single_values_can_be_seen(plt):
         assert len(ax.get_legend().get_texts()) >= 3
 
 
+def test_a_function_of_other_arguments_than_x_and_y_is_refused_in_one_sentence():
+    for f in (lambda w: (w**2).sum(), lambda x, y, z: x * y * z, lambda: 1.0):
+        with pytest.raises(TypeError, match=r"optim.plot.surface: f is called as f\(x, y\)"):
+            optim.plot.surface(f)
+    optim.plot.surface(lambda *at: at[0] ** 2 + at[1])
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_comparison_in_which_all_diverge_shows_how(plt):
     seen = optim.compare(quadratic, (1, 1), {"bad": lambda p: optim.SGD(p, lr=5.0)}, steps=400)
     for ax in (seen.plot(), seen.plot_values()):
         ax.figure.canvas.draw()
     assert ax.get_yscale() == "log" and ax.get_ylim()[0] < 10 and ax.get_ylim()[1] > 1e250
-
-
-def test_a_function_of_other_arguments_than_x_and_y_is_refused_in_one_sentence():
-    for f in (lambda w: (w**2).sum(), lambda x, y, z: x * y * z, lambda: 1.0):
-        with pytest.raises(TypeError, match=r"optim.plot.surface: f is called as f\(x, y\)"):
-            optim.plot.surface(f)
-    optim.plot.surface(lambda *at: at[0] ** 2 + at[1])
