@@ -464,6 +464,7 @@ def test_a_closure_that_is_random_is_one_matrix(rng):
     assert 0 < (H @ v == 0).sum() < 50
 
 
+@pytest.mark.slow
 def test_a_thousand_products_leave_memory_flat(no_collector, problem):
     params, x, y, loss = problem
     batches = [(x[:10], y[:10]), (x[10:], y[10:])]

@@ -701,6 +701,7 @@ def test_hostile_operations_and_modules_are_drawn():
     assert len(texts(graph(y, names={"\n": model}))) == 5
 
 
+@pytest.mark.slow
 def test_drawing_hostile_graphs_hundreds_of_times_never_takes_the_process_down():
     pictures = []
     for name in HOSTILE:

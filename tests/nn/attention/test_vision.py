@@ -272,6 +272,7 @@ def test_vit_arithmetic_counts_the_multiply_adds_of_the_products_that_are_record
 # Training
 
 
+@pytest.mark.slow
 def test_a_small_vision_transformer_learns_the_digits_to_95_percent_of_those_held_out():
     """Four patches of 4 × 4 pixels, two blocks, Adam with a cosine schedule; 97 to 99 % over seeds, in two seconds."""
     datasets = pytest.importorskip("sklearn.datasets")
