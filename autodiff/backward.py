@@ -235,9 +235,11 @@ def reverse(
 
 def _summed_rows(d: Any) -> Any:
     """The sum over the first axis; of a small matrix by BLAS, in a third of the time of a reduction."""
-    if type(d) is not np.ndarray or d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
+    if d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
         return _summed(d, 0)
-    return _ones(d.shape[0], d.dtype.char).dot(d)
+    if type(d) is not np.ndarray:
+        return np.dot(np.ones_like(d[:, 0]), d) if is_foreign(d) and d.size else _summed(d, 0)
+    return np.dot(_ones(d.shape[0], d.dtype.char), d)
 
 
 @lru_cache(maxsize=64)
@@ -341,6 +343,8 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
                 f"pass gradient.astype({y.dtype})"
             )
         tensor = tensor.astype(y.dtype)
+    if is_foreign(y._ndarray) and not is_foreign(tensor._ndarray) and not tensor._requires_grad:
+        tensor = wrap(np.full_like(y._ndarray, tensor._ndarray))  # of the same type
     return tensor if create_graph else tensor._ndarray
 
 

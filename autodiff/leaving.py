@@ -35,7 +35,8 @@ _OURS = tuple(os.path.join(os.path.dirname(_HERE), name) + os.sep for name in ("
 _foreign: dict[str, bool] = {}
 
 
-def _is_users(filename: str) -> bool:
+def is_users_file(filename: str) -> bool:
+    """Whether code of this file is the user's: of none of this project's packages, NumPy, SciPy and pandas."""
     known = _foreign.get(filename)
     if known is None:
         libraries = [sys.modules[name].__file__ for name in ("numpy", "scipy", "pandas") if name in sys.modules]
@@ -47,12 +48,16 @@ def _is_users(filename: str) -> bool:
     return known
 
 
+def user_place() -> tuple[str, int] | None:
+    """File and number of the line now running in the first frame outside this project's packages, NumPy, SciPy and
+    pandas."""
+    frame = _user_frame()
+    return None if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+
+
 def user_line() -> str | None:
-    """The line now running in the first frame outside this project's packages, NumPy, SciPy and pandas, as
-    'file:line: source'."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not _is_users(frame.f_code.co_filename):
-        frame = frame.f_back
+    """That line as 'file:line: source'."""
+    frame = _user_frame()
     if frame is None:
         return None
     filename, number = frame.f_code.co_filename, frame.f_lineno
@@ -60,10 +65,17 @@ def user_line() -> str | None:
     return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
 
 
+def _user_frame() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and not is_users_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    return frame
+
+
 def user_level() -> int:
     """The ``stacklevel=`` with which a warning names the user's line, for the function that calls this."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and not _is_users(frame.f_code.co_filename):
+    while frame.f_back is not None and not is_users_file(frame.f_code.co_filename):
         frame, level = frame.f_back, level + 1
     return level
 
@@ -76,7 +88,7 @@ def asked_by() -> str:
     """The function of NumPy, SciPy or pandas that the user's code called, '' where none is to be seen."""
     frame: FrameType | None = sys._getframe(1)
     name = ""
-    while frame is not None and not _is_users(frame.f_code.co_filename):
+    while frame is not None and not is_users_file(frame.f_code.co_filename):
         module = frame.f_globals.get("__name__", "")
         if module.partition(".")[0] not in ("autodiff", "nn", "optim"):
             wrapped = frame.f_locals.get(_WRAPPED.get(frame.f_code.co_name, ""))

@@ -29,7 +29,7 @@ class Opaque:
 
     def __init__(self, function: Callable[..., Any], name: str, reason: str, draws: bool = False) -> None:
         self.function, self.__name__, self.reason, self.draws = function, name, reason, draws
-        self.__doc__, self.__wrapped__ = function.__doc__, function
+        self.__doc__, self.__wrapped__, self.__module__ = function.__doc__, function, function.__module__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         named = [name for name, a in kwargs.items() if is_foreign(a)]

@@ -197,6 +197,8 @@ def foreign(value: Any) -> bool:
     (``__array_ufunc__ = None``), has operators of its own, or is nothing that could become an array."""
     if isinstance(value, (Tensor, np.ndarray, np.generic, int, float, complex, list, tuple)) or value is None:
         return False
+    if is_foreign(value):  # an array as NumPy's are
+        return False
     kind = type(value)
     if kind.__module__.partition(".")[0] == "pandas":  # columns of numbers are taken as the arrays they hold
         return False

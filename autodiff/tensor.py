@@ -109,7 +109,7 @@ class Tensor(ArrayMethods["Tensor"]):
             data = self._array()
             owner = self if self._params is None else self._params.get("of", self)
             if type(owner._requires_grad) is bool and _is_writable(data):
-                owner._note("digest", _digest(owner._ndarray))
+                owner._note("digest", digest(owner._ndarray))
                 owner._requires_grad = HANDED_OUT if owner._requires_grad else SHARED
             return data
         view = self._ndarray[...]
@@ -388,8 +388,8 @@ class Tensor(ArrayMethods["Tensor"]):
 
     def _array(self) -> Array:
         """The array of a leaf or a constant, for whoever writes it."""
-        if isinstance(self._ndarray, np.generic):
-            self._ndarray = np.asarray(self._ndarray)
+        if not isinstance(self._ndarray, np.ndarray) and not self._ndarray.ndim:  # a scalar, which nobody could write
+            self._ndarray = self._ndarray[...]
         return self._ndarray
 
     def _written(self) -> None:
@@ -559,7 +559,7 @@ def settled(x: Tensor) -> int:
     before = notes.pop("digest", None)
     handed_out = handed_out or getattr(data, "base", None) is not None
     if handed_out or before is not None:
-        now = _digest(data)
+        now = digest(data)
         if before is not None and now != before:
             x._number = clock()
         if handed_out:
@@ -603,7 +603,7 @@ def _only_values(inputs: tuple[Any, ...], out: Any) -> bool:
     return not live and all(isinstance(target, np.ndarray) for target in out)
 
 
-def _digest(array: Array) -> Any:
+def digest(array: Array) -> Any:
     """What changes when the array does (but for one change in four billion): a checksum; of a large array those of the
     sums of its rows and columns, eight times as fast. (Rows of an odd length: in an even one, changes of the topmost
     bit, the sign, would cancel each other.)"""

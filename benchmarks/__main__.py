@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-PEERS = ("torch", "autograd", "mygrad", "jax", "numpy")
+PEERS = ("compiled", "native", "torch", "autograd", "mygrad", "jax", "numpy")
 
 
 class Parser(argparse.ArgumentParser):

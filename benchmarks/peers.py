@@ -39,6 +39,8 @@ class Peer:
     name: str
     package: str
     threads: tuple[int, ...] = (1, 2)
+    compiles = False
+    """Whether it makes a program first, which of a million operations takes too long."""
 
     def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
         """Record the loss, and differentiate what was recorded: the two halves of `gradient`."""
@@ -99,6 +101,43 @@ class Ours(Eager):
 
     def version(self) -> str:
         return "this checkout"
+
+
+class Compiled(Ours):
+    """This engine's derivative as a program of NumPy calls."""
+
+    name, backend = "compiled", "numpy"
+    compiles = True
+
+    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        raise Unsupported("records nothing")
+
+    def gradient(self, problem: Problem) -> Callable[[], Any]:
+        slope = self.ad.compile(self.ad.grad(lambda ps, cs: problem.loss(self, ps, cs)), backend=self.backend)
+        return lambda: slope(problem.params, problem.constants)
+
+    def hvp(self, problem: Problem) -> Callable[[], Any]:
+        def product(params: Any, constants: Any, vectors: Any) -> Any:
+            return self.ad.hvp(lambda *given: problem.loss(self, given, constants), tuple(params), tuple(vectors))
+
+        run = self.ad.compile(product, backend=self.backend)
+        return lambda: run(problem.params, problem.constants, problem.vectors)
+
+
+class Native(Compiled):
+    """The same program as machine code."""
+
+    name = backend = "native"
+    package = "llvmlite"
+
+    def __init__(self) -> None:
+        import llvmlite
+
+        super().__init__()
+        self.llvmlite = llvmlite.__version__
+
+    def version(self) -> str:
+        return f"this checkout, llvmlite {self.llvmlite}"
 
 
 class Torch(Eager):
@@ -162,6 +201,7 @@ class MyGrad(Peer):
 
 class Jax(Peer):
     name = package = "jax"
+    compiles = True
     threads = (2,)  # its pool is made once and cannot be resized
 
     def __init__(self) -> None:
@@ -203,7 +243,7 @@ class NumPy(Peer):
         return partial(problem.hvp_by_hand, problem.params, problem.constants, problem.vectors)
 
 
-ALL: tuple[type[Peer], ...] = (Ours, Torch, Autograd, MyGrad, Jax, NumPy)
+ALL: tuple[type[Peer], ...] = (Ours, Compiled, Native, Torch, Autograd, MyGrad, Jax, NumPy)
 
 
 def load(names: Sequence[str]) -> tuple[dict[str, Peer], dict[str, str]]:

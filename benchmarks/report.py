@@ -142,7 +142,7 @@ def tables(rows: list[dict[str, Any]], names: list[str]) -> str:
             )  # fmt: skip
     parts = [
         _table(times),
-        "¹ ² threads, the better of one and two. jax is jit-compiled, numpy is written by hand.",
+        "¹ ² threads, the better of one and two. compiled, native: ad.compile; jax is jitted, numpy written by hand.",
         "\n".join(notes),
         _table(reach),
         "measured: the ratio of the medians; by repeat: the median of the ratios in each repeat.",

@@ -18,7 +18,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
     {"ops"},
     {"linalg", "special", "random", "persistence", "clipping", "averaging", "flags", "lettering", "figures", "memory"},
     {"transforms"},
-    {"checking", "curvature"},
+    {"checking", "curvature", "compiling"},
     {"seeing"},
     {"__init__"},
     {"__main__"},

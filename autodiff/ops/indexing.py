@@ -363,7 +363,7 @@ def _copied(t: Any, v: Any, order: Any) -> Any:
     """A copy of t into which v can be written."""
     if type(t) is np.ndarray and type(v) in NATIVE:
         return np.array(t, order=order)
-    return t.copy() if is_foreign(t) else np.array(t, order=order, like=v if is_foreign(v) else None)
+    return t[...].copy() if is_foreign(t) else np.array(t, order=order, like=v if is_foreign(v) else None)
 
 
 def _assigned(t: Any, v: Any, index: Any) -> Any:

@@ -60,7 +60,7 @@ def _misfit(name: str, a: Any, b: Any, error: Exception) -> Exception:
 def _product(a: Any, b: Any) -> Any:
     """``a @ b``; for small matrices `dot` reaches the same BLAS call in half the time."""
     try:
-        return a.dot(b) if a.ndim == 2 and b.ndim == 2 else a @ b
+        return np.dot(a, b) if a.ndim == 2 and b.ndim == 2 else a @ b
     except Exception as error:
         raise _misfit("matmul", a, b, error) from None
 
@@ -73,30 +73,30 @@ def _product(a: Any, b: Any) -> Any:
 @internal
 def times(a: Any, b: Any) -> Any:
     """a b of two matrices, arrays or Tensors."""
-    return matmul(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.dot(b)
+    return matmul(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else np.dot(a, b)
 
 
 @internal
 def times_transposed(a: Any, b: Any) -> Any:
     """a bᵀ of two matrices, arrays or Tensors."""
-    return _times_transposed(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.dot(b.T)
+    return _times_transposed(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else np.dot(a, b.T)
 
 
 @internal
 def transposed_times(a: Any, b: Any) -> Any:
     """aᵀ b of two matrices, arrays or Tensors."""
-    return _transposed_times(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else a.T.dot(b)
+    return _transposed_times(a, b) if isinstance(a, Tensor) or isinstance(b, Tensor) else np.dot(a.T, b)
 
 
 _times_transposed = declare(
-    "matmul_transposed", lambda a, b: a.dot(b.T),
+    "matmul_transposed", lambda a, b: np.dot(a, b.T),
     [lambda g, y, a, b: times(g, b), lambda g, y, a, b: transposed_times(g, a)],
     arity=2, jvps="multilinear", formula="{0} @ {1}ᵀ", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [((2, 3), (4, 3)), ((0, 3), (2, 3))]],
 )  # fmt: skip
 
 _transposed_times = declare(
-    "transposed_matmul", lambda a, b: a.T.dot(b),
+    "transposed_matmul", lambda a, b: np.dot(a.T, b),
     [lambda g, y, a, b: times_transposed(b, g), lambda g, y, a, b: times(a, g)],
     arity=2, jvps="multilinear", formula="{0}ᵀ @ {1}", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [((3, 2), (3, 4)), ((3, 0), (3, 2))]],

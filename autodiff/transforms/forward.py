@@ -241,7 +241,9 @@ class Unsupported(Exception):
 
 
 def _refuse_watched(tensors: Iterable[Tensor]) -> None:
-    if not isinstance(mode.get(), bool) or any([x._hooks for x in tensors]):
+    watch = mode.get()
+    looked_at = not isinstance(watch, bool) and not getattr(watch, "passive", False)
+    if looked_at or any([x._hooks for x in tensors]):
         raise Unsupported
 
 

@@ -1,0 +1,380 @@
+"""What a function reads besides its arguments: variables that it closes over, globals, attributes of objects.
+
+Tensors among them become inputs of the program. Numbers, strings and arrays are constants of it, and are compared at
+every call, so that a change is seen. Order: what was found, the search, the comparison.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextvars
+import functools
+import os
+import random
+import sys
+import types
+import weakref
+import zlib
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..leaving import is_users_file
+from ..tensor import Tensor, digest
+
+_PLAIN = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
+_COLLECTIONS = (set, frozenset, deque, bytearray, array, memoryview)
+_BY_NAME = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
+"""Names in code that reads attributes whose names it does not say."""
+_PYTHONS = os.path.dirname(os.__file__) + os.sep
+MANY = 20000
+"""So many objects are watched and no more."""
+
+
+class Closure:
+    """What is reached from a function.
+
+    Args:
+        functions: where the search begins.
+        known: objects that are looked after elsewhere, by id.
+    """
+
+    def __init__(self, functions: list[Any], known: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+        self.tensors: dict[str, Tensor] = {}
+        """Tensors by a name that says where they were found."""
+        self.generators: dict[str, Any] = {}
+        """What draws random numbers."""
+        self.iterators: dict[str, Any] = {}
+        """What gives something else each time it is asked."""
+        self.optimizers: dict[str, Any] = {}
+        self.unwatched = ""
+        """The name of something that is one of too many."""
+        self._places: list[tuple[str, str, Any, Any, Any]] = []  # name, kind of place, holder, key, value
+        self._arrays: list[tuple[str, Any, Any]] = []  # name, array, digest
+        self._codes: set[str] = set()  # names that the user's code mentions
+        self._seen: set[int] = set(known)
+        self._alive: list[Any] = []
+        self._by_id: dict[int, str] = {}
+        for function in functions:
+            self._mention(function, set())
+        for function in functions:
+            self._visit(function, "")
+        self.unchanged = self._comparison()
+        """Whether all is as it was found."""
+
+    def changes(self) -> Iterator[str]:
+        """The names of what is not as it was found."""
+        for name, kind, holder, key, value in self._places:
+            if not _same(_read(kind, holder, key), value):
+                yield name
+        for name, x, before in self._arrays:
+            if _digest(x) != before:
+                yield name
+
+    # The search
+
+    def _mention(self, function: Any, seen: set[int]) -> None:
+        """Collect the names in the code of the user's functions that are reached by calls of names."""
+        stack = [function]
+        while stack:
+            f = stack.pop()
+            if id(f) in seen or len(seen) > 5000:
+                continue
+            seen.add(id(f))
+            self._alive.append(f)
+            if isinstance(f, functools.partial):
+                stack += [f.func, *f.args, *f.keywords.values()]
+            elif isinstance(f, types.MethodType):
+                stack += [f.__func__, f.__self__]
+            elif isinstance(f, types.FunctionType):
+                stack += vars(f).values()
+                if _is_users_code(f.__code__.co_filename):
+                    codes = [f.__code__]
+                    while codes:
+                        code = codes.pop()
+                        names = {*code.co_names, *code.co_freevars}
+                        self._codes |= names | {c for c in code.co_consts if type(c) is str}
+                        codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+                        found = [f.__globals__[n] for n in code.co_names if n in f.__globals__]
+                        for module in found:
+                            if _is_users_module(module):
+                                found += [vars(module)[n] for n in code.co_names if n in vars(module)]
+                        stack += filter(_may_be_called, found)
+                stack += [c for c in map(_cell, f.__closure__ or ()) if _may_be_called(c)]
+            elif isinstance(f, type):
+                if _is_users_class(f):
+                    kept = [v for c in f.__mro__ if _is_users_class(c) for v in vars(c).values()]
+                    stack += [code for v in kept for code in _codes_of(v)]
+            elif isinstance(f, (tuple, list, *_COLLECTIONS[:3])) or type(f) is dict:
+                stack += [v for v in (f.values() if isinstance(f, dict) else f) if _may_be_called(v)]
+            elif not isinstance(f, types.ModuleType) and (hasattr(f, "__dict__") or _slots(type(f))):
+                stack.append(type(f))
+                kept = [*getattr(f, "__dict__", {}).values(), *(getattr(f, n, None) for n in _slots(type(f)))]
+                stack += filter(_may_be_called, kept)
+
+    def _place(self, name: str, kind: str, holder: Any, key: Any) -> None:
+        """Look at what stands at a place."""
+        value = _read(kind, holder, key)
+        if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
+            return
+        self._places.append((name, kind, holder, key, value))
+        self._visit(value, name)
+
+    def _visit(self, x: Any, name: str) -> None:
+        if isinstance(x, type):
+            self._class(x)
+            return
+        if isinstance(x, (*_PLAIN, types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
+            return
+        if id(x) in self._seen:
+            return
+        if len(self._seen) > MANY:
+            self.unwatched = self.unwatched or name
+            return
+        self._seen.add(id(x))
+        self._alive.append(x)
+        if isinstance(x, Tensor):
+            self.tensors[name or x.name or "tensor"] = x
+        elif isinstance(x, np.ndarray):
+            self._arrays.append((name, x, _digest(x)))
+            if x.dtype.kind == "O":
+                self._visit(tuple(x.flat), name)
+        elif isinstance(x, (np.random.Generator, np.random.RandomState, random.Random)):
+            self.generators[name] = x
+        elif isinstance(x, (tuple, list)):
+            if len(x) > 64 and all(isinstance(v, _PLAIN) for v in x):
+                self._places.append((name, "values", x, None, tuple(x)))
+                return
+            if isinstance(x, list):
+                self._places.append((name, "length", x, None, len(x)))
+            for i in range(len(x)):
+                self._place(f"{name}[{i}]", "item", x, i)
+        elif isinstance(x, dict):
+            self._places.append((name, "values", x, None, tuple(x)))
+            for key in list(x):
+                self._place(f"{name}[{key!r}]", "item", x, key)
+        elif isinstance(x, _COLLECTIONS):
+            self._places.append((name, "values", x, None, tuple(x)))
+            for value in () if isinstance(x, _COLLECTIONS[3:]) else x:
+                self._visit(value, f"{name}[…]")
+        elif isinstance(x, (weakref.ref, contextvars.ContextVar)):
+            self._place(name, "call", x if isinstance(x, weakref.ref) else functools.partial(x.get, None), None)
+        elif isinstance(x, functools.partial):
+            self._visit(x.func, name)
+            self._visit(x.args, name)
+            self._visit(x.keywords, name)
+        elif isinstance(x, types.MethodType):
+            self._visit(x.__func__, name)
+            self._visit(x.__self__, name)
+        elif isinstance(x, types.FunctionType):
+            self._function(x, name)
+        elif hasattr(x, "__next__"):
+            self.iterators[name] = x
+        elif hasattr(x, "param_groups") and hasattr(x, "step"):
+            self.optimizers[name] = x
+        elif hasattr(x, "__dict__") or _slots(type(x)):
+            self._object(x, name)
+
+    def _function(self, f: types.FunctionType, name: str) -> None:
+        code = f.__code__
+        for variable, cell in zip(code.co_freevars, f.__closure__ or ()):
+            late = _cell(cell) is None and not _is_users_code(
+                code.co_filename
+            )  # what a library loads when it is needed
+            if _cell(cell) is not _EMPTY and not late:
+                self._place(_joined("", variable), "cell", cell, None)
+        for i, value in enumerate(f.__defaults__ or ()):
+            self._visit(value, f"{name or f.__name__} (default {i})")
+        self._visit(f.__kwdefaults__ or {}, f"{name or f.__name__} (defaults)")
+        if not _is_users_code(code.co_filename):
+            return
+        for key in ("__code__", "__defaults__"):
+            self._places.append((f"{name or f.__name__}.{key}", "attribute", f, key, getattr(f, key)))
+        self._attributes(f, name or f.__name__)
+        codes = [code]
+        while codes:
+            inner = codes.pop()
+            codes += [c for c in inner.co_consts if isinstance(c, types.CodeType)]
+            for variable in inner.co_names:
+                if variable not in f.__globals__:
+                    if hasattr(builtins, variable):
+                        self._places.append((variable, "get", f.__globals__, variable, _EMPTY))
+                    continue
+                value = f.__globals__[variable]
+                if isinstance(value, types.ModuleType):
+                    if _is_users_module(value):
+                        self._attributes(value, variable)
+                else:
+                    self._place(variable, "item", f.__globals__, variable)
+
+    def _class(self, kind: type) -> None:
+        """The functions of a class of the user's, and the numbers that it keeps."""
+        for c in kind.__mro__:
+            if not _is_users_class(c) or id(c) in self._seen:
+                continue
+            self._seen.add(id(c))
+            self._places.append((c.__name__, "values", vars(c), None, tuple(vars(c))))
+            for key, value in list(vars(c).items()):
+                codes = _codes_of(value)
+                if codes:
+                    self._places.append((f"{c.__name__}.{key}", "item", vars(c), key, value))
+                    for function in codes:
+                        self._function(function, f"{c.__name__}.{key}")
+                elif self._mentioned(key) and not isinstance(value, types.MemberDescriptorType):
+                    self._place(f"{c.__name__}.{key}", "item", vars(c), key)
+
+    def _object(self, x: Any, name: str) -> None:
+        self._class(type(x))
+        if hasattr(x, "__dict__") and isinstance(type(x).__module__, str):
+            self._attributes(x, name)
+        for key in _slots(type(x)):
+            self._place(_joined(name, key), "attribute", x, key)
+
+    def _mentioned(self, key: str) -> bool:
+        """Whether the user's code may read an attribute of this name."""
+        return not key.startswith("__") and (key in self._codes or not _BY_NAME.isdisjoint(self._codes))
+
+    def _attributes(self, x: Any, name: str) -> None:
+        module, library = isinstance(x, types.ModuleType), _of_library(x)
+        ours = not module and not isinstance(x, types.FunctionType) and not _is_users_class(type(x))
+        if not module and not type(x).__module__.startswith(
+            "autodiff."
+        ):  # whose objects find out things when they are used
+            self._places.append((f"the attributes of {name}", "values", vars(x), None, tuple(vars(x))))
+        for key, value in list(vars(x).items()):
+            if (key in self._codes and not key.startswith("__")) if module else self._mentioned(key):
+                read = True
+            elif key.startswith("_"):  # where a layer of this project's keeps what it holds and what it calls
+                read = library and (value is None or _may_hold(value))
+            else:
+                read = not module and (ours or library)
+            if read:
+                self._place(_joined(name, key), "item", vars(x), key)
+
+    # The comparison
+
+    def _comparison(self) -> Callable[[], bool]:
+        """One expression for all places: it runs at every call."""
+        names: dict[str, Any] = {"digest": _digest, "same": _same, "empty": _EMPTY}
+        terms = []
+        for i, (_, kind, holder, key, value) in enumerate(self._places):
+            names |= {f"h{i}": holder, f"v{i}": value, f"k{i}": key}
+            text = {"cell": f"h{i}.cell_contents", "item": f"h{i}[k{i}]", "length": f"len(h{i})",
+                    "values": f"tuple(h{i})", "attribute": f"getattr(h{i}, k{i}, empty)",
+                    "get": f"h{i}.get(k{i}, empty)", "call": f"h{i}()"}[kind]  # fmt: skip
+            if kind == "values" and all(type(x) is str for x in value):  # names, as most are
+                terms.append(f"{text} == v{i}")
+                continue
+            loose = kind == "values" or (isinstance(value, _PLAIN) and value is not None)
+            terms.append(f"{text} is v{i}" if not loose else f"({text} is v{i} or same({text}, v{i}))")
+        for i, (_, x, before) in enumerate(self._arrays):
+            names |= {f"a{i}": x, f"d{i}": before}
+            terms.append(f"digest(a{i}) == d{i}")
+        check: Callable[[], bool] = eval(f"lambda: {' and '.join(terms) or 'True'}", names)
+
+        def unchanged() -> bool:
+            try:
+                return check()
+            except (KeyError, IndexError, ValueError, AttributeError):  # what stood there is gone
+                return False
+
+        return unchanged
+
+
+_EMPTY = object()
+
+
+def _cell(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY
+
+
+def _read(kind: str, holder: Any, key: Any) -> Any:
+    try:
+        if kind == "cell":
+            return holder.cell_contents
+        if kind in ("length", "values"):
+            return len(holder) if kind == "length" else tuple(holder)
+        if kind in ("get", "call"):
+            return holder() if kind == "call" else holder.get(key, _EMPTY)
+        return holder[key] if kind == "item" else getattr(holder, key)
+    except (KeyError, IndexError, ValueError, AttributeError):
+        return _EMPTY
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two values are the same to a program; 0.0 and −0.0 are not, nor are 1 and 1.0."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if type(a) is tuple:
+        return len(a) == len(b) and all(map(_same, a, b))
+    return isinstance(a, _PLAIN) and (repr(a) == repr(b) if isinstance(a, (float, np.floating)) else bool(a == b))
+
+
+def _joined(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key
+
+
+def _digest(x: Any) -> Any:
+    """What changes when the array does; of one of objects, when it has other objects."""
+    return digest(x) if x.dtype.kind in "fiub" else zlib.crc32(x.tobytes())
+
+
+def _codes_of(value: Any) -> list[types.FunctionType]:
+    """The functions of what stands in a class: a method, a property."""
+    found = [getattr(value, "__func__", value), *(getattr(value, name, None) for name in ("fget", "fset", "func"))]
+    return [f for f in found if isinstance(f, types.FunctionType)]
+
+
+def _slots(kind: type) -> list[str]:
+    """The names of what objects of a class keep without a ``__dict__``."""
+    found = [(key, value) for c in kind.__mro__ if c.__module__ != "builtins" for key, value in vars(c).items()]
+    return [key for key, value in found if isinstance(value, types.MemberDescriptorType)]
+
+
+def _may_be_called(value: Any) -> bool:
+    if isinstance(value, (*_PLAIN, np.ndarray, Tensor, types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
+        return False
+    return value is not _EMPTY
+
+
+def _may_hold(x: Any) -> bool:
+    """Whether it is a collection that holds more than plain values, or may come to."""
+    held = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else "plain"
+    return not held or not all(isinstance(v, _PLAIN) for v in held)
+
+
+def _is_users_class(kind: type) -> bool:
+    functions = [v for v in vars(kind).values() if isinstance(v, types.FunctionType)]
+    if functions:
+        return _is_users_code(functions[0].__code__.co_filename)
+    module = sys.modules.get(kind.__module__)
+    return (
+        kind.__module__ == "__main__"
+        or _is_users_module(module)
+        or any(c is not kind and _is_users_class(c) for c in kind.__mro__[:-1])
+    )
+
+
+def _is_users_module(x: Any) -> bool:
+    return isinstance(x, types.ModuleType) and _is_users_code(getattr(x, "__file__", None))
+
+
+@functools.cache
+def _is_users_code(filename: str | None) -> bool:
+    """Whether a file is the user's: of no library that computes, and not of Python's own."""
+    if not filename or not is_users_file(filename):
+        return False
+    return not filename.startswith(_PYTHONS) or "site-packages" in filename
+
+
+def _of_library(x: Any) -> bool:
+    """Whether the class of an object derives from one of this project's, whose code reads attributes too."""
+    return any(c.__module__.partition(".")[0] in ("autodiff", "nn", "optim") for c in type(x).__mro__)

@@ -1,0 +1,142 @@
+"""A program: the NumPy calls that a traced function made, as nodes in the order in which they ran.
+
+Back ends read this file alone. `Node.op` is one of a fixed set of names:
+
+- ``"input"``; every ufunc by its name (``"add"``; ``"special.ndtr"`` of SciPy), without options; ``"add.reduce"``
+  (options ``axis``, a tuple, and ``keepdims``), ``"add.accumulate"`` (``axis``), ``"add.outer"``. With the option
+  ``weak`` an input is a Python number, and a ufunc of such numbers is Python's own operation and gives another.
+- ``"dot"``, ``"matmul"``, ``"einsum"`` (``subscripts``).
+- ``"reshape"`` (``shape``, ``order``), ``"transpose"`` (``axes``), ``"broadcast_to"`` (``shape``), ``"getitem"``
+  (``index``, or a traced index as the second input), ``"astype"`` (``dtype``), ``"copy"``.
+- ``"setitem"``: a copy of the first input with the second written at ``index``, or at a traced index, the third input;
+  ``"at"`` (``ufunc``): a copy of the first input, changed by ``ufunc.at(copy, *others)``; ``"scatter"``: zeros of
+  ``shape`` with the input added at a basic ``index``; ``"scatter_add"``: the same at a traced or advanced index.
+- ``"where"``, ``"concatenate"`` (``axis``), ``"take"`` (``axis``), ``"take_along_axis"`` (``axis``), ``"sort"``,
+  ``"argsort"`` (``axis``, ``kind``).
+- ``"call"`` (``function``, ``name``): a Python function of arrays, called as it is, whose result has the shape and
+  dtype of the node; where it returns several, ``shape`` is () and ``"item"`` nodes (``index``) take them apart. Of a
+  function of NumPy's, ``path`` and ``keywords`` are how it is written; with ``draw`` it draws from a generator among
+  its inputs, and each such call is to be made, in order.
+- ``"scan"``, ``"cond"``, ``"while"``, whose options hold programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One call of a program."""
+
+    op: str
+    inputs: tuple[Any, ...]
+    """Nodes, NumPy arrays (constants, by reference) and Python numbers (weak, as they are for NumPy)."""
+    options: dict[str, Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    strides: tuple[int, ...]
+    """Of the array that the trace met; a back end lays results out so that later views are views again."""
+    view: bool = False
+    """Whether the result shares the memory of the first input."""
+    name: str = ""
+    """What the user calls it, where that is known."""
+    line: tuple[str, int] | None = None
+    """File and number of the user's line that made it."""
+    number: int = -1
+    """Its place in the program."""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        n = 1
+        for length in self.shape:
+            n *= length
+        return n
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def operands(self) -> Iterator[Node]:
+        """The inputs that are nodes, those inside tuples of inputs too."""
+        return nodes_in(self.inputs)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"%{x.number}" if isinstance(x, Node) else _shown(x) for x in self.inputs)
+        options = "".join(f", {key}={_shown(value)}" for key, value in self.options.items())
+        return f"%{self.number} = {self.op}({given}{options}): {self.dtype}{list(self.shape)}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.size > 4:
+        return f"<{value.dtype}{list(value.shape)}>"
+    return getattr(value, "__name__", None) or repr(value)
+
+
+def nodes_in(values: Iterable[Any]) -> Iterator[Node]:
+    """The nodes among values and in the tuples and lists among them."""
+    for x in values:
+        if isinstance(x, Node):
+            yield x
+        elif isinstance(x, (tuple, list)):
+            yield from nodes_in(x)
+
+
+@dataclass(slots=True, eq=False)
+class Program:
+    """Calls in an order in which they can run, and what goes in and comes out."""
+
+    inputs: list[Node]
+    nodes: list[Node]
+    """The calls that anything depends on, without the inputs, each after what it takes."""
+    outputs: list[Any]
+    """Nodes, arrays and Python numbers."""
+    donated: dict[int, int] = field(default_factory=dict)
+    """Number of an output → number of the input into whose memory it is written at the end."""
+    assumptions: list[Node] = field(default_factory=list)
+    """Booleans that must hold for the program to be right."""
+    guards: list[tuple[Node, Any]] = field(default_factory=list)
+    """Values on which the trace's way depended: a node and what it was."""
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, [*self.inputs, *self.nodes])) + f"\nreturn {self.outputs}"
+
+
+def program_of(
+    inputs: list[Node],
+    outputs: list[Any],
+    donated: dict[int, int] | None = None,
+    assumptions: Iterable[Node] = (),
+    guards: Iterable[tuple[Node, Any]] = (),
+) -> Program:
+    """The program that gives these outputs: the nodes that they depend on, in order of their numbers, renumbered.
+
+    >>> x = Node("input", (), {}, (), np.dtype(float), ())
+    >>> y = Node("exp", (x,), {}, (), np.dtype(float), (), number=0)
+    >>> program_of([x], [y])
+    %0 = input(): float64[]
+    %1 = exp(%0): float64[]
+    return [%1 = exp(%0): float64[]]
+    """
+    assumptions, guards = list(assumptions), list(guards)
+    live: set[int] = set()
+    found: list[Node] = []
+    stack = [*nodes_in(outputs), *assumptions, *(node for node, _ in guards)]
+    while stack:
+        node = stack.pop()
+        if id(node) not in live:
+            live.add(id(node))
+            if node.op != "input":
+                found.append(node)
+                stack.extend(node.operands)
+    found.sort(key=lambda node: node.number)
+    for number, node in enumerate([*inputs, *found]):
+        node.number = number
+    return Program(inputs, found, outputs, donated or {}, assumptions, guards)

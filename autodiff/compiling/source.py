@@ -1,0 +1,409 @@
+"""NumPy's own text of a program: one line a call, which runs with NumPy alone."""
+
+from __future__ import annotations
+
+import keyword
+import linecache
+import os
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .memory import Place, Plan, elementwise
+from .program import Node, Program
+
+UNMET = '''class Unmet(ArithmeticError):
+    """What this program takes for granted does not hold of these values."""
+
+
+'''
+LARGE = 64
+"""A constant of more elements is no part of the text."""
+
+
+class Source:
+    """The text of a program, and what it needs.
+
+    Args:
+        program: what is written down.
+        name: of the function.
+        reuse_outputs: whether results may lie in memory that the next call writes.
+
+    >>> x = Node("input", (), {}, (2,), np.dtype(float), (8,), name="x")
+    >>> y = Node("add", (x, 1.0), {}, (2,), np.dtype(float), (8,), number=1)
+    >>> print(Source(Program([x], [y], [y])).text)
+    import numpy as np
+    <BLANKLINE>
+    k0 = np.array(1.0, np.float64)
+    <BLANKLINE>
+    <BLANKLINE>
+    def program(x):
+        t0 = np.add(x, k0)
+        return (t0,)
+    <BLANKLINE>
+    """
+
+    def __init__(self, program: Program, name: str = "program", reuse_outputs: bool = False) -> None:
+        self.program, self.name, self.plan = program, name, Plan(program, reuse_outputs)
+        self.arrays: dict[str, Any] = {}
+        """Constants that are too large for the text, by name."""
+        self.functions: dict[str, Any] = {}
+        """Functions that NumPy does not have, by name."""
+        self._imports = {"import numpy as np"}
+        self._constants: dict[int, str] = {}
+        self._heads: list[str] = []
+        self._scalars: dict[Any, Any] = {}
+        self._filled: dict[str, str] = {}
+        self._cast: dict[Any, str] = {}  # by Python number and dtype: its array
+        self._before: list[str] = []  # lines that the next call needs
+        self._taken = {"np", "math", "scipy", "constants", "functions", name, "Unmet"}
+        self._names: dict[int, str] = {}
+        for i, node in enumerate(program.inputs):
+            self._names[id(node)] = self._unique(node.name or f"x{i}")
+        self._views: dict[Any, str] = {}  # by place: its name
+        self._count = 0
+        self.body = self._body()
+        self.text = self._text()
+
+    def save(self, path: Any) -> None:
+        """Write a module with this function, and its large constants beside it."""
+        path = Path(path)
+        if path.suffix != ".py":
+            raise ValueError(f"ad.compile: save takes the name of a module, which ends in .py, not {str(path)!r}")
+        if self.functions:
+            raise ValueError(
+                f"ad.compile: the program calls {', '.join(self.functions)}, which NumPy does not have, and runs with "
+                f"this library alone"
+            )
+        text = self.text
+        if self.arrays:
+            np.savez(path.with_suffix(".npz"), **self.arrays)
+            load = 'constants = np.load(Path(__file__).with_suffix(".npz"))\n'
+            head, _, rest = text.partition("import numpy as np\n")
+            text = f"{head}from pathlib import Path\n\nimport numpy as np\n\n{load}{rest.lstrip(chr(10))}"
+        path.write_text(text, encoding="utf-8")
+
+    def _unique(self, wanted: str) -> str:
+        name = re.sub(r"\W+", "_", wanted).strip("_") or "x"
+        name = f"x{name}" if name[0].isdigit() else name
+        if keyword.iskeyword(name) or re.fullmatch(r"[tk]\d+", name):
+            name = f"{name}_"
+        found, i = name, 1
+        while found in self._taken:
+            i += 1
+            found = f"{name}_{i}"
+        self._taken.add(found)
+        return found
+
+    def _text(self) -> str:
+        checks = self.program.assumptions or self.program.guards
+        arguments = ", ".join(self._names[id(node)] for node in self.program.inputs)
+        memory = [f"memory = np.empty({self.plan.size}, np.uint8)"] if self._views else []
+        heads = "".join(f"{line}\n" for line in [*self._heads, *memory, *map(self._view, self._views)])
+        imports = "".join(f"{line}\n" for line in sorted(self._imports))
+        head = f"{heads}\n\n" if heads else ""
+        signature = f"def {self.name}({arguments}):\n"
+        return f"{imports}\n{head or chr(10)}{UNMET if checks else ''}{signature}{self.body}"
+
+    def _body(self) -> str:
+        lines: list[str] = []
+        last = None
+        checks: dict[Node, list[str]] = {}
+        for node in self.program.assumptions:
+            checks.setdefault(node, []).append(_check("{0}", where("assumed", node)))
+        for node, value in self.program.guards:
+            holds = "{0}" if value is True else "not {0}" if value is False else "{0} == " + repr(value)
+            checks.setdefault(node, []).append(
+                _check(holds if value == value else "{0} != {0}", where("decided", node))
+            )
+        for node in self.program.nodes:
+            if node.line is not None and node.line != last:
+                last = node.line
+                said = textwrap.shorten(linecache.getline(*node.line), 90, placeholder=" …")
+                lines.append(f"# {os.path.basename(node.line[0])}:{node.line[1]}" + (f": {said}" if said else ""))
+            call = self._call(node)
+            lines += [*self._before, *call]
+            self._before.clear()
+            lines += [text.format(self.of(node)) for text in checks.get(node, ())]
+        for node in self.program.inputs:
+            lines += [text.format(self.of(node)) for text in checks.get(node, ())]
+        for output, into in self.program.donated.items():
+            target, new = self.program.inputs[into], self.program.outputs[output]
+            if not (isinstance(new, Node) and self.plan.into.get(new) is target):
+                lines.append(f"np.copyto({self._names[id(target)]}, {self.of(new)})")
+        results = [
+            f"np.array({self.of(x)})" if isinstance(x, np.ndarray) else self.of(x)
+            for k, x in enumerate(self.program.outputs)
+            if k not in self.program.donated
+        ]
+        lines.append(f"return ({', '.join(results)}{',' if len(results) == 1 else ''})")
+        return "".join(f"    {line}\n" for line in lines)
+
+    # Values
+
+    def of(self, x: Any) -> str:
+        """An input of a call, an output or an option as text."""
+        if isinstance(x, Node):
+            return self._names[id(x)]
+        if isinstance(x, (tuple, list)) and not hasattr(x, "_fields"):
+            inner = ", ".join(map(self.of, x))
+            return f"[{inner}]" if isinstance(x, list) else f"({inner}{',' if len(x) == 1 else ''})"
+        if isinstance(x, slice):
+            return f"slice({self.of(x.start)}, {self.of(x.stop)}, {self.of(x.step)})"
+        if x is None or x is Ellipsis or isinstance(x, (bool, int, str)):
+            return "..." if x is Ellipsis else repr(x)
+        if type(x) is float:
+            return repr(x) if np.isfinite(x) else f"float({str(x)!r})"
+        if isinstance(x, np.dtype):
+            return f"np.dtype({x.str!r})"
+        if isinstance(x, type) and issubclass(x, np.generic):
+            return f"np.{x.__name__}"
+        if isinstance(x, np.generic):
+            x = np.asarray(x)
+        if isinstance(x, np.ndarray):
+            return self._array(x)
+        if isinstance(x, dict):
+            return "{" + ", ".join(f"{self.of(k)}: {self.of(v)}" for k, v in x.items()) + "}"
+        return self._function(x, getattr(x, "__name__", "value"))
+
+    def _array(self, x: Any) -> str:
+        if id(x) not in self._constants:
+            name = self._constants[id(x)] = f"k{len(self._heads)}"
+            first = x.reshape(-1)[:1].tobytes() if x.size else b""
+            dtype = f"np.{x.dtype.name}" if x.dtype.kind != "b" else "bool"
+            if x.ndim and x.size and x.size > 4 and x.tobytes() == first * x.size:
+                text = f"np.full({x.shape}, {_number(x.reshape(-1)[0].item())}, {dtype})"
+                if text in self._filled:
+                    self._constants[id(x)] = self._filled[text]
+                    return self._filled[text]
+                self._filled[text] = name
+            elif x.size <= LARGE:
+                text = f"np.array({_nested(x.tolist())}, {dtype})"
+                text += f".reshape({x.shape})" if x.size == 0 else ""
+            else:
+                self.arrays[name] = x
+                text = f"constants[{name!r}]  # {x.dtype}{list(x.shape)}"
+            self._heads.append(f"{name} = {text}")
+        return self._constants[id(x)]
+
+    def _function(self, x: Any, name: str) -> str:
+        if id(x) not in self._constants:
+            found = self._constants[id(x)] = self._unique(name)
+            self.functions[found] = x
+            self._heads.append(f"{found} = functions[{found!r}]")
+        return self._constants[id(x)]
+
+    # Calls
+
+    def _call(self, node: Node) -> list[str]:
+        """The lines of a call."""
+        place, target = self.plan.places.get(node), self.plan.into.get(node)
+        given = self._operands(node)
+        name = self._names[id(target)] if target is not None else self._named(place)
+        self._names[id(node)] = name
+        new = place is None and target is None
+        if node.op in ("setitem", "at"):
+            first = f"{name} = np.array({given[0]})" if new else f"np.copyto({name}, {given[0]})"
+            if node.op == "at":
+                return [first, f"np.{node.options['ufunc']}.at({name}{''.join(f', {x}' for x in given[1:])})"]
+            index = given[2] if len(given) > 2 else self._index(node.options["index"])
+            return [first, f"{name}[{index}] = {given[1]}"]
+        if node.op in ("scatter", "scatter_add"):
+            index = given[1] if len(given) > 1 else self._index(node.options["index"])
+            put = f"{name}[{index}] = {given[0]}" if node.op == "scatter" else f"np.add.at({name}, {index}, {given[0]})"
+            return [f"{name} = np.zeros({node.shape}, {self.of(node.dtype)})", put]
+        if elementwise(node):
+            if new:
+                return [f"{name} = np.{node.op}({', '.join(given)})"]
+            out = f"out={name}" if node.op in ("maximum", "minimum") else name
+            return [f"np.{node.op}({', '.join(given)}, {out})"]
+        if new:
+            return [f"{name} = {self._expression(node, given)}"]
+        if node.op.endswith(".reduce"):
+            return [f"np.{node.op}({self._reduction(node, given[0], name)})"]
+        if node.op == "dot":
+            return [f"np.dot({given[0]}, {given[1]}, {name})"]
+        if node.op == "concatenate":
+            return [f"np.concatenate(({', '.join(given)},), {node.options['axis']}, {name})"]
+        if node.op == "where":
+            return [f"np.copyto({name}, {given[2]})", f"np.copyto({name}, {given[1]}, where={given[0]})"]
+        return [f"np.copyto({name}, {given[0]}{', casting=' + repr('unsafe') if node.op == 'astype' else ''})"]
+
+    def _named(self, place: Place | None) -> str:
+        name = None if place is None else self._views.get(place)
+        if name is None:
+            name = f"t{self._count}"
+            self._count += 1
+            if place is not None:
+                self._views[place] = name
+        return name
+
+    def _view(self, place: Place) -> str:
+        """The line that makes a part of the memory an array."""
+        dtype = np.dtype(place.dtype)
+        kind = "bool" if dtype.kind == "b" else f"np.{dtype.name}"
+        text = f"memory[{place.offset}:{place.offset + place.nbytes}].view({kind})"
+        shape = tuple(place.shape[i] for i in place.order)
+        text += f".reshape({shape})" if len(shape) != 1 else ""
+        if place.order != tuple(range(len(shape))):
+            text += f".transpose({tuple(int(i) for i in np.argsort(place.order))})"
+        return f"{self._views[place]} = {text}"
+
+    def _operands(self, node: Node) -> list[str]:
+        """The inputs of a call as text. Those of a ufunc: Python numbers as arrays of the dtype in which NumPy takes
+        them, which is faster, and arrays of one number as that."""
+        if not elementwise(node):
+            return [self.of(x) for x in node.inputs]
+        dtypes = [x.dtype for x in node.inputs if isinstance(x, np.ndarray) or (isinstance(x, Node) and not _weak(x))]
+        dtype = np.result_type(*dtypes) if dtypes else None
+        if dtype is None or dtype.char not in "fd":
+            return [self.of(x) for x in node.inputs]
+        shapes = [x.shape if isinstance(x, Node) else () for x in node.inputs]
+        alone = np.broadcast_shapes(*shapes) == node.shape  # without the constants
+        return [
+            self._scalar(x, dtype) if type(x) in (int, float) and abs(x) < 2**53
+            else self._in_dtype(x, dtype) if isinstance(x, Node) and _weak(x)
+            else self._scalar(x.reshape(-1)[0].item(), x.dtype) if alone and _filled(x)
+            else self.of(x)
+            for x in node.inputs
+        ]  # fmt: skip
+
+    def _scalar(self, x: float, dtype: Any) -> str:
+        key = (float(x).hex(), dtype.char)
+        if key not in self._scalars:
+            self._scalars[key] = np.array(x, dtype)
+        return self._array(self._scalars[key])
+
+    def _in_dtype(self, x: Node, dtype: Any) -> str:
+        """A Python number of the program as an array of the dtype in which it is taken, made once."""
+        key = (x, dtype.char)
+        if key not in self._cast:
+            name = self._cast[key] = self._named(None)
+            self._before.append(f"{name} = np.array({self.of(x)}, np.{dtype.name})")
+        return self._cast[key]
+
+    @staticmethod
+    def _reduction(node: Node, given: str, out: str = "") -> str:
+        axes, keepdims = node.options["axis"], node.options["keepdims"]
+        first = node.inputs[0]
+        whole = isinstance(first, Node) and len(axes) == len(first.shape) and len(axes) != 1
+        axis = None if whole else axes[0] if len(axes) == 1 else axes
+        if out:
+            return f"{given}, {axis}, None, {out}" + (", True" if keepdims else "")
+        return f"{given}, {axis}" + (", keepdims=True" if keepdims else "")
+
+    def _expression(self, node: Node, given: list[str]) -> str:
+        op, options = node.op, node.options
+        if options.get("weak"):
+            return self._weak(op, given)
+        match op:
+            case "call":
+                return self._whole(node, given)
+            case "item":
+                return f"{given[0]}[{options['index']}]"
+            case "reshape":
+                order = "" if options["order"] == "C" else f", order={options['order']!r}"
+                return f"{given[0]}.reshape({self.of(options['shape'])}{order})"
+            case "transpose":
+                if options["axes"] == tuple(range(len(node.shape)))[::-1]:
+                    return f"{given[0]}.T"
+                return f"{given[0]}.transpose({self.of(options['axes'])})"
+            case "broadcast_to":
+                return f"np.broadcast_to({given[0]}, {self.of(options['shape'])})"
+            case "astype":
+                return f"{given[0]}.astype({self.of(options['dtype'])})"
+            case "copy":
+                return f"np.array({given[0]})"
+            case "getitem":
+                return f"{given[0]}[{given[1] if len(given) > 1 else self._index(options['index'])}]"
+            case "concatenate":
+                return f"np.concatenate(({', '.join(given)},), {options['axis']})"
+            case "einsum":
+                return f"np.einsum({options['subscripts']!r}, {', '.join(given)})"
+        if op.endswith(".reduce"):
+            return f"np.{op}({self._reduction(node, given[0])})"
+        extra = "".join(
+            f", {key}={self.of(value)}" for key, value in options.items() if value is not None and value is not False
+        )
+        if op.startswith("special."):
+            self._imports.add("import scipy.special")
+            return f"scipy.{op}({', '.join(given)}{extra})"
+        return f"np.{op}({', '.join(given)}{extra})"
+
+    def _index(self, index: Any) -> str:
+        """An index as it is written between brackets."""
+        if isinstance(index, tuple) and index:
+            return ", ".join(map(self._index, index)) + ("," if len(index) == 1 else "")
+        if isinstance(index, slice):
+            parts = ["" if part is None else self.of(part) for part in (index.start, index.stop, index.step)]
+            return ":".join(parts[:2]) + (f":{parts[2]}" if parts[2] else "")
+        return self.of(index)
+
+    def _whole(self, node: Node, given: list[str]) -> str:
+        called, path = node.options["function"], node.options.get("path", "")
+        if not path:
+            return f"{self._function(called, node.options['name'])}({', '.join(given)})"
+        if path.startswith("scipy."):
+            self._imports.add(f"import {path.rpartition('.')[0]}")
+        extra = [f"{key}={self.of(value)}" for key, value in node.options["keywords"].items()]
+        text = f"{path}({', '.join(given + extra)})"
+        return f"np.array({text})" if getattr(called, "shares", False) else text
+
+    def _weak(self, op: str, given: list[str]) -> str:
+        if op in _SYMBOLS:
+            return f" {_SYMBOLS[op]} ".join(given)
+        if op in ("negative", "absolute"):
+            return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
+        if hasattr(np, op):
+            self._imports.add("import math")
+            return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
+        raise TypeError(f"ad.compile: {op} of Python numbers has no text")
+
+
+_SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "floor_divide": "//",
+            "remainder": "%", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==",
+            "not_equal": "!="}  # fmt: skip
+
+
+def _number(x: Any) -> str:
+    return repr(x) if not isinstance(x, float) or np.isfinite(x) else f"float({str(x)!r})"
+
+
+def _nested(x: Any) -> str:
+    return f"[{', '.join(map(_nested, x))}]" if isinstance(x, list) else _number(x)
+
+
+def _filled(x: Any) -> bool:
+    """Whether a constant is one number everywhere."""
+    if not isinstance(x, np.ndarray) or x.size < 2 or x.dtype.char not in "fd":
+        return False
+    return x.tobytes() == x.reshape(-1)[:1].tobytes() * x.size
+
+
+def _weak(node: Node) -> bool:
+    return bool(node.options.get("weak"))
+
+
+def _check(holds: str, why: str) -> str:
+    return (
+        f"if not ({holds}):\n        raise Unmet({why!r})"
+        if holds != "{0}"
+        else (f"if not {{0}}:\n        raise Unmet({why!r})")
+    )
+
+
+def where(what: str, node: Node) -> str:
+    """What a node is for, and on which line of the user."""
+    place = "" if node.line is None else f" at {os.path.basename(node.line[0])}:{node.line[1]}"
+    return f"{what}{place}"
+
+
+def numpy_function(source: Source) -> tuple[Callable[..., Any], type[Exception]]:
+    """The function that a source defines, and what it raises where it does not hold."""
+    names: dict[str, Any] = {"constants": source.arrays, "functions": source.functions}
+    exec(compile(source.text, f"<compiled {source.name}>", "exec"), names)
+    return names[source.name], names.get("Unmet", ArithmeticError)

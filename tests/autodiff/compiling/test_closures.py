@@ -1,0 +1,276 @@
+"""What a compiled function reads beside its arguments is seen when it changes, wherever it is kept."""
+
+import contextvars
+import dataclasses
+import functools
+import sys
+import types
+import weakref
+from array import array
+from collections import OrderedDict, UserDict, deque
+
+import numpy as np
+import pytest
+
+import autodiff as ad
+import nn
+from autodiff.compiling.tracer import TraceError
+
+X = np.arange(1.0, 4.0)
+GIVEN = contextvars.ContextVar("GIVEN", default=2.0)
+module = types.ModuleType("a_module_of_the_users")
+module.__file__ = __file__
+exec(
+    """
+class Plain: scale = 2.0
+class Holder:
+    def __init__(self): self.rate = 2.0
+held = Holder()
+def by_object(x): return x * held.rate
+def by_class(x): return x * Plain.scale
+""",
+    vars(module),
+)
+for _f in (module.by_object, module.by_class, module.Holder.__init__):
+    _f.__code__ = _f.__code__.replace(co_filename=__file__)
+sys.modules[module.__name__] = module
+
+
+class Meter:
+    width = 2.0
+    _height = 2.0
+
+    @property
+    def height(self):
+        return self._height
+
+    @staticmethod
+    def doubled(x):
+        return x * Meter.width
+
+    @classmethod
+    def measured(cls, x):
+        return x * cls.width
+
+    def times(self, x):
+        return x * 2
+
+
+class Slotted:
+    __slots__ = ("kept", "later")
+
+    def __init__(self):
+        self.kept = 2.0
+
+
+@dataclasses.dataclass(slots=True)
+class Record:
+    part: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Key:
+    part: object
+
+
+def scaled(x, by=2.0):
+    return x * by
+
+
+def attributed(x):
+    return x * attributed.by
+
+
+def made(change):
+    """A function, and what changes something that it reads."""
+    o, s, r = Meter(), Slotted(), Record()
+    kept = {
+        "set": {1, 2}, "deque": deque([1.0]), "bytes": bytearray(b"\2"), "numbers": array("d", [2.0]),
+        "dict": {"a": 1.0, "b": 2.0}, "ordered": OrderedDict(a=1.0, b=2.0), "users": UserDict(a=1.0),
+        "complex": np.array([1 + 1j]), "objects": np.array([1.0, 2.0], object), "times": np.array(["2020"], "M8[Y]"),
+        "memory": memoryview(np.ones(1)), "nested": [[np.ones(2)]] * 70,
+    }  # fmt: skip
+    local = type("Local", (), {"width": 2.0})
+    attributed.by = 2.0
+    if change == "order of a dict":
+        return lambda x: x * next(iter([*kept["dict"].values()])), lambda: kept["dict"].update(a=kept["dict"].pop("a"))
+    return {
+        "a set": (lambda x: x * len(kept["set"]), lambda: kept["set"].add(3)),
+        "a deque": (lambda x: x * kept["deque"][0], lambda: kept["deque"].__setitem__(0, 9.0)),
+        "a bytearray": (lambda x: x * kept["bytes"][0], lambda: kept["bytes"].__setitem__(0, 9)),
+        "an array of numbers": (lambda x: x * kept["numbers"][0], lambda: kept["numbers"].__setitem__(0, 9.0)),
+        "a memoryview": (lambda x: x * kept["memory"][0], lambda: kept["memory"].__setitem__(0, 9.0)),
+        "an ordered dict": (lambda x: x * next(iter(kept["ordered"].values())), lambda: kept["ordered"].move_to_end("a")),
+        "a dict of the library": (lambda x: x * kept["users"]["a"], lambda: kept["users"].__setitem__("a", 5.0)),
+        "a complex array": (lambda x: x * kept["complex"].real, lambda: kept["complex"].__setitem__(0, 9)),
+        "an array of objects": (lambda x: x * kept["objects"][0], lambda: kept["objects"].__setitem__(0, 9.0)),
+        "an array of times": (lambda x: x * kept["times"].astype(int), lambda: kept["times"].__setitem__(0, "2030")),
+        "an array in lists": (lambda x: x * kept["nested"][65][0][1], lambda: kept["nested"][65][0].__setitem__(1, 7)),
+        "a slot": (lambda x: x * s.kept, lambda: setattr(s, "kept", 3.0)),
+        "a slot that appears": (lambda x: x * getattr(s, "later", 1.0), lambda: setattr(s, "later", 3.0)),
+        "a record with slots": (lambda x: x * r.part, lambda: setattr(r, "part", 3.0)),
+        "a property": (lambda x: x * o.height, lambda: setattr(o, "_height", 3.0)),
+        "a default of the class": (lambda x: x * o.width, lambda: setattr(o, "width", 3.0)),
+        "an attribute that appears": (lambda x: x * (3 if hasattr(o, "more") else 2), lambda: setattr(o, "more", 1)),
+        "a name that is computed": (lambda x: x * getattr(o, "wid" + "th"), lambda: setattr(o, "width", 3.0)),
+        "a method of an object": (lambda x: o.times(x), lambda: setattr(o, "times", lambda x: x * 7)),
+        "a class in a cell": (lambda x: x * local.width, lambda: setattr(local, "width", 3.0)),
+        "an attribute of a class that appears": (
+            lambda x: x * (3 if hasattr(local, "more") else 2), lambda: setattr(local, "more", 1),
+        ),
+        "a default": (lambda x: scaled(x), lambda: setattr(scaled, "__defaults__", (5.0,))),
+        "an attribute of a function": (attributed, lambda: setattr(attributed, "by", 3.0)),
+        "a weak reference": (lambda x, w=weakref.ref(o): x * w().width, lambda: setattr(o, "width", 3.0)),
+        "a context variable": (lambda x: x * GIVEN.get(), lambda: GIVEN.set(3.0)),
+        "a partial's": (functools.partial(lambda d, x: x * d["a"], kept["dict"]), lambda: kept["dict"].update(a=9.0)),
+        "an object of another module": (
+            lambda x: module.by_object(x), lambda: setattr(module.held, "rate", module.held.rate + 1),
+        ),
+        "a class of another module": (
+            lambda x: module.by_class(x), lambda: setattr(module.Plain, "scale", module.Plain.scale + 1),
+        ),
+    }[change]  # fmt: skip
+
+
+CHANGES = [
+    "a set", "a deque", "a bytearray", "an array of numbers", "a memoryview", "an ordered dict", "order of a dict",
+    "a dict of the library", "a complex array", "an array of objects", "an array of times", "an array in lists",
+    "a slot", "a slot that appears", "a record with slots", "a property", "a default of the class",
+    "an attribute that appears", "a name that is computed", "a method of an object", "a class in a cell", "a default",
+    "an attribute of a class that appears",
+    "an attribute of a function", "a weak reference", "a context variable", "a partial's",
+    "an object of another module", "a class of another module",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_change_of_what_is_closed_over_is_seen(what):
+    f, change = made(what)
+    compiled = ad.compile(f)
+    before = compiled(X)
+    np.testing.assert_array_equal(compiled(X), before)
+    assert len(compiled.programs) == 1
+    change()
+    assert not np.array_equal(f(X), before)
+    np.testing.assert_array_equal(compiled(X), f(X))
+
+
+@pytest.mark.parametrize("name", ["doubled", "measured", "times"])
+def test_class_and_static_methods_and_replaced_methods_are_seen(name, monkeypatch):
+    o = Meter()
+    compiled = ad.compile(
+        {"doubled": lambda x: o.doubled(x), "measured": lambda x: o.measured(x), "times": o.times}[name]
+    )
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    monkeypatch.setattr(Meter, "width", 3.0)
+    np.testing.assert_array_equal(compiled(X), getattr(o, name)(X))
+    if name != "times":  # which was taken from the object before
+        monkeypatch.setattr(Meter, name, lambda self, x: x * 11)
+        np.testing.assert_array_equal(compiled(X), 11 * X)
+
+
+def test_a_function_that_hides_one_of_pythons_own_is_seen(monkeypatch):
+    compiled = ad.compile(lambda x: x * abs(-2))
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    monkeypatch.setitem(globals(), "abs", lambda x: 5)
+    np.testing.assert_array_equal(compiled(X), 5 * X)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda m: m.append(nn.ReLU()),
+        lambda m: m[0].register_forward_hook(lambda module, given, y: y * 100),
+        lambda m: m[0].register_forward_pre_hook(lambda module, given: (given[0] * 3,)),
+        lambda m: setattr(m[0], "forward", lambda x: x * 2),
+        lambda m: m.__setitem__(1, nn.Sigmoid()),
+    ],
+)
+def test_changes_of_a_module_are_seen(change):
+    nn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 3), nn.Tanh())
+    x = ad.tensor(X.astype("f4"))
+
+    def f(x):
+        with ad.no_grad():
+            return model(x)
+
+    compiled = ad.compile(f)
+    for _ in range(2):
+        np.testing.assert_allclose(compiled(x).data, f(x).data, 1e-6)
+    assert len(compiled.programs) == 1
+    before = f(x).data
+    change(model)
+    np.testing.assert_allclose(compiled(x).data, f(x).data, 1e-6)
+    assert not np.array_equal(compiled(x).data, before)
+    hook = model[0].register_forward_hook(lambda module, given, y: y + 1)
+    np.testing.assert_allclose(compiled(x).data, f(x).data, 1e-6)
+    hook.remove()
+    np.testing.assert_allclose(compiled(x).data, f(x).data, 1e-6)
+
+
+@pytest.mark.parametrize("kept", [set(), deque(), {}, Meter(), attributed, Slotted()])
+def test_what_the_function_leaves_in_what_it_reads_is_refused(kept):
+    def f(x):
+        y = x * 2
+        match kept:
+            case set():
+                kept.add(1)
+            case deque():
+                kept.append(y)
+            case dict():
+                kept["last"] = y
+            case Slotted():
+                kept.later = y
+            case _:
+                kept.last = y
+        return y
+
+    with pytest.raises(TraceError, match="changes"):
+        ad.compile(f)(X)
+    if isinstance(kept, dict):
+        del kept["last"]
+    elif hasattr(kept, "last"):
+        del kept.last
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda y: types.SimpleNamespace(value=y),
+        lambda y: {1: [Meter(), types.SimpleNamespace(value=ad.tensor(y))]},
+        lambda y: lambda: y,
+        lambda y: (v for v in (y,)),
+        lambda y: functools.partial(np.add, y),
+        lambda y: Record(y),
+        lambda y: map(np.sin, [y]),
+        lambda y: {Key(y): 1},
+    ],
+)
+def test_a_result_in_which_arrays_are_hidden_is_refused(result):
+    with pytest.raises(TraceError, match="returns a "):
+        ad.compile(lambda x: result(x * 2))(X)
+
+
+def test_a_result_of_any_kind_without_arrays_is_given_as_it_is():
+    kept = Meter()
+    for result in (kept, "text", None, {"a": (1, 2.0)}, Meter, np.sin, len, slice(1), X.dtype, {1, 2}):
+        assert ad.compile(lambda x, result=result: (result, x * 2))(X)[0] == result
+
+
+def test_more_objects_than_can_be_watched_are_refused():
+    many = [[i] for i in range(30000)]
+    with pytest.raises(TraceError, match="so many objects"):
+        ad.compile(lambda x: x * many[-1][0])(X)
+
+
+def test_programs_for_objects_that_are_made_for_every_call_are_not_kept_for_ever():
+    alive = weakref.WeakSet()
+    compiled = ad.compile(lambda x, o: x * o.width)
+    with pytest.warns(UserWarning, match="programs now"):
+        for _ in range(130):
+            o = Meter()
+            alive.add(o)
+            np.testing.assert_array_equal(compiled(X, o), 2 * X)
+    del o
+    assert len(compiled.programs) <= 100 and len(alive) <= 101
