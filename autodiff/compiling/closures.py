@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextvars
+import dis
 import functools
 import os
 import random
@@ -32,6 +33,8 @@ _BY_NAME = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
 _PYTHONS = os.path.dirname(os.__file__) + os.sep
 MANY = 20000
 """So many objects are watched and no more."""
+MENTIONING = 5000
+"""In so many objects names are looked for; from then on code may read every attribute."""
 
 
 class Closure:
@@ -81,8 +84,11 @@ class Closure:
         stack = [function]
         while stack:
             f = stack.pop()
-            if id(f) in seen or len(seen) > 5000:
+            if id(f) in seen:
                 continue
+            if len(seen) > MENTIONING:
+                self._codes |= _BY_NAME
+                return
             seen.add(id(f))
             self._alive.append(f)
             if isinstance(f, functools.partial):
@@ -98,7 +104,7 @@ class Closure:
                         names = {*code.co_names, *code.co_freevars}
                         self._codes |= names | {c for c in code.co_consts if type(c) is str}
                         codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-                        found = [f.__globals__[n] for n in code.co_names if n in f.__globals__]
+                        found = [f.__globals__[n] for n in _globals_of(code) if n in f.__globals__]
                         for module in found:
                             if _is_users_module(module):
                                 found += [vars(module)[n] for n in code.co_names if n in vars(module)]
@@ -113,7 +119,7 @@ class Closure:
             elif not isinstance(f, types.ModuleType) and (hasattr(f, "__dict__") or _slots(type(f))):
                 stack.append(type(f))
                 kept = [*getattr(f, "__dict__", {}).values(), *(getattr(f, n, None) for n in _slots(type(f)))]
-                stack += filter(_may_be_called, kept)
+                stack += filter(_may_be_called, kept if not _is_ours(f) else [getattr(f, "__wrapped__", None)])
 
     def _place(self, name: str, kind: str, holder: Any, key: Any) -> None:
         """Look at what stands at a place."""
@@ -171,6 +177,8 @@ class Closure:
             self._visit(x.__self__, name)
         elif isinstance(x, types.FunctionType):
             self._function(x, name)
+        elif _is_ours(x) or isinstance(x, functools._lru_cache_wrapper):
+            self._visit(getattr(x, "__wrapped__", None), name)
         elif hasattr(x, "__next__"):
             self.iterators[name] = x
         elif hasattr(x, "param_groups") and hasattr(x, "step"):
@@ -198,7 +206,7 @@ class Closure:
         while codes:
             inner = codes.pop()
             codes += [c for c in inner.co_consts if isinstance(c, types.CodeType)]
-            for variable in inner.co_names:
+            for variable in _globals_of(inner):
                 if variable not in f.__globals__:
                     if hasattr(builtins, variable):
                         self._places.append((variable, "get", f.__globals__, variable, _EMPTY))
@@ -240,9 +248,7 @@ class Closure:
     def _attributes(self, x: Any, name: str) -> None:
         module, library = isinstance(x, types.ModuleType), _of_library(x)
         ours = not module and not isinstance(x, types.FunctionType) and not _is_users_class(type(x))
-        if not module and not type(x).__module__.startswith(
-            "autodiff."
-        ):  # whose objects find out things when they are used
+        if not module and not type(x).__module__.startswith("autodiff."):  # ours find out things when they are used
             self._places.append((f"the attributes of {name}", "values", vars(x), None, tuple(vars(x))))
         for key, value in list(vars(x).items()):
             if (key in self._codes and not key.startswith("__")) if module else self._mentioned(key):
@@ -331,6 +337,18 @@ def _codes_of(value: Any) -> list[types.FunctionType]:
     """The functions of what stands in a class: a method, a property."""
     found = [getattr(value, "__func__", value), *(getattr(value, name, None) for name in ("fget", "fset", "func"))]
     return [f for f in found if isinstance(f, types.FunctionType)]
+
+
+@functools.lru_cache(1000)
+def _globals_of(code: types.CodeType) -> list[str]:
+    """The names that code looks up among globals; ``co_names`` has those of attributes too."""
+    found = [i.argval for i in dis.get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")]
+    return list(dict.fromkeys(found))
+
+
+def _is_ours(x: Any) -> bool:
+    """Whether an object is one of the compiler's or a picture: it is left alone but for the function that it calls."""
+    return type(x).__module__.startswith(("autodiff.compiling.", "autodiff.seeing."))
 
 
 def _slots(kind: type) -> list[str]:

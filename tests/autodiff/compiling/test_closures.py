@@ -274,3 +274,26 @@ def test_programs_for_objects_that_are_made_for_every_call_are_not_kept_for_ever
             np.testing.assert_array_equal(compiled(X, o), 2 * X)
     del o
     assert len(compiled.programs) <= 100 and len(alive) <= 101
+
+
+def test_a_global_that_has_the_name_of_an_attribute_is_not_looked_at():
+    scope = {"sum": ad.compile(lambda x: x.sum())}  # a program keeps what it compares, and would compare itself
+    exec("def f(x):\n    return x.sum() * 2", scope)
+    f = ad.compile(scope["f"])
+    for _ in range(3):
+        scope["sum"](np.ones(3))
+        assert f(np.ones(3)) == 6
+    assert len(f.programs) == 1
+
+
+def test_what_a_compiled_function_inside_reads_is_compared():
+    scale = 2.0
+    inner = ad.compile(lambda x: scale * x)
+    outer = ad.compile(lambda x: inner(x) + 1)
+    primitive = ad.primitive(lambda x: scale * x**3, name="scaled cube", vjps=[lambda g, y, x: g * 3 * scale * x**2])
+    slope = ad.compile(ad.grad(primitive))
+    x = np.array(1.0)
+    inner(x)
+    assert (outer(x), slope(x)) == (3, 6)
+    scale = 3.0
+    assert (outer(x), slope(x)) == (4, 9)
