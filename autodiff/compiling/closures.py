@@ -27,6 +27,7 @@ from ..leaving import is_users_file
 from ..tensor import Tensor, digest
 
 _PLAIN = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
+_CACHED = type(functools.cache(len))
 _COLLECTIONS = (set, frozenset, deque, bytearray, array, memoryview)
 _BY_NAME = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
 """Names in code that reads attributes whose names it does not say."""
@@ -177,7 +178,7 @@ class Closure:
             self._visit(x.__self__, name)
         elif isinstance(x, types.FunctionType):
             self._function(x, name)
-        elif _is_ours(x) or isinstance(x, functools._lru_cache_wrapper):
+        elif _is_ours(x) or isinstance(x, _CACHED):
             self._visit(getattr(x, "__wrapped__", None), name)
         elif hasattr(x, "__next__"):
             self.iterators[name] = x
