@@ -368,6 +368,12 @@ def unary(record: Primitive) -> Callable[..., Any]:
     return apply
 
 
+def _beside(number: Any, array: Any) -> Any:
+    """Python's complex number in the precision that it takes on beside an array. (Python itself would multiply it with
+    a scalar of NumPy's, and give one of its own.)"""
+    return np.asarray(number, np.result_type(array, number))
+
+
 def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
     """The function that applies a primitive of two arrays and no options. An `operator` leaves operands of types that
     it does not know to these types' own operators, as Python has it."""
@@ -386,6 +392,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                         b = constant(b, record.name)
                         if isinstance(b, Tensor):  # a list that holds Tensors
                             return again(a, b)
+                        b = _beside(b, a._ndarray) if type(b) is complex else b
                     data = forward(a._ndarray, b)
                     needs = a._requires_grad
             elif isinstance(b, Tensor):
@@ -395,6 +402,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                     a = constant(a, record.name)
                     if isinstance(a, Tensor):
                         return again(a, b)
+                    a = _beside(a, b._ndarray) if type(a) is complex else a
                 data = forward(a, b._ndarray)
                 needs = b._requires_grad
             else:

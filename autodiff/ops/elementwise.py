@@ -150,9 +150,9 @@ multiply = declare(
 
 divide = declare(
     "divide", np.divide,
-    [lambda g, y, a, b: g / b if type(b) in (float, int, complex) else times(g, 1 / widened(b, y)),
+    [lambda g, y, a, b: g / b if type(b) in (float, int) else times(g, 1 / widened(b, y)),
      lambda g, y, a, b: times(g, -y / b)],
-    arity=2, numpy=np.divide, singular=lambda a, b: type(b) not in (float, int, complex),
+    arity=2, numpy=np.divide, singular=lambda a, b: type(b) not in (float, int),
     complex=True, formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
     samples=binary(b=(0.5, 2.0)),
 )  # fmt: skip

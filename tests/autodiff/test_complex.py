@@ -251,3 +251,16 @@ M3 = {True: M, False: torch.tensor(M)}
 def test_random_programs_of_complex_numbers_have_pytorchs_derivatives(seed):
     ours, theirs = _programs(seed)
     agrees_with_torch(ours, theirs, Z * 0.5, W * 0.5, rtol=1e-8)
+
+
+def test_pythons_complex_numbers_take_on_the_precision_of_what_they_meet():
+    for kind in (np.float32, np.float64, np.complex64, np.complex128):
+        for shape in ((), (3,)):
+            x = Tensor(np.full(shape, 0.7, kind), requires_grad=True)
+            plain = x.data
+            for f in (lambda v: 1j * v, lambda v: v + 0.1j, lambda v: (1 + 2j) / v, lambda v: v / 2j, lambda v: v**1.5j):
+                for y, right in ((f(x), f(plain)), (f(x.sum()), f(np.asarray(plain.sum())))):
+                    assert y.dtype == right.dtype and y.shape == np.shape(right)
+                    np.testing.assert_allclose(y.data, right, rtol=1e-6)
+                d = ad.jvp(lambda v: f(v), plain, np.ones_like(plain))[1]
+                assert ad.grad(lambda v: abs(f(v)).sum())(plain).dtype == kind and np.shape(d) == shape
