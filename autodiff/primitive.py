@@ -145,10 +145,13 @@ class Sample:
 
 
 def _complex_too(samples: Callable[[np.random.Generator], Iterable[Sample]]) -> Callable[..., list[Sample]]:
-    """The samples, and the three smallest of them in complex numbers: all inputs, the first, the last."""
+    """The samples, and unless there are some of complex numbers the three smallest in such: all inputs, the first, the
+    last."""
 
     def both(rng: np.random.Generator) -> list[Sample]:
         found = list(samples(rng))
+        if any(np.iscomplexobj(x) for s in found for x in s.inputs):
+            return found
         places = [[i for i, x in enumerate(s.inputs) if getattr(x, "dtype", None) == np.float64] for s in found]
         counts = [sum(s.inputs[i].size for i in at) for s, at in zip(found, places)]
         plain = [k for k, s in enumerate(found) if counts[k] and s.function is None]

@@ -25,7 +25,7 @@ __all__ = [
     "irfftn", "rfft", "rfft2", "rfftn",
 ]  # fmt: skip
 
-_OPPOSITE = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
+_OPPOSITE: dict[Any, Any] = {"backward": "forward", "ortho": "ortho", "forward": "backward"}
 """The scale that the transform the other way has under the other name."""
 
 
@@ -42,7 +42,7 @@ def _resized(x: Any, lengths: dict[int, int]) -> Any:
 # The primitives: n is the length along each axis
 
 
-def _fft_forward(x: Any, n: Any, axes: Any, norm: str, inverse: bool = False) -> Any:
+def _fft_forward(x: Any, n: Any, axes: Any, norm: Any, inverse: bool = False) -> Any:
     return (np.fft.ifftn if inverse else np.fft.fftn)(x, n, axes, norm)
 
 
@@ -62,8 +62,13 @@ _fft = declare(
             [*_CASES, ((2, 3), (4, 2), (0, 1))], [*_OPPOSITE, *_OPPOSITE], [False, True, True, False, True, False])],
 )  # fmt: skip
 
+
+def _rfft_forward(x: Any, n: int, axis: int, norm: Any) -> Any:
+    return np.fft.rfft(x, n, axis, norm)
+
+
 _rfft = declare(
-    "rfft", lambda x, n, axis, norm: np.fft.rfft(x, n, axis, norm),
+    "rfft", _rfft_forward,
     [lambda g, y, x, n, axis, norm: _resized(np.fft.fft(g, n, axis, norm).real, {axis: x.shape[axis]})],
     jvps="linear", formula="F {0}", derivatives=["Fᵀ"],
     samples=lambda rng: [Sample((draw(rng, s),), {"n": n[0], "axis": axes[0], "norm": norm})
@@ -71,7 +76,7 @@ _rfft = declare(
 )  # fmt: skip
 
 
-def _irfft_rule(g: Any, y: Any, x: Any, n: int, axis: int, norm: str) -> Any:
+def _irfft_rule(g: Any, y: Any, x: Any, n: int, axis: int, norm: Any) -> Any:
     """Every number but the first (and, of an even length, the last) also stands for its conjugate, and counts twice."""
     d = np.conjugate(np.fft.rfft(g, n, axis, _OPPOSITE[norm]))
     twice = np.full(d.shape[axis], 2, g.dtype)
@@ -261,7 +266,7 @@ def irfft2(a: Any, s: Any = None, axes: Any = (-2, -1), norm: str | None = None)
 
 @implements(np.fft.hfft)
 def hfft(a: Any, n: int | None = None, axis: int = -1, norm: str | None = None) -> Tensor:
-    """The transform, real, of a signal of which the second half are the conjugates of the first, as `numpy.fft.hfft`."""
+    """The real transform of a signal whose second half are the conjugates of the first, as `numpy.fft.hfft`."""
     return irfft(conj(a), n, axis, _OPPOSITE[_norm("hfft", norm)])
 
 
