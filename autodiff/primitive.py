@@ -243,11 +243,16 @@ class _Complex(Exception):
     """An operation whose rules are those of real numbers was given complex ones."""
 
 
-def _applied(record: Primitive) -> Callable[..., Any]:
-    """The forward function as an operation applies it to what it is given."""
+def _applied(record: Primitive, one: bool = False) -> Callable[..., Any]:
+    """The forward function as an operation applies it to what it is given, or to the one array that it takes."""
     forward = record.forward
     if record.complex is True:
         return forward
+
+    def of_a_real_array(x: Any) -> Any:
+        if x.dtype.kind == "c":
+            raise _Complex
+        return forward(x)
 
     def of_real_numbers(*arrays: Any, **params: Any) -> Any:
         for a in arrays:
@@ -255,7 +260,7 @@ def _applied(record: Primitive) -> Callable[..., Any]:
                 raise _Complex
         return forward(*arrays, **params)
 
-    return of_real_numbers
+    return of_a_real_array if one else of_real_numbers
 
 
 def _of_complex(record: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -343,7 +348,7 @@ def unrecorded(data: Any, inputs: tuple[Any, ...]) -> Tensor:
 
 def unary(record: Primitive) -> Callable[..., Any]:
     """The function that applies a primitive of one array and no options."""
-    forward, current = _applied(record), mode.get
+    forward, current = _applied(record, one=True), mode.get
 
     def apply(x, /):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
         if not isinstance(x, Tensor):
