@@ -51,8 +51,8 @@ _angle = declare(
 # y = z/|z| moves by dy = i y Im(y* dz)/|z|. Size and slope are apart, for at 0 they have no product.
 
 direction = internal(declare(
-    "direction", np.sign, [lambda g, y, x: times((g * y).imag * 1j * np.conjugate(y), 1 / np.absolute(x))], arity=1,
-    jvps=[lambda t, y, x: times((np.conjugate(y) * t).imag * 1j * y, 1 / np.absolute(x))], complex=True, singular=True,
+    "direction", np.sign, [lambda g, y, x: (times(g, 1 / np.absolute(x)) * y).imag * 1j * np.conjugate(y)], arity=1,
+    jvps=[lambda t, y, x: (times(t, 1 / np.absolute(x)) * np.conjugate(y)).imag * 1j * y], complex=True, singular=True,
     formula="{0} / |{0}|", derivatives=["i {y} Im({y}* ·) / |{0}|"], samples=_points,
     doc="z/|z| of complex numbers, 0 at 0, where its derivative is NaN.",
 ))  # fmt: skip
