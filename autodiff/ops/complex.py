@@ -44,7 +44,7 @@ _conj = declare(
 
 _angle = declare(
     "angle", np.angle, [lambda g, y, x: g * (-1j * inverse_or_zero(x)) if x.dtype.kind == "c" else np.zeros_like(x)],
-    complex=True, jvps="elementwise", formula="∠ {0}", derivatives=["−i / {0}"],
+    complex=True, jvps="elementwise", formula="angle {0}", derivatives=["−i / {0}"],
     samples=lambda rng: [*_points(rng), Sample((draw(rng, (3,)),))],
 )  # fmt: skip
 

@@ -198,7 +198,8 @@ def explain(
         ``.to_html(path)``, or read its ``.rows``.
 
     Raises:
-        TypeError: `output` is no Tensor, its gradient goes through complex numbers, or an argument is not of the kind described.
+        TypeError: `output` is no Tensor, its gradient goes through complex numbers, or an argument is not of the kind
+            described.
         ValueError: `output` has not one element, a tensor or name is not in the graph, a vector's shape is wrong, or
             an option does not exist, or `expand` names nothing that can be opened.
         RuntimeError: the graph was freed or its data were changed.

@@ -200,8 +200,8 @@ def record(output: Tensor, results: Sequence[Tensor], leaves: Iterable[Tensor]) 
     """
     if any(x.dtype.kind == "c" for x in (*results, *leaves)):
         raise TypeError(
-            "graph: order=2 draws the derivatives of real numbers, and this computation has complex ones; leave it out, "
-            "or write the computation of real and imaginary parts"
+            "graph: order=2 draws the derivatives of real numbers, and this computation has complex ones; leave it "
+            "out, or write the computation of real and imaginary parts"
         )
     layers = recorded_layers(results)
     passes = Passes([output], layers, recorded=min(2, max(layers.values(), default=0)))
