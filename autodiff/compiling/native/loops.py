@@ -13,10 +13,11 @@ from math import inf, prod
 
 import numpy as np
 
+from ...machine.elementwise import DEAR, TABLE
+from ...machine.ir import LETTER, MEMORY, SCALAR, SIZE, Builder, Module
 from ..program import Node
-from .elementwise import DEAR, TABLE, signature, written
+from .elementwise import signature, written
 from .fusion import Nest
-from .ir import LETTER, MEMORY, SCALAR, SIZE, Builder, Module
 
 BLOCK = 256
 """Additions in a row."""
