@@ -44,11 +44,15 @@ def as_expected() -> bool:
     )
 
 
-def _look_alike(arrays: tuple[Any, ...]) -> Any:
-    boxes = np.zeros((len(arrays) + 1, ITEMS // 8), np.int64)
+def _look_alike(arrays: tuple[Any, ...]) -> tuple[Any, Any]:
+    """The words of a tuple of arrays, in which each has its address and its first axis; and what they point at."""
+    first = np.array([(*x.shape[:1], *x.strides[:1]) if x.ndim else (1, 0) for x in arrays], np.int64).reshape(-1, 2)
+    boxes = np.zeros((len(arrays) + 1, STRIDES // 8 + 1), np.int64)
     boxes[:-1, DATA // 8] = [x.ctypes.data for x in arrays]
+    boxes[:-1, SHAPE // 8] = first.ctypes.data + np.arange(len(arrays)) * first.strides[0]
+    boxes[:-1, STRIDES // 8] = boxes[:-1, SHAPE // 8] + first.itemsize
     items = boxes.ctypes.data + np.arange(len(arrays)) * boxes.strides[0]
-    return np.concatenate([np.zeros(ITEMS // 8, np.int64), items, boxes.ravel()]), boxes
+    return np.concatenate([np.zeros(ITEMS // 8, np.int64), items]), (boxes, first)
 
 
 def function(address: int, long: bool, integers: int = 0) -> Callable[..., Any]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from .ir import Builder
+from .ir import SCALAR, Builder
 from .mathematics import FUNCTIONS
 
 Writer = Callable[..., str]
@@ -177,5 +177,40 @@ TABLE: dict[str, tuple[str, Writer]] = {
 }
 """By the names of programs: the types of operands that NumPy has a loop for and that can be written, and the writer."""
 
+PREDICATES = {
+    "greater", "greater_equal", "less", "less_equal", "equal", "not_equal", "isnan", "isinf", "isfinite", "logical_and",
+    "logical_or", "logical_not",
+}  # fmt: skip
+"""Those whose results are booleans."""
+
 DEAR = {*FUNCTIONS, *LIBRARY, "divide", "reciprocal", "sqrt"}
 """Rather kept than computed twice."""
+
+
+def instruction(b: Builder, name: str, t: str, operands: Sequence[str]) -> tuple[str, str]:
+    """The type and the value of an operation of the table on operands of type t.
+
+    Raises:
+        TypeError: there is none.
+    """
+    if name not in TABLE or t not in TABLE[name][0]:
+        raise TypeError(f"{name}: is no instruction of machine code for operands of type {t!r}")
+    if name in FUNCTIONS:
+        return t, b.function(name, t, FUNCTIONS[name], *operands)
+    return "b" if name in PREDICATES else t, TABLE[name][1](b, t, *operands)
+
+
+def folded(b: Builder, t: str, lanes: int, value: str, combine: Callable[[str, str], str]) -> str:
+    """The numbers of a vector combined into one, halves with halves; the builder is left at one lane."""
+    n = lanes
+    while n > 1:
+        whole, n = f"<{n} x {SCALAR[t]}>", n // 2
+        halves = []
+        for start in (0, n):
+            places = ", ".join(f"i32 {i}" for i in range(start, start + n))
+            halves.append(b(f"shufflevector {whole} {value}, {whole} poison, <{n} x i32> <{places}>"))
+        b.lanes = n
+        if n == 1:
+            halves = [b(f"extractelement <1 x {SCALAR[t]}> {half}, i64 0") for half in halves]
+        value = combine(*halves)
+    return value

@@ -263,7 +263,7 @@ class Compiled:
         for part, node in made:
             self._objects[f"{part}_reduce"] = getattr(np, node.op.removesuffix(".reduce")).reduce
             after.append(f"{self._value(node)}[...] = {part}_reduce({part})")
-        steps += [*before, f"together({name}, {arrays}, {name}_ranges)", *after]
+        steps += [*before, f"together({name}, ({arrays},), {name}_ranges)", *after]
 
     def _call(self, node: Node) -> list[str]:
         """The lines that run a node by NumPy; of a Python number the number itself and an array of it."""

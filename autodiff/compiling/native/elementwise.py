@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import scipy.special
 
-from ...machine.elementwise import TABLE, from_library, integer_power
+from ...machine.elementwise import TABLE, from_library, instruction, integer_power
 from ...machine.ir import LETTER, Builder
-from ...machine.mathematics import FUNCTIONS
 from ..program import Node
 
 IDENTITIES = ("copy", "broadcast_to", "astype", "positive", "conjugate")
@@ -87,10 +86,8 @@ def written(b: Builder, node: Node, types: tuple[str, str, str], operands: list[
         return operands[0]
     if node.op == "power":
         value = _power(b, loop[0], operands[0], operands[1], node.inputs[1])
-    elif node.op in FUNCTIONS:
-        value = b.function(node.op, loop[0], FUNCTIONS[node.op], *operands)
     else:
-        value = TABLE[node.op][1](b, loop[0], *operands)
+        _, value = instruction(b, node.op, loop[0], operands)
     return b.convert(value, computed, result)
 
 
