@@ -27,8 +27,10 @@ SMALL = 4096
 """Elements up to which NumPy's own calls are as fast."""
 SHARED = 300_000
 """Elements from which threads share the work."""
-LONGEST = 16384
-"""Columns up to which a row is added up in one go without loss of digits."""
+SHORTEST, LONGEST = 8, 16384
+"""Columns of a row: fewer do not fill a vector, more would have to be added up in parts to keep their digits."""
+BLOCK = 1024
+"""Rows that are added up in one go."""
 
 
 # What a kernel is written with
@@ -52,7 +54,7 @@ class Memory:
     def _place(self, i: Index) -> str:
         return self.builder(f"getelementptr {SCALAR[self.t]}, ptr {self.address}, i64 {i.start}")
 
-    def __getitem__(self, i: Index) -> Value:
+    def __getitem__(self, i: Index) -> Any:
         """The numbers at an index; zeros behind the end."""
         b, place, kind = self.builder, self._place(i), self.builder.type(self.t)
         if not i.mask:
@@ -62,7 +64,7 @@ class Memory:
         arguments = f"ptr {place}, i32 {SIZE[self.t]}, {b.type('b')} {i.mask}, {kind} zeroinitializer"
         return Value(b, self.t, b(f"call {kind} @{name}({arguments})"))
 
-    def put(self, i: Index, value: Value) -> Value:
+    def put(self, i: Index, value: Value) -> Any:
         """Write the numbers at an index, and give them."""
         b, place, kind = self.builder, self._place(i), self.builder.type(self.t)
         if not i.mask:
@@ -74,7 +76,7 @@ class Memory:
         return value
 
     @property
-    def number(self) -> Value:
+    def number(self) -> Any:
         """The row's first number."""
         b = self.builder
         return Value(b, self.t, spread(b, self.t, b(f"load {SCALAR[self.t]}, ptr {self.address}")))
@@ -100,7 +102,7 @@ class Row:
         self.builder, self.t, self.loops = builder, t, 0
 
     @property
-    def length(self) -> Value:
+    def length(self) -> Any:
         """How many columns there are, as a number."""
         b = self.builder
         n = b("sub i64 %stop, %start")
@@ -110,15 +112,15 @@ class Row:
         """Run a body for all columns."""
         self.reduce((), lambda i: (body(i), ())[1])
 
-    def sum(self, body: Callable[[Index], Value]) -> Value:
+    def sum(self, body: Callable[[Index], Any]) -> Any:
         """The sum of what a body gives for all columns."""
         return self.reduce(("add",), lambda i: (body(i),))[0]
 
-    def max(self, body: Callable[[Index], Value]) -> Value:
+    def max(self, body: Callable[[Index], Any]) -> Any:
         """The greatest of what a body gives; NaN where one is NaN."""
         return self.reduce(("maximum",), lambda i: (body(i),))[0]
 
-    def reduce(self, names: Sequence[str], body: Callable[[Index], Sequence[Value]]) -> list[Value]:
+    def reduce(self, names: Sequence[str], body: Callable[[Index], Sequence[Any]]) -> list[Any]:
         """The sums ("add") or the greatest ("maximum") of each of the values that a body gives."""
         b, t = self.builder, self.t
         self.loops += 1
@@ -257,28 +259,56 @@ class Kernel:
         return self._compiled[t]
 
     def rows(self, *arrays: Any) -> None:
-        """Run it on arrays (rows, columns), the last of which says how many rows there are; of the first it is how many
-        columns. Neighbours in a row are neighbours in memory. Threads share many rows."""
-        columns, rows = arrays[0].shape[1], arrays[-1].shape[0]
-        if not rows or not columns:
-            return
+        """Run it on arrays (rows, columns), of which the first has all columns; neighbours in a row are neighbours in
+        memory. Threads share many rows."""
+        columns, rows = arrays[0].shape[1], max(a.shape[0] for a in arrays)
+        if rows and columns:
+            shared = count() if rows * columns >= SHARED else 1
+            self._run(arrays, [(lo, hi, 0, columns) for lo, hi, _ in ranges(rows, shared)], rows * columns)
+
+    def sums(self, *arrays: Any) -> Any:
+        """Run it on arrays (rows, columns) and a last one of one row, to which each row adds something: what that is
+        then, after zeros. Sums of blocks of rows are added up in double precision."""
+        rows, columns = arrays[0].shape
+        blocks = ranges(rows, -(-rows // BLOCK))
+        sums = np.zeros((len(blocks), columns), arrays[0].dtype)
+        _, short, long = self.compiled(sums.dtype)
+        call = long if rows * columns > SMALL else short
+
+        def block(lo: int, hi: int, k: int) -> None:
+            call((*arrays, sums[k : k + 1]), lo, hi, 0, columns)
+
+        if rows * columns >= SHARED:
+            together(block, (), blocks)
+        else:
+            for bound in blocks:
+                block(*bound)
+        return sums.sum(axis=0, dtype=np.float64).astype(sums.dtype)
+
+    def _run(self, arrays: tuple[Any, ...], bounds: list[tuple[int, ...]], size: int) -> None:
         _, short, long = self.compiled(arrays[0].dtype)
-        size = rows * columns
-        if size < SHARED or count() == 1:
-            (long if size > SMALL else short)(arrays, 0, rows, 0, columns)
-            return
-        together(long, (arrays,), [(*part[:2], 0, columns) for part in ranges(rows, count())])
+        if len(bounds) > 1:
+            together(long, (arrays,), bounds)
+        else:
+            (long if size > SMALL else short)(arrays, *bounds[0])
 
     def flat(self, *arrays: Any) -> None:
         """Run it on arrays of one shape that lie in memory alike and without gaps."""
         size = arrays[0].size
-        if not size:
-            return
-        _, short, long = self.compiled(arrays[0].dtype)
-        if size < SHARED or count() == 1:
-            (long if size > SMALL else short)(arrays, 0, 1, 0, size)
-            return
-        together(long, (arrays,), [(0, 1, *part[:2]) for part in ranges(size, count())])
+        if size:
+            shared = count() if size >= SHARED else 1
+            self._run(arrays, [(0, 1, lo, hi) for lo, hi, _ in ranges(size, shared)], size)
+
+
+def rows_of(*arrays: Any) -> list[Any] | None:
+    """Arrays of one shape as rows (rows, columns) of their last axis; None where no kernel runs on them, or it would
+    not pay."""
+    x = arrays[0]
+    if type(x) is not np.ndarray or x.size <= SMALL or not x.ndim or not SHORTEST <= x.shape[-1] <= LONGEST:
+        return None
+    if not plain(*arrays) or any(a.shape != x.shape for a in arrays) or not enabled():
+        return None
+    return [(a if a.flags.c_contiguous and a.flags.aligned else a.copy()).reshape(-1, x.shape[-1]) for a in arrays]
 
 
 def plain(*arrays: Any) -> bool:

@@ -12,10 +12,12 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..machine.kernels import rows_of
 from ..primitive import Sample, constant, declare, polymorphic
 from ..protocols import REDUCTIONS, optioned
 from ..tensor import Tensor, is_foreign, wrap
 from .guards import axes_of, checked_axes, checked_axis, common, count_of, raw, restored
+from .kernels import SOFTMAX
 from .precision import in_single
 from .reductions import mean, sum
 from .samples import draw
@@ -51,6 +53,10 @@ def _below_top(x: Any, axis: int) -> tuple[Any, Any]:
 
 @in_single
 def _softmax_forward(x: Any, axis: int) -> Any:
+    if axis in (-1, x.ndim - 1) and (rows := rows_of(x)):
+        y = np.empty_like(rows[0])
+        SOFTMAX.rows(*rows, y)
+        return y.reshape(x.shape)
     e, unlimited = _below_top(x, axis)
     e = np.exp(e)
     e /= np.add.reduce(e, axis=axis, keepdims=True)
