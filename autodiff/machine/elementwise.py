@@ -200,8 +200,8 @@ def instruction(b: Builder, name: str, t: str, operands: Sequence[str]) -> tuple
     return "b" if name in PREDICATES else t, TABLE[name][1](b, t, *operands)
 
 
-def folded(b: Builder, t: str, lanes: int, value: str, combine: Callable[[str, str], str]) -> str:
-    """The numbers of a vector combined into one, halves with halves; the builder is left at one lane."""
+def folded(b: Builder, t: str, lanes: int, value: str, combine: Writer) -> str:
+    """The numbers of a vector combined into one, halves with halves, by a writer; the builder is left at one lane."""
     n = lanes
     while n > 1:
         whole, n = f"<{n} x {SCALAR[t]}>", n // 2
@@ -212,5 +212,5 @@ def folded(b: Builder, t: str, lanes: int, value: str, combine: Callable[[str, s
         b.lanes = n
         if n == 1:
             halves = [b(f"extractelement <1 x {SCALAR[t]}> {half}, i64 0") for half in halves]
-        value = combine(*halves)
+        value = combine(b, t, *halves)
     return value

@@ -110,7 +110,7 @@ class Row:
 
     def each(self, body: Callable[[Index], Any]) -> None:
         """Run a body for all columns."""
-        self.reduce((), lambda i: (body(i), ())[1])
+        self.over([], lambda i, _: (body(i), [])[1])
 
     def sum(self, body: Callable[[Index], Any]) -> Any:
         """The sum of what a body gives for all columns."""
@@ -123,57 +123,82 @@ class Row:
     def reduce(self, names: Sequence[str], body: Callable[[Index], Sequence[Any]]) -> list[Any]:
         """The sums ("add") or the greatest ("maximum") of each of the values that a body gives."""
         b, t = self.builder, self.t
+        identities = [Value(b, t, b.constant({"add": 0.0, "maximum": -np.inf}[name], t)) for name in names]
+
+        def step(i: Index, before: list[Any]) -> list[Any]:
+            found = [
+                b.select(t, i.mask, x.name, identity.name) if i.mask else x.name
+                for x, identity in zip(body(i), identities, strict=True)
+            ]
+            return [self._combined(*each) for each in zip(names, before, found, strict=True)]
+
+        return [self.folded(name, x) for name, x in zip(names, self.over(identities, step), strict=True)]
+
+    def over(self, values: list[Any], body: Callable[[Index, list[Any]], list[Any]]) -> list[Any]:
+        """Run a body for all columns, which gets an index and the values that it gave before, these at first: the
+        last."""
+        b, lanes = self.builder, self.builder.lanes
+        bound = b(f"sub i64 %stop, {lanes - 1}")
+        reached, values = self.loop("%start", bound, lanes, values, lambda i, v: body(Index(i, ""), v))
         self.loops += 1
-        k, lanes, kind = self.loops, b.lanes, b.type(t)
-        identity = [b.constant({"add": 0.0, "maximum": -np.inf}[name], t) for name in names]
-        inside, after = [b.new() for _ in names], [b.new() for _ in names]
-        span = b(f"sub i64 %stop, {lanes}")
-        b.put(f"br label %before{k}")
-        b.label(f"before{k}")
-        whole = b(f"icmp sle i64 %start, {span}")
-        b.put(f"br i1 {whole}, label %loop{k}, label %rest{k}")
-        b.label(f"loop{k}")
-        b.put(f"%i{k} = phi i64 [ %start, %before{k} ], [ %n{k}, %loop{k} ]")
-        place = len(b.lines)
-        found = [
-            self._combined(name, x, y.name) for name, x, y in zip(names, inside, body(Index(f"%i{k}", "")), strict=True)
-        ]
-        phis = zip(inside, identity, found, strict=True)
-        b.lines[place:place] = [
-            f"  {x} = phi {kind} [ {first}, %before{k} ], [ {y}, %loop{k} ]" for x, first, y in phis
-        ]
-        b.put(f"%n{k} = add nuw nsw i64 %i{k}, {lanes}")
-        b.put(f"br i1 {b(f'icmp sle i64 %n{k}, {span}')}, label %loop{k}, label %rest{k}")
+        k = self.loops
+        b.put(f"br label %whole{k}")
+        b.label(f"whole{k}")
+        b.put(f"br i1 {b(f'icmp slt i64 {reached}, %stop')}, label %rest{k}, label %end{k}")
         b.label(f"rest{k}")
-        b.put(f"%r{k} = phi i64 [ %start, %before{k} ], [ %n{k}, %loop{k} ]")
-        for x, first, y in zip(after, identity, found, strict=True):
-            b.put(f"{x} = phi {kind} [ {first}, %before{k} ], [ {y}, %loop{k} ]")
-        left = b(f"icmp slt i64 %r{k}, %stop")
-        b.put(f"br i1 {left}, label %tail{k}, label %done{k}")
-        b.label(f"tail{k}")
-        remaining = b(f"sub i64 %stop, %r{k}")
         places = f"<{', '.join(f'i64 {i}' for i in range(lanes))}>"
-        limit = b(f"insertelement <{lanes} x i64> poison, i64 {remaining}, i64 0")
+        left = b(f"sub i64 %stop, {reached}")
+        limit = b(f"insertelement <{lanes} x i64> poison, i64 {left}, i64 0")
         limit = b(f"shufflevector <{lanes} x i64> {limit}, <{lanes} x i64> poison, <{lanes} x i32> zeroinitializer")
         mask = b(f"icmp slt <{lanes} x i64> {places}, {limit}")
-        values = [b.select(t, mask, y.name, first) for y, first in zip(body(Index(f"%r{k}", mask)), identity)]
-        last = [self._combined(name, x, y) for name, x, y in zip(names, after, values, strict=True)]
-        b.put(f"br label %done{k}")
+        last = body(Index(reached, mask), values)
+        b.put(f"br label %last{k}")
+        b.label(f"last{k}")
+        b.put(f"br label %end{k}")
+        b.label(f"end{k}")
+        kind = b.type(self.t)
+        return [
+            Value(b, self.t, b(f"phi {kind} [ {x.name}, %whole{k} ], [ {y.name}, %last{k} ]"))
+            for x, y in zip(values, last, strict=True)
+        ]
+
+    def loop(
+        self, start: str, stop: str, step: int, values: list[Any], body: Callable[[str, list[Any]], list[Any]]
+    ) -> tuple[str, list[Any]]:
+        """Run a body for integers from `start` below `stop`, which gets the integer and the values that it gave before,
+        these at first: the first integer that is not below, and the last values."""
+        b, t = self.builder, self.t
+        self.loops += 1
+        k, kind, names = self.loops, b.type(t), [b.new() for _ in values]
+        b.put(f"br label %before{k}")
+        b.label(f"before{k}")
+        b.put(f"br label %head{k}")
+        b.label(f"head{k}")
+        b.put(f"%i{k} = phi i64 [ {start}, %before{k} ], [ %n{k}, %latch{k} ]")
+        place = len(b.lines)
+        b.put(f"br i1 {b(f'icmp slt i64 %i{k}, {stop}')}, label %body{k}, label %done{k}")
+        b.label(f"body{k}")
+        found = body(f"%i{k}", [Value(b, t, name) for name in names])
+        b.put(f"br label %latch{k}")
+        b.label(f"latch{k}")
+        b.put(f"%n{k} = add nuw nsw i64 %i{k}, {step}")
+        b.put(f"br label %head{k}")
         b.label(f"done{k}")
-        results = []
-        for name, x, y in zip(names, after, last, strict=True):
-            total = b(f"phi {kind} [ {x}, %rest{k} ], [ {y}, %tail{k} ]")
-            results.append((name, total))
-        return [Value(b, t, self._folded(name, total)) for name, total in results]
+        b.lines[place:place] = [
+            f"  {name} = phi {kind} [ {first.name}, %before{k} ], [ {y.name}, %latch{k} ]"
+            for name, first, y in zip(names, values, found, strict=True)
+        ]
+        return f"%i{k}", [Value(b, t, name) for name in names]
 
-    def _combined(self, name: str, x: str, y: str) -> str:
-        return TABLE[name][1](self.builder, self.t, x, y)
+    def _combined(self, name: str, x: Value, y: str) -> Value:
+        return Value(self.builder, self.t, TABLE[name][1](self.builder, self.t, x.name, y))
 
-    def _folded(self, name: str, value: str) -> str:
-        b, lanes = self.builder, self.builder.lanes
-        number = folded(b, self.t, lanes, value, lambda x, y: self._combined(name, x, y))
+    def folded(self, name: str, value: Value) -> Any:
+        """The sum or the greatest of the numbers of a vector."""
+        b, t, lanes = self.builder, self.t, self.builder.lanes
+        number = folded(b, t, lanes, value.name, TABLE[name][1])
         b.lanes = lanes
-        return spread(b, self.t, number)
+        return Value(b, t, spread(b, t, number))
 
 
 # The kernel
@@ -258,13 +283,18 @@ class Kernel:
                     self._compiled[t] = machine, function(address, False, 4), function(address, True, 4)
         return self._compiled[t]
 
-    def rows(self, *arrays: Any) -> None:
-        """Run it on arrays (rows, columns), of which the first has all columns; neighbours in a row are neighbours in
-        memory. Threads share many rows."""
-        columns, rows = arrays[0].shape[1], max(a.shape[0] for a in arrays)
+    def rows(self, *arrays: Any, columns: int = 0, work: int = 0) -> None:
+        """Run it on arrays (rows, columns), neighbours in a row being neighbours in memory. Threads share many rows.
+
+        Args:
+            columns: how many there are; by default as in the first array.
+            work: how many numbers are computed; by default as many as the rows have.
+        """
+        columns, rows = columns or arrays[0].shape[1], max(a.shape[0] for a in arrays)
+        work = work or rows * columns
         if rows and columns:
-            shared = count() if rows * columns >= SHARED else 1
-            self._run(arrays, [(lo, hi, 0, columns) for lo, hi, _ in ranges(rows, shared)], rows * columns)
+            shared = count() if work >= SHARED else 1
+            self._run(arrays, [(lo, hi, 0, columns) for lo, hi, _ in ranges(rows, shared)], work)
 
     def sums(self, *arrays: Any) -> Any:
         """Run it on arrays (rows, columns) and a last one of one row, to which each row adds something: what that is

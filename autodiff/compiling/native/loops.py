@@ -583,7 +583,7 @@ class Sum:
         lanes = self.code.lanes
         if not across or lanes == 1:
             return value
-        return folded(b, self.t, lanes, value, self.combined)
+        return folded(b, self.t, lanes, value, TABLE[self.name][1])
 
 
 IDENTITY: dict[str, Callable[[str], float]] = {
