@@ -296,6 +296,16 @@ class Kernel:
             shared = count() if work >= SHARED else 1
             self._run(arrays, [(lo, hi, 0, columns) for lo, hi, _ in ranges(rows, shared)], work)
 
+    def __call__(self, *arrays: Any) -> Any:
+        """What it writes into a last array of the shape of these, of which it takes the last axis as rows; None where
+        it cannot run on them, or it would not pay."""
+        rows = rows_of(*arrays)
+        if rows is None:
+            return None
+        y = np.empty_like(rows[0])
+        self.rows(*rows, y)
+        return y.reshape(arrays[0].shape)
+
     def sums(self, *arrays: Any) -> Any:
         """Run it on arrays (rows, columns) and a last one of one row, to which each row adds something: what that is
         then, after zeros. Sums of blocks of rows are added up in double precision."""
@@ -355,8 +365,9 @@ class Elementwise:
         inputs: how many arrays it takes.
 
     >>> square = Elementwise(lambda x: x * x, inputs=1)
-    >>> square(np.array([1.0, 3.0]))
-    array([1., 9.])
+    >>> square(np.full(5000, 3.0))[:2]
+    array([9., 9.])
+    >>> square(np.array([1.0, 3.0]))  # is NumPy's
     """
 
     def __init__(self, expression: Callable[..., Any], inputs: int) -> None:
@@ -367,20 +378,15 @@ class Elementwise:
 
         self._kernel = Kernel(write, inputs + 1)
 
-    def fits(self, *arrays: Any) -> bool:
-        """Whether it pays to run it on these, and it can be: they have one shape and dtype."""
-        x = arrays[0]
-        return (
-            type(x) is np.ndarray
-            and x.size > SMALL
-            and plain(*arrays)
-            and all(a.shape == x.shape for a in arrays)
-            and enabled()
-        )
-
     def __call__(self, *arrays: Any) -> Any:
-        """The values, in memory as the first array's."""
-        y = np.empty_like(arrays[0])
+        """The values, in memory as the first array's; None where it cannot run on these, which must have one shape and
+        dtype, or it would not pay."""
+        x = arrays[0]
+        if type(x) is not np.ndarray or x.size <= SMALL or not plain(*arrays) or not enabled():
+            return None
+        if any(a.shape != x.shape for a in arrays):
+            return None
+        y = np.empty_like(x)
         self._kernel.flat(*[_alike(a, y) for a in arrays], y)
         return y
 

@@ -86,8 +86,8 @@ def _density(x: Any) -> Any:
 def _gelu_forward(x: Any) -> Any:
     if type(x) is not np.ndarray or not x.ndim:
         return x * _ndtr_of(x)
-    if (kernel := kernels.GELU.get(x.dtype.char)) and kernel.fits(x):
-        return kernel(x)
+    if (kernel := kernels.GELU.get(x.dtype.char)) and (y := kernel(x)) is not None:
+        return y
     return _blockwise(_gelu_block, x) if x.dtype == np.float32 else x * _ndtr_of(x)
 
 
@@ -110,8 +110,8 @@ def _gelu_block_rule(d: Any, room: Any, x: Any, y: Any, g: Any) -> None:
 def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
     """g (Φ(x) + x φ(x))."""
     if type(g) is np.ndarray and x.ndim:
-        if (kernel := kernels.GELU_SLOPE.get(x.dtype.char)) and kernel.fits(g, x):
-            return kernel(g, x)
+        if (kernel := kernels.GELU_SLOPE.get(x.dtype.char)) and (d := kernel(g, x)) is not None:
+            return d
         if x.dtype == np.float32 == g.dtype:
             return _blockwise(_gelu_block_rule, x, y, g)
     return g * (_ndtr_of(x) + x * _density(x))
@@ -125,16 +125,16 @@ _gelu = declare(
 
 
 def _gelu_tanh_forward(x: Any) -> Any:
-    if kernels.GELU_TANH.fits(x):
-        return kernels.GELU_TANH(x)
+    if (y := kernels.GELU_TANH(x)) is not None:
+        return y
     z = x.clip(-kernels.FLAT, kernels.FLAT)
     return x * sigmoid_of(z * (z * z * (2 * C * A) + 2 * C))
 
 
 def _gelu_tanh_rule(g: Any, y: Any, x: Any) -> Any:
     """g (σ(2u) + x σ′(2u) 2u′): ½ (1 + tanh u), which is σ(2u), would cancel on the left."""
-    if kernels.GELU_TANH_SLOPE.fits(g, x):
-        return kernels.GELU_TANH_SLOPE(g, x)
+    if (d := kernels.GELU_TANH_SLOPE(g, x)) is not None:
+        return d
     z = np.clip(x, -kernels.FLAT, kernels.FLAT)
     square = z * z
     u = z * (square * (C * A) + C)
@@ -192,15 +192,15 @@ def _silu_slope(x: Any) -> Any:
 
 @in_single
 def _silu_forward(x: Any) -> Any:
-    if kernels.SILU.fits(x):
-        return kernels.SILU(x)
+    if (y := kernels.SILU(x)) is not None:
+        return y
     return _blockwise(_silu_block, x) if _in_blocks(x) else x * sigmoid_of(x)
 
 
 @in_single
 def _silu_rule(g: Any, y: Any, x: Any) -> Any:
-    if kernels.SILU_SLOPE.fits(g, x):
-        return kernels.SILU_SLOPE(g, x)
+    if (d := kernels.SILU_SLOPE(g, x)) is not None:
+        return d
     return _blockwise(_silu_block_rule, x, g) if _in_blocks(x, g) else g * _silu_slope(x)
 
 
@@ -254,15 +254,15 @@ def _mish_slope(x: Any) -> Any:
 
 @in_single
 def _mish_forward(x: Any) -> Any:
-    if kernels.MISH.fits(x):
-        return kernels.MISH(x)
+    if (y := kernels.MISH(x)) is not None:
+        return y
     return _blockwise(_mish_block, x) if _in_blocks(x) else x * np.tanh(softplus_of(x))
 
 
 @in_single
 def _mish_rule(g: Any, y: Any, x: Any) -> Any:
-    if kernels.MISH_SLOPE.fits(g, x):
-        return kernels.MISH_SLOPE(g, x)
+    if (d := kernels.MISH_SLOPE(g, x)) is not None:
+        return d
     return _blockwise(_mish_block_rule, x, g) if _in_blocks(x, g) else g * _mish_slope(x)
 
 
