@@ -302,9 +302,9 @@ class Kernel:
         rows = rows_of(*arrays)
         if rows is None:
             return None
-        y = np.empty_like(rows[0])
-        self.rows(*rows, y)
-        return y.reshape(arrays[0].shape)
+        y = np.empty(arrays[0].shape, rows[0].dtype)
+        self.rows(*rows, y.reshape(rows[0].shape))
+        return y
 
     def sums(self, *arrays: Any) -> Any:
         """Run it on arrays (rows, columns) and a last one of one row, to which each row adds something: what that is

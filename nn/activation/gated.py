@@ -36,18 +36,19 @@ def _blockwise(kernel: Any, x: Any, *others: Any) -> Any:
     """``kernel(out, room, x, *others)`` of arrays of one shape, block by block: what it needs stays in the cache.
     Threads share many blocks."""
     flat = [np.ascontiguousarray(a).reshape(-1) for a in (x, *others)]
-    y = np.empty_like(flat[0])
+    y = np.empty(x.shape, flat[0].dtype)
+    whole = y.reshape(-1)
 
     def some(first: int, last: int, _: int) -> None:
         room = np.empty((2, min(_BLOCK, y.size)), y.dtype)
         for block in range(first, last):
             part = slice(block * _BLOCK, (block + 1) * _BLOCK)
-            out = y[part]
+            out = whole[part]
             kernel(out, room[:, : out.size], *[a[part] for a in flat])
 
     parts = count() if y.size >= SHARED else 1
     together(some, (), ranges(-(-y.size // _BLOCK), parts))
-    return y.reshape(x.shape)
+    return y
 
 
 def _in_blocks(*arrays: Any) -> bool:
