@@ -99,10 +99,10 @@ def _gelu_block_rule(d: Any, room: Any, x: Any, y: Any, g: Any) -> None:
     np.exp(d, out=d)
     d *= np.float32(kernels.DENSITY)
     d *= x
-    zero = x == 0
-    if zero.any():
-        d += y / (x + zero)
-        d += zero * np.float32(0.5)
+    near = np.abs(x, out=room[0]) < 1e-30  # where y may have lost its digits, and Φ is ½
+    if near.any():
+        d += y / (x + near)
+        d += near * np.float32(0.5)
     else:
         d += np.divide(y, x, out=room[0])
     d *= g
