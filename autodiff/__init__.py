@@ -51,6 +51,7 @@ from .transforms.functional import jacobian as jacobian
 from .transforms.functional import jvp as jvp
 from .transforms.functional import value_and_grad as value_and_grad
 from .transforms.functional import vjp as vjp
+from .transforms.vmap import vmap as vmap
 
 if _TYPE_CHECKING:
     from . import curvature as curvature

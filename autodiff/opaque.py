@@ -21,14 +21,19 @@ class Opaque:
         name: what programs and errors call it.
         reason: why it is not written in NumPy's functions.
         draws: whether it draws from a generator among its arguments: each call then gives other values, in turn.
+        batched: what it is on batches, ``batched(level, *args, **kwargs)``; NotImplemented where it is run for each
+            example.
 
     >>> import numpy as np
     >>> Opaque(lambda a: a[::2], "every_other", "an example")(np.arange(4.0))
     array([0., 2.])
     """
 
-    def __init__(self, function: Callable[..., Any], name: str, reason: str, draws: bool = False) -> None:
-        self.function, self.__name__, self.reason, self.draws = function, name, reason, draws
+    def __init__(
+        self, function: Callable[..., Any], name: str, reason: str, draws: bool = False,
+        batched: Callable[..., Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.function, self.__name__, self.reason, self.draws, self.batched = function, name, reason, draws, batched
         self.__doc__, self.__wrapped__, self.__module__ = function.__doc__, function, function.__module__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
