@@ -52,8 +52,9 @@ def _shares(level: Level, a: Any, b: Any, *args: Any) -> bool:
 
 
 def _filler(function: Any) -> Callable[..., Any]:
-    def filled(level: Level, like: Any, dtype: Any = None, shape: Any = None, **options: Any) -> Any:
-        options.pop("order", None), options.pop("subok", None)
+    def filled(
+        level: Level, like: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None, **_: Any
+    ) -> Any:
         shape = like.shape if shape is None else (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         return Batch(level, function(like.value, dtype=dtype, shape=(level.size, *shape)))
 
@@ -64,7 +65,10 @@ FUNCTIONS.update({f: _filler(f) for f in (np.zeros_like, np.ones_like, np.empty_
 
 
 @_as(np.full_like)
-def _full_like(level: Level, like: Any, value: Any, dtype: Any = None, shape: Any = None, **_: Any) -> Any:
+def _full_like(
+    level: Level, like: Any, value: Any, dtype: Any = None, order: Any = "K", subok: bool = True, shape: Any = None,
+    **_: Any,
+) -> Any:  # fmt: skip
     shape = np.shape(like) if shape is None else (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     dtype = like.dtype if dtype is None else dtype
     whole = np.empty_like(spread_in(like, level) if not within(value, level) else value.value, dtype=dtype,
@@ -256,12 +260,12 @@ def _diag(level: Level, x: Any, k: int = 0) -> Any:
 
 @_as(np.tril)
 def _tril(level: Level, x: Any, k: int = 0) -> Any:
-    return Batch(level, np.tril(x.value, k))
+    return np.where(np.tri(x.shape[-2], x.shape[-1], k, bool), x, x.dtype.type(0)) if x.ndim > 1 else NotImplemented
 
 
 @_as(np.triu)
 def _triu(level: Level, x: Any, k: int = 0) -> Any:
-    return Batch(level, np.triu(x.value, k))
+    return np.where(np.tri(x.shape[-2], x.shape[-1], k - 1, bool), x.dtype.type(0), x) if x.ndim > 1 else NotImplemented
 
 
 # Reductions: a function with an axis, None for all
@@ -317,7 +321,7 @@ def _sorted(function: Any) -> None:
     def form(level: Level, x: Any, *args: Any, axis: Any = -1, **options: Any) -> Any:
         partition = function in (np.partition, np.argpartition)
         if partition:
-            kth, *rest = args
+            kth, *rest = args or (options.pop("kth"),)
             args = (kth,)
             axis = rest[0] if rest else axis
         elif args:

@@ -12,7 +12,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.primitive import Sample, declare
-from autodiff.tensor import plain, wrap
+from autodiff.tensor import is_foreign, plain, wrap
 
 from ..activation.exponential import sigmoid_of
 from ..arguments import as_tensor
@@ -26,7 +26,7 @@ from .steps import ResetFirst, gru_gates, lstm_gates, parts
 
 def _lstm_forward(a: Any, c: Any) -> Any:
     i, f, g, o = parts(a, 4)
-    y = np.empty_like(c, np.result_type(a, c), shape=(2, *c.shape))
+    y = np.empty_like(a if is_foreign(a) else c, np.result_type(a, c), shape=(2, *c.shape))
     y[1] = sigmoid_of(f) * c + sigmoid_of(i) * np.tanh(g)
     y[0] = sigmoid_of(o) * np.tanh(y[1])
     return y
