@@ -157,7 +157,7 @@ def reverse(
                 meetings = meetings or Meetings(seeds, nodes, changes)
                 watch = _Guard(watch, meetings)
             if "shared" in node._hooks:  # by the examples of a batch
-                watch = node._params["level"].watch(watch)
+                watch = node._params["level"].watch(watch)  # type: ignore[index]
         if number in wanted:
             results[number] = g
         record = node._primitive

@@ -106,6 +106,29 @@ def _ndim(x: Any) -> int:
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
 """By function of NumPy's: what it is on batches of a level; filled in functions.py."""
 
+OPAQUE: dict[str, Callable[..., Any]] = {}
+"""The same by the name of a function that is taken whole."""
+
+
+def _stacked(level: Level, function: Opaque, args: Any, kwargs: Any) -> Any:
+    """A function that takes many examples as it takes one."""
+    if function.stacks == "leading":
+        values = [spread_in(x, level) if within(x, level) or np.ndim(x) else x for x in args]
+        return made(level, function(*values, **kwargs))
+    rows_of: tuple[int, ...] = function.stacks or ()  # type: ignore[assignment]
+    many = [i for i, x in enumerate(args) if within(x, level)]
+    if not set(many) <= set(rows_of) or len(args) <= max(rows_of, default=len(args)):
+        return NotImplemented
+    values = list(args)
+    for i in rows_of:
+        x = spread_in(args[i], level)
+        rows = x.shape[1]
+        values[i] = x.reshape((level.size * rows, *x.shape[2:]))
+    result = function(*values, **kwargs)
+    results = result if isinstance(result, tuple) else (result,)
+    found = [Batch(level, y.reshape((level.size, rows, *y.shape[1:]))) for y in results]
+    return tuple(found) if isinstance(result, tuple) else found[0]
+
 
 def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
     """A function run for each example."""
@@ -153,7 +176,7 @@ class Batch:
 
     def __init__(self, level: Level, value: Any, base: Batch | None = None) -> None:
         self.level, self.value = level, value
-        self.base = None if base is None else base if base.base is None else base.base
+        self.base: Batch | None = None if base is None else base if base.base is None else base.base
 
     # What NumPy asks
 
@@ -220,7 +243,7 @@ class Batch:
                 f"ad.vmap: np.{ufunc.__name__}.at writes examples into an array that they share; make it in the "
                 f"function by np.zeros_like(x)"
             )
-        place = _Place(target, index, level)
+        place = Place(target, index, level)
         ufunc.at(target.value, place.index, *(place.fitted(v, level) for v in values))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -229,10 +252,10 @@ class Batch:
         known = level_of((*args, *kwargs.values())) if any(True for _ in batches((*args, *kwargs.values()))) else None
         level = self.level if known is None else known  # of ``like=`` alone
         if isinstance(function, Opaque):
-            if function.batched is not None:
-                result = function.batched(level, *args, **kwargs)
-                if result is not NotImplemented:
-                    return result
+            form = OPAQUE.get(function.__name__)
+            result = _stacked(level, function, args, kwargs) if form is None else form(level, *args, **kwargs)
+            if result is not NotImplemented:
+                return result
             return one_by_one(level, function.function, function.__name__, args, kwargs)
         kwargs = {key: value for key, value in kwargs.items() if value is not None or key in ("axis", "axes")}
         name = f"np.{getattr(function, '__name__', function)}"
@@ -356,7 +379,7 @@ class Batch:
                 "ad.vmap: examples are written into an array that they share; make it in the function by "
                 "np.zeros_like(x)"
             )
-        place = _Place(self, index, level)
+        place = Place(self, index, level)
         self.value[place.index] = place.fitted(value, level)
 
     def __len__(self) -> int:
@@ -483,7 +506,7 @@ def _product(level: Level, a: Any, b: Any, **options: Any) -> Any:
 
 def get(x: Any, index: Any, level: Level) -> Any:
     """``x[index]`` for each example, where one or both differ between them."""
-    place = _Place(x, index, level)
+    place = Place(x, index, level)
     if place.shared_front and not within(x, level):
         return get(Batch(level, spread_in(x, level)), index, level)
     result = Batch(level, (x.value if within(x, level) else x)[place.index], x if place.basic else None)
@@ -495,7 +518,7 @@ def get(x: Any, index: Any, level: Level) -> Any:
     return result
 
 
-class _Place:
+class Place:
     """An index of one example as that of all examples.
 
     Where positions meet, NumPy puts their axes in the place of the first, or in front if a slice stands between them.
@@ -551,7 +574,7 @@ def _expanded(index: Any, ndim: int, level: Level) -> list[Any]:
     found: list[Any] = []
     for part in index if type(index) is tuple else (index,):
         i = np.asarray(part) if isinstance(part, list) else part
-        if getattr(i, "dtype", None) == bool:
+        if getattr(getattr(i, "dtype", None), "kind", "") == "b":
             if _many(i):
                 raise BatchError(
                     "ad.vmap: a mask as an index gives another shape for each example; use np.where(mask, a, b)"

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .batch import FUNCTIONS, Batch, BatchError, Level, get, made, spread_in, value_in, within
+from .batch import FUNCTIONS, OPAQUE, Batch, BatchError, Level, Place, get, made, spread_in, value_in, within
+
+_function: Any
 
 
 def _as(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -384,7 +386,7 @@ def _dot(level: Level, a: Any, b: Any) -> Any:
     n, m = np.ndim(a), np.ndim(b)
     if not n or not m:
         return np.multiply(a, b)
-    if n <= 2 and m <= 2 or m == 1:
+    if (n <= 2 and m <= 2) or m == 1:
         return np.matmul(a, b)
     return np.tensordot(a, b, (n - 1, m - 2))
 
@@ -553,7 +555,7 @@ def _put_along_axis(level: Level, x: Any, index: Any, values: Any, axis: Any) ->
 def _searchsorted(level: Level, a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
     if within(a, level) or within(sorter, level):
         return NotImplemented
-    return Batch(level, np.searchsorted(a, v.value, side, sorter))
+    return Batch(level, np.searchsorted(a, v.value, side, sorter))  # type: ignore[call-overload]
 
 
 @_as(np.digitize)
@@ -629,3 +631,21 @@ def _shifted(function: Any) -> None:
 
 _shifted(np.fft.fftshift)
 _shifted(np.fft.ifftshift)
+
+
+# Operations of this project that are taken whole
+
+
+def _scatter_add(level: Level, v: Any, index: Any, shape: Any = None) -> Any:
+    v = v if within(v, level) else Batch(level, spread_in(v, level))
+    whole = np.zeros_like(v, shape=shape)
+    numbers = Batch(level, np.arange(whole.value.size).reshape(whole.value.shape))
+    place = Place(numbers, index, level)
+    positions = numbers.value[place.index]
+    values = np.broadcast_to(place.fitted(v, level), positions.shape)
+    np.add.at(whole.value.reshape(-1), positions.reshape(-1), values.reshape(-1))
+    return whole
+
+
+OPAQUE["scatter_add"] = _scatter_add
+OPAQUE["getitem"] = lambda level, x, index: get(x, index, level)

@@ -477,7 +477,7 @@ def _sinc_rule(g: Any, y: Any, x: Any, order: int = 0) -> Any:
 
 _sinc = declare(
     "sinc", in_single(lambda x, order=0: _sinc_derivative(x, order)), [_sinc_rule],
-    formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"], opaque="a quadrature of every order",
+    formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"], opaque="a quadrature of every order", stacks="leading",
     samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)),
                          Sample((np.array([0.0, 0.4]),), {"order": 2})],
 )  # fmt: skip

@@ -191,8 +191,20 @@ _INDICES: tuple[tuple[tuple[int, ...], Any], ...] = (
     ((0, 2), slice(None)), ((3,), np.zeros(0, np.intp)),
 )  # fmt: skip
 
+
+def _taken(x: Any, index: Any) -> Any:
+    try:
+        return x[index]
+    except TypeError:
+        if is_foreign(x) or not _unknown(index):
+            raise
+        return _taken_by_others(x, index)
+
+
+_taken_by_others = Opaque(lambda x, index: x[index], "getitem", "positions are of another array type")
+
 picked = declare(
-    "getitem", lambda x, index: x[index],
+    "getitem", _taken,
     [lambda g, y, x, index: scatter_add(g, shape=x.shape, index=index)],
     public=False, jvps="linear", formula="{0}[i]", derivatives=["1 at i, else 0"],
     samples=lambda rng: [Sample((draw(rng, shape),), {"index": index}) for shape, index in _INDICES],

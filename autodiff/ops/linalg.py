@@ -279,6 +279,7 @@ def _cofactor_rule(i: int, g: Any, y: Any, a: Any, *directions: Any) -> Any:
 _cofactor = declare(
     "cofactor", _cofactors, each=_cofactor_rule,
     formula="cofactors of {0}", derivatives=["second derivatives of det {0}"], opaque="scales are taken from values",
+    stacks="leading",
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
     + [Sample((draw(rng, (3, 2)) @ draw(rng, (2, 3)),)), Sample((draw(rng, (3, 3)), draw(rng, (3, 3))), smooth=2)],
     doc="The gradient of the determinant by every entry, at singular matrices too.",

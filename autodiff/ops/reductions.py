@@ -207,6 +207,7 @@ _recurrence = polymorphic(declare(
     "linear_recurrence", _recur,
     [_of_factor, lambda g, h, a, b, exponents=None: _reverse_recurrence(a, g, exponents)],
     formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁", derivatives=["hᵢ₋₁ carried on", "1 carried on"], opaque="step by step in memory",
+    stacks="leading",
     samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,)))), Sample((draw(rng, (2, 3)), draw(rng, (2, 3)))),
                          Sample((draw(rng, (4,)), draw(rng, (4,))), {"exponents": np.array([0, 1, -2, 1])})],
     doc="hᵢ = bᵢ + aᵢ hᵢ₋₁ along the last axis, or with exponents hᵢ = bᵢ + aᵢ 2^kᵢ hᵢ₋₁.",

@@ -135,6 +135,7 @@ def _inverse_mills_forward(x: Any, order: int = 0) -> Any:
 _inverse_mills = declare(
     "inverse_mills", _inverse_mills_forward, [lambda g, y, x, order=0: g * _inverse_mills_of(x, order=order + 1)],
     formula="φ({0}) / Φ({0})", derivatives=["−{y} · ({0} + {y})"], opaque="SciPy, in double precision",
+    stacks="leading",
     samples=lambda rng: [*unary()(rng), Sample((draw(rng, (4,), -20, 5),)), Sample((draw(rng, (3,)),), {"order": 2})],
     doc="The inverse Mills ratio φ(x)/Φ(x) of the normal distribution, or its derivative of some order.",
 )  # fmt: skip
@@ -160,7 +161,7 @@ def _polygamma_forward(x: Any, n: int = 0) -> Any:
 _polygamma = declare(
     "polygamma", _polygamma_forward, [lambda g, y, x, n=0: times(g, _polygamma_of(x, n=n + 1))],
     formula="ψ⁽ⁿ⁾({0})", derivatives=["ψ⁽ⁿ⁺¹⁾({0})"], samples=with_params(unary(0.6, 4.0), {"n": 1}, {"n": 2}),
-    opaque="SciPy, no ufunc",
+    opaque="SciPy, no ufunc", stacks="leading",
 )  # fmt: skip
 _polygamma_of: Any = polymorphic(_polygamma)
 

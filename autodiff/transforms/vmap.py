@@ -140,9 +140,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         paths = form.paths()
         size = _size(leaves, axes, paths, f)
         with batched(size) as level:
-            given = [
-                x if axis is None else _as_batch(x, axis, level) for x, axis in zip(leaves, axes)
-            ]
+            given = [x if axis is None else _as_batch(x, axis, level) for x, axis in zip(leaves, axes)]
             result = f(*form.build(given), **kwargs)
         outputs, output_form = flatten(result)
         ends = _axes("out_axes", out_axes, result)
@@ -157,7 +155,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
 def _as_batch(x: Any, axis: int, level: Level) -> Tensor:
     tensor = x if isinstance(x, Tensor) else wrap(as_array(x, copy=False))
-    return entered(tensor, normalize_axis_index(axis, tensor.ndim), level)  # type: ignore[no-any-return]
+    return entered(tensor, normalize_axis_index(axis, tensor.ndim), level)
 
 
 def _out(y: Any, axis: int | None, level: Level, path: str, tensors: bool) -> Any:
@@ -194,7 +192,7 @@ def _for_each(in_axes: Any, args: Sequence[Any]) -> Any:
 def _axes(name: str, spec: Any, tree: Any, path: str = "") -> list[int | None]:
     """The axis of each leaf, where an axis (or None) stands for all leaves below it."""
     if spec is None or (isinstance(spec, (int, np.integer)) and not isinstance(spec, bool)):
-        return [spec] * len(flatten(tree)[0])
+        return [None if spec is None else int(spec)] * len(flatten(tree)[0])
     if isinstance(spec, dict) and isinstance(tree, dict) and spec.keys() == tree.keys():
         return [a for key, part in tree.items() for a in _axes(name, spec[key], part, f"{path}[{key!r}]")]
     if isinstance(spec, (list, tuple)) and isinstance(tree, (list, tuple)) and len(spec) == len(tree):
@@ -214,7 +212,7 @@ def _size(leaves: Sequence[Any], axes: Sequence[int | None], paths: Sequence[str
         shape = np.shape(plain(x)) if not hasattr(x, "shape") else x.shape
         if not -len(shape) <= axis < len(shape):
             raise ValueError(
-                f"vmap: argument{path} has shape {tuple(shape)}, and no axis {axis} for examples; in_axes None shares it"
+                f"vmap: argument{path} has shape {tuple(shape)}, no axis {axis} of examples; in_axes None shares it"
             )
         if size is None:
             size, first = shape[axis], path
@@ -224,5 +222,7 @@ def _size(leaves: Sequence[Any], axes: Sequence[int | None], paths: Sequence[str
                 f"argument{first} has {size}"
             )
     if size is None:
-        raise ValueError(f"vmap: no argument of {getattr(f, '__name__', 'the function')} is mapped; give in_axes an axis")
+        raise ValueError(
+            f"vmap: no argument of {getattr(f, '__name__', 'the function')} is mapped; give in_axes an axis"
+        )
     return size

@@ -60,7 +60,11 @@ def test_an_operation_and_its_derivatives_of_a_batch_are_those_of_each_example(n
         examples = [computed(record, s)[1] for s in samples]
         if any([a.shape for a in e] != [a.shape for a in first] for e in examples):
             examples = [first] * EXAMPLES
-        for mapped in {(True,) * len(first), (True,) + (False,) * (len(first) - 1), (False,) * (len(first) - 1) + (True,)}:
+        for mapped in {
+            (True,) * len(first),
+            (True,) + (False,) * (len(first) - 1),
+            (False,) * (len(first) - 1) + (True,),
+        }:
             given = [np.stack([e[i] for e in examples]) if m else first[i] for i, m in enumerate(mapped)]
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore", PerformanceWarning)
