@@ -444,16 +444,14 @@ ROOM = 1 << 22
 
 
 def _rows(run: _Run, y: Tensor) -> list[list[Tensor]]:
-    """For each variable the rows of the Jacobian of an output, (rows, *shape of the variable) in pieces: one reverse pass
-    for many rows, whose cotangents are a batch; one for each, where hooks look at them or a branch depends on them."""
+    """For each variable the rows of the Jacobian of an output, in pieces of shape (rows, *shape of the variable): one
+    reverse pass for many rows, whose cotangents are a batch; one for each, where hooks look at them or a branch depends
+    on them."""
     nodes, leaves = reachable([y]) if y._requires_grad else ({}, {})
     largest = max([x.size for found in (nodes, leaves) for x in found.values()], default=1)
     together = min(y.size, ROOM // max(largest, 1))
-    if (
-        together >= FEW
-        and isinstance(mode.get(), bool)
-        and not any(x._hooks for x in (*nodes.values(), *leaves.values()))
-    ):
+    looked_at = any(x._hooks for found in (nodes, leaves) for x in found.values())
+    if together >= FEW and not looked_at and isinstance(mode.get(), bool):
         try:
             pieces = [_several_rows(run, y, range(i, min(i + together, y.size))) for i in range(0, y.size, together)]
             return [list(column) for column in zip(*pieces)]
@@ -466,9 +464,12 @@ def _rows(run: _Run, y: Tensor) -> list[list[Tensor]]:
 def _several_rows(run: _Run, y: Tensor, places: range) -> list[Tensor]:
     seeds = np.zeros((len(places), y.size), y.dtype)
     seeds[np.arange(len(places)), places] = 1
+    seeds = seeds.reshape((len(places), *y.shape))
+    if is_foreign(plain(y)) and not isinstance(plain(y), Batch):
+        seeds = np.asarray(seeds, like=plain(y))
     with batched(len(places)) as level, warnings.catch_warnings():
         warnings.simplefilter("ignore", PerformanceWarning)
-        seed = Batch(level, seeds.reshape((len(places), *y.shape)))
+        seed = Batch(level, seeds)
         return [left(d, 0, level) for d in _pull([y], run.variables, [seed], run.outer)]
 
 
