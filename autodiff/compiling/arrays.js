@@ -179,10 +179,16 @@ const np = (() => {
     return Math.log((a < 2.5 ? scaledTail(a) : erfcx(a)) / 2) - (x * x) / 2;
   }
 
-  // A derivative of the inverse Mills ratio h = φ/Φ, from h′ = −h (x + h) by Leibniz' rule.
+  // φ(t)/Φ(−t) = Σ cₖ t¹⁻²ᵏ for large t, from h′ = h (h − t).
+  const MILLS = [1];
+  for (let m = 0; m < 25; m++) MILLS.push(count(m).reduce((sum, j) => sum - MILLS[m - j] * MILLS[j + 1], MILLS[m] * (1 - 2 * m)));
+
+  // A derivative of the inverse Mills ratio h = φ/Φ, from h′ = −h (x + h) by Leibniz' rule; by its series far out.
   function inverse_mills(order, x) {
     const a = -x / Math.SQRT2, top = Math.sqrt(2 / Math.PI);
-    if (order && x < -12) throw new Unmet("a derivative of φ/Φ far out");
+    if (order && x < -12) {
+      return MILLS.reduceRight((sum, c, k) => sum + count(order).reduce((term, i) => -term * (1 - 2 * k - i), c) * (-x) ** (1 - 2 * k - order), 0);
+    }
     const h = [x > -1 ? Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI) / ndtr(x) : top / (a < 2.5 ? scaledTail(a) : erfcx(a))];
     for (let n = 0; n < order; n++) {
       let sum = 0, choose = 1;

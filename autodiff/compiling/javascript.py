@@ -101,9 +101,7 @@ class JavaScript:
         for node in self.program.nodes:
             empty: frozenset[int] = frozenset()
             reached[node] = empty.union(*(reached[x] for x in node.operands))
-            found[node] = (
-                reached[node] if node in self.formless else empty.union(*(found[x] for x in node.operands))
-            )
+            found[node] = reached[node] if node in self.formless else empty.union(*(found[x] for x in node.operands))
         return found
 
     def _computed(self, values: Any) -> dict[Node, Any]:
@@ -253,7 +251,7 @@ class JavaScript:
                 return f"{path}({given[0]}, {_list(axes)}, {keepdims})", False
             if path in ("np.var", "np.std") and not {*keywords} - {"ddof"}:
                 return f"{path}({given[0]}, {_list(axes)}, {keepdims}, {_literal(keywords.get('ddof', 0))})", True
-        if path in _MATRICES and not keywords and np.ndim(_shaped(first)) == 2:
+        if path in _MATRICES and not keywords and {np.ndim(_shaped(x)) for x in inputs} in ({2}, {1, 2}):
             return f"{path}({', '.join(given)})", True
         if path == "np.round" and not {*keywords} - {"decimals"} and len(inputs) == 1:
             power = 10 ** abs(keywords.get("decimals", 0))
