@@ -45,8 +45,8 @@ _RESERVED = frozenset(
 )
 
 
-class _Formless(Exception):
-    """A call that has no form in JavaScript."""
+class Formless(TypeError):
+    """Raised for what has no form in JavaScript."""
 
 
 def library() -> str:
@@ -62,7 +62,7 @@ class JavaScript:
         values: arrays for the inputs, with which calls that have no form in JavaScript are computed here.
 
     Raises:
-        ValueError: for a dtype that a page does not have, or such a call without `values`.
+        Formless: for a dtype that a page does not have, or such a call without `values`.
 
     >>> x = Node("input", (), {}, (2,), np.dtype(float), (8,), name="x")
     >>> y = Node("exp", (x,), {}, (2,), np.dtype(float), (8,), number=1)
@@ -86,13 +86,14 @@ class JavaScript:
         for node in program.nodes:
             if node.dtype.kind in "fiub" and node.dtype.char in "?bhilqBHILQfd" and not node.options.get("weak"):
                 continue
-            if node.op != "item" and not _taken_apart(node, program):
-                raise ValueError(f"a page has no numbers of dtype {node.dtype}, as {node.op} gives them")
+            if node.op not in ("call", "item"):
+                raise Formless(f"a page has no numbers of dtype {node.dtype}, as {node.op} gives them")
+        self._apart = {x for node in program.nodes if node.op == "item" for x in node.operands}
+        """Calls that give several results."""
         self._lines = [self._line(node) for node in program.nodes]
         known = self._computed(values) if self.formless else {}
         self.text = self._text(known)
 
-    @property
     def behind(self) -> dict[Node, frozenset[int]]:
         """For each node, the numbers of the inputs from which it is reached through a call that has no form: when they
         change, it is not known."""
@@ -107,8 +108,8 @@ class JavaScript:
     def _computed(self, values: Any) -> dict[Node, Any]:
         if values is None:
             names = ", ".join(dict.fromkeys(self.formless.values()))
-            raise ValueError(f"a page cannot compute {names}; give the values with which it is computed here")
-        wanted = [node for node in self.formless if not _taken_apart(node, self.program)]
+            raise Formless(f"a page cannot compute {names}; give the values with which it is computed here")
+        wanted = [node for node in self.formless if node not in self._apart]
         run, _ = numpy_function(Source(Program(self.program.inputs, self.program.nodes, [*wanted])))
         with np.errstate(all="ignore"):
             return dict(zip(wanted, run(*values), strict=True))
@@ -148,11 +149,13 @@ class JavaScript:
         """The expression of a call; '' for one that has no form."""
         self._names[node] = f"t{len(self._names) - len(self.program.inputs)}"
         try:
-            if any(x in self.formless and _taken_apart(x, self.program) for x in node.operands):
+            if any(x in self._apart for x in node.operands):
                 self.formless[node] = self.formless[next(iter(node.operands))]
                 return ""
             text, computed = self._call(node)
-        except _Formless:
+            if computed and node.dtype.kind in "iu" and node.dtype.itemsize < 8:
+                raise Formless  # it would wrap around
+        except Formless:
             self.formless[node] = node.options.get("name", node.op)
             return ""
         if not computed or node.dtype.kind == "b":
@@ -211,7 +214,7 @@ class JavaScript:
         if node.dtype.kind == "b" and all(_dtype(x).kind == "b" for x in inputs):
             op = _OF_BOOLEANS.get(op, op)
         if op not in _FUNCTIONS or {*options} - {"axis"}:
-            raise _Formless
+            raise Formless
         return f"np.{op}({', '.join(self._scalars(node, given))})", op != "where" or node.dtype.char == "f"
 
     def _scalars(self, node: Node, given: list[str]) -> list[str]:
@@ -239,7 +242,7 @@ class JavaScript:
         if own and name in _OPAQUE:
             order = [*options["function"].kwargs.values(), *inputs[1:]] or [0]
             if len(order) != 1 or type(order[0]) is not int:
-                raise _Formless
+                raise Formless
             return f"np.special.{name}({order[0]}, {given[0]})", True
         keepdims = _literal(keywords.pop("keepdims", False))
         if path in _EXTREMES or path in ("np.argmax", "np.argmin", "np.var", "np.std"):
@@ -266,12 +269,12 @@ class JavaScript:
                 if called is not None:
                     moved = called(_places(first) + 1, *inputs[1:], **options["keywords"]) - 1
                     return f"np.moved({given[0]}, {_list(moved)}, {_list(node.shape)})", False
-        raise _Formless
+        raise Formless
 
     def _einsum(self, subscripts: str, given: list[str], inputs: Any) -> str:
         text = subscripts.replace(" ", "")
         if "." in text:
-            raise _Formless
+            raise Formless
         labels, arrow, result = text.partition("->")
         if not arrow:
             result = "".join(sorted(c for c in {*labels} - {","} if labels.count(c) == 1))
@@ -299,7 +302,7 @@ class JavaScript:
                 return f'np.at("{options["ufunc"]}", {name}, {text}, {value})', True
             if op == "scatter_add":
                 return f'np.at("add", np.zeros({_list(whole)}), {text}, {name})', True
-            raise _Formless
+            raise Formless
         places = np.arange(int(np.prod(whole, dtype=int))).reshape(whole)[index]
         at = f"{_list(places)}, {_list(np.shape(places))}"
         if op == "getitem":
@@ -310,13 +313,13 @@ class JavaScript:
             return f"np.scatter_put({_list(whole)}, {at}, {name})", False
         if op == "scatter_add":
             return f"np.scatter_add({_list(whole)}, {at}, {name})", True
-        raise _Formless
+        raise Formless
 
     def _traced_index(self, index: Any) -> str:
         parts = index if isinstance(index, tuple) else (index,)
         for i in parts:
             if not isinstance(i, int) and not (isinstance(i, (Node, np.ndarray)) and i.dtype.kind in "iu"):
-                raise _Formless
+                raise Formless
         return f"[{', '.join(map(self._of, parts))}]"
 
     # Values
@@ -329,9 +332,9 @@ class JavaScript:
         if not isinstance(x, np.ndarray):
             if isinstance(x, (bool, int, float)):
                 return _literal(x)
-            raise _Formless
+            raise Formless
         if x.dtype.char not in "?bhilqBHILQfd":
-            raise _Formless
+            raise Formless
         text = _array(x)
         if x.size <= 1 and x.ndim == 0:
             return text
@@ -343,11 +346,6 @@ class JavaScript:
 
 START = frozenset({"add", "multiply", "logical_and", "logical_or"})
 _EXTREME = frozenset({"maximum", "minimum"})
-
-
-def _taken_apart(node: Node, program: Program) -> bool:
-    """Whether a call gives several results."""
-    return node.op == "call" and any(other.op == "item" and node in other.inputs for other in program.nodes)
 
 
 def _shaped(x: Any) -> Any:

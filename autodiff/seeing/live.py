@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backward import reachable
-from ..compiling.javascript import JavaScript, library
+from ..compiling.javascript import Formless, JavaScript, library
 from ..compiling.replay import replayed
 from ..compiling.tracer import Trace, TraceError, Tracer, Uncommon, stripped
 from ..mode import mode
@@ -45,6 +45,10 @@ class Explained(Drawn, Protocol):
     def rate(self) -> float | None: ...
     @property
     def vectors(self) -> list[Any] | None: ...
+
+
+class _Unable(Exception):
+    """Why a page cannot compute with other values."""
 
 
 @dataclass(slots=True)
@@ -92,7 +96,7 @@ def live_page(explanation: Explained) -> Live:
         return Live({"failure": "for these values a rule takes a way that it does not take for those around them"})
     except TraceError as error:
         return Live({"failure": str(error).partition("\n")[0].removeprefix("ad.compile: ")})
-    except NotImplementedError as error:
+    except (Formless, _Unable) as error:
         return Live({"failure": str(error)})
     finally:
         mode.reset(token)
@@ -120,7 +124,7 @@ class _Traced:
         for origin, leaf in cuts_between([*tensors.values(), *constants.values()]):
             array = leaf._ndarray if isinstance(leaf, Tensor) else leaf
             if not np.array_equal(array, origin._ndarray, equal_nan=array.dtype.kind == "f"):
-                raise NotImplementedError("a leaf holds a part of a result, detached, and would have to follow it")
+                raise _Unable("a leaf holds a part of a result, detached, and would have to follow it")
             copies[leaf._number if isinstance(leaf, Tensor) else id(leaf)] = origin._number
         leaves: dict[int, Any] = {}
         arrays: dict[int, Any] = {}
@@ -130,7 +134,7 @@ class _Traced:
                     leaves[x._number] = self.trace.input(x._ndarray.copy(), x._name or "")
         for key, array in constants.items():
             if key in copies:
-                raise NotImplementedError(
+                raise _Unable(
                     "an array holds the values of a result, detached, and would have to follow it"
                 )
             if 0 < array.ndim and array.size <= SMALL and array.dtype.char in "fd":
@@ -188,7 +192,7 @@ def _check(rows: Sequence[Row], recorded: Sequence[Row]) -> None:
                 number, other.number, rtol=close, atol=close * _largest(other.number), equal_nan=True
             )
         if not same:
-            raise NotImplementedError(
+            raise _Unable(
                 f"computed again from its leaves, {other.quantity} is another than was recorded, as if something that "
                 f"is not recorded had changed"
             )
@@ -203,9 +207,10 @@ def _largest(array: Any) -> float:
 
 def _data(explanation: Explained, traced: _Traced, text: JavaScript) -> dict[str, Any]:
     rows = explanation.rows
-    behind = [sorted(text.behind.get(x, ())) if not isinstance(x, np.ndarray) else [] for x in traced.outputs]
+    reached = text.behind()
+    behind = [sorted(reached.get(x, ())) if not isinstance(x, np.ndarray) else [] for x in traced.outputs]
     checks = {*text.program.assumptions, *(node for node, _ in text.program.guards)}
-    unchecked = sorted({i for node in checks for i in text.behind[node]})
+    unchecked = sorted({i for node in checks for i in reached[node]})
     fixed = {*unchecked, *(behind[traced.rows[traced.loss]] if traced.rows[traced.loss] >= 0 else ())}
     written = fills(rows, roles(rows), [slot_of(row) for row in rows], explanation.digits)
     inputs = [

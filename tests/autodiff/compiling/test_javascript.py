@@ -8,7 +8,7 @@ import pytest
 import scipy.special
 
 import autodiff as ad
-from autodiff.compiling.javascript import BINARY, UNARY, JavaScript, library
+from autodiff.compiling.javascript import BINARY, UNARY, Formless, JavaScript, library
 from autodiff.compiling.program import Node, Program
 from autodiff.primitive import REGISTRY
 from tests import chromium
@@ -175,10 +175,10 @@ def test_what_has_no_form_is_a_constant_and_what_lies_behind_it_is_known():
     given = np.array([[2.0, 1.0], [0.0, 3.0]]), np.array(2.0)
     compiled(*given)
     (program,) = compiled.programs
-    with pytest.raises(ValueError, match="a page cannot compute svd"):
+    with pytest.raises(Formless, match="a page cannot compute svd"):
         JavaScript(program)
     js = JavaScript(program, given)
-    assert [js.behind[x] for x in program.outputs] == [{0}, set()]
+    assert [js.behind()[x] for x in program.outputs] == [{0}, set()]
     assert "svd" not in js.text and set(js.formless.values()) == {"svd"}
 
 
@@ -193,3 +193,12 @@ def test_integers_beyond_what_a_page_can_count_are_refused(browser):
     text = JavaScript(compiled.programs[0]).text
     np.testing.assert_array_equal(run(browser, text, [np.array([5, 6])]), [[25, 36]])
     assert run(browser, text, [np.array([2**40, 1])]) is None
+
+
+def test_a_dtype_that_a_page_does_not_have_is_refused():
+    compiled = ad.compile(lambda x: x * x)
+    compiled(np.array([3, 4], "f2"))
+    with pytest.raises(Formless, match="no numbers of dtype float16, as multiply gives them"):
+        JavaScript(compiled.programs[0])
+    compiled(np.array([200, 4], "u1"))  # would wrap around
+    assert list(JavaScript(compiled.programs[-1], [np.array([200, 4], "u1")]).formless.values()) == ["multiply"]

@@ -9,6 +9,10 @@ import pytest
 import autodiff as ad
 import nn
 from autodiff.seeing.live import OPERATIONS, live_page
+from autodiff.seeing.playback import playback
+from autodiff.seeing.rows import roles
+from autodiff.seeing.slots import fills
+from autodiff.seeing.stage import Stage, slot_of
 from tests import chromium
 from tests.autodiff.seeing.test_page import HOSTILE, Reader, data_of, trouble
 
@@ -68,9 +72,17 @@ def numbers_in(text):
     return np.array([float(x) for x in re.findall(r"-?(?:inf|nan|\d[\d.]*(?:e[-+]?\d+)?)", text)])
 
 
+def facts_of(explanation):
+    """What the page of an explanation knows of its steps."""
+    rows, n = explanation.rows, len(explanation.rows)
+    written = fills(rows, roles(rows), [slot_of(row) for row in rows], explanation.digits)
+    data = playback(rows, roles(rows), Stage(places=["t"] * n, fills=written, also=[[] for _ in rows]))
+    return data_of(f'<script type="application/json" id="data">{json.dumps(data)}</script>')["steps"]
+
+
 def agree(browser, expected, close=1e-12):
     """Compare every text of every step with those of the page that the engine writes for the same values."""
-    facts = data_of(expected.to_html())["steps"]
+    facts = facts_of(expected)
     found = shown(browser)
     assert len(found) == len(expected.rows)
     for texts, row, fact in zip(found, expected.rows, facts):
@@ -288,6 +300,7 @@ def test_a_detached_result_follows_its_leaf(browser, tmp_path):
         (lambda x: (np.exp(x) * np.exp(x).detach()[:1]).sum(), None),
         (lambda x: (lambda h: (h * h.detach()[:1]).sum())(np.exp(x)), "a leaf holds a part of a result"),
         (lambda x: np.sqrt(x - 1).sum(), "a rule takes a way"),
+        (lambda x: (x.astype("f2") * 2).sum(), "no numbers of dtype float16"),
         (lambda x: (lambda h: (h.register_hook(lambda g: g * 2), h.sum())[1])(np.exp(x)), "a gradient hook"),
     ],
 )
