@@ -19,6 +19,7 @@ FAMILIES = {
     "matrix_functions": "Functions of symmetric matrices (`ad.linalg`)",
     "special": "Error functions, entropies and the normal distribution (`ad.special`)",
     "gamma": "Gamma and beta functions (`ad.special`)",
+    "student": "Student's t distribution (`ad.stats`)",
     "bessel": "Bessel functions (`ad.special`)",
     "integrals": "Functions defined by integrals (`ad.special`)",
     "powers": "Powers less 1 (`ad.special`)",

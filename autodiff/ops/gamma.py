@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, polymorphic
+from ..primitive import Sample, internal, polymorphic
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .guards import common, raw, times
@@ -24,8 +24,8 @@ from .special import xlog1py, xlogy
 from .ufuncs import declare, scipy_ufunc
 
 __all__ = [
-    "beta", "betainc", "betaincc", "betaln", "digamma", "gamma", "gammainc", "gammaincc", "gammaln", "loggamma",
-    "multigammaln", "polygamma", "rgamma", "zeta",
+    "beta", "betainc", "betaincc", "betaln", "digamma", "gamma", "gammainc", "gammaincc", "gammaincinv", "gammaln",
+    "loggamma", "multigammaln", "polygamma", "rgamma", "zeta",
 ]  # fmt: skip
 
 _xlogy: Any = polymorphic(xlogy)
@@ -41,14 +41,14 @@ def _polygamma_forward(x: Any, n: int = 0) -> Any:
 
 
 _polygamma = declare(
-    "polygamma", _polygamma_forward, [lambda g, y, x, n=0: times(g, _polygamma_of(x, n=n + 1))],
+    "polygamma", _polygamma_forward, [lambda g, y, x, n=0: times(g, polygamma_at(x, n=n + 1))],
     formula="ψ⁽ⁿ⁾({0})", derivatives=["ψ⁽ⁿ⁺¹⁾({0})"], samples=with_params(unary(0.6, 4.0), {"n": 1}, {"n": 2}),
     opaque="SciPy, no ufunc",
 )  # fmt: skip
-_polygamma_of: Any = polymorphic(_polygamma)
+polygamma_at: Any = internal(polymorphic(_polygamma))
 
 digamma = declare(
-    "digamma", scipy_ufunc("psi"), [lambda g, y, x: times(g, _polygamma_of(x, n=1))], arity=1, scipy="psi",
+    "digamma", scipy_ufunc("psi"), [lambda g, y, x: times(g, polygamma_at(x, n=1))], arity=1, scipy="psi",
     formula="ψ({0})", derivatives=["ψ⁽¹⁾({0})"], samples=unary(0.6, 4.0),
     doc="The derivative of gammaln, ψ(x).",
 )  # fmt: skip
@@ -73,25 +73,26 @@ def polygamma(n: int, x: Any) -> Tensor:
 # Gamma functions
 
 gammaln = declare(
-    "gammaln", scipy_ufunc("gammaln"), [lambda g, y, x: times(g, _polygamma_of(x))], arity=1, scipy="gammaln",
+    "gammaln", scipy_ufunc("gammaln"), [lambda g, y, x: times(g, polygamma_at(x))], arity=1, scipy="gammaln",
     formula="log |Γ({0})|", derivatives=["ψ({0})"], samples=unary(0.6, 4.0),
     doc="The logarithm of the absolute value of the gamma function.",
 )  # fmt: skip
 
 gamma = declare(
-    "gamma", scipy_ufunc("gamma"), [lambda g, y, x: times(g, y * _polygamma_of(x))], arity=1, scipy="gamma",
+    "gamma", scipy_ufunc("gamma"), [lambda g, y, x: times(g, y * polygamma_at(x))], arity=1, scipy="gamma",
     formula="Γ({0})", derivatives=["{y} · ψ({0})"], samples=unary(0.6, 4.0),
     doc="The gamma function, (x − 1)! for whole numbers.",
 )  # fmt: skip
 
 loggamma = declare(
-    "loggamma", scipy_ufunc("loggamma"), [lambda g, y, x: times(g, _polygamma_of(x) + 0 * y)], arity=1,
+    "loggamma", scipy_ufunc("loggamma"), [lambda g, y, x: times(g, polygamma_at(x) + 0 * y)], arity=1,
     scipy="loggamma", singular=True, formula="log Γ({0})", derivatives=["ψ({0})"], samples=unary(0.6, 4.0),
     doc="The logarithm of the gamma function; NaN below 0, where it is complex (`gammaln` has its real part).",
 )  # fmt: skip
 
 
-def _over_value(log: Any, m: int, n: int = 0) -> Any:
+@internal
+def over_value(log: Any, m: int, n: int = 0) -> Any:
     """The derivative of f of order m by its first and n by its second variable, over f: the complete Bell polynomial of
     ``log(i, j)``, the derivatives of log f."""
     b: dict[tuple[int, int], Any] = {(0, 0): 1.0}
@@ -118,13 +119,13 @@ def _reciprocal(x: Any, order: int = 0) -> Any:
     at = np.where(left, 1 - z, z)
     psi = [polygamma(j, at) for j in range(order)]
     with np.errstate(all="ignore"):
-        right = rgamma(z) * _over_value(lambda j, _: -psi[j - 1], order)
+        right = rgamma(z) * over_value(lambda j, _: -psi[j - 1], order)
         whole = np.round(z)
         angle = np.pi * (z - whole)
         sines = [np.sin(angle), np.cos(angle), -np.sin(angle), -np.cos(angle)]
         reflected = sum(
             math.comb(order, k) * np.pi ** (k - 1) * sines[k % 4]
-            * _over_value(lambda j, _: (-1) ** j * psi[j - 1], order - k)
+            * over_value(lambda j, _: (-1) ** j * psi[j - 1], order - k)
             for k in range(order + 1)
         )  # fmt: skip
         reflected = np.where(whole % 2, -1, 1) * reflected * gamma(np.where(left, at, 1))
@@ -134,7 +135,7 @@ def _reciprocal(x: Any, order: int = 0) -> Any:
 _rgamma_moved = declare(
     "rgamma_derivative", _reciprocal, [lambda g, y, x, order=0: g * _rgamma_moved_of(x, order=order + 1)],
     formula="(1 / Γ)⁽ⁿ⁾({0})", derivatives=["(1 / Γ)⁽ⁿ⁺¹⁾({0})"], opaque="SciPy, no ufunc",
-    samples=with_params(unary(-2.0, 3.0), {"order": 1}, {"order": 2}),
+    samples=lambda rng: [Sample((draw(rng, (3,), -2.0, 3.0),), {"order": k}, smooth=2) for k in (1, 2)],
 )  # fmt: skip
 _rgamma_moved_of: Any = polymorphic(_rgamma_moved)
 
@@ -175,7 +176,7 @@ def multigammaln(a: Any, d: int) -> Tensor:
 
 
 def _psi_less(a: Any, b: Any) -> Any:
-    return _polygamma_of(a) - _polygamma_of(a + b)
+    return polygamma_at(a) - polygamma_at(a + b)
 
 
 beta = declare(
@@ -200,9 +201,14 @@ _betaln: Any = polymorphic(betaln)
 # Incomplete gamma functions
 
 
+def _gamma_pairs(rng: np.random.Generator) -> list[Sample]:
+    shapes: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((), ()), ((2, 1), (2,)), ((), (2,)), ((0,), ())]
+    return [Sample((draw(rng, s, 0.6, 3.0), draw(rng, t, 0.3, 4.0)), smooth=2) for s, t in shapes]
+
+
 def _gamma_logs(a: Any, log: Any) -> Any:
     """The derivatives by a of the logarithm of the gamma density at a point with that logarithm."""
-    return lambda i, _: log - _polygamma_of(a) if i == 1 else -_polygamma_of(a, n=i - 1)
+    return lambda i, _: log - polygamma_at(a) if i == 1 else -polygamma_at(a, n=i - 1)
 
 
 def _gamma_density(a: Any, x: Any, order: int = 0) -> Any:
@@ -212,7 +218,7 @@ def _gamma_density(a: Any, x: Any, order: int = 0) -> Any:
         return density
     inside = raw(x) > 0
     log = np.log(np.where(inside, x, 1))  # at 0 the density ends
-    return np.where(inside, density, 0) * _over_value(_gamma_logs(a, log), order)
+    return np.where(inside, density, 0) * over_value(_gamma_logs(a, log), order)
 
 
 def _gammainc_moved_forward(a: Any, x: Any, order: int = 1) -> Any:
@@ -227,7 +233,7 @@ def _gammainc_moved_forward(a: Any, x: Any, order: int = 1) -> Any:
     psi = np.array([polygamma(j, safe) for j in range(order)])
 
     def weighted(t: Any, log_t: Any, tail: Any, c: Any, *psi: Any) -> Any:
-        return np.exp(tail - c) * _over_value(lambda i, _: (log_t if i == 1 else 0) - psi[i - 1], order)
+        return np.exp(tail - c) * over_value(lambda i, _: (log_t if i == 1 else 0) - psi[i - 1], order)
 
     def below(s: Any, a: Any, x: Any, c: Any, *psi: Any) -> Any:  # t = x e⁻ˢ
         t = x * np.exp(-s)
@@ -252,7 +258,8 @@ _gammainc_moved = declare(
     [lambda g, y, a, x, order=1: g * _gammainc_moved_of(a, x, order=order + 1),
      lambda g, y, a, x, order=1: g * _gamma_density(a, x, order)],
     formula="∂ⁿ/∂aⁿ P({0}, {1})", derivatives=["∂ⁿ⁺¹/∂aⁿ⁺¹ P({0}, {1})", "∂ⁿ/∂aⁿ {1}^({0} − 1) exp(−{1}) / Γ({0})"],
-    opaque="a quadrature", samples=with_params(lambda rng: [*binary((0.6, 3.0), (0.3, 4.0))(rng)][:3], {"order": 1}),
+    opaque="a quadrature",
+    samples=lambda rng: [Sample(s.inputs, {"order": 1}, smooth=2) for s in _gamma_pairs(rng)[:2]],
 )  # fmt: skip
 _gammainc_moved_of: Any = polymorphic(_gammainc_moved)
 
@@ -260,7 +267,7 @@ gammainc = declare(
     "gammainc", scipy_ufunc("gammainc"),
     [lambda g, y, a, x: g * _gammainc_moved_of(a, x, order=1), lambda g, y, a, x: times(g, _gamma_density(a, x))],
     arity=2, scipy="gammainc", singular=True, formula="P({0}, {1})",
-    derivatives=["∂/∂a P({0}, {1})", "{1}^({0} − 1) exp(−{1}) / Γ({0})"], samples=binary((0.6, 3.0), (0.3, 4.0)),
+    derivatives=["∂/∂a P({0}, {1})", "{1}^({0} − 1) exp(−{1}) / Γ({0})"], samples=_gamma_pairs,
     doc="The regularised lower incomplete gamma function, ∫₀ˣ tᵃ⁻¹ e⁻ᵗ dt / Γ(a), with derivatives by both inputs.",
 )  # fmt: skip
 
@@ -268,8 +275,25 @@ gammaincc = declare(
     "gammaincc", scipy_ufunc("gammaincc"),
     [lambda g, y, a, x: -g * _gammainc_moved_of(a, x, order=1), lambda g, y, a, x: times(-g, _gamma_density(a, x))],
     arity=2, scipy="gammaincc", singular=True, formula="Q({0}, {1})",
-    derivatives=["−∂/∂a P({0}, {1})", "−{1}^({0} − 1) exp(−{1}) / Γ({0})"], samples=binary((0.6, 3.0), (0.3, 4.0)),
+    derivatives=["−∂/∂a P({0}, {1})", "−{1}^({0} − 1) exp(−{1}) / Γ({0})"], samples=_gamma_pairs,
     doc="1 − gammainc(a, x), accurate where that is small.",
+)  # fmt: skip
+
+
+def _inverse_by_a(g: Any, y: Any, a: Any, p: Any) -> Any:
+    """−∂P/∂a over the density; a value that rounds to 0 stays."""
+    moved = raw(y) > 0
+    at = np.where(moved, y, 1)
+    return times(g, np.where(moved, -_gammainc_moved_of(a, at, order=1) / _gamma_density(a, at), 0))
+
+
+gammaincinv = declare(
+    "gammaincinv", scipy_ufunc("gammaincinv"),
+    [_inverse_by_a, lambda g, y, a, p: times(g, 1 / _gamma_density(a, y))], arity=2, scipy="gammaincinv", singular=True,
+    formula="x with P({0}, x) = {1}",
+    derivatives=["−∂/∂a P({0}, {y}) Γ({0}) / ({y}^({0} − 1) exp(−{y}))", "Γ({0}) / ({y}^({0} − 1) exp(−{y}))"],
+    samples=lambda rng: [Sample((draw(rng, s, 0.6, 3.0), draw(rng, t, 0.2, 0.8))) for s, t in PAIRS[:3]],
+    doc="The inverse of gammainc by its second input: quantiles of the gamma distribution, by both inputs.",
 )  # fmt: skip
 
 
@@ -298,15 +322,15 @@ def _beta_density(a: Any, b: Any, x: Any, order: tuple[int, int] = (0, 0)) -> An
         return density
     inside = (raw(x) > 0) & (raw(x) < 1)
     at = np.where(inside, x, 0.5)
-    logs = _beta_logs(np.log(at), np.log1p(-at), lambda place, k: _polygamma_of((a, b, a + b)[place], n=k))
-    return np.where(inside, density, 0) * _over_value(logs, *order)
+    logs = _beta_logs(np.log(at), np.log1p(-at), lambda place, k: polygamma_at((a, b, a + b)[place], n=k))
+    return np.where(inside, density, 0) * over_value(logs, *order)
 
 
 def _beta_below(m: int, n: int, s: Any, a: Any, b: Any, x: Any, rest: Any, log_beta: Any, *psi: Any) -> Any:
     """∂ᵐ⁺ⁿ/∂aᵐ∂bⁿ of the density times t at t = x e⁻ˢ, where rest = 1 − x; psi are those of a, b, a + b by order."""
     log, log1m = np.log(x) - s, np.log(rest - x * np.expm1(-s))
     logs = _beta_logs(log, log1m, lambda place, k: psi[3 * k + place])
-    return np.exp(a * log + (b - 1) * log1m - log_beta) * _over_value(logs, m, n)
+    return np.exp(a * log + (b - 1) * log1m - log_beta) * over_value(logs, m, n)
 
 
 def _betainc_moved_forward(a: Any, b: Any, x: Any, order: tuple[int, int] = (1, 0)) -> Any:
@@ -338,8 +362,10 @@ def _one_more(order: tuple[int, int], place: int) -> tuple[int, int]:
 
 
 def _beta_triples(rng: np.random.Generator) -> list[Sample]:
-    shapes: list[tuple[tuple[int, ...], ...]] = [((), (), ()), ((2,), (), (2, 1)), ((), (2,), (2,)), ((0,), (), ())]
-    return [Sample((draw(rng, s, 0.6, 3.0), draw(rng, t, 0.6, 3.0), draw(rng, u, 0.1, 0.9))) for s, t, u in shapes]
+    shapes: list[tuple[tuple[int, ...], ...]] = [((), (), ()), ((2,), (), (2, 1)), ((0,), (), ())]
+    return [
+        Sample((draw(rng, s, 0.6, 3.0), draw(rng, t, 0.6, 3.0), draw(rng, u, 0.1, 0.9)), smooth=2) for s, t, u in shapes
+    ]
 
 
 _DENSITY = "{2}^({0} − 1) (1 − {2})^({1} − 1) / B({0}, {1})"
@@ -350,7 +376,7 @@ _betainc_moved = declare(
      lambda g, y, a, b, x, order=(1, 0): g * _beta_density(a, b, x, order)],
     formula="∂ᵐ⁺ⁿ/∂aᵐ∂bⁿ I({0}, {1}, {2})",
     derivatives=["∂ᵐ⁺¹⁺ⁿ/∂aᵐ⁺¹∂bⁿ I", "∂ᵐ⁺ⁿ⁺¹/∂aᵐ∂bⁿ⁺¹ I", f"∂ᵐ⁺ⁿ/∂aᵐ∂bⁿ {_DENSITY}"], opaque="a quadrature",
-    samples=with_params(lambda rng: _beta_triples(rng)[:1], {"order": (1, 0)}, {"order": (0, 1)}),
+    samples=lambda rng: [Sample(_beta_triples(rng)[0].inputs, {"order": k}, smooth=2) for k in ((1, 0), (0, 1))],
 )  # fmt: skip
 _betainc_moved_of: Any = polymorphic(_betainc_moved)
 
