@@ -221,6 +221,11 @@ class Compiled:
             )
         return self._latest
 
+    @property
+    def reasons(self) -> list[str]:
+        """Why calls are run as they are, for signatures of which no program can be made."""
+        return [*self._eager.values()]
+
     def save(self, path: Any) -> None:
         """Write the program of the latest call as a module that needs NumPy alone, with large constants in an ``.npz``
         beside it. Its function takes and returns what `source` shows: parameters and state are arguments, in that
