@@ -314,7 +314,9 @@ class Source:
     def _expression(self, node: Node, given: list[str]) -> str:
         op, options = node.op, node.options
         if options.get("weak"):
-            return self._weak(op, given)
+            text = number_text(op, given)
+            self._imports |= {"import math"} if text.startswith("math.") else set()
+            return text
         match op:
             case "call":
                 return self._whole(node, given)
@@ -368,20 +370,25 @@ class Source:
         text = f"{path}({', '.join(given + extra)})"
         return f"np.array({text})" if getattr(called, "shares", False) else text
 
-    def _weak(self, op: str, given: list[str]) -> str:
-        if op in _SYMBOLS:
-            return f" {_SYMBOLS[op]} ".join(given)
-        if op in ("negative", "absolute"):
-            return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
-        if hasattr(np, op):
-            self._imports.add("import math")
-            return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
-        raise TypeError(f"ad.compile: {op} of Python numbers has no text")
-
 
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "floor_divide": "//",
             "remainder": "%", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==",
             "not_equal": "!="}  # fmt: skip
+
+
+def number_text(op: str, given: list[str]) -> str:
+    """A call of Python numbers as text, which may read ``math`` and ``np``.
+
+    >>> number_text("subtract", ["1", "beta"])
+    '1 - beta'
+    """
+    if op in _SYMBOLS:
+        return f" {_SYMBOLS[op]} ".join(given)
+    if op in ("negative", "absolute"):
+        return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
+    if hasattr(np, op):
+        return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
+    raise TypeError(f"ad.compile: {op} of Python numbers has no text")
 
 
 def _number(x: Any) -> str:
