@@ -113,7 +113,11 @@ OPAQUE: dict[str, Callable[..., Any]] = {}
 def _stacked(level: Level, function: Opaque, args: Any, kwargs: Any) -> Any:
     """A function that takes many examples as it takes one."""
     if function.stacks == "leading":
-        values = [spread_in(x, level) if within(x, level) or np.ndim(x) else x for x in args]
+        axes = max(map(_ndim, args))
+        values = [
+            value_in(Batch(level, spread_in(x, level)), level, axes) if within(x, level) or np.ndim(x) else x
+            for x in args
+        ]
         return made(level, function(*values, **kwargs))
     rows_of: tuple[int, ...] = function.stacks or ()  # type: ignore[assignment]
     many = [i for i, x in enumerate(args) if within(x, level)]

@@ -29,10 +29,20 @@ def _leave(x: Any, axis: int, level: Level) -> Any:
 
 
 _entering = Primitive(
-    "batch", _enter, (lambda g, y, x, axis, level: left(g, axis, level),), jvps="linear", formula="{0} of all examples"
+    "batch",
+    _enter,
+    (lambda g, y, x, axis, level: left(g, axis, level),),
+    jvps="linear",
+    complex=True,
+    formula="{0} of all examples",
 )
 _leaving = Primitive(
-    "unbatch", _leave, (lambda g, y, x, axis, level: entered(g, axis, level),), jvps="linear", formula="{0}"
+    "unbatch",
+    _leave,
+    (lambda g, y, x, axis, level: entered(g, axis, level),),
+    jvps="linear",
+    complex=True,
+    formula="{0}",
 )
 _record_entering, _record_leaving = general(_entering), general(_leaving)
 

@@ -370,6 +370,11 @@ for _function in (np.real, np.imag, np.angle, np.round, np.around, np.isclose, n
     _elementwise(_function)
 
 
+@_as(np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.compress, np.extract)
+def _refused(level: Level, *_: Any, **__: Any) -> Any:
+    raise BatchError("ad.vmap: positions that depend on values have another shape for each example; use np.where")
+
+
 @_as(np.where)
 def _where(level: Level, condition: Any, *branches: Any) -> Any:
     if not branches:

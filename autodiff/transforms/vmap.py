@@ -65,17 +65,24 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         paths = form.paths()
         size = _size(leaves, axes, paths, f)
         with batched(size) as level:
-            given = [x if axis is None else _as_batch(x, axis, level) for x, axis in zip(leaves, axes)]
+            given = [_shared(x) if axis is None else _as_batch(x, axis, level) for x, axis in zip(leaves, axes)]
             result = f(*form.build(given), **kwargs)
         outputs, output_form = flatten(result)
         ends = _axes("out_axes", out_axes, result)
         tensors = any(isinstance(x, Tensor) for x in leaves) or any(
             isinstance(y, Tensor) and y._requires_grad for y in outputs
         )
-        found = [_out(y, axis, level, path, tensors) for y, axis, path in zip(outputs, ends, output_form.paths())]
+        found = [
+            _out(y, axis, level, path, tensors, leaves) for y, axis, path in zip(outputs, ends, output_form.paths())
+        ]
         return output_form.build(found)
 
     return of_all
+
+
+def _shared(x: Any) -> Any:
+    """What all examples have in common; an array as a Tensor, which takes positions that differ between them."""
+    return wrap(x) if type(x) is np.ndarray and x.dtype.kind in "fiubc" else x
 
 
 def _as_batch(x: Any, axis: int, level: Level) -> Tensor:
@@ -83,7 +90,7 @@ def _as_batch(x: Any, axis: int, level: Level) -> Tensor:
     return entered(tensor, normalize_axis_index(axis, tensor.ndim), level)
 
 
-def _out(y: Any, axis: int | None, level: Level, path: str, tensors: bool) -> Any:
+def _out(y: Any, axis: int | None, level: Level, path: str, tensors: bool, leaves: Sequence[Any]) -> Any:
     data = plain(y)
     if axis is None:
         if within(data, level):
@@ -100,7 +107,10 @@ def _out(y: Any, axis: int | None, level: Level, path: str, tensors: bool) -> An
     if tensors:
         return found
     array = found._ndarray
-    return array if isinstance(array, Batch) else np.array(array) if not array.flags.writeable else array
+    if isinstance(array, Batch):
+        return array
+    own = array.flags.writeable and not any(np.may_share_memory(array, x) for x in leaves if type(x) is np.ndarray)
+    return array if own else np.array(array)
 
 
 # Axes
