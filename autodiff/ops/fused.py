@@ -142,7 +142,7 @@ def _logits(x: Any, name: str) -> Tensor:
     """The logits as a floating Tensor."""
     x = constant(x, name)
     x = x if isinstance(x, Tensor) else Tensor(x)
-    return x if x.dtype.kind == "f" else Tensor(x._ndarray.astype(np.float64))
+    return x if x.dtype.kind in "fc" else Tensor(x._ndarray.astype(np.float64))
 
 
 def _classes(x: Tensor, axis: Any, name: str) -> int | tuple[int, ...]:
