@@ -245,7 +245,7 @@ class Compiled:
         """What was compiled, what was run as it is, and why, as text."""
         name = getattr(self._function, "__name__", "function")
         entries = [entry for found in self._entries.values() for entry in found]
-        lines = [f"{name}: {_counted(len(entries), 'program')}"]
+        lines = [f"{name}: {_counted(len(entries), 'program')}{' in machine code' if self._native else ''}"]
         for entry in entries:
             program = entry.traced.program
             shapes = ", ".join(f"{x.name or 'x'}: {x.dtype}{list(x.shape)}" for x in program.inputs[:8])
