@@ -8,7 +8,7 @@ import inspect
 import threading
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from operator import is_
 from typing import Any, NoReturn, cast
 
@@ -208,7 +208,8 @@ class Compiled:
 
     @property
     def source(self) -> str:
-        """The program of the latest call as Python that needs NumPy alone.
+        """The program of the latest call as Python that needs NumPy alone; arrays of more than 64 elements that it has
+        as constants are taken from ``constants``, a dict that `save` writes beside it.
 
         Raises:
             RuntimeError: before the first call.
@@ -318,7 +319,8 @@ class _Entry:
             if isinstance(x, Tensor)  # those of arguments are a part of the signature
         ]
         self._reached = [
-            (x, without, bool(x._requires_grad)) for x, without in zip(traced.reached, traced.without, strict=True)
+            (x, without, bool(x._requires_grad), x._hooks)
+            for x, without in zip(traced.reached, traced.without, strict=True)
         ]
 
     def misfit(self) -> str:
@@ -330,11 +332,13 @@ class _Entry:
             a = x._ndarray
             if a.shape != shape or a.dtype != dtype or a.strides != strides:
                 return f"made again, because a tensor has shape {a.shape}, dtype {a.dtype} and strides {a.strides} now"
-        for x, without, required in self._reached:
+        for x, without, required, hooks in self._reached:
             if (x._grad is None) is not without:
                 return "made again, because a gradient is there now, or no more"
             if bool(x._requires_grad) is not required:
                 return "made again, because a tensor requires a gradient now, or no more"
+            if x._hooks is not hooks:
+                return "made again, because a tensor has a hook now"
         for x, (shape, dtype, strides) in self._of_gradients:
             a = cast(Tensor, x._grad)._ndarray
             if a.shape != shape or a.dtype != dtype or a.strides != strides:
@@ -378,11 +382,11 @@ class _Entry:
         try:
             outputs = self._context.run(self._run, *inputs)
         except Exception as error:
-            self._running = False
             for generator, state in zip(t.generators, states):
                 generator.bit_generator.state = state
             self._unfit(error)
-        self._running = False
+        finally:
+            self._running = False
         self.runs += 1
         return self._finished(leaves, outputs, after)
 
@@ -490,14 +494,14 @@ def compile(
 
     At the first call for a signature (shapes, dtypes and layouts of the arrays, values of all other arguments, grad
     mode) the function runs once with arrays that write down every NumPy call, those of derivatives and of optimisers
-    too; later calls run the program. Tensors that the function reaches are read at every call. Numbers, arrays and
-    attributes that it closes over are compared at every call, and a change makes a new program; so does a branch that
-    goes another way. Where a program does not hold, the function itself runs: numbers are never other than its own.
-    (Its prints and its warnings of infinities come at the first call alone; during that call no other thread may use
-    the Tensors that it reaches. Where a call is run as it is after an attempt to trace it, for special values or with
-    ``on_unsupported="eager"``, what it does beside computing, such as a print or an append, is done twice. Write
-    ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is np.ndarray``, which nobody can
-    answer for a traced array, nor ``x is y`` of two arguments.)
+    too; later calls run the program. Tensors and large arrays that the function reaches are read at every call;
+    numbers, small arrays and attributes that it closes over are compared at every call, and a change makes a new
+    program; so does a branch that goes another way. Where a program does not hold, the function itself runs: numbers
+    are never other than its own. (Its prints and its warnings of infinities come at the first call alone; during that
+    call no other thread may use what it reaches. Where a call is run as it is after an attempt to trace it, for special
+    values or with ``on_unsupported="eager"``, it prints and writes into arrays of the closure twice. Write
+    ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is np.ndarray``, which nobody can answer
+    for a traced array, nor ``x is y`` of two arguments.)
 
     Args:
         fn: a function of arrays, Tensors and anything else, nested as one likes: ``ad.grad(f)``, a loss, a training
@@ -552,17 +556,20 @@ def _named(params: Any) -> dict[str, Tensor]:
     if hasattr(params, "named_parameters"):
         named = dict(params.named_parameters())
         return named | dict(params.named_buffers()) if hasattr(params, "named_buffers") else named
+    takes = "ad.compile: params takes a module, or a list or a dict of leaf Tensors"
     if isinstance(params, Tensor):
         params = [params]
+    if isinstance(params, str) or not isinstance(params, Iterable):
+        raise TypeError(f"{takes}, not {params!r}")
     if not isinstance(params, Mapping):
         params = {p.name or f"w{i}" if isinstance(p, Tensor) else str(i): p for i, p in enumerate(params)}
     for name, p in params.items():
         if not isinstance(p, Tensor) or not p.is_leaf:
-            raise TypeError(f"ad.compile: params takes a module, a list or a dict of leaf Tensors, but {name} is {p!r}")
+            raise TypeError(f"{takes}, but {name} is {p!r}")
     return dict(params)
 
 
-_PLAIN = (int, float, complex, str, bytes, type(None))
+_PLAIN = (bool, int, str, bytes)
 _LEAVES = frozenset({np.ndarray, Tensor, np.float64, np.float32, int, float, bool})
 """Types of arguments that are leaves, as most are."""
 
@@ -575,16 +582,16 @@ def _signature(x: Any) -> Any:
     if isinstance(x, Tensor):
         a = x._ndarray
         g = None if x._grad is None else (x._grad._ndarray.dtype, x._grad._ndarray.strides)
-        return kind, a.shape, a.dtype, a.strides, bool(x._requires_grad), x._primitive is None, g
+        return kind, a.shape, a.dtype, a.strides, bool(x._requires_grad), x._primitive is None, not x._hooks, g
     if isinstance(x, np.ndarray):
         return kind, x.shape, x.dtype, x.strides, _Same(x)
     if isinstance(x, np.generic):
         return kind, x.dtype
     if kind is float:
         return kind, x.hex()
-    if isinstance(x, _PLAIN):
-        return kind, x
-    return kind, _Same(x)
+    if kind is complex:
+        return kind, x.real.hex(), x.imag.hex()
+    return kind, x if kind in _PLAIN else _Same(x)
 
 
 class _Same:

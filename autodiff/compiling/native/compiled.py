@@ -10,20 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from ...machine.arrays import DATA, ITEMS, function
+from ...machine.ir import Module
+from ...machine.machine import Machine, vector_bits
+from ...machine.threads import ranges, together
 from ..program import Node, Program, nodes_in
 from ..source import number_text, where
 from .calls import called
 from .elementwise import is_weak
-from .entry import DATA, ITEMS, check, check_text, function, symbols
+from .entry import check, check_text, symbols
 from .fusion import Nest, Unit, before, donations, kept_in_memory, units_of
-from .ir import Module
 from .layout import Places, dense
 from .loops import NestCode
 from .lowering import lowered
-from .machine import Machine, vector_bits
 from .memory import ALIGNED, planned
 from .products import addresses, matrices, product_function
-from .threads import ranges, together
 
 SHARED = 4_000_000
 """Work from which threads share a nest."""
@@ -265,7 +266,7 @@ class Compiled:
         for part, node in made:
             self._objects[f"{part}_reduce"] = getattr(np, node.op.removesuffix(".reduce")).reduce
             after.append(f"{self._value(node)}[...] = {part}_reduce({part})")
-        steps += [*before, f"together({name}, {arrays}, {name}_ranges)", *after]
+        steps += [*before, f"together({name}, ({arrays},), {name}_ranges)", *after]
 
     def _call(self, node: Node) -> list[str]:
         """The lines that run a node by NumPy, or by Python where it is a Python number."""
