@@ -781,10 +781,13 @@ _astype = declare(
 
 
 @implements(*([np.astype] if hasattr(np, "astype") else []))  # NumPy 2.1
-def astype(x: Any, dtype: Any) -> Tensor:
-    """`x` in another dtype; the gradient comes back in x's own. Integer and boolean results carry no gradient."""
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
+    """`x` in another dtype; the gradient comes back in x's own. Integer and boolean results carry no gradient. Without
+    `copy`, a tensor of that dtype is returned itself. (`device` is accepted for NumPy's sake.)"""
     x = x if isinstance(x, Tensor) else Tensor(x)
     dtype = np.dtype(dtype)
+    if not copy and x.dtype == dtype:
+        return x
     if dtype.kind == "f":
         return _astype(x, dtype=dtype)
     return Tensor(x._ndarray.astype(dtype))
