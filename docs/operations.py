@@ -18,6 +18,8 @@ FAMILIES = {
     "norms": "Norms (`ad.linalg`)",
     "matrix_functions": "Functions of symmetric matrices (`ad.linalg`)",
     "special": "Special functions (`ad.special`)",
+    "statistics": "Statistics",
+    "sampled": "Functions known at points",
     "fused": "Softmax and cross-entropy",
     "guards": "In rules",
 }

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Operation, Sample, internal, polymorphic, without_gradient
+from ..primitive import Operation, Sample, as_tensor, internal, polymorphic, without_gradient
 from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, is_foreign, plain, values_of
@@ -37,6 +37,7 @@ __all__ = [
     "arctanh",
     "around",
     "array_equal",
+    "array_equiv",
     "asin",
     "asinh",
     "astype",
@@ -50,6 +51,7 @@ __all__ = [
     "ceil",
     "clip",
     "copy",
+    "copysign",
     "cos",
     "cosh",
     "deg2rad",
@@ -73,9 +75,14 @@ __all__ = [
     "hypot",
     "invert",
     "isclose",
+    "iscomplex",
     "isfinite",
     "isinf",
     "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "ldexp",
     "left_shift",
     "less",
     "less_equal",
@@ -103,6 +110,7 @@ __all__ = [
     "power",
     "rad2deg",
     "radians",
+    "real_if_close",
     "reciprocal",
     "relu",
     "remainder",
@@ -200,6 +208,14 @@ absolute = declare(
     doc="|x|; the derivative at 0 is 0.",
 )  # fmt: skip
 implements(np.fabs)(absolute)
+
+copysign = declare(
+    "copysign", np.copysign,
+    [lambda g, y, a, b: np.copysign(g, raw(b)) * (np.sign(a) * np.sign(g)), lambda g, y, a, b: np.zeros_like(b)],
+    arity=2, numpy=np.copysign, jvps="piecewise", kinks=lambda a, b: (a == 0) | (b == 0),
+    formula="|{0}| · sign {1}", derivatives=["sign {0} · sign {1}", "0"], samples=binary(),
+    doc="|a| with the sign of b, that of a zero too; by a the derivative at 0 is 0, as that of |a|.",
+)  # fmt: skip
 
 deg2rad = declare(
     "deg2rad", np.deg2rad, [lambda g, y, x: g * (math.pi / 180)], arity=1, numpy=np.deg2rad,
@@ -327,6 +343,14 @@ hypot = declare(
 
 
 # Exponentials and logarithms
+
+ldexp = declare(
+    "ldexp", np.ldexp, [lambda g, y, x, n: np.ldexp(g, raw(n)), None], arity=2, numpy=np.ldexp,
+    jvps=[lambda t, y, x, n: np.ldexp(t, raw(n)), None], formula="{0} · 2 ^ {1}", derivatives=["2 ^ {1}", "none"],
+    samples=lambda rng: [Sample((draw(rng, (3,)), np.array([1, -2, 0]))), Sample((draw(rng, (2, 1)), np.array([1, 3]))),
+                         Sample((draw(rng, ()), 2))],
+    doc="x · 2ⁿ, exactly, for integers n.",
+)  # fmt: skip
 
 exp = declare(
     "exp", np.exp, [lambda g, y, x: times(g, y)], arity=1, numpy=np.exp,
@@ -716,6 +740,12 @@ def modf(x: Any) -> tuple[Tensor, Tensor]:
     return subtract(_where(infinite, 0.0, x) if infinite.any() else x, _where(infinite, 0.0, whole)), whole
 
 
+@implements(np.real_if_close)
+def real_if_close(a: Any, tol: float = 100) -> Tensor:
+    """`a` itself, which is real, as `numpy.real_if_close`."""
+    return as_tensor(a, "real_if_close")
+
+
 @implements(np.nan_to_num)
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
     """NaN and infinities replaced by numbers, as `numpy.nan_to_num`; the gradient there is 0."""
@@ -835,7 +865,12 @@ right_shift = without_gradient("right_shift", np.right_shift, np.right_shift)
 isfinite = without_gradient("isfinite", np.isfinite, np.isfinite)
 isinf = without_gradient("isinf", np.isinf, np.isinf)
 isnan = without_gradient("isnan", np.isnan, np.isnan)
+isposinf = without_gradient("isposinf", np.isposinf, np.isposinf)
+isneginf = without_gradient("isneginf", np.isneginf, np.isneginf)
+iscomplex = without_gradient("iscomplex", np.iscomplex, np.iscomplex)
+isreal = without_gradient("isreal", np.isreal, np.isreal)
 signbit = without_gradient("signbit", np.signbit, np.signbit)
 isclose = without_gradient("isclose", np.isclose, np.isclose)
 allclose = without_gradient("allclose", np.allclose, np.allclose)
 array_equal = without_gradient("array_equal", np.array_equal, np.array_equal)
+array_equiv = without_gradient("array_equiv", np.array_equiv, np.array_equiv)

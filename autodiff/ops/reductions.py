@@ -17,9 +17,9 @@ from ..tensor import Tensor, plain
 from . import elementwise
 from .elementwise import add, astype, hypot, logaddexp, logaddexp2, maximum, minimum, multiply, quotient_or_zero, sqrt
 from .guards import axes_of, checked_axes, checked_axis, common, count_of, raw, restored, times
+from .indexing import picked, scatter_add
 from .precision import HALF, at_any_scale, in_single, ordinary
 from .samples import Samples, draw
-from .indexing import picked, scatter_add
 from .shape import concatenate, spread, stack
 
 __all__ = [
@@ -132,7 +132,7 @@ def _joined(operation: Any, name: str, y: Tensor, initial: Any) -> Tensor:
 def count(mask: Any, shape: tuple[int, ...], axis: Any, keepdims: Any = False) -> Any:
     """How many elements of a mask are true along some axes of the shape it broadcasts to."""
     axis = tuple(axis) if isinstance(axis, list) else axis
-    return np.add.reduce(np.broadcast_to(mask, shape), axis=axis, keepdims=bool(keepdims), dtype=np.intp)
+    return np.sum(np.broadcast_to(mask, shape), axis=axis, keepdims=bool(keepdims), dtype=np.intp)
 
 
 # Sums and means
@@ -458,7 +458,7 @@ def prod(
     a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None,
     where: Any = True,
 ) -> Tensor:  # fmt: skip
-    """Product over some axes (all by default), as `numpy.prod`, with the options of `sum`; exact where factors are 0."""
+    """Product over some axes (all by default), as `numpy.prod`, with the options of `sum`; exact at factors 0."""
     if dtype is out is initial is None and where is True:
         return _prod(a, **_options(_of_numbers(a, axis), keepdims))
     return _joined(multiply, "prod", prod(_of("prod", a, dtype, out, where, 1), axis, keepdims=keepdims), initial)
@@ -540,7 +540,10 @@ REDUCTIONS[np.minimum, "reduce"] = lambda a, axis=0, **options: min(a, axis, **o
 def _accumulated_rule(g: Any, y: Any, x: Any, axis: int = 0) -> Any:
     """Each yᵢ belongs to the elements up to i that are equal to it. They lie in one stretch in which y does not change,
     along which the cotangents, each divided by how many share it, are added up from the end."""
-    along = lambda v: np.swapaxes(v, axis, -1)
+
+    def along(v: Any) -> Any:
+        return np.swapaxes(v, axis, -1)
+
     top, a = along(raw(y)), along(raw(x))
     chosen = (a == top) | ((a != a) & (top != top))
     before = _shifted(top, 0.0)
@@ -579,9 +582,12 @@ def _doubled(operation: Any) -> Any:
     def accumulate(a: Any, axis: int = 0, dtype: Any = None) -> Tensor:
         y = _of(f"{operation.__name__}.accumulate", a, dtype, None)
         axis, step = checked_axis(f"{operation.__name__}.accumulate", axis, y.shape), 1
-        part = lambda start, stop: picked(y, index=(slice(None),) * axis + (slice(start, stop),))
+        before = (slice(None),) * axis
         while step < y.shape[axis]:
-            y = concatenate([part(None, step), operation(part(None, -step), part(step, None))], axis)
+            first, earlier, later = (
+                picked(y, index=(*before, part)) for part in (slice(step), slice(-step), slice(step, None))
+            )
+            y = concatenate([first, operation(earlier, later)], axis)
             step *= 2
         return y
 
@@ -615,8 +621,8 @@ def _by_segments(ufunc: Any) -> Any:
     return reduceat
 
 
-for _ufunc in (np.add, np.multiply, np.maximum, np.minimum):
-    REDUCTIONS[_ufunc, "reduceat"] = _by_segments(_ufunc)
+for _reduced in (np.add, np.multiply, np.maximum, np.minimum):
+    REDUCTIONS[_reduced, "reduceat"] = _by_segments(_reduced)
 
 
 @implements(np.ptp)
@@ -700,11 +706,9 @@ def _spread_of(
         a = astype(a, np.float64)
     deviations = elementwise.where(mask, a - _mean_where(a, mask, axis, True), 0)
     n = count(mask, a.shape, axis, keepdims) - float(ddof)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = count_of(a.shape, axis) / np.maximum(n, 0.0)
-    y = moment(deviations, **_options(axis, keepdims))
-    y = y * (factor if moment is _var else np.sqrt(factor)).astype(a.dtype)
-    return y if common((n > 0).all()) else elementwise.where(n > 0, y, np.nan)
+    factor = np.where(n > 0, count_of(a.shape, axis) / np.where(n > 0, n, 1), np.nan)
+    y: Tensor = moment(deviations, **_options(axis, keepdims))
+    return y * (factor if moment is _var else np.sqrt(factor)).astype(a.dtype)
 
 
 @implements(np.var, passing=True)
