@@ -496,7 +496,7 @@ _ELSEWHERE = {
     "resize": "t.reshape(shape)",
     "partition": "np.partition(t, k)",
     "compress": "t[mask]",
-    "choose": "np.where(condition, a, b)",
+    "choose": "np.choose(t, choices)",
     "searchsorted": "np.searchsorted(t, v)",
     "ptp": "np.ptp(t)",
     "conj": "t itself, tensors are real",

@@ -739,6 +739,8 @@ def std(
 
 any = without_gradient("any", np.any, np.any)
 all = without_gradient("all", np.all, np.all)
+REDUCTIONS[np.logical_or, "reduce"] = lambda a, axis=0, **options: any(a, axis, **options)
+REDUCTIONS[np.logical_and, "reduce"] = lambda a, axis=0, **options: all(a, axis, **options)
 argmax = without_gradient("argmax", np.argmax, np.argmax)
 argmin = without_gradient("argmin", np.argmin, np.argmin)
 argsort = without_gradient("argsort", np.argsort, np.argsort)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..primitive import Sample, as_tensor, declare, polymorphic
 from ..protocols import implements
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, is_foreign, wrap
 from . import elementwise
 from .elementwise import astype, mod
 from .guards import checked_axes, checked_axis, common, raw
@@ -32,6 +32,11 @@ def _floating(x: Any, name: str) -> Tensor:
 def _double(x: Any) -> Tensor:
     x = as_tensor(x, "interp")
     return x if x.dtype == np.float64 else astype(x, np.float64)
+
+
+def _beside(v: Tensor, x: Tensor) -> Tensor:
+    """A constant of NumPy in the array type of x, whose elements may be picked by positions of that type."""
+    return wrap(np.asarray(raw(v), like=raw(x))) if is_foreign(raw(x)) and not is_foreign(raw(v)) else v
 
 
 def _along(v: Tensor, axis: int, ndim: int) -> Tensor:
@@ -195,6 +200,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
         xp = concatenate([xp[-1:] - period, xp, xp[:1] + period])
         fp = concatenate([fp[-1:], fp, fp[:1]])
         left = right = None
+    xp, fp = _beside(xp, x), _beside(fp, x)
     first, last, n = xp[0], xp[-1], xp.shape[0]
     if n == 1:
         y = x * 0.0 + fp[0]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..primitive import Operation, Sample, as_tensor, declare, without_gradient
 from ..protocols import REDUCTIONS, implements
-from ..tensor import Tensor, plain, wrap
+from ..tensor import Tensor, is_foreign, plain, wrap
 from . import elementwise
 from .elementwise import astype, fmax, fmin, sqrt
 from .guards import axes_of, checked_axes, common, raw, restored
@@ -255,8 +255,9 @@ def _at_quantiles(x: Tensor, q: Any, place: Place, skip: bool) -> Tensor:
     """The quantiles along the first axis, of what is not NaN or, unless those are skipped, NaN where there is one."""
     missing = np.isnan(raw(x))
     whole = common(~missing.any())
-    n = x.shape[0] if whole or not skip else np.maximum((~missing).sum(axis=0), 1)
-    at = np.clip(place(n, q.reshape(-1, *(1,) * (x.ndim - 1))), 0, n - 1)
+    n: Any = x.shape[0] if whole or not skip else np.maximum((~missing).sum(axis=0), 1)
+    q = q.reshape(-1, *(1,) * (x.ndim - 1))
+    at = np.clip(place(n, np.asarray(q, like=n) if is_foreign(n) else q), 0, n - 1)
     low = np.floor(at)
     w = (at - low).astype(x.dtype)
     s = sort(x, axis=0)
