@@ -302,6 +302,12 @@ INSTEAD = {
     # NumPy: functions
     "the ufunc clip": "np.clip(a, low, high), the function, in place of the array's method",
     "np.polynomial.ABCPolyBase": "ad.polynomial.polyval(x, c), ad.polynomial.chebval(x, c) and so on",
+    "np.polynomial.polynomial.polyval": "ad.polynomial.polyval(x, c)",
+    "np.polynomial.chebyshev.chebval": "ad.polynomial.chebval(x, c)",
+    "np.polynomial.legendre.legval": "ad.polynomial.legval(x, c)",
+    "np.polynomial.hermite.hermval": "ad.polynomial.hermval(x, c)",
+    "np.polynomial.hermite_e.hermeval": "ad.polynomial.hermeval(x, c)",
+    "np.polynomial.laguerre.lagval": "ad.polynomial.lagval(x, c)",
     "np.polyfit": "ad.linalg.lstsq(np.vander(x, n + 1), t)[0]",
     "np.roots": "r - np.polyval(t, r) / np.polyval(np.polyder(p), r) with p = t.detach().numpy() and r = np.roots(p); "
     "of real roots",

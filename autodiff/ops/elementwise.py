@@ -211,7 +211,7 @@ implements(np.fabs)(absolute)
 
 copysign = declare(
     "copysign", np.copysign,
-    [lambda g, y, a, b: np.copysign(g, raw(b)) * (np.sign(a) * np.sign(g)), lambda g, y, a, b: np.zeros_like(b)],
+    [lambda g, y, a, b: g * (np.sign(a) * np.copysign(1.0, raw(b))), lambda g, y, a, b: np.zeros_like(b)],
     arity=2, numpy=np.copysign, jvps="piecewise", kinks=lambda a, b: (a == 0) | (b == 0),
     formula="|{0}| · sign {1}", derivatives=["sign {0} · sign {1}", "0"], samples=binary(),
     doc="|a| with the sign of b, that of a zero too; by a the derivative at 0 is 0, as that of |a|.",

@@ -695,15 +695,19 @@ _std: Operation = declare(
 def _spread_of(
     moment: Operation, a: Any, axis: Any, dtype: Any, out: Any, keepdims: Any, ddof: Any, where: Any
 ) -> Tensor:
-    """The variance or standard deviation of what a mask leaves: that of all deviations from its mean, with 0 in place
-    of the others, in the proportion of the counts."""
     name = moment.__name__
     a = _of(name, a, dtype, out)
     if where is True:
         return moment(a, **_options(axis, keepdims, ddof))
-    mask, axis = mask_of(name, where, a.shape), _of_numbers(a, axis)
-    if a.dtype.kind != "f":
-        a = astype(a, np.float64)
+    a = a if a.dtype.kind == "f" else astype(a, np.float64)
+    result: Tensor = _spread_where(a, mask_of(name, where, a.shape), moment, _of_numbers(a, axis), keepdims, ddof)
+    return result
+
+
+@in_single
+def _spread_where(a: Tensor, mask: Any, moment: Operation, axis: Any, keepdims: Any, ddof: Any) -> Tensor:
+    """The variance or standard deviation of what a mask leaves: that of all deviations from its mean, with 0 in place
+    of the others, in the proportion of the counts."""
     deviations = elementwise.where(mask, a - _mean_where(a, mask, axis, True), 0)
     n = count(mask, a.shape, axis, keepdims) - float(ddof)
     factor = np.where(n > 0, count_of(a.shape, axis) / np.where(n > 0, n, 1), np.nan)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import autodiff as ad
 from autodiff import Tensor
 from tests.against_numpy import same_as_numpy
 
@@ -16,6 +17,11 @@ def test_a_sign_is_copied_also_from_zero():
     x, s = Tensor([1.5, -2.0, 0.0], requires_grad=True), Tensor(signs, requires_grad=True)
     np.copysign(x, s).sum().backward()
     assert x.grad.tolist() == [1, 1, 0] and s.grad.tolist() == [0, 0, 0]
+    np.testing.assert_array_equal(
+        ad.jacobian(lambda x: np.copysign(x, signs))(np.array([1.0, 2.0, 3.0])), np.diag([1, -1, -1])
+    )
+    y, tangent = ad.jvp(lambda x: np.copysign(x, signs), (V,), (np.ones(3),))
+    assert tangent.tolist() == [1, 1, -1]
 
 
 def test_a_power_of_two_is_exact():

@@ -74,6 +74,8 @@ def test_series_are_those_of_numpy_with_all_derivatives(family):
         arrays = [np.asarray(x), c]
         ad.gradcheck(ours, arrays)
         ad.gradgradcheck(ours, arrays, rtol=1e-4)
+    with pytest.raises(TypeError, match=rf"np.polynomial.{MODULES[family]}.{family}val .* ad.polynomial.{family}val"):
+        theirs(0.5, Tensor(W, requires_grad=True))
     same_values(ours(A[:, 0], A.T, tensor=False), theirs(A[:, 0], A.T, tensor=False))
     same_values(ours(V.astype(np.float32), W.astype(np.float32)), theirs(V.astype(np.float32), W.astype(np.float32)))
 

@@ -36,6 +36,14 @@ def test_what_is_left_out_counts_neither_in_the_value_nor_in_the_gradient(name):
 
 
 @pytest.mark.parametrize("name", ["mean", "var", "std"])
+def test_in_half_precision_a_mask_leaves_the_digits_of_single(name):
+    a = np.array([100, 200, 300, 60000], np.float16)
+    same_as_numpy(name, lambda f: f(a[:3]))
+    found = getattr(np, name)(Tensor(a), where=a < 1000)
+    assert found.dtype == np.float16 and found.item() == np.float16(getattr(np, name)(a[:3].astype(float)))
+
+
+@pytest.mark.parametrize("name", ["mean", "var", "std"])
 def test_of_nothing_the_moments_are_nan_and_gradients_zero(name):
     x = Tensor(A, requires_grad=True)
     with np.errstate(all="ignore"):
