@@ -308,6 +308,26 @@ class ArrayMethods(Generic[TensorType]):
         """The same values in memory of their own, with gradient."""
         return ops.copy(self)
 
+    # Complex numbers
+
+    @property
+    def real(self) -> TensorType:
+        """The real part; a real tensor itself."""
+        return ops.real(self)
+
+    @property
+    def imag(self) -> TensorType:
+        """The imaginary part; zeros of a real tensor."""
+        return ops.imag(self)
+
+    def conj(self) -> TensorType:
+        """The complex conjugate; a real tensor itself."""
+        return ops.conj(self)
+
+    def conjugate(self) -> TensorType:
+        """The complex conjugate; a real tensor itself."""
+        return ops.conj(self)
+
     # Reductions
 
     def sum(
@@ -499,10 +519,6 @@ _ELSEWHERE = {
     "choose": "np.choose(t, choices)",
     "searchsorted": "np.searchsorted(t, v)",
     "ptp": "np.ptp(t)",
-    "conj": "t itself, tensors are real",
-    "conjugate": "t itself, tensors are real",
-    "real": "t itself, tensors are real",
-    "imag": "0 * t, tensors are real",
     "flat": "t.ravel()",
     "flags": "t.data.flags",
     "strides": "t.data.strides",

@@ -17,7 +17,7 @@ def look_up(name):
 
 
 def _given(x, convert):
-    if isinstance(x, np.ndarray) and x.dtype.kind == "f":
+    if isinstance(x, np.ndarray) and x.dtype.kind in "fc":
         return convert(x)
     if type(x) in (list, tuple) and any(isinstance(v, np.ndarray) for v in x):
         return type(x)(_given(v, convert) for v in x)
@@ -25,7 +25,7 @@ def _given(x, convert):
 
 
 def _applied(name, call, convert):
-    """The call of NumPy's function with something else in place of every array of floats."""
+    """The call of NumPy's function with something else in place of every array of real or complex numbers."""
     function = look_up(name)
     return call(
         lambda *args, **options: function(
@@ -43,13 +43,14 @@ def same_values(ours, theirs, what=""):
         return
     values, theirs = np.asarray(ours.detach() if isinstance(ours, Tensor) else ours), np.asarray(theirs)
     assert values.shape == theirs.shape and values.dtype == theirs.dtype, what
-    rtol = {2: 2e-3, 4: 2e-6}.get(theirs.dtype.itemsize if theirs.dtype.kind == "f" else 8, 1e-12)
+    digits = np.finfo(theirs.dtype).precision if theirs.dtype.kind in "fc" else 15
+    rtol = {3: 2e-3, 6: 2e-6}.get(digits, 1e-12)
     np.testing.assert_allclose(values, theirs, rtol=rtol, atol=1e-13, err_msg=what)
 
 
 def same_as_numpy(name, call, derivatives=2):
     """`call` of NumPy's function and of the same function on Tensors agree, for constants and for tensors that require
-    a gradient; the derivatives up to an order, by all finite double arrays among the arguments, are those of
+    a gradient; the derivatives up to an order, by all finite arrays in double precision among the arguments, are those of
     differences.
 
     Args:
@@ -64,16 +65,15 @@ def same_as_numpy(name, call, derivatives=2):
             same_values(_applied(name, call, lambda a, r=recorded: Tensor(a, requires_grad=r)), theirs, name)
         arrays = []
         _applied(name, call, lambda a: (arrays.append(a), a)[1])
-        moving = [a for a in arrays if a.dtype == np.float64 and np.isfinite(a).all()]
+        moves = lambda a: a.dtype in (np.float64, np.complex128) and np.isfinite(a).all()
+        moving = [a for a in arrays if moves(a)]
         if not derivatives or not moving:
             return
 
         def function(*xs):
             given = iter(xs)
-            y = _applied(
-                name, call, lambda a: next(given) if a.dtype == np.float64 and np.isfinite(a).all() else Tensor(a)
-            )
-            parts = [p for p in (y if isinstance(y, (tuple, list)) else [y]) if p.dtype.kind == "f"]
+            y = _applied(name, call, lambda a: next(given) if moves(a) else Tensor(a))
+            parts = [p for p in (y if isinstance(y, (tuple, list)) else [y]) if p.dtype.kind in "fc"]
             return ad.concatenate([ad.ravel(p) for p in parts])
 
         ad.gradcheck(function, moving)

@@ -15,12 +15,14 @@ PACKAGES = ("autodiff", "nn", "optim")
 
 FLOORS = (  # of autodiff, from the ground up; a room may import what stands before it, or beside it without a circle
     {"mode", "leaving", "protocols", "methods", "tensor", "opaque", "primitive", "untaken", "backward"},
+    {"machine"},
     {"ops"},
     {
         "linalg",
         "special",
         "polynomial",
         "random",
+        "stats",
         "persistence",
         "clipping",
         "averaging",
@@ -28,6 +30,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "lettering",
         "figures",
         "memory",
+        "batching",
     },
     {"transforms"},
     {"checking", "curvature", "compiling"},

@@ -13,6 +13,7 @@ from ..primitive import Sample, as_tensor, declare, polymorphic
 from ..protocols import implements
 from ..tensor import Tensor, is_foreign, wrap
 from . import elementwise
+from .complex import conj
 from .elementwise import astype, mod
 from .guards import checked_axes, checked_axis, common, raw
 from .indexing import picked, take
@@ -26,12 +27,15 @@ __all__ = ["convolve", "correlate", "gradient", "interp", "trapezoid", "unwrap"]
 
 def _floating(x: Any, name: str) -> Tensor:
     x = as_tensor(x, name)
-    return x if x.dtype.kind == "f" else astype(x, np.float64)
+    return x if x.dtype.kind in "fc" else astype(x, np.float64)
 
 
-def _double(x: Any) -> Tensor:
+def _double(x: Any, values: bool = False) -> Tensor:
+    """In double precision, the dtype of NumPy's result; complex numbers are values only."""
     x = as_tensor(x, "interp")
-    return x if x.dtype == np.float64 else astype(x, np.float64)
+    if x.dtype.kind == "c" and not values:
+        raise TypeError(f"interp: x and xp are real, not {x.dtype}; only the values fp may be complex")
+    return astype(x, np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
 
 
 def _beside(v: Tensor, x: Tensor) -> Tensor:
@@ -128,7 +132,7 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
                 raise ValueError(
                     f"gradient: coordinates of shape {h.shape} for axis {i} of shape {f.shape}; they take ({n},)"
                 )
-            h = _along(diff(h if h.dtype.kind == "f" else astype(h, np.float64)), 0, f.ndim)
+            h = _along(diff(h if h.dtype.kind in "fc" else astype(h, np.float64)), 0, f.ndim)
             if not h.requires_grad and common((raw(h) == raw(h)[:1]).all()):
                 h, even = h.reshape(-1)[0], True
         slopes.append(moveaxis(_slopes(moveaxis(f, i, 0), h, even, edge_order), 0, i))
@@ -185,7 +189,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
     >>> x.grad
     Tensor([10., 30.,  0.])
     """
-    x, xp, fp = (_double(v) for v in (x, xp, fp))  # the dtype of NumPy's result
+    x, xp, fp = _double(x), _double(xp), _double(fp, values=True)
     if xp.ndim != 1 or fp.shape != xp.shape or not xp.size:
         raise ValueError(
             f"interp: xp of shape {xp.shape} and fp of shape {fp.shape}; both take one axis, of one length"
@@ -232,7 +236,7 @@ def _of_second(g: Any, y: Any, a: Any, v: Any, mode: str) -> Any:
 
 _convolution = declare(
     "convolve", in_single(np.convolve, together=True), [_of_first, _of_second],
-    jvps="multilinear", formula="{0} ∗ {1}", derivatives=["{1} mirrored ∗", "{0} mirrored ∗"],
+    jvps="multilinear", complex=True, formula="{0} ∗ {1}", derivatives=["{1} mirrored ∗", "{0} mirrored ∗"],
     samples=lambda rng: [Sample((draw(rng, (n,)), draw(rng, (m,))), {"mode": mode})
                          for n, m, mode in [(4, 3, "full"), (2, 3, "full"), (4, 2, "valid"), (3, 3, "valid"),
                                             (1, 1, "full")]],
@@ -281,12 +285,13 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Tensor:
 
 @implements(np.correlate)
 def correlate(a: Any, v: Any, mode: str = "valid") -> Tensor:
-    """The cross-correlation of two vectors, cₖ = Σᵢ aᵢ₊ₖ vᵢ, as `numpy.correlate`; the modes are those of `convolve`.
+    """The cross-correlation of two vectors, cₖ = Σᵢ aᵢ₊ₖ v̄ᵢ, as `numpy.correlate`; the modes are those of `convolve`.
 
     >>> correlate([1.0, 2.0, 3.0], [0.0, 1.0, 0.5], "same")
     Tensor([2. , 3.5, 3. ])
     """
     (a, v), mode = _vectors("correlate", a, v), _mode("correlate", mode)
+    v = conj(v) if v.dtype.kind == "c" else v
     return convolve(a, flip(v), mode) if _longer(a, v) else flip(convolve(v, flip(a), mode))
 
 

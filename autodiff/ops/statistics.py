@@ -15,6 +15,7 @@ from ..primitive import Operation, Sample, as_tensor, declare, without_gradient
 from ..protocols import REDUCTIONS, implements
 from ..tensor import Tensor, is_foreign, plain, wrap
 from . import elementwise
+from .complex import conj
 from .elementwise import astype, fmax, fmin, sqrt
 from .guards import axes_of, checked_axes, common, raw, restored
 from .indexing import scatter_add, take, take_along_axis
@@ -150,7 +151,7 @@ def _extreme_of(name: str, a: Any, axis: Any, out: Any, keepdims: Any, initial: 
     if where is not True:
         if initial is None:
             raise ValueError(f"{name}: a mask, where=, may leave nothing; give its {name[3:]}imum as initial=")
-        a = elementwise.where(mask_of(name, where, a.shape), a if a.dtype.kind == "f" else astype(a, float), np.nan)
+        a = elementwise.where(mask_of(name, where, a.shape), astype(a, float) if a.dtype.kind in "iub" else a, np.nan)
     axes = axis if axis is None else checked_axes(name, axis, a.shape) if a.ndim else None
     if initial is not None and not count(True, a.shape, axes).all():
         return sum(a, axes, keepdims=keepdims) * 0 + initial
@@ -240,6 +241,8 @@ def _quantile(
         raise ValueError(f"{name}: q lies between 0 and {whole}, not {q}")
     q = q / whole
     a = as_tensor(a, name)
+    if a.dtype.kind == "c":
+        raise TypeError(f"{name}: complex numbers have no order; take those of t.real, of t.imag or of abs(t)")
     a = a if a.dtype.kind == "f" else astype(a, np.float64)
     axes = tuple(range(a.ndim)) if axis is None else checked_axes(name, axis, a.shape)
     rest = tuple([n for i, n in enumerate(a.shape) if i not in axes])
@@ -404,7 +407,7 @@ def cov(
     if n == 0 or not common(raw(over) > 0):
         over = 0.0
     with np.errstate(divide="ignore", invalid="ignore"):
-        c = dot(deviations, weighted.T) / over
+        c = dot(deviations, (conj(weighted) if kind.kind == "c" else weighted).T) / over
     return reshape(c, tuple([k for k in c.shape if k != 1]))
 
 
@@ -438,11 +441,13 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -
     c = cov(x, y, rowvar, dtype=dtype)
     if c.ndim == 0:
         return c / c
-    s = sqrt(diagonal(c))
+    s = sqrt(diagonal(c).real)
     r = c / s[:, None] / s[None, :]
-    if common((np.abs(raw(r)) <= 1).all()):
+    a = raw(r)
+    if common((np.abs(a) <= 1).all()):
         return r
-    return r + wrap(np.clip(raw(r), -1, 1) - raw(r))  # rounding, which no derivative depends on
+    inside = np.clip(a.real, -1, 1) + (1j * np.clip(a.imag, -1, 1) if a.dtype.kind == "c" else 0)
+    return r + wrap(inside - a)  # rounding, which no derivative depends on
 
 
 # Counts

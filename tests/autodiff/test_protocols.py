@@ -294,7 +294,6 @@ REFUSED = {
     "np.add.*dtype=int": lambda: np.add(X, 1, dtype=int),
     "np.histogram2d.*has no derivative": lambda: np.histogram2d(T3, V),
     "np.intersect1d.*np.isin": lambda: np.intersect1d(T3, V),
-    "np.angle": lambda: np.angle(T3),
 }
 
 

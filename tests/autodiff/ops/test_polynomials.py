@@ -95,3 +95,11 @@ def test_series_are_those_of_numpy_with_all_derivatives(family):
 def test_arguments_that_do_not_fit_are_named(call, kind, match):
     with pytest.raises(kind, match=match):
         call()
+
+
+def test_polynomials_of_complex_numbers():
+    c = W + 1j * W[::-1]
+    same_as_numpy("polyval", lambda f: f(c, V), derivatives=1)
+    same_as_numpy("polyval", lambda f: f(V, c), derivatives=1)
+    same_as_numpy("vander", lambda f: f(c), derivatives=1)
+    same_values(ad.polynomial.legval(c, V), np.polynomial.legendre.legval(c, V))

@@ -163,3 +163,17 @@ def test_astype_without_copy_gives_the_tensor_itself():
     x = Tensor(A)
     assert x.astype(float, copy=False) is x and np.astype(x, np.float64, copy=False) is x
     assert x.astype(float) is not x and x.astype(np.float32, copy=False).dtype == np.float32
+
+
+C = A + 1j * A[::-1]
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "std"])
+def test_masks_and_complex_numbers(name):
+    same_as_numpy(name, lambda f: f(C, axis=1, where=MASK | True), derivatives=1)
+    same_as_numpy(name, lambda f: f(C, where=MASK), derivatives=1)
+    same_as_numpy(name, lambda f: f(C.astype(np.complex64), where=MASK))
+    same_as_numpy("cumulative_sum", lambda f: f(C, axis=1), derivatives=1)
+    same_as_numpy("add.reduceat", lambda f: f(C, [0, 2], axis=1), derivatives=1)
+    with pytest.raises(TypeError, match=r"max\(shape \(3, 4\) \(complex128\)\): is not declared for complex"):
+        np.max(Tensor(C), where=MASK, initial=0)

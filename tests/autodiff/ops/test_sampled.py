@@ -141,3 +141,17 @@ def test_phases_are_unwrapped_and_keep_their_derivative():
 def test_arguments_that_do_not_fit_are_named(call, kind, match):
     with pytest.raises(kind, match=match):
         call()
+
+
+def test_functions_of_complex_values():
+    c, d = V + 1j * V[::-1], W - 1j * W[::-1]
+    for mode in ("full", "same", "valid"):
+        for name in ("convolve", "correlate"):
+            for v in (d, d[:2], W, c[:5]):
+                same_as_numpy(name, lambda f, v=v, m=mode: f(c, v, m), derivatives=1)
+                same_as_numpy(name, lambda f, v=v, m=mode: f(v, c, m), derivatives=1)
+    same_as_numpy("interp", lambda f: f(X, KNOTS, c[:5]), derivatives=1)
+    same_as_numpy("gradient", lambda f: f(c), derivatives=1)
+    same_as_numpy("trapezoid", lambda f: f(c), derivatives=1)
+    with pytest.raises(TypeError, match="interp: x and xp are real, not complex128"):
+        np.interp(Tensor(c), KNOTS, KNOTS)

@@ -237,3 +237,16 @@ def test_questions_without_a_gradient_give_constants():
     ):
         assert isinstance(found, Tensor) and not found.requires_grad
         np.testing.assert_array_equal(found, expected)
+
+
+def test_statistics_of_complex_numbers():
+    c = A[:3] + 1j * A[1:]
+    for call in (lambda f: f(c), lambda f: f(c, rowvar=False), lambda f: f(c, c[:1], aweights=np.arange(1.0, 6.0))):
+        same_as_numpy("cov", call, derivatives=1)
+    same_as_numpy("corrcoef", lambda f: f(c), derivatives=1)
+    for name in ("nansum", "nanmean", "nanvar", "nanstd"):
+        same_as_numpy(name, lambda f: f(c), derivatives=1)
+        same_as_numpy(name, lambda f: f(np.where(N[:3] > 0, np.nan, c)))
+    same_as_numpy("unique", lambda f: f(c), derivatives=0)
+    with pytest.raises(TypeError, match="median: complex numbers have no order"):
+        np.median(Tensor(c))
