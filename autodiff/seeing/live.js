@@ -169,6 +169,7 @@
   const now = recorded.map((values) => values.slice());
   const losses = [];
   let outputs = null;
+  let stopped = false; // there are no steps
 
   const moved = (i) => now[i].some((v, k) => !Object.is(v, recorded[i][k]));
   const lossAt = live.rows[live.loss];
@@ -196,6 +197,7 @@
       ? "What was recorded does not hold for these values: a rule would go another way. No numbers are shown; reset, or move back."
       : blank ? `${live.formless.join(", ")}: not computed in a page. What lies behind is shown for the recorded values alone.` : "");
     const loss = outputs !== null && known(lossAt) ? outputs[lossAt].data[0] : NaN;
+    find("live-step").disabled = stopped || outputs === null;
     find("live-loss").textContent = `${live.name} = ${outputs === null || !known(lossAt) ? UNKNOWN : general(loss, digits)}`;
     return loss;
   }
@@ -304,7 +306,7 @@
   const stuck = trained.filter((i) => !live.inputs[i].slider && recorded[i].length <= 16);
   const unknown = trained.filter((i) => live.behind[live.inputs[i].gradient].length || live.behind[lossAt].length || live.unchecked.length);
   if (!trained.length || unknown.length || stuck.length) {
-    find("live-step").disabled = true;
+    stopped = true;
     fixed.push(trained.length ? `There are no steps: gradients lie behind ${live.formless.join(", ")}, which a page cannot compute.` : "There are no steps: no leaf requires a gradient.");
   }
   if (live.decided.length) {

@@ -258,7 +258,13 @@ def test_pythons_complex_numbers_take_on_the_precision_of_what_they_meet():
         for shape in ((), (3,)):
             x = Tensor(np.full(shape, 0.7, kind), requires_grad=True)
             plain = x.data
-            for f in (lambda v: 1j * v, lambda v: v + 0.1j, lambda v: (1 + 2j) / v, lambda v: v / 2j, lambda v: v**1.5j):
+            for f in (
+                lambda v: 1j * v,
+                lambda v: v + 0.1j,
+                lambda v: (1 + 2j) / v,
+                lambda v: v / 2j,
+                lambda v: v**1.5j,
+            ):
                 for y, right in ((f(x), f(plain)), (f(x.sum()), f(np.asarray(plain.sum())))):
                     assert y.dtype == right.dtype and y.shape == np.shape(right)
                     np.testing.assert_allclose(y.data, right, rtol=1e-6)
