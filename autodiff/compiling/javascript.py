@@ -41,6 +41,7 @@ _MATRICES = frozenset({"np.linalg.inv", "np.linalg.solve", "np.linalg.det", "np.
                        "np.linalg.slogdet"})  # fmt: skip
 _OPAQUE = frozenset({"inverse_mills", "sinc", "polygamma"})
 """Functions of this library that are called whole, of an order of derivative and an array."""
+_KINDS = "?bhilqBHILQfd"
 _RESERVED = frozenset(
     "np program arguments await break case catch class const continue debugger default delete do else enum eval export "
     "extends false finally for function if implements import in instanceof interface let new null package private "
@@ -88,7 +89,7 @@ class JavaScript:
         for i, node in enumerate(program.inputs):
             self._names[node] = self._unique(node.name or f"x{i}")
         for node in program.nodes:
-            if node.dtype.kind in "fiub" and node.dtype.char in "?bhilqBHILQfd" and not node.options.get("weak"):
+            if node.dtype.kind in "fiub" and node.dtype.char in _KINDS and not node.options.get("weak"):
                 continue
             if node.op not in ("call", "item"):
                 raise Formless(f"a page has no numbers of dtype {node.dtype}, as {node.op} gives them")
@@ -340,9 +341,9 @@ class JavaScript:
         if not isinstance(x, np.ndarray):
             if isinstance(x, (bool, int, float)):
                 return _literal(x)
-            raise Formless
-        if x.dtype.char not in "?bhilqBHILQfd":
-            raise Formless
+            raise Formless(f"a page has no {type(x).__name__}")
+        if x.dtype.char not in _KINDS:
+            raise Formless(f"a page has no numbers of dtype {x.dtype}")
         text = _array(x)
         if x.size <= 1 and x.ndim == 0:
             return text

@@ -14,11 +14,13 @@
 
   // Decimal figures of a number and the power of ten of the first, rounded to so many: halves to even, as in Python.
   function figures(x, n) {
-    const [mantissa, e] = Math.abs(x).toExponential(100).split("e"), all = mantissa.replace(".", "");
-    const head = all.slice(0, n), tail = all.slice(n);
-    const up = tail[0] > "5" || (tail[0] === "5" && (/[1-9]/.test(tail.slice(1)) || Number(head.at(-1)) % 2 === 1));
-    const rounded = String(BigInt(head) + BigInt(up));
-    return rounded.length > n ? [rounded.slice(0, n), Number(e) + 1] : [rounded.padStart(n, "0"), Number(e)];
+    let [mantissa, e] = Math.abs(x).toExponential(n - 1).split("e");
+    const longer = Math.abs(x).toExponential(n);
+    if (/5e/.test(longer) && Number(longer) === Math.abs(x)) { // a half
+      const below = longer.replace(".", "").slice(0, n);
+      if (Number(below.at(-1)) % 2 === 0) [mantissa, e] = [below, longer.split("e")[1]];
+    }
+    return [mantissa.replace(".", ""), Number(e)];
   }
 
   function general(x, n) {
