@@ -9,6 +9,7 @@ import threading
 import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from operator import is_
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -222,6 +223,11 @@ class Compiled:
             )
         return self._latest
 
+    @property
+    def reasons(self) -> list[str]:
+        """Why calls are run as they are, for signatures of which no program can be made."""
+        return [*self._eager.values()]
+
     def save(self, path: Any) -> None:
         """Write the program of the latest call as a module that needs NumPy alone, with large constants in an ``.npz``
         beside it. Its function takes and returns what `source` shows: parameters and state are arguments, in that
@@ -290,7 +296,16 @@ class _Entry:
         self._context = contextvars.copy_context()
         self._context.run(np.seterr, all="ignore")
         self._build = _builder(traced.form)
-        self._written_places = frozenset(traced.program.donated.values())
+        self._written_places = [*dict.fromkeys(traced.program.donated.values())]
+        self._read_places = [
+            i for i, x in enumerate(traced.program.inputs)
+            if i not in self._written_places and not x.options.get("weak")
+        ]  # fmt: skip
+        self._written_of_tensors = [len(traced.arguments) + k for kind, k in traced.written if kind == "tensor"]
+        self._written: list[Any] = []
+        """What the last call wrote, where no argument is among it, which would be kept alive."""
+        self._owners: set[int] = set()
+        """Ids of those whose memory they are."""
         expected = [(x.shape, x.dtype, x.strides) for x in traced.program.inputs][len(traced.arguments) :]
         self._of_tensors = list(zip(traced.tensors, expected))
         self._of_gradients = [
@@ -391,33 +406,29 @@ class _Entry:
 
     def _make_writable(self, inputs: list[Any]) -> None:
         t = self.traced
-        for kind, k in t.written:
-            if kind == "tensor":
-                place = len(t.arguments) + k
-                if isinstance(inputs[place], np.generic) or not inputs[place].flags.writeable:
-                    inputs[place] = t.tensors[k]._ndarray = np.array(inputs[place])
-            elif kind == "argument":
-                a = inputs[t.arguments.index(k)]
-                if not isinstance(a, np.ndarray) or not a.flags.writeable:
-                    raise _Unfit("an argument that it writes is read-only")
-        places = [*self._written_places]
-        owners = {id(_owner(inputs[place])) for place in places}
-        for place, b in enumerate(inputs):
-            if isinstance(b, np.ndarray) and place not in self._written_places and id(_owner(b)) in owners:
-                if any(np.may_share_memory(inputs[k], b) for k in places):
-                    raise _Unfit("what it writes shares its memory with something else that it reads")
+        for place in self._written_of_tensors:
+            if isinstance(inputs[place], np.generic) or not inputs[place].flags.writeable:
+                inputs[place] = t.tensors[place - len(t.arguments)]._ndarray = np.array(inputs[place])
+        places = self._written_places
+        written = [inputs[place] for place in places]
         arguments = [place for place in places if place < len(t.arguments)]
-        if any(np.may_share_memory(inputs[i], inputs[k]) for i in arguments for k in places if i != k):
-            raise _Unfit("what it writes shares its memory with something else that it writes")
+        if any([not isinstance(inputs[i], np.ndarray) or not inputs[i].flags.writeable for i in arguments]):
+            raise _Unfit("an argument that it writes is read-only")
+        if len(written) != len(self._written) or not all(map(is_, written, self._written)):
+            if any(np.may_share_memory(inputs[i], inputs[k]) for i in arguments for k in places if i != k):
+                raise _Unfit("what it writes shares its memory with something else that it writes")
+            self._written, self._owners = [] if arguments else written, {id(_owner(b)) for b in written}
+        for place in self._read_places:
+            b = inputs[place]
+            if isinstance(b, np.ndarray) and id(_owner(b)) in self._owners:
+                if any([np.may_share_memory(a, b) for a in written]):
+                    raise _Unfit("what it writes shares its memory with something else that it reads")
 
     def _finished(self, leaves: list[Any], outputs: tuple[Any, ...], after: Any) -> Any:
         """The results in their form, after all else that the function leaves behind."""
         t = self.traced
         given = iter(outputs)
-        results = [
-            wrap(y) if kind == "tensor" and type(y) is np.ndarray else y if kind == "array" else _returned(kind, y)
-            for kind, y in zip(t.kinds, given)
-        ]
+        results = [y if kind == "array" else _returned(kind, y) for kind, y in zip(t.kinds, given)]
         for kind, k in t.written:
             x = t.tensors[k] if kind == "tensor" else leaves[k] if kind == "argument" else None
             if isinstance(x, Tensor):
@@ -429,8 +440,7 @@ class _Entry:
             x.data = np.array(next(given))
         for place, there in t.left:
             target = leaves[place] if isinstance(place, int) else place
-            new = wrap(np.asarray(next(given))) if there else None
-            target._grad = new
+            target._grad = _returned("tensor", next(given)) if there else None
         for states, numbers in after:
             for state in states:
                 state.update(numbers)
@@ -461,7 +471,7 @@ def _owner(array: Any) -> Any:
 
 def _returned(kind: str, value: Any) -> Any:
     if kind == "tensor":
-        return wrap(value if isinstance(value, np.ndarray) else np.asarray(value))
+        return wrap(value if type(value) is np.ndarray else np.asarray(value))
     if kind == "array of one":
         return np.asarray(value)
     return value[()] if kind == "scalar" and isinstance(value, np.ndarray) else value

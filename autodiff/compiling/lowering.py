@@ -222,6 +222,7 @@ def _dot(trace: Trace, a: Any, b: Any) -> Any:
 @_as(np.vdot)
 def _vdot(trace: Trace, a: Any, b: Any) -> Any:
     a, b = (_tracer(trace, x).reshape(-1) for x in (a, b))
+    a = a.conj()
     return trace.record("dot", (a, b), {}, np.dot(a.value, b.value))
 
 

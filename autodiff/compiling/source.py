@@ -125,7 +125,7 @@ class Source:
                 last = node.line
                 said = textwrap.shorten(linecache.getline(*node.line), 90, placeholder=" …")
                 lines.append(f"# {os.path.basename(node.line[0])}:{node.line[1]}" + (f": {said}" if said else ""))
-            call = self._call(node)
+            call = self._as_the_user_calls_it(node, self._call(node))
             lines += [*self._before, *call]
             self._before.clear()
             lines += [text.format(self.of(node)) for text in checks.get(node, ())]
@@ -205,9 +205,12 @@ class Source:
         """The lines of a call."""
         place, target = self.plan.places.get(node), self.plan.into.get(node)
         given = self._operands(node)
-        name = self._names[id(target)] if target is not None else self._named(place)
-        self._names[id(node)] = name
         new = place is None and target is None
+        if target is not None:
+            name = self._names[id(target)]
+        else:
+            name = self._unique(node.name) if new and node.name else self._named(place)
+        self._names[id(node)] = name
         if node.op in ("setitem", "at"):
             first = f"{name} = np.array({given[0]})" if new else f"np.copyto({name}, {given[0]})"
             if node.op == "at":
@@ -234,6 +237,16 @@ class Source:
         if node.op == "where":
             return [f"np.copyto({name}, {given[2]})", f"np.copyto({name}, {given[1]}, where={given[0]})"]
         return [f"np.copyto({name}, {given[0]}{', casting=' + repr('unsafe') if node.op == 'astype' else ''})"]
+
+    def _as_the_user_calls_it(self, node: Node, call: list[str]) -> list[str]:
+        """The lines of a call whose result lies in memory that is known: a name more, if the user has one for it."""
+        if not node.name or node in self.plan.into or node not in self.plan.places:
+            return call
+        written = self._names[id(node)]
+        name = self._names[id(node)] = self._unique(node.name)
+        if len(call) == 1 and call[0].startswith("np.") and not call[0].startswith("np.copyto"):
+            return [f"{name} = {call[0]}"]
+        return [*call, f"{name} = {written}"]
 
     def _named(self, place: Place | None) -> str:
         name = None if place is None else self._views.get(place)
@@ -301,7 +314,9 @@ class Source:
     def _expression(self, node: Node, given: list[str]) -> str:
         op, options = node.op, node.options
         if options.get("weak"):
-            return self._weak(op, given)
+            text = number_text(op, given)
+            self._imports |= {"import math"} if text.startswith("math.") else set()
+            return text
         match op:
             case "call":
                 return self._whole(node, given)
@@ -355,20 +370,25 @@ class Source:
         text = f"{path}({', '.join(given + extra)})"
         return f"np.array({text})" if getattr(called, "shares", False) else text
 
-    def _weak(self, op: str, given: list[str]) -> str:
-        if op in _SYMBOLS:
-            return f" {_SYMBOLS[op]} ".join(given)
-        if op in ("negative", "absolute"):
-            return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
-        if hasattr(np, op):
-            self._imports.add("import math")
-            return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
-        raise TypeError(f"ad.compile: {op} of Python numbers has no text")
-
 
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "floor_divide": "//",
             "remainder": "%", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==",
             "not_equal": "!="}  # fmt: skip
+
+
+def number_text(op: str, given: list[str]) -> str:
+    """A call of Python numbers as text, which may read ``math`` and ``np``.
+
+    >>> number_text("subtract", ["1", "beta"])
+    '1 - beta'
+    """
+    if op in _SYMBOLS:
+        return f" {_SYMBOLS[op]} ".join(given)
+    if op in ("negative", "absolute"):
+        return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
+    if hasattr(np, op):
+        return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
+    raise TypeError(f"ad.compile: {op} of Python numbers has no text")
 
 
 def _number(x: Any) -> str:

@@ -29,6 +29,7 @@ from .closures import Closure, put, read
 from .program import Node, Program
 from .tracer import Trace, TraceError, Tracer, Uncommon
 from .training import Steps
+from .variables import named_variables
 
 
 class Watch:
@@ -199,6 +200,7 @@ class _Run:
         with ExitStack() as stack:
             stack.enter_context(self._replaced())
             stack.enter_context(_seeded(trace))
+            stack.enter_context(named_variables())
             if self.steps is not None:
                 stack.enter_context(self.steps.traced(trace))
             for name, other in closure.optimizers.items():
