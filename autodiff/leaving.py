@@ -250,7 +250,10 @@ def _remedy(asker: str, kind: str) -> str:
     if asker.startswith("np.") and hasattr(functions, asker[3:]):
         return f"Write ad.{asker[3:]}(...), which takes lists of Tensors, or ad.array([t, u]). {_OUT}"
     if asker.startswith("scipy.stats"):
-        return f"Write the formula out, with NumPy's functions and those of ad.special. {_OUT}"
+        return (
+            f"Write ad.{asker[6:]} where ad.stats has that distribution, or the formula out, with NumPy's functions "
+            f"and those of ad.special. {_OUT}"
+        )
     if kind == "array":
         return (
             "Write ad.array([[t, 0.0], [u, v]]) to build a tensor from Tensors and numbers, "
@@ -380,16 +383,18 @@ INSTEAD = {
     "scipy.special.tandg": "np.tan(np.deg2rad(t))",
     "scipy.special.multigammaln": "ad.special.multigammaln(t, d)",
     "scipy.linalg.solve": _SOLVE,
-    "scipy.linalg.cho_solve": _SOLVE,
+    "scipy.linalg.cho_solve": "ad.linalg.cho_solve((c, lower), b)",
     "scipy.linalg.lu_solve": _SOLVE,
-    "scipy.linalg.solve_banded": _SOLVE,
+    "scipy.linalg.solve_banded": "ad.linalg.solve_banded((l, u), ab, b)",
     "scipy.linalg.solveh_banded": _SOLVE,
     "scipy.linalg.solve_toeplitz": _SOLVE,
     "scipy.linalg.solve_triangular": "ad.linalg.solve_triangular(a, b)",
+    "scipy.linalg.lu": "ad.linalg.lu(a)",
+    "scipy.linalg.solve_sylvester": "ad.linalg.solve_sylvester(a, b, q)",
     "scipy.linalg.inv": "ad.linalg.inv(a)",
     "scipy.linalg.det": "ad.linalg.det(a)",
     "scipy.linalg.cholesky": "ad.linalg.cholesky(a); the lower factor, its transpose is the upper one",
-    "scipy.linalg.cho_factor": "ad.linalg.cholesky(a); the lower factor, its transpose is the upper one",
+    "scipy.linalg.cho_factor": "ad.linalg.cho_factor(a)",
     "scipy.linalg.eigh": "ad.linalg.eigh(a); of a pair (a, b), the values and c.T @ the vectors of c @ a @ c.T with "
     "c = ad.linalg.inv(ad.linalg.cholesky(b))",
     "scipy.linalg.eigvalsh": "ad.linalg.eigvalsh(a); of a pair (a, b), ad.linalg.eigvalsh(c @ a @ c.T) with "
@@ -402,14 +407,12 @@ INSTEAD = {
     "scipy.linalg.norm": "ad.linalg.norm(a)",
     "scipy.linalg.pinv": "ad.linalg.pinv(a)",
     "scipy.linalg.lstsq": "ad.linalg.lstsq(a, b)",
-    "scipy.linalg.block_diag": "ad.block of the blocks and zeros",
-    "scipy.linalg.toeplitz": "np.where(i[:, None] >= i, t[np.abs(i[:, None] - i)], r[np.abs(i[:, None] - i)]) with "
-    "i = np.arange(len(t)) and r = t; "
-    "r is the first row",
+    "scipy.linalg.block_diag": "ad.linalg.block_diag(t, u)",
+    "scipy.linalg.toeplitz": "ad.linalg.toeplitz(t)",
     "scipy.linalg.circulant": "t[(i[:, None] - i) % len(t)] with i = np.arange(len(t))",
-    "scipy.linalg.expm": "ad.linalg.funm_sym(a, np.exp); a must be symmetric",
-    "scipy.linalg.sqrtm": "ad.linalg.funm_sym(a, np.sqrt); a must be symmetric",
-    "scipy.linalg.logm": "ad.linalg.funm_sym(a, np.log); a must be symmetric",
+    "scipy.linalg.expm": "ad.linalg.expm(a)",
+    "scipy.linalg.sqrtm": "ad.linalg.sqrtm(a)",
+    "scipy.linalg.logm": "ad.linalg.logm(a)",
     "scipy.linalg.fractional_matrix_power": "ad.linalg.funm_sym(a, lambda v: v**p); a must be symmetric",
     "scipy.sparse.linalg.spsolve": "ad.linalg.solve(A.toarray(), t)",
     "scipy.sparse.linalg.cg": "ad.linalg.solve(A.toarray(), t)",
@@ -429,8 +432,7 @@ INSTEAD = {
     "scipy.integrate.cumulative_trapezoid": _CUMULATIVE,
     "scipy.integrate.simpson": "((y[:-2:2] + 4 * y[1:-1:2] + y[2::2]) * h / 3).sum(); an odd number of points, with "
     "even steps h",
-    "scipy.spatial.distance.cdist": "np.linalg.norm(a[:, None] - b, axis=-1); the Euclidean distance (ord=1 for "
-    "'cityblock')",
+    "scipy.spatial.distance.cdist": "ad.linalg.cdist(a, b)",
     "scipy.spatial.distance.pdist": "np.linalg.norm(a[i] - a[j], axis=-1) with i, j = np.triu_indices(len(a), 1); "
     "the Euclidean distance",
     "scipy.spatial.distance.euclidean": "np.linalg.norm(a - b)",

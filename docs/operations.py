@@ -17,6 +17,8 @@ FAMILIES = {
     "linalg": "Linear algebra (`ad.linalg`)",
     "norms": "Norms (`ad.linalg`)",
     "matrix_functions": "Functions of symmetric matrices (`ad.linalg`)",
+    "primary_functions": "Functions of square matrices (`ad.linalg`)",
+    "matrix_equations": "Systems with structure (`ad.linalg`)",
     "special": "Error functions, entropies and the normal distribution (`ad.special`)",
     "gamma": "Gamma and beta functions (`ad.special`)",
     "student": "Student's t distribution (`ad.stats`)",
