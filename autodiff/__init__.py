@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from . import backward as _backward
 from . import linalg as linalg
 from . import methods as _methods
+from . import signal as signal
 from . import special as special
 from .backward import gradients as gradients
 from .checking.anomaly import AnomalyError as AnomalyError
@@ -54,6 +55,7 @@ from .transforms.functional import vjp as vjp
 
 if _TYPE_CHECKING:
     from . import curvature as curvature
+    from . import ndimage as ndimage
     from . import random as random
     from . import stats as stats
     from .compiling.compile import compile as compile
@@ -71,6 +73,7 @@ _methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem
 # longer to import than all the rest, and pictures a third of the rest.
 _LATER = {
     "curvature": ("curvature", None),
+    "ndimage": ("ndimage", None),
     "random": ("random", None),
     "stats": ("stats", None),
     "compile": ("compiling.compile", "compile"),

@@ -438,6 +438,10 @@ INSTEAD = {
     "scipy.spatial.distance.euclidean": "np.linalg.norm(a - b)",
     "scipy.spatial.distance.cosine": "1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))",
     "scipy.spatial.distance.cityblock": "np.abs(a - b).sum()",
+    "scipy.signal.convolve": "ad.signal.convolve(t, u)",
+    "scipy.signal.fftconvolve": "ad.signal.fftconvolve(t, u)",
+    "scipy.signal.lfilter": "ad.signal.lfilter(b, a, t)",
+    "scipy.ndimage.map_coordinates": "ad.ndimage.map_coordinates(t, coordinates, order=1)",
     "scipy.signal.detrend": "t - f @ ad.linalg.lstsq(f, t)[0] with f = np.vander(np.arange(len(t)), 2); for "
     "type='constant', t - t.mean(axis=0)",
     "scipy.stats.zscore": "(t - t.mean(axis=0)) / t.std(axis=0)",

@@ -25,6 +25,7 @@ FAMILIES = {
     "bessel": "Bessel functions (`ad.special`)",
     "integrals": "Functions defined by integrals (`ad.special`)",
     "powers": "Powers less 1 (`ad.special`)",
+    "signals": "Convolutions and filters (`ad.signal`)",
     "fused": "Softmax and cross-entropy",
     "guards": "In rules",
 }

@@ -21,6 +21,8 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "special",
         "random",
         "stats",
+        "signal",
+        "ndimage",
         "persistence",
         "clipping",
         "averaging",

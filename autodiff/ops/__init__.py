@@ -3,5 +3,5 @@
 Reading order: guards, precision and samples (what declarations share), then the families, each file a table of
 derivatives: elementwise, indexing, shape, reductions, products, sparse, fused, creation, and the namespaces linalg
 (with norms, matrix_functions, primary_functions, matrix_equations and structured) and special (with gamma, student,
-bessel, integrals, powers and exponential_sums, on ufuncs and quadrature).
+bessel, integrals, powers and exponential_sums, on ufuncs and quadrature), and signals.
 """
