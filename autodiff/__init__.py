@@ -57,6 +57,7 @@ if _TYPE_CHECKING:
     from . import curvature as curvature
     from . import ndimage as ndimage
     from . import random as random
+    from . import solvers as solvers
     from . import stats as stats
     from .compiling.compile import compile as compile
     from .memory import keep_memory as keep_memory
@@ -75,6 +76,7 @@ _LATER = {
     "curvature": ("curvature", None),
     "ndimage": ("ndimage", None),
     "random": ("random", None),
+    "solvers": ("solvers", None),
     "stats": ("stats", None),
     "compile": ("compiling.compile", "compile"),
     "keep_memory": ("memory", "keep_memory"),

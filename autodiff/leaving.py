@@ -277,14 +277,12 @@ _ITSELF = "t itself, tensors are real"
 _WRITTEN = "a = ad.array(a).at[i].set(t)"
 _WHERE = "a = np.where(mask, t, a)"
 _SOLVE = "ad.linalg.solve(a, b)"
-_QUADRATURE = "(w * f(x)).sum() with x, w the points and weights of np.polynomial.legendre.leggauss(n), moved to [a, b]"
-_STEPS = "the steps of a method of your own, k1 = f(t, y) and so on, in a loop"
-_ROOT = (
-    "x = x - f(x, p) / f_x once more on the root found from plain numbers (x and f_x plain): its derivative by p is "
-    "the root's, -f_p / f_x"
-)
-_OPTIMUM = "the objective of plain numbers, with jac=ad.grad(f), and where the optimum itself is differentiated " + (
-    "x - ad.linalg.solve(H, g) once more on it, with the plain Hessian H and the gradient g"
+_QUADRATURE = "ad.solvers.quad(f, a, b, args=(t,))"
+_STEPS = "ad.solvers.solve_ivp(f, t_span, y0, t_eval=times)"
+_ROOT = "ad.solvers.root(f, x0, args=(t,)), where f(x, t) is 0"
+_OPTIMUM = (
+    "ad.solvers.minimize(f, x0, args=(t,)) where the optimum is differentiated by t; else give plain numbers, with "
+    "jac=ad.grad(f)"
 )
 INSTEAD = {
     # NumPy: loops over rows and elements
@@ -421,13 +419,14 @@ INSTEAD = {
     "scipy.optimize.bisect": _ROOT,
     "scipy.optimize.newton": _ROOT,
     "scipy.optimize.root_scalar": _ROOT,
+    "scipy.optimize.fixed_point": "ad.solvers.fixed_point(f, x0, args=(t,))",
     "scipy.optimize.minimize": _OPTIMUM,
     "scipy.optimize.least_squares": _OPTIMUM,
     "scipy.optimize.curve_fit": _OPTIMUM,
     "scipy.integrate.quad": _QUADRATURE,
     "scipy.integrate.fixed_quad": _QUADRATURE,
     "scipy.integrate.solve_ivp": _STEPS,
-    "scipy.integrate.odeint": _STEPS,
+    "scipy.integrate.odeint": "ad.solvers.odeint(f, y0, times, args=(t,))",
     "scipy.integrate.trapezoid": _TRAPEZOID,
     "scipy.integrate.cumulative_trapezoid": _CUMULATIVE,
     "scipy.integrate.simpson": "((y[:-2:2] + 4 * y[1:-1:2] + y[2::2]) * h / 3).sum(); an odd number of points, with "

@@ -32,7 +32,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "memory",
     },
     {"transforms"},
-    {"checking", "curvature", "compiling"},
+    {"checking", "curvature", "compiling", "solvers"},
     {"seeing"},
     {"__init__"},
     {"__main__"},
