@@ -25,6 +25,7 @@ from .leaving import DetachWarning as DetachWarning
 from .mode import enable_grad as enable_grad
 from .mode import is_grad_enabled as is_grad_enabled
 from .mode import no_grad as no_grad
+from .ops.complex import *
 from .ops.creation import *
 from .ops.elementwise import *
 from .ops.fused import *
@@ -52,6 +53,7 @@ from .transforms.functional import jacobian as jacobian
 from .transforms.functional import jvp as jvp
 from .transforms.functional import value_and_grad as value_and_grad
 from .transforms.functional import vjp as vjp
+from .transforms.vmap import vmap as vmap
 
 if _TYPE_CHECKING:
     from . import curvature as curvature

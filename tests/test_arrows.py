@@ -15,6 +15,7 @@ PACKAGES = ("autodiff", "nn", "optim")
 
 FLOORS = (  # of autodiff, from the ground up; a room may import what stands before it, or beside it without a circle
     {"mode", "leaving", "protocols", "methods", "tensor", "opaque", "primitive", "untaken", "backward"},
+    {"machine"},
     {"ops"},
     {
         "linalg",
@@ -30,6 +31,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "lettering",
         "figures",
         "memory",
+        "batching",
     },
     {"transforms"},
     {"checking", "curvature", "compiling", "solvers"},

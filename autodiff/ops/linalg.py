@@ -47,7 +47,7 @@ def as_matrices(x: Any, name: str, square: bool = False) -> Any:
 @internal
 def as_floating(x: Any, name: str) -> Any:
     x = as_tensor(x, name)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 def _eye_like(a: Any) -> Any:
@@ -279,6 +279,7 @@ def _cofactor_rule(i: int, g: Any, y: Any, a: Any, *directions: Any) -> Any:
 _cofactor = declare(
     "cofactor", _cofactors, each=_cofactor_rule,
     formula="cofactors of {0}", derivatives=["second derivatives of det {0}"], opaque="scales are taken from values",
+    stacks="leading",
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
     + [Sample((draw(rng, (3, 2)) @ draw(rng, (2, 3)),)), Sample((draw(rng, (3, 3)), draw(rng, (3, 3))), smooth=2)],
     doc="The gradient of the determinant by every entry, at singular matrices too.",

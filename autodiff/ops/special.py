@@ -115,6 +115,7 @@ def _inverse_mills_forward(x: Any, order: int = 0) -> Any:
 _inverse_mills = declare(
     "inverse_mills", _inverse_mills_forward, [lambda g, y, x, order=0: g * _inverse_mills_of(x, order=order + 1)],
     formula="φ({0}) / Φ({0})", derivatives=["−{y} · ({0} + {y})"], opaque="SciPy, in double precision",
+    stacks="leading",
     samples=lambda rng: [*unary()(rng), Sample((draw(rng, (4,), -20, 5),)), Sample((draw(rng, (3,)),), {"order": 2})],
     doc="The inverse Mills ratio φ(x)/Φ(x) of the normal distribution, or its derivative of some order.",
 )  # fmt: skip
