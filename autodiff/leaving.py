@@ -250,7 +250,10 @@ def _remedy(asker: str, kind: str) -> str:
     if asker.startswith("np.") and hasattr(functions, asker[3:]):
         return f"Write ad.{asker[3:]}(...), which takes lists of Tensors, or ad.array([t, u]). {_OUT}"
     if asker.startswith("scipy.stats"):
-        return f"Write the formula out, with NumPy's functions and those of ad.special. {_OUT}"
+        return (
+            f"Write ad.{asker[6:]} where ad.stats has that distribution, or the formula out, with NumPy's functions "
+            f"and those of ad.special. {_OUT}"
+        )
     if kind == "array":
         return (
             "Write ad.array([[t, 0.0], [u, v]]) to build a tensor from Tensors and numbers, "
@@ -268,14 +271,12 @@ _COMPARED = "np.testing.assert_allclose(t.data, expected)"
 _WRITTEN = "a = ad.array(a).at[i].set(t)"
 _WHERE = "a = np.where(mask, t, a)"
 _SOLVE = "ad.linalg.solve(a, b)"
-_QUADRATURE = "(w * f(x)).sum() with x, w the points and weights of np.polynomial.legendre.leggauss(n), moved to [a, b]"
-_STEPS = "the steps of a method of your own, k1 = f(t, y) and so on, in a loop"
-_ROOT = (
-    "x = x - f(x, p) / f_x once more on the root found from plain numbers (x and f_x plain): its derivative by p is "
-    "the root's, -f_p / f_x"
-)
-_OPTIMUM = "the objective of plain numbers, with jac=ad.grad(f), and where the optimum itself is differentiated " + (
-    "x - ad.linalg.solve(H, g) once more on it, with the plain Hessian H and the gradient g"
+_QUADRATURE = "ad.solvers.quad(f, a, b, args=(t,))"
+_STEPS = "ad.solvers.solve_ivp(f, t_span, y0, t_eval=times)"
+_ROOT = "ad.solvers.root(f, x0, args=(t,)), where f(x, t) is 0"
+_OPTIMUM = (
+    "ad.solvers.minimize(f, x0, args=(t,)) where the optimum is differentiated by t; else give plain numbers, with "
+    "jac=ad.grad(f)"
 )
 INSTEAD = {
     # NumPy: loops over rows and elements
@@ -353,16 +354,18 @@ INSTEAD = {
     "scipy.special.tandg": "np.tan(np.deg2rad(t))",
     "scipy.special.multigammaln": "ad.special.multigammaln(t, d)",
     "scipy.linalg.solve": _SOLVE,
-    "scipy.linalg.cho_solve": _SOLVE,
+    "scipy.linalg.cho_solve": "ad.linalg.cho_solve((c, lower), b)",
     "scipy.linalg.lu_solve": _SOLVE,
-    "scipy.linalg.solve_banded": _SOLVE,
+    "scipy.linalg.solve_banded": "ad.linalg.solve_banded((l, u), ab, b)",
     "scipy.linalg.solveh_banded": _SOLVE,
     "scipy.linalg.solve_toeplitz": _SOLVE,
     "scipy.linalg.solve_triangular": "ad.linalg.solve_triangular(a, b)",
+    "scipy.linalg.lu": "ad.linalg.lu(a)",
+    "scipy.linalg.solve_sylvester": "ad.linalg.solve_sylvester(a, b, q)",
     "scipy.linalg.inv": "ad.linalg.inv(a)",
     "scipy.linalg.det": "ad.linalg.det(a)",
     "scipy.linalg.cholesky": "ad.linalg.cholesky(a); the lower factor, its transpose is the upper one",
-    "scipy.linalg.cho_factor": "ad.linalg.cholesky(a); the lower factor, its transpose is the upper one",
+    "scipy.linalg.cho_factor": "ad.linalg.cho_factor(a)",
     "scipy.linalg.eigh": "ad.linalg.eigh(a); of a pair (a, b), the values and c.T @ the vectors of c @ a @ c.T with "
     "c = ad.linalg.inv(ad.linalg.cholesky(b))",
     "scipy.linalg.eigvalsh": "ad.linalg.eigvalsh(a); of a pair (a, b), ad.linalg.eigvalsh(c @ a @ c.T) with "
@@ -375,14 +378,12 @@ INSTEAD = {
     "scipy.linalg.norm": "ad.linalg.norm(a)",
     "scipy.linalg.pinv": "ad.linalg.pinv(a)",
     "scipy.linalg.lstsq": "ad.linalg.lstsq(a, b)",
-    "scipy.linalg.block_diag": "ad.block of the blocks and zeros",
-    "scipy.linalg.toeplitz": "np.where(i[:, None] >= i, t[np.abs(i[:, None] - i)], r[np.abs(i[:, None] - i)]) with "
-    "i = np.arange(len(t)) and r = t; "
-    "r is the first row",
+    "scipy.linalg.block_diag": "ad.linalg.block_diag(t, u)",
+    "scipy.linalg.toeplitz": "ad.linalg.toeplitz(t)",
     "scipy.linalg.circulant": "t[(i[:, None] - i) % len(t)] with i = np.arange(len(t))",
-    "scipy.linalg.expm": "ad.linalg.funm_sym(a, np.exp); a must be symmetric",
-    "scipy.linalg.sqrtm": "ad.linalg.funm_sym(a, np.sqrt); a must be symmetric",
-    "scipy.linalg.logm": "ad.linalg.funm_sym(a, np.log); a must be symmetric",
+    "scipy.linalg.expm": "ad.linalg.expm(a)",
+    "scipy.linalg.sqrtm": "ad.linalg.sqrtm(a)",
+    "scipy.linalg.logm": "ad.linalg.logm(a)",
     "scipy.linalg.fractional_matrix_power": "ad.linalg.funm_sym(a, lambda v: v**p); a must be symmetric",
     "scipy.sparse.linalg.spsolve": "ad.linalg.solve(A.toarray(), t)",
     "scipy.sparse.linalg.cg": "ad.linalg.solve(A.toarray(), t)",
@@ -391,24 +392,28 @@ INSTEAD = {
     "scipy.optimize.bisect": _ROOT,
     "scipy.optimize.newton": _ROOT,
     "scipy.optimize.root_scalar": _ROOT,
+    "scipy.optimize.fixed_point": "ad.solvers.fixed_point(f, x0, args=(t,))",
     "scipy.optimize.minimize": _OPTIMUM,
     "scipy.optimize.least_squares": _OPTIMUM,
     "scipy.optimize.curve_fit": _OPTIMUM,
     "scipy.integrate.quad": _QUADRATURE,
     "scipy.integrate.fixed_quad": _QUADRATURE,
     "scipy.integrate.solve_ivp": _STEPS,
-    "scipy.integrate.odeint": _STEPS,
+    "scipy.integrate.odeint": "ad.solvers.odeint(f, y0, times, args=(t,))",
     "scipy.integrate.trapezoid": "np.trapezoid(y, x)",
     "scipy.integrate.cumulative_trapezoid": _CUMULATIVE,
     "scipy.integrate.simpson": "((y[:-2:2] + 4 * y[1:-1:2] + y[2::2]) * h / 3).sum(); an odd number of points, with "
     "even steps h",
-    "scipy.spatial.distance.cdist": "np.linalg.norm(a[:, None] - b, axis=-1); the Euclidean distance (ord=1 for "
-    "'cityblock')",
+    "scipy.spatial.distance.cdist": "ad.linalg.cdist(a, b)",
     "scipy.spatial.distance.pdist": "np.linalg.norm(a[i] - a[j], axis=-1) with i, j = np.triu_indices(len(a), 1); "
     "the Euclidean distance",
     "scipy.spatial.distance.euclidean": "np.linalg.norm(a - b)",
     "scipy.spatial.distance.cosine": "1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))",
     "scipy.spatial.distance.cityblock": "np.abs(a - b).sum()",
+    "scipy.signal.convolve": "ad.signal.convolve(t, u)",
+    "scipy.signal.fftconvolve": "ad.signal.fftconvolve(t, u)",
+    "scipy.signal.lfilter": "ad.signal.lfilter(b, a, t)",
+    "scipy.ndimage.map_coordinates": "ad.ndimage.map_coordinates(t, coordinates, order=1)",
     "scipy.signal.detrend": "t - f @ ad.linalg.lstsq(f, t)[0] with f = np.vander(np.arange(len(t)), 2); for "
     "type='constant', t - t.mean(axis=0)",
     "scipy.stats.zscore": "(t - t.mean(axis=0)) / t.std(axis=0)",

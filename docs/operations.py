@@ -17,6 +17,8 @@ FAMILIES = {
     "linalg": "Linear algebra (`ad.linalg`)",
     "norms": "Norms (`ad.linalg`)",
     "matrix_functions": "Functions of symmetric matrices (`ad.linalg`)",
+    "primary_functions": "Functions of square matrices (`ad.linalg`)",
+    "matrix_equations": "Systems with structure (`ad.linalg`)",
     "special": "Error functions, entropies and the normal distribution (`ad.special`)",
     "gamma": "Gamma and beta functions (`ad.special`)",
     "student": "Student's t distribution (`ad.stats`)",
@@ -25,6 +27,7 @@ FAMILIES = {
     "powers": "Powers less 1 (`ad.special`)",
     "statistics": "Statistics",
     "sampled": "Functions known at points",
+    "signals": "Convolutions and filters (`ad.signal`)",
     "fused": "Softmax and cross-entropy",
     "guards": "In rules",
 }
