@@ -154,10 +154,12 @@ class Source:
             return f"[{inner}]" if isinstance(x, list) else f"({inner}{',' if len(x) == 1 else ''})"
         if isinstance(x, slice):
             return f"slice({self.of(x.start)}, {self.of(x.stop)}, {self.of(x.step)})"
-        if x is None or x is Ellipsis or isinstance(x, (bool, int, str)):
+        if x is None or x is Ellipsis or isinstance(x, bool):
             return "..." if x is Ellipsis else repr(x)
-        if type(x) is float:
-            return repr(x) if np.isfinite(x) else f"float({str(x)!r})"
+        if isinstance(x, (int, str)):
+            return int.__repr__(x) if isinstance(x, int) else str.__repr__(x)  # an IntEnum's own is no Python
+        if type(x) in (float, complex):
+            return _number(x)
         if isinstance(x, np.dtype):
             return f"np.dtype({x.str!r})"
         if isinstance(x, type) and issubclass(x, np.generic):
@@ -273,7 +275,7 @@ class Source:
             return [self.of(x) for x in node.inputs]
         dtypes = [x.dtype for x in node.inputs if isinstance(x, np.ndarray) or (isinstance(x, Node) and not _weak(x))]
         dtype = np.result_type(*dtypes) if dtypes else None
-        if dtype is None or dtype.char not in "fd":
+        if dtype is None or dtype.char not in "fd" or node.op == "ldexp":  # whose exponents are integers
             return [self.of(x) for x in node.inputs]
         shapes = [x.shape if isinstance(x, Node) else () for x in node.inputs]
         alone = np.broadcast_shapes(*shapes) == node.shape  # without the constants
@@ -312,7 +314,9 @@ class Source:
     def _expression(self, node: Node, given: list[str]) -> str:
         op, options = node.op, node.options
         if options.get("weak"):
-            return self._weak(op, given)
+            text = number_text(op, given)
+            self._imports |= {"import math"} if text.startswith("math.") else set()
+            return text
         match op:
             case "call":
                 return self._whole(node, given)
@@ -366,23 +370,30 @@ class Source:
         text = f"{path}({', '.join(given + extra)})"
         return f"np.array({text})" if getattr(called, "shares", False) else text
 
-    def _weak(self, op: str, given: list[str]) -> str:
-        if op in _SYMBOLS:
-            return f" {_SYMBOLS[op]} ".join(given)
-        if op in ("negative", "absolute"):
-            return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
-        if hasattr(np, op):
-            self._imports.add("import math")
-            return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
-        raise TypeError(f"ad.compile: {op} of Python numbers has no text")
-
 
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "floor_divide": "//",
             "remainder": "%", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==",
             "not_equal": "!="}  # fmt: skip
 
 
+def number_text(op: str, given: list[str]) -> str:
+    """A call of Python numbers as text, which may read ``math`` and ``np``.
+
+    >>> number_text("subtract", ["1", "beta"])
+    '1 - beta'
+    """
+    if op in _SYMBOLS:
+        return f" {_SYMBOLS[op]} ".join(given)
+    if op in ("negative", "absolute"):
+        return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
+    if hasattr(np, op):
+        return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
+    raise TypeError(f"ad.compile: {op} of Python numbers has no text")
+
+
 def _number(x: Any) -> str:
+    if isinstance(x, complex):
+        return f"complex({str(x)!r})"  # as a sum it would lose the signs of its zeros
     return repr(x) if not isinstance(x, float) or np.isfinite(x) else f"float({str(x)!r})"
 
 

@@ -7,6 +7,7 @@ run, so that the function runs on its own objects, as ever.
 from __future__ import annotations
 
 import gc
+import operator
 import random
 import sys
 import threading
@@ -24,38 +25,39 @@ from ..mode import is_grad_enabled, mode
 from ..tensor import Tensor, clock, wrap
 from ..transforms.tree import Form, flatten
 from . import lowering as lowering
-from .closures import Closure
+from .closures import Closure, put, read
 from .program import Node, Program
-from .tracer import Trace, TraceError, Tracer
+from .tracer import Trace, TraceError, Tracer, Uncommon
 from .training import Steps
 from .variables import named_variables
 
 
 class Watch:
-    """The grad mode of a trace: it sees Tensors that the function reached in a way that `Closure` does not know."""
+    """The grad mode of a trace: it sees Tensors that the function reached in a way that `Closure` does not know, and
+    refuses derivatives that go on into graphs that other code recorded."""
 
     nan = infinity = False
     passive = True
     """It looks at no value, so that nothing has to be done otherwise for its sake."""
 
-    def __init__(self, recording: bool, start: int, found: dict[int, Tensor]) -> None:
-        self.recording, self.start, self.found = recording, start, found
+    def __init__(self, recording: bool, trace: Trace, start: int, found: dict[int, Tensor]) -> None:
+        self.recording, self.trace, self.start, self.found = recording, trace, start, found
 
     def switched(self, recording: bool) -> Watch:
-        return Watch(recording, self.start, self.found)
+        return Watch(recording, self.trace, self.start, self.found)
 
     def made(self, y: Tensor, record: Any, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
-            if (
-                isinstance(x, Tensor)
-                and x._primitive is None
-                and x._number <= self.start
-                and isinstance(x._ndarray, (np.ndarray, np.generic))
-            ):
+            if isinstance(x, Tensor) and x._number <= self.start and isinstance(x._ndarray, (np.ndarray, np.generic)):
                 self.found[id(x)] = x
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
+        if x._primitive is not None and x._number <= self.start:
+            self.trace.refuse("a derivative goes on into a graph that was recorded outside", INSIDE)
         return d
+
+
+INSIDE = "compute the Tensor inside the function, or give its values, t.detach()"
 
 
 @dataclass(slots=True, eq=False)
@@ -114,22 +116,37 @@ def trace(
     optimizer: Any,
     returns_values: bool,
 ) -> Traced:
-    """Run the function on these leaves of its arguments.
+    """Run the function on these leaves of its arguments. Large arrays that it closes over are inputs of the program;
+    where it does with them what no traced array can do, it is run again, and they are constants.
 
     Raises:
         TraceError: for what no program can repeat.
         Uncommon: the values of this call are no example of what is common.
     """
-    objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray, np.generic, *_NUMBERS))]
+    objects = [
+        (x, name)
+        for x, name in zip(leaves, names, strict=True)
+        if type(x) not in _NUMBERS and not isinstance(x, (Tensor, np.ndarray, np.generic))
+    ]
     more: dict[int, Tensor] = {}
+    lifting = True
     for _ in range(4):
         found: dict[int, Tensor] = {}
         known = set() if optimizer is None else {id(optimizer)}
-        closure = Closure([function, *objects], known)
+        closure = Closure([function, *(x for x, _ in objects)], known, ["", *(name for _, name in objects)], lifting)
         run = _Run(closure, params, more, optimizer)
-        result = run.run(function, form, leaves, names, found, returns_values)
+        try:
+            result = run.run(function, form, leaves, names, found, returns_values)
+        except Exception as error:
+            if closure.large or isinstance(error, (TraceError, Uncommon)):
+                closure.undo()  # what is run again or not at all leaves nothing behind
+            if not closure.large:
+                raise
+            lifting = False
+            continue
         if not found:
             return result
+        closure.undo()
         if run.steps is not None:
             run.steps.forget()
         more |= found
@@ -138,7 +155,7 @@ def trace(
     )
 
 
-_NUMBERS = (int, float, complex, str, bytes, type(None))
+_NUMBERS = (bool, int, float, complex, str, bytes, type(None))
 
 
 class _Run:
@@ -151,7 +168,9 @@ class _Run:
         if optimizer is not None:
             for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
                 named.setdefault(id(p), (p.name or f"w{i}", p))
-        self.given = [(name, t) for name, t in named.values() if t._primitive is None]
+        self.arrays = [(wrap(x), places) for _, x, places in closure.large]
+        """Tensors that stand for large arrays, and where those are."""
+        self.given = [*named.values(), *((name, t) for (name, _, _), (t, _) in zip(closure.large, self.arrays))]
         self.lifted: list[Lifted] = []
         self.memory: dict[Node, Any] = {}
         """By node that owns memory: the mark that tracers of that memory have in common."""
@@ -169,6 +188,8 @@ class _Run:
             tracers[i] = trace.input(x._ndarray if isinstance(x, Tensor) else x, names[i])
             replaced[i] = tracers[i]
             if isinstance(x, Tensor):
+                if any(hook is not None for hook in (x._hooks or {}).values()):
+                    trace.refuse(f"{names[i]} has a hook", "register it on a Tensor that the function closes over")
                 fresh[i] = replaced[i] = wrap(tracers[i])
                 fresh[i]._requires_grad, fresh[i]._name = bool(x._requires_grad), x._name
                 if x._grad is not None:
@@ -184,9 +205,10 @@ class _Run:
                 stack.enter_context(self.steps.traced(trace))
             for name, other in closure.optimizers.items():
                 stack.enter_context(_refusing(trace, name, other))
-            token = mode.set(Watch(recording, clock(), found))
+            token = mode.set(Watch(recording, trace, clock(), found))
+            args, kwargs = given = form.build(replaced)
             try:
-                result = function(*form.build(replaced)[0], **form.build(replaced)[1])
+                result = function(*args, **kwargs)
             except Exception as error:
                 if trace.failure is not None and error is not trace.failure:
                     raise trace.failure from error
@@ -205,8 +227,17 @@ class _Run:
                     self.steps.forget()
             if trace.failure is not None:
                 raise trace.failure
+            if trace.raised is not None:
+                raise Uncommon(f"{trace.raised!r} was caught")
             if found:
                 return None  # type: ignore[return-value]  # to be run again
+            if any(read(*place) is not t._ndarray for t, places in self.arrays for place in places):
+                trace.refuse("the function assigns an array that it reads", "return the new values")
+            if not _is_as_given(given, form, replaced):
+                trace.refuse(
+                    "the function changes a list or a dict that it is given, which a program would do at no later call",
+                    "return a new one, [*xs, x] or {**d, key: x}",
+                )
             outputs, output_form = flatten(result)
             ends = [(t.tensor._ndarray, t.tensor._grad) for t in self.lifted]
         self._check(before)
@@ -215,6 +246,7 @@ class _Run:
     @contextmanager
     def _replaced(self) -> Iterator[None]:
         """Tracers in place of the arrays of the lifted Tensors; afterwards all is as it was."""
+        before = {id(t): t._ndarray for t, _ in self.arrays}
         kept = [(t, t._ndarray, t._grad, t._params, t._requires_grad, t._number) for _, t in self.given]
         kept += [(g, g._ndarray, None, g._params, g._requires_grad, g._number)
                  for g in (t._grad for _, t in self.given) if g is not None]  # fmt: skip
@@ -223,12 +255,18 @@ class _Run:
                 tracer = self.trace.input(t._ndarray, name)
                 self.lifted.append(Lifted(t, name, tracer, None, tracer.node))
                 t._ndarray = tracer
+            for t, places in self.arrays:
+                for place in places:
+                    put(*place, t._ndarray)
             for x in self.lifted:
                 grad = x.tensor._grad
                 if grad is not None and grad._primitive is None:
                     x.gradient = grad._ndarray = self.trace.input(grad._ndarray, f"{x.name}.grad")
             yield
         finally:
+            for t, places in self.arrays:
+                for place in places:
+                    put(*place, before[id(t)])
             for t, array, grad, notes, flag, number in kept:
                 t._ndarray, t._grad, t._params, t._requires_grad, t._number = array, grad, notes, flag, number
 
@@ -257,7 +295,7 @@ class _Run:
         if changed is not None:
             self.trace.refuse(
                 f"the function changes {changed!r}, which a program would do at no later call",
-                "return the new value, and keep it outside",
+                "do so outside, with what it returns",
             )
         if self.closure.unwatched:
             self.trace.refuse(
@@ -310,6 +348,8 @@ class _Run:
         for i, t in fresh.items():
             if t._ndarray is not tracers[i]:
                 trace.refuse("an argument's .data is assigned", "return the new value")
+            if leaves[i]._primitive is not None and t._grad is not None:
+                trace.refuse("a derivative goes on into the graph of an argument", INSIDE)
         for kind, key, tracer in (
             *(("argument", i, tracer) for i, tracer in tracers.items()),
             *(("tensor", x, x.tracer) for x, (array, _) in zip(lifted, ends) if array is x.tracer),
@@ -317,6 +357,8 @@ class _Run:
         ):
             start = tracer.start
             if tracer.current().node is not start:
+                if isinstance(key, Lifted) and any(key.tensor is t for t, _ in self.arrays):
+                    trace.refuse("a NumPy array that it closes over is written", "return the new values")
                 results.append(trace.copied(tracer) if _root(tracer.node) in self.memory else tracer.node)
                 written.append((kind, key, start))
         for x, (array, _) in zip(lifted, ends):
@@ -381,6 +423,15 @@ class _Run:
         if grad._requires_grad:
             self.trace.refuse("a gradient that can be differentiated is left in .grad", "return it instead")
         return self._own(grad._ndarray)
+
+
+def _is_as_given(tree: Any, form: Form, leaves: list[Any]) -> bool:
+    """Whether the arguments are of the form that they had, of the same leaves."""
+    try:
+        found = form.leaves_of(tree, "")
+    except ValueError:
+        return False
+    return flatten(tree)[1].paths() == form.paths() and all(map(operator.is_, found, leaves))
 
 
 def _root(node: Node) -> Node:

@@ -17,7 +17,9 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.backward import unbroadcast
 from autodiff.flags import flagged
+from autodiff.machine.kernels import rows_of
 from autodiff.ops.guards import common
+from autodiff.ops.kernels import SOFTMAX_OR_NOTHING, SOFTMAX_PULLBACK
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe, polymorphic
@@ -36,7 +38,8 @@ _single = partial(in_single, together=True)
 
 def _product(a: Any, b: Any, like: Any) -> Any:
     """a b over batches of matrices; an array is laid out in memory as `like` is."""
-    if isinstance(a, Tensor) or isinstance(b, Tensor) or like.ndim != max(a.ndim, b.ndim):
+    alike = type(a) is type(b) is type(like)  # and no Tensors, which are not written into
+    if not alike or isinstance(a, Tensor) or like.ndim != max(a.ndim, b.ndim):
         return a @ b
     rows = a.shape[:-1]
     if a.shape[:-2] != b.shape[:-2]:
@@ -50,8 +53,10 @@ def _transposed(a: Any) -> Any:
 
 def _pullback(g: Any, y: Any) -> Any:
     d = g - np.vecdot(g, y)[..., None]
-    d *= y
-    return d
+    if type(d) is type(y):
+        d *= y
+        return d
+    return d * y
 
 
 _softmax_pullback: Any = polymorphic(declare(
@@ -67,6 +72,8 @@ _softmax_pullback: Any = polymorphic(declare(
 def _pulled(g: Any, y: Any) -> Any:
     """The cotangent of the logits. It stays the same if a constant is taken from g: the one at the greatest y, so that
     nothing cancels where that is near 1."""
+    if (d := SOFTMAX_PULLBACK(g, y)) is not None:
+        return d
     if y.size and not common(plain(y).max() < 0.75):
         g = g - np.take_along_axis(g, plain(y).argmax(axis=-1, keepdims=True), -1)
     return _softmax_pullback(g, y)
@@ -77,11 +84,14 @@ def _weights(q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
     s = (q * scale) @ _transposed(k)
     if mask is not None:
         if mask.dtype != bool:
-            s += mask
+            s = s + mask if type(mask) is not type(s) else np.add(s, mask, out=s)
         elif is_foreign(s):
             s = np.where(mask, s.dtype.type(-np.inf), s)
         else:
             np.copyto(s, -np.inf, where=mask)
+    if rows := rows_of(s):
+        SOFTMAX_OR_NOTHING.rows(*rows, *rows)
+        return rows[0].reshape(s.shape)
     top = s.max(axis=-1, keepdims=True, initial=-np.inf)
     infinite, none = np.isinf(top), s.dtype.type(0)
     finite = common(~infinite.any())

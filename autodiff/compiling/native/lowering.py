@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ...machine.ir import LETTER
 from ..program import Node, Program
 from .calls import replaced
 from .elementwise import is_weak, signature
-from .ir import LETTER
 from .layout import dense, is_basic, part
 
 REDUCTIONS = {
