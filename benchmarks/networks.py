@@ -322,7 +322,7 @@ def workloads() -> list[Workload]:
                  more=compiled_at_most(compiled=(1.0, 0.9, None), native=(0.8, 0.7, None))),
         *(training(f"depthwise-{k}", f"depthwise {k}×{k}, GELU, depthwise {k}×{k}, 8×{channels}×{size}×{size}",
                    depthwise(channels, k), lambda shape=(8, channels, size, size): sequences(*shape),
-                   square_of(lambda out: out), 1.5)
+                   square_of(lambda out: out), 1.5, peak=2.0)
           for k, channels, size in ((3, 96, 28), (7, 192, 14))),
         training("batchnorm-mlp", "MLP 256-512-512-256-10, batch norm, relu, batch 128", norm_mlp,
                  lambda: pictures(128, 256), cross_entropy, 1.1),
