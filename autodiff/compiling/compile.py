@@ -493,15 +493,15 @@ def compile(
     """A function of arrays as a program: the NumPy calls that it makes, without what Python does in between.
 
     At the first call for a signature (shapes, dtypes and layouts of the arrays, values of all other arguments, grad
-    mode) the function runs once with arrays that write down every NumPy call, those of derivatives and of optimisers
-    too; later calls run the program. Tensors and large arrays that the function reaches are read at every call;
-    numbers, small arrays and attributes that it closes over are compared at every call, and a change makes a new
-    program; so does a branch that goes another way. Where a program does not hold, the function itself runs: numbers
-    are never other than its own. (Its prints and its warnings of infinities come at the first call alone; during that
-    call no other thread may use what it reaches. Where a call is run as it is after an attempt to trace it, for special
-    values or with ``on_unsupported="eager"``, it prints and writes into arrays of the closure twice. Write
-    ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is np.ndarray``, which nobody can answer
-    for a traced array, nor ``x is y`` of two arguments.)
+    mode) the function runs once with arrays that write down every NumPy call, those of derivatives and of
+    optimisers too; later calls run the program. Tensors and large arrays that the function reaches are read at
+    every call. Numbers, small arrays and attributes that it closes over are compared at every call, and a change
+    makes a new program; so does a branch that goes another way. Where a program does not hold, the function itself
+    runs: numbers are never other than its own. (Its prints and its warnings of infinities come at the first call
+    alone; during that call no other thread may use what it reaches. Where a call is run as it is after an attempt
+    to trace it, for special values or with ``on_unsupported="eager"``, it prints and writes into arrays of the
+    closure twice. Write ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is
+    np.ndarray``, which nobody can answer for a traced array, nor ``x is y`` of two arguments.)
 
     Args:
         fn: a function of arrays, Tensors and anything else, nested as one likes: ``ad.grad(f)``, a loss, a training

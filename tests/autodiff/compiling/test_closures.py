@@ -347,8 +347,8 @@ def test_large_arrays_are_read_by_the_program_wherever_they_stand():
         return x * held.w + held.table["k"][:3].sum() + held.rows[0][-1] + cell.T.sum()
 
     compiled = ad.compile(f)
-    for a in (cell, held.w, held.table["k"], held.rows[0], cell):
-        a.reshape(-1)[:: len(a) - 1] += 1
+    for large in (cell, held.w, held.table["k"], held.rows[0], cell):
+        large.reshape(-1)[:: len(large) - 1] += 1
         np.testing.assert_array_equal(compiled(x), f(x))
     assert len(compiled.programs) == 1 and "def f(x, cell, held_w" in compiled.source
     held.w = numbers() + 1
