@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .ops.guards import raw
-from .ops.linalg import as_floating
+from .ops.linalg import as_real
 from .tensor import Tensor
 
 __all__ = ["map_coordinates"]
@@ -66,7 +66,7 @@ def map_coordinates(
     >>> map_coordinates([[0.0, 1.0], [2.0, 3.0]], [[0.5], [0.25]], order=1)
     Tensor([1.25])
     """
-    x, places = as_floating(input, "map_coordinates"), as_floating(coordinates, "map_coordinates")
+    x, places = as_real(input, "map_coordinates"), as_real(coordinates, "map_coordinates")
     if order not in (0, 1):
         raise ValueError(f"map_coordinates: order={order!r} has no derivative here; take 0 or 1")
     if mode not in _MODES:

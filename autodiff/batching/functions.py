@@ -648,8 +648,11 @@ def _scatter_add(level: Level, v: Any, index: Any, shape: Any = None) -> Any:
     place = Place(numbers, index, level)
     positions = numbers.value[place.index]
     values = np.broadcast_to(place.fitted(v, level), positions.shape)
-    np.add.at(whole.value.reshape(-1), positions.reshape(-1), values.reshape(-1))
-    return whole
+    flat = np.zeros(
+        whole.value.size, whole.dtype
+    )  # the zeros may lie in memory as v does, of which a flat view is none
+    np.add.at(flat, positions.reshape(-1), values.reshape(-1))
+    return Batch(level, flat.reshape(whole.value.shape))
 
 
 OPAQUE["scatter_add"] = _scatter_add

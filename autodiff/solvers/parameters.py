@@ -52,6 +52,8 @@ class Parameters:
                 f"{self.name}: the function returned {type(y).__name__}, not a Tensor; write it with operators and "
                 f"NumPy functions of its arguments"
             )
+        if y.dtype.kind == "c":
+            raise TypeError(f"{self.name}: the function returned complex numbers; write real and imaginary parts")
         if y.requires_grad:
             raise TypeError(
                 f"{self.name}: the function reads a Tensor that requires a gradient beside its arguments, and would "

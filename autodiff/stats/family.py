@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.guards import raw
-from ..ops.linalg import as_floating
+from ..ops.linalg import as_real
 from ..random import generator
 from ..tensor import Tensor
 
@@ -124,7 +124,7 @@ class Family:
     ) -> Any:
         """The arguments of a method as Tensors: variables, shapes, the optional ones."""
         name = f"{self.name}.{which}"
-        return [as_floating(x, name) for x in bound(name, (*variables, *self.shapes), optional, args, kwargs)]
+        return [as_real(x, name) for x in bound(name, (*variables, *self.shapes), optional, args, kwargs)]
 
     def are_valid(self, shapes: Any) -> Any:
         """Where the shapes are those of a distribution."""

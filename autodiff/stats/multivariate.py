@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ops.gamma import gammaincinv, gammaln
 from ..ops.guards import raw
-from ..ops.linalg import as_floating, cholesky, solve_triangular
+from ..ops.linalg import as_real, cholesky, solve_triangular
 from ..ops.special import xlogy
 from ..random import generator
 from ..tensor import Tensor
@@ -39,8 +39,8 @@ class MultivariateNormal:
     def _parameters(self, which: str, mean: Any, cov: Any) -> tuple[Any, Any]:
         """The mean (k,) and the Cholesky factor of cov."""
         name = f"{self.name}.{which}"
-        cov = as_floating(cov, name)
-        mean = np.zeros(cov.shape[-1:], cov.dtype) if mean is None else as_floating(mean, name)
+        cov = as_real(cov, name)
+        mean = np.zeros(cov.shape[-1:], cov.dtype) if mean is None else as_real(mean, name)
         k = math.prod((mean.shape or cov.shape)[-1:])
         mean = mean.reshape(-1)
         if cov.ndim < 2:
@@ -54,7 +54,7 @@ class MultivariateNormal:
         name = f"{self.name}.logpdf"
         x, mean, cov = bound(name, ("x",), {"mean": None, "cov": 1}, args, kwargs)
         mean, root = self._parameters("logpdf", mean, cov)
-        x, k = as_floating(x, name), mean.shape[0]
+        x, k = as_real(x, name), mean.shape[0]
         x = x[..., None] if x.ndim == 0 or (x.ndim == 1 and k == 1) else x
         if x.shape[-1] != k:
             raise ValueError(f"{name}: x of shape {x.shape} and a mean of {k} components do not fit")
@@ -91,7 +91,7 @@ class Multinomial:
 
     def _counts(self, which: str, args: Any, kwargs: Any) -> tuple[Any, Any, Any, Any, Any]:
         name = f"{self.name}.{which}"
-        x, n, p = (as_floating(v, name) for v in bound(name, ("x", "n", "p"), {}, args, kwargs))
+        x, n, p = (as_real(v, name) for v in bound(name, ("x", "n", "p"), {}, args, kwargs))
         whole(name, x=x, n=n)
         counts = raw(x)
         possible = (counts >= 0).all(axis=-1) & (counts == np.floor(counts)).all(axis=-1)
@@ -129,7 +129,7 @@ class Dirichlet:
     name = "dirichlet"
 
     def _alpha(self, which: str, alpha: Any) -> Any:
-        alpha = as_floating(alpha, f"{self.name}.{which}")
+        alpha = as_real(alpha, f"{self.name}.{which}")
         if alpha.ndim != 1 or not (raw(alpha) > 0).all():
             raise ValueError(f"{self.name}.{which}: alpha is a vector of positive numbers, not {raw(alpha)!s}")
         return alpha
@@ -138,7 +138,7 @@ class Dirichlet:
         """The logarithm of the density at x: a number, or shape (n,)."""
         name = f"{self.name}.logpdf"
         x, alpha = bound(name, ("x", "alpha"), {}, args, kwargs)
-        x, alpha = as_floating(x, name), self._alpha("logpdf", alpha)
+        x, alpha = as_real(x, name), self._alpha("logpdf", alpha)
         k = alpha.shape[0]
         if x.ndim and x.shape[0] == k - 1:
             x = np.concatenate([x, (1 - x.sum(axis=0))[None]])

@@ -23,6 +23,16 @@ FORMLESS = set(
     recurrence_transposed rnn_relu rnn_tanh slogdet solve solve_triangular sparse_matmul spectral_sum svd svdvals
     transposed_convolution transposed_convolution_without_bias std""".split()
 )
+SCIPYS = [
+    f"autodiff.ops.{n}"
+    for n in "bessel gamma integrals matrix_equations powers primary_functions signals student".split()
+]
+FORMLESS |= {"cosm1", "erfcinv", "huber_function", "kl_div", "pseudo_huber", "rel_entr"} | {
+    name
+    for name, record in REGISTRY.items()
+    for rule in (*record.vjps, record.each)
+    if getattr(rule, "__module__", None) in SCIPYS
+}
 """Operations that call something without a form in JavaScript in some sample (of linear algebra: stacks of matrices; std: of
 nothing)."""
 

@@ -163,6 +163,10 @@ def test_wrong_arguments_are_named_with_what_would_be_right():
         stats.norm.cdf(1.0, sigma=2.0)
     with pytest.raises(TypeError, match=r"norm\.cdf: got 4 arguments"):
         stats.norm.cdf(1.0, 0.0, 1.0, 2.0)
+    with pytest.raises(
+        TypeError, match=r"norm\.cdf: is defined for real numbers, not for an input of shape \(\) \(complex128\)"
+    ):
+        stats.norm.cdf(1j)
     with pytest.raises(TypeError, match=r"binom\.pmf: has no derivative by n, a whole number"):
         stats.binom.pmf(1, Tensor(3.0, requires_grad=True), 0.5)
     with pytest.raises(TypeError, match=r"poisson\.cdf: has no derivative by k, a whole number"):
