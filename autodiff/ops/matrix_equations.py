@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..opaque import opaque
 from ..primitive import Sample, as_tensor, declare, polymorphic
 from ..protocols import optioned
 from ..tensor import Tensor
@@ -216,6 +217,16 @@ def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite:
 # LU
 
 
+def _pivoted(a: Any) -> Any:
+    from scipy.linalg import lu
+
+    p, lower, upper = lu(a)
+    return p.astype(a.dtype), lower, upper
+
+
+_factors = opaque(_pivoted, "lu", "LAPACK", stacks="leading")
+
+
 def _lu_forward(a: Any) -> Any:
     """L − 1 + U of a square matrix whose rows need no exchange, in one matrix."""
     n = a.shape[-1]
@@ -272,17 +283,14 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
     Tensor([[4., 2.],
             [0., 2.]])
     """
-    from scipy.linalg import lu as factors
-
     a = as_matrices(as_real(a, "lu"), "lu")
     if check_finite and not common(np.isfinite(raw(a)).all()):
         raise ValueError(f"lu: a matrix of shape {a.shape} holds NaN or infinity")
-    p, lower, upper = factors(raw(a))
-    p = p.astype(a.dtype)
+    p, lower, upper = _factors(raw(a))
     if a.requires_grad:
         m, n = a.shape[-2:]
         k = min(m, n)
-        if (np.diagonal(upper, axis1=-2, axis2=-1) == 0).any():
+        if not common((np.diagonal(upper, axis1=-2, axis2=-1) != 0).all()):
             raise np.linalg.LinAlgError(
                 f"lu: has no derivative here: the first {k} columns of a matrix of shape {a.shape} are dependent"
             )
