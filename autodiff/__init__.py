@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from . import backward as _backward
 from . import linalg as linalg
 from . import methods as _methods
+from . import polynomial as polynomial
 from . import signal as signal
 from . import special as special
 from .backward import gradients as gradients
@@ -32,10 +33,14 @@ from .ops.fused import *
 from .ops.indexing import *
 from .ops.indexing import at as _at
 from .ops.indexing import getitem as _getitem
+from .ops.mapping import *
+from .ops.polynomials import *
 from .ops.products import *
 from .ops.reductions import *
+from .ops.sampled import *
 from .ops.shape import *
 from .ops.sparse import *
+from .ops.statistics import *
 from .persistence.saving import load as load
 from .persistence.saving import save as save
 from .primitive import primitive as primitive

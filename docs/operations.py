@@ -25,6 +25,8 @@ FAMILIES = {
     "bessel": "Bessel functions (`ad.special`)",
     "integrals": "Functions defined by integrals (`ad.special`)",
     "powers": "Powers less 1 (`ad.special`)",
+    "statistics": "Statistics",
+    "sampled": "Functions known at points",
     "signals": "Convolutions and filters (`ad.signal`)",
     "fused": "Softmax and cross-entropy",
     "guards": "In rules",

@@ -20,6 +20,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
     {
         "linalg",
         "special",
+        "polynomial",
         "random",
         "stats",
         "signal",

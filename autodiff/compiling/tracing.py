@@ -357,7 +357,7 @@ class _Run:
         ):
             start = tracer.start
             if tracer.current().node is not start:
-                if kind == "tensor" and any(key.tensor is t for t, _ in self.arrays):
+                if isinstance(key, Lifted) and any(key.tensor is t for t, _ in self.arrays):
                     trace.refuse("a NumPy array that it closes over is written", "return the new values")
                 results.append(trace.copied(tracer) if _root(tracer.node) in self.memory else tracer.node)
                 written.append((kind, key, start))

@@ -298,6 +298,19 @@ def test_what_a_compiled_function_inside_reads_is_compared():
     assert (outer(x), slope(x)) == (4, 9)
 
 
+def test_what_a_rule_of_the_users_own_closes_over_is_compared():
+    factor = 2.0
+    scaled = ad.primitive(lambda x: factor * x, name="scaled_by_factor", vjps=[lambda g, y, x: factor * g])
+
+    def loss(x):
+        return ad.tanh(scaled(x)).sum()
+
+    slope, x = ad.compile(ad.grad(loss)), np.array([0.1, 0.2])
+    for factor in (2.0, 2.0, 3.0):
+        np.testing.assert_allclose(slope(x), factor / np.cosh(factor * x) ** 2, rtol=1e-14)
+    assert len(slope.programs) == 2
+
+
 def test_what_a_trace_that_came_to_nothing_assigned_is_done_once_by_the_call_that_is_run_as_it_is():
     number, kept, model = 0, [1.0], types.SimpleNamespace(last=None, seen={})
 
@@ -334,8 +347,8 @@ def test_large_arrays_are_read_by_the_program_wherever_they_stand():
         return x * held.w + held.table["k"][:3].sum() + held.rows[0][-1] + cell.T.sum()
 
     compiled = ad.compile(f)
-    for array in (cell, held.w, held.table["k"], held.rows[0], cell):
-        array.reshape(-1)[:: len(array) - 1] += 1
+    for large in (cell, held.w, held.table["k"], held.rows[0], cell):
+        large.reshape(-1)[:: len(large) - 1] += 1
         np.testing.assert_array_equal(compiled(x), f(x))
     assert len(compiled.programs) == 1 and "def f(x, cell, held_w" in compiled.source
     held.w = numbers() + 1

@@ -317,6 +317,13 @@ def test_hidden_infinite_slopes_of_what_examples_share_are_those_of_the_loop(ord
     close(found, expected)
 
 
+@pytest.mark.parametrize("pick", [lambda x: x[[0, 0, 1]], lambda x: x[:, [0, 1, 0]], lambda x: x[[0, 0], [1, 1]]])
+def test_the_gradient_adds_up_where_an_index_repeats(pick):
+    x = np.arange(12.0).reshape(2, 3, 2) + 1
+    f = ad.grad(lambda x: (pick(x) ** 2).sum())
+    close(ad.vmap(f)(x), np.stack([f(row) for row in x]))
+
+
 def test_writing_examples_into_what_they_share_is_refused():
     shared = ad.zeros(3)
 
