@@ -72,6 +72,14 @@ def as_floating(x: Any, name: str) -> Any:
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
+@internal
+def as_real(x: Any, name: str) -> Any:
+    x = as_floating(x, name)
+    if x.dtype.kind == "c":
+        raise TypeError(f"{name}: is defined for real numbers, not for an input of shape {x.shape} ({x.dtype})")
+    return x
+
+
 def _eye_like(a: Any) -> Any:
     return np.eye(a.shape[-1], dtype=a.dtype, like=raw(a))
 
