@@ -124,7 +124,7 @@ class Compiled:
         if len(found.program.nodes) > LONG:
             warnings.warn(
                 f"ad.compile: {len(found.program.nodes)} calls in one program; Python's loops are written out step by "
-                f"step, so compile the function that one step calls",
+                f"step, so write them as ad.scan, or compile the function that one step calls",
                 stacklevel=user_level(),
             )
         known.insert(0, entry)

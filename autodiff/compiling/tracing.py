@@ -22,11 +22,13 @@ import numpy as np
 from ..leaving import is_users_file
 from ..mode import is_grad_enabled, mode
 from ..tensor import Tensor, clock, wrap
+from ..transforms.control import staging
 from ..transforms.tree import Form, flatten
 from . import lowering as lowering
 from .closures import Closure
+from .control import Loops
 from .program import Node, Program
-from .tracer import Trace, TraceError, Tracer
+from .tracer import Trace, TraceError, Tracer, Unrolled
 from .training import Steps
 
 
@@ -121,12 +123,20 @@ def trace(
     """
     objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray, np.generic, *_NUMBERS))]
     more: dict[int, Tensor] = {}
-    for _ in range(4):
+    rolled = True
+    for _ in range(5):
         found: dict[int, Tensor] = {}
         known = set() if optimizer is None else {id(optimizer)}
         closure = Closure([function, *objects], known)
         run = _Run(closure, params, more, optimizer)
-        result = run.run(function, form, leaves, names, found, returns_values)
+        token = staging.set(Loops(run.trace) if rolled else None)
+        try:
+            result = run.run(function, form, leaves, names, found, returns_values)
+        except Unrolled:
+            rolled = False
+            continue
+        finally:
+            staging.reset(token)
         if not found:
             return result
         if run.steps is not None:

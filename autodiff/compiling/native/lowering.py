@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..program import Node, Program
-from .calls import replaced
+from ..program import Node, Program, replaced
 from .elementwise import is_weak, signature
 from .ir import LETTER
 from .layout import dense, is_basic, part
