@@ -4,13 +4,13 @@ The step is run once, on stand-ins for what changes from step to step. What it r
 its nodes are the step's program; a reverse pass through it, of stand-ins for cotangents, is the step of the loop that
 goes backward, and so on. A step of that computes again, from the carry that was kept, what it needs of the forward one.
 
-Order: the step, scan and its derivatives.
+Order: the step, what a trace does with control flow, scan and its derivatives, cond and its derivatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,15 @@ import numpy as np
 
 from ..backward import leading_to, reverse
 from ..mode import differentiating, is_grad_enabled, mode
-from ..primitive import Primitive, new_node, watched
+from ..ops.guards import common
+from ..primitive import Primitive, as_tensor, new_node, watched
 from ..tensor import Tensor, clock, plain, variable, wrap
-from ..transforms.control import Scan, While
+from ..transforms.control import Function, Scan, While, cond, scan, truth_value
 from ..transforms.forward import push
+from ..transforms.tree import Form, flatten
 from ..untaken import answered
 from .packing import Packing
-from .program import Node, Program
+from .program import Node, Program, program_of
 from .regions import Graph, Spans, program_within
 from .source import Source, numpy_function
 from .tracer import Trace, Tracer, values_of
@@ -70,11 +72,89 @@ class Loops:
         assert loop.y_form is not None
         return loop.carry_form.build(made[0]), loop.y_form.build(made[1])
 
-    def cond(self, holds: Any, f: Any, g: Any, args: tuple[Any, ...]) -> Any:
-        return NotImplemented
+    def cond(self, holds: Any, f: Function, g: Function, args: tuple[Any, ...]) -> Any:
+        """One operation for both branches; NotImplemented where it is known which one is taken."""
+        decided = truth_value("cond: pred", holds)
+        decided = decided._ndarray if isinstance(decided, Tensor) else decided
+        if not _is_traced(decided):
+            return NotImplemented
+        (true, form), (false, other) = (self._branch(decided, way, h, args) for way, h in ((True, f), (False, g)))
+        try:
+            pairs = zip(true.outputs, form.leaves_of(other.build(false.outputs), "cond"))
+            same = all((y.shape, y.dtype) == (z.shape, z.dtype) for y, z in pairs)
+        except ValueError:
+            same = False
+        if not same:
+            self.trace.unroll()
+        return form.build(self.branched(decided, true, false))
+
+    def _branch(self, decided: Any, way: bool, f: Function, args: tuple[Any, ...]) -> tuple[Branch, Form]:
+        draws = len(self.trace.draws)
+        with self.branch(decided, way) as (spans, counts):
+            leaves, form = flatten(f(*args))
+            leaves = [as_tensor(x, "cond: the result") for x in leaves]
+        if len(self.trace.draws) > draws:
+            self.trace.unroll()
+        return Branch(leaves, tuple(spans), tuple(counts)), form
+
+    @contextmanager
+    def branch(self, decided: Any, way: bool) -> Iterator[tuple[list[tuple[int, int]], list[tuple[int, int]]]]:
+        """While this is open, one branch is run; it gives the numbers of the Tensors and of the nodes that it made.
+        What goes wrong in the one that is not taken says nothing."""
+        trace, start, count = self.trace, clock(), self.trace.count
+        spans: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+        taken = bool(values_of(decided)) is way
+        with trace.inside(known=False), nullcontext() if taken else np.errstate(all="ignore"):
+            try:
+                yield spans
+            except Exception:
+                if taken:
+                    raise
+                trace.failure = None
+                trace.unroll()
+        spans[0].append((start, clock()))
+        spans[1].append((count, trace.count))
+
+    def branched(self, decided: Any, true: Branch, false: Branch) -> Leaves:
+        """What the branch that is taken gives, with a derivative where one is recorded."""
+        made = Branched(self, decided, true, false)
+        found = []
+        for branch in (true, false):
+            outputs = [plain(y) for y in branch.outputs]
+            self.trace.held |= {y.node: y.value for y in outputs if _is_traced(y)}
+            found.append(program_within(self.trace, [], outputs, branch.counts))
+        programs, outside = _of_the_same(found, 0)
+        results = self.recorded("cond", [decided], outside, dict(zip(("true", "false"), programs)))
+        return made.recorded([wrap(y) for y in results])
 
     def while_loop(self, loop: While) -> Any:
-        return NotImplemented
+        """One operation for all steps; where a derivative is taken, a scan of the largest number of them.
+        NotImplemented where nothing in the steps is traced, or there is no largest number."""
+        trace, draws, start = self.trace, len(self.trace.draws), clock()
+        with trace.inside():
+            state = [self.stand_in(x, "state", is_grad_enabled()) for x in loop.state]
+            holds = truth_value("while_loop: the condition", loop.condition(state))
+            try:
+                following = loop.step(state, 0)
+            except Exception:
+                if bool(values_of(plain(holds))):
+                    raise
+                trace.failure = None  # of a step that does not run
+                trace.unroll()
+        if len(trace.draws) > draws:
+            trace.unroll()
+        step = Step(state, [], following, [], ((start, clock()),))
+        given = [plain(x) for x in state]
+        outputs = [[plain(holds)], [plain(x) for x in following]]
+        trace.held |= {y.node: y.value for ys in outputs for y in ys if _is_traced(y)}
+        programs, outside = _of_the_same([program_within(trace, given, ys) for ys in outputs], len(given))
+        if not outside and not any(_is_traced(x._ndarray) for x in loop.state):
+            return NotImplemented
+        if Scanned(self, step, loop.state, [], 0, False).moving:
+            return NotImplemented if loop.max_steps is None else _bounded(loop, loop.max_steps)
+        options = dict(zip(("holds", "step"), programs)) | {"carry": len(state), "limit": loop.max_steps}
+        results = self.recorded("while", [plain(x) for x in loop.state], outside, options)
+        return loop.form.build([wrap(y) for y in results])
 
     def stand_in(self, like: Tensor, name: str, moves: Any, value: Any = None) -> Tensor:
         """A Tensor in place of one that changes from step to step."""
@@ -113,6 +193,30 @@ class Loops:
         except unmet as error:
             self.trace.uncommon(str(error))
         return list(self.trace.record(op, (*given, *outside), options, [np.asarray(v) for v in values]))
+
+
+def _bounded(loop: While, limit: int) -> Any:
+    """A loop of that many steps, of which those after the last one change nothing."""
+
+    def step(state: Any, _: Any) -> tuple[Any, None]:
+        leaves = loop.form.leaves_of(state, "while_loop")
+        found = cond(loop.condition(leaves), lambda *xs: tuple(loop.step(xs, 0)), lambda *xs: xs, *leaves)
+        return loop.form.build(found), None
+
+    end, _ = scan(step, loop.form.build(loop.state), length=limit)
+    common(np.logical_not(plain(loop.condition(loop.form.leaves_of(end, "while_loop")))))
+    return end
+
+
+def _of_the_same(found: list[tuple[Program, list[Node]]], n: int) -> tuple[list[Program], list[Node]]:
+    """Programs that read the same after their first n inputs, and what that is."""
+    every = list(dict.fromkeys(x for _, outside in found for x in outside))
+    programs = []
+    for program, outside in found:
+        own = dict(zip(outside, program.inputs[n:]))
+        rest = [own.get(x) or Node("input", (), dict(x.options), x.shape, x.dtype, x.strides) for x in every]
+        programs.append(program_of([*program.inputs[:n], *rest], program.outputs, None, program.assumptions))
+    return programs, every
 
 
 class Scanned:
@@ -202,10 +306,7 @@ class Scanned:
             reverse(cotangents, dict(nodes), {}, create, needed, changes=True)
 
             def of(x: Tensor) -> Tensor:
-                d = cotangents.get(x._number)
-                if d is None:
-                    return wrap(np.zeros(x.shape, x.dtype))
-                return tensor(d if d.dtype == x.dtype else d.astype(x.dtype))
+                return _fitting(cotangents.get(x._number), x)
 
             following = [of(step.carry[k]) for k in self.carries]
             for total, w in zip(added, self.weights):
@@ -243,8 +344,7 @@ class Scanned:
             push(list(self.graph.nodes.values()), known, create)
 
             def of(x: Tensor) -> Tensor:
-                t = known.get(x._number) if x._requires_grad else None
-                return wrap(np.zeros(x.shape, x.dtype)) if t is None else tensor(t)
+                return _fitting(known.get(x._number) if x._requires_grad else None, x)
 
             following = [of(step.following[k]) for k in self.carries]
             found = [of(step.ys[k]) for k in self.ys]
@@ -282,5 +382,93 @@ def _no_replay(*_: Any, of: Any) -> Any:
 
 _SCAN = Primitive(
     "scan", _no_replay, joint=lambda g, y, *inputs, of: of.pulled(g, y, *inputs),
+    jvps=lambda ts, y, *inputs, of: of.pushed(ts, y, *inputs),
+)  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """What one of two ways gives, and the numbers of the Tensors and of the nodes that were made in it."""
+
+    outputs: Leaves
+    spans: Spans
+    counts: Spans
+
+
+class Branched:
+    """A branch that was recorded, and its derivatives: those of what was taken."""
+
+    def __init__(self, loops: Loops, decided: Any, true: Branch, false: Branch) -> None:
+        self.loops, self.decided, self.branches = loops, decided, (true, false)
+        self.graphs = [Graph(b.outputs, [], b.spans) for b in self.branches]
+        recording = is_grad_enabled()
+        self.older = self.graphs[0].older | self.graphs[1].older if recording else dict[int, Tensor]()
+        self.moving = [
+            k for k in range(len(true.outputs)) if recording and any(graph.leaves[k] for graph in self.graphs)
+        ]
+
+    def recorded(self, results: Leaves) -> Leaves:
+        """The results, those that move as results of an operation."""
+        if self.moving:
+            arrays = [plain(results[k]) for k in self.moving]
+            self.packing = Packing(self.loops.trace, arrays)
+            node = _recorded(_COND, self.packing.joined(arrays), tuple(self.older.values()), {"of": self})
+            for i, k in enumerate(self.moving):
+                results[k] = self.packing.part(node, i)
+        return results
+
+    def pulled(self, g: Any, y: Any, *inputs: Any) -> list[Any]:
+        """The cotangents of all inputs, in the branch that was taken."""
+        create = isinstance(g, Tensor)
+        gs = [self.packing.part(g, i) for i in range(len(self.moving))]
+
+        def back(branch: Branch, graph: Graph) -> Leaves:
+            cotangents: dict[int, Any] = {}
+            for k, d in zip(self.moving, gs):
+                end = branch.outputs[k]
+                if end._requires_grad:
+                    n = end._number
+                    cotangents[n] = cotangents[n] + d if n in cotangents else d
+            with answered(None):
+                reverse(cotangents, dict(graph.nodes), {}, create, changes=True)
+            return [_fitting(cotangents.get(n), x) for n, x in self.older.items()]
+
+        return [x if create else x._ndarray for x in self._again(back, create)]
+
+    def pushed(self, ts: Sequence[Any], y: Any, *inputs: Any) -> Any:
+        """The tangent of the output, in the branch that was taken."""
+        create = isinstance(y, Tensor)
+
+        def ahead(branch: Branch, graph: Graph) -> Leaves:
+            known = {n: t for n, t in zip(self.older, ts) if t is not None}
+            push(list(graph.nodes.values()), known, create)
+            ends = [branch.outputs[k] for k in self.moving]
+            return [_fitting(known.get(x._number) if x._requires_grad else None, x) for x in ends]
+
+        return self.packing.joined([x if create else x._ndarray for x in self._again(ahead, create)])
+
+    def _again(self, derivative: Callable[[Branch, Graph], Leaves], create: bool) -> Leaves:
+        """The results of a derivative of both branches."""
+        made = []
+        for way, branch, graph in zip((True, False), self.branches, self.graphs):
+            with (
+                self.loops.branch(self.decided, way) as (spans, counts),
+                differentiating() if create else nullcontext(),
+            ):
+                outputs = derivative(branch, graph)
+            made.append(Branch(outputs, (*branch.spans, *spans), (*branch.counts, *counts)))
+        return self.loops.branched(self.decided, *made)
+
+
+def _fitting(d: Any, x: Tensor) -> Tensor:
+    """A cotangent or tangent of a Tensor as one, zeros for None."""
+    if d is None:
+        return wrap(np.zeros(x.shape, x.dtype))
+    d = d if d.dtype == x.dtype else d.astype(x.dtype)
+    return d if isinstance(d, Tensor) else wrap(d)
+
+
+_COND = Primitive(
+    "cond", _no_replay, joint=lambda g, y, *inputs, of: of.pulled(g, y, *inputs),
     jvps=lambda ts, y, *inputs, of: of.pushed(ts, y, *inputs),
 )  # fmt: skip

@@ -20,7 +20,9 @@ Back ends read this file alone. `Node.op` is one of a fixed set of names:
 - ``"scan"``: a loop of a program ``step``, of a carry, slices along the first axis and what stays the same, which gives
   the next carry and more, to be stacked; ``carry`` and ``slices`` say how many there are of these (``length`` and
   ``reverse``: steps). Its inputs are the first carry, arrays and what stays the same, its "items" the last carry and
-  what was stacked.
+  what was stacked. ``"cond"``: one of two programs, ``true`` and ``false``, of all inputs but the first, which decides.
+  ``"while"``: a program ``step`` of a state (``carry`` says of how many) and what stays the same, as long as the
+  program ``holds`` of both gives True, at most ``limit`` times (None: any number of times).
 """
 
 from __future__ import annotations

@@ -87,9 +87,15 @@ class Source:
     """
 
     def __init__(
-        self, program: Program, name: str = "program", reuse_outputs: bool = False, around: Source | None = None
+        self,
+        program: Program,
+        name: str = "program",
+        reuse_outputs: bool = False,
+        around: Source | None = None,
+        own: bool = False,
     ) -> None:
-        """`around`: the text of which this one is a part, a function beside its own."""
+        """`around`: the text of which this one is a part, a function beside its own. `own`: no result may lie in an
+        input's memory."""
         self.program, self.name, self.plan = program, name, Plan(program, reuse_outputs)
         self.arrays: dict[str, Any] = {} if around is None else around.arrays
         """Constants that are too large for the text, by name."""
@@ -105,7 +111,7 @@ class Source:
             self._names[id(node)] = self._local(node.name or f"x{i}")
         self._views: dict[Any, str] = {}  # by place: its name
         self._memory = "memory" if around is None else self._shared.unique(f"memory_of_{name}")
-        self.body = self._body()
+        self.body = self._body(own)
         self.text = self._text() if around is None else ""
 
     def save(self, path: Any) -> None:
@@ -147,7 +153,7 @@ class Source:
         lines = "".join(f"{line}\n" for line in [*memory, *map(self._view, self._views)])
         return f"{lines}{chr(10) * 2 if lines else ''}def {self.name}({arguments}):\n{self.body}"
 
-    def _body(self) -> str:
+    def _body(self, own: bool) -> str:
         lines: list[str] = []
         last = None
         checks: dict[Node, list[str]] = {}
@@ -175,7 +181,9 @@ class Source:
             if not (isinstance(new, Node) and self.plan.into.get(new) is target):
                 lines.append(f"np.copyto({self._names[id(target)]}, {self.of(new)})")
         results = [
-            f"np.array({self.of(x)})" if isinstance(x, np.ndarray) else self.of(x)
+            f"np.array({self.of(x)})"
+            if isinstance(x, np.ndarray) or (own and _is_given(self.program, x))
+            else self.of(x)
             for k, x in enumerate(self.program.outputs)
             if k not in self.program.donated
         ]
@@ -245,8 +253,8 @@ class Source:
             self._names[id(node)] = self._parts[id(node.inputs[0])][node.options["index"]]
             return []
         given = self._operands(node)
-        if node.op == "scan":
-            return self._scan(node, given)
+        if node.op in ("scan", "cond", "while"):
+            return {"scan": self._scan, "cond": self._cond, "while": self._while}[node.op](node, given)
         name = self._names[id(target)] if target is not None else self._named(place)
         self._names[id(node)] = name
         new = place is None and target is None
@@ -279,9 +287,9 @@ class Source:
 
     # Loops and branches
 
-    def _function_of(self, program: Program, wanted: str) -> str:
+    def _function_of(self, program: Program, wanted: str, own: bool = False) -> str:
         """The name of a function beside this one that is a program."""
-        inner = Source(program, self._shared.unique(wanted), around=self)
+        inner = Source(program, self._shared.unique(wanted), around=self, own=own)
         self._shared.steps.append(f"{inner.definition()}\n\n")
         return inner.name
 
@@ -302,16 +310,34 @@ class Source:
             f"    {results} = {function}({', '.join(passed)})" if results else f"    {function}({', '.join(passed)})"
         )
         lines += [f"    {whole}[{i}] = {part}" for whole, part in zip(ys, y)]
-        for name, x in zip(carry, step.outputs):  # which may lie in an input's memory
-            if any(root in step.inputs for root in self._roots(step, x)):
-                lines.append(f"{name} = np.array({name})")
-        return lines + self._several(node, [*carry, *ys])
+        return lines + self._copied(carry, step) + self._several(node, [*carry, *ys])
+
+    def _cond(self, node: Node, given: list[str]) -> list[str]:
+        true, false = (self._function_of(node.options[name], "branch", True) for name in ("true", "false"))
+        names = [self._local("y") for _ in node.options["true"].outputs]
+        passed = ", ".join(given[1:])
+        left = f"{', '.join(names)}{',' if len(names) == 1 else ''} = " if names else ""
+        line = f"{left}{true}({passed}) if {given[0]} else {false}({passed})"
+        return [line, *self._several(node, names)]
+
+    def _while(self, node: Node, given: list[str]) -> list[str]:
+        step, n, limit = node.options["step"], node.options["carry"], node.options["limit"]
+        holds, function = self._function_of(node.options["holds"], "holds"), self._function_of(step, "step")
+        state = [self._local("state") for _ in range(n)]
+        passed = ", ".join([*state, *given[n:]])
+        lines = [f"{', '.join(state)} = {', '.join(given[:n])}", f"while {holds}({passed})[0]:"]
+        if limit is not None:
+            self._shared.checks, count = True, self._local("n")
+            lines[1:1] = [f"{count} = 0"]
+            lines += [f"    if {count} == {limit}:", f"        raise Unmet({where('the number of steps', node)!r})"]
+            lines += [f"    {count} += 1"]
+        lines.append(f"    {', '.join(state)}{',' if n == 1 else ''} = {function}({passed})")
+        return lines + self._copied(state, step, True) + self._several(node, state)
 
     @staticmethod
-    def _roots(program: Program, x: Any) -> list[Node]:
-        while isinstance(x, Node) and x.op in VIEWS and isinstance(x.inputs[0], Node):
-            x = x.inputs[0]
-        return [x] if isinstance(x, Node) else []
+    def _copied(carry: list[str], step: Program, always: bool = False) -> list[str]:
+        """The lines that give results of a loop memory of their own, where they may lie in that of inputs."""
+        return [f"{name} = np.array({name})" for name, x in zip(carry, step.outputs) if always or _is_given(step, x)]
 
     def _several(self, node: Node, names: list[str]) -> list[str]:
         """The names of several results, and the line that makes them one, where that is needed."""
@@ -462,6 +488,13 @@ def _number(x: Any) -> str:
 
 def _nested(x: Any) -> str:
     return f"[{', '.join(map(_nested, x))}]" if isinstance(x, list) else _number(x)
+
+
+def _is_given(program: Program, x: Any) -> bool:
+    """Whether a result may be, or be a view of, an input."""
+    while isinstance(x, Node) and x.op in VIEWS and isinstance(x.inputs[0], Node):
+        x = x.inputs[0]
+    return x in program.inputs
 
 
 def _filled(x: Any) -> bool:

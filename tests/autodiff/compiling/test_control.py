@@ -293,3 +293,86 @@ def test_a_training_step_trains_through_a_scan():
     (losses, w), (expected, v) = run(True), run(False)
     np.testing.assert_allclose(losses, expected, rtol=1e-12)
     np.testing.assert_allclose(w, v, rtol=1e-10)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_branch_is_chosen_at_every_call_with_its_derivatives(backend):
+    w = Tensor([2.0, 3.0], requires_grad=True)
+    inner = lambda x, y: {"a": (np.sin(x) * w).sum() * y.sum(), "b": x}
+
+    def f(x, y):
+        z = ad.cond((x > 0).all(), inner, lambda x, y: {"a": (x * x).sum() + y[0], "b": x * 2}, x, y)
+        return z["a"] + (z["b"] ** 3).sum()
+
+    given, others = (np.array([1.0, 2.0]), draw(2)), (np.array([1.0, -2.0]), draw(2, seed=1))
+    loss = lambda x, y: f(x, y).detach()
+    agree(loss, given, others, backend=backend)
+    w = w.detach()
+    agree(ad.value_and_grad(f, (0, 1)), given, others, backend=backend, loops=2)
+    curve = lambda x, y, u, v: ad.hvp(f, (x, y), (u, v))
+    agree(curve, (*given, *others), (*others, *given), rtol=1e-11, backend=backend)
+    push = lambda x, y, u, v: ad.jvp(f, (x, y), (u, v))
+    agree(push, (*given, *others), (*others, *given), rtol=1e-11, backend=backend)
+    agree(ad.grad(lambda x, y: push(x, y, y, x)[1]), given, others, rtol=1e-10, backend=backend)
+
+
+def test_only_the_branch_that_is_taken_is_computed():
+    x = np.array([4.0, 9.0])
+    f = lambda x: ad.cond(x.sum() > 0, lambda x: np.sqrt(x + 100), lambda x: x * np.inf, x).sum()
+    agree(ad.value_and_grad(f), (x,), (-x,))
+    far = lambda x: ad.cond(x[0] > 0, np.sqrt, lambda x: x * x, x).sum()
+    g = ad.compile(ad.grad(far))
+    for given in (x, -x, x * 2, -x * 3):
+        np.testing.assert_allclose(g(given), ad.grad(far)(given))
+
+
+def test_branches_of_two_kinds_are_followed_as_python_does():
+    for other in (lambda x: x[:1], lambda x: [x], lambda x: x.astype("f"), lambda x: (x, None)):
+        f = lambda x: ad.cond(x.sum() > 0, lambda x: (x,), other, x)
+        g = ad.compile(f)
+        for x in (np.ones(2), -np.ones(2)):
+            for a, b in zip(leaves(g(x)), leaves(f(x)), strict=True):
+                assert a.dtype == b.dtype
+                np.testing.assert_array_equal(a, b)
+            assert type(g(x)) is type(f(x))
+
+
+def test_scans_and_branches_go_inside_each_other():
+    def f(x, k):
+        step = lambda c, x: (ad.cond(c > k, lambda c, x: c - x * x, lambda c, x: c + np.exp(x), c, x), c)
+        whole = lambda x: (lambda c, ys: c * ys.sum())(*ad.scan(step, 0.0, x))
+        return ad.cond(x[0] > 0, whole, lambda x: (x**2).sum() * k, x)
+
+    given, others = (np.abs(draw(6)), np.array(1.5)), (np.abs(draw(6, seed=1)), np.array(0.7))
+    g = agree(ad.value_and_grad(f, (0, 1)), given, others, rtol=1e-11, loops=4)
+    for a, b in zip(leaves(g(-given[0], given[1])), leaves(ad.value_and_grad(f, (0, 1))(-given[0], given[1]))):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    agree(lambda x, k, v: ad.hvp(f, (x, k), (v, k)), (*given, others[0]), (*others, given[0]), rtol=1e-9, loops=4)
+    agree(lambda x, k, v: ad.jvp(f, (x, k), (v, k)), (*given, others[0]), (*others, given[0]), rtol=1e-10, loops=4)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_while_loop_takes_as_many_steps_as_each_call_needs(backend):
+    def root(a, limit=None):
+        far = lambda s: np.abs(s["x"] ** 2 - a) > 1e-12
+        step = lambda s: {"x": (s["x"] + a / s["x"]) / 2, "n": s["n"] + 1}
+        return ad.while_loop(far, step, {"x": 1.0, "n": 0}, max_steps=limit)
+
+    with ad.no_grad():
+        g = agree(root, (np.array(2.0),), (np.array(2000.0),), backend=backend)
+        agree(lambda a: root(a, 40), (np.array(2.0),), (np.array(2000.0),), backend=backend)
+    assert "while holds(" in g.source
+    bounded = ad.value_and_grad(lambda a: root(a, 25)["x"])
+    agree(bounded, (np.array(2.0),), (np.array(2000.0),), backend=backend, loops=3)
+    agree(ad.grad(ad.grad(lambda a: root(a, 25)["x"])), (np.array(2.0),), (np.array(50.0),), rtol=1e-9)
+    agree(lambda a: ad.jvp(lambda a: root(a, 25)["x"], a, 1.0), (np.array(2.0),), (np.array(50.0),))
+    unbounded = ad.compile(ad.grad(lambda a: root(a)["x"]))
+    for a in (2.0, 2000.0):
+        np.testing.assert_allclose(unbounded(np.array(a)), 0.5 / np.sqrt(a), rtol=1e-9)
+    short = ad.compile(lambda a: root(a.detach(), 3)["n"])
+    with pytest.raises(RuntimeError, match="still holds after max_steps=3"):
+        short(Tensor(2000.0))
+    few = ad.compile(ad.grad(lambda a: root(a, 6)["x"]))
+    few(np.array(2.0))
+    with pytest.raises(RuntimeError, match="still holds after max_steps=6"):
+        few(np.array(2000.0))
