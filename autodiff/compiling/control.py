@@ -366,7 +366,7 @@ def _is_traced(x: Any) -> bool:
 
 def _is_zero(x: Tensor) -> bool:
     """Whether it is a constant 0, whatever is differentiated."""
-    return not x._requires_grad and isinstance(x._ndarray, np.ndarray) and not x._ndarray.any()
+    return not x._requires_grad and not _is_traced(x._ndarray) and not np.any(values_of(x._ndarray))
 
 
 def _recorded(record: Primitive, data: Any, inputs: tuple[Tensor, ...], params: dict[str, Any]) -> Tensor:

@@ -160,16 +160,22 @@ def program_of(
 
 def copied(node: Node, inner: Callable[[Node], Node]) -> Node:
     """A node of its own with others in place of its operands; of a loop or branch, with programs of its own."""
-    options = {key: _apart(value) if isinstance(value, Program) else value for key, value in node.options.items()}
+    options = {key: apart(value) if isinstance(value, Program) else value for key, value in node.options.items()}
     return replace(node, inputs=tuple(replaced(x, inner) for x in node.inputs), options=options)
 
 
-def _apart(program: Program) -> Program:
+def apart(program: Program) -> Program:
+    """The same program, of nodes of its own."""
     copies: dict[Node, Node] = {}
     for node in (*program.inputs, *program.nodes):
         copies[node] = copied(node, copies.__getitem__)
-    inputs, outputs = [copies[x] for x in program.inputs], [replaced(x, copies.__getitem__) for x in program.outputs]
-    return program_of(inputs, outputs, None, [copies[x] for x in program.assumptions])
+    return program_of(
+        [copies[x] for x in program.inputs],
+        [replaced(x, copies.__getitem__) for x in program.outputs],
+        program.donated,
+        [copies[x] for x in program.assumptions],
+        [(copies[x], value) for x, value in program.guards],
+    )
 
 
 def trimmed(program: Program) -> Program:
