@@ -25,6 +25,7 @@ from ..transforms.control import Function, Scan, While, cond, scan, truth_value
 from ..transforms.forward import push
 from ..transforms.tree import Form, flatten
 from ..untaken import answered
+from .closures import Closure
 from .packing import Packing
 from .program import Node, Program, program_of
 from .regions import Graph, Spans, program_within
@@ -58,13 +59,11 @@ class Loops:
         trace = self.trace
         if not loop.length:
             return NotImplemented
-        first, draws, start = loop.length - 1 if loop.reverse else 0, len(trace.draws), clock()
-        with trace.inside():
+        first, start = loop.length - 1 if loop.reverse else 0, clock()
+        with self._repeatable(loop.f), trace.inside():
             carry = [self.stand_in(c, "carry", is_grad_enabled()) for c in loop.carry]
             slices = [self.stand_in(x, "x", x._requires_grad, x._ndarray[first]) for x in loop.xs]
             following, ys = loop.step(carry, slices, first)
-        if len(trace.draws) > draws:
-            trace.unroll()
         step = Step(carry, slices, following, ys, ((start, clock()),))
         made = self.looped(step, loop.carry, loop.xs, loop.length, loop.reverse, traced_only=True)
         if made is None:
@@ -89,12 +88,9 @@ class Loops:
         return form.build(self.branched(decided, true, false))
 
     def _branch(self, decided: Any, way: bool, f: Function, args: tuple[Any, ...]) -> tuple[Branch, Form]:
-        draws = len(self.trace.draws)
-        with self.branch(decided, way) as (spans, counts):
+        with self._repeatable(f), self.branch(decided, way) as (spans, counts):
             leaves, form = flatten(f(*args))
             leaves = [as_tensor(x, "cond: the result") for x in leaves]
-        if len(self.trace.draws) > draws:
-            self.trace.unroll()
         return Branch(leaves, tuple(spans), tuple(counts)), form
 
     @contextmanager
@@ -130,8 +126,8 @@ class Loops:
     def while_loop(self, loop: While) -> Any:
         """One operation for all steps; where a derivative is taken, a scan of the largest number of them.
         NotImplemented where nothing in the steps is traced, or there is no largest number."""
-        trace, draws, start = self.trace, len(self.trace.draws), clock()
-        with trace.inside():
+        trace, start = self.trace, clock()
+        with self._repeatable(loop.cond_fun, loop.body_fun), trace.inside():
             state = [self.stand_in(x, "state", is_grad_enabled()) for x in loop.state]
             holds = truth_value("while_loop: the condition", loop.condition(state))
             try:
@@ -141,8 +137,6 @@ class Loops:
                     raise
                 trace.failure = None  # of a step that does not run
                 trace.unroll()
-        if len(trace.draws) > draws:
-            trace.unroll()
         step = Step(state, [], following, [], ((start, clock()),))
         given = [plain(x) for x in state]
         outputs = [[plain(holds)], [plain(x) for x in following]]
@@ -155,6 +149,19 @@ class Loops:
         options = dict(zip(("holds", "step"), programs)) | {"carry": len(state), "limit": loop.max_steps}
         results = self.recorded("while", [plain(x) for x in loop.state], outside, options)
         return loop.form.build([wrap(y) for y in results])
+
+    @contextmanager
+    def _repeatable(self, *functions: Any) -> Iterator[None]:
+        """While this is open, functions are run as an example of what they do at every step.
+
+        Raises:
+            Unrolled: they draw random numbers, or change something outside.
+        """
+        closure, draws = Closure([*functions]), len(self.trace.draws)
+        yield
+        another = closure.unwatched or closure.iterators or not closure.unchanged()
+        if another or len(self.trace.draws) > draws:
+            self.trace.unroll()
 
     def stand_in(self, like: Tensor, name: str, moves: Any, value: Any = None) -> Tensor:
         """A Tensor in place of one that changes from step to step."""

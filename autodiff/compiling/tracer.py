@@ -234,9 +234,7 @@ class Trace:
         if any(x not in known for node in found.nodes for x in node.operands) or not known.issuperset(
             nodes_of(outputs)
         ):
-            self.refuse(
-                "a value of a loop's step is used outside of the loop", "return it, as a part of the carry or as y"
-            )
+            self.unroll()  # a value of a step is used outside of its loop
         return found
 
 

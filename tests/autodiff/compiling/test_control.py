@@ -222,14 +222,90 @@ def test_a_step_that_writes_into_an_array_from_outside_is_written_out():
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_value_of_a_step_that_is_kept_outside_of_the_loop_is_refused():
-    def f(x):
-        kept = []
-        ad.scan(lambda c, x: (kept.append(c), (c * x, None))[1], 1.0, x)
-        return kept[-1].detach() * 2
+def counted(x):
+    t = [0]
 
-    with pytest.raises(TypeError, match=r"a value of a loop's step is used outside.*as a part of the carry"):
-        ad.compile(f)(draw(3))
+    def step(c, x):
+        t[0] += 1
+        return c + t[0] * x, c
+
+    return ad.scan(step, 0.0, x)
+
+
+def counted_by_an_object(x):
+    counter = type("Counter", (), {"n": 0, "next": lambda self: setattr(self, "n", self.n + 1) or self.n})()
+    return ad.scan(lambda c, x: (c + counter.next() * x, c), 0.0, x)
+
+
+def counted_by_an_iterator(x):
+    numbers = iter(range(100))
+    return ad.scan(lambda c, x: (c + next(numbers) * x, c), 0.0, x)
+
+
+def kept_outside(x):
+    kept = []
+    ad.scan(lambda c, x: (kept.append(c), (c * x, None))[1], 1.0, x)
+    return [c * 2.0 for c in kept]
+
+
+def kept_in_a_variable(x):
+    last = None
+
+    def step(c, x):
+        nonlocal last
+        last = c * x
+        return last, None
+
+    ad.scan(step, 1.0, x)
+    return last * 2.0
+
+
+def counted_in_a_branch(x):
+    t = [0]
+    add = lambda x: (t.__setitem__(0, t[0] + 1), x * t[0])[1]
+    return ad.cond(x[0] > 0, add, lambda x: x * 1.0, x) + ad.cond(x[1] > 0, add, lambda x: x * 1.0, x)
+
+
+def counted_in_a_while_loop(x):
+    t = [0]
+    step = lambda s: (t.__setitem__(0, t[0] + 1), (s[0] + 1, s[1] * t[0]))[1]
+    return ad.while_loop(lambda s: s[0] < 4, step, (0, x))[1]
+
+
+def left_as_a_gradient(x):
+    w = Tensor([1.0, 2.0], requires_grad=True)
+
+    def step(c, x):
+        (w * c.detach() * x).sum().backward()
+        return c * 2.0, None
+
+    ad.scan(step, 1.0, x)
+    return w.grad * 1.0
+
+
+@pytest.mark.parametrize("f", [counted, counted_by_an_object, counted_by_an_iterator, kept_outside, kept_in_a_variable,
+                               counted_in_a_branch, counted_in_a_while_loop, left_as_a_gradient])  # fmt: skip
+def test_a_step_that_changes_something_outside_is_written_out(f):
+    g = ad.compile(f)
+    for x in (draw(4), draw(4, seed=1)):
+        for a, b in zip(leaves(g(x)), leaves(f(x)), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_steps_may_take_derivatives_and_checkpoints_themselves():
+    w = draw(3, 3, seed=4)
+
+    def descended(x, rates):
+        inner = lambda c: ad.checkpoint(lambda c: (np.sin(c @ w) ** 2).sum(), c)
+        return (ad.scan(lambda c, rate: (c - rate * ad.grad(inner)(c), None), x, rates)[0] ** 2).sum()
+
+    given, others = (draw(3), np.abs(draw(4))), (draw(3, seed=1), np.abs(draw(4, seed=2)))
+    agree(ad.value_and_grad(descended, (0, 1)), given, others, rtol=1e-10, loops=2)
+    agree(
+        lambda x, r, v: ad.hvp(descended, (x, r), (v, r)), (*given, others[0]), (*others, given[0]), rtol=1e-8, loops=2
+    )
+    whole = lambda x, r: ad.checkpoint(descended, x, r)
+    agree(ad.value_and_grad(whole, (0, 1)), given, others, rtol=1e-10, loops=2)
 
 
 def test_values_that_are_no_common_ones_in_a_later_step_run_as_they_are():
