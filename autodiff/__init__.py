@@ -24,6 +24,7 @@ from .leaving import DetachWarning as DetachWarning
 from .mode import enable_grad as enable_grad
 from .mode import is_grad_enabled as is_grad_enabled
 from .mode import no_grad as no_grad
+from .ops.complex import *
 from .ops.creation import *
 from .ops.elementwise import *
 from .ops.fused import *
@@ -55,6 +56,7 @@ from .transforms.functional import vjp as vjp
 if _TYPE_CHECKING:
     from . import curvature as curvature
     from . import random as random
+    from . import stats as stats
     from .compiling.compile import compile as compile
     from .memory import keep_memory as keep_memory
     from .seeing.explain import explain as explain
@@ -71,6 +73,7 @@ _methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem
 _LATER = {
     "curvature": ("curvature", None),
     "random": ("random", None),
+    "stats": ("stats", None),
     "compile": ("compiling.compile", "compile"),
     "keep_memory": ("memory", "keep_memory"),
     "explain": ("seeing.explain", "explain"),

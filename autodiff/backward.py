@@ -1,6 +1,13 @@
 """The reverse pass: vector-Jacobian products in reverse topological order, once for every order of derivative.
 
 `reverse` is the one loop. `backward` leaves its results in `.grad`, `gradients` returns them.
+
+Complex numbers z = x + i y. Users see the gradient of a real loss L as ∂L/∂x + i ∂L/∂y, for ``z -= lr * z.grad`` to
+descend: in `.grad`, from `gradients` and every transform, and in hooks; the cotangents that they give mean the same.
+Inside, the cotangent g of z is the conjugate of that, for which dL = Re(g dz): then the rule of a holomorphic function
+is that of real numbers, ``g * f′(x)``, and a real input takes the real part of what its rule gives (`of_dtype`). The
+two meet where cotangents enter (`_first_cotangent`), where gradients leave (`as_owned`) and around hooks. A tangent is
+dz itself, inside and outside.
 """
 
 from __future__ import annotations
@@ -11,7 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -56,6 +63,14 @@ def _summed(g: Any, axes: Any) -> Any:
     if g.dtype.char == "e" and not isinstance(g, Tensor):
         return g.sum(axis=axes, dtype=np.float32).astype(g.dtype)
     return g.sum(axis=axes)
+
+
+def of_dtype(g: Any, dtype: Any) -> Any:
+    """A tangent or cotangent in the dtype of what it belongs to; that of a real number, which moves along the real axis
+    alone, is the real part. Works on arrays and Tensors."""
+    if g.dtype.kind == "c" and dtype.kind != "c":
+        g = g.real
+    return g if g.dtype == dtype else g.astype(dtype)
 
 
 def reachable(roots: Iterable[Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
@@ -151,6 +166,9 @@ def reverse(
         if g is None:
             continue
         node = nodes[number]
+        y = node if create_graph else node._ndarray
+        if g.dtype is not y.dtype and g.dtype != y.dtype:
+            g = of_dtype(g, y.dtype)
         if node._hooks:
             g = _run_hooks(node, g, create_graph, kept if retain else None)
             if "guard" in node._hooks and not isinstance(watch, _Guard):
@@ -159,9 +177,6 @@ def reverse(
         if number in wanted:
             results[number] = g
         record = node._primitive
-        y = node if create_graph else node._ndarray
-        if g.dtype is not y.dtype and g.dtype != y.dtype:
-            g = g.astype(y.dtype)
         inputs = node._inputs
         params = node._params
         arrays: Any
@@ -206,7 +221,7 @@ def reverse(
                 cotangents[n] = d
             elif create_graph:
                 cotangents[n] = old + d
-            elif n in summed and type(old) is type(d):
+            elif n in summed and type(old) is type(d) and (old.dtype is d.dtype or d.dtype.kind != "c"):
                 old += d
                 cotangents[n] = old
             else:
@@ -223,7 +238,9 @@ def reverse(
         g = cotangents.get(n)
         if g is not None:
             leaf = wanted[n]
-            results[n] = _run_hooks(leaf, g, create_graph, None) if leaf._hooks else g
+            if leaf._hooks:
+                g = _run_hooks(leaf, of_dtype(g, leaf._ndarray.dtype), create_graph, None)
+            results[n] = g
     for done in passed:
         done._inputs, done._params = (), None
     if create_graph:
@@ -298,6 +315,7 @@ class _Guard:
 def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor, Any]] | None) -> Any:
     hooks = node._hooks
     assert hooks is not None
+    g = g.conj() if node._ndarray.dtype.kind == "c" else g
     for hook in list(hooks.values()):
         if hook is None:  # a mark
             continue
@@ -311,11 +329,11 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
         if new.shape != node.shape:
             raise ValueError(f"a gradient hook returned shape {new.shape} for a tensor of shape {node.shape}")
         if new.dtype != node.dtype:
-            new = new.astype(node.dtype)
+            new = of_dtype(new, node.dtype)
         g = new if create_graph else new._ndarray
     if kept is not None and "retain_grad" in hooks:
         kept.append((node, g if create_graph else wrap(as_array(g, copy=True))))
-    return g
+    return g.conj() if node._ndarray.dtype.kind == "c" else g
 
 
 def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
@@ -327,6 +345,11 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
                 f"(y.sum(), y.mean()) or give the cotangent to start from, an array of that shape"
             )
         data = y._ndarray
+        if data.dtype.kind == "c":
+            raise ValueError(
+                f"{where}: the output is complex, and only a real number has a gradient; reduce it to one "
+                f"(abs(y) ** 2, y.real), or give the cotangent to start from"
+            )
         if type(data) is not np.ndarray and is_foreign(data):
             ones = np.ones_like(data)
         else:
@@ -336,7 +359,7 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
     if tensor.shape != y.shape:
         raise ValueError(f"{where}: the given gradient has shape {tensor.shape}, the output has shape {y.shape}")
     if tensor.dtype != y.dtype:
-        strict = isinstance(g, (Tensor, np.ndarray, np.generic))
+        strict = isinstance(g, (Tensor, np.ndarray, np.generic)) or tensor.dtype.kind == "c"
         if strict and not np.can_cast(tensor.dtype, y.dtype, "safe"):
             raise TypeError(
                 f"{where}: the given gradient has dtype {tensor.dtype}, the output {y.dtype}; "
@@ -345,26 +368,30 @@ def _first_cotangent(y: Tensor, g: Any, where: str, create_graph: bool) -> Any:
         tensor = tensor.astype(y.dtype)
     if is_foreign(y._ndarray) and not is_foreign(tensor._ndarray) and not tensor._requires_grad:
         tensor = wrap(np.full_like(y._ndarray, tensor._ndarray))  # of the same type
+    if tensor.dtype.kind == "c":
+        tensor = cast(Any, tensor).conj()
     return tensor if create_graph else tensor._ndarray
 
 
 def as_owned(results: dict[int, Any], targets: dict[int, Tensor], shared: Sequence[Any]) -> dict[int, Tensor]:
-    """Gradients as Tensors that own their memory and have their target's dtype, copying only what lives elsewhere:
-    a view, or an array that is also another result or the given cotangent."""
+    """Gradients as users see them, from cotangents: Tensors that own their memory and have their target's dtype,
+    copying only what lives elsewhere: a view, or an array that is also another result or the given cotangent."""
     seen = {id(s._ndarray if isinstance(s, Tensor) else s) for s in shared}
     owned: dict[int, Tensor] = {}
     for n, g in results.items():
         dtype = targets[n]._ndarray.dtype
+        if dtype.kind == "c":
+            g = g.conj()
         if isinstance(g, Tensor):
             if g._ndarray.dtype != dtype:
-                g = g.astype(dtype)
+                g = of_dtype(g, dtype)
             if g._requires_grad:
                 owned[n] = g
                 continue
             g = g._ndarray
         if g.dtype is not dtype and g.dtype != dtype:
-            g = g.astype(dtype)
-        elif isinstance(g, np.generic):
+            g = of_dtype(g, dtype)
+        if isinstance(g, np.generic):
             g = np.asarray(g)
         elif g.base is not None or id(g) in seen:
             g = g.copy()

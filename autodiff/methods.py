@@ -307,6 +307,26 @@ class ArrayMethods(Generic[TensorType]):
         """The same values in memory of their own, with gradient."""
         return ops.copy(self)
 
+    # Complex numbers
+
+    @property
+    def real(self) -> TensorType:
+        """The real part; a real tensor itself."""
+        return ops.real(self)
+
+    @property
+    def imag(self) -> TensorType:
+        """The imaginary part; zeros of a real tensor."""
+        return ops.imag(self)
+
+    def conj(self) -> TensorType:
+        """The complex conjugate; a real tensor itself."""
+        return ops.conj(self)
+
+    def conjugate(self) -> TensorType:
+        """The complex conjugate; a real tensor itself."""
+        return ops.conj(self)
+
     # Reductions
 
     def sum(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
@@ -480,10 +500,6 @@ _ELSEWHERE = {
     "choose": "np.where(condition, a, b)",
     "searchsorted": "np.searchsorted(t, v)",
     "ptp": "np.ptp(t)",
-    "conj": "t itself, tensors are real",
-    "conjugate": "t itself, tensors are real",
-    "real": "t itself, tensors are real",
-    "imag": "0 * t, tensors are real",
     "flat": "t.ravel()",
     "flags": "t.data.flags",
     "strides": "t.data.strides",

@@ -24,11 +24,11 @@ from .tensor import (
     clock,
     holder,
     is_foreign,
+    no_numbers,
     number_of,
     plain,
     ragged,
     shared,
-    unreal,
     wrap,
 )
 
@@ -72,8 +72,8 @@ class Primitive:
     """In place of `vjps`, where inputs are many or their cotangents come together: ``joint(g, y, *inputs, **params)``
     gives all of them at once, a sequence with one (or None) for each input."""
     singular: bool | Callable[..., bool] = False
-    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py); or, of an operation of
-    two inputs, a function of them that says so by their types and Python numbers alone."""
+    """Whether a slope may be infinite, so that the rules may raise `Undecided` (see untaken.py); or a
+    function of the inputs that says so by their types and Python numbers alone."""
     selects: bool = False
     """Whether the slopes, though they depend on the inputs, are those of a choice, and stay as they are nearby."""
     kinks: Callable[..., Any] | None = None
@@ -84,6 +84,9 @@ class Primitive:
     """The local derivative by each input, ``{y}`` standing for the output."""
     samples: Callable[[np.random.Generator], Iterable[Sample]] | None = None
     documentation: str = ""
+    complex: bool | Operation = False
+    """Whether the rules hold for complex inputs too (see backward.py for what a cotangent is there), or the operation
+    that takes its place for them; else they are refused."""
     opaque: str = ""
     """Why the forward function is no plain expression of NumPy's functions, so that an array type which is not NumPy's
     takes it as one call (see opaque.py)."""
@@ -142,11 +145,31 @@ class Sample:
     """What is checked in place of the bare operation, if that needs a setting around it."""
 
 
+def _complex_too(samples: Callable[[np.random.Generator], Iterable[Sample]]) -> Callable[..., list[Sample]]:
+    """The samples, and the three smallest of them in complex numbers: all inputs, the first, the last."""
+
+    def both(rng: np.random.Generator) -> list[Sample]:
+        found = list(samples(rng))
+        places = [[i for i, x in enumerate(s.inputs) if getattr(x, "dtype", None) == np.float64] for s in found]
+        counts = [sum(s.inputs[i].size for i in at) for s, at in zip(found, places)]
+        plain = [k for k, s in enumerate(found) if counts[k] and s.function is None]
+        for turn, k in enumerate(sorted(plain, key=counts.__getitem__)[:3]):
+            inputs, s = list(found[k].inputs), found[k]
+            for i in (places[k], places[k][:1], places[k][-1:])[turn]:
+                inputs[i] = inputs[i] + 1j * rng.uniform(0.2, 0.8, inputs[i].shape)
+            found.append(Sample(tuple(inputs), s.params, s.wrap, s.smooth))
+        return found
+
+    return both
+
+
 REGISTRY: dict[str, Primitive] = {}
 """Every operation of the engine, by name."""
 
-_NUMBERS = frozenset({float, int, bool})
-_KNOWN = _NUMBERS | {np.ndarray, np.float64, np.float32, list, tuple}
+NUMBERS = frozenset({float, int, bool, complex})
+"""Python's numbers, which are weak: they take on the precision of the arrays that they meet."""
+
+_KNOWN = NUMBERS | {np.ndarray, np.float64, np.float32, list, tuple}
 
 
 def filled(text: str, inputs: Sequence[str], output: str = "y") -> str:
@@ -158,9 +181,9 @@ def filled(text: str, inputs: Sequence[str], output: str = "y") -> str:
 
 def constant(value: Any, name: str) -> Any:
     """An input that is not a Tensor: a Python number stays one (it is weak: float32 + 1.0 is float32), a list that
-    holds Tensors becomes the Tensor that `ad.array` makes of it, anything else a real array."""
+    holds Tensors becomes the Tensor that `ad.array` makes of it, anything else an array of numbers."""
     kind = type(value)
-    if kind in _NUMBERS:
+    if kind in NUMBERS:
         if kind is int and not -(2**63) <= value < 2**64:
             raise TypeError(
                 f"{name}: the integer {value} is larger than NumPy's; write it as a float, {float(value):g}"
@@ -180,8 +203,8 @@ def constant(value: Any, name: str) -> Any:
                 value = np.asarray(value)
             except ValueError as error:
                 raise TypeError(f"{name}: an input must be a Tensor, an array or a number: {ragged(error)}") from None
-    if value.dtype.kind not in "fiub":
-        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {unreal(value)}")
+    if value.dtype.kind not in "fciub":
+        raise TypeError(f"{name}: an input of dtype {value.dtype} is refused, {no_numbers(value)}")
     return value
 
 
@@ -214,9 +237,38 @@ def foreign(value: Any) -> bool:
     )
 
 
+class _Complex(Exception):
+    """An operation whose rules are those of real numbers was given complex ones."""
+
+
+def _applied(record: Primitive) -> Callable[..., Any]:
+    """The forward function as an operation applies it to what it is given."""
+    forward = record.forward
+    if record.complex is True:
+        return forward
+
+    def of_real_numbers(*arrays: Any, **params: Any) -> Any:
+        for a in arrays:
+            if type(a) is complex or (type(a) is not float and hasattr(a, "dtype") and a.dtype.kind == "c"):
+                raise _Complex
+        return forward(*arrays, **params)
+
+    return of_real_numbers
+
+
+def _of_complex(record: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+    """What an operation of real numbers makes of complex ones."""
+    if record.complex:
+        return cast(Any, record.complex)(*inputs, **params)
+    met = ", ".join(describe(x) for x in inputs)
+    raise TypeError(
+        f"{record.name}({met}): is not declared for complex numbers; write it of t.real and t.imag, or of abs(t)"
+    )
+
+
 def describe(value: Any) -> str:
     """How an error message shows an input: its shape, and its dtype where that is unusual; a number by its value."""
-    if type(value) in _NUMBERS:
+    if type(value) in NUMBERS:
         return repr(value)
     shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
     if shape is None:
@@ -289,13 +341,15 @@ def unrecorded(data: Any, inputs: tuple[Any, ...]) -> Tensor:
 
 def unary(record: Primitive) -> Callable[..., Any]:
     """The function that applies a primitive of one array and no options."""
-    forward, current = record.forward, mode.get
+    forward, current = _applied(record), mode.get
 
     def apply(x, /):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
         if not isinstance(x, Tensor):
             x = as_tensor(x, record.name)
         try:
             data = forward(x._ndarray)
+        except _Complex:
+            return _of_complex(record, (x,), {})
         except Exception as error:
             raise failure(record, (x,), None, error) from error.__cause__  # of what C code left set
         recording, needs = current(), x._requires_grad
@@ -315,10 +369,16 @@ def unary(record: Primitive) -> Callable[..., Any]:
     return apply
 
 
+def _beside(number: Any, array: Any) -> Any:
+    """Python's complex number in the precision that it takes on beside an array. (Python itself would multiply it with
+    a scalar of NumPy's, and give one of its own.)"""
+    return np.asarray(number, np.result_type(array, number))
+
+
 def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
     """The function that applies a primitive of two arrays and no options. An `operator` leaves operands of types that
     it does not know to these types' own operators, as Python has it."""
-    forward, current = record.forward, mode.get
+    forward, current = _applied(record), mode.get
 
     def apply(a, b, /):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
         try:
@@ -333,6 +393,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                         b = constant(b, record.name)
                         if isinstance(b, Tensor):  # a list that holds Tensors
                             return again(a, b)
+                        b = _beside(b, a._ndarray) if type(b) is complex else b
                     data = forward(a._ndarray, b)
                     needs = a._requires_grad
             elif isinstance(b, Tensor):
@@ -342,10 +403,13 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
                     a = constant(a, record.name)
                     if isinstance(a, Tensor):
                         return again(a, b)
+                    a = _beside(a, b._ndarray) if type(a) is complex else a
                 data = forward(a, b._ndarray)
                 needs = b._requires_grad
             else:
                 return again(as_tensor(a, record.name), b)
+        except _Complex:
+            return _of_complex(record, (a, b), {})
         except Exception as error:
             raise failure(record, (a, b), None, error) from error.__cause__
         recording = current()
@@ -369,7 +433,7 @@ def binary(record: Primitive, operator: bool = False) -> Callable[..., Any]:
 def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
     """The function that applies a primitive of any inputs and options. A `polymorphic` one gives an array where no
     input is a Tensor; such functions are what rules call, and users do not see them."""
-    forward, current, vjps = record.forward, mode.get, record.vjps
+    forward, current, vjps = _applied(record), mode.get, record.vjps
     incomplete = None in vjps
 
     def apply(*inputs, **params):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
@@ -389,6 +453,8 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                 refuse_option(record.name, key, value)
         try:
             data = forward(*arrays, **params)
+        except _Complex:
+            return _of_complex(record, inputs, params)
         except Exception as error:
             raise failure(record, inputs, params, error) from error.__cause__
         if needs and incomplete:
@@ -414,7 +480,7 @@ def as_tensor(x: Any, name: str) -> Tensor:
     if isinstance(x, Tensor):
         return x
     x = constant(x, name)
-    return x if isinstance(x, Tensor) else wrap(np.asarray(x) if type(x) in _NUMBERS else x)
+    return x if isinstance(x, Tensor) else wrap(np.asarray(x) if type(x) in NUMBERS else x)
 
 
 def declare(
@@ -437,6 +503,7 @@ def declare(
     kinks: Callable[..., Any] | None = None,
     public: bool = True,
     doc: str = "",
+    complex: bool | Operation = False,
     opaque: str = "",
     expansion: Callable[..., Any] | None = None,
 ) -> Operation:
@@ -444,6 +511,7 @@ def declare(
 
     `arity` 1 or 2 says that the operation takes that many arrays and no options, and gives it the fast path.
     `singular` says that its derivative is infinite somewhere: its rules then run without NumPy's warnings.
+    `complex` says whether the rules hold for complex numbers, or which operation takes its place for them.
     `public` says whether users get it by its name (see `internal`).
     """
     forward = taken_whole(forward, name, opaque)  # rules are plain expressions, in which such operations are called
@@ -461,8 +529,9 @@ def declare(
         jvps=_forward_rules(jvps, name),
         formula=formula,
         derivatives=tuple(derivatives),
-        samples=samples,
+        samples=_complex_too(samples) if complex is True and samples else samples,
         documentation=doc,
+        complex=complex,
         opaque=opaque,
         expansion=expansion,
     )
@@ -488,10 +557,10 @@ def _quiet(rule: Rule, singular: bool | Callable[..., bool]) -> Rule:
         return quiet
 
     @wraps(rule)
-    def of_two(g: Any, y: Any, a: Any, b: Any) -> Any:
-        return quiet(g, y, a, b) if singular(a, b) else rule(g, y, a, b)
+    def of_some(g: Any, y: Any, *inputs: Any) -> Any:
+        return quiet(g, y, *inputs) if singular(*inputs) else rule(g, y, *inputs)
 
-    return of_two
+    return of_some
 
 
 def internal(operation: F) -> F:
@@ -581,6 +650,7 @@ def primitive(
     jvps: Sequence[Rule | None] | str = (),
     formula: str = "",
     derivatives: Sequence[str] = (),
+    complex: bool = False,
     opaque: str = "",
 ) -> Callable[..., Tensor]:
     """Make an operation of your own, differentiable to any order.
@@ -602,6 +672,9 @@ def primitive(
             the inputs alone: give none for rules that read other tensors that move.
         formula: the forward formula as text, ``{0}`` standing for the first input; shown in tables.
         derivatives: the local derivative by each input as text, ``{y}`` standing for the output.
+        complex: whether inputs may be complex; else they are refused. The cotangent g of an output y is then the one
+            for which the loss moves by Re(g dy), the conjugate of the gradient that users see, and what a rule returns
+            is that of the input: the rule of a holomorphic function is written as for real numbers, g * f′(x).
         opaque: in a few words, why `forward` and the rules run on NumPy's arrays alone and cannot be followed call by
             call ("a C library"): arrays of other types are then given to each of them whole.
 
@@ -647,6 +720,7 @@ def primitive(
         joint=joint,
         vjps=rules,
         jvps=forward_rules,
+        complex=complex,
         opaque=opaque,
         formula=formula,
         derivatives=tuple(derivatives),
@@ -684,14 +758,14 @@ def _joint_whole(joint: Rule, name: str, reason: str) -> Rule:
 
 
 def _checked_forward(forward: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A user's forward, made to return real arrays of its own (a result that is an input would be shared)."""
+    """A user's forward, made to return arrays of its own (a result that is an input would be shared)."""
 
     def checked(*arrays: Any, **params: Any) -> Any:
         y = forward(*arrays, **params)
         if isinstance(y, Tensor):
             raise TypeError(f"{name}: forward must return an array, not a Tensor; it is given arrays")
         y = constant(y, name)
-        if type(y) in _NUMBERS:
+        if type(y) in NUMBERS:
             y = np.asarray(y)
         return y.copy() if any(y is a for a in arrays) else y
 
@@ -762,10 +836,10 @@ def _checked_cotangent(d: Any, name: str, g: Any, y: Any) -> Any:
     d = constant(d, f"{name}, the result of its rule")
     if is_foreign(d):
         d = d.copy()
-    elif is_foreign(plain(y)) and type(d) in _NUMBERS:
+    elif is_foreign(plain(y)) and type(d) in NUMBERS:
         d = np.full_like(plain(y), d)
     else:
-        d = np.array(d, dtype=y.dtype if type(d) in _NUMBERS else None, copy=True)
+        d = np.array(d, dtype=y.dtype if type(d) in NUMBERS else None, copy=True)
     if not isinstance(g, Tensor):
         return d
     if d.any():

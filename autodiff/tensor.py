@@ -37,11 +37,11 @@ class Tensor(ArrayMethods["Tensor"]):
     Args:
         data: anything ``np.array`` takes: numbers, nested lists, arrays, or a constant Tensor; copied.
         requires_grad: whether operations on it are recorded and `backward` leaves the gradient in ``.grad``.
-        dtype: a NumPy real dtype; by default NumPy's choice (Python floats give float64).
+        dtype: a NumPy dtype of numbers; by default NumPy's choice (Python floats give float64, 1j complex128).
         name: shown in pictures and tables.
 
     Raises:
-        TypeError: for complex, object or string data, ``requires_grad=True`` on integers or booleans, or a Tensor that
+        TypeError: for object or string data, ``requires_grad=True`` on integers or booleans, or a Tensor that
             requires a gradient, whose derivative would end here (write ``t.detach()``, or ``t + 0`` for a copy).
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -123,7 +123,7 @@ class Tensor(ArrayMethods["Tensor"]):
             array = value.data if value._primitive is None else value._ndarray.copy()  # a result's stays as it is
         else:
             array = as_array(value, None, copy=False)
-        if self._requires_grad and array.dtype.kind != "f":
+        if self._requires_grad and array.dtype.kind not in "fc":
             raise TypeError(
                 f"Tensor.data: a tensor that requires a gradient needs floating-point data, not {array.dtype}; "
                 f"assign array.astype({self._ndarray.dtype}) or set requires_grad = False first"
@@ -172,10 +172,10 @@ class Tensor(ArrayMethods["Tensor"]):
             if bool(value) is bool(self._requires_grad):
                 return
             raise RuntimeError("Tensor.requires_grad: this tensor is a result; use detach() to cut it from its graph")
-        if value and self._ndarray.dtype.kind != "f":
+        if value and self._ndarray.dtype.kind not in "fc":
             raise TypeError(
-                f"Tensor: only floating-point tensors can require a gradient, not {self._ndarray.dtype}; "
-                f"write 3.0 instead of 3, or pass dtype=float"
+                f"Tensor: only floating-point tensors (real or complex) can require a gradient, not "
+                f"{self._ndarray.dtype}; write 3.0 instead of 3, or pass dtype=float"
             )
         marked = type(self._requires_grad) is int
         self._requires_grad = (HANDED_OUT if value else SHARED) if marked else bool(value)
@@ -365,7 +365,9 @@ class Tensor(ArrayMethods["Tensor"]):
         return int(self._ndarray)
 
     def __complex__(self) -> complex:
-        raise TypeError("complex() of a Tensor: complex tensors are not supported; write complex(t.item())")
+        if self._requires_grad:
+            refuse(self, "complex")
+        return complex(self._scalar("complex"))
 
     def __contains__(self, value: Any) -> bool:
         return bool((self._ndarray == (value._ndarray if isinstance(value, Tensor) else value)).any())
@@ -420,7 +422,7 @@ class Tensor(ArrayMethods["Tensor"]):
         else:
             text = np.array2string(np.asarray(self._ndarray), separator=", ", prefix="Tensor(")
         parts = [text if self._ndarray.size else f"{text}, shape={self.shape}"]
-        if self._ndarray.dtype not in (np.float64, np.int64, np.bool_):
+        if self._ndarray.dtype not in (np.float64, np.complex128, np.int64, np.bool_):
             parts.append(f"dtype={self._ndarray.dtype}")
         if self.name is not None:
             parts.append(f"name={self.name!r}")
@@ -678,8 +680,8 @@ def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
             raise ValueError(f"Tensor: cannot make an array of {type(data).__name__}: {ragged(error)}") from None
     if isinstance(array, np.generic):
         array = np.asarray(array)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"Tensor: dtype {array.dtype} is refused, {unreal(array)} (float, integer or boolean)")
+    if array.dtype.kind not in "fciub":
+        raise TypeError(f"Tensor: dtype {array.dtype} is refused, {no_numbers(array)}")
     return array
 
 
@@ -690,10 +692,8 @@ def ragged(error: ValueError) -> str:
     return "its lists have different lengths or depths; make them equal (pad the short ones), or keep them apart"
 
 
-def unreal(array: Array) -> str:
-    """Why an array is no array of real numbers, and what to write instead."""
-    if array.dtype.kind == "c":
-        return "complex tensors are not supported"
+def no_numbers(array: Array) -> str:
+    """Why an array is no array of numbers, and what to write instead."""
     if array.dtype.kind == "O" and array.size:
         first = array.flat[0]
         if hasattr(first, "tocsr"):
@@ -702,4 +702,4 @@ def unreal(array: Array) -> str:
             return "integers are held in 64 bits at most; write a larger one as a float"
         if all(hasattr(x, "__float__") for x in array.flat):
             return f"{type(first).__name__} is no number of NumPy's; write np.array(values, dtype=float)"
-    return "a Tensor holds real numbers"
+    return "a Tensor holds numbers (real or complex, integers or booleans)"

@@ -127,7 +127,7 @@ class Meetings:
                         total |= full & _kinks(record, arrays, y.shape)
                 return total
             if kind == "linear":
-                return np.asarray(record.forward(*[_some(m, y) for m in masks], **params) != 0)
+                return np.asarray(record.forward(*[_some(m, x) for m, x in zip(masks, arrays)], **params) != 0)
             if kind == "multilinear":
                 total = np.zeros(y.shape, bool)
                 for i, mask in enumerate(masks):
@@ -219,8 +219,10 @@ def _arrays(inputs: Iterable[Any]) -> list[Any]:
 
 def _some(mask: Array, y: Array) -> Array:
     """Positive numbers where the mask holds, all different, so that no sum of them cancels; 0 elsewhere."""
-    kind = y.dtype if y.dtype.kind == "f" else np.dtype(float)
-    numbers = 0.5 + np.arange(mask.size) * 0.6180339887498949 % 1
+    kind = getattr(y, "dtype", np.dtype(float))
+    kind = kind if kind.kind in "fc" else np.dtype(float)
+    numbers: Any = 0.5 + np.arange(mask.size) * 0.6180339887498949 % 1
+    numbers = numbers * (1 + 0.7j) if kind.kind == "c" else numbers
     return np.where(mask, numbers.reshape(mask.shape), 0).astype(kind)
 
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-PEERS = ("compiled", "native", "torch", "autograd", "mygrad", "jax", "numpy")
+USUAL = ("compiled", "native", "torch", "autograd", "mygrad", "jax", "numpy")
+PEERS = (*USUAL, "torch.compile")
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,7 +33,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--only", action="append", metavar="NAME", help="only workloads whose name contains NAME (may be repeated)")
-    add("--peers", metavar="LIST", help=f"peers to run, separated by commas; by default {','.join(PEERS)}")
+    add("--peers", metavar="LIST", help=f"peers to run, separated by commas; by default {','.join(USUAL)}; also "
+        "torch.compile, which takes seconds to compile each workload")  # fmt: skip
     add("--repeats", type=int, metavar="N", help="how many blocks of each side are timed (15; 3 with --quick)")
     add("--quick", action="store_true", help="short blocks, a shorter long chain: to see that it works")
     add("--no-gc", action="store_true", help="switch Python's cyclic collector off while timing, as timeit does")
@@ -40,15 +42,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--list", action="store_true", help="list the workloads and stop")
     options = parser.parse_args(arguments)
 
-    from . import networks, workloads  # bring NumPy, which must not come before `main` has set the environment
+    # They bring NumPy, which must not come before `main` has set the environment.
+    from . import networks, programs, workloads
 
-    known = workloads.workloads(options.quick) + networks.workloads()
+    known = workloads.workloads(options.quick) + programs.workloads(options.quick) + networks.workloads()
     options.workloads = [w for w in known if not options.only or any(part in w.name for part in options.only)]
     names = ", ".join(w.name for w in known)
     for part in options.only or ():
         if not any(part in w.name for w in known):
             parser.error(f"--only {part}: no workload has that in its name; there are {names}")
-    options.peers = PEERS if options.peers is None else tuple(p.strip() for p in options.peers.split(",") if p.strip())
+    options.peers = USUAL if options.peers is None else tuple(p.strip() for p in options.peers.split(",") if p.strip())
     for peer in options.peers:
         if peer not in PEERS:
             parser.error(f"--peers {peer}: unknown; the peers are {', '.join(PEERS)}")

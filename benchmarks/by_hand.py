@@ -3,9 +3,11 @@ side must agree with. Nothing here knows the engine. ``params`` and ``vectors`` 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+import scipy.special
 
 Arrays = list[np.ndarray[Any, Any]]
 
@@ -123,3 +125,111 @@ def mlp_hvp(activation: str) -> Any:
         return by_weight[::-1] + by_bias[::-1]
 
     return hvp
+
+
+def rosenbrock_gradient(params: Arrays, constants: Arrays) -> Arrays:
+    """Of Σ 100 (b − a²)² + (1 − a)², where a is x without its last entry and b without its first."""
+    (x,) = params
+    a = x[:-1]
+    d = a * a
+    np.subtract(x[1:], d, out=d)
+    g = np.empty_like(x)
+    g[0] = 0
+    np.multiply(d, 200, out=g[1:])
+    d *= a
+    d *= -400
+    d += 2 * a
+    d -= 2
+    g[:-1] += d
+    return [g]
+
+
+def rosenbrock_hvp(params: Arrays, constants: Arrays, vectors: Arrays) -> Arrays:
+    """The Hessian of the same function times v."""
+    (x,), (v,) = params, vectors
+    a, u = x[:-1], v[:-1]
+    d = x[1:] - a * a
+    e = a * u
+    e *= -2
+    e += v[1:]
+    h = np.empty_like(x)
+    h[0] = 0
+    np.multiply(e, 200, out=h[1:])
+    e *= a
+    d *= u
+    e += d
+    e *= -400
+    e += 2 * u
+    h[:-1] += e
+    return [h]
+
+
+RATE = 0.02
+"""Interest in `black_scholes`."""
+
+
+def black_scholes(params: Arrays, constants: Arrays) -> Arrays:
+    """Σ of the prices of calls, and its slopes by spot, volatility and time."""
+    (spot, vol, time), (strike,) = params, constants
+    root = np.sqrt(time)
+    spread = vol * root
+    d1 = spot / strike
+    np.log(d1, out=d1)
+    d1 += (RATE + 0.5 * vol * vol) * time
+    d1 /= spread
+    now, later = scipy.special.ndtr(d1), scipy.special.ndtr(d1 - spread)
+    later *= strike * np.exp(-RATE * time)
+    value = (spot * now).sum() - later.sum()
+    d1 *= d1
+    d1 *= -0.5
+    np.exp(d1, out=d1)
+    d1 *= spot / math.sqrt(2 * math.pi)
+    later *= RATE
+    later += d1 * vol / (2 * root)
+    d1 *= root
+    return [value, now, d1, later]
+
+
+DEGREES = 4.0
+"""Of freedom in `student_t`."""
+
+
+def student_t(params: Arrays, constants: Arrays) -> Arrays:
+    """Σ ½ (ν + 1) log(1 + z²/ν) + n s with z = (x − μ) e⁻ˢ, and its slopes by μ and s."""
+    (mean, scale), (x,) = params, constants
+    small = np.exp(-scale)
+    z = x - mean
+    z *= small
+    square = z * z
+    value = 0.5 * (DEGREES + 1) * np.log1p(square / DEGREES).sum() + len(x) * scale
+    square += DEGREES
+    w = np.divide(z, square, out=square)
+    w *= DEGREES + 1
+    return [value, -small * w.sum(), len(x) - np.vdot(w, z)]
+
+
+def sgd(params: Arrays, gradients: Arrays, lr: float, momentum: float, state: list[Any]) -> None:
+    """A step in place; `state` keeps the momenta."""
+    if not state:
+        state += [np.zeros_like(p) for p in params]
+    for p, g, b in zip(params, gradients, state):
+        b *= momentum
+        b += g
+        p -= np.multiply(b, lr, out=g)
+
+
+def adam(params: Arrays, gradients: Arrays, lr: float, state: list[Any]) -> None:
+    """A step in place; `state` keeps its number, and the two moments of each parameter."""
+    if not state:
+        state += [0, *[(np.zeros_like(p), np.zeros_like(p)) for p in params]]
+    state[0] += 1
+    first, second = 1 - 0.9 ** state[0], math.sqrt(1 - 0.999 ** state[0])
+    for p, g, (m, v) in zip(params, gradients, state[1:]):
+        m += (g - m) * 0.1
+        g *= g
+        v *= 0.999
+        v += np.multiply(g, 0.001, out=g)
+        d = np.sqrt(v, out=g)
+        d += 1e-8 * second
+        np.divide(m, d, out=d)
+        p -= np.multiply(d, lr * second / first, out=d)

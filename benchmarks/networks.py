@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import functools
 import gc
+import time
 import tracemalloc
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 from .peers import Arrays, Peer, Unsupported
 from .workloads import Run, Target, Workload
+from .workloads import at_most as compiled_at_most
 
 
 def training(
     name: str, title: str, model: Callable[[Any], Any], data: Callable[[], tuple[Any, ...]],
-    loss: Callable[[Any, Any, Any, Any], Any], at_most: float, peak: float = 1.5,
+    loss: Callable[[Any, Any, Any, Any], Any], at_most: float, peak: float = 1.5, more: tuple[Target, ...] = (),
 ) -> Workload:  # fmt: skip
     """Forward and backward of a network, float32, from the same weights on both sides.
 
@@ -27,6 +30,7 @@ def training(
         loss: of ``nn``, the network, and the data as the side has them.
         at_most: the ratio to torch's time.
         peak: the ratio to torch's peak memory.
+        more: targets of the compiled sides.
     """
 
     @functools.cache
@@ -37,7 +41,7 @@ def training(
         return {key: value.data.copy() for key, value in model(nn).state_dict().items()}
 
     def prepare(peer: Peer) -> tuple[Callable[[], Any], Any]:
-        if peer.name == "ours":
+        if peer.name in ("ours", "compiled", "native"):
             import autodiff as ad
             import nn
 
@@ -45,15 +49,20 @@ def training(
             ours.load_state_dict(weights())
             given = [ad.Tensor(a) if a.dtype.kind == "f" else a for a in data()]
 
-            def step() -> Any:
+            def differentiate(*given: Any) -> None:
                 ours.zero_grad()
                 loss(nn, ours, *given).backward(retain_graph=False)
 
-            return step, ours
-        if peer.name == "torch":
+            call = differentiate
+            if peer.compiles:
+                call = ad.compile(differentiate, params=ours, backend=peer.backend)  # type: ignore[attr-defined]
+                call(*given)
+            return lambda: call(*given), ours
+        if peer.name in ("torch", "torch.compile"):
             torch = peer.torch  # type: ignore[attr-defined]
             theirs = model(torch.nn)
             theirs.load_state_dict({key: torch.tensor(value) for key, value in weights().items()})
+            theirs = torch.compile(theirs) if peer.compiles else theirs
             tensors = [torch.tensor(a) for a in data()]
 
             def step() -> Any:
@@ -87,7 +96,7 @@ def training(
         network.zero_grad()
         return {**found, "peak memory to torch's": found["MB at the peak"] * 1e6 / profiled(step)}
 
-    targets = (Target(at_most, against="torch"), Target(peak, figure="peak memory to torch's"))
+    targets = (Target(at_most, against="torch"), *more, Target(peak, figure="peak memory to torch's"))
     return Workload(name, title, run, None, targets, figures)
 
 
@@ -222,20 +231,24 @@ def epoch() -> Workload:
         nn.manual_seed(0)
         return {key: value.data.copy() for key, value in model(nn).state_dict().items()}
 
-    def prepare(peer: Peer) -> tuple[Callable[[bool], Any], Any]:
-        """A function that trains for an epoch (in random order or as the data are), and the model."""
+    def prepare(peer: Peer) -> tuple[Callable[[bool, int], Any], Any]:
+        """A function that trains for some epochs (in random order or as the data are) and says how long each took, and
+        the model."""
         X, y = digits()
-        if peer.name == "ours":
+        if peer.name in ("ours", "compiled", "native"):
             import nn
             import optim
 
             ours = model(nn)
             ours.load_state_dict(weights())
             adam, loss = optim.Adam(ours.parameters()), nn.CrossEntropyLoss()
+            backend = {"compiled": "numpy", "native": "native"}.get(peer.name, False)
 
-            def train(shuffled: bool) -> Any:
+            def train(shuffled: bool, epochs: int) -> Any:
                 data = (X, y) if shuffled else optim.batches(X, y, 32, shuffle=False)
-                return optim.fit(ours, loss, data, optimizer=adam, epochs=1, batch_size=32)
+                return optim.fit(
+                    ours, loss, data, optimizer=adam, epochs=epochs, batch_size=32, compile=backend
+                ).seconds
 
             return train, ours
         if peer.name == "torch":
@@ -245,18 +258,22 @@ def epoch() -> Workload:
             optimizer, criterion = torch.optim.Adam(theirs.parameters()), torch.nn.CrossEntropyLoss()
             inputs, targets = torch.tensor(X), torch.tensor(y)
 
-            def train(shuffled: bool) -> Any:
-                theirs.train()
-                order = torch.randperm(len(inputs)) if shuffled else torch.arange(len(inputs))
-                total = 0.0
-                for i in range(0, len(inputs), 32):
-                    chosen = order[i : i + 32]
-                    optimizer.zero_grad()
-                    value = criterion(theirs(inputs[chosen]), targets[chosen])
-                    value.backward()
-                    optimizer.step()
-                    total += value.item() * len(chosen)
-                return total / len(inputs)
+            def train(shuffled: bool, epochs: int) -> Any:
+                seconds = []
+                for _ in range(epochs):
+                    start = time.perf_counter()
+                    theirs.train()
+                    order = torch.randperm(len(inputs)) if shuffled else torch.arange(len(inputs))
+                    total = 0.0
+                    for i in range(0, len(inputs), 32):
+                        chosen = order[i : i + 32]
+                        optimizer.zero_grad()
+                        value = criterion(theirs(inputs[chosen]), targets[chosen])
+                        value.backward()
+                        optimizer.step()
+                        total += value.item() * len(chosen)
+                    seconds.append(time.perf_counter() - start)
+                return seconds
 
             return train, theirs
         raise Unsupported("has no optimisers")
@@ -264,15 +281,21 @@ def epoch() -> Workload:
     def run(peer: Peer) -> Run:
         def result() -> Arrays:
             train, network = prepare(peer)
-            train(False)
-            values = [p.data if peer.name == "ours" else p.detach().numpy() for p in network.parameters()]
+            train(False, 1)
+            values = [p.data if peer.name != "torch" else p.detach().numpy() for p in network.parameters()]
             return [np.concatenate([v.ravel() for v in values])]
 
         train, _ = prepare(peer)
-        return Run(lambda: train(True), result)
+        train(True, 1)
+
+        def call() -> dict[str, float]:  # the first epoch of each training makes its programs
+            return {"call": median(train(True, 4)[1:])}
+
+        return Run(call, result, phases=True)
 
     title = "epoch on the digits, MLP 64-64-10, batch 32, Adam"
-    return Workload("digits-epoch", title, run, None, (Target(0.9, against="torch"),))
+    targets = (Target(0.9, against="torch"), Target(0.25, against="torch", side="native"))
+    return Workload("digits-epoch", title, run, None, targets)
 
 
 def workloads() -> list[Workload]:
@@ -280,11 +303,13 @@ def workloads() -> list[Workload]:
     return [
         training("lenet", "LeNet, 64×1×28×28", lenet, lambda: pictures(64, 1, 28, 28), cross_entropy, 2.0),
         training("lstm", "LSTM 64→128, 50 steps, batch 32", lambda nn: nn.LSTM(64, 128),
-                 lambda: sequences(50, 32, 64), square_of(lambda out: out[0]), 1.3),
+                 lambda: sequences(50, 32, 64), square_of(lambda out: out[0]), 1.3,
+                 more=compiled_at_most(compiled=(1.1, None, None), native=(0.95, 0.8, None))),
         training("vit-block", "ViT-tiny block, 197 tokens, width 192, 3 heads, batch 8",
                  lambda nn: nn.TransformerEncoderLayer(192, 3, 768, 0.0, activation=nn.functional.gelu,
                                                        batch_first=True, norm_first=True),
-                 lambda: sequences(8, 197, 192), square_of(lambda out: out), 1.6),
+                 lambda: sequences(8, 197, 192), square_of(lambda out: out), 1.6,
+                 more=compiled_at_most(compiled=(1.0, 0.9, None), native=(0.8, 0.7, None))),
         training("batchnorm-mlp", "MLP 256-512-512-256-10, batch norm, relu, batch 128", norm_mlp,
                  lambda: pictures(128, 256), cross_entropy, 1.1),
         *(stepping(name, n, foreach, **options)

@@ -1,6 +1,7 @@
 """The sides: this engine, its peers and hand-written NumPy, each saying once how a gradient and an HVP are taken.
 
-A loss is written once, ``loss(xp, params, constants)``: operators, methods, and the functions `xp` (the side) has.
+A loss is written once, ``loss(xp, params, constants)``: operators, methods, and the functions that `xp` has, ``tanh``,
+``relu``, ``ndtr`` and those of an array namespace ``np``; sides that lack one take no part.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import metadata
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,8 @@ class Problem:
     """What the Hessian is multiplied by."""
     gradient_by_hand: Callable[..., Arrays] | None = None
     hvp_by_hand: Callable[..., Arrays] | None = None
+    value_and_gradient_by_hand: Callable[..., Arrays] | None = None
+    """The loss, then its gradient."""
 
 
 class Unsupported(Exception):
@@ -49,6 +53,20 @@ class Peer:
     def gradient(self, problem: Problem) -> Callable[[], Any]:
         forward, backward = self.tape(problem)
         return lambda: backward(forward())
+
+    def value_and_gradient(self, problem: Problem) -> Callable[[], Any]:
+        """The loss and its gradient, in a list."""
+        forward, backward = self.tape(problem)
+
+        def run() -> Any:
+            loss = forward()
+            return [self.number(loss), *backward(loss)]
+
+        return run
+
+    def number(self, loss: Any) -> Any:
+        """What `tape` recorded as an array."""
+        return loss
 
     def hvp(self, problem: Problem) -> Callable[[], Any]:
         raise Unsupported("no second derivatives")
@@ -87,8 +105,8 @@ class Ours(Eager):
     def __init__(self) -> None:
         import autodiff
 
-        self.ad, self.tanh, self.relu = autodiff, autodiff.tanh, autodiff.relu
-        self.tensor, self.grad = autodiff.Tensor, autodiff.gradients
+        self.ad, self.np, self.tanh, self.relu = autodiff, np, autodiff.tanh, autodiff.relu
+        self.tensor, self.grad, self.ndtr = autodiff.Tensor, autodiff.gradients, autodiff.special.ndtr
 
     def hvp(self, problem: Problem) -> Callable[[], Any]:
         _, constants, _ = self.variables(problem)
@@ -98,6 +116,9 @@ class Ours(Eager):
             return problem.loss(self, given, constants)
 
         return lambda: hvp(loss, params, vectors)
+
+    def number(self, loss: Any) -> Any:
+        return loss.data
 
     def version(self) -> str:
         return "this checkout"
@@ -112,13 +133,29 @@ class Compiled(Ours):
     def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
         raise Unsupported("records nothing")
 
+    def loss(self, problem: Problem) -> Callable[..., Any]:
+        """The loss as a user writes it: a function that closes over the functions that it calls."""
+        loss, xp = problem.loss, SimpleNamespace(np=np, tanh=self.tanh, relu=self.relu, ndtr=self.ndtr)
+        return lambda params, constants: loss(xp, params, constants)
+
     def gradient(self, problem: Problem) -> Callable[[], Any]:
-        slope = self.ad.compile(self.ad.grad(lambda ps, cs: problem.loss(self, ps, cs)), backend=self.backend)
+        slope = self.ad.compile(self.ad.grad(self.loss(problem)), backend=self.backend)
         return lambda: slope(problem.params, problem.constants)
 
+    def value_and_gradient(self, problem: Problem) -> Callable[[], Any]:
+        both = self.ad.compile(self.ad.value_and_grad(self.loss(problem)), backend=self.backend)
+
+        def run() -> Any:
+            value, slopes = both(problem.params, problem.constants)
+            return [value, *slopes]
+
+        return run
+
     def hvp(self, problem: Problem) -> Callable[[], Any]:
+        loss, hvp = self.loss(problem), self.ad.hvp
+
         def product(params: Any, constants: Any, vectors: Any) -> Any:
-            return self.ad.hvp(lambda *given: problem.loss(self, given, constants), tuple(params), tuple(vectors))
+            return hvp(lambda *given: loss(given, constants), tuple(params), tuple(vectors))
 
         run = self.ad.compile(product, backend=self.backend)
         return lambda: run(problem.params, problem.constants, problem.vectors)
@@ -146,8 +183,8 @@ class Torch(Eager):
     def __init__(self) -> None:
         import torch
 
-        self.torch, self.tanh, self.relu = torch, torch.tanh, torch.relu
-        self.tensor, self.grad = torch.tensor, torch.autograd.grad
+        self.torch, self.np, self.tanh, self.relu = torch, torch, torch.tanh, torch.relu
+        self.tensor, self.grad, self.ndtr = torch.tensor, torch.autograd.grad, torch.special.ndtr
 
     def hvp(self, problem: Problem) -> Callable[[], Any]:
         params, constants, vectors = self.variables(problem)
@@ -159,6 +196,24 @@ class Torch(Eager):
 
         return run
 
+    def number(self, loss: Any) -> Any:
+        return loss.detach()
+
+
+class TorchCompiled(Torch):
+    """PyTorch's own compiler, which needs one for C++."""
+
+    name = "torch.compile"
+    compiles = True
+
+    def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
+        params, constants, _ = self.variables(problem)
+        grad, loss = self.grad, self.torch.compile(lambda ps, cs: problem.loss(self, ps, cs))
+        return lambda: loss(params, constants), lambda value: grad(value, params)
+
+    def hvp(self, problem: Problem) -> Callable[[], Any]:
+        raise Unsupported("it differentiates once")
+
 
 class Autograd(Peer):
     name = package = "autograd"
@@ -166,8 +221,10 @@ class Autograd(Peer):
     def __init__(self) -> None:
         import autograd
         import autograd.numpy as anp
+        from autograd.scipy.stats import norm
 
-        self.autograd, self.tanh, self.relu = autograd, anp.tanh, partial(anp.maximum, 0.0)
+        self.autograd, self.np, self.tanh, self.relu = autograd, anp, anp.tanh, partial(anp.maximum, 0.0)
+        self.ndtr = norm.cdf
 
     def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
         record = self.autograd.make_vjp(lambda params: problem.loss(self, params, problem.constants))
@@ -178,6 +235,15 @@ class Autograd(Peer):
         first = self.autograd.make_vjp(self.autograd.grad(lambda ps: problem.loss(self, ps, problem.constants)))
         return lambda: first(problem.params)[0](problem.vectors)
 
+    def value_and_gradient(self, problem: Problem) -> Callable[[], Any]:
+        both = self.autograd.value_and_grad(lambda ps: problem.loss(self, ps, problem.constants))
+
+        def run() -> Any:
+            value, slopes = both(problem.params)
+            return [value, *slopes]
+
+        return run
+
 
 class MyGrad(Peer):
     name = package = "mygrad"
@@ -187,7 +253,7 @@ class MyGrad(Peer):
         from mygrad.nnet.activations import relu
 
         mygrad.turn_memory_guarding_off()  # its documentation's advice where speed counts
-        self.mygrad, self.tanh, self.relu = mygrad, mygrad.tanh, relu
+        self.mygrad, self.np, self.tanh, self.relu = mygrad, mygrad, mygrad.tanh, relu
 
     def tape(self, problem: Problem) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
         params = [self.mygrad.tensor(p) for p in problem.params]
@@ -207,7 +273,8 @@ class Jax(Peer):
     def __init__(self) -> None:
         import jax
 
-        self.jax, self.tanh, self.relu = jax, jax.numpy.tanh, jax.nn.relu
+        self.jax, self.np, self.tanh, self.relu = jax, jax.numpy, jax.numpy.tanh, jax.nn.relu
+        self.ndtr = jax.scipy.special.ndtr
 
     def compiled(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> Callable[[], Any]:
         jitted = self.jax.jit(function)
@@ -219,6 +286,13 @@ class Jax(Peer):
         return self.compiled(
             self.jax.grad(lambda ps, cs: problem.loss(self, ps, cs)), problem.params, problem.constants
         )
+
+    def value_and_gradient(self, problem: Problem) -> Callable[[], Any]:
+        def both(ps: Any, cs: Any) -> Any:
+            value, slopes = self.jax.value_and_grad(lambda p: problem.loss(self, p, cs))(ps)
+            return [value, *slopes]
+
+        return self.compiled(both, problem.params, problem.constants)
 
     def hvp(self, problem: Problem) -> Callable[[], Any]:
         first = self.jax.grad(lambda ps, cs: problem.loss(self, ps, cs))
@@ -237,13 +311,18 @@ class NumPy(Peer):
             raise Unsupported("not written by hand")
         return partial(problem.gradient_by_hand, problem.params, problem.constants)
 
+    def value_and_gradient(self, problem: Problem) -> Callable[[], Any]:
+        if problem.value_and_gradient_by_hand is None:
+            raise Unsupported("not written by hand")
+        return partial(problem.value_and_gradient_by_hand, problem.params, problem.constants)
+
     def hvp(self, problem: Problem) -> Callable[[], Any]:
         if problem.hvp_by_hand is None:
             raise Unsupported("not written by hand")
         return partial(problem.hvp_by_hand, problem.params, problem.constants, problem.vectors)
 
 
-ALL: tuple[type[Peer], ...] = (Ours, Compiled, Native, Torch, Autograd, MyGrad, Jax, NumPy)
+ALL: tuple[type[Peer], ...] = (Ours, Compiled, Native, Torch, TorchCompiled, Autograd, MyGrad, Jax, NumPy)
 
 
 def load(names: Sequence[str]) -> tuple[dict[str, Peer], dict[str, str]]:

@@ -127,11 +127,15 @@ def compare(
     """All that is measured of a workload, as plain data: times in seconds for each side, and the other figures."""
     runs: dict[str, Run] = {}
     absent: dict[str, str] = {}
+    first: dict[str, float] = {}
     for name, peer in peers.items():
+        start = time.perf_counter()
         try:
             runs[name] = workload.run(peer)
         except Unsupported as reason:
             absent[name] = str(reason)
+        if peer.compiles:
+            first[name] = time.perf_counter() - start
     errors = verify(workload, runs)
     repeats = min(repeats, workload.repeats or repeats)
     blocks = []
@@ -165,6 +169,8 @@ def compare(
     measured = {name: _side({n: s for (side, n), s in samples.items() if side == name}) for name in runs}
     for name, error in errors.items():
         measured[name]["relative error"] = error
+        if name in first:
+            measured[name]["first call"] = first[name]
     figures = workload.figures(peers["ours"]) if workload.figures is not None else {}
     return {"sides": measured, "absent": absent, "figures": figures, "schedule": asdict(schedule)}
 

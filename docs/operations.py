@@ -17,7 +17,12 @@ FAMILIES = {
     "linalg": "Linear algebra (`ad.linalg`)",
     "norms": "Norms (`ad.linalg`)",
     "matrix_functions": "Functions of symmetric matrices (`ad.linalg`)",
-    "special": "Special functions (`ad.special`)",
+    "special": "Error functions, entropies and the normal distribution (`ad.special`)",
+    "gamma": "Gamma and beta functions (`ad.special`)",
+    "student": "Student's t distribution (`ad.stats`)",
+    "bessel": "Bessel functions (`ad.special`)",
+    "integrals": "Functions defined by integrals (`ad.special`)",
+    "powers": "Powers less 1 (`ad.special`)",
     "fused": "Softmax and cross-entropy",
     "guards": "In rules",
 }

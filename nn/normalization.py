@@ -15,6 +15,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.machine.kernels import rows_of
 from autodiff.ops.guards import common
 from autodiff.primitive import Operation, Sample, declare, polymorphic
 from autodiff.tensor import clock, is_foreign, plain, writable
@@ -22,6 +23,7 @@ from autodiff.tensor import clock, is_foreign, plain, writable
 from .arguments import as_tensor, count, floats, number
 from .module.module import Module
 from .module.parameter import Parameter
+from .normalization_kernels import BY_WEIGHT, LAYER_NORM, LAYER_NORM_PULLBACK, RMS_NORM, RMS_NORM_PULLBACK
 from .random import floating
 
 # Views: the shapes in which an input is seen
@@ -198,11 +200,53 @@ def _present(value: Any) -> bool:
     return not isinstance(value, (int, float))
 
 
+# Rows as machine code
+
+
+def _native_rows(view: View, weight: Any, bias: Any, *arrays: Any) -> list[Any] | None:
+    """The arrays as rows for kernels; None where these do not run on them."""
+    rows = view.axes == (1,) and view.over == (0,) and view.shape == view.applied
+    if not rows or type(arrays[0]) is not np.ndarray:
+        return None
+    of_one_type = all(not _present(v) or (type(v) is np.ndarray and v.dtype == arrays[0].dtype) for v in (weight, bias))
+    return rows_of(*[a.reshape(view.shape) for a in arrays]) if of_one_type else None
+
+
+def _as_row(value: Any, like: Any) -> Any:
+    """A weight or bias as a row of an array of rows, or the number that stands for it."""
+    if _present(value):
+        return np.ascontiguousarray(value).reshape(1, -1)
+    return np.full((1, like.shape[1]), value, like.dtype)
+
+
+def _kept_columns(kept: Statistics, like: Any) -> tuple[Any, Any]:
+    """Mean and inverse of each row, the mean 0 where nothing was centred."""
+    mean = kept.mean if hasattr(kept, "mean") else np.zeros((1, 1), like.dtype)
+    return mean, kept.inverse
+
+
+def _normalised_rows(x: Any, weight: Any, bias: Any, eps: float, centred: bool, kept: Statistics) -> Any:
+    y = np.empty_like(x)
+    mean, kept.variance, kept.inverse = np.empty((3, len(x), 1), x.dtype)
+    kernel = LAYER_NORM if centred else RMS_NORM
+    kernel.rows(
+        x, _as_row(weight, x), _as_row(bias, x), np.full((1, 1), eps, x.dtype), mean, kept.variance, kept.inverse, y
+    )
+    kept.far = False
+    if centred:
+        kept.mean = mean
+        kept.far = not (mean * mean <= 16 * kept.variance).all()
+    return y
+
+
 def _normalise(
     x: Any, weight: Any, bias: Any = 0.0, *, view: View, eps: float, centred: bool = True, kept: Any = None
 ) -> Any:
     if hasattr(kept, "inverse"):
         del kept.inverse  # of another run
+    if rows := _native_rows(view, weight, bias, x):
+        kept = Statistics() if kept is None else kept
+        return _normalised_rows(rows[0], weight, bias, eps, centred, kept).reshape(x.shape)
     t, offset, kept = _centred(x, kept, view, eps, centred)
     own = t if kept.far else None  # an array that may be written
     scale = kept.inverse
@@ -228,6 +272,11 @@ def _normalise(
 
 def _pull(x: Any, g: Any, weight: Any = 1.0, *, view: View, eps: float, centred: bool = True, kept: Any = None) -> Any:
     """(h − mean h − x̂ mean(h x̂)) / √(σ² + ε), with h = w g, of arrays."""
+    if hasattr(kept, "inverse") and (rows := _native_rows(view, weight, 0.0, x, g)):
+        d = np.empty_like(rows[0])
+        kernel = LAYER_NORM_PULLBACK if centred else RMS_NORM_PULLBACK
+        kernel.rows(*rows, _as_row(weight, d), *_kept_columns(kept, d), d)
+        return d.reshape(x.shape)
     t, offset, kept = _centred(x, kept, view, eps, centred)
     r, n = kept.inverse, _values(view)
     h = g.reshape(view.shape)
@@ -272,6 +321,8 @@ def _of_weight(g: Any, y: Any, x: Any, weight: Any, bias: Any = 0.0, **p: Any) -
     kept: Any = p.get("kept")
     product = kept.product(g) if view.joint and kept is not None else None
     if product is None:
+        if hasattr(kept, "inverse") and (rows := _native_rows(view, weight, 0.0, x, g)):
+            return _fitted(BY_WEIGHT.sums(*rows, *_kept_columns(kept, rows[0])), weight)
         t, offset, kept = _centred(x, kept, view, p["eps"], p.get("centred", True))
         if not view.joint:
             t = _into(t if kept.far else None, np.multiply, t, kept.inverse)

@@ -131,7 +131,10 @@ class Optimizer:
             if not p.is_leaf:
                 raise ValueError(f"{name}: {label} is the result of {p.op}, not a leaf; there is nothing to update")
             if p.dtype.kind != "f":
-                raise ValueError(f"{name}: {label} (shape {p.shape}) has dtype {p.dtype}; only floats can be trained")
+                raise ValueError(
+                    f"{name}: {label} (shape {p.shape}) has dtype {p.dtype}; only floats can be trained"
+                    + (" (of complex numbers, two parameters: z = x + 1j * y)" if p.dtype.kind == "c" else "")
+                )
             if id(p) in known:
                 raise ValueError(f"{name}: {label} (shape {p.shape}) is given twice")
             known.add(id(p))

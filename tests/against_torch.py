@@ -7,31 +7,42 @@ import autodiff as ad
 
 
 def agrees_with_torch(ours, theirs, *arrays, rtol=1e-9, atol=1e-11, second=True):
-    """`ours` of Tensors and `theirs` of torch tensors have one value, gradient and second derivative (by double
-    backward, along random directions). Both return one tensor."""
+    """`ours` of Tensors and `theirs` of torch tensors have one value, gradient, second derivative (by double backward,
+    along random directions), of complex numbers the derivative forward too. Both return one tensor."""
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(7)
     xs = [ad.Tensor(a, requires_grad=True) for a in arrays]
-    ts = [torch.tensor(a, dtype=torch.float64, requires_grad=True) for a in arrays]
+    ts = [torch.tensor(a, requires_grad=True) for a in arrays]
     y, u = ours(*xs), theirs(*ts)
     np.testing.assert_allclose(y.numpy(), u.numpy(force=True), rtol=rtol, atol=atol)
-    weight = rng.normal(size=y.shape)
+    assert y.dtype == u.numpy(force=True).dtype
+    weight = _random(rng, y)
     ds = ad.gradients(y, xs, weight, create_graph=True)
     es = torch.autograd.grad(u, ts, torch.tensor(weight), create_graph=True, materialize_grads=True)
     for d, e, a in zip(ds, es, arrays):
-        assert d.shape == np.shape(a)
+        assert d.shape == np.shape(a) and d.dtype == np.result_type(a)
         np.testing.assert_allclose(d.numpy(), e.numpy(force=True), rtol=rtol, atol=atol)
     if not second:
         return
-    directions = [rng.normal(size=np.shape(a)) for a in arrays]
-    s = sum((d * v).sum() for d, v in zip(ds, directions))
-    r = sum((e * torch.tensor(v)).sum() for e, v in zip(es, directions))
+    directions = [_random(rng, a) for a in arrays]
+    s = sum((d * v.conj()).sum().real for d, v in zip(ds, directions))
+    r = sum((e * torch.tensor(v.conj()).resolve_conj()).sum().real for e, v in zip(es, directions))
+    if any(map(np.iscomplexobj, arrays)):
+        moved = ad.jvp(lambda *xs: ours(*xs), tuple(arrays), tuple(directions))[1]
+        slope = sum((d.data * v.conj()).sum().real for d, v in zip(ds, directions))  # the product from the other side
+        np.testing.assert_allclose((moved * weight.conj()).sum().real, slope, rtol=rtol, atol=atol + rtol * abs(slope))
     if not r.requires_grad:
         return
     seconds = ad.gradients(s, xs, allow_unused=True)
     for d, e in zip(seconds, torch.autograd.grad(r, ts, materialize_grads=True)):
         found = np.zeros(e.shape) if d is None else d.numpy()
         np.testing.assert_allclose(found, e.numpy(force=True), rtol=10 * rtol, atol=10 * atol)
+
+
+def _random(rng, like):
+    """Normal numbers of the shape and kind of an array."""
+    x = rng.normal(size=np.shape(like))
+    return x + 1j * rng.normal(size=x.shape) if np.iscomplexobj(getattr(like, "_ndarray", like)) else x
 
 
 def same_layer(layer, reference, *inputs, output=None, first=1e-9, second=1e-7):

@@ -143,7 +143,8 @@ class StandIn:
     flags = property(lambda self: self.value.flags)
     T = property(lambda self: _made(self.value.T, (self,)))
     mT = property(lambda self: _made(self.value.mT, (self,)))
-    real = property(lambda self: self)
+    real = property(lambda self: _made(self.value.real, (self,)))
+    imag = property(lambda self: _made(self.value.imag, (self,)))
 
     def __len__(self):
         return len(self.value)

@@ -15,8 +15,21 @@ PACKAGES = ("autodiff", "nn", "optim")
 
 FLOORS = (  # of autodiff, from the ground up; a room may import what stands before it, or beside it without a circle
     {"mode", "leaving", "protocols", "methods", "tensor", "opaque", "primitive", "untaken", "backward"},
+    {"machine"},
     {"ops"},
-    {"linalg", "special", "random", "persistence", "clipping", "averaging", "flags", "lettering", "figures", "memory"},
+    {
+        "linalg",
+        "special",
+        "random",
+        "stats",
+        "persistence",
+        "clipping",
+        "averaging",
+        "flags",
+        "lettering",
+        "figures",
+        "memory",
+    },
     {"transforms"},
     {"checking", "curvature", "compiling"},
     {"seeing"},

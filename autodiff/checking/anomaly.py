@@ -61,7 +61,7 @@ class Watch:
         """What is wrong with these values, '' if nothing."""
         a = value._ndarray if isinstance(value, Tensor) else value
         kind = getattr(a, "dtype", np.dtype(type(a)) if isinstance(a, float) else None)
-        if kind is None or kind.kind != "f" or np.isfinite(a).all():
+        if kind is None or kind.kind not in "fc" or np.isfinite(a).all():
             return ""
         nans, size = int(np.isnan(a).sum()), int(np.size(a))
         infinite = size - int(np.isfinite(a).sum()) - nans

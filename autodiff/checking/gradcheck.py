@@ -38,7 +38,7 @@ def gradcheck(
     Args:
         f: a function of Tensors that returns a Tensor, or a nested list, tuple or dict of Tensors.
         inputs: its arguments: one Tensor or array, or a tuple or list of arguments, each of which may be nested.
-            Floating-point Tensors, arrays and numbers are checked, everything else is passed on.
+            Floating-point and complex Tensors, arrays and numbers are checked, everything else is passed on.
         eps: the step, times max(1, |x|) for each element x; 1e-6 by default, 1e-3 where an input is coarser than
             float64.
         rtol: a derivative may differ by ``atol + rtol * abs(numeric)``; by default 1e-5, 1e-3 with float32 and 2e-2
@@ -48,7 +48,7 @@ def gradcheck(
 
     Differences are taken in float64 whatever the inputs are. All elements of the Jacobian are compared; with more than
     200 outputs, two random combinations of them; with more than 2000 input elements, random directions, in which a
-    wrong element is then searched for.
+    wrong element is then searched for. A complex number counts as two elements, its real and its imaginary part.
 
     Returns:
         True.
@@ -89,7 +89,7 @@ def _pullback_of(f: Function, inputs: Any) -> tuple[Function, tuple[Any, ...], l
     """The gradient of f as a function of the checked inputs and the cotangents, arguments for it, and their names."""
     first = _Check("gradgradcheck", f, inputs)
     rng = np.random.default_rng(0)
-    cotangents = [rng.uniform(0.5, 1.5, y.shape).astype(y.dtype) for y in first.outputs]
+    cotangents = [_drawn(rng, y) for y in first.outputs]
     n = len(first.names)
 
     def pullback(*arguments: Any) -> Any:
@@ -122,8 +122,9 @@ class _Check:
         names = names or [f"input {p[1:].replace(']', '', 1)}" for p in self.form.paths()]
         self.places, self.names, self.arrays = [], [], []
         for k, (x, name) in enumerate(zip(self.leaves, names)):
-            array = x._ndarray if isinstance(x, Tensor) else np.asarray(x) if isinstance(x, (float, np.generic)) else x
-            if not hasattr(array, "dtype") or array.dtype.kind != "f":
+            number = isinstance(x, (float, complex, np.generic))
+            array = x._ndarray if isinstance(x, Tensor) else np.asarray(x) if number else x
+            if not hasattr(array, "dtype") or array.dtype.kind not in "fc":
                 continue
             bad = np.argwhere(~np.isfinite(array))
             if len(bad):
@@ -136,11 +137,11 @@ class _Check:
             self.arrays.append(np.array(array))
         if not self.arrays:
             raise ValueError(f"{where}: no floating-point input to check in {inputs!r}")
-        precision = min((a.dtype for a in self.arrays), key=lambda dtype: dtype.itemsize)
+        precision = min((np.finfo(a.dtype).dtype for a in self.arrays), key=lambda dtype: dtype.itemsize)
         fine = precision.itemsize >= 8
         self.eps = (1e-6 if fine else 1e-3) if eps is None else eps
         self.rtol = (1e-5 if fine else 1e-3 if precision.itemsize == 4 else 2e-2) if rtol is None else rtol
-        self.exact = [a.astype(np.float64) if a.dtype.itemsize < 8 else a for a in self.arrays]
+        self.exact = [a.astype(np.result_type(a, np.float64)) for a in self.arrays]
         self.x = self._flat(self.exact)
         self.scale = np.maximum(1.0, np.abs(self.x))
         self.outputs = self._outputs(self.arrays)
@@ -179,14 +180,15 @@ class _Check:
                     f"{self.where}: {self.title} must return a Tensor (or a nested list, tuple or dict of Tensors), "
                     f"not {y!r} ({type(y).__name__})"
                 )
-        return [y for y in outputs if y._ndarray.dtype.kind == "f"]
+        return [y for y in outputs if y._ndarray.dtype.kind in "fc"]
 
     def _outputs(self, arrays: Sequence[Any]) -> list[Any]:
         with no_grad():
             return [np.asarray(y._ndarray) for y in self.of_checked([wrap(a) for a in arrays])]
 
     def _flat(self, outputs: Sequence[Any]) -> Any:
-        parts = [np.asarray(y, np.float64).reshape(-1) for y in outputs]
+        """All numbers in one row, of complex ones the real part and the imaginary part."""
+        parts = [np.asarray(y, np.result_type(y, np.float64)).reshape(-1).view(np.float64) for y in outputs]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def _noise(self) -> float:
@@ -206,7 +208,7 @@ class _Check:
     def run(self) -> bool:
         with no_grad():
             ys, pullback = vjp(self.of_checked, self.arrays)
-        m, n = sum(y.size for y in ys), sum(a.size for a in self.arrays)
+        m, n = sum(map(_count, ys)), self.x.size
         rng = np.random.default_rng(1)
         self.combined = m > OUTPUTS
         rows = rng.choice([-1.0, 1.0], (2, m)) if self.combined else np.eye(m)
@@ -230,8 +232,9 @@ class _Check:
     def _split(self, row: Any, ys: Sequence[Any]) -> list[Any]:
         parts, start = [], 0
         for y in ys:
-            parts.append(row[start : start + y.size].reshape(y.shape).astype(y.dtype))
-            start += y.size
+            part, start = np.ascontiguousarray(row[start : start + _count(y)], np.float64), start + _count(y)
+            part = part.view(np.complex128) if y.dtype.kind == "c" else part
+            parts.append(part.reshape(y.shape).astype(y.dtype))
         return parts
 
     def _difference(self, direction: Any) -> Any:
@@ -281,7 +284,8 @@ class _Check:
             output = "a combination of all outputs"
         else:
             which, place = self._place(int(row), [f"output {i}" for i in range(len(ys))], ys)
-            output = (which if len(ys) > 1 else "output") + (f" at index {place}" if place else "")
+            which = which if len(ys) > 1 else which.replace("output 0", "output")
+            output = which + (f" at index {place}" if place else "")
         a, b, tolerance = (z[row, column] / scale[column] for z in (analytic, numeric, allowed))
         hint = "" if np.isfinite(b) else "; the difference leaves the function's domain, so pass a smaller eps"
         raise GradientCheckError(
@@ -292,9 +296,11 @@ class _Check:
 
     def _place(self, flat: int, names: Sequence[str], arrays: Sequence[Any]) -> tuple[str, tuple[int, ...]]:
         for name, a in zip(names, arrays):
-            if flat < a.size:
+            if flat < _count(a):
+                if a.dtype.kind == "c":
+                    name, flat = f"the {('real', 'imaginary')[flat % 2]} part of {name}", flat // 2
                 return name, tuple(int(i) for i in np.unravel_index(flat, a.shape))
-            flat -= a.size
+            flat -= _count(a)
         raise IndexError(flat)
 
     def _search(
@@ -323,6 +329,17 @@ class _Check:
             f"no single element does by more than the tolerance; the nearest is "
             f"{self._place(j, self.names, self.arrays)}"
         )
+
+
+def _count(y: Any) -> int:
+    """How many real numbers an array holds."""
+    return int(y.size) * (2 if y.dtype.kind == "c" else 1)
+
+
+def _drawn(rng: np.random.Generator, y: Any) -> Any:
+    """A random cotangent of an output."""
+    g = rng.uniform(0.5, 1.5, y.shape)
+    return (g + 1j * rng.uniform(0.5, 1.5, y.shape) if y.dtype.kind == "c" else g).astype(y.dtype)
 
 
 def _only(j: int, n: int) -> Any:

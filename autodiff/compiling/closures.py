@@ -18,7 +18,8 @@ import weakref
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -27,9 +28,15 @@ from ..leaving import is_users_file
 from ..tensor import Tensor, digest
 
 _PLAIN = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
+_EXACT = (bool, int, float, complex, str, bytes, type(None))
+"""Of these the value is all that there is; an instance of a subclass may keep more."""
+_CACHED = type(functools.cache(len))
 _COLLECTIONS = (set, frozenset, deque, bytearray, array, memoryview)
 _BY_NAME = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
 """Names in code that reads attributes whose names it does not say."""
+_GLOBALS = frozenset({"globals", "vars", "locals", "eval", "exec"})
+"""Names in code that reads variables whose names are strings."""
+_ENVIRONMENT = frozenset({"environ", "getenv", "environb"})
 _PYTHONS = os.path.dirname(os.__file__) + os.sep
 MANY = 20000
 """So many objects are watched and no more."""
@@ -43,9 +50,10 @@ class Closure:
     Args:
         functions: where the search begins.
         known: objects that are looked after elsewhere, by id.
+        names: what the functions are called; none where it is the first that is compiled.
     """
 
-    def __init__(self, functions: list[Any], known: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+    def __init__(self, functions: list[Any], known: Iterable[int] = (), names: Iterable[str] = ()) -> None:
         self.tensors: dict[str, Tensor] = {}
         """Tensors by a name that says where they were found."""
         self.generators: dict[str, Any] = {}
@@ -63,8 +71,8 @@ class Closure:
         self._by_id: dict[int, str] = {}
         for function in functions:
             self._mention(function, set())
-        for function in functions:
-            self._visit(function, "")
+        for function, name in zip_longest(functions, names, fillvalue=""):
+            self._visit(function, name)
         self.unchanged = self._comparison()
         """Whether all is as it was found."""
 
@@ -116,9 +124,9 @@ class Closure:
                     stack += [code for v in kept for code in _codes_of(v)]
             elif isinstance(f, (tuple, list, *_COLLECTIONS[:3])) or type(f) is dict:
                 stack += [v for v in (f.values() if isinstance(f, dict) else f) if _may_be_called(v)]
-            elif not isinstance(f, types.ModuleType) and (hasattr(f, "__dict__") or _slots(type(f))):
+            elif not isinstance(f, types.ModuleType) and (_kept(f) is not None or _slots(type(f))):
                 stack.append(type(f))
-                kept = [*getattr(f, "__dict__", {}).values(), *(getattr(f, n, None) for n in _slots(type(f)))]
+                kept = [*(_kept(f) or {}).values(), *(_read("attribute", f, n) for n in _slots(type(f)))]
                 stack += filter(_may_be_called, kept if not _is_ours(f) else [getattr(f, "__wrapped__", None)])
 
     def _place(self, name: str, kind: str, holder: Any, key: Any) -> None:
@@ -133,7 +141,9 @@ class Closure:
         if isinstance(x, type):
             self._class(x)
             return
-        if isinstance(x, (*_PLAIN, types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
+        if type(x) in _EXACT or isinstance(
+            x, (np.generic, np.dtype, types.ModuleType, types.BuiltinFunctionType, np.ufunc)
+        ):
             return
         if id(x) in self._seen:
             return
@@ -144,6 +154,7 @@ class Closure:
         self._alive.append(x)
         if isinstance(x, Tensor):
             self.tensors[name or x.name or "tensor"] = x
+            self._visit(x._hooks, f"the hooks of {name}")
         elif isinstance(x, np.ndarray):
             self._arrays.append((name, x, _digest(x)))
             if x.dtype.kind == "O":
@@ -177,13 +188,15 @@ class Closure:
             self._visit(x.__self__, name)
         elif isinstance(x, types.FunctionType):
             self._function(x, name)
-        elif _is_ours(x) or isinstance(x, functools._lru_cache_wrapper):
+        elif _is_ours(x) or isinstance(x, _CACHED):
             self._visit(getattr(x, "__wrapped__", None), name)
-        elif hasattr(x, "__next__"):
+        elif _has(x, "__next__"):
             self.iterators[name] = x
-        elif hasattr(x, "param_groups") and hasattr(x, "step"):
+        elif _has(x, "param_groups") and _has(x, "step"):
             self.optimizers[name] = x
-        elif hasattr(x, "__dict__") or _slots(type(x)):
+        elif isinstance(x, type(os.environ)):
+            self._places.append((name, "call", functools.partial(repr, x), None, repr(x)))
+        elif _kept(x) is not None or _slots(type(x)):
             self._object(x, name)
 
     def _function(self, f: types.FunctionType, name: str) -> None:
@@ -206,7 +219,12 @@ class Closure:
         while codes:
             inner = codes.pop()
             codes += [c for c in inner.co_consts if isinstance(c, types.CodeType)]
-            for variable in _globals_of(inner):
+            names = _globals_of(inner)
+            if not _GLOBALS.isdisjoint(names):
+                names = [*names, *(n for n in f.__globals__ if n in self._codes)]
+            if not _ENVIRONMENT.isdisjoint(inner.co_names):
+                self._visit(os.environ, "os.environ")
+            for variable in names:
                 if variable not in f.__globals__:
                     if hasattr(builtins, variable):
                         self._places.append((variable, "get", f.__globals__, variable, _EMPTY))
@@ -236,7 +254,7 @@ class Closure:
 
     def _object(self, x: Any, name: str) -> None:
         self._class(type(x))
-        if hasattr(x, "__dict__") and isinstance(type(x).__module__, str):
+        if _kept(x) is not None and isinstance(type(x).__module__, str):
             self._attributes(x, name)
         for key in _slots(type(x)):
             self._place(_joined(name, key), "attribute", x, key)
@@ -249,7 +267,9 @@ class Closure:
         module, library = isinstance(x, types.ModuleType), _of_library(x)
         ours = not module and not isinstance(x, types.FunctionType) and not _is_users_class(type(x))
         if not module and not type(x).__module__.startswith("autodiff."):  # ours find out things when they are used
-            self._places.append((f"the attributes of {name}", "values", vars(x), None, tuple(vars(x))))
+            self._places.append(
+                (f"the attributes of {name or 'the function'}", "values", vars(x), None, tuple(vars(x)))
+            )
         for key, value in list(vars(x).items()):
             if (key in self._codes and not key.startswith("__")) if module else self._mentioned(key):
                 read = True
@@ -274,7 +294,7 @@ class Closure:
             if kind == "values" and all(type(x) is str for x in value):  # names, as most are
                 terms.append(f"{text} == v{i}")
                 continue
-            loose = kind == "values" or (isinstance(value, _PLAIN) and value is not None)
+            loose = kind == "values" or (_is_plain(value) and value is not None)
             terms.append(f"{text} is v{i}" if not loose else f"({text} is v{i} or same({text}, v{i}))")
         for i, (_, x, before) in enumerate(self._arrays):
             names |= {f"a{i}": x, f"d{i}": before}
@@ -313,6 +333,16 @@ def _read(kind: str, holder: Any, key: Any) -> Any:
         return _EMPTY
 
 
+def _has(x: Any, name: str) -> bool:
+    """Whether an object has an attribute, without a call of its own ``__getattr__``."""
+    return name in (_kept(x) or ()) or any(name in vars(c) for c in type(x).__mro__)
+
+
+def _kept(x: Any) -> dict[str, Any] | None:
+    kept = _read("attribute", x, "__dict__")
+    return kept if isinstance(kept, dict) else None
+
+
 def _same(a: Any, b: Any) -> bool:
     """Whether two values are the same to a program; 0.0 and −0.0 are not, nor are 1 and 1.0."""
     if a is b:
@@ -321,7 +351,12 @@ def _same(a: Any, b: Any) -> bool:
         return False
     if type(a) is tuple:
         return len(a) == len(b) and all(map(_same, a, b))
-    return isinstance(a, _PLAIN) and (repr(a) == repr(b) if isinstance(a, (float, np.floating)) else bool(a == b))
+    signed = isinstance(a, (float, complex, np.inexact))
+    return _is_plain(a) and (repr(a) == repr(b) if signed else bool(a == b))
+
+
+def _is_plain(x: Any) -> bool:
+    return type(x) in _EXACT or isinstance(x, (np.generic, np.dtype))
 
 
 def _joined(name: str, key: str) -> str:

@@ -8,7 +8,8 @@ import inspect
 import threading
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from operator import is_
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -205,7 +206,8 @@ class Compiled:
 
     @property
     def source(self) -> str:
-        """The program of the latest call as Python that needs NumPy alone.
+        """The program of the latest call as Python that needs NumPy alone; arrays of more than 64 elements that it has
+        as constants are taken from ``constants``, a dict that `save` writes beside it.
 
         Raises:
             RuntimeError: before the first call.
@@ -220,6 +222,11 @@ class Compiled:
                 + (f"; so far none was: {why}" if why else ", from whose arguments the shapes are taken")
             )
         return self._latest
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why calls are run as they are, for signatures of which no program can be made."""
+        return [*self._eager.values()]
 
     def save(self, path: Any) -> None:
         """Write the program of the latest call as a module that needs NumPy alone, with large constants in an ``.npz``
@@ -289,7 +296,16 @@ class _Entry:
         self._context = contextvars.copy_context()
         self._context.run(np.seterr, all="ignore")
         self._build = _builder(traced.form)
-        self._written_places = frozenset(traced.program.donated.values())
+        self._written_places = [*dict.fromkeys(traced.program.donated.values())]
+        self._read_places = [
+            i for i, x in enumerate(traced.program.inputs)
+            if i not in self._written_places and not x.options.get("weak")
+        ]  # fmt: skip
+        self._written_of_tensors = [len(traced.arguments) + k for kind, k in traced.written if kind == "tensor"]
+        self._written: list[Any] = []
+        """What the last call wrote, where no argument is among it, which would be kept alive."""
+        self._owners: set[int] = set()
+        """Ids of those whose memory they are."""
         expected = [(x.shape, x.dtype, x.strides) for x in traced.program.inputs][len(traced.arguments) :]
         self._of_tensors = list(zip(traced.tensors, expected))
         self._of_gradients = [
@@ -298,7 +314,8 @@ class _Entry:
             if isinstance(x, Tensor)  # those of arguments are a part of the signature
         ]
         self._reached = [
-            (x, without, bool(x._requires_grad)) for x, without in zip(traced.reached, traced.without, strict=True)
+            (x, without, bool(x._requires_grad), x._hooks)
+            for x, without in zip(traced.reached, traced.without, strict=True)
         ]
 
     def misfit(self) -> str:
@@ -310,11 +327,13 @@ class _Entry:
             a = x._ndarray
             if a.shape != shape or a.dtype != dtype or a.strides != strides:
                 return f"made again, because a tensor has shape {a.shape}, dtype {a.dtype} and strides {a.strides} now"
-        for x, without, required in self._reached:
+        for x, without, required, hooks in self._reached:
             if (x._grad is None) is not without:
                 return "made again, because a gradient is there now, or no more"
             if bool(x._requires_grad) is not required:
                 return "made again, because a tensor requires a gradient now, or no more"
+            if x._hooks is not hooks:
+                return "made again, because a tensor has a hook now"
         for x, (shape, dtype, strides) in self._of_gradients:
             a = cast(Tensor, x._grad)._ndarray
             if a.shape != shape or a.dtype != dtype or a.strides != strides:
@@ -361,11 +380,11 @@ class _Entry:
         try:
             outputs = self._context.run(self._run, *inputs)
         except Exception as error:
-            self._running = False
             for generator, state in zip(t.generators, states):
                 generator.bit_generator.state = state
             self._unfit(error)
-        self._running = False
+        finally:
+            self._running = False
         self.runs += 1
         return self._finished(leaves, outputs, after)
 
@@ -387,33 +406,29 @@ class _Entry:
 
     def _make_writable(self, inputs: list[Any]) -> None:
         t = self.traced
-        for kind, k in t.written:
-            if kind == "tensor":
-                place = len(t.arguments) + k
-                if isinstance(inputs[place], np.generic) or not inputs[place].flags.writeable:
-                    inputs[place] = t.tensors[k]._ndarray = np.array(inputs[place])
-            elif kind == "argument":
-                a = inputs[t.arguments.index(k)]
-                if not isinstance(a, np.ndarray) or not a.flags.writeable:
-                    raise _Unfit("an argument that it writes is read-only")
-        places = [*self._written_places]
-        owners = {id(_owner(inputs[place])) for place in places}
-        for place, b in enumerate(inputs):
-            if isinstance(b, np.ndarray) and place not in self._written_places and id(_owner(b)) in owners:
-                if any(np.may_share_memory(inputs[k], b) for k in places):
-                    raise _Unfit("what it writes shares its memory with something else that it reads")
+        for place in self._written_of_tensors:
+            if isinstance(inputs[place], np.generic) or not inputs[place].flags.writeable:
+                inputs[place] = t.tensors[place - len(t.arguments)]._ndarray = np.array(inputs[place])
+        places = self._written_places
+        written = [inputs[place] for place in places]
         arguments = [place for place in places if place < len(t.arguments)]
-        if any(np.may_share_memory(inputs[i], inputs[k]) for i in arguments for k in places if i != k):
-            raise _Unfit("what it writes shares its memory with something else that it writes")
+        if any([not isinstance(inputs[i], np.ndarray) or not inputs[i].flags.writeable for i in arguments]):
+            raise _Unfit("an argument that it writes is read-only")
+        if len(written) != len(self._written) or not all(map(is_, written, self._written)):
+            if any(np.may_share_memory(inputs[i], inputs[k]) for i in arguments for k in places if i != k):
+                raise _Unfit("what it writes shares its memory with something else that it writes")
+            self._written, self._owners = [] if arguments else written, {id(_owner(b)) for b in written}
+        for place in self._read_places:
+            b = inputs[place]
+            if isinstance(b, np.ndarray) and id(_owner(b)) in self._owners:
+                if any([np.may_share_memory(a, b) for a in written]):
+                    raise _Unfit("what it writes shares its memory with something else that it reads")
 
     def _finished(self, leaves: list[Any], outputs: tuple[Any, ...], after: Any) -> Any:
         """The results in their form, after all else that the function leaves behind."""
         t = self.traced
         given = iter(outputs)
-        results = [
-            wrap(y) if kind == "tensor" and type(y) is np.ndarray else y if kind == "array" else _returned(kind, y)
-            for kind, y in zip(t.kinds, given)
-        ]
+        results = [y if kind == "array" else _returned(kind, y) for kind, y in zip(t.kinds, given)]
         for kind, k in t.written:
             x = t.tensors[k] if kind == "tensor" else leaves[k] if kind == "argument" else None
             if isinstance(x, Tensor):
@@ -425,8 +440,7 @@ class _Entry:
             x.data = np.array(next(given))
         for place, there in t.left:
             target = leaves[place] if isinstance(place, int) else place
-            new = wrap(np.asarray(next(given))) if there else None
-            target._grad = new
+            target._grad = _returned("tensor", next(given)) if there else None
         for states, numbers in after:
             for state in states:
                 state.update(numbers)
@@ -457,7 +471,7 @@ def _owner(array: Any) -> Any:
 
 def _returned(kind: str, value: Any) -> Any:
     if kind == "tensor":
-        return wrap(value if isinstance(value, np.ndarray) else np.asarray(value))
+        return wrap(value if type(value) is np.ndarray else np.asarray(value))
     if kind == "array of one":
         return np.asarray(value)
     return value[()] if kind == "scalar" and isinstance(value, np.ndarray) else value
@@ -538,17 +552,20 @@ def _named(params: Any) -> dict[str, Tensor]:
     if hasattr(params, "named_parameters"):
         named = dict(params.named_parameters())
         return named | dict(params.named_buffers()) if hasattr(params, "named_buffers") else named
+    takes = "ad.compile: params takes a module, or a list or a dict of leaf Tensors"
     if isinstance(params, Tensor):
         params = [params]
+    if isinstance(params, str) or not isinstance(params, Iterable):
+        raise TypeError(f"{takes}, not {params!r}")
     if not isinstance(params, Mapping):
         params = {p.name or f"w{i}" if isinstance(p, Tensor) else str(i): p for i, p in enumerate(params)}
     for name, p in params.items():
         if not isinstance(p, Tensor) or not p.is_leaf:
-            raise TypeError(f"ad.compile: params takes a module, a list or a dict of leaf Tensors, but {name} is {p!r}")
+            raise TypeError(f"{takes}, but {name} is {p!r}")
     return dict(params)
 
 
-_PLAIN = (int, float, complex, str, bytes, type(None))
+_PLAIN = (bool, int, str, bytes)
 _LEAVES = frozenset({np.ndarray, Tensor, np.float64, np.float32, int, float, bool})
 """Types of arguments that are leaves, as most are."""
 
@@ -561,16 +578,16 @@ def _signature(x: Any) -> Any:
     if isinstance(x, Tensor):
         a = x._ndarray
         g = None if x._grad is None else (x._grad._ndarray.dtype, x._grad._ndarray.strides)
-        return kind, a.shape, a.dtype, a.strides, bool(x._requires_grad), x._primitive is None, g
+        return kind, a.shape, a.dtype, a.strides, bool(x._requires_grad), x._primitive is None, not x._hooks, g
     if isinstance(x, np.ndarray):
         return kind, x.shape, x.dtype, x.strides, _Same(x)
     if isinstance(x, np.generic):
         return kind, x.dtype
     if kind is float:
         return kind, x.hex()
-    if isinstance(x, _PLAIN):
-        return kind, x
-    return kind, _Same(x)
+    if kind is complex:
+        return kind, x.real.hex(), x.imag.hex()
+    return kind, x if kind in _PLAIN else _Same(x)
 
 
 class _Same:

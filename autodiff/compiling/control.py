@@ -61,9 +61,11 @@ class Loops:
             return NotImplemented
         first, start = loop.length - 1 if loop.reverse else 0, clock()
         with self._repeatable(loop.f), trace.inside():
-            carry = [self.stand_in(c, "carry", is_grad_enabled()) for c in loop.carry]
-            slices = [self.stand_in(x, "x", x._requires_grad, x._ndarray[first]) for x in loop.xs]
+            carry = [self.stand_in(c, "", is_grad_enabled()) for c in loop.carry]
+            slices = [self.stand_in(x, "", x._requires_grad, x._ndarray[first]) for x in loop.xs]
             following, ys = loop.step(carry, slices, first)
+        _call(carry, "carry")
+        _call(slices, "x")
         step = Step(carry, slices, following, ys, ((start, clock()),))
         made = self.looped(step, loop.carry, loop.xs, loop.length, loop.reverse, traced_only=True)
         if made is None:
@@ -128,7 +130,7 @@ class Loops:
         NotImplemented where nothing in the steps is traced, or there is no largest number."""
         trace, start = self.trace, clock()
         with self._repeatable(loop.cond_fun, loop.body_fun), trace.inside():
-            state = [self.stand_in(x, "state", is_grad_enabled()) for x in loop.state]
+            state = [self.stand_in(x, "", is_grad_enabled()) for x in loop.state]
             holds = truth_value("while_loop: the condition", loop.condition(state))
             try:
                 following = loop.step(state, 0)
@@ -137,6 +139,7 @@ class Loops:
                     raise
                 trace.failure = None  # of a step that does not run
                 trace.unroll()
+        _call(state, "state")
         step = Step(state, [], following, [], ((start, clock()),))
         given = [plain(x) for x in state]
         outputs = [[plain(holds)], [plain(x) for x in following]]
@@ -200,6 +203,13 @@ class Loops:
         except unmet as error:
             self.trace.uncommon(str(error))
         return list(self.trace.record(op, (*given, *outside), options, [np.asarray(v) for v in values]))
+
+
+def _call(stand_ins: Leaves, name: str) -> None:
+    """Name those for which the user has no variable."""
+    for x in stand_ins:
+        node = plain(x).node
+        node.name = node.name or name
 
 
 def _bounded(loop: While, limit: int) -> Any:

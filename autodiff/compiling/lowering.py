@@ -32,8 +32,13 @@ def _passive(function: Any) -> None:
 
 
 for _function in (np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj,
-                  np.may_share_memory, np.shares_memory, np.broadcast_shapes):  # fmt: skip
+                  np.broadcast_shapes):  # fmt: skip
     _passive(_function)
+
+
+@_as(np.may_share_memory, np.shares_memory)
+def _share_memory(trace: Trace, *_: Any, **__: Any) -> Any:
+    trace.refuse("whether arrays share memory is asked, which may be otherwise at the next call", "ask outside")
 
 
 def _filler(function: Any) -> Callable[..., Any]:
@@ -217,6 +222,7 @@ def _dot(trace: Trace, a: Any, b: Any) -> Any:
 @_as(np.vdot)
 def _vdot(trace: Trace, a: Any, b: Any) -> Any:
     a, b = (_tracer(trace, x).reshape(-1) for x in (a, b))
+    a = a.conj()
     return trace.record("dot", (a, b), {}, np.dot(a.value, b.value))
 
 

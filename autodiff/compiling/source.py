@@ -170,7 +170,7 @@ class Source:
                 last = node.line
                 said = textwrap.shorten(linecache.getline(*node.line), 90, placeholder=" …")
                 lines.append(f"# {os.path.basename(node.line[0])}:{node.line[1]}" + (f": {said}" if said else ""))
-            call = self._call(node)
+            call = self._as_the_user_calls_it(node, self._call(node))
             lines += [*self._before, *call]
             self._before.clear()
             lines += [text.format(self.of(node)) for text in checks.get(node, ())]
@@ -201,10 +201,12 @@ class Source:
             return f"[{inner}]" if isinstance(x, list) else f"({inner}{',' if len(x) == 1 else ''})"
         if isinstance(x, slice):
             return f"slice({self.of(x.start)}, {self.of(x.stop)}, {self.of(x.step)})"
-        if x is None or x is Ellipsis or isinstance(x, (bool, int, str)):
+        if x is None or x is Ellipsis or isinstance(x, bool):
             return "..." if x is Ellipsis else repr(x)
-        if type(x) is float:
-            return repr(x) if np.isfinite(x) else f"float({str(x)!r})"
+        if isinstance(x, (int, str)):
+            return int.__repr__(x) if isinstance(x, int) else str.__repr__(x)  # an IntEnum's own is no Python
+        if type(x) in (float, complex):
+            return _number(x)
         if isinstance(x, np.dtype):
             return f"np.dtype({x.str!r})"
         if isinstance(x, type) and issubclass(x, np.generic):
@@ -255,9 +257,12 @@ class Source:
         given = self._operands(node)
         if node.op in ("scan", "cond", "while"):
             return {"scan": self._scan, "cond": self._cond, "while": self._while}[node.op](node, given)
-        name = self._names[id(target)] if target is not None else self._named(place)
-        self._names[id(node)] = name
         new = place is None and target is None
+        if target is not None:
+            name = self._names[id(target)]
+        else:
+            name = self._local(node.name) if new and node.name else self._named(place)
+        self._names[id(node)] = name
         if node.op in ("setitem", "at"):
             first = f"{name} = np.array({given[0]})" if new else f"np.copyto({name}, {given[0]})"
             if node.op == "at":
@@ -285,6 +290,16 @@ class Source:
             return [f"np.copyto({name}, {given[2]})", f"np.copyto({name}, {given[1]}, where={given[0]})"]
         return [f"np.copyto({name}, {given[0]}{', casting=' + repr('unsafe') if node.op == 'astype' else ''})"]
 
+    def _as_the_user_calls_it(self, node: Node, call: list[str]) -> list[str]:
+        """The lines of a call whose result lies in memory that is known: a name more, if the user has one for it."""
+        if not node.name or node in self.plan.into or node not in self.plan.places:
+            return call
+        written = self._names[id(node)]
+        name = self._names[id(node)] = self._local(node.name)
+        if len(call) == 1 and call[0].startswith("np.") and not call[0].startswith("np.copyto"):
+            return [f"{name} = {call[0]}"]
+        return [*call, f"{name} = {written}"]
+
     # Loops and branches
 
     def _function_of(self, program: Program, wanted: str, own: bool = False) -> str:
@@ -297,9 +312,10 @@ class Source:
         step, n, m = node.options["step"], node.options["carry"], node.options["slices"]
         length = node.options["length"]
         function = self._function_of(step, "step")
-        carry, i = [self._local("carry") for _ in range(n)], self._local("i")
-        y = [self._local("y") for _ in step.outputs[n:]]
-        ys = [self._local("ys") for _ in y]
+        called = {x.options["index"]: x.name for x in self.program.nodes if x.op == "item" and x.inputs[0] is node}
+        carry = [self._local(called.get(k) or step.inputs[k].name or "carry") for k in range(n)]
+        y, i = [self._local("y") for _ in step.outputs[n:]], self._local("i")
+        ys = [self._local(called.get(n + k) or "ys") for k in range(len(y))]
         lines = [f"{', '.join(carry)} = {', '.join(given[:n])}"] if n else []
         for name, x in zip(ys, step.outputs[n:]):
             lines.append(f"{name} = np.empty({(length, *x.shape)}, {self.of(x.dtype)})")
@@ -373,7 +389,7 @@ class Source:
             return [self.of(x) for x in node.inputs]
         dtypes = [x.dtype for x in node.inputs if isinstance(x, np.ndarray) or (isinstance(x, Node) and not _weak(x))]
         dtype = np.result_type(*dtypes) if dtypes else None
-        if dtype is None or dtype.char not in "fd":
+        if dtype is None or dtype.char not in "fd" or node.op == "ldexp":  # whose exponents are integers
             return [self.of(x) for x in node.inputs]
         shapes = [x.shape if isinstance(x, Node) else () for x in node.inputs]
         alone = np.broadcast_shapes(*shapes) == node.shape  # without the constants
@@ -412,7 +428,9 @@ class Source:
     def _expression(self, node: Node, given: list[str]) -> str:
         op, options = node.op, node.options
         if options.get("weak"):
-            return self._weak(op, given)
+            text = number_text(op, given)
+            self._shared.imports |= {"import math"} if text.startswith("math.") else set()
+            return text
         match op:
             case "call":
                 return self._whole(node, given)
@@ -466,23 +484,30 @@ class Source:
         text = f"{path}({', '.join(given + extra)})"
         return f"np.array({text})" if getattr(called, "shares", False) else text
 
-    def _weak(self, op: str, given: list[str]) -> str:
-        if op in _SYMBOLS:
-            return f" {_SYMBOLS[op]} ".join(given)
-        if op in ("negative", "absolute"):
-            return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
-        if hasattr(np, op):
-            self._shared.imports.add("import math")
-            return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
-        raise TypeError(f"ad.compile: {op} of Python numbers has no text")
-
 
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "floor_divide": "//",
             "remainder": "%", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==",
             "not_equal": "!="}  # fmt: skip
 
 
+def number_text(op: str, given: list[str]) -> str:
+    """A call of Python numbers as text, which may read ``math`` and ``np``.
+
+    >>> number_text("subtract", ["1", "beta"])
+    '1 - beta'
+    """
+    if op in _SYMBOLS:
+        return f" {_SYMBOLS[op]} ".join(given)
+    if op in ("negative", "absolute"):
+        return f"-{given[0]}" if op == "negative" else f"abs({given[0]})"
+    if hasattr(np, op):
+        return f"math.{op}({given[0]})" if op in ("sqrt", "exp", "log") else f"np.{op}({', '.join(given)}).item()"
+    raise TypeError(f"ad.compile: {op} of Python numbers has no text")
+
+
 def _number(x: Any) -> str:
+    if isinstance(x, complex):
+        return f"complex({str(x)!r})"  # as a sum it would lose the signs of its zeros
     return repr(x) if not isinstance(x, float) or np.isfinite(x) else f"float({str(x)!r})"
 
 

@@ -50,6 +50,8 @@ class Trace:
         self.guards: dict[Node, Any] = {}
         self.failure: Exception | None = None
         """The first refusal: whoever catches it does not make the program right."""
+        self.raised: Exception | None = None
+        """An error of NumPy's that depends on values: whoever catches it goes a way that another run may not go."""
         self.count = 0
         self.called: dict[Any, Called] = {}
         """By function that is called whole without options: one object, so that equal calls are one."""
@@ -109,7 +111,7 @@ class Trace:
     def input(self, value: Any, name: str = "") -> Tracer:
         """A new input of the program."""
         if _is_another_kind(value):
-            self.refuse(f"{name or 'an argument'} is a {type(value).__name__}", "give an array, np.asarray(x)")
+            self.refuse(f"{name or 'an argument'} is {_kind_of(value)}", "give an array of numbers, np.asarray(x)")
         value = _known(value)
         node = Node("input", (), {}, value.shape, value.dtype, value.strides, name=name)
         self.inputs.append(node)
@@ -156,7 +158,7 @@ class Trace:
         """The tracer of a node with memory of its own. Where NumPy's result is a view of what was given, a write under
         one name makes the other unreadable."""
         if _is_another_kind(value):
-            self.refuse(f"an array of the function is a {type(value).__name__}", "use an array, np.asarray(a)")
+            self.refuse(f"an array of the function is {_kind_of(value)}", "use an array of numbers, np.asarray(a)")
         value = _known(value)
         marks = [x.written for x in traced(given) if isinstance(x, Tracer) and np.may_share_memory(value, x.value)]
         if isinstance(value, np.generic) or not value.size:
@@ -244,8 +246,14 @@ def _known(value: Any) -> Any:
 
 
 def _is_another_kind(value: Any) -> bool:
-    """Whether an array is of a class that computes otherwise than NumPy's arrays."""
-    return isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap)
+    """Whether an array is of a class that computes otherwise than NumPy's arrays, or holds times or records."""
+    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
+        return True
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "mMV"
+
+
+def _kind_of(value: Any) -> str:
+    return f"a {type(value).__name__} of {value.dtype}"
 
 
 # What runs on values
@@ -325,9 +333,27 @@ def stripped(x: Any) -> Any:
         return x.current().node
     if isinstance(x, Number):
         return x.node
-    if isinstance(x, np.generic):
-        return np.asarray(x)
+    if isinstance(x, np.generic) or (isinstance(x, (int, float, complex)) and type(x) not in _NUMBERS):
+        return np.asarray(x)  # NumPy gives subclasses of Python's numbers a dtype of their own
     return type(x)(map(stripped, x)) if type(x) in (tuple, list) else x
+
+
+_NUMBERS = (bool, int, float, complex)
+
+
+def _noting(method: Any) -> Any:
+    """The method, which notes errors that depend on values."""
+
+    @functools.wraps(method)
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(self, *args, **kwargs)
+        except (ValueError, IndexError, ArithmeticError) as error:
+            if not isinstance(error, np.exceptions.AxisError):
+                self.trace.raised = self.trace.raised or error
+            raise
+
+    return noting
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
@@ -379,10 +405,12 @@ class Tracer:
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
         self.trace.refuse(
             "a traced array would become a NumPy array, whose numbers would be those of the first call for ever",
-            "leave it to NumPy's functions and operators, np.stack([a, b]) in place of np.array([a, b]), and "
-            "np.zeros_like(x) in place of np.zeros(n) for what it is written into",
+            "leave it to NumPy's functions and operators: np.stack([a, b]) in place of np.array([a, b]), "
+            "np.zeros_like(x) in place of np.zeros(n) for what it is written into, np.take(a, i, axis=0) in place of "
+            "a[i]",
         )
 
+    @_noting
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
         if any(isinstance(x, Tensor) for x in inputs):
             return NotImplemented
@@ -465,6 +493,7 @@ class Tracer:
         self.node, self.value = new.current().node, value
         return self
 
+    @_noting
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if any(issubclass(t, Tensor) for t in types):
             return NotImplemented
@@ -488,6 +517,11 @@ class Tracer:
         lowered = FUNCTIONS.get(function)
         result = NotImplemented if lowered is None else _lowered(lowered, trace, args, kwargs)
         if result is NotImplemented:
+            if any(True for _ in traced((kwargs.get("where"),))):
+                trace.refuse(
+                    f"{name}: where=",
+                    "write np.where(mask, a, 0) in place of a, and a mean as np.where(mask, a, 0).sum() / mask.sum()",
+                )
             if any(True for _ in traced(kwargs.values())):
                 trace.refuse(f"{name}: a traced option", "give it by position")
             try:
@@ -512,12 +546,17 @@ class Tracer:
     itemsize = property(lambda self: self.value.itemsize)
     nbytes = property(lambda self: self.value.nbytes)
     strides = property(lambda self: self.value.strides)
-    flags = property(lambda self: self.value.flags)
-    base = None
+    flags = property(lambda self: _Flags(self))
     real: Any = property(lambda self: np.real(self) if self.dtype.kind == "c" else self)
     imag = property(lambda self: np.imag(self))
     T = property(lambda self: self.transpose())
     mT = property(lambda self: self.swapaxes(-1, -2))
+
+    @property
+    def base(self) -> None:
+        """None, to code of this project."""
+        if _package(sys._getframe(1)) not in _LIBRARIES:
+            self.trace.refuse(".base of a traced array", "look at it outside")
 
     def view_as(self, op: str, options: dict[str, Any], value: Any) -> Tracer:
         """The tracer of a result that shares this memory, where it does."""
@@ -587,6 +626,7 @@ class Tracer:
     def __deepcopy__(self, memo: Any) -> Tracer:
         return self.copy()
 
+    @_noting
     def __getitem__(self, index: Any) -> Any:
         parts = index if type(index) is tuple else (index,)
         trace = self.trace
@@ -605,6 +645,7 @@ class Tracer:
             result.part = (self, index)
         return result
 
+    @_noting
     def __setitem__(self, index: Any, value: Any) -> None:
         if index is Ellipsis or (isinstance(index, slice) and index == slice(None)):
             new = np.empty_like(self.current().value)
@@ -630,6 +671,7 @@ class Tracer:
 
     # Values that decide about the way
 
+    @_noting
     def guarded(self, kind: Callable[[Any], Any]) -> Any:
         """A Python number, on which the program then depends."""
         value = kind(self.current().value)
@@ -708,6 +750,23 @@ class Tracer:
         raise AttributeError(f"{type(self.value).__name__!r} object has no attribute {name!r}")
 
 
+class _Flags:
+    """Of an array's flags those that its strides decide: the others may be another array's at the next call."""
+
+    __slots__ = ("array",)
+
+    def __init__(self, array: Tracer) -> None:
+        self.array = array
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("c_contiguous", "f_contiguous", "contiguous", "fortran", "fnc", "forc"):
+            self.array.trace.refuse(f".flags.{name} of a traced array", "look at it outside")
+        return getattr(self.array.value.flags, name)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, {"C": "c_contiguous", "F": "f_contiguous"}.get(name, name.lower()))
+
+
 _METHODS: dict[str, Any] = {
     name: getattr(np, name) for name in ("argmax", "argmin", "argsort", "clip", "cumsum", "cumprod", "dot", "mean",
                                          "repeat", "round", "std", "take", "trace", "var", "diagonal", "searchsorted",
@@ -728,6 +787,7 @@ def call(
     name: str = "", draws: bool = False,
 ) -> Any:  # fmt: skip
     """The tracer of a call that no other name of program.py says. `path` is how NumPy's users write the function."""
+    value = np.bool_(value) if type(value) is bool else value
     called = Called(function, kwargs, args, value)
     options: dict[str, Any] = {"function": called, "name": name or path.rpartition(".")[2] or "call"}
     if path:

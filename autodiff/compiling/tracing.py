@@ -7,6 +7,7 @@ run, so that the function runs on its own objects, as ever.
 from __future__ import annotations
 
 import gc
+import operator
 import random
 import sys
 import threading
@@ -28,35 +29,37 @@ from . import lowering as lowering
 from .closures import Closure
 from .control import Loops
 from .program import Node, Program
-from .tracer import Trace, TraceError, Tracer, Unrolled
+from .tracer import Trace, TraceError, Tracer, Uncommon, Unrolled
 from .training import Steps
+from .variables import named_variables
 
 
 class Watch:
-    """The grad mode of a trace: it sees Tensors that the function reached in a way that `Closure` does not know."""
+    """The grad mode of a trace: it sees Tensors that the function reached in a way that `Closure` does not know, and
+    refuses derivatives that go on into graphs that other code recorded."""
 
     nan = infinity = False
     passive = True
     """It looks at no value, so that nothing has to be done otherwise for its sake."""
 
-    def __init__(self, recording: bool, start: int, found: dict[int, Tensor]) -> None:
-        self.recording, self.start, self.found = recording, start, found
+    def __init__(self, recording: bool, trace: Trace, start: int, found: dict[int, Tensor]) -> None:
+        self.recording, self.trace, self.start, self.found = recording, trace, start, found
 
     def switched(self, recording: bool) -> Watch:
-        return Watch(recording, self.start, self.found)
+        return Watch(recording, self.trace, self.start, self.found)
 
     def made(self, y: Tensor, record: Any, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
-            if (
-                isinstance(x, Tensor)
-                and x._primitive is None
-                and x._number <= self.start
-                and isinstance(x._ndarray, (np.ndarray, np.generic))
-            ):
+            if isinstance(x, Tensor) and x._number <= self.start and isinstance(x._ndarray, (np.ndarray, np.generic)):
                 self.found[id(x)] = x
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
+        if x._primitive is not None and x._number <= self.start:
+            self.trace.refuse("a derivative goes on into a graph that was recorded outside", INSIDE)
         return d
+
+
+INSIDE = "compute the Tensor inside the function, or give its values, t.detach()"
 
 
 @dataclass(slots=True, eq=False)
@@ -121,13 +124,17 @@ def trace(
         TraceError: for what no program can repeat.
         Uncommon: the values of this call are no example of what is common.
     """
-    objects = [x for x in leaves if not isinstance(x, (Tensor, np.ndarray, np.generic, *_NUMBERS))]
+    objects = [
+        (x, name)
+        for x, name in zip(leaves, names, strict=True)
+        if type(x) not in _NUMBERS and not isinstance(x, (Tensor, np.ndarray, np.generic))
+    ]
     more: dict[int, Tensor] = {}
     rolled = True
     for _ in range(5):
         found: dict[int, Tensor] = {}
         known = set() if optimizer is None else {id(optimizer)}
-        closure = Closure([function, *objects], known)
+        closure = Closure([function, *(x for x, _ in objects)], known, ["", *(name for _, name in objects)])
         run = _Run(closure, params, more, optimizer)
         token = staging.set(Loops(run.trace) if rolled else None)
         try:
@@ -147,7 +154,7 @@ def trace(
     )
 
 
-_NUMBERS = (int, float, complex, str, bytes, type(None))
+_NUMBERS = (bool, int, float, complex, str, bytes, type(None))
 
 
 class _Run:
@@ -160,7 +167,7 @@ class _Run:
         if optimizer is not None:
             for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
                 named.setdefault(id(p), (p.name or f"w{i}", p))
-        self.given = [(name, t) for name, t in named.values() if t._primitive is None]
+        self.given = list(named.values())
         self.lifted: list[Lifted] = []
         self.memory: dict[Node, Any] = {}
         """By node that owns memory: the mark that tracers of that memory have in common."""
@@ -178,6 +185,8 @@ class _Run:
             tracers[i] = trace.input(x._ndarray if isinstance(x, Tensor) else x, names[i])
             replaced[i] = tracers[i]
             if isinstance(x, Tensor):
+                if any(hook is not None for hook in (x._hooks or {}).values()):
+                    trace.refuse(f"{names[i]} has a hook", "register it on a Tensor that the function closes over")
                 fresh[i] = replaced[i] = wrap(tracers[i])
                 fresh[i]._requires_grad, fresh[i]._name = bool(x._requires_grad), x._name
                 if x._grad is not None:
@@ -188,13 +197,15 @@ class _Run:
         with ExitStack() as stack:
             stack.enter_context(self._replaced())
             stack.enter_context(_seeded(trace))
+            stack.enter_context(named_variables())
             if self.steps is not None:
                 stack.enter_context(self.steps.traced(trace))
             for name, other in closure.optimizers.items():
                 stack.enter_context(_refusing(trace, name, other))
-            token = mode.set(Watch(recording, clock(), found))
+            token = mode.set(Watch(recording, trace, clock(), found))
+            args, kwargs = given = form.build(replaced)
             try:
-                result = function(*form.build(replaced)[0], **form.build(replaced)[1])
+                result = function(*args, **kwargs)
             except Exception as error:
                 if trace.failure is not None and error is not trace.failure:
                     raise trace.failure from error
@@ -213,8 +224,15 @@ class _Run:
                     self.steps.forget()
             if trace.failure is not None:
                 raise trace.failure
+            if trace.raised is not None:
+                raise Uncommon(f"{trace.raised!r} was caught")
             if found:
                 return None  # type: ignore[return-value]  # to be run again
+            if not _is_as_given(given, form, replaced):
+                trace.refuse(
+                    "the function changes a list or a dict that it is given, which a program would do at no later call",
+                    "return a new one, [*xs, x] or {**d, key: x}",
+                )
             outputs, output_form = flatten(result)
             ends = [(t.tensor._ndarray, t.tensor._grad) for t in self.lifted]
         self._check(before)
@@ -265,7 +283,7 @@ class _Run:
         if changed is not None:
             self.trace.refuse(
                 f"the function changes {changed!r}, which a program would do at no later call",
-                "return the new value, and keep it outside",
+                "do so outside, with what it returns",
             )
         if self.closure.unwatched:
             self.trace.refuse(
@@ -318,6 +336,8 @@ class _Run:
         for i, t in fresh.items():
             if t._ndarray is not tracers[i]:
                 trace.refuse("an argument's .data is assigned", "return the new value")
+            if leaves[i]._primitive is not None and t._grad is not None:
+                trace.refuse("a derivative goes on into the graph of an argument", INSIDE)
         for kind, key, tracer in (
             *(("argument", i, tracer) for i, tracer in tracers.items()),
             *(("tensor", x, x.tracer) for x, (array, _) in zip(lifted, ends) if array is x.tracer),
@@ -389,6 +409,15 @@ class _Run:
         if grad._requires_grad:
             self.trace.refuse("a gradient that can be differentiated is left in .grad", "return it instead")
         return self._own(grad._ndarray)
+
+
+def _is_as_given(tree: Any, form: Form, leaves: list[Any]) -> bool:
+    """Whether the arguments are of the form that they had, of the same leaves."""
+    try:
+        found = form.leaves_of(tree, "")
+    except ValueError:
+        return False
+    return flatten(tree)[1].paths() == form.paths() and all(map(operator.is_, found, leaves))
 
 
 def _root(node: Node) -> Node:

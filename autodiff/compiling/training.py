@@ -6,9 +6,9 @@ computes with them. What an optimiser must have for that is said by `UpdateRule`
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,7 +55,11 @@ class Steps:
         self.parts: list[tuple[list[Tensor], dict[str, Any], list[Any]]] = []
         """For each call of `advance`: the parameters whose numbers it brings forward, the options, and the leaves of
         the coefficients, None where one is an input."""
-        self._groups = [(group, list(group["params"]), self._ways(group)) for group in optimizer.param_groups]
+        self._groups = [
+            (group, list(group["params"]), self._ways(group), [*group.values()]) for group in optimizer.param_groups
+        ]
+        self._latest: list[Any] = []
+        """The state's arrays at the last call."""
         self.made: list[tuple[dict[str, Any], str]] = []
         """What was added to the state for this trace."""
         self.numbers: list[Node] = []
@@ -144,27 +148,39 @@ class Steps:
         switches = {k: v for k, v in group.items() if v is None or isinstance(v, (bool, str))}
         return self.optimizer.buffers(group), switches
 
+    def _regrouped(self) -> bool:
+        """Whether the groups are no more what the program was made for."""
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self._groups):
+            return True
+        for i, (group, (known, params, ways, values)) in enumerate(zip(groups, self._groups)):
+            if group is not known or len(group["params"]) != len(params) or not all(map(is_, group["params"], params)):
+                return True
+            if len(group) != len(values) or not all(map(is_, group.values(), values)):
+                if self._ways(group) != ways:
+                    return True
+                self._groups[i] = known, params, ways, [*group.values()]
+        return False
+
     def advanced(self) -> tuple[list[Any], list[tuple[list[dict[str, Any]], dict[str, Any]]], list[Any]] | None:
         """The numbers that the program takes, the numbers of the state after the step, and the state's arrays as they
         are now; None where groups or state are no more what the program was made for."""
-        groups, state = self.optimizer.param_groups, self.optimizer.state
-        if len(groups) != len(self._groups):
+        if self._regrouped():
             return None
-        for group, (known, params, ways) in zip(groups, self._groups):
-            same = len(group["params"]) == len(params) and all(map(operator.is_, group["params"], params))
-            if group is not known or not same or self._ways(group) != ways:
-                return None
+        state = self.optimizer.state
         values: list[Any] = []
         after = []
         for params, group, fixed in self.parts:
             states = [state[p] for p in params]
-            numbers = _plain(states[0])
-            if any(_plain(other) != numbers for other in states[1:]):
-                return None
+            numbers = {k: v for k, v in states[0].items() if not isinstance(v, np.ndarray)}
+            kept = len(states[0]) - len(numbers)
+            for other in states:
+                if len(other) - kept != len(numbers) or any([other.get(k, state) != v for k, v in numbers.items()]):
+                    return None
             forward = dict(numbers)
             given = self.optimizer.advance(forward, group)
             flat = isinstance(given, tuple) and len(given) == len(fixed)  # as most are
-            leaves = list(given) if flat else flatten(given)[0]
+            leaves = given if flat else flatten(given)[0]
             if len(leaves) != len(fixed):
                 return None
             for x, known in zip(leaves, fixed):
@@ -175,18 +191,16 @@ class Steps:
                 elif x != known:
                     return None
             after.append((states, forward))
-        arrays = []
-        for _, p, name, layout in self.arrays:
-            now = state[p].get(name)
-            if not isinstance(now, np.ndarray) or _layout(now) != layout:
+        arrays: list[Any] = [state[p].get(name) for _, p, name, _ in self.arrays]
+        if len(arrays) != len(self._latest) or not all(map(is_, arrays, self._latest)):
+            if any(not isinstance(x, np.ndarray) for x in arrays):
                 return None
-            arrays.append(now)
+            self._latest = arrays
+        for x, (_, _, _, (shape, dtype, strides)) in zip(arrays, self.arrays):
+            if x.shape != shape or (x.dtype is not dtype and x.dtype != dtype) or x.strides != strides:
+                return None
         return values, after, arrays
 
 
 def _layout(array: Any) -> tuple[Any, ...]:
     return array.shape, array.dtype, array.strides
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in state.items() if not isinstance(v, np.ndarray)}

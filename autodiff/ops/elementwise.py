@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ..backward import of_dtype
 from ..primitive import Operation, Sample, internal, polymorphic, without_gradient
 from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, is_foreign, plain, values_of
+from .complex import direction, imag, real, size
 from .guards import common, defined, gated, inverse_or_zero, nonnegative, raw, times, widened
 from .precision import in_single
 from .samples import binary, draw, unary, with_params
@@ -133,17 +135,17 @@ declare = partial(_declare, jvps="elementwise")
 
 add = declare(
     "add", operator.add, [lambda g, y, a, b: g, lambda g, y, a, b: g], arity=2, numpy=np.add,
-    jvps="piecewise", formula="{0} + {1}", derivatives=["1", "1"], samples=binary(),
+    jvps="piecewise", complex=True, formula="{0} + {1}", derivatives=["1", "1"], samples=binary(),
 )  # fmt: skip
 
 subtract = declare(
     "subtract", operator.sub, [lambda g, y, a, b: g, lambda g, y, a, b: -g], arity=2, numpy=np.subtract,
-    jvps="piecewise", formula="{0} − {1}", derivatives=["1", "−1"], samples=binary(),
+    jvps="piecewise", complex=True, formula="{0} − {1}", derivatives=["1", "−1"], samples=binary(),
 )  # fmt: skip
 
 multiply = declare(
     "multiply", operator.mul, [lambda g, y, a, b: g * b, lambda g, y, a, b: g * a], arity=2, numpy=np.multiply,
-    jvps="multilinear", formula="{0} · {1}", derivatives=["{1}", "{0}"], samples=binary(),
+    jvps="multilinear", complex=True, formula="{0} · {1}", derivatives=["{1}", "{0}"], samples=binary(),
 )  # fmt: skip
 
 divide = declare(
@@ -151,23 +153,23 @@ divide = declare(
     [lambda g, y, a, b: g / b if type(b) in (float, int) else times(g, 1 / widened(b, y)),
      lambda g, y, a, b: times(g, -y / b)],
     arity=2, numpy=np.divide, singular=lambda a, b: type(b) not in (float, int),
-    formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
+    complex=True, formula="{0} / {1}", derivatives=["1 / {1}", "−{y} / {1}"],
     samples=binary(b=(0.5, 2.0)),
 )  # fmt: skip
 
 negative = declare(
     "negative", operator.neg, [lambda g, y, x: -g], arity=1, numpy=np.negative,
-    jvps="piecewise", formula="−{0}", derivatives=["−1"], samples=unary(),
+    jvps="piecewise", complex=True, formula="−{0}", derivatives=["−1"], samples=unary(),
 )  # fmt: skip
 
 positive = declare(
     "positive", np.positive, [lambda g, y, x: g], arity=1, numpy=np.positive,
-    jvps="piecewise", formula="+{0}", derivatives=["1"], samples=unary(),
+    jvps="piecewise", complex=True, formula="+{0}", derivatives=["1"], samples=unary(),
 )  # fmt: skip
 
 reciprocal = declare(
     "reciprocal", np.reciprocal, [lambda g, y, x: times(g, -(y * y))], arity=1, numpy=np.reciprocal,
-    singular=True, formula="1 / {0}", derivatives=["−{y}²"], samples=unary(0.5, 2.0),
+    singular=True, complex=True, formula="1 / {0}", derivatives=["−{y}²"], samples=unary(0.5, 2.0),
 )  # fmt: skip
 
 
@@ -195,7 +197,7 @@ fmod = declare(
 )  # fmt: skip
 
 absolute = declare(
-    "absolute", np.absolute, [lambda g, y, x: g * np.sign(x)], arity=1, numpy=np.absolute,
+    "absolute", np.absolute, [lambda g, y, x: g * np.sign(x)], arity=1, numpy=np.absolute, complex=size,
     jvps="piecewise", kinks=lambda x: x == 0, formula="|{0}|", derivatives=["sign({0})"], samples=unary(),
     doc="|x|; the derivative at 0 is 0.",
 )  # fmt: skip
@@ -226,15 +228,20 @@ def _power_base(g: Any, y: Any, x: Any, p: Any) -> Any:
             return g * (2 * x)
         return times(g * p, (x if p % 1 == 0 else nonnegative(x)) ** (p - 1))
     x, p = widened(x, y), widened(p, y)
-    if not common((raw(x) >= 0).all()):
+    if not common((raw(x) >= 0).all()) and y.dtype.kind != "c":
         x = defined(x, (raw(x) >= 0) | (raw(p) % 1 == 0))
     vanishing = (raw(p) == 0) & (raw(x) == 0)  # 0 · 0⁻¹
     return times(g * p, x ** (p - 1 if common(~vanishing.any()) else np.where(vanishing, 1, p - 1)))
 
 
 def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
-    """g · y · log x; at x = 0 the limit: −∞ where p is not positive, else 0 (to p = 1 with no further derivative)."""
+    """g · y · log x; at x = 0 the limit: −∞ (NaN of complex numbers) where p is not positive, else 0 (to p = 1 with no
+    further derivative)."""
     x, p = widened(x, y), widened(p, y)
+    if y.dtype.kind == "c":
+        zero = raw(x) == 0
+        ends = np.where(zero & (raw(p).real <= 0), np.nan, 1)
+        return times(g, y * (np.log(np.where(zero, 1, x)) * ends.astype(y.real.dtype)))
     if type(x) in (int, float):
         if x == 0:
             return times(g, y * np.where(p <= 0, -np.inf, 0))
@@ -249,7 +256,7 @@ def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
 power: Operation = declare(
     "power", operator.pow, [_power_base, _power_exponent], arity=2, numpy=np.power,
     singular=lambda a, b: type(b) not in (float, int) or b < 1,
-    formula="{0} ^ {1}", derivatives=["{1} · {0} ^ ({1} − 1)", "{y} · log {0}"],
+    complex=True, formula="{0} ^ {1}", derivatives=["{1} · {0} ^ ({1} − 1)", "{y} · log {0}"],
     samples=lambda rng: [*binary(a=(0.5, 2.0))(rng), Sample((draw(rng, (3,)), 3)), Sample((draw(rng, (2, 2)), 2.0)),
                          Sample((np.array([0.0, 1.5]), 2)), Sample((2.0, draw(rng, (3,)))),
                          Sample((np.array(-1.5), -2.0)),
@@ -270,17 +277,18 @@ def _double(x: Any) -> Any:
     if type(x) in (int, float, bool):
         return float(x)
     x = x if hasattr(x, "dtype") else np.asarray(x)
-    return x if x.dtype.kind == "f" and x.dtype.itemsize >= 8 else astype(x, np.float64)
+    wide = np.result_type(x.dtype, np.float64)
+    return x if x.dtype == wide else astype(x, wide)
 
 
 square = declare(
     "square", np.square, [lambda g, y, x: g * (2 * x)], arity=1, numpy=np.square,
-    formula="{0}²", derivatives=["2 · {0}"], samples=unary(),
+    complex=True, formula="{0}²", derivatives=["2 · {0}"], samples=unary(),
 )  # fmt: skip
 
 sqrt = declare(
     "sqrt", np.sqrt, [lambda g, y, x: times(g, 0.5 / nonnegative(y))], arity=1, numpy=np.sqrt,
-    singular=True, formula="√{0}", derivatives=["1 / (2 · {y})"], samples=unary(0.3, 3.0),
+    singular=True, complex=True, formula="√{0}", derivatives=["1 / (2 · {y})"], samples=unary(0.3, 3.0),
     doc="√x; the derivative at 0 is ∞.",
 )  # fmt: skip
 
@@ -330,38 +338,38 @@ hypot = declare(
 
 exp = declare(
     "exp", np.exp, [lambda g, y, x: times(g, y)], arity=1, numpy=np.exp,
-    singular=True, formula="exp({0})", derivatives=["{y}"], samples=unary(),
+    singular=True, complex=True, formula="exp({0})", derivatives=["{y}"], samples=unary(),
 )  # fmt: skip
 
 exp2 = declare(
     "exp2", np.exp2, [lambda g, y, x: times(g, y * math.log(2))], arity=1, numpy=np.exp2,
-    singular=True, formula="2 ^ {0}", derivatives=["{y} · log 2"], samples=unary(),
+    singular=True, complex=True, formula="2 ^ {0}", derivatives=["{y} · log 2"], samples=unary(),
 )  # fmt: skip
 
 expm1 = declare(
     "expm1", np.expm1, [lambda g, y, x: times(g, np.exp(x))], arity=1, numpy=np.expm1,
-    singular=True, formula="exp({0}) − 1", derivatives=["exp({0})"], samples=unary(),
+    singular=True, complex=True, formula="exp({0}) − 1", derivatives=["exp({0})"], samples=unary(),
 )  # fmt: skip
 
 
 log = declare(
     "log", np.log, [lambda g, y, x: times(g, 1 / nonnegative(x))], arity=1, numpy=np.log,
-    singular=True, formula="log {0}", derivatives=["1 / {0}"], samples=unary(0.3, 3.0),
+    singular=True, complex=True, formula="log {0}", derivatives=["1 / {0}"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log2 = declare(
     "log2", np.log2, [lambda g, y, x: times(g, (1 / math.log(2)) / nonnegative(x))], arity=1, numpy=np.log2,
-    singular=True, formula="log₂ {0}", derivatives=["1 / ({0} · log 2)"], samples=unary(0.3, 3.0),
+    singular=True, complex=True, formula="log₂ {0}", derivatives=["1 / ({0} · log 2)"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log10 = declare(
     "log10", np.log10, [lambda g, y, x: times(g, (1 / math.log(10)) / nonnegative(x))], arity=1, numpy=np.log10,
-    singular=True, formula="log₁₀ {0}", derivatives=["1 / ({0} · log 10)"], samples=unary(0.3, 3.0),
+    singular=True, complex=True, formula="log₁₀ {0}", derivatives=["1 / ({0} · log 10)"], samples=unary(0.3, 3.0),
 )  # fmt: skip
 
 log1p = declare(
     "log1p", np.log1p, [lambda g, y, x: times(g, 1 / nonnegative(1 + x))], arity=1, numpy=np.log1p,
-    singular=True, formula="log(1 + {0})", derivatives=["1 / (1 + {0})"], samples=unary(-0.6, 2.0),
+    singular=True, complex=True, formula="log(1 + {0})", derivatives=["1 / (1 + {0})"], samples=unary(-0.6, 2.0),
 )  # fmt: skip
 
 
@@ -393,45 +401,71 @@ logaddexp2 = declare(
 
 sin = declare(
     "sin", np.sin, [lambda g, y, x: g * np.cos(x)], arity=1, numpy=np.sin,
-    formula="sin {0}", derivatives=["cos {0}"], samples=unary(),
+    complex=True, formula="sin {0}", derivatives=["cos {0}"], samples=unary(),
 )  # fmt: skip
 
 cos = declare(
     "cos", np.cos, [lambda g, y, x: -g * np.sin(x)], arity=1, numpy=np.cos,
-    formula="cos {0}", derivatives=["−sin {0}"], samples=unary(),
+    complex=True, formula="cos {0}", derivatives=["−sin {0}"], samples=unary(),
 )  # fmt: skip
 
+
+def _tan_rule(g: Any, y: Any, x: Any) -> Any:
+    """1 + tan² x; far from the real axis, where that cancels, 1 / cos² x."""
+    return times(g, 1 + y * y) if x.dtype.kind != "c" else over_cosh_squared(g, 1j * x)
+
+
 tan = declare(
-    "tan", np.tan, [lambda g, y, x: times(g, 1 + y * y)], arity=1, numpy=np.tan,
-    singular=True, formula="tan {0}", derivatives=["1 + {y}²"], samples=unary(-1.2, 1.2),
+    "tan", np.tan, [_tan_rule], arity=1, numpy=np.tan,
+    singular=True, complex=True, formula="tan {0}", derivatives=["1 + {y}²"], samples=unary(-1.2, 1.2),
 )  # fmt: skip
 
 _one_minus_square: Any = polymorphic(declare(
     "one_minus_square", lambda x: (1 - x) * (1 + x), [lambda g, y, x: g * (-2 * x)], arity=1,
-    formula="1 − {0}²", derivatives=["−2 · {0}"], samples=unary(),
+    complex=True, formula="1 − {0}²", derivatives=["−2 · {0}"], samples=unary(),
 ))  # fmt: skip
 """1 − x², exact near ±1, and in its derivative near 0 as well, where that of the product cancels."""
 
+
+def _is_complex(x: Any) -> bool:
+    return bool(x.dtype.kind == "c")
+
+
+def _on_branch(root: Any, nearby: Any) -> Any:
+    """A square root of complex numbers, or its negative where that is nearer to a value with fewer digits: on a branch
+    cut the root alone does not know from which side the function was continued."""
+    other = (raw(root) * np.conjugate(nearby)).real < 0
+    return root if common(~other.any()) else np.where(other, -root, root)
+
+
+def _cosine_of(x: Any, y: Any, function: Any) -> Any:
+    """cos y or sin y of the angle y with the sine or cosine x: √(1 − x²)."""
+    root = np.sqrt(_one_minus_square(x))
+    return root if x.dtype.kind != "c" else _on_branch(root, function(raw(y)))
+
+
 arcsin = declare(
-    "arcsin", np.arcsin, [lambda g, y, x: times(g, 1 / np.sqrt(_one_minus_square(x)))], arity=1, numpy=np.arcsin,
-    singular=True, formula="arcsin {0}", derivatives=["1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
+    "arcsin", np.arcsin, [lambda g, y, x: times(g, 1 / _cosine_of(x, y, np.cos))], arity=1, numpy=np.arcsin,
+    singular=True, complex=True, formula="arcsin {0}", derivatives=["1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
 )  # fmt: skip
 
 arccos = declare(
-    "arccos", np.arccos, [lambda g, y, x: times(g, -1 / np.sqrt(_one_minus_square(x)))], arity=1, numpy=np.arccos,
-    singular=True, formula="arccos {0}", derivatives=["−1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
+    "arccos", np.arccos, [lambda g, y, x: times(g, -1 / _cosine_of(x, y, np.sin))], arity=1, numpy=np.arccos,
+    singular=True, complex=True, formula="arccos {0}", derivatives=["−1 / √(1 − {0}²)"], samples=unary(-0.8, 0.8),
 )  # fmt: skip
 
 
 def _arctan_rule(g: Any, y: Any, x: Any) -> Any:
     """Divided twice, so that nothing overflows in the second derivative, −2x/(1 + x²)², where that is a number."""
+    if x.dtype.kind == "c":
+        return times(g, 1 / _one_minus_square(1j * x))
     r = np.hypot(x, 1)
     return g / r / r
 
 
 arctan = declare(
-    "arctan", np.arctan, [_arctan_rule], arity=1, numpy=np.arctan,
-    formula="arctan {0}", derivatives=["1 / (1 + {0}²)"], samples=unary(),
+    "arctan", np.arctan, [_arctan_rule], arity=1, numpy=np.arctan, singular=_is_complex,
+    complex=True, formula="arctan {0}", derivatives=["1 / (1 + {0}²)"], samples=unary(),
 )  # fmt: skip
 
 
@@ -477,7 +511,7 @@ def _sinc_rule(g: Any, y: Any, x: Any, order: int = 0) -> Any:
 
 _sinc = declare(
     "sinc", in_single(lambda x, order=0: _sinc_derivative(x, order)), [_sinc_rule],
-    formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"], opaque="a quadrature of every order",
+    complex=True, formula="sinc {0}", derivatives=["(cos π{0} − {y}) / {0}"], opaque="a quadrature of every order",
     samples=lambda rng: [*unary()(rng), Sample((np.array([0.0, 1.0, -7.3, 30.2]),)),
                          Sample((np.array([0.0, 0.4]),), {"order": 2})],
 )  # fmt: skip
@@ -494,12 +528,12 @@ def sinc(x: Any) -> Tensor:
 
 sinh = declare(
     "sinh", np.sinh, [lambda g, y, x: times(g, np.cosh(x))], arity=1, numpy=np.sinh,
-    singular=True, formula="sinh {0}", derivatives=["cosh {0}"], samples=unary(),
+    singular=True, complex=True, formula="sinh {0}", derivatives=["cosh {0}"], samples=unary(),
 )  # fmt: skip
 
 cosh = declare(
     "cosh", np.cosh, [lambda g, y, x: times(g, np.sinh(x))], arity=1, numpy=np.cosh,
-    singular=True, formula="cosh {0}", derivatives=["sinh {0}"], samples=unary(),
+    singular=True, complex=True, formula="cosh {0}", derivatives=["sinh {0}"], samples=unary(),
 )  # fmt: skip
 
 
@@ -512,30 +546,51 @@ def _over_cosh_squared(g: Any, x: Any) -> Any:
 over_cosh_squared: Any = polymorphic(declare(
     "over_cosh_squared", _over_cosh_squared,
     [lambda h, y, g, x: over_cosh_squared(h, x), lambda h, y, g, x: h * (-2 * np.tanh(x) * y)], arity=2,
-    formula="{0} / cosh² {1}", derivatives=["1 / cosh² {1}", "−2 · tanh({1}) · {y}"], samples=binary(), public=False,
+    complex=True, formula="{0} / cosh² {1}", derivatives=["1 / cosh² {1}", "−2 · tanh({1}) · {y}"],
+    samples=binary(), public=False,
 ))  # fmt: skip
 """g / cosh² x, the rule of tanh x. From the values of tanh, as g (1 − y²), it loses all digits in the tails; here
 nothing cancels in any order."""
 
 tanh = declare(
     "tanh", np.tanh, [lambda g, y, x: over_cosh_squared(g, x)], arity=1, numpy=np.tanh,
-    formula="tanh({0})", derivatives=["1 / cosh² {0}"], samples=unary(),
+    complex=True, formula="tanh({0})", derivatives=["1 / cosh² {0}"], samples=unary(),
 )  # fmt: skip
+
+
+def _arcsinh_rule(g: Any, y: Any, x: Any) -> Any:
+    if x.dtype.kind != "c":
+        return g / np.hypot(x, 1)
+    return times(g, 1 / _on_branch(np.sqrt(_one_minus_square(1j * x)), np.cosh(raw(y))))
+
 
 arcsinh = declare(
-    "arcsinh", np.arcsinh, [lambda g, y, x: g / np.hypot(x, 1)], arity=1, numpy=np.arcsinh,
-    formula="arcsinh {0}", derivatives=["1 / √({0}² + 1)"], samples=unary(),
+    "arcsinh", np.arcsinh, [_arcsinh_rule], arity=1, numpy=np.arcsinh, singular=_is_complex,
+    complex=True, formula="arcsinh {0}", derivatives=["1 / √({0}² + 1)"], samples=unary(),
 )  # fmt: skip
+
+
+def _arccosh_rule(g: Any, y: Any, x: Any) -> Any:
+    if x.dtype.kind != "c":
+        return times(g, 1 / np.sqrt(x - 1) / np.sqrt(x + 1))
+    return times(g, 1 / _on_branch(np.sqrt(x - 1) * np.sqrt(x + 1), np.sinh(raw(y))))
+
 
 arccosh = declare(
-    "arccosh", np.arccosh, [lambda g, y, x: times(g, 1 / np.sqrt(x - 1) / np.sqrt(x + 1))], arity=1, numpy=np.arccosh,
-    singular=True, formula="arccosh {0}", derivatives=["1 / √({0}² − 1)"], samples=unary(1.3, 3.0),
+    "arccosh", np.arccosh, [_arccosh_rule], arity=1, numpy=np.arccosh,
+    singular=True, complex=True, formula="arccosh {0}", derivatives=["1 / √({0}² − 1)"], samples=unary(1.3, 3.0),
 )  # fmt: skip
 
+
+def _arctanh_rule(g: Any, y: Any, x: Any) -> Any:
+    inside = x if x.dtype.kind == "c" else defined(x, np.abs(raw(x)) <= 1)
+    return times(g, 1 / _one_minus_square(inside))
+
+
 arctanh = declare(
-    "arctanh", np.arctanh, [lambda g, y, x: times(g, 1 / _one_minus_square(defined(x, np.abs(raw(x)) <= 1)))], arity=1,
+    "arctanh", np.arctanh, [_arctanh_rule], arity=1,
     numpy=np.arctanh,
-    singular=True, formula="arctanh {0}", derivatives=["1 / (1 − {0}²)"], samples=unary(-0.7, 0.7),
+    singular=True, complex=True, formula="arctanh {0}", derivatives=["1 / (1 − {0}²)"], samples=unary(-0.7, 0.7),
 )  # fmt: skip
 
 
@@ -603,7 +658,7 @@ def clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: 
     low, high = a_min if min is None else min, a_max if max is None else max
     if low is None or high is None:
         kind = (plain(a) if hasattr(a, "dtype") else np.asarray(plain(a))).dtype
-        ends: Any = (-math.inf, math.inf) if kind.kind == "f" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        ends: Any = (-math.inf, math.inf) if kind.kind in "fc" else (np.iinfo(kind).min, np.iinfo(kind).max)
         low, high = ends[0] if low is None else low, ends[1] if high is None else high
     return _clip(a, low, high)
 
@@ -612,7 +667,8 @@ _where = declare(
     "where", np.where,
     [lambda g, y, c, a, b: np.zeros_like(c), lambda g, y, c, a, b: np.where(c, g, 0),
      lambda g, y, c, a, b: np.where(c, 0, g)],
-    jvps="piecewise", formula="{1} where {0} else {2}", derivatives=["0", "1 where {0} else 0", "0 where {0} else 1"],
+    jvps="piecewise", complex=True, formula="{1} where {0} else {2}",
+    derivatives=["0", "1 where {0} else 0", "0 where {0} else 1"],
     samples=lambda rng: [Sample((draw(rng, s) > 0, draw(rng, s), draw(rng, t)))
                          for s, t in [((), ()), ((2, 3), (3,)), ((3,), (2, 3)), ((0,), (0,))]],
 )  # fmt: skip
@@ -635,7 +691,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
 def _hides(condition: Any, branch: Any, when: bool) -> bool:
     """Whether a branch is infinite or NaN where it was not taken."""
     a = branch._ndarray if isinstance(branch, Tensor) else branch
-    if getattr(a, "dtype", None) is None or a.dtype.kind != "f" or common(np.vdot(a, a) < math.inf):
+    if getattr(a, "dtype", None) is None or a.dtype.kind not in "fc" or common(np.vdot(a, a) < math.inf):
         return False
     c = raw(condition)
     c = (c if is_foreign(c) else np.asarray(c)).astype(bool)
@@ -667,7 +723,7 @@ fix = trunc
 
 _round = declare(
     "round", np.round, [lambda g, y, x, decimals=0: np.zeros_like(x)],
-    jvps="piecewise", formula="round({0})", derivatives=["0"],
+    jvps="piecewise", complex=True, formula="round({0})", derivatives=["0"],
     samples=lambda rng: [Sample((np.array([0.3, -1.6, 2.2]),)), Sample((np.array([0.23, -1.66]),), {"decimals": 1})],
 )  # fmt: skip
 
@@ -682,7 +738,7 @@ implements(np.rint)(round)
 around = rint = round
 
 sign = declare(
-    "sign", np.sign, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.sign,
+    "sign", np.sign, [lambda g, y, x: np.zeros_like(x)], arity=1, numpy=np.sign, complex=direction,
     jvps="piecewise", kinks=lambda x: x == 0, formula="sign({0})", derivatives=["0"], samples=unary(),
 )  # fmt: skip
 
@@ -720,6 +776,9 @@ def modf(x: Any) -> tuple[Tensor, Tensor]:
 def nan_to_num(x: Any, copy: bool = True, nan: float = 0.0, posinf: Any = None, neginf: Any = None) -> Tensor:
     """NaN and infinities replaced by numbers, as `numpy.nan_to_num`; the gradient there is 0."""
     x = x if isinstance(x, Tensor) else Tensor(x)
+    if x.dtype.kind == "c":
+        options = {"nan": nan, "posinf": posinf, "neginf": neginf}
+        return nan_to_num(real(x), **options) + 1j * nan_to_num(imag(x), **options)
     try:
         replaced = np.nan_to_num(x._ndarray, nan=nan, posinf=posinf, neginf=neginf)
     except (TypeError, ValueError) as error:
@@ -775,24 +834,26 @@ softplus = declare(
 # Dtype and memory
 
 _astype = declare(
-    "astype", lambda x, dtype: x.astype(dtype), [lambda g, y, x, dtype: g.astype(x.dtype)],
-    jvps="linear", formula="{0}", derivatives=["1"], samples=with_params(unary(), {"dtype": np.dtype(np.float64)}),
+    "astype", lambda x, dtype: x.astype(dtype), [lambda g, y, x, dtype: of_dtype(g, x.dtype)],
+    jvps="linear", complex=True, formula="{0}", derivatives=["1"],
+    samples=with_params(unary(), {"dtype": np.dtype(np.float64)}),
 )  # fmt: skip
 
 
 @implements(*([np.astype] if hasattr(np, "astype") else []))  # NumPy 2.1
 def astype(x: Any, dtype: Any) -> Tensor:
-    """`x` in another dtype; the gradient comes back in x's own. Integer and boolean results carry no gradient."""
+    """`x` in another dtype; the gradient comes back in x's own. Integer and boolean results carry no gradient. Of
+    complex numbers a real dtype takes the real part, with NumPy's warning (`real` takes it without)."""
     x = x if isinstance(x, Tensor) else Tensor(x)
     dtype = np.dtype(dtype)
-    if dtype.kind == "f":
+    if dtype.kind in "fc":
         return _astype(x, dtype=dtype)
     return Tensor(x._ndarray.astype(dtype))
 
 
 _copy = declare(
     "copy", lambda x: x.copy(), [lambda g, y, x: g], arity=1,
-    jvps="piecewise", formula="{0}", derivatives=["1"], samples=unary(),
+    jvps="piecewise", complex=True, formula="{0}", derivatives=["1"], samples=unary(),
 )  # fmt: skip
 
 
@@ -806,7 +867,7 @@ def copy(x: Any, /) -> Tensor:
 def _floating(x: Any) -> Any:
     """Integers as float64, everything else as it is."""
     dtype = getattr(x, "dtype", None)
-    if dtype is None or dtype.kind == "f":
+    if dtype is None or dtype.kind in "fc":
         return x
     return astype(x, np.float64)
 

@@ -16,6 +16,7 @@ from ..primitive import Sample, constant, declare, polymorphic
 from ..protocols import REDUCTIONS, optioned
 from ..tensor import Tensor, is_foreign, wrap
 from .guards import axes_of, checked_axes, checked_axis, common, count_of, raw, restored
+from .kernels import SOFTMAX, SOFTMAX_PULLBACK
 from .precision import in_single
 from .reductions import mean, sum
 from .samples import draw
@@ -51,6 +52,8 @@ def _below_top(x: Any, axis: int) -> tuple[Any, Any]:
 
 @in_single
 def _softmax_forward(x: Any, axis: int) -> Any:
+    if axis in (-1, x.ndim - 1) and (y := SOFTMAX(x)) is not None:
+        return y
     e, unlimited = _below_top(x, axis)
     e = np.exp(e)
     e /= np.add.reduce(e, axis=axis, keepdims=True)
@@ -61,6 +64,8 @@ def _softmax_forward(x: Any, axis: int) -> Any:
 def _softmax_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
     """y (g − Σ g y). It stays the same if a constant is taken from g: the one at the greatest y, so that nothing
     cancels where that is near 1."""
+    if axis in (-1, y.ndim - 1) and (d := SOFTMAX_PULLBACK(g, y)) is not None:
+        return d
     if y.shape[axis]:
         greatest = np.argmax(raw(y), axis=axis, keepdims=True)
         g = g - np.take_along_axis(g, greatest, axis)
@@ -137,7 +142,7 @@ def _logits(x: Any, name: str) -> Tensor:
     """The logits as a floating Tensor."""
     x = constant(x, name)
     x = x if isinstance(x, Tensor) else Tensor(x)
-    return x if x.dtype.kind == "f" else Tensor(x._ndarray.astype(np.float64))
+    return x if x.dtype.kind in "fc" else Tensor(x._ndarray.astype(np.float64))
 
 
 def _classes(x: Tensor, axis: Any, name: str) -> int | tuple[int, ...]:

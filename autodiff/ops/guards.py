@@ -66,9 +66,9 @@ def defined(x: Any, inside: Any) -> Any:
 
 
 def nonnegative(x: Any) -> Any:
-    """x of a function that is defined from 0 on."""
+    """x of a function that is defined from 0 on, or for all complex numbers."""
     a = raw(x)
-    return x if common((a > 0).all()) else defined(x, a >= 0)
+    return x if common((a > 0).all()) or a.dtype.kind == "c" else defined(x, a >= 0)
 
 
 def widened(x: Any, y: Any) -> Any:
@@ -99,7 +99,7 @@ def _inverted(y: Any) -> Any:
 
 _inverse_or_zero = declare(
     "inverse_or_zero", _inverted, [lambda g, y, x: times(g, np.where(x == 0, np.nan, -(y * y)))], arity=1,
-    singular=True, jvps="elementwise", formula="1 / {0}, 0 at 0", derivatives=["−{y}², NaN at 0"],
+    singular=True, jvps="elementwise", complex=True, formula="1 / {0}, 0 at 0", derivatives=["−{y}², NaN at 0"],
     samples=unary(0.5, 2.0), public=False,
 )  # fmt: skip
 

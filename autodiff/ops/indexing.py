@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backward import unbroadcast
 from ..opaque import Opaque
-from ..primitive import Sample, as_tensor, constant, declare, internal, polymorphic, without_gradient
+from ..primitive import NUMBERS, Sample, as_tensor, constant, declare, internal, polymorphic, without_gradient
 from ..protocols import implements
 from ..tensor import NATIVE, Tensor, is_foreign, plain, wrap
 from .elementwise import astype, divide, multiply, negative, where
@@ -194,7 +194,7 @@ _INDICES: tuple[tuple[tuple[int, ...], Any], ...] = (
 picked = declare(
     "getitem", lambda x, index: x[index],
     [lambda g, y, x, index: scatter_add(g, shape=x.shape, index=index)],
-    public=False, jvps="linear", formula="{0}[i]", derivatives=["1 at i, else 0"],
+    public=False, jvps="linear", complex=True, formula="{0}[i]", derivatives=["1 at i, else 0"],
     samples=lambda rng: [Sample((draw(rng, shape),), {"index": index}) for shape, index in _INDICES],
 )  # fmt: skip
 _pick = polymorphic(picked)
@@ -211,7 +211,7 @@ def _scattered(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
 
 scatter_add: Any = polymorphic(declare(
     "scatter_add", _scattered, [lambda g, y, v, shape, index: _pick(g, index=index)],
-    jvps="linear", formula="zeros, {0} added at i", derivatives=["its element at i"],
+    jvps="linear", complex=True, formula="zeros, {0} added at i", derivatives=["its element at i"],
     samples=lambda rng: [Sample((draw(rng, np.empty(shape)[index].shape),), {"shape": shape, "index": index})
                          for shape, index in _INDICES],
 ))  # fmt: skip
@@ -387,7 +387,8 @@ def _assigned_value(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
 
 _index_set = declare(
     "index_set", _placed(_assigned, "index_set"), [lambda g, y, t, v, index: _set(g, 0, index=index), _assigned_value],
-    jvps="linear", formula="{0}, with {1} at i", derivatives=["0 at i, else 1", "1 at i where it was kept"],
+    jvps="linear", complex=True, formula="{0}, with {1} at i",
+    derivatives=["0 at i, else 1", "1 at i where it was kept"],
     samples=lambda rng: [*(Sample((draw(rng, shape), draw(rng, np.empty(shape)[index].shape)), {"index": index})
                            for shape, index in _INDICES),
                          Sample((draw(rng, (3, 2)), draw(rng, (2,))), {"index": slice(0, 2)}),
@@ -497,10 +498,8 @@ class _Updates:
         """A value fit to be written: of t's dtype, of a shape that broadcasts (or, `whole`, of the indexed shape)."""
         dtype = self._tensor.dtype
         v = constant(v, f"t.at[…].{name}")
-        if not np.can_cast(
-            np.result_type(dtype, plain(v)) if type(v) in (int, float, bool) else v.dtype, dtype, "same_kind"
-        ):
-            met = f"{v!r}" if type(v) in (int, float, bool) else v.dtype
+        if not np.can_cast(np.result_type(dtype, plain(v)) if type(v) in NUMBERS else v.dtype, dtype, "same_kind"):
+            met = f"{v!r}" if type(v) in NUMBERS else v.dtype
             raise TypeError(f"t.at[…].{name}: {met} does not fit a tensor of {dtype}; write t.astype(float).at[…]")
         v = v if isinstance(v, Tensor) else wrap(np.asarray(v, dtype))
         if v.dtype != dtype:
@@ -541,7 +540,7 @@ class _Updates:
 
     def divide(self, v: Any) -> Tensor:
         """t with ``t[index]`` divided by `v`."""
-        if self._tensor.dtype.kind != "f":
+        if self._tensor.dtype.kind not in "fc":
             raise TypeError(f"t.at[…].divide: a quotient does not fit a tensor of {self._tensor.dtype}")
         return self._scaled(divide, v, "divide")
 
@@ -593,6 +592,8 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
         raise ValueError(
             f"bincount: x and weights must have one axis of equal length, not shapes {i.shape} and {w.shape}"
         )
+    if w.dtype.kind == "c":
+        raise TypeError(f"bincount: weights are real numbers, not {w.dtype}; count those of w.real and of w.imag")
     length = len(np.bincount(i, minlength=minlength))
     w = w if w.dtype == np.float64 else astype(w, np.float64)
     return scatter_add(w, shape=(length,), index=i.astype(np.intp))

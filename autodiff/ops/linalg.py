@@ -47,7 +47,7 @@ def as_matrices(x: Any, name: str, square: bool = False) -> Any:
 @internal
 def as_floating(x: Any, name: str) -> Any:
     x = as_tensor(x, name)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
+    return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
 def _eye_like(a: Any) -> Any:

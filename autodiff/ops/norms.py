@@ -24,14 +24,16 @@ __all__ = ["cond", "matrix_norm", "norm", "vector_norm"]
 def _norm_forward(x: Any, ord: float = 2, axis: Any = None, keepdims: Any = False) -> Any:
     if ord == 2:
         if axis is None and not keepdims:
-            return np.sqrt(np.vdot(x, x))
-        return np.sqrt(np.add.reduce(x * x, axis=axis, keepdims=keepdims))
+            return np.sqrt(np.vdot(x, x).real)
+        squares = x * x if x.dtype.kind != "c" else x.real * x.real + x.imag * x.imag
+        return np.sqrt(np.add.reduce(squares, axis=axis, keepdims=keepdims))
     return np.add.reduce(np.abs(x) ** ord, axis=axis, keepdims=keepdims) ** (1 / ord)
 
 
 @in_single
 def _norm_rule(g: Any, y: Any, x: Any, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Any:
-    """sign(x) (|x|/y)^(p−1), and 0 where x or y is 0 (x/y alone for p = 2)."""
+    """sign(x) (|x|/y)^(p−1), and 0 where x or y is 0 (x/y alone for p = 2); of complex numbers the conjugate."""
+    x = x.conj() if x.dtype.kind == "c" else x
     y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
     if ord == 2:
         return g * quotient_or_zero(x, y)
@@ -59,8 +61,10 @@ _NORMS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
 
 @in_single
 def _norm_opened(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = False) -> Tensor | None:
-    """The root of a sum of powers; where an element of x (unless they are squared) or the norm is 0 it has no plain
-    derivative, and beyond the range of the powers no plain value."""
+    """The root of a sum of powers, of real numbers; where an element of x (unless they are squared) or the norm is 0 it
+    has no plain derivative, and beyond the range of the powers no plain value."""
+    if x.dtype.kind == "c":
+        return None
     powers: Any = x * x if ord == 2 else absolute(x) ** ord
     if ord != 2 and not ordinary(powers):
         return None
@@ -72,7 +76,7 @@ def _norm_opened(x: Tensor, ord: float = 2, axis: Any = None, keepdims: bool = F
 
 _p_norm = declare(
     "norm", _norm_forward, [_norm_rule], expansion=_norm_opened,
-    jvps="reduction", formula="‖{0}‖", derivatives=["sign({0}) (|{0}| / {y})^(p − 1)"],
+    jvps="reduction", complex=True, formula="‖{0}‖", derivatives=["sign({0}) (|{0}| / {y})^(p − 1)"],
     samples=lambda rng: [Sample((draw(rng, s),), p) for s, p in _NORMS]
     + [Sample((draw(rng, (2, 3)),), p, smooth=1, function=_norm_of_zeros) for p in ({}, {"ord": 1.5})],
 )  # fmt: skip

@@ -18,6 +18,7 @@ from ..backward import unbroadcast
 from ..primitive import Sample, as_tensor, declare, describe, internal, polymorphic
 from ..protocols import REDUCTIONS, UFUNCS, implements
 from ..tensor import Tensor
+from .complex import conj
 from .elementwise import multiply, subtract
 from .guards import raw
 from .precision import in_single
@@ -91,14 +92,14 @@ def transposed_times(a: Any, b: Any) -> Any:
 _times_transposed = declare(
     "matmul_transposed", lambda a, b: np.dot(a, b.T),
     [lambda g, y, a, b: times(g, b), lambda g, y, a, b: transposed_times(g, a)],
-    arity=2, jvps="multilinear", formula="{0} @ {1}ᵀ", derivatives=["{1}", "{0}"],
+    arity=2, jvps="multilinear", complex=True, formula="{0} @ {1}ᵀ", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [((2, 3), (4, 3)), ((0, 3), (2, 3))]],
 )  # fmt: skip
 
 _transposed_times = declare(
     "transposed_matmul", lambda a, b: np.dot(a.T, b),
     [lambda g, y, a, b: times_transposed(b, g), lambda g, y, a, b: times(a, g)],
-    arity=2, jvps="multilinear", formula="{0}ᵀ @ {1}", derivatives=["{1}", "{0}"],
+    arity=2, jvps="multilinear", complex=True, formula="{0}ᵀ @ {1}", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [((3, 2), (3, 4)), ((3, 0), (3, 2))]],
 )  # fmt: skip
 
@@ -131,7 +132,7 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 matmul = declare(
     "matmul", _product, [_matmul_left, _matmul_right], arity=2, numpy=np.matmul,
-    jvps="multilinear", formula="{0} @ {1}", derivatives=["{1}ᵀ", "{0}ᵀ"],
+    jvps="multilinear", complex=True, formula="{0} @ {1}", derivatives=["{1}ᵀ", "{0}ᵀ"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [
         ((2, 3), (3, 2)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 1, 2, 3), (4, 3, 1)),
         ((3,), (2, 3, 2)), ((2, 2, 3), (3,)), ((0, 3), (3, 2)), ((2, 0), (0, 3))]],
@@ -158,11 +159,12 @@ def dot(a: Any, b: Any) -> Tensor:
 
 @implements(np.vdot)
 def vdot(a: Any, b: Any) -> Tensor:
-    """The sum of the products of all elements of two tensors of equal size, in order, as `numpy.vdot`."""
+    """The sum of the products of all elements of two tensors of equal size, in order, those of the first conjugated,
+    as `numpy.vdot`."""
     a, b = _tensors("vdot", a, b)
     if a.size != b.size:
         raise ValueError(f"vdot: shapes {a.shape} and {b.shape} must have equally many elements")
-    return matmul(a.ravel(), b.ravel())
+    return matmul(conj(a.ravel()), b.ravel())
 
 
 @implements(np.inner)
@@ -242,7 +244,7 @@ def _tensordot_right(g: Any, y: Any, a: Any, b: Any, axes: tuple[tuple[int, ...]
 
 _tensordot = declare(
     "tensordot", np.tensordot, [_tensordot_left, _tensordot_right],
-    jvps="multilinear", formula="Σ {0} {1}", derivatives=["{1}", "{0}"],
+    jvps="multilinear", complex=True, formula="Σ {0} {1}", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t)), {"axes": axes}) for s, t, axes in [
         ((2, 3), (3, 2), ((1,), (0,))), ((2, 3, 2), (2, 4, 3), ((1, 0), (2, 0))), ((3,), (2,), ((), ())),
         ((), (), ((), ())), ((2, 3), (3, 2), ((0, 1), (1, 0))), ((0, 2), (2, 3), ((1,), (0,))),
@@ -424,7 +426,7 @@ _CASES: list[tuple[str, list[tuple[int, ...]]]] = [
 ]  # fmt: skip
 
 _einsum = declare(
-    "einsum", in_single(_contract, together=True), each=_einsum_rule, jvps="multilinear",
+    "einsum", in_single(_contract, together=True), each=_einsum_rule, jvps="multilinear", complex=True,
     formula="Σ {0} {1} …", derivatives=["Σ of the others"],
     samples=lambda rng: [Sample(tuple(draw(rng, s) for s in shapes), {"subscripts": text}) for text, shapes in _CASES],
 )  # fmt: skip
@@ -507,7 +509,7 @@ _cross = declare(
     "cross", _cross_forward,
     [lambda g, y, a, b: unbroadcast(_cross_of(b, g), a.shape),
      lambda g, y, a, b: unbroadcast(_cross_of(g, a), b.shape)],
-    arity=2, jvps="multilinear", formula="{0} × {1}", derivatives=["{1} ×", "× {0}"],
+    arity=2, jvps="multilinear", complex=True, formula="{0} × {1}", derivatives=["{1} ×", "× {0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t)))
                          for s, t in [((3,), (3,)), ((2, 3), (3,)), ((2, 1, 3), (4, 3)), ((0, 3), (3,))]],
 )  # fmt: skip
@@ -555,7 +557,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
 
 
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
-    """The dot product along an axis, the other axes broadcast, as `numpy.vecdot`.
+    """The dot product along an axis, x1 conjugated, the other axes broadcast, as `numpy.vecdot`.
 
     >>> vecdot([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
     Tensor([3., 7.])
@@ -568,7 +570,7 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     if a.shape[i] != b.shape[j]:
         raise ValueError(f"{met}: the lengths along axis {axis} must be equal, not {a.shape[i]} and {b.shape[j]}")
     a, b = (x if k == x.ndim - 1 else moveaxis(x, k, -1) for x, k in ((a, i), (b, j)))
-    return matmul(a, b) if a.ndim == 1 == b.ndim else einsum("...i,...i->...", a, b)
+    return vdot(a, b) if a.ndim == 1 == b.ndim else einsum("...i,...i->...", conj(a), b)
 
 
 def matvec(x1: Any, x2: Any, /) -> Tensor:
@@ -580,11 +582,11 @@ def matvec(x1: Any, x2: Any, /) -> Tensor:
 
 
 def vecmat(x1: Any, x2: Any, /) -> Tensor:
-    """Vectors times matrices, both possibly in stacks that are broadcast, as `numpy.vecmat`."""
+    """Vectors, conjugated, times matrices, both possibly in stacks that are broadcast, as `numpy.vecmat`."""
     a, b = _tensors("vecmat", x1, x2)
     if a.ndim < 1 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ValueError(f"vecmat: shapes {a.shape} and {b.shape} do not fit (..., n) and (..., n, m)")
-    return einsum("...i,...ij->...j", a, b)
+    return einsum("...i,...ij->...j", conj(a), b)
 
 
 for _name, _operation in {"vecdot": vecdot, "matvec": matvec, "vecmat": vecmat}.items():

@@ -90,7 +90,7 @@ def _added(x: Any, axis: Any = None, keepdims: Any = False) -> Any:
 _sum = declare(
     "sum", _added,
     [lambda g, y, x, axis=None, keepdims=False: spread(restored(g, axis, x.ndim, keepdims), x.shape)],
-    jvps="linear", formula="Σ {0}", derivatives=["1"], samples=_samples(empty=True),
+    jvps="linear", complex=True, formula="Σ {0}", derivatives=["1"], samples=_samples(empty=True),
 )  # fmt: skip
 
 
@@ -113,7 +113,8 @@ def _mean_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False)
 
 
 _mean = declare(
-    "mean", np.mean, [_mean_rule], jvps="linear", formula="mean {0}", derivatives=["1 / n"], samples=_samples(),
+    "mean", np.mean, [_mean_rule], jvps="linear", complex=True, formula="mean {0}", derivatives=["1 / n"],
+    samples=_samples(),
 )  # fmt: skip
 
 
@@ -167,7 +168,7 @@ _cumsum = declare(
     "cumsum", in_single(np.cumsum),
     [in_single(lambda g, y, x, axis=None: _along_last(
         lambda h: _flipped(np.cumsum(_flipped(h), axis=-1)), g, -1 if axis is None else axis).reshape(x.shape))],
-    jvps="linear", formula="cumsum {0}", derivatives=["1"],
+    jvps="linear", complex=True, formula="cumsum {0}", derivatives=["1"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((draw(rng, ()),)), Sample((draw(rng, (0, 2)),), {"axis": 0})],
 )  # fmt: skip
@@ -182,10 +183,17 @@ def cumsum(a: Any, axis: int | None = None) -> Tensor:
 REDUCTIONS[np.add, "accumulate"] = lambda a, axis=0: cumsum(a, axis)
 
 
+def _shifted_exponent(x: Any, exponents: Any) -> Any:
+    """x · 2^exponents."""
+    if x.dtype.kind != "c":
+        return np.ldexp(x, exponents)
+    return np.ldexp(x.real, exponents) + 1j * np.ldexp(x.imag, exponents)
+
+
 def _recur(a: Any, b: Any, exponents: Any = None) -> Any:
-    h = np.array(b)
+    h = np.array(b, np.result_type(a, b))
     for i in range(1, h.shape[-1]):
-        before = h[..., i - 1] if exponents is None else np.ldexp(h[..., i - 1], exponents[..., i])
+        before = h[..., i - 1] if exponents is None else _shifted_exponent(h[..., i - 1], exponents[..., i])
         h[..., i] += a[..., i] * before
     return h
 
@@ -206,7 +214,8 @@ def _of_factor(g: Any, h: Any, a: Any, b: Any, exponents: Any = None) -> Any:
 _recurrence = polymorphic(declare(
     "linear_recurrence", _recur,
     [_of_factor, lambda g, h, a, b, exponents=None: _reverse_recurrence(a, g, exponents)],
-    formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁", derivatives=["hᵢ₋₁ carried on", "1 carried on"], opaque="step by step in memory",
+    complex=True, formula="hᵢ = {1}ᵢ + {0}ᵢ hᵢ₋₁",
+    derivatives=["hᵢ₋₁ carried on", "1 carried on"], opaque="step by step in memory",
     samples=lambda rng: [Sample((draw(rng, (4,)), draw(rng, (4,)))), Sample((draw(rng, (2, 3)), draw(rng, (2, 3)))),
                          Sample((draw(rng, (4,)), draw(rng, (4,))), {"exponents": np.array([0, 1, -2, 1])})],
     doc="hᵢ = bᵢ + aᵢ hᵢ₋₁ along the last axis, or with exponents hᵢ = bᵢ + aᵢ 2^kᵢ hᵢ₋₁.",
@@ -236,9 +245,10 @@ def _exponents(x: Any) -> Any:
 def _scaled(x: Any, exponents: Any) -> Any:
     """x · 2^exponents, in two steps: one factor alone may be out of range."""
     limits, half = np.finfo(x.dtype), exponents // 2
+    one = limits.dtype.type(1)
     for part in (half, exponents - half):
         power = part.clip(limits.minexp - limits.nmant, limits.maxexp - 1)
-        x = x * np.ldexp(x.dtype.type(1), power)
+        x = x * np.ldexp(one, power)
     return x
 
 
@@ -270,7 +280,8 @@ def _cumprod_rule(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
 
 
 _cumprod = declare(
-    "cumprod", in_single(np.cumprod), [_cumprod_rule], formula="cumprod {0}", derivatives=["∏ of the others"],
+    "cumprod", in_single(np.cumprod), [_cumprod_rule], complex=True, formula="cumprod {0}",
+    derivatives=["∏ of the others"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)),), p) for p in ({}, {"axis": 0}, {"axis": -1})]
     + [Sample((np.array([1.5, 0.0, 2.0, 0.0]),)), Sample((draw(rng, ()),)), Sample((draw(rng, (2, 0)),), {"axis": 0})],
 )  # fmt: skip
@@ -307,7 +318,7 @@ def _prod_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False)
 
 
 _prod = declare(
-    "prod", np.prod, [_prod_rule], jvps="reduction", formula="∏ {0}", derivatives=["∏ of the others"],
+    "prod", np.prod, [_prod_rule], jvps="reduction", complex=True, formula="∏ {0}", derivatives=["∏ of the others"],
     samples=lambda rng: [*_samples(empty=True)(rng),
                          Sample((np.array([[0.0, 2.0, 3.0], [0.0, 0.0, 1.5]]),), {"axis": 1})],
 )  # fmt: skip
@@ -375,15 +386,19 @@ def _per(n: float, numerator: float = 1.0) -> float:
     return numerator / n if n > 0 else math.nan
 
 
+def _conjugate(x: Any) -> Any:
+    return x.conj() if x.dtype.kind == "c" else x
+
+
 @in_single
 def _var_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
-    centred = x - x.mean(axis=axis, keepdims=True)
+    centred = _conjugate(x - x.mean(axis=axis, keepdims=True))
     return restored(g, axis, x.ndim, keepdims) * (_per(count_of(x.shape, axis) - ddof, 2.0) * centred)
 
 
 @in_single
 def _std_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
-    centred = x - x.mean(axis=axis, keepdims=True)
+    centred = _conjugate(x - x.mean(axis=axis, keepdims=True))
     y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
     return g * (_per(count_of(x.shape, axis) - ddof) * quotient_or_zero(centred, y))
 
@@ -402,7 +417,7 @@ def _mean_of_squares(x: Tensor, axis: Any, keepdims: bool, n: float) -> Tensor:
 @in_single
 def _var_opened(x: Tensor, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Tensor | None:
     n = count_of(x.shape, axis) - ddof
-    return _mean_of_squares(x, axis, keepdims, n) if n > 0 else None
+    return _mean_of_squares(x, axis, keepdims, n) if n > 0 and x.dtype.kind != "c" else None
 
 
 @in_single
@@ -417,12 +432,12 @@ def _std_opened(x: Tensor, axis: Any = None, keepdims: bool = False, ddof: float
 
 _var = declare(
     "var", in_single(np.var), [_var_rule], jvps="reduction", expansion=_var_opened,
-    formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
+    complex=True, formula="var {0}", derivatives=["2 ({0} − mean {0}) / (n − ddof)"],
     samples=lambda rng: [*_samples()(rng), Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1})],
 )  # fmt: skip
 _std: Operation = declare(
     "std", in_single(at_any_scale(np.std)), [_std_rule], jvps="reduction", expansion=_std_opened,
-    formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
+    complex=True, formula="std {0}", derivatives=["({0} − mean {0}) / ((n − ddof) · {y})"],
     samples=lambda rng: [*(s for s in _samples()(rng) if s.inputs[0].ndim),
                          Sample((draw(rng, (3, 2)),), {"axis": 0, "ddof": 1}),
                          Sample((draw(rng, ()),), smooth=1, function=lambda x: _std(x * 0.0))],
@@ -431,7 +446,8 @@ _std: Operation = declare(
 
 @implements(np.var, passing=True)
 def var(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False, correction: Any = None) -> Tensor:
-    """Variance over some axes, the squares divided by n − ddof, as `numpy.var`."""
+    """Variance over some axes, the squares (of complex numbers, those of their sizes) divided by n − ddof, as
+    `numpy.var`."""
     return _var(a, **_options(axis, keepdims, ddof if correction is None else correction))
 
 

@@ -110,7 +110,7 @@ def _spread(x: Any, shape: tuple[int, ...]) -> Any:
 
 _broadcast_to = declare(
     "broadcast_to", _spread, [lambda g, y, x, shape: unbroadcast(g, x.shape)],
-    jvps="linear", formula="{0}", derivatives=["1"],
+    jvps="linear", complex=True, formula="{0}", derivatives=["1"],
     samples=_on(((), {"shape": ()}), ((), {"shape": (2, 3)}), ((3,), {"shape": (2, 3)}), ((2, 1), {"shape": (4, 2, 3)}),
                 ((1,), {"shape": (0,)})),
 )  # fmt: skip
@@ -155,7 +155,7 @@ def spread(g: Any, shape: tuple[int, ...]) -> Any:
 _reshape = declare(
     "reshape", lambda x, shape, order="C": x.reshape(shape, order=order),
     [lambda g, y, x, shape, order="C": g.reshape(x.shape, order=order)],
-    jvps="linear", formula="{0}", derivatives=["1"],
+    jvps="linear", complex=True, formula="{0}", derivatives=["1"],
     samples=_on(((2, 3), {"shape": (6,)}), ((2, 3), {"shape": (3, -1)}), ((), {"shape": (1, 1)}),
                 ((0, 2), {"shape": (0,)}), ((2, 3), {"shape": (3, 2), "order": "F"})),
 )  # fmt: skip
@@ -271,13 +271,14 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
 _transpose = declare(
     "transpose", lambda x, axes=None: x.T if axes is None else x.transpose(axes),
     [lambda g, y, x, axes=None: g.T if axes is None else g.transpose(_inverse(axes))],
-    jvps="linear", formula="{0}ᵀ", derivatives=["1"],
+    jvps="linear", complex=True, formula="{0}ᵀ", derivatives=["1"],
     samples=_on(((2, 3), {}), ((2, 3, 2), {"axes": (1, -1, 0)}), ((), {}), ((3,), {})),
 )  # fmt: skip
 
 _swapaxes = declare(
     "swapaxes", lambda x, axis1, axis2: x.swapaxes(axis1, axis2),
-    [lambda g, y, x, axis1, axis2: g.swapaxes(axis1, axis2)], jvps="linear", formula="{0}ᵀ", derivatives=["1"],
+    [lambda g, y, x, axis1, axis2: g.swapaxes(axis1, axis2)], jvps="linear", complex=True, formula="{0}ᵀ",
+    derivatives=["1"],
     samples=_on(((2, 3, 2), {"axis1": 0, "axis2": -1}), ((3,), {"axis1": 0, "axis2": 0})),
 )  # fmt: skip
 
@@ -349,7 +350,7 @@ def _stacked_parts(g: Any, y: Any, *arrays: Any, axis: int) -> list[Any]:
 
 _concatenate = declare(
     "concatenate", lambda *arrays, axis: np.concatenate(arrays, axis), joint=_joined_parts,
-    jvps="linear", formula="[{0}, {1}, …]", derivatives=["its part", "its part"],
+    jvps="linear", complex=True, formula="[{0}, {1}, …]", derivatives=["its part", "its part"],
     samples=lambda rng: [Sample((draw(rng, (2, 3)), draw(rng, (1, 3))), {"axis": 0}),
                          Sample((draw(rng, (2, 1)), draw(rng, (2, 0)), draw(rng, (2, 2))), {"axis": -1}),
                          Sample((draw(rng, (3,)),), {"axis": 0})],
@@ -358,7 +359,7 @@ _concatenate = declare(
 _stack = declare(
     "stack", lambda *arrays, axis: np.stack(arrays, axis),
     joint=_stacked_parts,
-    jvps="linear", formula="[{0}, {1}, …]", derivatives=["its part", "its part"],
+    jvps="linear", complex=True, formula="[{0}, {1}, …]", derivatives=["its part", "its part"],
     samples=lambda rng: [Sample((draw(rng, ()), draw(rng, ())), {"axis": 0}),
                          Sample((draw(rng, (2, 3)), draw(rng, (2, 3))), {"axis": -1}),
                          Sample((draw(rng, (2,)),), {"axis": 1})],
@@ -680,7 +681,7 @@ def _backwards(shift: Any) -> Any:
 _roll = declare(
     "roll", lambda x, shift, axis=None: np.roll(x, shift, axis),
     [lambda g, y, x, shift, axis=None: np.roll(g, _backwards(shift), axis)],
-    jvps="linear", formula="{0} rolled", derivatives=["1, rolled back"],
+    jvps="linear", complex=True, formula="{0} rolled", derivatives=["1, rolled back"],
     samples=_on(((2, 3), {"shift": 2}), ((2, 3), {"shift": -1, "axis": 1}), ((0,), {"shift": 1}), ((), {"shift": 1}),
                 ((3, 2), {"shift": (1, -2), "axis": (0, 1)})),
 )  # fmt: skip
@@ -714,7 +715,8 @@ def _inside(g: Any, shape: tuple[int, ...], width: tuple[tuple[int, int], ...]) 
 
 _pad = declare(
     "pad", lambda x, width, value=0: np.pad(x, width or 0, constant_values=value),
-    [lambda g, y, x, width, value=0: _inside(g, x.shape, width)], formula="pad {0}", derivatives=["the inside"],
+    [lambda g, y, x, width, value=0: _inside(g, x.shape, width)], complex=True, formula="pad {0}",
+    derivatives=["the inside"],
     samples=_on(((2, 3), {"width": ((1, 0), (0, 2))}), ((2,), {"width": ((1, 2),), "value": 3.0}),
                 ((0, 2), {"width": ((1, 1), (0, 0))}), ((), {"width": ()})),
 )  # fmt: skip
@@ -827,11 +829,11 @@ _triangles = _on(((3, 3), {}), ((2, 2, 3), {"k": 1}), ((3, 2), {"k": -1}), ((3,)
 
 _tril = declare(
     "tril", np.tril, [lambda g, y, x, k=0: np.tril(g, k)],
-    jvps="linear", formula="tril {0}", derivatives=["1 in the triangle, else 0"], samples=_triangles,
+    jvps="linear", complex=True, formula="tril {0}", derivatives=["1 in the triangle, else 0"], samples=_triangles,
 )  # fmt: skip
 _triu = declare(
     "triu", np.triu, [lambda g, y, x, k=0: np.triu(g, k)],
-    jvps="linear", formula="triu {0}", derivatives=["1 in the triangle, else 0"], samples=_triangles,
+    jvps="linear", complex=True, formula="triu {0}", derivatives=["1 in the triangle, else 0"], samples=_triangles,
 )  # fmt: skip
 
 

@@ -1,53 +1,27 @@
 """SciPy's special functions: a table of derivatives. SciPy is imported when one of them is first called.
 
-Order: error functions, the normal distribution, the gamma family, logistic functions, entropies. Each is registered by
-its SciPy name, so that ``scipy.special.erf(tensor)`` is the function here.
+Order: error functions, the normal distribution, logistic functions, entropies, robust losses. Each is registered by its
+SciPy name, so that ``scipy.special.erf(tensor)`` is the function here. The gamma family, Bessel functions, integrals
+and powers are files of their own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import partial
-from operator import index
 from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, internal, polymorphic
-from ..primitive import declare as _declare
-from ..protocols import SCIPY_UFUNCS
-from ..tensor import Tensor
+from ..primitive import Sample, polymorphic
 from .elementwise import sigmoid
 from .guards import common, inverse_or_zero, nonnegative, raw, times, widened
-from .precision import in_single
-from .samples import binary, draw, unary, with_params
+from .samples import binary, draw, unary
+from .ufuncs import declare, scipy_ufunc
 
 __all__ = [
-    "digamma", "entr", "erf", "erfc", "erfinv", "expit", "gamma", "gammaln", "log_expit", "log_ndtr",
-    "logit", "ndtr", "ndtri", "polygamma", "xlog1py", "xlogy",
+    "entr", "erf", "erfc", "erfcinv", "erfinv", "expit", "huber", "kl_div", "log_expit", "log_ndtr", "logit", "ndtr",
+    "ndtri", "pseudo_huber", "rel_entr", "xlog1py", "xlogy",
 ]  # fmt: skip
-
-
-def _scipy(name: str) -> Callable[..., Any]:
-    """The function of that name in `scipy.special`, looked up at its first call."""
-    function: Any = None
-
-    def forward(*arrays: Any) -> Any:
-        nonlocal function
-        if function is None:
-            import scipy.special
-
-            function = getattr(scipy.special, name)
-        return function(*arrays)
-
-    return forward
-
-
-@internal
-def declare(name: str, forward: Any, vjps: Any, **options: Any) -> Any:
-    single = partial(in_single, together=True)
-    return _declare(name, single(forward), [single(rule) for rule in vjps], jvps="elementwise", **options)
 
 
 # Error functions
@@ -60,34 +34,40 @@ def _bell(x: Any) -> Any:
 
 
 erf = declare(
-    "erf", _scipy("erf"), [lambda g, y, x: g * (2 / math.sqrt(math.pi) * _bell(x))], arity=1, scipy="erf",
+    "erf", scipy_ufunc("erf"), [lambda g, y, x: g * (2 / math.sqrt(math.pi) * _bell(x))], arity=1, scipy="erf",
     formula="erf {0}", derivatives=["2/√π · exp(−{0}²)"], samples=unary(),
     doc="The error function, 2/√π ∫₀ˣ exp(−t²) dt.",
 )  # fmt: skip
 
 erfc = declare(
-    "erfc", _scipy("erfc"), [lambda g, y, x: g * (-2 / math.sqrt(math.pi) * _bell(x))], arity=1, scipy="erfc",
+    "erfc", scipy_ufunc("erfc"), [lambda g, y, x: g * (-2 / math.sqrt(math.pi) * _bell(x))], arity=1, scipy="erfc",
     formula="erfc {0}", derivatives=["−2/√π · exp(−{0}²)"], samples=unary(),
     doc="1 − erf x, accurate for large x.",
 )  # fmt: skip
 
 erfinv = declare(
-    "erfinv", _scipy("erfinv"), [lambda g, y, x: times(g, math.sqrt(math.pi) / 2 * np.exp(y * y))],
+    "erfinv", scipy_ufunc("erfinv"), [lambda g, y, x: times(g, math.sqrt(math.pi) / 2 * np.exp(y * y))],
     arity=1, scipy="erfinv", formula="erf⁻¹ {0}", derivatives=["√π/2 · exp({y}²)"], samples=unary(-0.8, 0.8),
     doc="The inverse of erf, on (−1, 1).",
+)  # fmt: skip
+
+erfcinv = declare(
+    "erfcinv", scipy_ufunc("erfcinv"), [lambda g, y, x: times(g, -math.sqrt(math.pi) / 2 * np.exp(y * y))],
+    arity=1, scipy="erfcinv", formula="erfc⁻¹ {0}", derivatives=["−√π/2 · exp({y}²)"], samples=unary(0.2, 1.8),
+    doc="The inverse of erfc, on (0, 2).",
 )  # fmt: skip
 
 
 # The normal distribution
 
 ndtr = declare(
-    "ndtr", _scipy("ndtr"), [lambda g, y, x: g * (1 / math.sqrt(2 * math.pi) * _bell(x * math.sqrt(0.5)))],
+    "ndtr", scipy_ufunc("ndtr"), [lambda g, y, x: g * (1 / math.sqrt(2 * math.pi) * _bell(x * math.sqrt(0.5)))],
     arity=1, scipy="ndtr", formula="Φ({0})", derivatives=["exp(−{0}²/2) / √(2π)"], samples=unary(),
     doc="The standard normal distribution function Φ.",
 )  # fmt: skip
 
 ndtri = declare(
-    "ndtri", _scipy("ndtri"), [lambda g, y, x: times(g, math.sqrt(2 * math.pi) * np.exp(0.5 * y * y))],
+    "ndtri", scipy_ufunc("ndtri"), [lambda g, y, x: times(g, math.sqrt(2 * math.pi) * np.exp(0.5 * y * y))],
     arity=1, scipy="ndtri", formula="Φ⁻¹({0})", derivatives=["√(2π) · exp({y}²/2)"], samples=unary(0.1, 0.9),
     doc="The inverse of ndtr, on (0, 1).",
 )  # fmt: skip
@@ -141,61 +121,11 @@ _inverse_mills = declare(
 _inverse_mills_of: Any = polymorphic(_inverse_mills)
 
 log_ndtr = declare(
-    "log_ndtr", _scipy("log_ndtr"), [lambda g, y, x: g * _inverse_mills_of(x)], arity=1, scipy="log_ndtr",
+    "log_ndtr", scipy_ufunc("log_ndtr"), [lambda g, y, x: g * _inverse_mills_of(x)], arity=1, scipy="log_ndtr",
     formula="log Φ({0})", derivatives=["φ({0}) / Φ({0})"],
     samples=lambda rng: [*unary()(rng), Sample((draw(rng, (4,), -20, 5),))],
     doc="log Φ(x), accurate far in both tails, with its derivatives.",
 )  # fmt: skip
-
-
-# The gamma family
-
-
-def _polygamma_forward(x: Any, n: int = 0) -> Any:
-    from scipy.special import polygamma, psi
-
-    return psi(x) if n == 0 else np.asarray(polygamma(n, x)).astype(x.dtype if x.dtype.kind == "f" else np.float64)[()]
-
-
-_polygamma = declare(
-    "polygamma", _polygamma_forward, [lambda g, y, x, n=0: times(g, _polygamma_of(x, n=n + 1))],
-    formula="ψ⁽ⁿ⁾({0})", derivatives=["ψ⁽ⁿ⁺¹⁾({0})"], samples=with_params(unary(0.6, 4.0), {"n": 1}, {"n": 2}),
-    opaque="SciPy, no ufunc",
-)  # fmt: skip
-_polygamma_of: Any = polymorphic(_polygamma)
-
-digamma = declare(
-    "digamma", _scipy("psi"), [lambda g, y, x: times(g, _polygamma_of(x, n=1))], arity=1, scipy="psi",
-    formula="ψ({0})", derivatives=["ψ⁽¹⁾({0})"], samples=unary(0.6, 4.0),
-    doc="The derivative of gammaln, ψ(x).",
-)  # fmt: skip
-
-gammaln = declare(
-    "gammaln", _scipy("gammaln"), [lambda g, y, x: times(g, _polygamma_of(x))], arity=1, scipy="gammaln",
-    formula="log |Γ({0})|", derivatives=["ψ({0})"], samples=unary(0.6, 4.0),
-    doc="The logarithm of the absolute value of the gamma function.",
-)  # fmt: skip
-
-gamma = declare(
-    "gamma", _scipy("gamma"), [lambda g, y, x: times(g, y * _polygamma_of(x))], arity=1, scipy="gamma",
-    formula="Γ({0})", derivatives=["{y} · ψ({0})"], samples=unary(0.6, 4.0),
-    doc="The gamma function, (x − 1)! for whole numbers.",
-)  # fmt: skip
-
-
-def polygamma(n: int, x: Any) -> Tensor:
-    """The derivative of order n + 1 of gammaln, as `scipy.special.polygamma`; `n` is a number.
-
-    >>> polygamma(1, 1.0)
-    Tensor(1.64493407)
-    """
-    try:
-        order = index(n)
-    except TypeError:
-        raise TypeError(f"polygamma: the order must be an integer, not {n!r}") from None
-    if order < 0:
-        raise ValueError(f"polygamma: the order must not be negative, not {order}")
-    return _polygamma(x if isinstance(x, Tensor) else Tensor(x), n=order)
 
 
 # Logistic functions
@@ -210,7 +140,7 @@ log_expit = declare(
 _sigmoid: Any = polymorphic(sigmoid)
 
 logit = declare(
-    "logit", _scipy("logit"), [lambda g, y, x: times(g, 1 / (nonnegative(x) * nonnegative(1 - x)))], arity=1,
+    "logit", scipy_ufunc("logit"), [lambda g, y, x: times(g, 1 / (nonnegative(x) * nonnegative(1 - x)))], arity=1,
     scipy="logit",
     formula="log({0} / (1 − {0}))", derivatives=["1 / ({0} (1 − {0}))"], samples=unary(0.1, 0.9),
     doc="The inverse of expit, log(x / (1 − x)).",
@@ -230,7 +160,7 @@ def _per(x: Any, y: Any) -> Any:
 
 
 xlogy = declare(
-    "xlogy", _scipy("xlogy"),
+    "xlogy", scipy_ufunc("xlogy"),
     [lambda g, z, x, y: times(g, np.log(widened(y, z))),
     lambda g, z, x, y: times(g, _per(x, nonnegative(widened(y, z))))],
     arity=2, scipy="xlogy", formula="{0} log {1}", derivatives=["log {1}", "{0} / {1}"], samples=binary(b=(0.3, 3.0)),
@@ -238,7 +168,7 @@ xlogy = declare(
 )  # fmt: skip
 
 xlog1py = declare(
-    "xlog1py", _scipy("xlog1py"),
+    "xlog1py", scipy_ufunc("xlog1py"),
     [lambda g, z, x, y: times(g, np.log1p(widened(y, z))),
     lambda g, z, x, y: times(g, _per(x, nonnegative(1 + widened(y, z))))],
     arity=2, scipy="xlog1py", formula="{0} log(1 + {1})", derivatives=["log(1 + {1})", "{0} / (1 + {1})"],
@@ -246,9 +176,65 @@ xlog1py = declare(
 )  # fmt: skip
 
 entr = declare(
-    "entr", _scipy("entr"), [lambda g, y, x: times(g, -np.log(nonnegative(x)) - 1)], arity=1, scipy="entr",
+    "entr", scipy_ufunc("entr"), [lambda g, y, x: times(g, -np.log(nonnegative(x)) - 1)], arity=1, scipy="entr",
     formula="−{0} log {0}", derivatives=["−log {0} − 1"], samples=unary(0.3, 3.0),
     doc="−x log x, and 0 at 0.",
 )  # fmt: skip
 
-SCIPY_UFUNCS["digamma"] = digamma
+
+def _log_ratio(x: Any, y: Any) -> Any:
+    """log(x/y) of what is not negative."""
+    return np.log(nonnegative(x) / nonnegative(y))
+
+
+rel_entr = declare(
+    "rel_entr", scipy_ufunc("rel_entr"),
+    [lambda g, z, x, y: times(g, _log_ratio(x, y) + 1),
+     lambda g, z, x, y: times(g, -_per(x, nonnegative(widened(y, z))))],
+    arity=2, scipy="rel_entr", singular=True, formula="{0} log({0} / {1})",
+    derivatives=["log({0} / {1}) + 1", "−{0} / {1}"], samples=binary((0.3, 3.0), (0.3, 3.0)),
+    doc="x log(x/y), and 0 where x is 0: the terms of the relative entropy.",
+)  # fmt: skip
+
+kl_div = declare(
+    "kl_div", scipy_ufunc("kl_div"),
+    [lambda g, z, x, y: times(g, _log_ratio(x, y)),
+     lambda g, z, x, y: times(g, 1 - _per(x, nonnegative(widened(y, z))))],
+    arity=2, scipy="kl_div", singular=True, formula="{0} log({0} / {1}) − {0} + {1}",
+    derivatives=["log({0} / {1})", "1 − {0} / {1}"], samples=binary((0.3, 3.0), (0.3, 3.0)),
+    doc="x log(x/y) − x + y, and y where x is 0: the terms of the Kullback–Leibler divergence.",
+)  # fmt: skip
+
+
+# Robust losses
+
+
+def _within(delta: Any, r: Any) -> Any:
+    return np.abs(raw(r)) <= raw(delta)
+
+
+huber = declare(
+    "huber_function", scipy_ufunc("huber"),
+    [lambda g, y, delta, r: g * np.where(_within(delta, r), 0, np.abs(r) - nonnegative(delta)),
+     lambda g, y, delta, r: g * np.where(_within(delta, r), r, nonnegative(delta) * np.sign(r))],
+    arity=2, scipy="huber", formula="{1}²/2 if |{1}| ≤ {0} else {0} (|{1}| − {0}/2)",
+    derivatives=["max(|{1}| − {0}, 0)", "clip({1}, −{0}, {0})"], samples=binary((0.3, 1.0), (-3.0, 3.0)),
+    doc="Huber's loss of residuals r: r²/2 up to delta, from there on straight lines.",
+)  # fmt: skip
+
+
+def _pseudo_huber_by_delta(g: Any, y: Any, delta: Any, r: Any) -> Any:
+    """(h − δ)²/h, with h − δ = r²/(h + δ)."""
+    length = np.hypot(delta, r)
+    above = r * (r / (length + nonnegative(delta)))
+    return times(g, above * (above / length))
+
+
+pseudo_huber = declare(
+    "pseudo_huber", scipy_ufunc("pseudo_huber"),
+    [_pseudo_huber_by_delta, lambda g, y, delta, r: times(g, r * (nonnegative(delta) / np.hypot(delta, r)))],
+    arity=2, scipy="pseudo_huber", singular=True, formula="{0}² (√(1 + ({1}/{0})²) − 1)",
+    derivatives=["(h − {0})² / h with h = √({0}² + {1}²)", "{1} {0} / √({0}² + {1}²)"],
+    samples=binary((0.3, 2.0), (-3.0, 3.0)),
+    doc="A smooth form of Huber's loss, δ² (√(1 + (r/δ)²) − 1).",
+)  # fmt: skip

@@ -34,11 +34,23 @@ class Explanation:
     wrt: tuple[Tensor, ...]
     """The tensors to which gradients are shown, in the order in which `hvp` takes its vectors."""
     digits: int
+    rate: float | None
+    """The learning rate of the update."""
+    vectors: list[Any] | None
+    """The arrays of `hvp`."""
 
     def __init__(
-        self, output: Tensor, rows: list[Row], names: dict[int, str], wrt: Sequence[Tensor], digits: int
+        self,
+        output: Tensor,
+        rows: list[Row],
+        names: dict[int, str],
+        wrt: Sequence[Tensor],
+        digits: int,
+        rate: float | None = None,
+        vectors: list[Any] | None = None,
     ) -> None:
         self.output, self.rows, self.names, self.wrt, self.digits = output, rows, names, tuple(wrt), digits
+        self.rate, self.vectors = rate, vectors
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -76,7 +88,7 @@ class Explanation:
         apostrophe before what a spreadsheet would take for a formula."""
         return comma_separated([formats.COLUMNS, *map(formats.cells, self.rows)])
 
-    def to_html(self, path: Any = None) -> Any:
+    def to_html(self, path: Any = None, *, live: bool = False) -> Any:
         """A page that walks through the computation, in one file that needs no network.
 
         In the picture of the graph every node has room for its value and its gradient, which come with their steps and
@@ -85,16 +97,36 @@ class Explanation:
         multiply–adds and the bytes kept for the backward pass. An explanation with `hvp` has one band each for the
         forward pass and the two backward passes. ``#step=5`` behind the page's address opens it at step 5.
 
+        A live page computes: it holds the recorded operations and their passes as a program in JavaScript. Each leaf
+        of up to 16 numbers has a slider and a field for each of them, and what is moved changes all numbers of the
+        page; a button takes a step of gradient descent with all leaves that require a gradient, and the loss so far is
+        drawn. In float64 the numbers are those of the engine up to rounding (1e-12 relative, for well-conditioned
+        operations), in float32 each result is rounded as there. What Python decided while it recorded (an ``if``, a
+        number of steps, a mask) stays as it was; constants of integers and booleans do, too. Where an operation has no
+        form in JavaScript (a convolution, an SVD), the page names it, and what lies behind it is shown for the recorded
+        values alone; where a rule would go another way for the new values, the page says so and shows no numbers.
+
         Args:
             path: where to write it; None to show it in a notebook.
+            live: whether the page computes with other values.
 
         Raises:
-            TypeError, ValueError: for what is no path.
+            TypeError, ValueError: for what is no path; a live page of a leaf, or of so large a graph that its page
+                would not answer at once.
+            RuntimeError: a live page of a graph that was freed or written since.
             OSError: for a path that cannot be written.
+
+        >>> w = Tensor(2.0, requires_grad=True, name="w")
+        >>> explain((w * 3 - 1) ** 2, update=("sgd", 0.1)).to_html(live=True)  # doctest: +ELLIPSIS
+        <page of ... characters; write it with to_html(path)>
         """
         from .page import write  # builds pictures, so it is imported only by who wants a page
 
-        return write(self, path)
+        if not live:
+            return write(self, path)
+        from .live import live_page
+
+        return write(self, path, live_page(self))
 
     def jacobian(self, tensor: Tensor | str) -> tuple[Any, ...]:
         """The local Jacobians of the operation that made a tensor: ∂(tensor)/∂(input), for each of its inputs.
@@ -246,12 +278,8 @@ def explain(
     if rate is not None and all(x._primitive is not None for x in targets):
         raise ValueError("explain: update needs a leaf that requires a gradient, and there is none in wrt")
     if results and targets:
-        gradients = table.backward(output, targets, "backward")
-        if rate is not None:
-            table.update(targets, gradients, rate)
-        if vectors is not None:
-            table.second_pass(output, targets, vectors)
-    return Explanation(output, table.rows, table.names.by_number, targets, int(digits))
+        table.passes(targets, rate, vectors)
+    return Explanation(output, table.rows, table.names.by_number, targets, int(digits), rate, vectors)
 
 
 def _rate(update: Any) -> float | None:

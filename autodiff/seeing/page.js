@@ -25,13 +25,19 @@
     const [step, quantity, expression, value, from] = [...element.cells].map((cell) => cell.textContent);
     const row = { element, place, step, quantity, expression, value, sources: from ? from.split(", ") : [] };
     for (const [fact, [texts, places]] of Object.entries(steps)) row[fact] = texts[places[place]];
-    row.full = row.full.replace(/\d+/g, (each) => numbers[each]);
-    const depth = /^\[*/.exec(row.full)[0].length;
-    row.full = row.full.replace(/(\]+), (?=\[)/g, (_, ends) => `${ends},${"\n".repeat(ends.length)}${" ".repeat(depth - ends.length)}`);
+    row.full = laid(row.full.replace(/\d+/g, (each) => numbers[each]));
+    row.ask = row.ask.replace(/\|.*$/, (end) => end.replace(/\d+/, (each) => numbers[each]));
+    Object.assign(row, { fills: [], recorded: { ...row } });
     element.dataset.pass = row.pass;
     element.setAttribute("role", "row"); // as a narrow window shows it, it is no table to a browser
     [...element.cells].forEach((cell, i) => cell.setAttribute("role", i ? "cell" : "rowheader"));
     return row;
+  }
+
+  // The rows of a matrix each on a line of its own.
+  function laid(full) {
+    const depth = /^\[*/.exec(full)[0].length;
+    return full.replace(/(\]+), (?=\[)/g, (_, ends) => `${ends},${"\n".repeat(ends.length)}${" ".repeat(depth - ends.length)}`);
   }
 
   function charted(view) {
@@ -73,7 +79,10 @@
   rows.forEach(({ node, other, also, slot, lines, copy, role }, i) => {
     const keep = (key, name, text) => {
       const known = picture.slots.get(`${key} ${name}`);
-      if (known) known.fills.push({ i, lines: text.split("\n") });
+      if (!known) return;
+      const written = { i, lines: text.split("\n"), copied: text === copy && name === "value" && key !== node };
+      known.fills.push(Object.assign(written, { recorded: written.lines }));
+      rows[i].fills.push(written);
     };
     if (node) {
       touch(node, i);
@@ -88,6 +97,23 @@
     }
   });
   const keptRows = rows.filter((row) => row.kept && row.node);
+
+  // Other numbers than were recorded: for each step its texts, or null for those that were.
+  document.addEventListener("numbers", ({ detail }) => {
+    detail.forEach((texts, i) => {
+      const row = rows[i], { recorded } = row;
+      const given = texts || recorded;
+      Object.assign(row, { value: given.value, put: given.put, heat: given.heat, full: texts ? laid(texts.full) : recorded.full });
+      row.ask = !texts || !recorded.ask ? recorded.ask : texts.answer && `${recorded.ask.split("|")[0]}|${texts.answer}`;
+      row.element.cells[VALUE].textContent = row.value;
+      for (const fill of row.fills) {
+        const start = !texts || fill.copied ? "" : (/^(grad |→ )*/.exec(fill.recorded[0]) || [""])[0];
+        fill.lines = !texts ? fill.recorded : (fill.copied ? texts.copy : texts.lines).map((line, k) => (k ? line : start + line));
+      }
+    });
+    described = -1;
+    if (now >= 0) show(false);
+  });
 
   // Showing one step
 
@@ -305,6 +331,10 @@
       slot.lines.forEach((line, i) => {
         const text = !written ? "" : hidden ? (i ? "" : "?") : written.lines[i] || "";
         if (line.textContent !== text) line.textContent = text;
+        if (line.hasAttribute("textLength")) line.removeAttribute("textLength");
+        if (!written || written.lines === written.recorded) return; // there is room for what was recorded
+        const room = slot.frame.width.baseVal.value - 4;
+        if (line.getComputedTextLength() > room) line.setAttribute("textLength", String(room));
       });
       const by = written ? rows[written.i] : {};
       slot.frame.classList.toggle("filled", Boolean(written));
@@ -485,7 +515,7 @@
   }
 
   function check() {
-    const row = rows[now], answer = row.ask.split("|")[1].replace(/\d+/, (each) => numbers[each]), given = numbersIn(find("guess").value);
+    const row = rows[now], answer = row.ask.split("|")[1], given = numbersIn(find("guess").value);
     if (!given.length) {
       say("Please type a number, like -0.25 or 1/3.");
       find("guess").select();
@@ -651,7 +681,7 @@
     if (event.key === "Escape") closeTip();
     if (event.ctrlKey || event.altKey || event.metaKey || event.shiftKey) return;
     const at = event.target.closest ? event.target : document.body;
-    if (at.closest("select, #guess")) return; // they have these keys themselves
+    if (at.closest("select, #guess, [type=number]")) return; // they have these keys themselves
     if (event.key === " ") {
       if (at.closest("button, summary, [type=checkbox], [role=button]")) return;
       event.preventDefault();

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -32,7 +32,20 @@ class Explained(Drawn, Protocol):
     def rows(self) -> Sequence[Row]: ...
 
 
-def write(explanation: Explained, path: str | os.PathLike[str] | None = None) -> Page:
+class Computed(Protocol):
+    """What makes a page live (see live.py)."""
+
+    @property
+    def data(self) -> dict[str, Any]: ...
+    @property
+    def body(self) -> str: ...
+    @property
+    def style(self) -> str: ...
+    @property
+    def script(self) -> str: ...
+
+
+def write(explanation: Explained, path: str | os.PathLike[str] | None = None, live: Computed | None = None) -> Page:
     """Make the page of an explanation, and write it to `path` if one is given: whole, or not at all.
 
     Returns:
@@ -41,13 +54,13 @@ def write(explanation: Explained, path: str | os.PathLike[str] | None = None) ->
     Raises:
         OSError: for a path that cannot be written.
     """
-    page = _page(explanation)
+    page = _page(explanation, live)
     if path is not None:
         save(page, path)
     return page
 
 
-def _page(explanation: Explained) -> Page:
+def _page(explanation: Explained, live: Computed | None) -> Page:
     rows = explanation.rows
     kinds = roles(rows)
     stage = staged(explanation, kinds)
@@ -55,11 +68,16 @@ def _page(explanation: Explained) -> Page:
     return Page(
         standalone(
             "page",
-            {"digits": explanation.digits} | playback(rows, kinds, stage),
+            {"digits": explanation.digits}
+            | playback(rows, kinds, stage)
+            | ({} if live is None else {"live": live.data}),
+            "" if live is None else live.style,
+            "" if live is None else live.script,
             title=f"How {_text(name)} and its derivatives are computed",
             summary=f"{len(rows)} steps: {_text(_summary(rows))}.",
             count=max(len(rows), 1),
             rowcount=len(rows) + 1,
+            live="" if live is None else live.body,
             picture=_figure(stage, rows, name),
             words=_words(rows),
             rows="".join(_table(rows)),

@@ -71,7 +71,7 @@ def playback(rows: Sequence[Row], kinds: Sequence[str], stage: Stage) -> dict[st
             "other": stage.places[other] if 0 <= other < len(rows) else "",
             "full": placed(_all_digits(row.number, row.value)),
             "cost": f"{cost.forward} {cost.backward} {cost.second} {cost.kept} {int(cost.known)}",
-            "put": _substituted(row, known),
+            "put": substituted(row, known),
             "ask": "" if (question := _question(row)) is None else f"{question[0]}|{placed(question[1])}",
             "heat": _heat(row.number),
             "kept": " ".join(map(str, kept.get(row.step, ()))),
@@ -143,7 +143,7 @@ def _all_digits(number: Any, value: str) -> str:
     return "" if re.sub(r"\.0(?=[],]|$)", "", full) == value else full
 
 
-def _substituted(row: Row, known: Mapping[str, str]) -> str:
+def substituted(row: Row, known: Mapping[str, str]) -> str:
     """The expression with numbers for its names, where all of them are single numbers."""
     if row.formula is None or not row.sources:
         return ""

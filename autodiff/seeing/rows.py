@@ -42,6 +42,8 @@ class Row:
     """The array itself; None for a Jacobian that is not computed because it is large."""
     formula: Formula | None = None
     """The expression with its names apart; None for a word."""
+    style: str = "plain"
+    """How `value` is written: "plain", "range" (of a Jacobian), or "distinct" from what the first source has."""
 
 
 class Step(Protocol):

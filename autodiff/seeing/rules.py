@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..ops import elementwise, guards, special
+from ..ops import bessel, elementwise, gamma, guards, integrals, powers, special, student
 from ..primitive import REGISTRY, Primitive
 from ..tensor import Tensor
 from .formulas import Formula, numbers_of
 from .indices import index_text
 from .printable import printable
 
-_BY_ELEMENT = (elementwise.__name__, special.__name__, guards.__name__)
+_BY_ELEMENT = {family.__name__ for family in (elementwise, special, gamma, student, bessel, integrals, powers, guards)}
 ELEMENTWISE = {
     record
     for record in REGISTRY.values()

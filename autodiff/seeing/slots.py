@@ -50,6 +50,8 @@ class Fill:
     slot: str
     """"value" or "grad"."""
     lines: tuple[str, ...]
+    added: tuple[int, ...] | None = None
+    """Of a contribution, the places of the steps whose sum it is added to."""
 
 
 def fills(rows: Sequence[Numbered], kinds: Sequence[str], slots: Sequence[str], digits: int) -> list[Fill | None]:
@@ -63,8 +65,9 @@ def fills(rows: Sequence[Numbered], kinds: Sequence[str], slots: Sequence[str], 
     """
     contributions = {step for row, kind in zip(rows, kinds) if kind == "sum" for step in row.sources}
     totals: dict[tuple[str, int], Any] = {}
+    parts: dict[tuple[str, int], tuple[int, ...]] = {}
     found: list[Fill | None] = []
-    for row, kind, slot in zip(rows, kinds, slots):
+    for place, (row, kind, slot) in enumerate(zip(rows, kinds, slots)):
         written = lines(row.number, row.value, digits)
         if kind == "local":
             found.append(None)
@@ -75,11 +78,12 @@ def fills(rows: Sequence[Numbered], kinds: Sequence[str], slots: Sequence[str], 
             before = totals.get(key)
             totals[key] = row.number if before is None else before + row.number
             known = ["0"] if before is None else lines(before, text_of(before, digits), digits)
-            found.append(Fill(slot, _added(known, written)))
+            found.append(Fill(slot, _added(known, written), parts.get(key, ())))
+            parts[key] = (*parts.get(key, ()), place)
         else:
             found.append(Fill(slot, tuple(written)))
         if slot == "grad" and (fill := found[-1]) is not None:
-            found[-1] = Fill(slot, (f"grad {fill.lines[0]}", *fill.lines[1:]))
+            found[-1] = Fill(slot, (f"grad {fill.lines[0]}", *fill.lines[1:]), fill.added)
     return found
 
 

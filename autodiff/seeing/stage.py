@@ -77,7 +77,7 @@ def staged(explanation: Drawn, kinds: Sequence[str]) -> Stage:
     for row in rows:
         if row.tensor is not None and row.phase in VALUES and not row.quantity.endswith(AGAIN):
             names[row.tensor._number] = row.quantity
-    written = fills(rows, kinds, [_slot(row) for row in rows], explanation.digits)
+    written = fills(rows, kinds, [slot_of(row) for row in rows], explanation.digits)
     empty = Stage(places=[""] * len(rows), fills=written, also=[[] for _ in rows])
     try:
         slope = next((row.tensor for row in reversed(rows) if row.phase == "slope" and row.tensor is not None), None)
@@ -118,7 +118,8 @@ def _drawn(output: Tensor, named: Mapping[str, Tensor]) -> Graph:
 # Where
 
 
-def _slot(row: Shown) -> str:
+def slot_of(row: Shown) -> str:
+    """In which slot of its node a step writes."""
     return "grad" if row.phase in ("local", "backward", "gradient") else "value"
 
 
@@ -191,7 +192,7 @@ def _copies(
         if f"t{number}" in drawn:
             numbers.setdefault(names.get(number, ""), []).append(number)
     return [
-        [f"t{number}" for number in numbers.get(row.quantity, ())] if kind != "local" and _slot(row) == "grad" else []
+        [f"t{number}" for number in numbers.get(row.quantity, ())] if kind != "local" and slot_of(row) == "grad" else []
         for row, kind in zip(rows, kinds)
     ]
 

@@ -23,18 +23,19 @@ def digest(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def standalone(name: str, data: Any, style: str = "", **texts: Any) -> str:
+def standalone(name: str, data: Any, style: str = "", more: str = "", **texts: Any) -> str:
     """The text of a page that loads nothing and runs nothing but its own script.
 
     Args:
         name: of the files in this folder that are its body (.html), look (.css) and script (.js).
         data: what the script reads in the element ``data``.
         style: a style sheet in addition.
+        more: a script in addition.
         texts: for the places of the body, as HTML; ``title`` also for the frame.
     """
     assets = resources.files(__package__)
     body, look, script = (assets.joinpath(name + end).read_text("utf-8") for end in (".html", ".css", ".js"))
-    style = look + style
+    style, script = look + style, script + more
     return Template(assets.joinpath("standalone.html").read_text("utf-8")).substitute(
         policy=f"default-src 'none'; base-uri 'none'; script-src {digest(script)}; style-src {digest(style)}",
         title=texts["title"],

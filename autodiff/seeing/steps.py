@@ -67,19 +67,24 @@ class Table:
         number: Any,
         sources: Iterable[int],
         tensor: Tensor | None,
-        value: str = "",
+        style: str = "plain",
     ) -> int:
-        step = len(self.rows) + 1
+        step, sources = len(self.rows) + 1, tuple(sources)
         formula = expression if isinstance(expression, Formula) else None
         text = str(expression)
         if not text.isprintable():  # a user's formula
             text = printable(text, len(text) + 1)
-        if isinstance(number, str):
-            value, number = number, None
-        else:
-            value, number = value or text_of(number, self.digits), np.asarray(number)
-        self.rows.append(Row(step, quantity, text, value, tuple(sources), phase, tensor, number, formula))
+        value, number = (number, None) if isinstance(number, str) else self.shown(number, style, sources)
+        self.rows.append(Row(step, quantity, text, value, sources, phase, tensor, number, formula, style))
         return step
+
+    def shown(self, number: Any, style: str, sources: tuple[int, ...]) -> tuple[str, Any]:
+        """A number as text in a style, and as an array."""
+        if style == "range":
+            return f"{size(number)}: {range_of(number, self.digits)}", np.asarray(number)
+        if style == "distinct":
+            return _distinct(number, self.rows[sources[0] - 1].number, self.digits), np.asarray(number)
+        return text_of(number, self.digits), np.asarray(number)
 
     # Names
 
@@ -160,7 +165,7 @@ class Table:
                     name = self.names.of_arrays.get(id(x)) or self.names.fresh(letter)
                     inputs = "input" if phase == "forward" else phase
                     kind, sources = self.detached(x) or ("constant", ())
-                    self.arrays[id(x)] = name, self.add(inputs, name, kind, np.array(x), sources, None)
+                    self.arrays[id(x)] = name, self.add(inputs, name, kind, x.copy(), sources, None)
             if node._primitive is None:
                 self.leaf(node, phase, letter)
             elif node._number not in self.steps:
@@ -177,7 +182,7 @@ class Table:
         if kind == "constant" and phase == "slope":
             kind = "made of constants"
         phase = "input" if phase == "forward" else phase
-        self.steps[x._number] = self.add(phase, self.called(x, letter), kind, np.array(x._ndarray), sources, x)
+        self.steps[x._number] = self.add(phase, self.called(x, letter), kind, x._ndarray.copy(), sources, x)
 
     def detached(self, x: Any) -> tuple[str, tuple[int, ...]] | None:
         """Whose values a leaf holds, and the row of that, if it is known."""
@@ -216,7 +221,7 @@ class Table:
             """The row of a complete cotangent, and what hooks make of it."""
             n = x._number
             kind = "gradient" if first and n in wanted else phase
-            final = np.asarray(walk.results[n])
+            final = walk.results[n]
             if x._primitive is None:
                 final = final.astype(x.dtype, copy=False)
             quantity = partial(top, self.called(x))
@@ -239,8 +244,8 @@ class Table:
                 if node is y:
                     quantity += " (local)"
                 text, used = self.derivative(node, i)
-                value = _jacobian_text(local[i], self.digits, node)
-                step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node, value)
+                style = _jacobian_style(local[i], node)
+                step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node, style)
                 product, factors = self.product(node, i, incoming, quantity)
                 number = unbroadcast(d, x.shape)
                 if uses[n] == 1:
@@ -288,6 +293,14 @@ class Table:
 
     # After it
 
+    def passes(self, targets: list[Tensor], rate: float | None, vectors: list[Any] | None) -> None:
+        """The rows of all passes after the forward pass."""
+        gradients = self.backward(self.output, targets, "backward")
+        if rate is not None:
+            self.update(targets, gradients, rate)
+        if vectors is not None:
+            self.second_pass(self.output, targets, vectors)
+
     def update(self, targets: Sequence[Tensor], gradients: dict[int, Any], rate: float) -> None:
         lr = self.called(rate)
         for x in targets:
@@ -296,8 +309,7 @@ class Table:
                 name = self.called(x)
                 expression = Formula("{0} − {1} · {2}", (name, lr, partial(self.called(self.output), name)))
                 new = x._ndarray - rate * gradients[x._number].astype(x.dtype)
-                value = _distinct(new, x._ndarray, self.digits)
-                self.add("update", f"{name}⁺", expression, new, (self.steps[x._number], gradient), x, value)
+                self.add("update", f"{name}⁺", expression, new, (self.steps[x._number], gradient), x, "distinct")
 
     def second_pass(self, output: Tensor, targets: list[Tensor], vectors: list[Any]) -> None:
         """The rows of s = ∇fᵀu, and of the backward pass through it: its gradients are H·u."""
@@ -335,7 +347,7 @@ class Table:
                 text, number = f"0: {self.called(s)} does not depend on {name}", np.zeros(x.shape, x.dtype)
                 self.add("second", f"(H·u)[{name}]", text, number, (), x)
             else:
-                number = np.asarray(products[x._number]).astype(x.dtype, copy=False)
+                number = products[x._number].astype(x.dtype, copy=False)
                 expression = Formula("{0}", (partial(self.called(s), name),))
                 self.add("second", f"(H·u)[{name}]", expression, number, (row,), x)
 
@@ -404,7 +416,7 @@ class Vectors(tuple[Any, ...]):
 
 _SLOPE = Primitive(
     "slope",
-    lambda *gradients, vectors: np.asarray(sum((g * u).sum() for g, u in zip(gradients, vectors))),
+    lambda *gradients, vectors: sum((g * u).sum() for g, u in zip(gradients, vectors)),
     each=lambda i, g, y, *gradients, vectors: g * vectors[i],
 )
 """s = Σ gᵢ·uᵢ, the derivative of the output along u, as one operation."""
@@ -478,11 +490,10 @@ FORMED = 64
 """Jacobians of vectors by vectors of up to so many numbers are formed for the table."""
 
 
-def _jacobian_text(J: Any, digits: int, node: Tensor) -> str:
+def _jacobian_style(J: Any, node: Tensor) -> str:
     """Of a Jacobian that is not written out, its range: a mean over its many zeros says nothing."""
-    if isinstance(J, str) or np.size(J) <= SMALL or node._primitive in ELEMENTWISE or node.size == 1:
-        return ""
-    return f"{size(J)}: {range_of(J, digits)}"
+    plain = isinstance(J, str) or np.size(J) <= SMALL or node._primitive in ELEMENTWISE or node.size == 1
+    return "plain" if plain else "range"
 
 
 def _arrays(node: Tensor) -> list[Any]:
@@ -507,7 +518,7 @@ def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
         if node._primitive in ELEMENTWISE:
             return {i: np.broadcast_to(d, y.shape) if np.size(d) == 1 else d for i, d in zip(slots, found)}
         shapes = {i: np.shape(arrays[i]) for i in slots}
-        return {i: np.reshape(unbroadcast(np.asarray(d), shapes[i]), y.shape + shapes[i]) for i, d in zip(slots, found)}
+        return {i: np.reshape(unbroadcast(d, shapes[i]), y.shape + shapes[i]) for i, d in zip(slots, found)}
     shown = {i: FORMED if y.ndim == np.ndim(arrays[i]) == 1 else SMALL for i in slots}  # a matrix, or written out
     small = [i for i in slots if y.size * np.size(arrays[i]) <= shown[i]]
     formed = dict(zip(small, jacobians(node, small))) if small else {}
@@ -523,10 +534,16 @@ def jacobians(node: Tensor, slots: Sequence[int] | None = None) -> list[Any]:
         e = np.zeros(y.size, y.dtype)
         e[k] = 1
         for row, i, d in zip(rows, slots, _pulled(node, e.reshape(y.shape) if y.ndim else e[0], slots)):
-            row.append(None if d is None else unbroadcast(np.array(d), np.shape(arrays[i])))
+            row.append(None if d is None else unbroadcast(d, np.shape(arrays[i])))
     rules = node._primitive.rules(len(arrays))
     jacobians: list[Any] = []
     for row, i in zip(rows, slots):
         shape = y.shape + np.shape(arrays[i])
-        jacobians.append(None if rules[i] is None else np.array(row, y.dtype).reshape(shape))
+        jacobians.append(
+            None
+            if rules[i] is None
+            else np.stack(row).astype(y.dtype).reshape(shape)
+            if row
+            else np.empty(shape, y.dtype)
+        )
     return jacobians

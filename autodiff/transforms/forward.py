@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..backward import fitted, leading_to, reachable, reverse
+from ..backward import fitted, leading_to, of_dtype, reachable, reverse
 from ..mode import differentiating, mode
 from ..ops.guards import axes_of, common, raw
 from ..ops.shape import spread
@@ -121,7 +121,7 @@ def _transposed(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[A
                 )
             if p._requires_grad:
                 t = t if t.shape == p.shape else spread(t, p.shape)
-                t = t if t.dtype == p.dtype else t.astype(p.dtype)
+                t = of_dtype(t, p.dtype)
                 n = p._number
                 cotangents[n] = cotangents[n] + t if n in cotangents else t
                 nodes.update(_made_since(start, p))
@@ -216,7 +216,7 @@ def push(
             if d.shape != y.shape:
                 d = _spread_over(d, node)
             if d.dtype is not y.dtype and d.dtype != y.dtype:
-                d = d.astype(y.dtype)
+                d = of_dtype(d, y.dtype)
             tangents[number] = d
         if drops is not None and number in drops:
             for n in drops[number]:
@@ -434,7 +434,7 @@ class ForwardOverReverse:
             if record.joint is not None and (record.jvps == () or callable(record.jvps)):
                 raise Unsupported
             if g.dtype is not y.dtype and g.dtype != y.dtype:
-                g = g.astype(y.dtype)
+                g = of_dtype(g, y.dtype)
             way = _WAYS.get(record.jvps, _CURVED)
             if way is _CURVED:
                 used.add(number)
@@ -494,7 +494,7 @@ class ForwardOverReverse:
         for node, number, y, g, arrays, params, way, parts in self._steps:
             h = hs.pop(number, None)
             if h is not None and h.dtype is not y.dtype and h.dtype != y.dtype:
-                h = h.astype(y.dtype)
+                h = of_dtype(h, y.dtype)
             for x, rule, others in parts:
                 n = x._number
                 own = False
@@ -525,10 +525,10 @@ class ForwardOverReverse:
                     hs[n] = d
                     if own:
                         summed.add(n)
-                elif n in summed:
+                elif n in summed and (old.dtype is d.dtype or d.dtype.kind != "c"):
                     old += d
                     hs[n] = old
-                elif own:
+                elif own and (old.dtype is d.dtype or old.dtype.kind != "c"):
                     d += old
                     hs[n] = d
                     summed.add(n)

@@ -60,27 +60,27 @@ class _Run:
 
     def _variable(self, x: Any, k: int, recording: bool, own: bool) -> Tensor:
         if isinstance(x, Tensor):
-            if x._ndarray.dtype.kind == "f":
+            if x._ndarray.dtype.kind in "fc":
                 if x._requires_grad and recording:
                     if x._requires_grad is HANDED_OUT:
                         settled(x)
                     return positive(x) if own else new_node(x._ndarray, cast(Any, positive).primitive, (x,), None)
                 return variable(x._ndarray.copy() if own else x._ndarray)
-        elif type(x) in (float, int):
-            return variable(np.asarray(float(x)))
+        elif type(x) in (float, int, complex):
+            return variable(np.asarray(x if type(x) is complex else float(x)))
         elif isinstance(x, (np.ndarray, np.generic)) or is_foreign(x):
             if isinstance(x, np.integer):
                 return variable(np.asarray(x, dtype=float))
-            if x.dtype.kind == "f":
+            if x.dtype.kind in "fc":
                 return variable(as_array(x, copy=own))
         dtype = getattr(x, "dtype", None)
         what = type(x).__name__ if dtype is None else f"{type(x).__name__} of {dtype}"
         raise TypeError(
             f"{self.where}: a differentiated argument (variable {self.form.paths()[k]}) must be made of floating-point "
-            f"arrays, Tensors or numbers, not {what}; pass floats (x.astype(float)) or choose other argnums"
+            f"or complex arrays, Tensors or numbers, not {what}; pass floats (x.astype(float)) or choose other argnums"
         )
 
-    def scalar(self) -> Tensor:
+    def scalar(self, holomorphic: bool = False) -> Tensor:
         """The one output of one element that a gradient needs."""
         if self.output_form.kind is not None:
             kind = self.output_form.kind
@@ -94,7 +94,43 @@ class _Run:
                 f"{self.where}: the function returned shape {y.shape}, so its gradient is not one number for each "
                 f"element; reduce it (.sum(), .mean()), or use ad.jacobian, or ad.elementwise_grad"
             )
+        self.check_kind([y], holomorphic)
         return y
+
+    def check_kind(self, outputs: Sequence[Tensor], holomorphic: bool) -> None:
+        """Raise unless the derivative of these outputs is the one that is asked for: the gradient of real numbers, or
+        the complex derivative of complex ones by complex ones."""
+        met = [y.dtype for y in outputs if (y.dtype.kind == "c") is not holomorphic]
+        if met and not holomorphic:
+            raise TypeError(
+                f"{self.where}: the function returned {met[0]}, which has no gradient; make it real (abs(y) ** 2, "
+                f"y.real), or pass holomorphic=True for the complex derivative of a holomorphic function"
+            )
+        met += [x.dtype for x in self.variables if holomorphic and x.dtype.kind != "c"]
+        if met:
+            raise TypeError(
+                f"{self.where}: holomorphic=True is for complex functions of complex arguments, not {met[0]}; convert "
+                f"it (x.astype(complex)), or leave the option out"
+            )
+
+    def derivative(self, outputs: Sequence[Tensor], ones: Sequence[Any], create_graph: bool) -> list[Tensor]:
+        """The complex derivative of holomorphic outputs, weighted by `ones`. For dy = a dz + b dz* the gradient from a
+        cotangent v is a* v + b v*: a is the conjugate of that from 1, and b = 0 where that from i is i times as much.
+
+        Raises:
+            ValueError: the outputs are not holomorphic here.
+        """
+        along = _pull(outputs, self.variables, ones, create_graph)
+        across = _pull(outputs, self.variables, [1j * v for v in ones], False)
+        for d, e in zip(along, across):
+            a, b = d._ndarray, e._ndarray / 1j
+            off = np.abs(a - b) > np.finfo(a.dtype).eps ** 0.5 * np.max(np.abs(a) + np.abs(b), initial=0.0)
+            if not common(~off.any()):
+                raise ValueError(
+                    f"{self.where}: holomorphic=True, but the function is not holomorphic here: its derivative is "
+                    f"another along the imaginary axis than along the real one (conj, abs, real and imag are not)"
+                )
+        return [cast(Any, d).conj() for d in along]
 
     def pull(self, cotangents: Sequence[Any], create_graph: bool) -> list[Tensor]:
         """The cotangents of the variables, given those of the outputs."""
@@ -115,7 +151,7 @@ class _Run:
         """The outputs in their form: recorded Tensors, or copies of their values as Tensors, arrays or numbers."""
         outputs = self.outputs if outputs is None else outputs
         if not tensors:
-            number = all(type(x) in (float, int) for x in self.given)
+            number = all(type(x) in (float, int, complex) for x in self.given)
             held = any(isinstance(x, Tensor) for x in self.given)
             copies = [y._ndarray.copy() if is_foreign(y._ndarray) else np.array(y._ndarray) for y in outputs]
             return self.output_form.build(
@@ -141,7 +177,7 @@ def _as_given(d: Tensor, given: Any) -> Any:
     if isinstance(given, Tensor):
         return d
     array = d._ndarray
-    if type(given) in (float, int):
+    if type(given) in (float, int, complex):
         return array if array.ndim else array.item()
     return array[()] if isinstance(given, np.generic) else array
 
@@ -152,7 +188,7 @@ def _fitting(where: str, value: Any, x: Tensor) -> Tensor:
     if v.shape != x.shape:
         raise ValueError(f"{where}: has shape {v.shape} where shape {x.shape} is needed")
     if v.dtype != x.dtype:
-        strict = isinstance(value, (Tensor, np.ndarray, np.generic)) and v.dtype.kind == "f"
+        strict = v.dtype.kind == "c" or (isinstance(value, (Tensor, np.ndarray, np.generic)) and v.dtype.kind == "f")
         if strict and not np.can_cast(v.dtype, x.dtype, "safe"):
             raise TypeError(f"{where}: has dtype {v.dtype} where {x.dtype} is needed; pass it as v.astype({x.dtype})")
         v = v.astype(x.dtype)
@@ -199,7 +235,7 @@ def _several(primals: Any, tangents: Any) -> tuple[tuple[Any, ...], Any]:
 # Gradients
 
 
-def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+def grad(f: Function, argnums: int | Sequence[int] = 0, *, holomorphic: bool = False) -> Function:
     """The function that gives the gradient of a scalar function.
 
     Args:
@@ -207,6 +243,8 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
             arguments chosen, and recording is on while it runs.
         argnums: the position of the argument to differentiate by, or several. These arguments may be arrays,
             Tensors, numbers, or nested lists, tuples and dicts of them; all others are passed on as they are.
+        holomorphic: give the complex derivative dy/dz of a function that returns a complex number, computed from
+            complex arguments without conj, abs, real or imag.
 
     Returns:
         A function of the same arguments that returns the gradient in the form of the argument (a tuple where
@@ -214,48 +252,60 @@ def grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
         If the value depends on a recorded Tensor that `f` closed over or was given, the result is made of Tensors
         that can be differentiated further, so that transforms nest.
 
+        The gradient by a complex argument z = x + i y is ∂f/∂x + i ∂f/∂y, so that a step against it descends.
+
     Raises:
-        TypeError: f does not return a Tensor, or an argument to differentiate by is not floating-point.
-        ValueError: f returns a Tensor of more than one element.
+        TypeError: f does not return a Tensor, or an argument to differentiate by is neither floating-point nor complex,
+            or f returns a complex number (a real one, where `holomorphic`).
+        ValueError: f returns a Tensor of more than one element, or is not holomorphic though that was said.
 
     >>> grad(lambda x: x**3)(2.0)
     12.0
+    >>> grad(lambda z: abs(z) ** 2)(1 + 2j)
+    (2+4j)
+    >>> grad(lambda z: z**3, holomorphic=True)(2j)
+    (-12+0j)
     >>> grad(grad(lambda x: x**3))(2.0)
     12.0
     >>> grad(lambda p, x: (p["w"] * x + p["b"]).sum())({"w": 1.0, "b": 0.5}, np.arange(3.0))
     {'w': 3.0, 'b': 3.0}
     """
-    return _gradient("grad", f, argnums, value=False)
+    return _gradient("grad", f, argnums, value=False, holomorphic=holomorphic)
 
 
-def value_and_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+def value_and_grad(f: Function, argnums: int | Sequence[int] = 0, *, holomorphic: bool = False) -> Function:
     """As `grad`, but the function returns the pair ``(value, gradient)`` of one run.
 
     >>> value_and_grad(lambda x: (x * x).sum())(np.array([1.0, 2.0]))
     (np.float64(5.0), array([2., 4.]))
     """
-    return _gradient("value_and_grad", f, argnums, value=True)
+    return _gradient("value_and_grad", f, argnums, value=True, holomorphic=holomorphic)
 
 
-def elementwise_grad(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+def elementwise_grad(f: Function, argnums: int | Sequence[int] = 0, *, holomorphic: bool = False) -> Function:
     """As `grad` for a function that acts on each element by itself: the gradient of the sum of its output, which is
     the derivative at each element.
 
     >>> elementwise_grad(np.square)(np.array([1.0, 2.0, 3.0]))
     array([2., 4., 6.])
     """
-    return _gradient("elementwise_grad", f, argnums, value=False, total=True)
+    return _gradient("elementwise_grad", f, argnums, value=False, total=True, holomorphic=holomorphic)
 
 
-def _gradient(where: str, f: Function, argnums: Any, value: bool, total: bool = False) -> Function:
+def _gradient(
+    where: str, f: Function, argnums: Any, value: bool, total: bool = False, holomorphic: bool = False
+) -> Function:
     chosen = _checked(where, f, argnums)
     one = not isinstance(argnums, (tuple, list))
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
         run = _Run(where, f, args, kwargs, chosen)
-        ys = run.outputs if total else [run.scalar()]
-        seeds = [np.ones_like(plain(y)) if total else None for y in ys]
-        results = run.returned(run.pull(seeds, run.outer), run.outer)
+        ys = run.outputs if total else [run.scalar(holomorphic)]
+        if total:
+            run.check_kind(ys, holomorphic)
+        seeds = [np.ones_like(plain(y)) if total or holomorphic else None for y in ys]
+        found = run.derivative(ys, seeds, run.outer) if holomorphic else run.pull(seeds, run.outer)
+        results = run.returned(found, run.outer)
         result = results[0] if one else results
         return (run.values(run.outer), result) if value else result
 
@@ -354,7 +404,11 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
     """The tangent of an output, its NaN replaced where the gradient of that element alone knows better: that an
     infinite slope belongs to what does not move, or to a sum that cancels whatever the values."""
     unknown = np.isnan(pushed._ndarray) & ~np.isnan(y._ndarray)
-    if common(~unknown.any()) or any(np.isnan(v._ndarray).any() for v in tangents):
+    if (
+        common(~unknown.any())
+        or any(x.dtype.kind == "c" for x in (y, *tangents))
+        or any(np.isnan(v._ndarray).any() for v in tangents)
+    ):
         return pushed
     places = range(y.size) if create_graph else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
     with differentiating():
@@ -383,13 +437,15 @@ def _total(parts: Sequence[Any]) -> Any:
     return total
 
 
-def _row(run: _Run, y: Tensor, i: int, create_graph: bool) -> list[Tensor]:
+def _row(run: _Run, y: Tensor, i: int, create_graph: bool, holomorphic: bool = False) -> list[Tensor]:
     """The derivative of one element of an output by the variables."""
     seed = np.zeros(y.size, y.dtype)
     seed[i] = 1
     seed = seed.reshape(y.shape)
     if is_foreign(plain(y)):
         seed = np.asarray(seed, like=plain(y))
+    if holomorphic:
+        return run.derivative([y], [seed], create_graph)
     return _pull([y], run.variables, [seed], create_graph)
 
 
@@ -400,19 +456,23 @@ def _recorded(tangents: Sequence[Tensor]) -> bool:
 # Full matrices
 
 
-def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
+def jacobian(f: Function, argnums: int | Sequence[int] = 0, *, holomorphic: bool = False) -> Function:
     """The function that gives all derivatives of all outputs, of shape output's shape + argument's shape.
 
     Args:
         f: a function that returns a Tensor, or a nested list, tuple or dict of Tensors.
         argnums: as for `grad`.
+        holomorphic: of a complex function of complex arguments, give the complex derivatives ∂yᵢ/∂zⱼ, as for `grad`.
 
     Returns:
         A function of the same arguments; where outputs or arguments are nested, so is its result, the outputs' form
-        outside. One run of `f`, then one reverse pass for each element of the output.
+        outside. One run of `f`, then one reverse pass for each element of the output (two, where `holomorphic`). Of
+        real outputs and complex arguments the rows are gradients, ∂yᵢ/∂x + i ∂yᵢ/∂y.
 
     Raises:
-        TypeError: f does not return Tensors, or an argument to differentiate by is not floating-point.
+        TypeError: f does not return Tensors, or complex ones though `holomorphic` was not said, or an argument to
+            differentiate by is neither floating-point nor complex.
+        ValueError: f is not holomorphic though that was said.
 
     >>> jacobian(lambda x: x[:2] * x[2])(np.array([1.0, 2.0, 3.0]))
     array([[3., 0., 1.],
@@ -423,9 +483,10 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 
     def jacobian_of(*args: Any, **kwargs: Any) -> Any:
         run = _Run("jacobian", f, args, kwargs, chosen)
+        run.check_kind(run.outputs, holomorphic)
         blocks = []
         for y in run.outputs:
-            rows = [_row(run, y, i, run.outer) for i in range(y.size)]
+            rows = [_row(run, y, i, run.outer, holomorphic) for i in range(y.size)]
             block = run.returned([_stacked([r[k] for r in rows], y, x) for k, x in enumerate(run.variables)], run.outer)
             blocks.append(block[0] if one else block)
         return run.output_form.build(blocks)
@@ -446,11 +507,26 @@ def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:
 
     Where arguments are nested (or `argnums` is a tuple) so is the result, twice.
 
+    Raises:
+        TypeError: as `jacobian`, and for complex arguments, whose second derivatives are no complex matrix.
+
     >>> hessian(lambda x: x[0] ** 2 * x[1])(np.array([1.0, 3.0]))
     array([[6., 2.],
            [2., 0.]])
     """
-    return jacobian(_gradient("hessian", f, argnums, value=False), argnums)
+    slopes = jacobian(_gradient("hessian", f, argnums, value=False), argnums)
+    chosen = _checked("hessian", f, argnums)
+
+    def hessian_of(*args: Any, **kwargs: Any) -> Any:
+        for x in flatten([args[i] for i in _positions("hessian", chosen, len(args))])[0]:
+            if np.iscomplexobj(plain(x)):
+                raise TypeError(
+                    "hessian: the second derivatives by a complex argument are no complex matrix; use ad.hvp, or "
+                    "differentiate by real and imaginary part, f(x + 1j * y)"
+                )
+        return slopes(*args, **kwargs)
+
+    return hessian_of
 
 
 # Curvature products

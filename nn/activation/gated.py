@@ -10,6 +10,8 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.machine.kernels import SHARED
+from autodiff.machine.threads import count, ranges, together
 from autodiff.ops.elementwise import over_cosh_squared
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw, unary
@@ -17,82 +19,102 @@ from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
 
 from ..arguments import choice, float_input, integer
+from . import kernels
 from .base import Activation, Inplace
 from .exponential import sigmoid_of, softplus_of
+from .kernels import A, C
 
 # Primitives
 
 _ndtr_of: Any = polymorphic(ad.special.ndtr)
 
-# Φ(−a) = exp(−a²/2) Σ cₖ tᵏ with t = 1 / (1 + 0.3 a), for a ≥ 0: relative error 1.5e-7, which is as good as float32.
-_TAIL = (
-    0.1196292659884783, 0.12075446489402819, 0.09991030266163385, 0.12857212549783079, -0.053703307466653506,
-    0.2063745412231555, -0.1572150324143415, 0.035677566216158536,
-)  # fmt: skip
 _BLOCK = 32768  # elements: all that a block needs stays in the second-level cache
 _SMALL = 10_000  # elements up to which the calls cost more than what blocks save
 
 
-def _gelu_float32(x: Any) -> Any:
-    """max(x, 0) − |x| Φ(−|x|), block by block: many times faster than SciPy's error function."""
-    x = np.ascontiguousarray(x)
-    y = np.empty_like(x)
-    flat, out = x.reshape(-1), y.reshape(-1)
-    p, t = np.empty(_BLOCK, np.float32), np.empty(_BLOCK, np.float32)
-    for start in range(0, flat.size, _BLOCK):
-        v, w = flat[start : start + _BLOCK], out[start : start + _BLOCK]
-        p, t = p[: v.size], t[: v.size]
-        np.abs(v, out=w)
-        np.minimum(w, 30, out=w)  # where the density is 0 already: infinity would make it NaN
-        np.multiply(w, np.float32(0.3), out=t)
-        t += 1
-        np.reciprocal(t, out=t)
-        p.fill(_TAIL[-1])
-        for c in _TAIL[-2::-1]:
-            p *= t
-            p += np.float32(c)
+def _blockwise(kernel: Any, x: Any, *others: Any) -> Any:
+    """``kernel(out, room, x, *others)`` of arrays of one shape, block by block: what it needs stays in the cache.
+    Threads share many blocks."""
+    flat = [np.ascontiguousarray(a).reshape(-1) for a in (x, *others)]
+    y = np.empty_like(flat[0])
+
+    def some(first: int, last: int, _: int) -> None:
+        room = np.empty((2, min(_BLOCK, y.size)), y.dtype)
+        for block in range(first, last):
+            part = slice(block * _BLOCK, (block + 1) * _BLOCK)
+            out = y[part]
+            kernel(out, room[:, : out.size], *[a[part] for a in flat])
+
+    parts = count() if y.size >= SHARED else 1
+    together(some, (), ranges(-(-y.size // _BLOCK), parts))
+    return y.reshape(x.shape)
+
+
+def _in_blocks(*arrays: Any) -> bool:
+    """Whether that pays, and these are what blocks are made of: not Tensors or arrays of other types."""
+    x = arrays[0]
+    return all(isinstance(a, np.ndarray) and a.size > _SMALL and a.dtype == x.dtype for a in arrays)
+
+
+def _gelu_block(y: Any, room: Any, x: Any) -> None:
+    """max(x, 0) − |x| Φ(−|x|): many times faster than SciPy's error function."""
+    p, t = room
+    np.abs(x, out=y)
+    np.minimum(y, 30, out=y)  # where the density is 0 already: infinity would make it NaN
+    np.multiply(y, np.float32(0.3), out=t)
+    t += 1
+    np.reciprocal(t, out=t)
+    p.fill(kernels.TAIL[0])
+    for c in kernels.TAIL[1:]:
         p *= t
-        p *= w
-        np.multiply(v, v, out=t)
-        t *= np.float32(-0.5)
-        np.exp(t, out=t)
-        p *= t
-        np.maximum(v, 0, out=w)
-        w -= p
-    return y
+        p += np.float32(c)
+    p *= t
+    p *= y
+    np.multiply(x, x, out=t)
+    t *= np.float32(-0.5)
+    np.exp(t, out=t)
+    p *= t
+    np.maximum(x, 0, out=y)
+    y -= p
 
 
 def _density(x: Any) -> Any:
     """φ(x), the standard normal density."""
-    return np.exp(x * x * -0.5) * (1 / math.sqrt(2 * math.pi))
+    return np.exp(x * x * -0.5) * kernels.DENSITY
 
 
 def _gelu_forward(x: Any) -> Any:
-    return _gelu_float32(x) if type(x) is np.ndarray and x.dtype == np.float32 and x.ndim else x * _ndtr_of(x)
+    if type(x) is not np.ndarray or not x.ndim:
+        return x * _ndtr_of(x)
+    if (kernel := kernels.GELU.get(x.dtype.char)) and (y := kernel(x)) is not None:
+        return y
+    return _blockwise(_gelu_block, x) if x.dtype == np.float32 else x * _ndtr_of(x)
+
+
+def _gelu_block_rule(d: Any, room: Any, x: Any, y: Any, g: Any) -> None:
+    """g (Φ(x) + x φ(x)), where Φ is y / x, which costs little (but cannot be differentiated)."""
+    np.multiply(x, x, out=d)
+    d *= np.float32(-0.5)
+    np.exp(d, out=d)
+    d *= np.float32(kernels.DENSITY)
+    d *= x
+    zero = x == 0
+    if zero.any():
+        d += y / (x + zero)
+        d += zero * np.float32(0.5)
+    else:
+        d += np.divide(y, x, out=room[0])
+    d *= g
 
 
 def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
-    """g (Φ(x) + x φ(x)). In an ordinary backward pass Φ is y / x, which costs little (but cannot be differentiated)."""
-    if type(g) is not np.ndarray or not x.ndim or x.dtype != np.float32:
-        return g * (_ndtr_of(x) + x * _density(x))
-    x, y = np.ascontiguousarray(x), np.ascontiguousarray(y)
-    d = np.empty_like(x)
-    flat, values, out = x.reshape(-1), y.reshape(-1), d.reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        v, w = flat[start : start + _BLOCK], out[start : start + _BLOCK]
-        np.multiply(v, v, out=w)
-        w *= np.float32(-0.5)
-        np.exp(w, out=w)
-        w *= np.float32(1 / math.sqrt(2 * math.pi))
-        w *= v
-        zero = v == 0
-        if zero.any():
-            w += values[start : start + _BLOCK] / (v + zero)
-            w += zero * np.float32(0.5)
-        else:
-            w += values[start : start + _BLOCK] / v
-    d *= g
-    return d
+    """g (Φ(x) + x φ(x))."""
+    if type(g) is np.ndarray and x.ndim:
+        if (kernel := kernels.GELU_SLOPE.get(x.dtype.char)) and (d := kernel(g, x)) is not None:
+            return d
+        if x.dtype == np.float32 == g.dtype:
+            return _blockwise(_gelu_block_rule, x, y, g)
+    return g * (_ndtr_of(x) + x * _density(x))
 
 
 _gelu = declare(
@@ -101,27 +123,28 @@ _gelu = declare(
     expansion=in_single(lambda x: x * ad.special.ndtr(x)),
 )  # fmt: skip
 
-_C, _A = math.sqrt(2 / math.pi), 0.044715
-_FLAT = 40.0  # beyond, all derivatives of σ(2u) are 0 in any precision, and x³ does not overflow before it
-
 
 def _gelu_tanh_forward(x: Any) -> Any:
-    z = x.clip(-_FLAT, _FLAT)
-    return x * sigmoid_of(z * (z * z * (2 * _C * _A) + 2 * _C))
+    if (y := kernels.GELU_TANH(x)) is not None:
+        return y
+    z = x.clip(-kernels.FLAT, kernels.FLAT)
+    return x * sigmoid_of(z * (z * z * (2 * C * A) + 2 * C))
 
 
 def _gelu_tanh_rule(g: Any, y: Any, x: Any) -> Any:
     """g (σ(2u) + x σ′(2u) 2u′): ½ (1 + tanh u), which is σ(2u), would cancel on the left."""
-    z = np.clip(x, -_FLAT, _FLAT)
+    if (d := kernels.GELU_TANH_SLOPE(g, x)) is not None:
+        return d
+    z = np.clip(x, -kernels.FLAT, kernels.FLAT)
     square = z * z
-    u = z * (square * (_C * _A) + _C)
-    return g * (sigmoid_of(2 * u) + over_cosh_squared(z * (square * (1.5 * _C * _A) + 0.5 * _C), u))
+    u = z * (square * (C * A) + C)
+    return g * (sigmoid_of(2 * u) + over_cosh_squared(z * (square * (1.5 * C * A) + 0.5 * C), u))
 
 
 @in_single
 def _gelu_tanh_expansion(x: Tensor) -> Tensor:
-    z = np.clip(x, -_FLAT, _FLAT) if np.abs(plain(x)).max(initial=0) > _FLAT else x
-    return 0.5 * x * (1 + np.tanh(_C * (z + _A * z**3)))
+    z = np.clip(x, -kernels.FLAT, kernels.FLAT) if np.abs(plain(x)).max(initial=0) > kernels.FLAT else x
+    return 0.5 * x * (1 + np.tanh(C * (z + A * z**3)))
 
 
 _gelu_tanh = declare(
@@ -130,24 +153,6 @@ _gelu_tanh = declare(
     samples=unary(-4, 4), doc="½ x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³).",
     expansion=_gelu_tanh_expansion,
 )  # fmt: skip
-
-
-def _blockwise(kernel: Any, x: Any, *others: Any) -> Any:
-    """``kernel(out, room, x, *others)`` of arrays of one shape, block by block: what it needs stays in the cache."""
-    flat = [np.ascontiguousarray(a).reshape(-1) for a in (x, *others)]
-    y = np.empty_like(flat[0])
-    room = np.empty((2, min(_BLOCK, y.size)), y.dtype)
-    for start in range(0, y.size, _BLOCK):
-        part = slice(start, start + _BLOCK)
-        out = y[part]
-        kernel(out, room[:, : out.size], *[a[part] for a in flat])
-    return y.reshape(x.shape)
-
-
-def _in_blocks(*arrays: Any) -> bool:
-    """Whether that pays, and these are what blocks are made of: not Tensors or arrays of other types."""
-    x = arrays[0]
-    return all(isinstance(a, np.ndarray) and a.size > _SMALL and a.dtype == x.dtype for a in arrays)
 
 
 def _exp_of_minus(out: Any, x: Any) -> bool:
@@ -187,11 +192,15 @@ def _silu_slope(x: Any) -> Any:
 
 @in_single
 def _silu_forward(x: Any) -> Any:
+    if (y := kernels.SILU(x)) is not None:
+        return y
     return _blockwise(_silu_block, x) if _in_blocks(x) else x * sigmoid_of(x)
 
 
 @in_single
 def _silu_rule(g: Any, y: Any, x: Any) -> Any:
+    if (d := kernels.SILU_SLOPE(g, x)) is not None:
+        return d
     return _blockwise(_silu_block_rule, x, g) if _in_blocks(x, g) else g * _silu_slope(x)
 
 
@@ -245,11 +254,15 @@ def _mish_slope(x: Any) -> Any:
 
 @in_single
 def _mish_forward(x: Any) -> Any:
+    if (y := kernels.MISH(x)) is not None:
+        return y
     return _blockwise(_mish_block, x) if _in_blocks(x) else x * np.tanh(softplus_of(x))
 
 
 @in_single
 def _mish_rule(g: Any, y: Any, x: Any) -> Any:
+    if (d := kernels.MISH_SLOPE(g, x)) is not None:
+        return d
     return _blockwise(_mish_block_rule, x, g) if _in_blocks(x, g) else g * _mish_slope(x)
 
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import math
 from itertools import product
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from autodiff import Tensor
+from autodiff.machine.kernels import SMALL, enabled
+from autodiff.machine.kernels import plain as plain_arrays
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
 
@@ -26,6 +28,7 @@ from ..arguments import as_tensor, choice, count, counts, floats
 from ..module.module import Module
 from ..module.parameter import Parameter
 from ..random import floating, generator
+from .kernels import CONVOLVE, WEIGH
 from .resampling import padded
 from .windows import by_pixel, laid_out
 
@@ -36,6 +39,10 @@ Pairs = tuple[tuple[int, int], ...]
 
 _BLOCK, _BLOCK_BACK = 1 << 19, 1 << 21
 """Bytes of columns at a time: within the cache of one core, with more where every block costs a loop over offsets."""
+
+
+LIGHT = 8
+"""Products and sums that cost as much as what else is done to a number."""
 
 
 def _batch_last(x: Any) -> Any:
@@ -108,6 +115,55 @@ def _size(lengths: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: I
     ])  # fmt: skip
 
 
+# Each channel by itself, as machine code
+
+
+class _Planes(NamedTuple):
+    """The padded input (planes, numbers), and how the kernels of kernels.py go through it."""
+
+    x: Any
+    how: Any
+    columns: int
+    last: bool
+    """Whether the batch is the last axis in memory."""
+
+    def of(self, a: Any) -> Any:
+        """An array (N, C, ...) as planes."""
+        a = _batch_last(a) if self.last else a
+        return np.ascontiguousarray(a).reshape(len(self.x), -1)
+
+    def weights(self, w: Any) -> Any:
+        """A weight (C, 1, *kernel) for each plane."""
+        return np.tile(w.reshape(len(w), -1), (len(self.x) // len(w), 1))
+
+
+def _planes(
+    x: Any, others: Any, channels: int, kernel: Ints, size: Ints, *,
+    stride: Ints, padding: Pairs, dilation: Ints, groups: int,
+) -> _Planes | None:  # fmt: skip
+    """The input as planes; None where no kernel runs on it, or it would not pay."""
+    if (
+        groups != channels or x.shape[1] != channels or stride[-1] != 1 or len(kernel) > 2 or x.size <= SMALL
+        or not math.prod(size) or not plain_arrays(x, *others) or not enabled()
+    ):  # fmt: skip
+        return None
+    last = x.shape[0] > 1 and x.strides[0] == x.itemsize
+    if last or not any(map(any, padding)):
+        full = np.ascontiguousarray(_padded(x, padding) if last else x)
+        lengths, inner = (full.shape[1:-1], x.shape[0]) if last else (full.shape[2:], 1)
+    else:
+        lengths, inner = tuple([n + sum(p) for n, p in zip(x.shape[2:], padding)]), 1
+        full = np.zeros(x.shape[:2] + lengths, x.dtype)
+        full[:, *_inside(x.shape[1:], padding)] = x
+    row = lengths[-1] * inner
+    rows, kernel_rows, down, apart = 1, 1, 0, 0
+    if len(kernel) == 2:
+        rows, kernel_rows, down, apart = size[0], kernel[0], stride[0] * row, dilation[0] * row
+    columns = size[-1] * inner
+    how = np.array([[rows, kernel_rows, kernel[-1], down, apart, dilation[-1] * inner, columns]])
+    return _Planes(full.reshape(channels if last else channels * x.shape[0], -1), how, columns, last)
+
+
 def _convolved(
     x: Any, w: Any, b: Any = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int
 ) -> Any:  # fmt: skip
@@ -115,6 +171,15 @@ def _convolved(
     x, w, b = _of_one_type(x, w, b)
     out, kernel = w.shape[0], w.shape[2:]
     size = _size(x.shape[2:], kernel, stride, padding, dilation)
+    how: dict[str, Any] = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    if planes := _planes(x, [w], out, kernel, size, **how):
+        shape = (out, *size, x.shape[0]) if planes.last else (x.shape[0], out, *size)
+        y = np.empty(shape, x.dtype)
+        work = y.size * math.prod(kernel) // LIGHT
+        CONVOLVE.rows(planes.x, planes.weights(w), y.reshape(len(planes.x), -1), planes.how,
+                      columns=planes.columns, work=work)  # fmt: skip
+        y = _batch_first(y) if planes.last else y
+        return y if b is None else np.add(y, b.reshape(-1, *[1] * len(kernel)), out=y)
     windows = _windows(_padded(x, padding), kernel, size, stride, dilation)
     w = w.reshape(groups, out // groups, -1)
     y = np.empty((out, *size, x.shape[0]), x.dtype)
@@ -174,6 +239,12 @@ def _weighed(
     faster than its transpose."""
     g, x = _of_one_type(g, x)
     out, size = g.shape[1], g.shape[2:]
+    how: dict[str, Any] = dict(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    if planes := _planes(x, [g], out, kernel, size, **how):
+        w = np.empty((len(planes.x), math.prod(kernel)), x.dtype)
+        work = g.size * math.prod(kernel) // LIGHT
+        WEIGH.rows(planes.x, planes.of(g), w, planes.how, columns=planes.columns, work=work)
+        return w.reshape(-1, out, 1, *kernel).sum(axis=0, dtype=np.float64).astype(x.dtype)
     windows = _windows(_padded(x, padding), kernel, size, stride, dilation)
     g = _batch_last(g)
     room, blocks = _room(size[0], windows.size // max(1, size[0]), x.dtype, _BLOCK)

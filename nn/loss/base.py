@@ -43,9 +43,15 @@ def over_nothing(values: Tensor, name: str) -> Tensor:
     return values.sum() * math.nan
 
 
+def _real(tensor: Tensor, what: str) -> Tensor:
+    if tensor.dtype.kind == "c":
+        raise TypeError(f"a loss takes real {what}, not {tensor.dtype}; write it of t.real and t.imag, or of abs(t)")
+    return tensor
+
+
 def fitted(value: Any, like: Tensor) -> Tensor:
     """A target as a Tensor: numbers, lists and integers in the dtype of `like`, floating-point arrays as they are."""
-    tensor = as_tensor(value)
+    tensor = _real(as_tensor(value), "targets")
     if tensor.dtype != like.dtype and (not hasattr(value, "dtype") or tensor.dtype.kind != "f"):
         return Tensor(plain(tensor).astype(like.dtype))
     return tensor
@@ -134,5 +140,5 @@ def buffer(weight: Any) -> Tensor | None:
     """Weights as a module keeps them."""
     if weight is None:
         return None
-    tensor = as_tensor(weight)
+    tensor = _real(as_tensor(weight), "weights")
     return tensor if tensor.dtype.kind == "f" else tensor.astype(np.float64)

@@ -11,6 +11,8 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.machine.kernels import SMALL, enabled
+from autodiff.machine.kernels import plain as plain_arrays
 from autodiff.primitive import Sample, declare
 from autodiff.tensor import plain, wrap
 
@@ -19,14 +21,31 @@ from ..arguments import as_tensor
 from ..linear import linear
 from ..random import floating
 from .base import Gated, Recurrent, Simple
+from .kernels import GRU_CELL, GRU_CELL_BACK, LSTM_CELL, LSTM_CELL_BACK
 from .steps import ResetFirst, gru_gates, lstm_gates, parts
 
 # What follows the matrix products. The states of an LSTM, h and c, are one array (2, N, H).
 
 
+def _native(*arrays: Any) -> bool:
+    """Whether the step runs as machine code: there are enough numbers, and rows have no gaps."""
+    x = arrays[0]
+    return (
+        type(x) is np.ndarray
+        and x.ndim == 2
+        and x.size > SMALL
+        and plain_arrays(*arrays)
+        and all(a.strides[-1] == a.itemsize for a in arrays)
+        and enabled()
+    )
+
+
 def _lstm_forward(a: Any, c: Any) -> Any:
     i, f, g, o = parts(a, 4)
     y = np.empty_like(c, np.result_type(a, c), shape=(2, *c.shape))
+    if _native(a, c, y):
+        LSTM_CELL.rows(i, f, g, o, c, *y)
+        return y
     y[1] = sigmoid_of(f) * c + sigmoid_of(i) * np.tanh(g)
     y[0] = sigmoid_of(o) * np.tanh(y[1])
     return y
@@ -45,6 +64,10 @@ def _lstm_cell_state(g: Any, y: Any, o: Any) -> Any:
 
 def _lstm_by_gates(g: Any, y: Any, a: Any, c: Any) -> Any:
     i, f, n, o = parts(a, 4)
+    if _native(a, c, y, g):
+        d = np.empty_like(a)
+        LSTM_CELL_BACK.rows(i, f, n, o, c, y[1], *g, *parts(d, 4))
+        return d
     i, f, n, o = sigmoid_of(i), sigmoid_of(f), np.tanh(n), sigmoid_of(o)
     dc = _lstm_cell_state(g, y, o)
     by_gate = [dc * n * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - n * n), g[0] * y[0] * (1 - o)]
@@ -73,12 +96,24 @@ def _gru_gates(p: Any, a: Any, new: bool) -> Any:
     return r, sigmoid_of(-(pz + az) if new else pz + az), np.tanh(pn + r * an), an
 
 
+def _columns(p: Any, a: Any, h: Any) -> list[Any]:
+    return [*parts(p, 3), *parts(a, 3), h]
+
+
 def _gru_forward(p: Any, a: Any, h: Any, new: bool) -> Any:
+    if _native(p, a, h):
+        y = np.empty_like(h)
+        GRU_CELL[new].rows(*_columns(p, a, h), y)
+        return y
     _, z, n, _ = _gru_gates(p, a, new)
     return n + z * (h - n)
 
 
 def _gru_by_gates(g: Any, y: Any, p: Any, a: Any, h: Any, new: bool, hidden: bool) -> Any:
+    if _native(p, a, h, g):
+        d = np.empty_like(p)
+        GRU_CELL_BACK[new, hidden].rows(*_columns(p, a, h), g, *parts(d, 3))
+        return d
     r, z, n, u = _gru_gates(p, a, new)
     dn = g * (1 - z) * (1 - n * n)
     dz = g * (n - h if new else h - n) * z * (1 - z)

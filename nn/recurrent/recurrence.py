@@ -14,11 +14,14 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.machine.kernels import SMALL, enabled
+from autodiff.machine.kernels import plain as plain_arrays
 from autodiff.opaque import opaque
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
 
 from ..linear import linear
+from .kernels import GRU_STEP, GRU_STEP_BACK, LSTM_STEP, LSTM_STEP_BACK
 from .steps import stepper, unroll
 
 # What an operation is given
@@ -241,6 +244,11 @@ class Cell:
         return out, np.multiply(transposed, signs, out=_empty(w_hh.shape, x.dtype) if steps > FEW else None)
 
 
+def _native(y: Any, *others: Any) -> bool:
+    """Whether the steps run as machine code: the arrays have no gaps, and there are enough numbers."""
+    return y.size > SMALL and plain_arrays(y, *others) and all(a.flags.c_contiguous for a in (y, *others)) and enabled()
+
+
 def _sigmoid(negative: Any) -> None:
     """1 / (1 + e^(−a)) in place of −a."""
     np.exp(negative, out=negative)
@@ -300,6 +308,13 @@ class LSTM(Cell):
         y = _empty((2, *gates.shape[1:]), gates.dtype)
         product = _empty((4, *gates.shape[2:]), gates.dtype)
         h, c = states
+        if _native(y, h, c):
+            for t in range(len(x)):
+                np.matmul(h, w, out=product)
+                h, after = y[:, t]
+                LSTM_STEP.flat(*gates[:, t], *product, c, after, h)
+                c = after
+            return Run(y, gates)
         room = product[0]
         with np.errstate(over="ignore"):
             for t in range(len(x)):
@@ -326,6 +341,14 @@ class LSTM(Cell):
         dh[...] = dc[...] = 0
         product = _empty((4, *shape), y.dtype)
         cell = bool(g[1].any())
+        if _native(y, kept, states[1]):
+            product[...] = 0
+            gh, gc = np.ascontiguousarray(g[0]), np.ascontiguousarray(g[1]) if cell else np.zeros((1, *shape), y.dtype)
+            for t in range(steps - 1, -1, -1):
+                now, before = d[:, t], c[t - 1] if t else states[1]
+                LSTM_STEP_BACK.flat(*kept[:, t], *product, c[t], before, gh[t], gc[t if cell else 0], dc, *now)
+                np.matmul(now, w_hh, out=product)
+            return d, d, [np.add.reduce(product, axis=0, out=dh), dc]
         for end in range(steps, 0, -len(k)):
             # The factors that do not depend on cotangents, for some steps together
             start = max(end - len(k), 0)
@@ -388,6 +411,15 @@ class GRU(Cell):
         y = _empty((1, *gates.shape[1:]), gates.dtype)
         product = _empty((3, *gates.shape[2:]), gates.dtype)
         (h,) = states
+        if _native(y, h):
+            hidden_bias = np.zeros(h.shape, y.dtype)
+            if b_hh is not None:
+                hidden_bias += b_hh[2]
+            for t in range(len(x)):
+                np.matmul(h, w, out=product)
+                GRU_STEP.flat(*gates[:, t], *product, hidden_bias, h, y[0, t])
+                h = y[0, t]
+            return Run(y, gates)
         with np.errstate(over="ignore"):
             for t in range(len(x)):
                 np.matmul(h, w, out=product)
@@ -413,6 +445,14 @@ class GRU(Cell):
         dh, room = _empty(d.shape[2:], d.dtype), _empty(d.shape[2:], d.dtype)
         dh[...] = 0
         product = _empty((3, *dh.shape), d.dtype)
+        if _native(y, kept, states[0]):
+            product[...] = 0
+            gh, kernel = np.ascontiguousarray(g[0]), GRU_STEP_BACK[self.new]
+            for t in range(len(y[0]) - 1, -1, -1):
+                before = y[0, t - 1] if t else states[0]
+                kernel.flat(*kept[:, t], *product, before, gh[t], dh, *d[:, t], *hidden[:, t])
+                np.matmul(hidden[:, t], w_hh, out=product)
+            return d, hidden, [np.add(dh, np.add.reduce(product, axis=0, out=room), out=dh)]
         for t in range(len(y[0]) - 1, -1, -1):
             r, z, n, u = kept[:, t]
             dr, dz, dn = d[:, t]

@@ -9,6 +9,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.averaging import count_of, counted
-from autodiff.clipping import clip_grad_norm_
 from autodiff.flags import flagged
+from autodiff.leaving import user_level
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
 from autodiff.tensor import plain
@@ -32,6 +33,7 @@ from .early_stopping import EarlyStopping
 from .generators import generators
 from .history import History
 from .parts import Parts
+from .step import NotFinite, Step, backend_of, require_one_number
 
 
 @dataclass
@@ -82,6 +84,7 @@ def fit(
     resume: bool = False,
     rng: np.random.Generator | None = None,
     progress: bool | None = None,
+    compile: Any = False,
 ) -> History:
     """Train a model.
 
@@ -123,6 +126,11 @@ def fit(
             that are attributes of the model's modules, the loss, the data or a callback.
         rng: generator for the order of the samples; a fresh one by default.
         progress: show a progress bar (tqdm) on stderr; by default if that is a terminal.
+        compile: True to run the steps and the validation as programs (`autodiff.compile`), in machine code where
+            llvmlite is installed; "numpy" or "native" for one of its back ends. The numbers are the same to rounding.
+            What no program can repeat runs as it is, after a warning that says why; ``history.compiled`` says what was
+            compiled. The model and the loss are called with traced arrays at the first batch of each shape alone, so
+            that what they print or append appears then.
 
     Returns:
         The history: "train_loss", "val_loss", "train_" and "val_" and the name for each metric, and "lr", the learning
@@ -188,6 +196,7 @@ def fit(
         ),
         checkpoints=None if checkpoint is None else Checkpoints(checkpoint),
         state=TrainingState(model, optimizer, scheduler, int(epochs), History()),
+        backend=backend_of(compile),
     )
     if run.checkpoints is None:
         stopping.reset()
@@ -227,10 +236,7 @@ def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
 
 def one_number(value: Any, where: str) -> float:
     """What a loss returned, as a number."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{where}: the loss must return a Tensor, not {type(value).__name__}")
-    if value.size != 1:
-        raise ValueError(f"{where}: the loss must return one number (reduction='mean'), not shape {value.shape}")
+    require_one_number(value, where)
     return float(value.item())
 
 
@@ -282,6 +288,7 @@ class _Run:
     generators: Callable[[], dict[str, Any]]
     checkpoints: Checkpoints | None
     state: TrainingState
+    backend: str | None
 
     def __post_init__(self) -> None:
         self.params = [p for group in self.state.optimizer.param_groups for p in group["params"]]
@@ -297,6 +304,8 @@ class _Run:
             self.generators,
         )  # fmt: skip
         self.every_batch = _every_batch(self.state.scheduler)
+        self.step = Step(self.model, self.loss, self.state.optimizer, self.params, self.clip_norm, self.backend)
+        self.warned = False
         self.after_epoch: list[Callable[[TrainingState], Any]] = []
         self.after_batch: list[Callable[[TrainingState], Any]] = []
         for callback in self.callbacks:
@@ -354,6 +363,12 @@ class _Run:
             with no_grad():
                 row |= self.measure()
         monitor = row.get("val_loss", row["train_loss"])
+        state.history.compiled = self.step.explain()
+        if self.step.reasons and not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"fit: parts of this training are not compiled: {'; '.join(self.step.reasons)}", stacklevel=user_level()
+            )
         state.history.append(**row, lr=rate)
         state.history.seconds.append(time.perf_counter() - start)
         if state.scheduler is not None and not self.every_batch:
@@ -395,27 +410,10 @@ class _Run:
 
     def learn(self, bar: Any) -> dict[str, float]:
         """One pass over the data, with a step after each batch; the mean loss and metrics."""
-        state, model, loss, params, clip_norm = self.state, self.model, self.loss, self.params, self.clip_norm
+        state, params, step = self.state, self.params, self.step
         optimizer, scheduler = state.optimizer, state.scheduler if self.every_batch else None
-        needs_closure = isinstance(optimizer, LBFGS)
-        evaluations: list[tuple[Any, float]] = []
-
-        def evaluate() -> Tensor:
-            for p in params:
-                p.zero_grad()
-            output = model(*x) if type(x) is tuple else model(x)
-            value = loss(output, y)
-            steps = len(evaluations)
-            if not steps:  # L-BFGS evaluates more than once, and may try points that are too far
-                evaluations.append((output, _number(value, state, "", x, y)))
-            value.backward(retain_graph=False)
-            if not steps:
-                self.require_finite("the gradient of", [p.grad for p in params])
-            if clip_norm is not None:
-                clip_grad_norm_(params, clip_norm)
-            return value
-
-        means = _Means("train", loss, self.metrics)
+        searches = isinstance(optimizer, LBFGS)
+        means = _Means("train", self.loss, self.metrics)
         for batch in self.train:
             x, y = pair(batch, "fit: data")
             state.batch += 1
@@ -424,19 +422,21 @@ class _Run:
                 if bar is not None:
                     bar.update()
                 continue
-            if needs_closure:
-                before = [p.data.copy() for p in params]
-                optimizer.step(evaluate)
+            before = [p.data.copy() for p in params] if searches else []
+            try:
+                value, output = step(x, y)
+            except NotFinite as found:
+                _number(found.loss, state, "", x, y)
+                self.require_finite("the gradient of", [p.grad for p in params])
+                raise
+            number = _number(value, state, "", x, y)
+            if searches:
                 try:
                     self.require_finite("after the step,", [p.data for p in params])
                 except FloatingPointError:
                     for p, data in zip(params, before):
                         p.data = data
                     raise
-            else:
-                evaluate()
-                optimizer.step()
-            output, number = evaluations.pop()
             state.loss, state.output = number, output
             means.add(x, y, output, number, count)
             if scheduler is not None:
@@ -449,14 +449,14 @@ class _Run:
 
     def measure(self) -> dict[str, float]:
         """The mean loss and metrics of the validation data."""
-        means, model, loss = _Means("val", self.loss, self.metrics), self.model, self.loss
+        means = _Means("val", self.loss, self.metrics)
         for i, batch in enumerate(self.validation, 1):
             x, y = pair(batch, "fit: validation")
             count = means.count_in(y)
             if count == 0:
                 continue
-            output = model(*x) if type(x) is tuple else model(x)
-            means.add(x, y, output, _number(loss(output, y), self.state, "validation ", x, y, i), count)
+            value, output = self.step.measure(x, y)
+            means.add(x, y, output, _number(value, self.state, "validation ", x, y, i), count)
         return means.result(self.state)
 
     # Checkpoints

@@ -44,6 +44,7 @@ class History:
     Attributes:
         seconds: how long each epoch took (not part of `to_dict`, since no two runs agree in it).
         stopped: why training ended before its last epoch: "patience", "callback", "interrupted", or None.
+        compiled: what `fit` compiled, and what ran as it is and why, as text; empty where nothing was to be compiled.
 
     >>> history = History.from_dict({"train_loss": [1.0, 0.5, 0.2], "val_loss": [1.1, 0.7, 0.8]})
     >>> history.best_epoch
@@ -62,6 +63,7 @@ class History:
         self._columns: dict[str, list[float]] = {}
         self.seconds: list[float] = []
         self.stopped: str | None = None
+        self.compiled = ""
 
     @classmethod
     def from_dict(cls, columns: Mapping[str, Sequence[float]]) -> History:

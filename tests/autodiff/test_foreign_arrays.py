@@ -29,7 +29,7 @@ def results(record, sample, kind):
     """The output, its gradients, the derivatives of those and a forward derivative, on arrays of a kind."""
     xs, inputs = [], []
     for x in sample.inputs:
-        if isinstance(x, (np.ndarray, np.floating)) and x.dtype.kind == "f":
+        if isinstance(x, (np.ndarray, np.inexact)) and x.dtype.kind in "fc":
             xs.append(variable(kind(x)))
             inputs.append(xs[-1])
         else:
@@ -46,7 +46,8 @@ def results(record, sample, kind):
     if not y.requires_grad:
         return {"value": y}
     rng = np.random.default_rng(7)
-    draw = lambda x: kind(np.asarray(rng.uniform(0.5, 1.5, x.shape).astype(x.dtype)))
+    turn = lambda x: np.exp(0.5j) if x.dtype.kind == "c" else 1
+    draw = lambda x: kind(np.asarray((rng.uniform(0.5, 1.5, x.shape) * turn(x)).astype(x.dtype)))
     g, ts = draw(y), [draw(x) for x in xs]
     found = {"value": y}
     first = ad.gradients(y, xs, wrap(g), allow_unused=True)

@@ -63,7 +63,7 @@ X.setflags(write=False)
 ONES.setflags(write=False)  # some ways write
 REMEDY = re.compile(
     r"[Ww]rite |\.at\[|t\.item\(\)|t\.numpy\(\)|t\.detach\(\)|ad\.|np\.where|use plain arrays|reduce it first|integer"
-    r"|must return a Tensor that it computed|is a number, not|unexpected keyword argument|complex tensors are not supp"
+    r"|must return a Tensor that it computed|is a number, not|unexpected keyword argument"
 )
 
 
@@ -1047,7 +1047,7 @@ def test_an_error_speaks_of_what_was_done(call, error):
         call(Tensor(X, requires_grad=True))
 
 
-@pytest.mark.parametrize("name", ["unsqueeze", "permute", "clamp", "numel", "view", "cpu", "add_", "real", "compress"])
+@pytest.mark.parametrize("name", ["unsqueeze", "permute", "clamp", "numel", "view", "cpu", "add_", "compress"])
 def test_a_method_of_another_library_is_an_attribute_error_that_names_ours(name):
     for t in (Tensor(X), Tensor(X, requires_grad=True)):
         with pytest.raises(AttributeError, match=f"{name!r}; as in NumPy, write "):
@@ -1953,12 +1953,11 @@ def test_ad_array_never_shares_memory_and_never_names_what_it_was_given():
         (lambda t: [[[1.0, t], [1.0, 2.0]], [[1.0, 2.0], [1.0]]], ValueError, ["[1][0]", "[1][1]"]),
         (lambda t: [[1.0], [1.0, 2.0]], ValueError, ["(1,)", "(2,)"]),
         (lambda t: [t, np.ones(2)], ValueError, ["()", "(2,)"]),
-        (lambda t: [t, "1.5"], TypeError, ["real numbers"]),
-        (lambda t: [t, None], TypeError, ["real numbers"]),
-        (lambda t: [t, 1j], TypeError, ["complex"]),
-        (lambda t: [t, {}], TypeError, ["real numbers"]),
+        (lambda t: [t, "1.5"], TypeError, ["holds numbers"]),
+        (lambda t: [t, None], TypeError, ["holds numbers"]),
+        (lambda t: [t, {}], TypeError, ["holds numbers"]),
         (lambda t: [t, np.ma.array(1.0)], TypeError, ["masked"]),
-        (lambda t: ["1.5"], TypeError, ["real numbers"]),
+        (lambda t: ["1.5"], TypeError, ["holds numbers"]),
     ],
 )
 def test_ad_array_says_what_does_not_fit_and_where(data, error, words):

@@ -282,7 +282,6 @@ REFUSED = {
     "np.add.at": lambda: np.add.at(T3, [0], 1.0),
     "np.subtract.reduce": lambda: np.subtract.reduce(T3),
     "np.add.reduceat": lambda: np.add.reduceat(T3, [0, 1]),
-    "np.angle": lambda: np.angle(T3),
 }
 
 

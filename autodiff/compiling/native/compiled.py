@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ...machine.arrays import DATA, ITEMS, function
+from ...machine.ir import Module
+from ...machine.machine import Machine, vector_bits
+from ...machine.threads import ranges, together
 from ..program import Node, Program, nodes_in
-from ..source import where
+from ..source import number_text, where
 from .calls import called
 from .control import call, checked_after, points, rolled
 from .elementwise import is_weak
-from .entry import DATA, ITEMS, check, check_text, function, symbols
+from .entry import check, check_text, symbols
 from .fusion import Nest, Unit, before, donations, kept_in_memory, units_of
-from .ir import Module
 from .layout import Places, dense
 from .loops import NestCode
 from .lowering import lowered
-from .machine import Machine, vector_bits
 from .memory import ALIGNED, planned
 from .products import addresses
-from .threads import ranges, together
 
 SHARED = 4_000_000
 """Work from which threads share a nest."""
@@ -66,6 +68,8 @@ class Compiled:
         """Ids of the outputs that are computed in an input's memory, and which."""
         kept = kept_in_memory(units, self._places, wanted)
         self._codes = {id(u): NestCode(self._module, u, kept, self._writes(u)) for u in units if isinstance(u, Nest)}
+        self._read = {id(root) for code in self._codes.values() for _, root in code.parameters.values()}
+        """Ids of what machine code reads in loops."""
         self._variables(units, kept)
         steps = self._steps(units)
         arrays = [i for i, x in enumerate(self._inputs) if not is_weak(x)]
@@ -239,20 +243,27 @@ class Compiled:
         for part, node in made:
             self._objects[f"{part}_reduce"] = getattr(np, node.op.removesuffix(".reduce")).reduce
             after.append(f"{self._value(node)}[...] = {part}_reduce({part})")
-        steps += [*before, f"together({name}, {arrays}, {name}_ranges)", *after]
+        steps += [*before, f"together({name}, ({arrays},), {name}_ranges)", *after]
 
     def _call(self, node: Node) -> list[str]:
-        """The lines that run a node by NumPy; of a Python number the number itself and an array of it."""
+        """The lines that run a node by NumPy, or by Python where it is a Python number."""
         name, k = self._names[id(node)], len(self._objects)
+        if is_weak(node):
+            return self._number(node, name, number_text(node.op, [*map(self._text, node.inputs)]))
         plain = replace(node, op=node.options["of"], options={}) if node.op == "product" else node
         self._objects[f"f{k}"], operands = called(plain)
         call = f"f{k}({', '.join(map(self._text, operands))})"
         if self._takes_apart(node):
             return [f"{name} = {call}"]
         self._objects[f"n{k}"] = node
-        if is_weak(node):
-            return [f"{name}_ = {call}", f"{name} = fitted(n{k}, {name}_, arena)"]
         return [f"{name} = fitted(n{k}, {call}, arena)"]
+
+    def _number(self, node: Node, name: str, text: str) -> list[str]:
+        """The lines that make a Python number, and an array of it where machine code reads it."""
+        kind = type(node.dtype.type().item()).__name__
+        self._objects |= {f"{name}_node": node, f"{name}_dtype": node.dtype}
+        lines = [f"{name}_ = {text}", f"if type({name}_) is not {kind}: {name}_ = number({name}_, {name}_node)"]
+        return [*lines, f"{name} = array({name}_, {name}_dtype)"] if id(node) in self._read else lines
 
     def _takes_apart(self, node: Node) -> bool:
         """Whether it returns several arrays."""
@@ -264,7 +275,8 @@ class Compiled:
         names = self._objects
         names |= {
             "empty": np.empty, "ndarray": np.ndarray, "array": np.array, "copyto": np.copyto, "fitted": _fitted,
-            "argument": _argument, "apart": _apart, "number": _number, "Unmet": Unmet, "together": together,
+            "argument": _argument, "apart": _apart, "number": _number, "Unmet": Unmet, "together": together, "np": np,
+            "math": math,
         }  # fmt: skip
         for name, long, integers in self._segments:
             names[name] = function(self._machine.address(name), long, integers)
@@ -275,8 +287,7 @@ class Compiled:
             if i in self._program.donated.values():
                 body.append(f"y{i} = x{i}")
             if is_weak(node):
-                names |= {f"input{i}": node}
-                body += [f"x{i}_ = number(x{i}, input{i}, {i})", f"x{i} = array(x{i}_)"]
+                body += self._number(node, f"x{i}", f"x{i}")
                 continue
             names |= {f"input{i}": node}
             arrays.append(f"x{i}")
@@ -364,15 +375,15 @@ def _fitted(node: Node, y: Any, arena: Any) -> Any:
     return new
 
 
-def _number(x: Any, node: Node, i: int) -> Any:
-    """A Python number as an argument."""
+def _number(x: Any, node: Node) -> Any:
+    """A Python number of the type that the program expects."""
     kind = type(node.dtype.type().item())
     if type(x) is kind:
         return x
     if isinstance(x, (int, float)) and not isinstance(x, bool) and kind is float:
         return float(x)
     raise TypeError(
-        f"ad.compile: {node.name or f'argument {i}'} is {type(x).__name__}; this program was made for a number of type "
+        f"ad.compile: {node.name or node.op} is {type(x).__name__}; this program was made for a number of type "
         f"{kind.__name__}"
     )
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ...machine.ir import LETTER, Module
 from ..program import Node, Program, apart, program_of
 from .fusion import Nest, Unit, kept_in_memory, units_of
-from .ir import LETTER, Module
 from .layout import Places, contiguous, dense
 from .loops import NestCode
 from .lowering import VIEWS, lowered

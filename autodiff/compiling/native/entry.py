@@ -1,51 +1,15 @@
-"""Calls of machine code with arrays: how it finds their memory.
-
-A function takes a tuple of arrays. It reads the addresses from the objects themselves, which costs nothing; where this
-Python lays objects out in another way, from a copy that looks the same. Order: how objects lie in memory, whether
-arguments are what is expected, calls.
-"""
+"""Whether the arguments of machine code are the arrays that a program was made for, asked in machine code."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ...machine import arrays
 from ..program import Node
-
-ITEMS = 24
-"""Bytes before a tuple's first item."""
-TYPE, DATA, AXES, SHAPE, STRIDES, DTYPE, FLAGS = 8, 16, 24, 32, 40, 56, 64
-"""Bytes before what an array keeps: its type, address, number of axes, addresses of shape and strides, dtype, flags."""
-ALIGNED, WRITEABLE = 0x100, 0x400
-
-
-@functools.cache
-def as_expected() -> bool:
-    """Whether tuples and arrays look like this."""
-    array = np.empty((3, 2))
-    probe = (None, array)
-
-    def word(place: int) -> int | None:
-        return ctypes.c_void_p.from_address(place).value
-
-    base = id(array)
-    if word(id(probe) + ITEMS + 8) != base or word(base + DATA) != array.ctypes.data:
-        return False
-    shape, strides = word(base + SHAPE), word(base + STRIDES)
-    return (
-        word(base + TYPE) == id(np.ndarray)
-        and word(base + DTYPE) == id(array.dtype)
-        and ctypes.c_int.from_address(base + AXES).value == 2
-        and bool(ctypes.c_int.from_address(base + FLAGS).value & ALIGNED)
-        and shape is not None
-        and strides is not None
-        and (word(shape), word(shape + 8), word(strides), word(strides + 8)) == (3, 2, 16, 8)
-    )
-
 
 KNOWN = "?bhiqlBHIQLefdFD"
 """The dtypes whose arrays are looked at, by their letters."""
@@ -60,13 +24,13 @@ def check_text(nodes: Sequence[Node], written: Sequence[int]) -> str:
     """A function ``check`` of a tuple that gives 0 where its items are arrays in memory such as these nodes', and those
     that are written are writeable and share no memory with others. It is '' where it cannot be written."""
     known = all(x.dtype.char in KNOWN and np.dtype(x.dtype.char) is x.dtype for x in nodes)
-    if not as_expected() or not known or not nodes:
+    if not arrays.as_expected() or not known or not nodes:
         return ""
     spans = [[(n - 1) * step for n, step in zip(x.shape, x.strides, strict=True)] if x.size else [] for x in nodes]
     tables = {
         "dtypes": ("ptr", [f"@autodiff_dtype_{ord(x.dtype.char)}" for x in nodes]),
         "axes": ("i32", [len(x.shape) for x in nodes]),
-        "flags": ("i32", [ALIGNED | (WRITEABLE if i in written else 0) for i in range(len(nodes))]),
+        "flags": ("i32", [arrays.ALIGNED | (arrays.WRITEABLE if i in written else 0) for i in range(len(nodes))]),
         "first": ("i64", np.cumsum([0, *(len(x.shape) for x in nodes)]).tolist()),
         "shapes": ("i64", [n for x in nodes for n in x.shape] or [0]),
         "strides": ("i64", [step for x in nodes for step in x.strides] or [0]),
@@ -80,7 +44,7 @@ def check_text(nodes: Sequence[Node], written: Sequence[int]) -> str:
     ]
     outside = [f"@{name} = external global i8" for name in symbols()]
     apart = _APART.format(count=len(nodes), written=len(written)) if written else "every:\n  ret i64 0"
-    return "\n".join([*outside, *constants, _CHECK.format(**globals(), count=len(nodes)) + apart, "}"])
+    return "\n".join([*outside, *constants, _CHECK.format(**vars(arrays), count=len(nodes)) + apart, "}"])
 
 
 _CHECK = """define i64 @check(ptr %arrays) #0 {{
@@ -207,25 +171,3 @@ apart:
 def check(address: int) -> Callable[[tuple[Any, ...]], int]:
     """The function `check_text` at an address."""
     return ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.py_object)(address)
-
-
-def _look_alike(arrays: tuple[Any, ...]) -> Any:
-    boxes = np.zeros((len(arrays) + 1, ITEMS // 8), np.int64)
-    boxes[:-1, DATA // 8] = [x.ctypes.data for x in arrays]
-    items = boxes.ctypes.data + np.arange(len(arrays)) * boxes.strides[0]
-    return np.concatenate([np.zeros(ITEMS // 8, np.int64), items, boxes.ravel()]), boxes
-
-
-def function(address: int, long: bool, integers: int = 0) -> Callable[..., Any]:
-    """The function at an address, of arrays and so many integers; a long one lets other threads run."""
-    kind = ctypes.CFUNCTYPE if long else ctypes.PYFUNCTYPE
-    rest = [ctypes.c_int64] * integers
-    if as_expected():
-        return kind(None, ctypes.py_object, *rest)(address)
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *rest)(address)
-
-    def boxed(arrays: tuple[Any, ...], *numbers: int) -> None:
-        table, _boxes = _look_alike(arrays)
-        call(table.ctypes.data, *numbers)
-
-    return boxed

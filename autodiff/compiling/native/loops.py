@@ -13,10 +13,11 @@ from math import inf, prod
 
 import numpy as np
 
+from ...machine.elementwise import DEAR, TABLE, folded
+from ...machine.ir import LETTER, MEMORY, SCALAR, SIZE, Builder, Module
 from ..program import Node
-from .elementwise import DEAR, TABLE, signature, written
+from .elementwise import signature, written
 from .fusion import Nest
-from .ir import LETTER, MEMORY, SCALAR, SIZE, Builder, Module
 
 BLOCK = 256
 """Additions in a row."""
@@ -582,18 +583,7 @@ class Sum:
         lanes = self.code.lanes
         if not across or lanes == 1:
             return value
-        n = lanes
-        while n > 1:
-            whole, n = f"<{n} x {SCALAR[self.t]}>", n // 2
-            halves = []
-            for start in (0, n):
-                places = ", ".join(f"i32 {i}" for i in range(start, start + n))
-                halves.append(b(f"shufflevector {whole} {value}, {whole} poison, <{n} x i32> <{places}>"))
-            b.lanes = n
-            if n == 1:
-                halves = [b(f"extractelement <1 x {SCALAR[self.t]}> {half}, i64 0") for half in halves]
-            value = self.combined(*halves)
-        return value
+        return folded(b, self.t, lanes, value, TABLE[self.name][1])
 
 
 IDENTITY: dict[str, Callable[[str], float]] = {

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ...machine.ir import LETTER
 from ..program import Node, Program, replaced
 from .elementwise import is_weak, signature
-from .ir import LETTER
 from .layout import contiguous, dense, is_basic, part
 
 REDUCTIONS = {

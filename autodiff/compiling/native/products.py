@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+from ...machine.ir import LETTER, SCALAR, Builder, Module, literal
 from ..program import Node
-from .ir import LETTER, SCALAR, Builder, Module, literal
 from .layout import Places, dense, reshaped
 
 

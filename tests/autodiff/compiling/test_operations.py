@@ -12,7 +12,7 @@ from autodiff.transforms.forward import Pushforward, Unsupported
 
 def computed(record, sample):
     """A function of the differentiable inputs: the output, its gradients, second derivatives and a tangent."""
-    places = [i for i, x in enumerate(sample.inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
+    places = [i for i, x in enumerate(sample.inputs) if isinstance(x, np.ndarray) and x.dtype.kind in "fc"]
 
     def function(*arrays):
         xs = [Tensor(x, requires_grad=True) for x in arrays]
@@ -26,7 +26,8 @@ def computed(record, sample):
         if not y.requires_grad:
             return [y]
         rng = np.random.default_rng(7)
-        g = Tensor(rng.uniform(0.5, 1.5, y.shape).astype(y.dtype))
+        turn = np.exp(0.5j) if y.dtype.kind == "c" else 1
+        g = Tensor((rng.uniform(0.5, 1.5, y.shape) * turn).astype(y.dtype))
         found = [y.detach(), *ad.gradients(y, xs, g, allow_unused=True)]
         if sample.smooth >= 1:
             try:
@@ -48,10 +49,10 @@ def computed(record, sample):
 @pytest.mark.parametrize("dtype", ["f8", "f4"])
 def test_an_operation_and_its_derivatives_compiled_are_what_they_are(name, dtype):
     record = REGISTRY[name]
-    samples = list(record.samples(np.random.default_rng(0)))
-    others = list(record.samples(np.random.default_rng(1)))
+    pairs = list(zip(*(record.samples(np.random.default_rng(seed)) for seed in (0, 1))))
     few = 4 if dtype == "f8" else 2
-    for sample, other in zip(samples[:few], others[:few]):
+    numbers = [[p for p in pairs if any(map(np.iscomplexobj, p[0].inputs)) is kind] for kind in (False, True)]
+    for sample, other in numbers[0][:few] + numbers[1][:few]:
         function, arrays = computed(record, sample)
         if not arrays:
             continue
@@ -60,14 +61,14 @@ def test_an_operation_and_its_derivatives_compiled_are_what_they_are(name, dtype
             again = arrays
         compiled = ad.compile(function)
         with np.errstate(all="ignore"):
-            compiled(*[a.astype(dtype) for a in arrays])
-            given = [a.astype(dtype) for a in again]
+            compiled(*[a.astype(f"c{2 * int(dtype[1])}" if np.iscomplexobj(a) else dtype) for a in arrays])
+            given = [a.astype(f"c{2 * int(dtype[1])}" if np.iscomplexobj(a) else dtype) for a in again]
             found, expected = compiled(*given), function(*given)
         for a, b in zip(found, expected, strict=True):
             if a is None or b is None:
                 assert a is b is None
                 continue
             assert a.dtype == b.dtype and a.shape == b.shape
-            eps = np.finfo(b.dtype).eps if b.dtype.kind == "f" else 0
+            eps = np.finfo(b.dtype).eps if b.dtype.kind in "fc" else 0
             scale = np.abs(b.data[np.isfinite(b.data)]).max(initial=1) if b.size else 1
             np.testing.assert_allclose(a.data, b.data, rtol=64 * eps, atol=16 * eps * scale, err_msg=compiled.explain())

@@ -114,3 +114,16 @@ def test_a_rate_and_loaded_arrays_need_no_other_program():
             change(model, optimizer)
         step(x)
     assert len(step.programs) == 2  # the first call has no gradients to forget
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_memory_that_comes_to_be_shared_after_the_first_calls_is_seen(backend):
+    w = ad.Tensor(np.arange(3.0), name="w")
+
+    def step(x):
+        w.data += 1
+        return (2 * x).sum()
+
+    compiled = ad.compile(step, params=[w], backend=backend)
+    other = np.ones(3)
+    assert [float(compiled(x)) for x in (other, other, w.data, other, w.data)] == [6, 6, 24, 6, 36]

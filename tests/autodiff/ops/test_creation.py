@@ -29,7 +29,7 @@ def test_values_and_dtypes_are_numpys(name, args, options):
     assert isinstance(y, ad.Tensor) and y.dtype == expected.dtype and y.shape == expected.shape
     assert not y.requires_grad and y.is_leaf and y.name is None
     y.data[...] = 1  # it owns writable memory
-    if y.dtype.kind == "f":
+    if y.dtype.kind in "fc":
         z = getattr(ad, name)(*args, **options, requires_grad=True, name="w")
         assert z.requires_grad and z.is_leaf and z.name == "w"
     else:
@@ -95,7 +95,7 @@ R = ad.Tensor(2.0, requires_grad=True)
 ERRORS = [
     (lambda: ad.zeros(-1), ValueError, ["zeros", "-1"]),
     (lambda: ad.zeros("a"), TypeError, ["zeros", "'a'"]),
-    (lambda: ad.ones(2, dtype=complex), TypeError, ["complex128"]),
+    (lambda: ad.ones(2, dtype="U3"), TypeError, ["<U3"]),
     (lambda: ad.zeros(2, name=3), TypeError, ["name", "3"]),
     (lambda: ad.full((2, 2), [1.0, 2.0, 3.0]), ValueError, ["full", "(2, 2)"]),
     (lambda: ad.full((2, 2), ad.Tensor([1.0, 2.0, 3.0], requires_grad=True)), ValueError, ["(3,)", "(2, 2)"]),

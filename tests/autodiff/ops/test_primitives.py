@@ -22,11 +22,19 @@ LARGEST_FOR_THIRD_ORDER = 6  # elements; third order grows with their square
 
 
 def floats(sample):
-    return [i for i, x in enumerate(sample.inputs) if isinstance(x, np.ndarray) and x.dtype == np.float64]
+    return [
+        i for i, x in enumerate(sample.inputs) if isinstance(x, np.ndarray) and x.dtype in (np.float64, np.complex128)
+    ]
+
+
+def drawn(rng, like, low=0.5, high=1.5):
+    """Random numbers of the shape and kind of an array."""
+    numbers = rng.uniform(low, high, np.shape(like))
+    return numbers + 1j * rng.uniform(low, high, np.shape(like)) if like.dtype.kind == "c" else numbers
 
 
 def function_of(record, sample):
-    """The operation as a function of the sample's float64 arrays alone, and those arrays."""
+    """The operation as a function of the sample's float64 and complex arrays alone, and those arrays."""
     operation = sample.function or general(record)
 
     def function_at(places):
@@ -86,7 +94,7 @@ def check_forward(record):
         if not arrays or not all(np.isfinite(a).all() for a in arrays):
             continue
         arrays = tuple(arrays)
-        tangents = tuple(rng.uniform(-1, 1, a.shape) for a in arrays)
+        tangents = tuple(drawn(rng, a, -1, 1) for a in arrays)
 
         def flat(*xs, function=function):
             return ad.concatenate([y.ravel() for y in flatten(function(*xs))[0]])
@@ -103,13 +111,13 @@ def check_forward(record):
             same(only, transposed_twice(flat, arrays, alone), 1e-9)
         if sample.smooth < 2:
             continue
-        weights = rng.uniform(0.5, 1.5, y.shape)
+        weights = drawn(rng, y)
 
         def loss(*xs, flat=flat, weights=weights):
-            return (flat(*xs) * weights).sum()
+            return (flat(*xs) * weights).sum().real
 
         def slope_of(*xs, loss=loss, tangents=tangents):
-            return sum(((d * t).sum() for d, t in zip(ad.grad(loss, range_of(xs))(*xs), tangents)), Tensor(0.0))
+            return sum((inner(d, t) for d, t in zip(ad.grad(loss, range_of(xs))(*xs), tangents)), Tensor(0.0))
 
         expected = ad.grad(slope_of, range_of(arrays))(*arrays)
         for found, right in zip(ad.hvp(loss, arrays, tangents), expected):
@@ -131,6 +139,11 @@ def same(found, right, rtol):
     np.testing.assert_allclose(found, right, rtol=rtol, atol=rtol * (1 + np.max(np.abs(right), initial=0.0)))
 
 
+def inner(d, t):
+    """The product of a gradient and a direction: of complex ones, that of their real and of their imaginary parts."""
+    return (d * t.conj()).sum().real
+
+
 def transposed_twice(f, arrays, tangents):
     """J t as the gradient by u of (uᵀJ) t."""
     y, _ = vjp(f, *arrays)
@@ -138,9 +151,9 @@ def transposed_twice(f, arrays, tangents):
     def pulled(u):
         xs = [Tensor(a, requires_grad=True) for a in arrays]
         ds = ad.gradients(f(*xs), xs, u, create_graph=True, allow_unused=True)
-        return sum(((d * t).sum() for d, t in zip(ds, tangents) if d is not None), u.sum() * 0.0)
+        return sum((inner(d, t) for d, t in zip(ds, tangents) if d is not None), u.sum().real * 0.0)
 
-    return ad.grad(pulled)(np.ones(y.shape))
+    return ad.grad(pulled)(np.ones(y.shape, y.dtype))
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
@@ -179,17 +192,18 @@ _first_order_only = ad.primitive(
 
 
 def check_float32(function, arrays):
-    """Gradients of float32 inputs are float32, of the input's shape, finite, and those of float64."""
-    narrow = [a.astype(np.float32) for a in arrays]
-    y, pullback = vjp(function, *[a.astype(np.float64) for a in narrow])
+    """Gradients of float32 inputs are float32 (of complex64, complex64), of the input's shape, finite, and those of
+    double precision."""
+    narrow = [a.astype(np.float32 if a.dtype.kind == "f" else np.complex64) for a in arrays]
+    y, pullback = vjp(function, *[a.astype(b.dtype) for a, b in zip(narrow, arrays)])
     y32, pullback32 = vjp(function, *narrow)
     rng = np.random.default_rng(0)
     leaves, form = flatten(y)
-    cotangents = [rng.uniform(0.5, 1.5, np.shape(a)) for a in leaves]
+    cotangents = [drawn(rng, a) for a in leaves]
     exact = pullback(form.build(cotangents))
     found = pullback32(form.build([c.astype(a.dtype) for c, a in zip(cotangents, flatten(y32)[0])]))
     for x, d, d32 in zip(narrow, exact, found):
-        assert d32.dtype == np.float32 and d32.shape == x.shape and d.dtype == np.float64
+        assert d32.dtype == x.dtype and d32.shape == x.shape and d.dtype == np.result_type(x, np.float64)
         assert np.isfinite(d).all() and np.isfinite(d32).all()
         scale = 1 + np.max(np.abs(d), initial=0.0)
         np.testing.assert_allclose(d32, d, rtol=1e-4, atol=1e-4 * scale)

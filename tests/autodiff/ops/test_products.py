@@ -332,14 +332,10 @@ def test_shapes_that_do_not_fit_are_named(call, shapes, words):
     assert words in str(error.value)
 
 
-def test_none_and_complex_inputs_are_refused_and_a_list_of_tensors_is_one_tensor():
+def test_none_is_refused_and_a_list_of_tensors_is_one_tensor():
     x = Tensor([1.0, 2.0])
-    for call in (
-        lambda: ad.einsum("i,i", x, np.array([1j, 2.0])),
-        lambda: ad.kron(x, None),
-    ):
-        with pytest.raises(TypeError):
-            call()
+    with pytest.raises(TypeError):
+        ad.kron(x, None)
     assert ad.tensordot([x, x], x, 1).tolist() == [5.0, 5.0]
 
 

@@ -13,6 +13,7 @@ from autodiff import Tensor
 from autodiff.checking.gradcheck import gradcheck, gradgradcheck
 from autodiff.ops.special import _inverse_mills
 from tests.against_torch import agrees_with_torch
+from tests.mathematics import derivatives_agree
 
 LINE = np.array([-3.1, -1.2, -0.4, 0.0, 0.3, 1.7, 2.9])
 POSITIVE = np.array([0.05, 0.3, 0.9, 1.5, 4.2, 11.0])
@@ -165,7 +166,70 @@ def test_a_special_function_without_a_rule_is_refused_by_name():
     import scipy.special
 
     x = Tensor([1.0], requires_grad=True)
-    with pytest.raises(TypeError, match=r"scipy\.special\.j0"):
-        scipy.special.j0(x)
+    with pytest.raises(TypeError, match=r"scipy\.special\.struve"):
+        scipy.special.struve(1, x)
     with pytest.raises(TypeError, match="polygamma"):
         scipy.special.polygamma(1, x)
+
+
+UFUNCS = {
+    "erfcinv": (UNIT * 2,), "rel_entr": (POSITIVE, UNIT[:1]), "kl_div": (POSITIVE, UNIT[:1]),
+    "huber": (UNIT[:1], LINE), "pseudo_huber": (UNIT[:1], LINE),
+    "beta": (POSITIVE, UNIT[:1]), "betaln": (POSITIVE, UNIT[:1]), "betainc": (POSITIVE, UNIT[:1], UNIT[2]),
+    "betaincc": (POSITIVE, UNIT[:1], UNIT[2]), "gammainc": (POSITIVE, UNIT[:1]), "gammaincc": (POSITIVE, UNIT[:1]),
+    "rgamma": (LINE,), "loggamma": (POSITIVE,), "erfcx": (LINE,), "dawsn": (LINE,), "expi": (LINE,), "exp1": (POSITIVE,),
+    "expn": (2, POSITIVE), "owens_t": (LINE, UNIT[:1]), "sici": (POSITIVE,), "cosm1": (LINE,), "exprel": (LINE,),
+    "expm1": (LINE,), "log1p": (POSITIVE,), "boxcox": (POSITIVE, UNIT[:1]), "boxcox1p": (POSITIVE, LINE[1]),
+    "inv_boxcox": (POSITIVE, UNIT[:1]), "i0e": (LINE,), "i1e": (LINE,), "ive": (2, LINE), "yn": (2, POSITIVE),
+    **{f"{letter}{v}": (POSITIVE,) for letter in "jyik" for v in (0, 1)},
+    **{f"{letter}v": (2.5, POSITIVE) for letter in "jyik"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UFUNCS)
+def test_scipys_function_of_a_tensor_has_scipys_values_and_dtype_and_a_graph(name):
+    import scipy.special
+
+    theirs, args = getattr(scipy.special, name), UFUNCS[name]
+    *before, last = args
+    if before and np.size(last) < np.size(before[0]):
+        (last, *before), place = args, 0
+    else:
+        place = len(before)
+
+    def given(x):
+        return (*before[:place], x, *before[place:])
+
+    for function in (theirs, getattr(special, name)):
+        for dtype in (np.float64, np.float32):
+            x = np.asarray(last).astype(dtype)
+            found = function(*given(Tensor(x, requires_grad=True)))
+            expected = theirs(*given(x))
+            for y, right in zip(*[v if isinstance(v, tuple) else (v,) for v in (found, expected)], strict=True):
+                assert y.requires_grad and y.dtype == right.dtype and y.shape == right.shape
+                np.testing.assert_allclose(y.numpy(), right, rtol=4 * np.finfo(right.dtype).eps)
+
+
+def test_relative_entropies_at_zero_are_their_limits_and_nan_outside():
+    x, y = Tensor([0.0, 0.0, -1.0], requires_grad=True), Tensor([1.0, 0.0, -2.0], requires_grad=True)
+    dx, dy = ad.gradients(special.rel_entr(x, y).sum(), (x, y))
+    np.testing.assert_array_equal(dx.numpy(), [-np.inf, np.nan, np.nan])
+    np.testing.assert_array_equal(dy.numpy(), [0, 0, np.nan])
+    (dy,) = ad.gradients(special.kl_div(x, y).sum(), y)
+    np.testing.assert_array_equal(dy.numpy(), [1, 1, np.nan])
+
+
+@pytest.mark.parametrize("name", ["huber", "pseudo_huber"])
+def test_robust_losses_have_the_derivatives_of_differences_by_both_inputs(name):
+    gradcheck(getattr(special, name), (np.array([[0.7], [2.0]]), np.array([-3.0, -0.3, 0.0, 0.5, 1.1])))
+    d = ad.grad(getattr(special, name), (0, 1))(0.0, 2.0)
+    assert d[1] == 0 and d[0] == 2
+
+
+def test_relative_entropies_have_the_derivatives_of_arbitrary_precision():
+    mp = pytest.importorskip("mpmath")
+    points = [(0.3, 2.0), (3.0, 0.01), (1.0, 1.0)]
+    derivatives_agree(special.rel_entr, lambda x, y: x * mp.log(x / y), points)
+    derivatives_agree(special.kl_div, lambda x, y: x * mp.log(x / y) - x + y, points)
+    derivatives_agree(lambda y, x: special.kl_div(x, y), lambda y, x: x * mp.log(x / y) - x + y, points)
+    derivatives_agree(special.erfcinv, lambda x: mp.erfinv(1 - x), [(1e-9,), (0.5,), (1.9,)], rtol=1e-10)

@@ -109,10 +109,10 @@ SLOPES = {
 
 LINEAR_OR_TABLED = {
     "add", "subtract", "negative", "deg2rad", "rad2deg", "erfinv", "ndtri", "inverse_mills", "polygamma",
-    "one_minus_square", "arctan2", "softmax_pullback",
+    "one_minus_square", "arctan2", "softmax_pullback", "modulus",
 }  # fmt: skip
 """Elementwise operations without a tail of their own: linear ones, inverse functions that mpmath lacks (their rules are
-compared with SciPy in test_special.py), and parts of the rules of those above."""
+compared with SciPy in test_special.py), parts of the rules of those above, and the size of complex numbers."""
 
 
 @functools.cache

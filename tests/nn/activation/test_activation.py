@@ -301,7 +301,9 @@ def test_elementwise_activations_take_any_shape_and_each_element_alone(x, case):
     np.testing.assert_allclose(y.data, alone, rtol=1e-12, atol=1e-300)
 
 
-def test_gelu_in_float32_is_as_accurate_as_its_dtype():
+@pytest.mark.parametrize("native", ["0", "1"])
+def test_gelu_in_float32_is_as_accurate_as_its_dtype(native, monkeypatch):
+    monkeypatch.setenv("AUTODIFF_NATIVE", native)
     special = pytest.importorskip("scipy.special")
     x = np.linspace(-12, 12, 100_001)
     exact = x * special.ndtr(x)

@@ -93,7 +93,7 @@ def test_a_result_that_is_the_same_at_every_call_is_the_callers_own(f) -> None:
 
 
 def test_without_llvmlite_the_native_backend_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from autodiff.compiling.native.machine import llvm
+    from autodiff.machine.machine import llvm
 
     for name in [n for n in sys.modules if n.split(".")[0] == "llvmlite"]:
         monkeypatch.delitem(sys.modules, name)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autodiff.compiling.native import entry
 from autodiff.compiling.native.compiled import Compiled, Unmet
-from autodiff.compiling.native.elementwise import TABLE
 from autodiff.compiling.program import Node, program_of
+from autodiff.machine import arrays
+from autodiff.machine.elementwise import TABLE
 
 from .programs import Tape, agree, check
 
@@ -386,6 +386,19 @@ def test_python_numbers_are_weak_at_every_call() -> None:
         compiled.run(np.ones(3, np.float32), np.ones(3))
 
 
+def test_a_python_number_of_another_type_on_the_way_is_an_error_and_is_not_cast() -> None:
+    n = Node("input", (), {"weak": True}, (), np.dtype(int), ())
+    x = Node("input", (), {}, (3,), np.dtype(np.float32), (4,))
+    power = Node("power", (2, n), {"weak": True}, (), np.dtype(int), (), number=1)
+    y = Node("multiply", (x, power), {}, (3,), np.dtype(np.float32), (4,), number=2)
+    compiled = Compiled(program_of([x, n], [y]))
+    assert compiled.run(np.ones(3, np.float32), 3)[0].tolist() == [8, 8, 8]
+    with pytest.raises(TypeError, match="power is float; this program was made for a number of type int"):
+        compiled.run(np.ones(3, np.float32), -1)
+    with pytest.raises(OverflowError):
+        compiled.run(np.ones(3, np.float32), 70)
+
+
 def test_threads_run_one_program_at_once() -> None:
     tape = Tape()
     x = tape.input(np.zeros((100, 100)))
@@ -426,7 +439,7 @@ def test_ten_thousand_random_programs_are_right(first: int) -> None:
 
 
 def test_where_objects_lie_otherwise_in_memory_programs_run_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(entry, "as_expected", lambda: False)
+    monkeypatch.setattr(arrays, "as_expected", lambda: False)
     tape = Tape()
     x = tape.input(numbers((6, 40)))
     compiled = check(tape, softmax(tape, x), tape("sort", tape("exp", x), axis=1, kind=None))

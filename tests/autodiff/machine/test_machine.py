@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autodiff.compiling.native import machine
-from autodiff.compiling.native.machine import Machine
+from autodiff.machine import machine
+from autodiff.machine.machine import Machine
 
 TEXT = "define double @twice(double %x) {\n  %y = fadd double %x, %x\n  ret double %y\n}\n"
 

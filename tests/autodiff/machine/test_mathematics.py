@@ -10,9 +10,9 @@ import mpmath
 import numpy as np
 import pytest
 
-from autodiff.compiling.native.ir import DTYPE, Builder, Module
-from autodiff.compiling.native.machine import Machine
-from autodiff.compiling.native.mathematics import FUNCTIONS
+from autodiff.machine.ir import DTYPE, Builder, Module
+from autodiff.machine.machine import Machine
+from autodiff.machine.mathematics import FUNCTIONS
 
 LANES = 8
 EXACT = {

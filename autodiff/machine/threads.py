@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 MOST = 16
@@ -35,16 +36,17 @@ def ranges(extent: int, parts: int) -> list[tuple[int, int, int]]:
     return [(extent * i // parts, extent * (i + 1) // parts, i) for i in range(parts)]
 
 
-def together(call: Callable[..., Any], arrays: tuple[Any, ...], bounds: list[tuple[int, int, int]]) -> None:
-    """Run all ranges of a loop, on all processors."""
+def together(call: Callable[..., Any], arguments: tuple[Any, ...], bounds: Sequence[tuple[int, ...]]) -> None:
+    """Call ``call(*arguments, *bound)`` for each range of a loop, on all processors."""
     shares = ranges(len(bounds), count())
 
     def run(share: tuple[int, int, int]) -> None:
         for bound in bounds[share[0] : share[1]]:
-            call(arrays, *bound)
+            call(*arguments, *bound)
 
-    others = [_pool().submit(run, share) for share in shares[1:]]
-    run(shares[0])
+    others = [_pool().submit(copy_context().run, run, share) for share in shares[1:]]  # NumPy's errstate goes along
+    for share in shares[:1]:
+        run(share)
     for other in others:
         other.result()
 

@@ -1,0 +1,5 @@
+"""Machine code by llvmlite, for those who have it.
+
+ir.py writes LLVM's language and machine.py compiles it; mathematics.py and elementwise.py say in it what NumPy's
+functions are; arrays.py calls it with arrays, threads.py on several processors.
+"""

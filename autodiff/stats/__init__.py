@@ -1,0 +1,26 @@
+"""Probability distributions with SciPy's names and arguments, by value and parameters: ``ad.stats.norm.logpdf(x)``.
+
+Read in this order: family (what all of one variable share), continuous and discrete (tables of families), multivariate.
+"""
+
+from .continuous import beta as beta
+from .continuous import cauchy as cauchy
+from .continuous import chi2 as chi2
+from .continuous import expon as expon
+from .continuous import gamma as gamma
+from .continuous import laplace as laplace
+from .continuous import logistic as logistic
+from .continuous import lognorm as lognorm
+from .continuous import norm as norm
+from .continuous import pareto as pareto
+from .continuous import t as t
+from .continuous import uniform as uniform
+from .continuous import weibull_min as weibull_min
+from .discrete import bernoulli as bernoulli
+from .discrete import binom as binom
+from .discrete import geom as geom
+from .discrete import nbinom as nbinom
+from .discrete import poisson as poisson
+from .multivariate import dirichlet as dirichlet
+from .multivariate import multinomial as multinomial
+from .multivariate import multivariate_normal as multivariate_normal

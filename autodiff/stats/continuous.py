@@ -1,0 +1,141 @@
+"""The continuous families, in standard form: a table, sorted from the normal distribution to those of extremes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..ops.gamma import betainc, betaincc, betaln, gammainc, gammaincc, gammaincinv, gammaln
+from ..ops.special import expit, log_expit, log_ndtr, ndtr, xlog1py, xlogy
+from ..ops.student import half_step_at, stdtr
+from ..tensor import Tensor
+from .family import Continuous
+
+_LOG_2PI = math.log(2 * math.pi)
+
+
+def _positive(*shapes: Any) -> Any:
+    return np.all(np.broadcast_arrays(*[s > 0 for s in shapes]), axis=0)
+
+
+def _uniform(rng: Any, shape: Any) -> Tensor:
+    return Tensor(rng.random(shape))
+
+
+def _open(rng: Any, shape: Any) -> Tensor:
+    """Uniform on (0, 1), never 0."""
+    return Tensor(1 - rng.random(shape))
+
+
+def _gamma_draws(rng: Any, shape: Any, a: Any) -> Any:
+    """By inversion, so that a draw is a differentiable function of a (implicit reparameterisation: Figurnov and others,
+    2018)."""
+    return gammaincinv(a, rng.random(shape))
+
+
+def _beta_draws(rng: Any, shape: Any, a: Any, b: Any) -> Any:
+    x, y = _gamma_draws(rng, shape, a), _gamma_draws(rng, shape, b)
+    return x / (x + y)
+
+
+def _normal_log(y: Any) -> Any:
+    return -(y * y + _LOG_2PI) / 2
+
+
+def _normal_draws(rng: Any, shape: Any) -> Tensor:
+    return Tensor(rng.standard_normal(shape))
+
+
+norm = Continuous(
+    "norm", _normal_log, ndtr, density=lambda y: np.exp(-y * y / 2) / math.sqrt(2 * math.pi),
+    sf_of=lambda y: ndtr(-y), logcdf_of=log_ndtr, logsf_of=lambda y: log_ndtr(-y), draw=_normal_draws,
+)  # fmt: skip
+
+t = Continuous(
+    "t", lambda y, df: half_step_at(df / 2) - np.log(math.pi * df) / 2 - (df + 1) / 2 * np.log1p(y * y / df),
+    lambda y, df: stdtr(df, y), ("df",), _positive, sf_of=lambda y, df: stdtr(df, -y),
+    draw=lambda rng, shape, df: _normal_draws(rng, shape) / np.sqrt(2 * _gamma_draws(rng, shape, df / 2) / df),
+)  # fmt: skip
+
+cauchy = Continuous(
+    "cauchy", lambda y: -math.log(math.pi) - np.log1p(y * y), lambda y: np.arctan2(1, -y) / math.pi,
+    density=lambda y: 1 / (math.pi * (1 + y * y)), sf_of=lambda y: np.arctan2(1, y) / math.pi,
+    draw=lambda rng, shape: np.tan(math.pi * (_uniform(rng, shape) - 0.5)),
+)  # fmt: skip
+
+
+def _parted(y: Any) -> tuple[Any, Any, Any]:
+    """Where y is positive, and its parts on both sides of 0; at 0 the left one moves."""
+    above = y._ndarray > 0
+    return above, np.where(above, y, 0), np.where(above, 0, y)
+
+
+def _laplace_cdf(y: Any) -> Any:
+    above, right, left = _parted(y)
+    return np.where(above, 1 - np.exp(-right) / 2, np.exp(left) / 2)
+
+
+def _laplace_logcdf(y: Any) -> Any:
+    above, right, left = _parted(y)
+    return np.where(above, np.log1p(-np.exp(-right) / 2), left - math.log(2))
+
+
+laplace = Continuous(
+    "laplace", lambda y: -np.abs(y) - math.log(2), _laplace_cdf, density=lambda y: np.exp(-np.abs(y)) / 2,
+    sf_of=lambda y: _laplace_cdf(-y), logcdf_of=_laplace_logcdf, logsf_of=lambda y: _laplace_logcdf(-y),
+    draw=lambda rng, shape: Tensor(rng.laplace(size=shape)),
+)  # fmt: skip
+
+logistic = Continuous(
+    "logistic", lambda y: log_expit(y) + log_expit(-y), expit, sf_of=lambda y: expit(-y), logcdf_of=log_expit,
+    logsf_of=lambda y: log_expit(-y), draw=lambda rng, shape: Tensor(rng.logistic(size=shape)),
+)  # fmt: skip
+
+uniform = Continuous(
+    "uniform", lambda y: 0 * y, lambda y: y, support=(0.0, 1.0), density=lambda y: 0 * y + 1, sf_of=lambda y: 1 - y,
+    draw=_uniform,
+)  # fmt: skip
+
+expon = Continuous(
+    "expon", lambda y: -y, lambda y: -np.expm1(-y), support=(0.0, np.inf), sf_of=lambda y: np.exp(-y),
+    logsf_of=lambda y: -y, draw=lambda rng, shape: -np.log(_open(rng, shape)),
+)  # fmt: skip
+
+gamma = Continuous(
+    "gamma", lambda y, a: xlogy(a - 1, y) - y - gammaln(a), lambda y, a: gammainc(a, y), ("a",), _positive,
+    (0.0, np.inf), sf_of=lambda y, a: gammaincc(a, y), draw=_gamma_draws,
+)  # fmt: skip
+
+chi2 = Continuous(
+    "chi2", lambda y, df: xlogy(df / 2 - 1, y) - y / 2 - gammaln(df / 2) - df / 2 * math.log(2),
+    lambda y, df: gammainc(df / 2, y / 2), ("df",), _positive, (0.0, np.inf),
+    sf_of=lambda y, df: gammaincc(df / 2, y / 2), draw=lambda rng, shape, df: 2 * _gamma_draws(rng, shape, df / 2),
+)  # fmt: skip
+
+beta = Continuous(
+    "beta", lambda y, a, b: xlogy(a - 1, y) + xlog1py(b - 1, -y) - betaln(a, b), lambda y, a, b: betainc(a, b, y),
+    ("a", "b"), _positive, (0.0, 1.0), sf_of=lambda y, a, b: betaincc(a, b, y), draw=_beta_draws,
+)  # fmt: skip
+
+lognorm = Continuous(
+    "lognorm", lambda y, s: _normal_log(np.log(y) / s) - np.log(s) - np.log(y), lambda y, s: ndtr(np.log(y) / s),
+    ("s",), _positive, (0.0, np.inf), sf_of=lambda y, s: ndtr(-np.log(y) / s),
+    logcdf_of=lambda y, s: log_ndtr(np.log(y) / s),
+    logsf_of=lambda y, s: log_ndtr(-np.log(y) / s), draw=lambda rng, shape, s: np.exp(s * _normal_draws(rng, shape)),
+    open_below=True,
+)  # fmt: skip
+
+pareto = Continuous(
+    "pareto", lambda y, b: np.log(b) - (b + 1) * np.log(y), lambda y, b: -np.expm1(-b * np.log(y)), ("b",), _positive,
+    (1.0, np.inf), sf_of=lambda y, b: y**-b, logsf_of=lambda y, b: -b * np.log(y),
+    draw=lambda rng, shape, b: np.exp(-np.log(_open(rng, shape)) / b),
+)  # fmt: skip
+
+weibull_min = Continuous(
+    "weibull_min", lambda y, c: np.log(c) + xlogy(c - 1, y) - y**c, lambda y, c: -np.expm1(-(y**c)), ("c",), _positive,
+    (0.0, np.inf), density=lambda y, c: c * y ** (c - 1) * np.exp(-(y**c)),
+    sf_of=lambda y, c: np.exp(-(y**c)), logsf_of=lambda y, c: -(y**c),
+    draw=lambda rng, shape, c: (-np.log(_open(rng, shape))) ** (1 / c),
+)  # fmt: skip

@@ -1,0 +1,251 @@
+"""Families of distributions of one variable: from the logarithm of a density and a distribution function in standard
+form, all that SciPy's distributions offer, with location and scale, limits outside the support, and derivatives.
+
+Order: arguments, what all families share, continuous families, discrete families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..ops.guards import raw
+from ..ops.linalg import as_floating
+from ..random import generator
+from ..tensor import Tensor
+
+Function = Callable[..., Any]
+
+
+def bound(name: str, needed: Iterable[str], optional: dict[str, Any], args: Any, kwargs: Any) -> list[Any]:
+    """The arguments of a method in the order of its signature.
+
+    Raises:
+        TypeError: too many, one twice, an unknown one or a missing one.
+    """
+    needed = list(needed)
+    names = [*needed, *optional]
+    found = dict(zip(names, args))
+    twice, unknown = sorted(found.keys() & kwargs.keys()), sorted(kwargs.keys() - set(names))
+    found |= kwargs
+    missing = [n for n in needed if n not in found]
+    wrong = (
+        f"{len(args)} arguments" if len(args) > len(names) else f"{twice[0]} twice" if twice
+        else f"an argument {unknown[0]!r}" if unknown else f"no {missing[0]}" if missing else ""
+    )  # fmt: skip
+    if wrong:
+        signature = ", ".join([*needed, *(f"{n}={v!r}" for n, v in optional.items())])
+        raise TypeError(f"{name}: got {wrong}; it takes ({signature})")
+    return [found.get(n, optional.get(n)) for n in names]
+
+
+def whole(name: str, **numbers: Any) -> None:
+    """Refuse derivatives by whole numbers."""
+    for what, x in numbers.items():
+        if getattr(x, "requires_grad", False):
+            raise TypeError(
+                f"{name}: has no derivative by {what}, a whole number, which requires a gradient; pass it detached "
+                f"(t.detach())"
+            )
+
+
+def nothing(*inputs: Any) -> Any:
+    """The logarithm of a density that is 0 all around: −∞, whose derivatives are NaN."""
+    total: Any = 0.0
+    for x in inputs:
+        total = total + np.where(np.isfinite(raw(x)), x, 0)
+    with np.errstate(divide="ignore"):
+        return np.log(0 * total)
+
+
+def checked(y: Any, *conditions: Any) -> Any:
+    """y, and NaN with all derivatives where the parameters are those of no distribution."""
+    fine = np.all(np.broadcast_arrays(*conditions), axis=0)
+    return y if np.all(fine) else y * np.where(fine, 1, np.nan).astype(y.dtype)
+
+
+# What all families share
+
+LIMITS = {"pdf": (0.0, 0.0), "logpdf": (-np.inf, -np.inf), "cdf": (0.0, 1.0), "sf": (1.0, 0.0),
+          "logcdf": (-np.inf, 0.0), "logsf": (0.0, -np.inf)}  # fmt: skip
+"""What each function is below and above the support."""
+
+DOCS = {
+    "pdf": "The density at x, 0 outside the support.",
+    "logpdf": "The logarithm of the density at x.",
+    "pmf": "The probability of k, 0 where k is no whole number of the support.",
+    "logpmf": "The logarithm of the probability of k.",
+    "cdf": "The probability of at most that.",
+    "logcdf": "The logarithm of `cdf`.",
+    "sf": "The probability of more than that, accurate where it is small.",
+    "logsf": "The logarithm of `sf`.",
+}
+
+
+def method(which: str) -> Callable[..., Tensor]:
+    """A method of a family: arrays or Tensors that broadcast, shapes by position or by name; a Tensor is returned."""
+
+    def of_arguments(self: Any, *args: Any, **kwargs: Any) -> Tensor:
+        value: Tensor = self.value(which, args, kwargs)
+        return value
+
+    of_arguments.__name__, of_arguments.__doc__ = which, DOCS[which]
+    return of_arguments
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a family declares, in standard form (location 0, scale 1); functions take the variable, then the shapes.
+
+    A function that is not given follows from the others.
+    """
+
+    name: str
+    log_density: Function
+    cdf_of: Function
+    shapes: tuple[str, ...] = ()
+    valid: Function | None = None
+    """Of the values of the shapes: where they are those of a distribution."""
+    support: tuple[float, float] = (-np.inf, np.inf)
+    density: Function | None = None
+    sf_of: Function | None = None
+    logcdf_of: Function | None = None
+    logsf_of: Function | None = None
+    draw: Function | None = None
+    """``draw(rng, shape, *shapes)``: draws in standard form, as a differentiable function of the shapes."""
+    open_below: bool = False
+    """Whether the density at the lower end of the support is 0."""
+
+    def arguments(
+        self, which: str, variables: tuple[str, ...], optional: dict[str, Any], args: Any, kwargs: Any
+    ) -> Any:
+        """The arguments of a method as Tensors: variables, shapes, the optional ones."""
+        name = f"{self.name}.{which}"
+        return [as_floating(x, name) for x in bound(name, (*variables, *self.shapes), optional, args, kwargs)]
+
+    def are_valid(self, shapes: Any) -> Any:
+        """Where the shapes are those of a distribution."""
+        return np.True_ if self.valid is None else self.valid(*[raw(s) for s in shapes])
+
+    def standard(self, which: str, y: Any, shapes: Any) -> Any:
+        """One of the functions of the standard form, where y is inside the support."""
+        given = getattr(self, {"pdf": "density", "logpdf": "log_density"}.get(which, f"{which}_of"))
+        if given is not None:
+            return given(y, *shapes)
+        if which == "pdf":
+            return np.exp(self.log_density(y, *shapes))
+        if which == "sf":
+            return 1 - self.cdf_of(y, *shapes)
+        small, other = ("cdf", "sf") if which == "logcdf" else ("sf", "cdf")
+        probability = self.standard(small, y, shapes)
+        near_1 = raw(probability) > 0.5
+        if not near_1.any():
+            return np.log(probability)
+        rest = np.where(near_1, self.standard(other, y, shapes), 0)
+        return np.where(near_1, np.log1p(-rest), np.log(np.where(near_1, 1, probability)))
+
+    def within(self, which: str, y: Any, shapes: Any, below: Any, above: Any, middle: Any) -> Any:
+        """One of the functions of the standard form: its limits where y is below or above the support, where `middle`
+        stands in for it."""
+        outside = below | above
+        if not np.any(outside):
+            return self.standard(which, y, shapes)
+        z = self.standard(which, np.where(outside, middle, y), shapes)
+        for where, end in zip((below, above), LIMITS[which]):
+            if np.any(where):
+                z = np.where(where, nothing(y, *shapes) if end == -np.inf else end, z)
+        return z
+
+    cdf, logcdf, sf, logsf = (method(which) for which in ("cdf", "logcdf", "sf", "logsf"))
+
+
+class Continuous(Family):
+    """A continuous family: ``family.pdf(x, *shapes, loc=0, scale=1)`` and so on, as SciPy's.
+
+    Arguments are arrays or Tensors that broadcast; the result is a Tensor, float32 where all are. Parameters that
+    belong to no distribution give NaN. At an end of the support the derivative is that from inside, or NaN where the
+    logarithm is infinite; outside, a density of 0 has the derivative 0, and its logarithm, −∞, NaN.
+
+    >>> norm = Continuous("norm", lambda y: -(y * y + np.log(2 * np.pi)) / 2, ad.special.ndtr)
+    >>> norm.logpdf(1.0, loc=1.0, scale=2.0)
+    Tensor(-1.61208571)
+    """
+
+    pdf, logpdf = method("pdf"), method("logpdf")
+
+    def value(self, which: str, args: Any, kwargs: Any) -> Any:
+        """One of the functions at its arguments."""
+        x, *shapes, loc, scale = self.arguments(which, ("x",), {"loc": 0.0, "scale": 1.0}, args, kwargs)
+        y = (x - loc) / scale
+        low, high = self.support
+        v = raw(y)
+        closed = which in ("pdf", "logpdf")
+        below = v < low if closed and not self.open_below else v <= low
+        above = v > high if closed else v >= high
+        middle = 0.0 if low == -np.inf else low + 1 if high == np.inf else (low + high) / 2
+        z = self.within(which, y, shapes, below, above, middle)
+        z = z / scale if which == "pdf" else z - np.log(scale) if which == "logpdf" else z
+        return checked(z, self.are_valid(shapes), raw(scale) > 0)
+
+    def rvs(self, *args: Any, size: Any = None, rng: np.random.Generator | None = None, **kwargs: Any) -> Tensor:
+        """Draws that are a differentiable function of the parameters (reparameterised).
+
+        Args:
+            args, kwargs: the shapes, loc and scale, as for `pdf`.
+            size: the shape of the result, to which the parameters broadcast; by default theirs.
+            rng: the generator to draw from; by default the one that `ad.random.manual_seed` sets.
+
+        Raises:
+            ValueError: parameters of no distribution, or that do not broadcast to `size`.
+        """
+        *shapes, loc, scale = self.arguments("rvs", (), {"loc": 0.0, "scale": 1.0}, args, kwargs)
+        if not (np.all(self.are_valid(shapes)) and (raw(scale) > 0).all()):
+            met = ", ".join(f"{n}={raw(v)!s}" for n, v in zip((*self.shapes, "scale"), (*shapes, scale)))
+            raise ValueError(f"{self.name}.rvs: there is no such distribution, {met}")
+        parameters = [v.shape for v in (*shapes, loc, scale)]
+        try:
+            shape = np.broadcast_shapes(*parameters) if size is None else tuple(np.atleast_1d(size).tolist())
+            fits = np.broadcast_shapes(shape, *parameters) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            shown = ", ".join(map(str, parameters))
+            raise ValueError(f"{self.name}.rvs: parameters of shapes {shown} do not broadcast to size {size}")
+        draw: Any = self.draw
+        return draw(generator(rng), shape, *shapes) * scale + loc
+
+
+class Discrete(Family):
+    """A family on the whole numbers: ``family.pmf(k, *shapes, loc=0)`` and so on, as SciPy's, differentiable by the
+    shapes. Whole numbers (k, loc, a number of trials) have no derivative, and say so."""
+
+    pmf, logpmf = method("pmf"), method("logpmf")
+
+    def value(self, which: str, args: Any, kwargs: Any) -> Any:
+        """One of the functions at its arguments."""
+        k, *shapes, loc = self.arguments(which, ("k",), {"loc": 0.0}, args, kwargs)
+        whole(f"{self.name}.{which}", k=k, loc=loc)
+        y = k - loc
+        v = raw(y)
+        low, high = self.support[0], self.last(which, shapes)
+        if which in ("pmf", "logpmf"):
+            which = which.replace("pmf", "pdf")
+            below, above = (v < low) | (v != np.floor(v)), v > high
+        else:
+            below, above, y = v < low, v >= high, np.floor(y)
+        return checked(self.within(which, y, shapes, below, above, low), self.are_valid(shapes), ~np.isnan(v))
+
+    def last(self, which: str, shapes: Any) -> Any:
+        """The last number of the support."""
+        return self.support[1]
+
+
+class Trials(Discrete):
+    """A discrete family whose first shape n, a whole number, is the last number of the support."""
+
+    def last(self, which: str, shapes: Any) -> Any:
+        whole(f"{self.name}.{which}", n=shapes[0])
+        return raw(shapes[0])

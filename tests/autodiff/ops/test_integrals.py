@@ -1,0 +1,53 @@
+"""Functions defined by integrals: their derivatives against arbitrary precision."""
+
+import mpmath as mp
+import numpy as np
+import pytest
+
+import autodiff as ad
+from autodiff import Tensor, special
+from tests.mathematics import derivatives_agree
+
+
+def line(*points):
+    return [(x,) for x in points]
+
+
+def test_the_scaled_error_function_and_dawsons_integral_have_derivatives_that_do_not_cancel_far_out():
+    derivatives_agree(
+        special.erfcx,
+        lambda x: mp.exp(x * x) * mp.erfc(x),
+        line(-2.0, -0.3, 0.0, 0.7, 3.0, 6.9, 7.1, 30.0, 1e4),
+        rtol=1e-9,
+    )
+    derivatives_agree(
+        special.dawsn, lambda x: mp.exp(-x * x) * mp.erfi(x) * mp.sqrt(mp.pi) / 2,
+        line(-8.0, -2.0, 0.0, 0.7, 3.0, 6.9, 7.1, 30.0, -1e4), rtol=1e-9, digits=60,
+    )  # fmt: skip
+
+
+def test_exponential_integrals_have_the_derivatives_of_arbitrary_precision():
+    derivatives_agree(special.expi, mp.ei, line(-3.0, -0.1, 0.5, 20.0))
+    derivatives_agree(special.exp1, mp.e1, line(0.1, 0.5, 20.0))
+    points = [(0.0, 0.3), (1.0, 2.0), (2.0, 7.0), (3.0, 0.01), (5.0, 1.0)]
+    derivatives_agree(lambda n, x: special.expn(n.astype(int), x), mp.expint, points)
+
+
+def test_sine_and_cosine_integrals_have_the_derivatives_of_arbitrary_precision():
+    derivatives_agree(lambda x: special.sici(x)[0], mp.si, line(-2.0, 0.0, 0.3, 30.0))
+    derivatives_agree(lambda x: special.sici(x)[1], mp.ci, line(0.3, 30.0))
+
+
+def test_owens_function_has_its_derivatives_by_both_inputs():
+    def owen(h, a):
+        return mp.quad(lambda t: mp.exp(-h * h * (1 + t * t) / 2) / (1 + t * t), [0, a]) / (2 * mp.pi)
+
+    points = [(0.5, 0.3), (2.0, 1.0)]
+    derivatives_agree(special.owens_t, owen, points, (0, 1, 2), digits=20)
+    derivatives_agree(lambda a, h: special.owens_t(h, a), lambda a, h: owen(h, a), points, (0, 1, 2), digits=20)
+
+
+def test_the_order_of_an_exponential_integral_has_no_derivative_and_says_so():
+    with pytest.raises(TypeError, match=r"expn: has no derivative by the order n \(input 0\)"):
+        special.expn(Tensor(2.0, requires_grad=True), 1.0)
+    assert np.isnan(ad.grad(special.exp1)(-1.0))
