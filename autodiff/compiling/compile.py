@@ -492,7 +492,10 @@ def compile(
     mode) the function runs once with arrays that write down every NumPy call, those of derivatives and of optimisers
     too; later calls run the program. Tensors that the function reaches are read at every call. Numbers, arrays and
     attributes that it closes over are compared at every call, and a change makes a new program; so does a branch that
-    goes another way. Where a program does not hold, the function itself runs: numbers are never other than its own.
+    goes another way. Python's loops are written out step by step; ``ad.scan``, ``ad.cond`` and ``ad.while_loop`` are
+    loops and branches of the program, in derivatives too (of a `while_loop` they are so with ``max_steps`` alone; a
+    `scan` keeps the carry of each step, whatever its ``checkpoint``, and backward computes the rest of the step again).
+    Where a program does not hold, the function itself runs: numbers are never other than its own.
     (Its prints and its warnings of infinities come at the first call alone; during that call no other thread may use
     the Tensors that it reaches. Where a call is run as it is after an attempt to trace it, for special values or with
     ``on_unsupported="eager"``, what it does beside computing, such as a print or an append, is done twice. Write
