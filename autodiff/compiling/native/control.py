@@ -1,7 +1,8 @@
-"""Loops whose steps are machine code from end to end: one function each, without Python in between.
+"""Loops and branches that are machine code from end to end: one function each, without Python in between.
 
-New operations: ``"loop"``, a scan whose step is a `Body` in ``options["body"]``; its results are nodes ``"piece"`` (the
-last of them is its scratch memory). Its inputs lie in memory without gaps. A loop with anything else stays a call.
+New operations: ``"loop"``, a scan, branch or while loop whose programs are `Body` objects in ``options["bodies"]``; its
+results are nodes ``"piece"`` (the last of them is its scratch memory). Its inputs lie in memory without gaps. A loop
+with anything else in it stays a call.
 
 Order: what is taken for granted, steps, their place among the nodes, the functions.
 """
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...machine.ir import LETTER, Module
+from ...machine.ir import LETTER, MEMORY, Module
 from ..program import Node, Program, apart, program_of
 from .fusion import Nest, Unit, kept_in_memory, units_of
 from .layout import Places, contiguous, dense
@@ -27,36 +28,51 @@ Pointer = Callable[[Node, int], str]
 """The register with the address so many bytes into a root's memory; what it takes to compute that is written first."""
 
 
+PROGRAMS = {"scan": ("step",), "cond": ("true", "false"), "while": ("holds", "step")}
+"""By operation: the options that are programs."""
+
+
 def checked_after(program: Program) -> Program:
-    """The same, where what the steps of loops take for granted is carried along, and looked at after the last one."""
+    """The same, where what steps and branches take for granted is one of their results, and looked at afterwards."""
     program = apart(program)
     nodes: list[Node] = []
     assumptions = list(program.assumptions)
     for node in program.nodes:
         nodes.append(node)
-        if node.op != "scan":
-            if node.op == "item" and node.inputs[0].options.get("checked") and node.options["index"] >= 0:
-                n = node.inputs[0].options["carry"] - 1
-                node.options["index"] += node.options["index"] >= n
+        if node.op == "item" and "good" in node.inputs[0].options:
+            node.options["index"] += node.options["index"] >= node.inputs[0].options["good"]
+        options = node.options
+        names = PROGRAMS.get(node.op, ())
+        found = {name: checked_after(options[name]) for name in names}
+        options |= found
+        checks = [x for part in found.values() for x in part.assumptions]
+        if node.op == "while" or not checks or any(x.dtype != bool or x.shape for x in checks):
             continue
-        step, n = checked_after(node.options["step"]), node.options["carry"]
-        if step.assumptions and all(x.dtype == bool and x.shape == () for x in step.assumptions):
-            good = Node("input", (), {}, (), np.dtype(bool), (), name="good")
-            total, number = good, len(step.inputs) + len(step.nodes)
-            for x in step.assumptions:
-                number += 1
-                total = Node("logical_and", (total, x), {}, (), np.dtype(bool), (), number=number)
-            outputs = [*step.outputs[:n], total, *step.outputs[n:]]
-            step = program_of([*step.inputs[:n], good, *step.inputs[n:]], outputs)
+        n = options["good"] = options["carry"] if node.op == "scan" else len(options["true"].outputs)
+        for name in names:
+            part = options[name]
+            before = [Node("input", (), {}, (), np.dtype(bool), (), name="good")] if node.op == "scan" else []
+            total = _all_of(part, before)
+            inputs = [*part.inputs[:n], *before, *part.inputs[n:]]
+            options[name] = program_of(inputs, [*part.outputs[:n], total, *part.outputs[n:]])
+        if node.op == "scan":
             node.inputs = (*node.inputs[:n], np.array(True), *node.inputs[n:])
-            node.options |= {"carry": n + 1, "checked": True}
-            held = Node("item", (node,), {"index": n}, (), np.dtype(bool), ())
-            nodes.append(held)
-            assumptions.append(held)
-        node.options["step"] = step
+            options["carry"] += 1
+        nodes.append(Node("item", (node,), {"index": n}, (), np.dtype(bool), ()))
+        assumptions.append(nodes[-1])
     for number, node in enumerate([*program.inputs, *nodes]):
         node.number = number
     return Program(program.inputs, nodes, program.outputs, program.donated, assumptions, program.guards)
+
+
+def _all_of(program: Program, before: list[Node]) -> Any:
+    """Whether all that a program takes for granted holds, and what did before."""
+    total: Any = None
+    number = len(program.inputs) + len(program.nodes)
+    for x in (*before, *program.assumptions):
+        number += 1
+        total = x if total is None else Node("logical_and", (total, x), {}, (), np.dtype(bool), (), number=number)
+    return np.array(True) if total is None else total
 
 
 class Body:
@@ -104,14 +120,16 @@ class Body:
         offsets, total = planned([*spans.values()])
         return dict(zip(spans, offsets)), total
 
-    def lines(self, module: Module, known: dict[int, str], scratch: str) -> list[str]:
-        """The instructions. `known` are the registers with the addresses of inputs, constants and results, by id."""
+    def lines(self, module: Module, known: dict[int, str], start: int) -> list[str]:
+        """The instructions. `known` are the registers with the addresses of inputs, constants and results, by id; all
+        else lies in %scratch from `start`."""
         lines: list[str] = []
 
         def pointer(root: Node, offset: int) -> str:
-            base, more = (scratch, self.offsets[id(root)]) if id(root) in self.offsets else (known[id(root)], 0)
-            lines.append(f"  %q{len(lines)} = getelementptr i8, ptr {base}, i64 {offset + more}")
-            return f"%q{len(lines) - 1}"
+            own = id(root) in self.offsets
+            base, more = ("%scratch", start + self.offsets[id(root)]) if own else (known[id(root)], 0)
+            lines.append(f"  %q{start}.{len(lines)} = getelementptr i8, ptr {base}, i64 {offset + more}")
+            return f"%q{start}.{len(lines) - 1}"
 
         for unit in self.units:
             lines.append(call(module, unit, self.codes.get(id(unit)), self.places, pointer))
@@ -166,35 +184,47 @@ def rolled(module: Module, nodes: list[Node], results: list[Any]) -> tuple[list[
         if node.op == "item":
             items.setdefault(id(node.inputs[0]), {})[node.options["index"]] = node
     for node in nodes:
-        body = _body(module, node) if node.op == "scan" else None
-        if body is None:
+        bodies = _bodies(module, node)
+        if not bodies:
             made.append(node)
             continue
-        options, length = node.options, node.options["length"]
-        node.inputs = (*map(plain, node.inputs), *(constant(x.options["value"]) for x in body.constants))
+        what, options, results_of = node.op, node.options, bodies[-1].results
+        n, length = options.get("carry", 0), options.get("length", 1)
+        given = tuple(map(plain, node.inputs))
+        node.inputs = (*given, *(constant(x.options["value"]) for body in bodies for x in body.constants))
         node.op, pieces = "loop", list[Node]()
         made.append(node)
-        for k, x in enumerate(body.results):
-            shape = x.shape if k < options["carry"] else (length, *x.shape)
+        for k, x in enumerate(results_of):
+            shape = x.shape if what != "scan" or k < n else (length, *x.shape)
             piece = items.get(id(node), {}).get(k)
             if piece is None:
                 piece = Node("piece", (node,), {}, shape, x.dtype, ())
                 made.append(piece)
             piece.op, piece.strides = "piece", contiguous(shape, x.dtype)
             pieces.append(piece)
-        carries = [-(-x.nbytes // ALIGNED) * ALIGNED for x in body.results[: options["carry"]]]
-        total = body.bytes + 2 * sum(carries)
-        pieces.append(Node("piece", (node,), {}, (max(total, 1),), np.dtype(np.uint8), (1,)))
+        scratch = sum(_room(body.bytes) for body in bodies) + ALIGNED + 2 * sum(_room(x.nbytes) for x in results_of[:n])
+        pieces.append(Node("piece", (node,), {}, (scratch,), np.dtype(np.uint8), (1,)))
         made.append(pieces[-1])
-        node.options = options | {"body": body, "pieces": pieces, "points": length * body.points}
+        known = {"what": what, "bodies": bodies, "pieces": pieces, "given": len(given)}
+        node.options = options | known | {"points": length * max(body.points for body in bodies)}
     return made, results
 
 
-def _body(module: Module, node: Node) -> Body | None:
+def _room(nbytes: int) -> int:
+    return -(-max(nbytes, 1) // ALIGNED) * ALIGNED
+
+
+def _bodies(module: Module, node: Node) -> list[Body]:
+    """The programs of a loop or a branch as machine code; none where one of them is not."""
+    if node.op not in PROGRAMS or node.options.get("limit") is not None:
+        return []
     try:
-        return Body(module, node.options["step"])
+        bodies = [Body(module, node.options[name]) for name in PROGRAMS[node.op]]
     except NotImplementedError:
-        return None
+        return []
+    deciding = node.inputs[0] if node.op == "cond" else bodies[0].results[0] if node.op == "while" else None
+    truth = deciding is None or (deciding.size == 1 and LETTER.get(deciding.dtype, "") in ("b", "i"))
+    return bodies if truth else []
 
 
 # Functions
@@ -236,48 +266,112 @@ def call(
 
 
 def _loop(module: Module, node: Node) -> str:
-    """The name of a function of the addresses of a loop's inputs, its results and its scratch memory. Two pieces of
-    memory take turns for each carry."""
-    options, body = node.options, node.options["body"]
-    n, m, length = options["carry"], options["slices"], options["length"]
-    given, results = body.inputs, body.results
-    arguments = [f"%a{i}" for i in range(len(node.inputs))] + [f"%r{k}" for k in range(len(results))]
-    known = {id(x): f"%a{i}" for i, x in enumerate((*given, *body.constants))}
-    entry, head, end = [], [], []
-    place = body.bytes
-    for k in range(n):
-        known |= {id(given[k]): f"%now{k}", id(results[k]): f"%next{k}"}
+    """The name of a function of the addresses of a loop's (or branch's) inputs, its results and its scratch memory."""
+    options = node.options
+    bodies: list[Body] = options["bodies"]
+    arguments = [f"%a{i}" for i in range(len(node.inputs))] + [f"%r{k}" for k in range(len(options["pieces"]) - 1)]
+    first, constant, starts, known = int(options["what"] == "cond"), options["given"], [0], dict[int, str]()
+    for body in bodies:
+        known |= {id(x): f"%a{first + i}" for i, x in enumerate(body.inputs)}
+        known |= {id(x): f"%a{constant + i}" for i, x in enumerate(body.constants)}
+        constant += len(body.constants)
+        starts.append(starts[-1] + _room(body.bytes))
+    write = {"scan": _scan, "cond": _cond, "while": _while}[options["what"]]
+    lines = write(module, node, bodies, known, starts)
+    head = f"({', '.join(f'ptr {x}' for x in arguments)}, ptr %scratch) #1 {{"
+    return module.shared("loop", "\n".join([head, "entry:", *lines, "  ret void", "}"]))
+
+
+def _turns(results: list[Node], start: int, back: str) -> tuple[list[str], list[str]]:
+    """Two pieces of memory take turns for each carry: what is done at first, and at the begin of each step."""
+    entry, head = [], []
+    for k, x in enumerate(results):
         for name in (f"%one{k}", f"%two{k}"):
-            entry.append(f"  {name} = getelementptr i8, ptr %scratch, i64 {place}")
-            place += -(-results[k].nbytes // ALIGNED) * ALIGNED
-        head.append(f"  %now{k} = phi ptr [ %a{k}, %entry ], [ %next{k}, %head ]")
-        head.append(f"  %next{k} = phi ptr [ %one{k}, %entry ], [ %other{k}, %head ]")
-        head.append(f"  %other{k} = phi ptr [ %two{k}, %entry ], [ %next{k}, %head ]")
-        size = results[k].nbytes
-        end.append(f"  call void @llvm.memcpy.p0.p0.i64(ptr %r{k}, ptr %next{k}, i64 {size}, i1 false)")
-        module.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+            entry.append(f"  {name} = getelementptr i8, ptr %scratch, i64 {start}")
+            start += _room(x.nbytes)
+        for name, first, then in (("now", "a", "next"), ("next", "one", "other"), ("other", "two", "next")):
+            head.append(f"  %{name}{k} = phi ptr [ %{first}{k}, %entry ], [ %{then}{k}, %{back} ]")
+    return entry, head
+
+
+def _kept(module: Module, results: list[Node], name: str) -> list[str]:
+    """The last carries as results."""
+    module.declared.add("declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+    return [
+        f"  call void @llvm.memcpy.p0.p0.i64(ptr %r{k}, ptr %{name}{k}, i64 {x.nbytes}, i1 false)"
+        for k, x in enumerate(results)
+    ]
+
+
+def _truth(register: str, x: Node) -> list[str]:
+    """The instructions that load a boolean or integer as %holds."""
+    kind = MEMORY[LETTER[x.dtype]]
+    return [f"  %truth = load {kind}, ptr {register}", f"  %holds = icmp ne {kind} %truth, 0"]
+
+
+def _scan(module: Module, node: Node, bodies: list[Body], known: dict[int, str], starts: list[int]) -> list[str]:
+    (body,), options = bodies, node.options
+    n, m, length = options["carry"], options["slices"], options["length"]
+    carries = body.results[:n]
+    entry, head = _turns(carries, starts[-1], "head")
+    known |= {id(x): f"%now{k}" for k, x in enumerate(body.inputs[:n])}
+    known |= {id(x): f"%next{k}" for k, x in enumerate(carries)}
+    stacked = [(f"%a{k}", body.inputs[k]) for k in range(n, n + m)]
+    stacked += [(f"%r{k}", body.results[k]) for k in range(n, len(body.results))]
     head.append(f"  %i = {f'sub i64 {length - 1}, %t' if options['reverse'] else 'add i64 0, %t'}")
-    stacked = [(f"%a{k}", given[k]) for k in range(n, n + m)]
-    stacked += [(f"%r{k}", results[k]) for k in range(n, len(results))]
     for k, (base, x) in enumerate(stacked):
         known[id(x)] = f"%part{k}"
         head.append(f"  %at{k} = mul i64 %i, {x.nbytes}")
         head.append(f"  %part{k} = getelementptr i8, ptr {base}, i64 %at{k}")
-    text = [
-        f"({', '.join(f'ptr {x}' for x in arguments)}, ptr %scratch) #1 {{",
-        "entry:",
+    return [
         *entry,
         "  br label %head",
         "head:",
         "  %t = phi i64 [ 0, %entry ], [ %t.next, %head ]",
         *head,
-        *body.lines(module, known, "%scratch"),
+        *body.lines(module, known, starts[0]),
         "  %t.next = add nuw nsw i64 %t, 1",
         f"  %over = icmp eq i64 %t.next, {length}",
         "  br i1 %over, label %done, label %head",
         "done:",
-        *end,
-        "  ret void",
-        "}",
+        *_kept(module, carries, "next"),
     ]
-    return module.shared("loop", "\n".join(text))
+
+
+def _cond(module: Module, node: Node, bodies: list[Body], known: dict[int, str], starts: list[int]) -> list[str]:
+    true, false = bodies
+    known |= {id(x): f"%r{k}" for body in bodies for k, x in enumerate(body.results)}
+    return [
+        *_truth("%a0", node.inputs[0]),
+        "  br i1 %holds, label %true, label %false",
+        "true:",
+        *true.lines(module, known, starts[0]),
+        "  br label %done",
+        "false:",
+        *false.lines(module, known, starts[1]),
+        "  br label %done",
+        "done:",
+    ]
+
+
+def _while(module: Module, node: Node, bodies: list[Body], known: dict[int, str], starts: list[int]) -> list[str]:
+    holds, body = bodies
+    entry, head = _turns(body.results, starts[-1] + ALIGNED, "step")
+    for each in bodies:
+        known |= {id(x): f"%now{k}" for k, x in enumerate(each.inputs[: len(body.results)])}
+    known |= {id(x): f"%next{k}" for k, x in enumerate(body.results)} | {id(holds.results[0]): "%decided"}
+    return [
+        *entry,
+        f"  %decided = getelementptr i8, ptr %scratch, i64 {starts[-1]}",
+        "  br label %head",
+        "head:",
+        *head,
+        *holds.lines(module, known, starts[0]),
+        *_truth("%decided", holds.results[0]),
+        "  br i1 %holds, label %step, label %done",
+        "step:",
+        *body.lines(module, known, starts[1]),
+        "  br label %head",
+        "done:",
+        *_kept(module, body.results, "now"),
+    ]

@@ -81,6 +81,46 @@ def test_inputs_of_any_layout_are_taken():
     both(ad.grad(lambda w, xs, k: (f(w, xs.T, k)[1] ** 2).sum(), (0, 1, 2)), given[0], draw(4, 6), given[2], rtol=1e-11)
 
 
+def test_branches_are_machine_code_in_loops_and_around_them():
+    def f(x, k):
+        step = lambda c, x: (ad.cond(c > k, lambda c, x: c - x * x, lambda c, x: c + np.exp(x), c, x), c)
+        whole = lambda x: (lambda c, ys: c * ys.sum())(*ad.scan(step, 0.0, x))
+        return ad.cond(x[0] > 0, whole, lambda x: (x**2).sum() * k, x)
+
+    for x in (np.abs(draw(6)), -np.abs(draw(6))):
+        both(f, x, np.array(1.5))
+        both(ad.value_and_grad(f, (0, 1)), x, np.array(1.5), rtol=1e-11)
+        both(lambda x, k, v: ad.hvp(f, (x, k), (v, k)), x, np.array(1.5), draw(6, seed=3), rtol=1e-10)
+    g = ad.compile(ad.value_and_grad(f, (0, 1)), backend="native")
+    for x in (draw(6), -draw(6), draw(6, seed=1)):
+        for a, b in zip(g(x, np.array(1.2))[1], ad.value_and_grad(f, (0, 1))(x, np.array(1.2))[1]):
+            np.testing.assert_allclose(a, b, rtol=1e-11)
+    assert len(g.programs) == 1
+
+
+def test_a_while_loop_is_machine_code_and_stops_where_numpys_does():
+    def root(a):
+        far = lambda s: np.abs(s["x"] ** 2 - a).max() > 1e-10
+        return ad.while_loop(far, lambda s: {"x": (s["x"] + a / s["x"]) / 2, "n": s["n"] + 1}, {"x": a, "n": 0})
+
+    both(root, np.array([2.0, 3.0]))
+    both(root, np.array([1.0, 1.0]))
+    both(lambda xs: ad.scan(lambda c, x: (c + root(x)["x"], None), np.zeros(2), xs)[0], np.abs(draw(4, 2)) + 0.5)
+    bounded = lambda a: ad.while_loop(lambda x: x * x - a > 1e-10, lambda x: (x + a / x) / 2, a + 1, max_steps=30)
+    both(ad.value_and_grad(bounded), np.array(2.0))
+
+
+def test_what_branches_take_for_granted_is_looked_at_where_they_are_taken():
+    f = lambda x: ad.cond(x[0] > 0, lambda x: np.where(x > 1, np.sqrt(x - 1), 0).sum(), lambda x: x.sum() * 2, x)
+    g = ad.compile(ad.grad(f), backend="native")
+    for x in ([2.0, 3.0], [2.0, 1.0], [-1.0, 1.0], [5.0, 1.5]):
+        np.testing.assert_array_equal(g(np.array(x)), ad.grad(f)(np.array(x)))
+    compiled = Compiled(g.programs[0])
+    with pytest.raises(Unmet):
+        compiled.run(np.array([2.0, 1.0]))
+    np.testing.assert_array_equal(compiled.run(np.array([-1.0, 1.0]))[0], [2.0, 2.0])
+
+
 def test_what_has_no_machine_code_is_a_loop_of_numpys():
     both(lambda x: ad.scan(lambda c, x: (np.sort(c) + x, None), x[0], x), draw(4, 3), python=True)
     both(
