@@ -283,7 +283,17 @@ def left_as_a_gradient(x):
     return w.grad * 1.0
 
 
-@pytest.mark.parametrize("f", [counted, counted_by_an_object, counted_by_an_iterator, kept_outside, kept_in_a_variable,
+def counted_in_an_array(x):
+    n = x * 0
+
+    def step(c, x):
+        n[0] += 1.0
+        return c + x, None
+
+    return ad.scan(step, 0.0, x)[0], Tensor(n + 0.0)
+
+
+@pytest.mark.parametrize("f", [counted_in_an_array, counted, counted_by_an_object, counted_by_an_iterator, kept_outside, kept_in_a_variable,
                                counted_in_a_branch, counted_in_a_while_loop, left_as_a_gradient])  # fmt: skip
 def test_a_step_that_changes_something_outside_is_written_out(f):
     g = ad.compile(f)
@@ -396,6 +406,9 @@ def test_only_the_branch_that_is_taken_is_computed():
     x = np.array([4.0, 9.0])
     f = lambda x: ad.cond(x.sum() > 0, lambda x: np.sqrt(x + 100), lambda x: x * np.inf, x).sum()
     agree(ad.value_and_grad(f), (x,), (-x,))
+    alike = lambda x: ad.cond(x.sum() > 0, lambda x: np.exp(x) + 1, lambda x: np.exp(x) * 2, x)
+    (program,) = agree(alike, (x,), (-x,)).programs
+    assert "exp" not in [node.op for node in program.nodes] and ops_of(program).count("exp") == 2
     far = lambda x: ad.cond(x[0] > 0, np.sqrt, lambda x: x * x, x).sum()
     g = ad.compile(ad.grad(far))
     for given in (x, -x, x * 2, -x * 3):
