@@ -519,7 +519,7 @@ def _is_given(program: Program, x: Any) -> bool:
     """Whether a result may be, or be a view of, an input."""
     while isinstance(x, Node) and x.op in VIEWS and isinstance(x.inputs[0], Node):
         x = x.inputs[0]
-    return x in program.inputs
+    return any(x is given for given in program.inputs)
 
 
 def _filled(x: Any) -> bool:

@@ -465,3 +465,11 @@ def test_a_while_loop_takes_as_many_steps_as_each_call_needs(backend):
     few(np.array(2.0))
     with pytest.raises(RuntimeError, match="still holds after max_steps=6"):
         few(np.array(2000.0))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_carry_may_become_a_constant(backend):
+    f = lambda x, y: (lambda s, _: (s[0] * s[1]).sum())(
+        *ad.scan(lambda s, _: ((np.ones(3) * 2.0, s[1] * s[0]), None), (x, y), length=3)
+    )
+    agree(ad.value_and_grad(f, (0, 1)), (draw(3), draw(3, seed=1)), (draw(3, seed=2), draw(3, seed=3)), backend=backend)
