@@ -64,9 +64,10 @@ class Primitive:
     vjps: tuple[Rule | None, ...] = ()
     each: Rule | None = None
     """For any number of inputs: ``each(i, g, y, *inputs, **params)`` is the rule for input i."""
-    jvps: tuple[Rule | None, ...] | str = ()
+    jvps: tuple[Rule | None, ...] | str | Rule = ()
     """How forward mode goes: one of `KINDS`, or one rule for each input, ``jvp(t, y, *inputs, **params)``: what the
-    tangent `t` of that input adds to the tangent of the output. Without, it is the transpose of the VJP rules."""
+    tangent `t` of that input adds to the tangent of the output; or one for all, ``jvp(ts, y, *inputs, **params)``, of
+    tangents of which some are None. Without, it is the transpose of the VJP rules."""
     joint: Rule | None = None
     """In place of `vjps`, where inputs are many or their cotangents come together: ``joint(g, y, *inputs, **params)``
     gives all of them at once, a sequence with one (or None) for each input."""
