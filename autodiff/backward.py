@@ -174,6 +174,8 @@ def reverse(
             if "guard" in node._hooks and not isinstance(watch, _Guard):
                 meetings = meetings or Meetings(seeds, nodes, changes)
                 watch = _Guard(watch, meetings)
+            if "shared" in node._hooks:  # by the examples of a batch
+                watch = node._params["level"].watch(watch)  # type: ignore[index]
         if number in wanted:
             results[number] = g
         record = node._primitive
@@ -307,7 +309,7 @@ class _Guard:
         a, b = (v._ndarray if isinstance(v, Tensor) else v for v in (d, g))
         if a.shape == b.shape:
             off = np.isnan(a) & (b == 0)
-            if off.any():
+            if is_foreign(off) or off.any():
                 d = np.where(off & ~self.meetings.changing(node), 0, d)
         return d if self.watch is None else self.watch.pulled(d, g, node, x)
 

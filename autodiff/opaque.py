@@ -21,14 +21,19 @@ class Opaque:
         name: what programs and errors call it.
         reason: why it is not written in NumPy's functions.
         draws: whether it draws from a generator among its arguments: each call then gives other values, in turn.
+        stacks: how it takes many examples at once: "leading" where all its arrays may have more axes in front, a tuple
+            of positions where these have independent rows along their first axis, so that more examples are more rows.
 
     >>> import numpy as np
     >>> Opaque(lambda a: a[::2], "every_other", "an example")(np.arange(4.0))
     array([0., 2.])
     """
 
-    def __init__(self, function: Callable[..., Any], name: str, reason: str, draws: bool = False) -> None:
-        self.function, self.__name__, self.reason, self.draws = function, name, reason, draws
+    def __init__(
+        self, function: Callable[..., Any], name: str, reason: str, draws: bool = False,
+        stacks: str | tuple[int, ...] = "",
+    ) -> None:  # fmt: skip
+        self.function, self.__name__, self.reason, self.draws, self.stacks = function, name, reason, draws, stacks
         self.__doc__, self.__wrapped__, self.__module__ = function.__doc__, function, function.__module__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -55,18 +60,20 @@ class Opaque:
         def function(*args: Any, **kwargs: Any) -> Any:
             return self.function(*args[:n], **dict(zip(named, args[n:])), **kwargs)
 
-        return Opaque(function, self.__name__, self.reason, self.draws)
+        return Opaque(function, self.__name__, self.reason, self.draws, self.stacks)
 
     def __repr__(self) -> str:
         return f"<opaque {self.__name__}>"
 
 
-def opaque(function: Callable[..., Any], name: str, reason: str, draws: bool = False) -> Callable[..., Any]:
+def opaque(
+    function: Callable[..., Any], name: str, reason: str, draws: bool = False, stacks: str | tuple[int, ...] = ""
+) -> Callable[..., Any]:
     """The function as an `Opaque` one, with a quick way for NumPy's arrays and Tensors: arrays of other types are
     looked for among the arguments, not among the options and not in tuples. Without a reason, the function itself."""
     if not reason:
         return function
-    whole = Opaque(function, name, reason, draws)
+    whole = Opaque(function, name, reason, draws, stacks)
 
     def either(*args: Any, **kwargs: Any) -> Any:
         for a in args:

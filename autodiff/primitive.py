@@ -504,16 +504,19 @@ def declare(
     doc: str = "",
     complex: bool | Operation = False,
     opaque: str = "",
+    stacks: str | tuple[int, ...] = "",
     expansion: Callable[..., Any] | None = None,
 ) -> Operation:
     """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
 
     `arity` 1 or 2 says that the operation takes that many arrays and no options, and gives it the fast path.
     `singular` says that its derivative is infinite somewhere: its rules then run without NumPy's warnings.
+    `opaque` and `stacks` are those of `Opaque`.
     `complex` says whether the rules hold for complex numbers, or which operation takes its place for them.
     `public` says whether users get it by its name (see `internal`).
     """
-    forward = taken_whole(forward, name, opaque)  # rules are plain expressions, in which such operations are called
+    # Rules are plain expressions, in which such operations are called.
+    forward = taken_whole(forward, name, opaque, stacks=stacks)
     if singular:
         vjps = [_quiet(rule, singular) if rule else None for rule in vjps]
     record = Primitive(

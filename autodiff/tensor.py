@@ -75,7 +75,9 @@ class Tensor(ArrayMethods["Tensor"]):
     )  # the primitive's keyword arguments; of a leaf: whether it is a transform's variable, the digest of an array that
     # was handed out, the tensor whose memory it shares, and the result whose values it was given
     _number: int
-    _hooks: dict[Any, Any] | None  # what the reverse pass does here: users' functions, and the marks retain_grad, guard
+    _hooks: (
+        dict[Any, Any] | None
+    )  # what the reverse pass does here: users' functions, and the marks retain_grad, guard, shared
     _line: str | None  # the user's line, where recorded
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
@@ -321,7 +323,7 @@ class Tensor(ArrayMethods["Tensor"]):
             if copy is False:
                 raise ValueError(f"Tensor: a copy is needed to convert {array.dtype} to {np.dtype(dtype)}")
             return np.asarray(array.astype(dtype))
-        return np.array(array, copy=True) if copy else self.data
+        return np.array(array, copy=True) if copy or is_foreign(array) else self.data
 
     def __len__(self) -> int:
         if self._ndarray.ndim == 0:
@@ -342,6 +344,8 @@ class Tensor(ArrayMethods["Tensor"]):
         return self._ndarray.item()
 
     def __bool__(self) -> bool:
+        if is_foreign(self._ndarray):
+            return bool(self._ndarray)
         return bool(self._scalar("bool"))
 
     def __float__(self) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from .primitive import Primitive
-from .tensor import Array, Tensor
+from .tensor import Array, Tensor, is_foreign
 
 
 class Undecided(Exception):
@@ -58,11 +58,13 @@ class Meetings:
         self.nodes, self.known = nodes, known
         self.moving: dict[int, Array] = {}
         self.found: dict[int, tuple[Array, Array]] = {}
+        self.watch: Any = None
+        """What sums cotangents of examples where they share an input, below a batch."""
         self.coming = sorted(nodes)
         """Numbers of the nodes that it has not passed yet."""
         given = {} if known is None or isinstance(known, bool) else known
         for n, seed in seeds.items():
-            g = np.asarray(seed._ndarray if isinstance(seed, Tensor) else seed)
+            g = _array(seed)
             self.found[n] = g, given[n] if n in given else self.moves(seed)
 
     def changing(self, node: Tensor) -> Array:
@@ -110,7 +112,7 @@ class Meetings:
         return self.moving[x._number]
 
     def _moved(self, node: Tensor) -> Array:
-        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._ndarray)
+        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, _array(node)
         masks = [self.moves(x) for x in inputs]
         kind = record.jvps
         arrays = _arrays(inputs)
@@ -121,27 +123,29 @@ class Meetings:
                 rules = record.vjps or record.rules(len(inputs))
                 total = np.zeros(y.shape, bool)
                 for mask, rule in zip(masks, rules):
-                    if mask.any() and rule is not None:
+                    if _any(mask) and rule is not None:
                         full = np.broadcast_to(mask, y.shape)
-                        total |= np.broadcast_to(rule(_some(full, y), y, *arrays, **params) != 0, y.shape)
-                        total |= full & _kinks(record, arrays, y.shape)
+                        total = total | np.broadcast_to(rule(_some(full, y), y, *arrays, **params) != 0, y.shape)
+                        total = total | (full & _kinks(record, arrays, y.shape))
                 return total
             if kind == "linear":
-                return np.asarray(record.forward(*[_some(m, x) for m, x in zip(masks, arrays)], **params) != 0)
+                return _array(record.forward(*[_some(m, x) for m, x in zip(masks, arrays)], **params) != 0)
             if kind == "multilinear":
                 total = np.zeros(y.shape, bool)
                 for i, mask in enumerate(masks):
-                    if mask.any():
+                    if _any(mask):
                         parts = [_some(mask, y) if i == j else self._nonzero(z, y) for j, z in enumerate(inputs)]
-                        total |= record.forward(*parts, **params) != 0
+                        total = total | (record.forward(*parts, **params) != 0)
                 return total
-        return np.full(y.shape, any(mask.any() for mask in masks))
+        total = np.zeros(y.shape, bool)
+        for mask in masks:
+            total = total | mask.any()
+        return total
 
     def _nonzero(self, x: Any, y: Array) -> Array:
         """Something not 0 where an input is not 0, or may come to be."""
-        value = np.asarray(x._ndarray if isinstance(x, Tensor) else x)
-        there = value != 0
-        if isinstance(x, Tensor) and x._requires_grad and not there.all():
+        there = _array(x) != 0
+        if isinstance(x, Tensor) and x._requires_grad and _any(~there):
             there = there | self.moves(x)
         return _some(there, y)
 
@@ -150,7 +154,9 @@ class Meetings:
     def _through(self, node: Tensor) -> None:
         """Pass a cotangent on to the inputs of a node."""
         g, changes = self.found.pop(node._number)
-        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, np.asarray(node._ndarray)
+        record, inputs, params, y = node._primitive, node._inputs, node._params or {}, _array(node)
+        if node._hooks and "shared" in node._hooks:
+            self.watch = params["level"].watch(self.watch)
         if _changed_by_hooks(node):
             changes = np.ones(g.shape, bool)
         arrays = _arrays(inputs)
@@ -158,8 +164,11 @@ class Meetings:
             rules, given = record.pullbacks(len(inputs), g, y, arrays, params)
             for i, (x, rule) in enumerate(zip(inputs, rules)):
                 if isinstance(x, Tensor) and x._number in self.nodes and rule is not None:
-                    d = _shaped(rule(g, y, *given, **params) if given else rule(g, y), x.shape, sums=True)
-                    may = _shaped(self._changing(record, i, g, changes, y, inputs, arrays, params), x.shape)
+                    d = rule(g, y, *given, **params) if given else rule(g, y)
+                    may = self._changing(record, i, g, changes, y, inputs, arrays, params)
+                    if self.watch is not None:
+                        d, may = (self.watch.pulled(v, g, node, x) for v in (d, may))
+                    d, may = _shaped(d, x.shape, sums=True), _shaped(may, x.shape)
                     if x._number in self.found:
                         before, also = self.found[x._number]
                         d, may = before + d, also | may
@@ -178,7 +187,7 @@ class Meetings:
             return found(g, y, *given, **params) if given else found(g, y)
 
         def dependent() -> Array:  # a slope that is not finite gives NaN, also where the cotangent may not change
-            d = np.asarray(rule(_some(changes, y), y, *arrays, **params))
+            d = _array(rule(_some(changes, y), y, *arrays, **params))
             return np.where(np.isnan(d), changes, d != 0) if d.shape == changes.shape else d != 0
 
         if kind in ("linear", "piecewise") or record.selects:
@@ -191,10 +200,10 @@ class Meetings:
             return (alive & moving) | dependent()
         if kind == "multilinear":
             parts = [self._nonzero(x, y) for x in inputs]
-            found = np.asarray(rule(_some(changes, y), y, *parts, **params) != 0)
+            found = _array(rule(_some(changes, y), y, *parts, **params) != 0)
             for j, x in enumerate(inputs):
                 moving = self.moves(x)
-                if j != i and moving.any():
+                if j != i and _any(moving):
                     moved = [*parts[:j], _some(moving, y), *parts[j + 1 :]]
                     found = found | (rule(_some(alive, y), y, *moved, **params) != 0)
             return found
@@ -202,15 +211,25 @@ class Meetings:
         if kind == "reduction":
             axis = params.get("axis")
             if axis is None:
-                return np.full(shape, alive.any())
+                return np.broadcast_to(alive.any(), shape)
             kept = alive if params.get("keepdims") else np.expand_dims(alive, axis)
             return np.broadcast_to(kept, shape)
-        return np.full(shape, alive.any())
+        return np.broadcast_to(alive.any(), shape)
 
 
 def _changed_by_hooks(node: Tensor) -> bool:
     """Whether a function of the user's comes between."""
     return any(hook is not None for hook in (node._hooks or {}).values())
+
+
+def _array(x: Any) -> Any:
+    x = x._ndarray if isinstance(x, Tensor) else x
+    return x if is_foreign(x) else np.asarray(x)
+
+
+def _any(mask: Any) -> bool:
+    """Whether a mask holds anywhere; of another array type, which decides no branch, it may."""
+    return is_foreign(mask) or bool(mask.any())
 
 
 def _arrays(inputs: Iterable[Any]) -> list[Any]:
@@ -229,7 +248,7 @@ def _some(mask: Array, y: Array) -> Array:
 def _broadcast(masks: Iterable[Array], shape: tuple[int, ...]) -> Array:
     total = np.zeros(shape, bool)
     for mask in masks:
-        total |= np.broadcast_to(mask, shape)
+        total = total | np.broadcast_to(mask, shape)
     return total
 
 
@@ -240,7 +259,9 @@ def _kinks(record: Primitive, arrays: Any, shape: tuple[int, ...]) -> Array:
 
 def _shaped(d: Any, shape: tuple[int, ...], sums: bool = False) -> Array:
     """A cotangent (or, of booleans, whether any is true) summed over the axes along which its input was broadcast."""
-    d = np.asarray(d)
+    d = _array(d)
+    if not sums and d.dtype.kind != "b":
+        d = d != 0
     if d.shape == shape:
         return d
     extra = d.ndim - len(shape)

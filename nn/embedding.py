@@ -10,8 +10,9 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
 from autodiff.ops.guards import common
+from autodiff.ops.indexing import scatter_add
 from autodiff.primitive import Sample, declare, polymorphic
-from autodiff.tensor import plain, writable
+from autodiff.tensor import is_foreign, plain, writable
 
 from .arguments import as_tensor, count, number
 from .module.module import Module
@@ -22,6 +23,8 @@ _INDICES = (np.array([[0, 2], [2, 1]]), np.array(1), np.array([2, 2, 2, 0]), np.
 
 
 def _added_up(g: Any, rows: int, index: Any) -> Any:
+    if is_foreign(g) or is_foreign(index):
+        return scatter_add(g, shape=(rows, g.shape[-1]), index=(index,))
     width = g.shape[-1]
     z = np.zeros((rows, width), g.dtype)
     np.add.at(z.reshape(-1), (index.reshape(-1, 1) * width + np.arange(width)).reshape(-1), g.reshape(-1))  # flat: fast
@@ -54,7 +57,7 @@ _picked: Any = polymorphic(_embedding)
 
 _scattered: Any = polymorphic(declare(
     "embedding_pullback", _added_up, [lambda c, z, g, rows, index: _picked(c, index=index)],
-    jvps="linear", formula="zeros, {0} added at rows i", derivatives=["its row i"], opaque="rows that may repeat",
+    jvps="linear", formula="zeros, {0} added at rows i", derivatives=["its row i"],
     samples=lambda rng: [Sample((rng.normal(size=(*i.shape, 2)),), {"rows": 3, "index": i}) for i in _INDICES],
     doc="The cotangent of an embedding's table.",
 ))  # fmt: skip

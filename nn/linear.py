@@ -24,9 +24,10 @@ def _rows(x: Any) -> Any:
 
 
 def _affine(x: Any, weight: Any, bias: Any = None) -> Any:
-    y = _rows(x).dot(weight.T)
+    rows = _rows(x)
+    y = rows.dot(weight.T) if type(weight) is type(rows) else np.dot(rows, weight.T)
     if bias is not None:
-        if bias.dtype == y.dtype:
+        if bias.dtype == y.dtype and type(bias) is type(y):
             y += bias
         else:
             y = y + bias

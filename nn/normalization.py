@@ -192,7 +192,8 @@ def _centred(x: Any, kept: Statistics | None, view: View, eps: float, centred: b
 
 def _into(out: Any, operation: Any, a: Any, b: Any) -> Any:
     """The operation, in place where there is an array that may be written and that has the result's dtype."""
-    return operation(a, b, out=out if out is not None and np.result_type(a, b) == out.dtype else None)
+    own = out is not None and type(a) is type(b) is type(out) and np.result_type(a, b) == out.dtype
+    return operation(a, b, out=out if own else None)
 
 
 def _present(value: Any) -> bool:
@@ -273,10 +274,10 @@ def _normalise(
 def _pull(x: Any, g: Any, weight: Any = 1.0, *, view: View, eps: float, centred: bool = True, kept: Any = None) -> Any:
     """(h − mean h − x̂ mean(h x̂)) / √(σ² + ε), with h = w g, of arrays."""
     if hasattr(kept, "inverse") and (rows := _native_rows(view, weight, 0.0, x, g)):
-        d = np.empty_like(rows[0])
+        d = np.empty(x.shape, x.dtype)
         kernel = LAYER_NORM_PULLBACK if centred else RMS_NORM_PULLBACK
-        kernel.rows(*rows, _as_row(weight, d), *_kept_columns(kept, d), d)
-        return d.reshape(x.shape)
+        kernel.rows(*rows, _as_row(weight, rows[0]), *_kept_columns(kept, d), d.reshape(view.shape))
+        return d
     t, offset, kept = _centred(x, kept, view, eps, centred)
     r, n = kept.inverse, _values(view)
     h = g.reshape(view.shape)
@@ -289,11 +290,11 @@ def _pull(x: Any, g: Any, weight: Any = 1.0, *, view: View, eps: float, centred:
     total = _total(view.axes, h) if centred else 0.0
     product = _total(view.axes, h, t) - offset * total
     slope = product * (kept.inverse * kept.inverse / -n)
-    t = _into(t if kept.far else None, np.multiply, t, slope)
-    t += h
+    t = own = _into(t if kept.far else None, np.multiply, t, slope)
+    t = own = _into(own, np.add, t, h)
     if centred:
-        t -= total / n + offset * slope
-    t *= r
+        t = own = _into(own, np.subtract, t, total / n + offset * slope)
+    t = _into(own, np.multiply, t, r)
     if view.joint:
         kept.leave_product(g, product)
     return t.reshape(x.shape)

@@ -61,12 +61,13 @@ def test_every_operation_has_formulas_for_pictures_and_tables() -> None:
 def test_public_names_are_numpys_or_promised() -> None:
     promised = set(
         """Tensor tensor no_grad enable_grad is_grad_enabled gradients grad value_and_grad vjp jvp jacobian hessian hvp
-        elementwise_grad gauss_newton_vp checkpoint scan cond while_loop keep_memory compile primitive gradcheck gradgradcheck GradientCheckError detect_anomaly
+        elementwise_grad gauss_newton_vp checkpoint scan cond while_loop vmap keep_memory compile primitive gradcheck gradgradcheck GradientCheckError detect_anomaly
         record_lines AnomalyError DetachWarning graph explain walk special linalg relu sigmoid softplus softmax log_softmax logsumexp
         cross_entropy sparse_matmul""".split()
     )
     submodules = {m.name for m in pkgutil.iter_modules(ad.__path__)}
-    promised |= {"unstack", "matvec", "vecmat"}  # NumPy's, from 2.1 and 2.2
+    promised |= {"unstack", "cumulative_sum", "cumulative_prod", "matvec", "vecmat"}  # NumPy's, from 2.1 and 2.2
+    promised |= {"sliding_window_view"}  # NumPy's, of np.lib.stride_tricks
     public = {name for name in dir(ad) if not name.startswith("_")}
     assert promised <= public
     assert {n for n in public - promised - submodules if not hasattr(np, n)} == set()

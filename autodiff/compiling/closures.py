@@ -10,6 +10,7 @@ import builtins
 import contextvars
 import dis
 import functools
+import operator
 import os
 import random
 import sys
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..leaving import is_users_file
+from ..primitive import REGISTRY, Primitive
 from ..tensor import Tensor, digest
 
 _PLAIN = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
@@ -40,6 +42,8 @@ _ENVIRONMENT = frozenset({"environ", "getenv", "environb"})
 _PYTHONS = os.path.dirname(os.__file__) + os.sep
 MANY = 20000
 """So many objects are watched and no more."""
+LARGE = 1 << 14
+"""Arrays of as many numbers are not compared at every call, but read by the program."""
 MENTIONING = 5000
 """In so many objects names are looked for; from then on code may read every attribute."""
 
@@ -51,9 +55,12 @@ class Closure:
         functions: where the search begins.
         known: objects that are looked after elsewhere, by id.
         names: what the functions are called; none where it is the first that is compiled.
+        lifting: whether large arrays are to be inputs of the program, wherever they can be replaced for a trace.
     """
 
-    def __init__(self, functions: list[Any], known: Iterable[int] = (), names: Iterable[str] = ()) -> None:
+    def __init__(
+        self, functions: list[Any], known: Iterable[int] = (), names: Iterable[str] = (), lifting: bool = False
+    ) -> None:
         self.tensors: dict[str, Tensor] = {}
         """Tensors by a name that says where they were found."""
         self.generators: dict[str, Any] = {}
@@ -61,10 +68,13 @@ class Closure:
         self.iterators: dict[str, Any] = {}
         """What gives something else each time it is asked."""
         self.optimizers: dict[str, Any] = {}
+        self.large: list[tuple[str, Any, list[tuple[str, Any, Any]]]] = []
+        """Large arrays: name, array, and all places where it stands, as `put` takes them."""
         self.unwatched = ""
         """The name of something that is one of too many."""
         self._places: list[tuple[str, str, Any, Any, Any]] = []  # name, kind of place, holder, key, value
-        self._arrays: list[tuple[str, Any, Any]] = []  # name, array, digest
+        self._met: list[tuple[str, Any]] = []  # arrays by name
+        self._fixed: set[int] = set()  # ids of arrays that are reached where nothing can be put
         self._codes: set[str] = set()  # names that the user's code mentions
         self._seen: set[int] = set(known)
         self._alive: list[Any] = []
@@ -73,17 +83,37 @@ class Closure:
             self._mention(function, set())
         for function, name in zip_longest(functions, names, fillvalue=""):
             self._visit(function, name)
+        if lifting:
+            self._lift()
+        lifted = {id(x) for _, x, _ in self.large}
+        self._arrays = [(name, x, _digest(x)) for name, x in self._met if id(x) not in lifted]
         self.unchanged = self._comparison()
         """Whether all is as it was found."""
 
     def changes(self) -> Iterator[str]:
         """The names of what is not as it was found."""
         for name, kind, holder, key, value in self._places:
-            if not _same(_read(kind, holder, key), value):
+            if not _same(read(kind, holder, key), value):
                 yield name
         for name, x, before in self._arrays:
             if _digest(x) != before:
                 yield name
+
+    def undo(self) -> None:
+        """Let what was found stand again where something else is now, and take away what came."""
+        for _, kind, holder, key, value in self._places:
+            if kind == "length":
+                del holder[value:]
+            elif kind == "values" and type(holder) is dict:
+                for k in [k for k in holder if k not in value]:
+                    del holder[k]
+            elif kind == "values" and isinstance(holder, (set, deque)) and tuple(holder) != value:
+                holder.clear()
+                (holder.update if isinstance(holder, set) else holder.extend)(value)
+            elif value is _EMPTY and kind == "attribute" and read(kind, holder, key) is not _EMPTY:
+                delattr(holder, key)
+            elif _takes(kind, holder) and value is not _EMPTY and read(kind, holder, key) is not value:
+                put(kind, holder, key, value)
 
     # The search
 
@@ -126,18 +156,31 @@ class Closure:
                 stack += [v for v in (f.values() if isinstance(f, dict) else f) if _may_be_called(v)]
             elif not isinstance(f, types.ModuleType) and (_kept(f) is not None or _slots(type(f))):
                 stack.append(type(f))
-                kept = [*(_kept(f) or {}).values(), *(_read("attribute", f, n) for n in _slots(type(f)))]
+                kept = [*(_kept(f) or {}).values(), *(read("attribute", f, n) for n in _slots(type(f)))]
                 stack += filter(_may_be_called, kept if not _is_ours(f) else [getattr(f, "__wrapped__", None)])
 
     def _place(self, name: str, kind: str, holder: Any, key: Any) -> None:
         """Look at what stands at a place."""
-        value = _read(kind, holder, key)
+        value = read(kind, holder, key)
         if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
             return
         self._places.append((name, kind, holder, key, value))
-        self._visit(value, name)
+        self._visit(value, name, True)
 
-    def _visit(self, x: Any, name: str) -> None:
+    def _lift(self) -> None:
+        """Find the large arrays that can be replaced wherever they stand."""
+        found: dict[int, list[tuple[str, Any, Any]]] = {}
+        for _, kind, holder, key, value in self._places:
+            if isinstance(value, np.ndarray):
+                if _takes(kind, holder):
+                    found.setdefault(id(value), []).append((kind, holder, key))
+                else:
+                    self._fixed.add(id(value))
+        for name, x in self._met:
+            if x.size >= LARGE and x.dtype.kind in "fc" and type(x) is np.ndarray and id(x) not in self._fixed:
+                self.large.append((name, x, found[id(x)]))
+
+    def _visit(self, x: Any, name: str, placed: bool = False) -> None:
         if isinstance(x, type):
             self._class(x)
             return
@@ -145,6 +188,8 @@ class Closure:
             x, (np.generic, np.dtype, types.ModuleType, types.BuiltinFunctionType, np.ufunc)
         ):
             return
+        if not placed and isinstance(x, np.ndarray):
+            self._fixed.add(id(x))
         if id(x) in self._seen:
             return
         if len(self._seen) > MANY:
@@ -156,13 +201,13 @@ class Closure:
             self.tensors[name or x.name or "tensor"] = x
             self._visit(x._hooks, f"the hooks of {name}")
         elif isinstance(x, np.ndarray):
-            self._arrays.append((name, x, _digest(x)))
+            self._met.append((name, x))
             if x.dtype.kind == "O":
                 self._visit(tuple(x.flat), name)
         elif isinstance(x, (np.random.Generator, np.random.RandomState, random.Random)):
             self.generators[name] = x
         elif isinstance(x, (tuple, list)):
-            if len(x) > 64 and all(isinstance(v, _PLAIN) for v in x):
+            if len(x) > 64 and all(isinstance(v, _PLAIN) for v in x):  # without a place for each
                 self._places.append((name, "values", x, None, tuple(x)))
                 return
             if isinstance(x, list):
@@ -171,6 +216,9 @@ class Closure:
                 self._place(f"{name}[{i}]", "item", x, i)
         elif isinstance(x, dict):
             self._places.append((name, "values", x, None, tuple(x)))
+            if len(x) > 64 and all(isinstance(v, _PLAIN) for v in x.values()):
+                self._places.append((name, "values", x.values(), None, tuple(x.values())))
+                return
             for key in list(x):
                 self._place(f"{name}[{key!r}]", "item", x, key)
         elif isinstance(x, _COLLECTIONS):
@@ -179,6 +227,8 @@ class Closure:
                 self._visit(value, f"{name}[…]")
         elif isinstance(x, (weakref.ref, contextvars.ContextVar)):
             self._place(name, "call", x if isinstance(x, weakref.ref) else functools.partial(x.get, None), None)
+        elif isinstance(x, Primitive) and REGISTRY.get(x.name) is x:
+            return  # an operation of this project's, which stays what it is
         elif isinstance(x, functools.partial):
             self._visit(x.func, name)
             self._visit(x.args, name)
@@ -271,7 +321,9 @@ class Closure:
                 (f"the attributes of {name or 'the function'}", "values", vars(x), None, tuple(vars(x)))
             )
         for key, value in list(vars(x).items()):
-            if (key in self._codes and not key.startswith("__")) if module else self._mentioned(key):
+            if not module and _is_declared(x, key):
+                read = value is None or _may_hold(value)
+            elif (key in self._codes and not key.startswith("__")) if module else self._mentioned(key):
                 read = True
             elif key.startswith("_"):  # where a layer of this project's keeps what it holds and what it calls
                 read = library and (value is None or _may_hold(value))
@@ -291,8 +343,10 @@ class Closure:
             text = {"cell": f"h{i}.cell_contents", "item": f"h{i}[k{i}]", "length": f"len(h{i})",
                     "values": f"tuple(h{i})", "attribute": f"getattr(h{i}, k{i}, empty)",
                     "get": f"h{i}.get(k{i}, empty)", "call": f"h{i}()"}[kind]  # fmt: skip
+            if kind == "attribute" and value is not _EMPTY and key.isidentifier():
+                text = f"h{i}.{key}"
             if kind == "values" and all(type(x) is str for x in value):  # names, as most are
-                terms.append(f"{text} == v{i}")
+                terms.append(f"{text} == v{i}" if value else f"not h{i}")
                 continue
             loose = kind == "values" or (_is_plain(value) and value is not None)
             terms.append(f"{text} is v{i}" if not loose else f"({text} is v{i} or same({text}, v{i}))")
@@ -320,7 +374,8 @@ def _cell(cell: Any) -> Any:
         return _EMPTY
 
 
-def _read(kind: str, holder: Any, key: Any) -> Any:
+def read(kind: str, holder: Any, key: Any) -> Any:
+    """What stands at a place."""
     try:
         if kind == "cell":
             return holder.cell_contents
@@ -333,13 +388,30 @@ def _read(kind: str, holder: Any, key: Any) -> Any:
         return _EMPTY
 
 
+def put(kind: str, holder: Any, key: Any, value: Any) -> None:
+    """Let another value stand at a place."""
+    if kind == "cell":
+        holder.cell_contents = value
+    elif kind == "item" and type(holder) is list:
+        holder[key : key + 1] = [value]  # at the end, too, where it was taken away
+    elif kind == "item":
+        holder[key] = value
+    else:
+        setattr(holder, key, value)
+
+
+def _takes(kind: str, holder: Any) -> bool:
+    """Whether another value can be put at a place."""
+    return kind in ("cell", "attribute") or (kind == "item" and type(holder) in (dict, list))
+
+
 def _has(x: Any, name: str) -> bool:
     """Whether an object has an attribute, without a call of its own ``__getattr__``."""
     return name in (_kept(x) or ()) or any(name in vars(c) for c in type(x).__mro__)
 
 
 def _kept(x: Any) -> dict[str, Any] | None:
-    kept = _read("attribute", x, "__dict__")
+    kept = read("attribute", x, "__dict__")
     return kept if isinstance(kept, dict) else None
 
 
@@ -350,7 +422,7 @@ def _same(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if type(a) is tuple:
-        return len(a) == len(b) and all(map(_same, a, b))
+        return len(a) == len(b) and (all(map(operator.is_, a, b)) or all(map(_same, a, b)))
     signed = isinstance(a, (float, complex, np.inexact))
     return _is_plain(a) and (repr(a) == repr(b) if signed else bool(a == b))
 
@@ -395,7 +467,16 @@ def _slots(kind: type) -> list[str]:
 def _may_be_called(value: Any) -> bool:
     if isinstance(value, (*_PLAIN, np.ndarray, Tensor, types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
         return False
+    if type(value) in (tuple, list, dict, *_COLLECTIONS):
+        return not all(isinstance(v, _PLAIN) for v in (value.values() if isinstance(value, dict) else value))
     return value is not _EMPTY
+
+
+def _is_declared(x: Any, key: str) -> bool:
+    """Whether a private attribute is one that a class of this project declares, for what it notes itself."""
+    return key.startswith("_") and any(
+        key in vars(c).get("__annotations__", ()) for c in type(x).__mro__ if _is_of_library(c)
+    )
 
 
 def _may_hold(x: Any) -> bool:
@@ -430,4 +511,8 @@ def _is_users_code(filename: str | None) -> bool:
 
 def _of_library(x: Any) -> bool:
     """Whether the class of an object derives from one of this project's, whose code reads attributes too."""
-    return any(c.__module__.partition(".")[0] in ("autodiff", "nn", "optim") for c in type(x).__mro__)
+    return any(map(_is_of_library, type(x).__mro__))
+
+
+def _is_of_library(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in ("autodiff", "nn", "optim")

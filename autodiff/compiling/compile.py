@@ -68,10 +68,10 @@ class Compiled:
         leaves: list[Any] = []
         key: tuple[Any, ...] = (recording, _gathered(args, leaves), _gathered(kwargs, leaves) if kwargs else None)
         key += tuple([_signature(x) for x in leaves])
-        if not isinstance(recording, bool) or any([_traced(x) for x in leaves]):
+        if not isinstance(recording, bool) or any([type(x) is not np.ndarray and _traced(x) for x in leaves]):
             return self._function(*args, **kwargs)  # watched, or a part of another program
         with self._lock:
-            if key not in self._eager:
+            if not self._eager or key not in self._eager:
                 try:
                     return self._compiled(key, leaves, args, kwargs)
                 except _Unfit as reason:
@@ -84,10 +84,12 @@ class Compiled:
         Raises:
             _Unfit: the function is to be run as it is, and why.
         """
-        known = self._entries.setdefault(key, [])
-        if len(self._entries) > KEPT:  # of objects that are made anew for every call, say
-            self._entries.pop(next(iter(self._entries)))
-        unfit = set[str]()  # what one call does not fit, whatever the number of programs
+        known = self._entries.get(key)
+        if known is None:
+            known = self._entries[key] = []
+            if len(self._entries) > KEPT:  # of objects that are made anew for every call, say
+                self._entries.pop(next(iter(self._entries)))
+        unfit: list[str] = []  # what one call does not fit, whatever the number of programs
         for entry in known:
             try:
                 result = entry.call(leaves)
@@ -96,7 +98,7 @@ class Compiled:
                     raise
                 if str(reason) not in unfit:
                     self._note(str(reason))
-                unfit.add(str(reason))
+                unfit.append(str(reason))
             else:
                 self._latest = entry
                 return result
@@ -246,7 +248,7 @@ class Compiled:
         """What was compiled, what was run as it is, and why, as text."""
         name = getattr(self._function, "__name__", "function")
         entries = [entry for found in self._entries.values() for entry in found]
-        lines = [f"{name}: {_counted(len(entries), 'program')}"]
+        lines = [f"{name}: {_counted(len(entries), 'program')}{' in machine code' if self._native else ''}"]
         for entry in entries:
             program = entry.traced.program
             shapes = ", ".join(f"{x.name or 'x'}: {x.dtype}{list(x.shape)}" for x in program.inputs[:8])
@@ -301,6 +303,9 @@ class _Entry:
             i for i, x in enumerate(traced.program.inputs)
             if i not in self._written_places and not x.options.get("weak")
         ]  # fmt: skip
+        self._left_at_arguments = [where for where, _ in traced.left if isinstance(where, int)]
+        self._leaves_nothing = not (traced.written or traced.assigned or traced.left or traced.steps)
+        """Whether it has no effect but its results."""
         self._written_of_tensors = [len(traced.arguments) + k for kind, k in traced.written if kind == "tensor"]
         self._written: list[Any] = []
         """What the last call wrote, where no argument is among it, which would be kept alive."""
@@ -350,17 +355,14 @@ class _Entry:
         why = self.misfit()
         if why:
             raise _Unfit(why, another=True)
-        inputs: list[Any] = []
-        for i in t.arguments:
-            x = leaves[i]
-            inputs.append(x._ndarray if isinstance(x, Tensor) else x)
-        for x in t.tensors:
-            inputs.append(x._ndarray)
+        inputs: list[Any] = [x._ndarray if isinstance(x, Tensor) else x for x in [leaves[i] for i in t.arguments]]
+        if t.tensors:
+            inputs += [x._ndarray for x in t.tensors]
         for where in t.gradients:
             x = leaves[where] if isinstance(where, int) else where
             inputs.append(cast(Tensor, x._grad)._ndarray)
-        for where, _ in t.left:
-            if isinstance(where, int) and sum(x is leaves[where] for x in (*leaves, *t.reached)) > 1:
+        for where in self._left_at_arguments:
+            if sum(x is leaves[where] for x in (*leaves, *t.reached)) > 1:
                 raise _Unfit("a Tensor in which a gradient is left is given twice, or is closed over too")
         after: Any = ()
         if t.steps is not None:
@@ -373,7 +375,7 @@ class _Entry:
             self._taken_out(inputs)
         if t.written:
             self._make_writable(inputs)
-        states = [generator.bit_generator.state for generator in t.generators]
+        states = [generator.bit_generator.state for generator in t.generators] if t.generators else ()
         if self._running:
             raise _Unfit("called from within itself, where its memory is in use")
         self._running = True
@@ -429,6 +431,8 @@ class _Entry:
         t = self.traced
         given = iter(outputs)
         results = [y if kind == "array" else _returned(kind, y) for kind, y in zip(t.kinds, given)]
+        if self._leaves_nothing:
+            return self._build(results)
         for kind, k in t.written:
             x = t.tensors[k] if kind == "tensor" else leaves[k] if kind == "argument" else None
             if isinstance(x, Tensor):
@@ -489,15 +493,15 @@ def compile(
     """A function of arrays as a program: the NumPy calls that it makes, without what Python does in between.
 
     At the first call for a signature (shapes, dtypes and layouts of the arrays, values of all other arguments, grad
-    mode) the function runs once with arrays that write down every NumPy call, those of derivatives and of optimisers
-    too; later calls run the program. Tensors that the function reaches are read at every call. Numbers, arrays and
-    attributes that it closes over are compared at every call, and a change makes a new program; so does a branch that
-    goes another way. Where a program does not hold, the function itself runs: numbers are never other than its own.
-    (Its prints and its warnings of infinities come at the first call alone; during that call no other thread may use
-    the Tensors that it reaches. Where a call is run as it is after an attempt to trace it, for special values or with
-    ``on_unsupported="eager"``, what it does beside computing, such as a print or an append, is done twice. Write
-    ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is np.ndarray``, which nobody can
-    answer for a traced array, nor ``x is y`` of two arguments.)
+    mode) the function runs once with arrays that write down every NumPy call, those of derivatives and of
+    optimisers too; later calls run the program. Tensors and large arrays that the function reaches are read at
+    every call. Numbers, small arrays and attributes that it closes over are compared at every call, and a change
+    makes a new program; so does a branch that goes another way. Where a program does not hold, the function itself
+    runs: numbers are never other than its own. (Its prints and its warnings of infinities come at the first call
+    alone; during that call no other thread may use what it reaches. Where a call is run as it is after an attempt
+    to trace it, for special values or with ``on_unsupported="eager"``, it prints and writes into arrays of the
+    closure twice. Write ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is
+    np.ndarray``, which nobody can answer for a traced array, nor ``x is y`` of two arguments.)
 
     Args:
         fn: a function of arrays, Tensors and anything else, nested as one likes: ``ad.grad(f)``, a loss, a training

@@ -25,7 +25,7 @@ from ..mode import is_grad_enabled, mode
 from ..tensor import Tensor, clock, wrap
 from ..transforms.tree import Form, flatten
 from . import lowering as lowering
-from .closures import Closure
+from .closures import Closure, put, read
 from .program import Node, Program
 from .tracer import Trace, TraceError, Tracer, Uncommon
 from .training import Steps
@@ -116,7 +116,8 @@ def trace(
     optimizer: Any,
     returns_values: bool,
 ) -> Traced:
-    """Run the function on these leaves of its arguments.
+    """Run the function on these leaves of its arguments. Large arrays that it closes over are inputs of the program;
+    where it does with them what no traced array can do, it is run again, and they are constants.
 
     Raises:
         TraceError: for what no program can repeat.
@@ -128,14 +129,24 @@ def trace(
         if type(x) not in _NUMBERS and not isinstance(x, (Tensor, np.ndarray, np.generic))
     ]
     more: dict[int, Tensor] = {}
+    lifting = True
     for _ in range(4):
         found: dict[int, Tensor] = {}
         known = set() if optimizer is None else {id(optimizer)}
-        closure = Closure([function, *(x for x, _ in objects)], known, ["", *(name for _, name in objects)])
+        closure = Closure([function, *(x for x, _ in objects)], known, ["", *(name for _, name in objects)], lifting)
         run = _Run(closure, params, more, optimizer)
-        result = run.run(function, form, leaves, names, found, returns_values)
+        try:
+            result = run.run(function, form, leaves, names, found, returns_values)
+        except Exception as error:
+            if closure.large or isinstance(error, (TraceError, Uncommon)):
+                closure.undo()  # what is run again or not at all leaves nothing behind
+            if not closure.large:
+                raise
+            lifting = False
+            continue
         if not found:
             return result
+        closure.undo()
         if run.steps is not None:
             run.steps.forget()
         more |= found
@@ -157,7 +168,9 @@ class _Run:
         if optimizer is not None:
             for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
                 named.setdefault(id(p), (p.name or f"w{i}", p))
-        self.given = list(named.values())
+        self.arrays = [(wrap(x), places) for _, x, places in closure.large]
+        """Tensors that stand for large arrays, and where those are."""
+        self.given = [*named.values(), *((name, t) for (name, _, _), (t, _) in zip(closure.large, self.arrays))]
         self.lifted: list[Lifted] = []
         self.memory: dict[Node, Any] = {}
         """By node that owns memory: the mark that tracers of that memory have in common."""
@@ -218,6 +231,8 @@ class _Run:
                 raise Uncommon(f"{trace.raised!r} was caught")
             if found:
                 return None  # type: ignore[return-value]  # to be run again
+            if any(read(*place) is not t._ndarray for t, places in self.arrays for place in places):
+                trace.refuse("the function assigns an array that it reads", "return the new values")
             if not _is_as_given(given, form, replaced):
                 trace.refuse(
                     "the function changes a list or a dict that it is given, which a program would do at no later call",
@@ -231,6 +246,7 @@ class _Run:
     @contextmanager
     def _replaced(self) -> Iterator[None]:
         """Tracers in place of the arrays of the lifted Tensors; afterwards all is as it was."""
+        before = {id(t): t._ndarray for t, _ in self.arrays}
         kept = [(t, t._ndarray, t._grad, t._params, t._requires_grad, t._number) for _, t in self.given]
         kept += [(g, g._ndarray, None, g._params, g._requires_grad, g._number)
                  for g in (t._grad for _, t in self.given) if g is not None]  # fmt: skip
@@ -239,12 +255,18 @@ class _Run:
                 tracer = self.trace.input(t._ndarray, name)
                 self.lifted.append(Lifted(t, name, tracer, None, tracer.node))
                 t._ndarray = tracer
+            for t, places in self.arrays:
+                for place in places:
+                    put(*place, t._ndarray)
             for x in self.lifted:
                 grad = x.tensor._grad
                 if grad is not None and grad._primitive is None:
                     x.gradient = grad._ndarray = self.trace.input(grad._ndarray, f"{x.name}.grad")
             yield
         finally:
+            for t, places in self.arrays:
+                for place in places:
+                    put(*place, before[id(t)])
             for t, array, grad, notes, flag, number in kept:
                 t._ndarray, t._grad, t._params, t._requires_grad, t._number = array, grad, notes, flag, number
 
@@ -335,6 +357,8 @@ class _Run:
         ):
             start = tracer.start
             if tracer.current().node is not start:
+                if isinstance(key, Lifted) and any(key.tensor is t for t, _ in self.arrays):
+                    trace.refuse("a NumPy array that it closes over is written", "return the new values")
                 results.append(trace.copied(tracer) if _root(tracer.node) in self.memory else tracer.node)
                 written.append((kind, key, start))
         for x, (array, _) in zip(lifted, ends):

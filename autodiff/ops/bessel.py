@@ -127,7 +127,7 @@ def _scaled(v: Any, x: Any, order: int = 0) -> Any:
 _scaled_moved = declare(
     "ive_derivative", _scaled, [None, lambda g, y, v, x, order=1: g * _scaled_of(v, x, order=order + 1)], fixed=_ORDER,
     formula="(e^−|x| I_{0})⁽ⁿ⁾({1})", derivatives=["none", "(e^−|x| I_{0})⁽ⁿ⁺¹⁾({1})"],
-    opaque="SciPy, in double precision",
+    opaque="SciPy, in double precision", stacks="leading",
     samples=lambda rng: [*(Sample(s.inputs, {"order": 1}) for s in _of_orders()(rng)),
                          Sample((np.array(1), draw(rng, (3,), 25.0, 60.0)), {"order": 2})],
 )  # fmt: skip

@@ -37,13 +37,14 @@ _xlog1py: Any = polymorphic(xlog1py)
 def _polygamma_forward(x: Any, n: int = 0) -> Any:
     from scipy.special import polygamma, psi
 
-    return psi(x) if n == 0 else np.asarray(polygamma(n, x)).astype(x.dtype if x.dtype.kind == "f" else np.float64)[()]
+    kind = getattr(x, "dtype", np.dtype(np.float64))
+    return psi(x) if n == 0 else np.asarray(polygamma(n, x)).astype(kind if kind.kind == "f" else np.float64)[()]
 
 
 _polygamma = declare(
     "polygamma", _polygamma_forward, [lambda g, y, x, n=0: times(g, polygamma_at(x, n=n + 1))],
     formula="ψ⁽ⁿ⁾({0})", derivatives=["ψ⁽ⁿ⁺¹⁾({0})"], samples=with_params(unary(0.6, 4.0), {"n": 1}, {"n": 2}),
-    opaque="SciPy, no ufunc",
+    opaque="SciPy, no ufunc", stacks="leading",
 )  # fmt: skip
 polygamma_at: Any = internal(polymorphic(_polygamma))
 
@@ -134,7 +135,7 @@ def _reciprocal(x: Any, order: int = 0) -> Any:
 
 _rgamma_moved = declare(
     "rgamma_derivative", _reciprocal, [lambda g, y, x, order=0: g * _rgamma_moved_of(x, order=order + 1)],
-    formula="(1 / Γ)⁽ⁿ⁾({0})", derivatives=["(1 / Γ)⁽ⁿ⁺¹⁾({0})"], opaque="SciPy, no ufunc",
+    formula="(1 / Γ)⁽ⁿ⁾({0})", derivatives=["(1 / Γ)⁽ⁿ⁺¹⁾({0})"], opaque="SciPy, no ufunc", stacks="leading",
     samples=lambda rng: [Sample((draw(rng, (3,), -2.0, 3.0),), {"order": k}, smooth=2) for k in (1, 2)],
 )  # fmt: skip
 _rgamma_moved_of: Any = polymorphic(_rgamma_moved)
@@ -258,7 +259,7 @@ _gammainc_moved = declare(
     [lambda g, y, a, x, order=1: g * _gammainc_moved_of(a, x, order=order + 1),
      lambda g, y, a, x, order=1: g * _gamma_density(a, x, order)],
     formula="∂ⁿ/∂aⁿ P({0}, {1})", derivatives=["∂ⁿ⁺¹/∂aⁿ⁺¹ P({0}, {1})", "∂ⁿ/∂aⁿ {1}^({0} − 1) exp(−{1}) / Γ({0})"],
-    opaque="a quadrature",
+    opaque="a quadrature", stacks="leading",
     samples=lambda rng: [Sample(s.inputs, {"order": 1}, smooth=2) for s in _gamma_pairs(rng)[:2]],
 )  # fmt: skip
 _gammainc_moved_of: Any = polymorphic(_gammainc_moved)
@@ -376,6 +377,7 @@ _betainc_moved = declare(
      lambda g, y, a, b, x, order=(1, 0): g * _beta_density(a, b, x, order)],
     formula="∂ᵐ⁺ⁿ/∂aᵐ∂bⁿ I({0}, {1}, {2})",
     derivatives=["∂ᵐ⁺¹⁺ⁿ/∂aᵐ⁺¹∂bⁿ I", "∂ᵐ⁺ⁿ⁺¹/∂aᵐ∂bⁿ⁺¹ I", f"∂ᵐ⁺ⁿ/∂aᵐ∂bⁿ {_DENSITY}"], opaque="a quadrature",
+    stacks="leading",
     samples=lambda rng: [Sample(_beta_triples(rng)[0].inputs, {"order": k}, smooth=2) for k in ((1, 0), (0, 1))],
 )  # fmt: skip
 _betainc_moved_of: Any = polymorphic(_betainc_moved)
@@ -408,7 +410,7 @@ betaincc = _incomplete_beta("betaincc", -1, "1 − I", "1 − betainc(a, b, x), 
 zeta = declare(
     "zeta", scipy_ufunc("zeta"), [None, lambda g, y, x, q: times(g, -x * _zeta_of(x + 1, q))],
     fixed={0: "the exponent x"}, singular=True, formula="ζ({0}, {1})", derivatives=["none", "−{0} ζ({0} + 1, {1})"],
-    opaque="SciPy, no ufunc",
+    opaque="SciPy, no ufunc", stacks="leading",
     samples=lambda rng: [Sample((np.arange(2, 2 + math.prod(s)).reshape(s), draw(rng, t, 0.6, 3.0))) for s, t in PAIRS],
     doc="The Hurwitz zeta function, Σ (q + k)⁻ˣ over k = 0, 1 …; of Riemann's, zeta(x, 1). By q alone.",
 )  # fmt: skip

@@ -50,7 +50,7 @@ def times(g: Any, local: Any) -> Any:
     taken = met & (changing if np.broadcast_shapes(changing.shape, met.shape) == met.shape else changing.any())
     off = met & ~taken
     product = np.where(off, 0, g) * np.where(off, 1, local)
-    return product * np.where(taken, np.nan, 1).astype(product.dtype) if taken.any() else product
+    return product if common(~taken.any()) else product * np.where(taken, np.nan, 1).astype(product.dtype)
 
 
 def defined(x: Any, inside: Any) -> Any:

@@ -57,6 +57,7 @@ def _growing(name: str, sign: int, constant: float, slope: str, doc: str, formul
         f"{name}_derivative", _linear_growth(name, sign, constant),
         [lambda g, y, x, order=1: g * moved_of(x, order=order + 1)],
         formula=f"{name}⁽ⁿ⁾({{0}})", derivatives=[f"{name}⁽ⁿ⁺¹⁾({{0}})"], opaque="SciPy, in double precision",
+    stacks="leading",
         samples=lambda rng: [*with_params(unary(), {"order": 1})(rng),
                              Sample((draw(rng, (4,), 4.0, 9.0),), {"order": 2})],
     )  # fmt: skip
@@ -127,7 +128,7 @@ def _expn_forward(n: Any, x: Any) -> Any:
 expn = declare(
     "expn", _expn_forward, [None, lambda g, y, n, x: times(-g, _expn_of(n - 1, x))], fixed={0: "the order n"},
     scipy="expn", singular=True, formula="E_{0}({1})", derivatives=["none", "−E_({0} − 1)({1})"],
-    opaque="what is done depends on the order",
+    opaque="what is done depends on the order", stacks="leading",
     samples=lambda rng: [Sample((np.array([0, 1, 3])[: s[-1] if s else 1].reshape(s[-1:]), draw(rng, t, 0.5, 3.0)))
                          for s, t in PAIRS if s != (0, 3)],
     doc="The exponential integral Eₙ(x), ∫₁^∞ e^(−x t) t⁻ⁿ dt, of whole order n.",
@@ -139,11 +140,12 @@ _expn_of: Any = polymorphic(expn)
 
 _si = declare(
     "si", lambda x: scipy_ufunc("sici")(x)[0], [lambda g, y, x: g * np.sinc(x / math.pi)],
-    formula="Si({0})", derivatives=["sin({0}) / {0}"], samples=unary(), opaque="SciPy, two results",
+    formula="Si({0})", derivatives=["sin({0}) / {0}"], samples=unary(), opaque="SciPy, two results", stacks="leading",
 )  # fmt: skip
 _ci = declare(
     "ci", lambda x: scipy_ufunc("sici")(x)[1], [lambda g, y, x: times(g, np.cos(x) / x)], singular=True,
     formula="Ci({0})", derivatives=["cos({0}) / {0}"], samples=unary(0.5, 4.0), opaque="SciPy, two results",
+    stacks="leading",
 )  # fmt: skip
 
 

@@ -224,7 +224,7 @@ def _near_and_apart(rng: np.random.Generator) -> list[Any]:
 _funm_sym = declare(
     "funm_sym", _function, each=_function_rule, jvps="elementwise",
     formula="V f(λ) Vᵀ with {0} = V diag(λ) Vᵀ", derivatives=["V (f[λᵢ, λⱼ] ∘ Vᵀ · V) Vᵀ"],
-    opaque="what is done depends on the gaps between eigenvalues",
+    opaque="what is done depends on the gaps between eigenvalues", stacks="leading",
     samples=lambda rng: [Sample((a,), {"f": f}) for f in (np.log, np.square) for a in _near_and_apart(rng)]
     + [Sample((a, draw(rng, a.shape)), {"f": np.exp, "order": 1}, smooth=2) for a in _near_and_apart(rng)[:3]],
 )  # fmt: skip
@@ -243,7 +243,7 @@ def _sum_rule(g: Any, y: Any, a: Any, f: Scalar) -> Any:
 _spectral_sum = declare(
     "spectral_sum", _sum_forward, [_sum_rule],
     jvps=[lambda t, y, a, f: times(t, _function_of(a, f=f, order=1)).sum(axis=(-2, -1))],
-    formula="Σᵢ f(λᵢ), eigenvalues λ of {0}", derivatives=["f′({0})"], opaque="a function of Tensors",
+    formula="Σᵢ f(λᵢ), eigenvalues λ of {0}", derivatives=["f′({0})"], opaque="a function of Tensors", stacks="leading",
     samples=lambda rng: [Sample((a,), {"f": f}) for f in (np.log, np.square) for a in _near_and_apart(rng)],
 )  # fmt: skip
 

@@ -61,7 +61,7 @@ def _exprel_moved_forward(u: Any, order: int = 0) -> Any:
 
 _exprel_moved = declare(
     "exprel_derivative", _exprel_moved_forward, [lambda g, y, u, order=0: g * _exprel_of(u, order=order + 1)],
-    formula="exprel⁽ⁿ⁾({0})", derivatives=["exprel⁽ⁿ⁺¹⁾({0})"], opaque="a quadrature",
+    formula="exprel⁽ⁿ⁾({0})", derivatives=["exprel⁽ⁿ⁺¹⁾({0})"], opaque="a quadrature", stacks="leading",
     samples=lambda rng: [*with_params(unary(), {"order": 1})(rng), Sample((draw(rng, (4,), -5.0, 5.0),), {"order": 2})],
 )  # fmt: skip
 _exprel_of: Any = polymorphic(_exprel_moved)
@@ -97,7 +97,7 @@ _power_moved = declare(
     "boxcox_derivative", _power_moved_forward,
     [_power_rule, lambda g, y, log, p, order=0: times(g, _power_moved_of(log, p, order=order + 1))], singular=True,
     formula="∂ⁿ/∂pⁿ (exp({1} {0}) − 1) / {1}", derivatives=["{0}ⁿ exp({1} {0})", "∂ⁿ⁺¹/∂pⁿ⁺¹ (exp({1} {0}) − 1) / {1}"],
-    opaque="a quadrature", samples=with_params(binary(), {"order": 1}),
+    opaque="a quadrature", stacks="leading", samples=with_params(binary(), {"order": 1}),
 )  # fmt: skip
 _power_moved_of: Any = polymorphic(_power_moved)
 
@@ -140,7 +140,7 @@ def _logrel_moved_forward(u: Any, order: int = 0) -> Any:
 
 _logrel_moved = declare(
     "logrel_derivative", _logrel_moved_forward, [lambda g, y, u, order=0: g * _logrel_of(u, order=order + 1)],
-    formula="(log(1 + u)/u)⁽ⁿ⁾({0})", derivatives=["(log(1 + u)/u)⁽ⁿ⁺¹⁾({0})"], opaque="a quadrature",
+    formula="(log(1 + u)/u)⁽ⁿ⁾({0})", derivatives=["(log(1 + u)/u)⁽ⁿ⁺¹⁾({0})"], opaque="a quadrature", stacks="leading",
     samples=with_params(unary(-0.6, 2.0), {"order": 0}, {"order": 1}),
 )  # fmt: skip
 _logrel_of: Any = polymorphic(_logrel_moved)

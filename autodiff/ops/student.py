@@ -42,12 +42,13 @@ def _half_step_forward(z: Any, order: int = 0) -> Any:
         for k, c in enumerate(_SERIES):
             power = -2 * k - 1
             series = series + c * math.prod(power - i for i in range(order)) * t ** (power - order)
-    return np.where(far, series, y).astype(z.dtype)[()]
+    return np.where(far, series, y).astype(getattr(z, "dtype", np.float64))[()]
 
 
 _half_step = declare(
     "log_gamma_half_step", _half_step_forward, [lambda g, y, z, order=0: g * half_step_at(z, order=order + 1)],
     formula="log Γ({0} + ½) − log Γ({0})", derivatives=["ψ({0} + ½) − ψ({0})"], opaque="SciPy, no ufunc",
+    stacks="leading",
     samples=lambda rng: [Sample((draw(rng, (3,), 0.6, 4.0),)), Sample((draw(rng, (2,), 35.0, 45.0),), {"order": 1})],
 )  # fmt: skip
 half_step_at: Any = internal(polymorphic(_half_step))
@@ -121,6 +122,7 @@ _moved = declare(
     [lambda g, y, df, t, order=1: g * _moved_of(df, t, order=order + 1),
      lambda g, y, df, t, order=1: g * _density(df, t, order)],
     formula="∂ⁿ/∂νⁿ F({1}), t with ν = {0}", derivatives=["∂ⁿ⁺¹/∂νⁿ⁺¹ F({1})", "∂ⁿ/∂νⁿ f({1})"], opaque="a quadrature",
+    stacks="leading",
     samples=with_params(
         lambda rng: [Sample((draw(rng, s, 1.0, 6.0), draw(rng, t))) for s, t in (((2,), ()), ((), (3,)))], {"order": 1}
     ),

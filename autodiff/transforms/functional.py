@@ -6,13 +6,16 @@ curvature products. Primals go into a function, tangents are directions in which
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from ..backward import as_owned, gradients, reachable
-from ..mode import differentiating, is_grad_enabled
+from ..batching.batch import Batch, BatchError, PerformanceWarning
+from ..batching.examples import batched, left
+from ..mode import differentiating, is_grad_enabled, mode
 from ..ops.elementwise import positive
 from ..ops.guards import common
 from ..primitive import new_node
@@ -486,20 +489,60 @@ def jacobian(f: Function, argnums: int | Sequence[int] = 0, *, holomorphic: bool
         run.check_kind(run.outputs, holomorphic)
         blocks = []
         for y in run.outputs:
-            rows = [_row(run, y, i, run.outer, holomorphic) for i in range(y.size)]
-            block = run.returned([_stacked([r[k] for r in rows], y, x) for k, x in enumerate(run.variables)], run.outer)
+            rows = _rows(run, y, holomorphic)
+            block = run.returned([_joined(part, y, x) for part, x in zip(rows, run.variables)], run.outer)
             blocks.append(block[0] if one else block)
         return run.output_form.build(blocks)
 
     return jacobian_of
 
 
-def _stacked(rows: Sequence[Tensor], y: Tensor, x: Tensor) -> Tensor:
+FEW = 4
+"""Fewer rows of a Jacobian are pulled back one by one."""
+
+ROOM = 1 << 22
+"""So many elements one array of a pass for several rows may have."""
+
+
+def _rows(run: _Run, y: Tensor, holomorphic: bool) -> list[list[Tensor]]:
+    """For each variable the rows of the Jacobian of an output, in pieces of shape (rows, *shape of the variable): one
+    reverse pass for many rows, whose cotangents are a batch; one for each, where hooks look at them or a branch depends
+    on them."""
+    nodes, leaves = reachable([y]) if y._requires_grad else ({}, {})
+    largest = max([x.size for found in (nodes, leaves) for x in found.values()], default=1)
+    together = min(y.size, ROOM // max(largest, 1))
+    looked_at = any(x._hooks for found in (nodes, leaves) for x in found.values())
+    if together >= FEW and not (looked_at or holomorphic) and isinstance(mode.get(), bool):
+        try:
+            pieces = [_several_rows(run, y, range(i, min(i + together, y.size))) for i in range(0, y.size, together)]
+            return [list(column) for column in zip(*pieces)]
+        except BatchError:
+            pass
+    rows = [_row(run, y, i, run.outer, holomorphic) for i in range(y.size)]
+    return [[row[k][None] for row in rows] for k in range(len(run.variables))]
+
+
+def _several_rows(run: _Run, y: Tensor, places: range) -> list[Tensor]:
+    seeds = np.zeros((len(places), y.size), y.dtype)
+    seeds[np.arange(len(places)), places] = 1
+    seeds = seeds.reshape((len(places), *y.shape))
+    if is_foreign(plain(y)) and not isinstance(plain(y), Batch):
+        seeds = np.asarray(seeds, like=plain(y))
+    with batched(len(places)) as level, warnings.catch_warnings():
+        warnings.simplefilter("ignore", PerformanceWarning)
+        seed = Batch(level, seeds)
+        return [left(d, 0, level) for d in _pull([y], run.variables, [seed], run.outer)]
+
+
+def _joined(pieces: Sequence[Tensor], y: Tensor, x: Tensor) -> Tensor:
     shape = y.shape + x.shape
-    if any(row._requires_grad for row in rows):
-        joined: Any = np.stack(rows)
+    if any(piece._requires_grad for piece in pieces):
+        joined: Any = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         return joined.reshape(shape)
-    return wrap(np.stack([row._ndarray for row in rows]).reshape(shape) if rows else np.zeros(shape, x.dtype))
+    if not pieces:
+        return wrap(np.zeros(shape, x.dtype))
+    array = pieces[0]._ndarray if len(pieces) == 1 else np.concatenate([piece._ndarray for piece in pieces])
+    return wrap(array.reshape(shape) if array.base is None else array.reshape(shape).copy())
 
 
 def hessian(f: Function, argnums: int | Sequence[int] = 0) -> Function:

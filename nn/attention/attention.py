@@ -38,7 +38,8 @@ _single = partial(in_single, together=True)
 
 def _product(a: Any, b: Any, like: Any) -> Any:
     """a b over batches of matrices; an array is laid out in memory as `like` is."""
-    if isinstance(a, Tensor) or isinstance(b, Tensor) or like.ndim != max(a.ndim, b.ndim):
+    alike = type(a) is type(b) is type(like)  # and no Tensors, which are not written into
+    if not alike or isinstance(a, Tensor) or like.ndim != max(a.ndim, b.ndim):
         return a @ b
     rows = a.shape[:-1]
     if a.shape[:-2] != b.shape[:-2]:
@@ -52,8 +53,10 @@ def _transposed(a: Any) -> Any:
 
 def _pullback(g: Any, y: Any) -> Any:
     d = g - np.vecdot(g, y)[..., None]
-    d *= y
-    return d
+    if type(d) is type(y):
+        d *= y
+        return d
+    return d * y
 
 
 _softmax_pullback: Any = polymorphic(declare(
@@ -81,7 +84,7 @@ def _weights(q: Any, k: Any, mask: Any = None, *, scale: float) -> Any:
     s = (q * scale) @ _transposed(k)
     if mask is not None:
         if mask.dtype != bool:
-            s += mask
+            s = s + mask if type(mask) is not type(s) else np.add(s, mask, out=s)
         elif is_foreign(s):
             s = np.where(mask, s.dtype.type(-np.inf), s)
         else:

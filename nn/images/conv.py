@@ -360,7 +360,7 @@ _WINDOWS = "windows are views of memory, copied block by block"
 
 _convolution = declare(
     "convolution", _convolved, _RULES, formula="{1} ∗ {0} + {2}", derivatives=["{1} ∗ᵀ", "{0} ∗", "1"],
-    samples=_samples("forward", bias=True), opaque=_WINDOWS,
+    samples=_samples("forward", bias=True), opaque=_WINDOWS, stacks=(0,),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel), and a bias.",
     expansion=_expansion,
 )  # fmt: skip
@@ -368,7 +368,7 @@ _convolution = declare(
 _convolution_without_bias = declare(
     "convolution_without_bias", _convolved, _RULES[:2], jvps="multilinear", formula="{1} ∗ {0}",
     derivatives=["{1} ∗ᵀ", "{0} ∗"],
-    samples=_samples("forward"), opaque=_WINDOWS,
+    samples=_samples("forward"), opaque=_WINDOWS, stacks=(0,),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel).",
     expansion=_expansion,
 )  # fmt: skip
@@ -377,13 +377,14 @@ _transposed_convolution = declare(
     "transposed_convolution", _convolved_back, _BACK_RULES, expansion=_expansion_back,
     formula="{1} ∗ᵀ {0} + {2}", derivatives=["{1} ∗", "∗ {0}", "1"], samples=_samples("back", bias=True),
     doc="The transpose of the cross-correlation with a weight, (C, out / groups, *kernel), and a bias.",
-    opaque=_WINDOWS,
+    opaque=_WINDOWS, stacks=(0,),
 )  # fmt: skip
 
 _transposed_convolution_without_bias = declare(
     "transposed_convolution_without_bias", _convolved_back, _BACK_RULES[:2], expansion=_expansion_back,
     jvps="multilinear", formula="{1} ∗ᵀ {0}", derivatives=["{1} ∗", "∗ {0}"], samples=_samples("back"),
     doc="The transpose of the cross-correlation with a weight, (C, out / groups, *kernel).", opaque=_WINDOWS,
+    stacks=(0,),
 )  # fmt: skip
 
 _convolution_by_weight = declare(

@@ -14,7 +14,7 @@ from autodiff import Tensor
 from autodiff.machine.kernels import SMALL, enabled
 from autodiff.machine.kernels import plain as plain_arrays
 from autodiff.primitive import Sample, declare
-from autodiff.tensor import plain, wrap
+from autodiff.tensor import is_foreign, plain, wrap
 
 from ..activation.exponential import sigmoid_of
 from ..arguments import as_tensor
@@ -42,7 +42,7 @@ def _native(*arrays: Any) -> bool:
 
 def _lstm_forward(a: Any, c: Any) -> Any:
     i, f, g, o = parts(a, 4)
-    y = np.empty_like(c, np.result_type(a, c), shape=(2, *c.shape))
+    y = np.empty_like(a if is_foreign(a) else c, np.result_type(a, c), shape=(2, *c.shape))
     if _native(a, c, y):
         LSTM_CELL.rows(i, f, g, o, c, *y)
         return y

@@ -1,0 +1,96 @@
+"""In and out of a batch: operations that make a batch of an array of examples, and the array of a batch.
+
+What is recorded between the two lies in the one graph that everything is recorded in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+
+from ..primitive import Primitive, general
+from ..tensor import Tensor, plain
+from . import functions as functions  # the forms of NumPy's functions
+from .batch import Batch, Level, spread_in, within
+
+_depth: ContextVar[int] = ContextVar("autodiff_vmap_depth", default=0)
+
+
+def _enter(x: Any, axis: int, level: Level) -> Any:
+    return Batch(level, np.moveaxis(x, axis, 0))
+
+
+def _leave(x: Any, axis: int, level: Level) -> Any:
+    return np.moveaxis(spread_in(x, level), 0, axis)
+
+
+_entering = Primitive(
+    "batch",
+    _enter,
+    (lambda g, y, x, axis, level: left(g, axis, level),),
+    jvps="linear",
+    complex=True,
+    formula="{0} of all examples",
+)
+_leaving = Primitive(
+    "unbatch",
+    _leave,
+    (lambda g, y, x, axis, level: entered(g, axis, level),),
+    jvps="linear",
+    complex=True,
+    formula="{0}",
+)
+_record_entering, _record_leaving = general(_entering), general(_leaving)
+
+
+def entered(x: Any, axis: int, level: Level) -> Any:
+    """An array or Tensor with an axis of examples as a batch."""
+    return _record_entering(x, axis=axis, level=level) if isinstance(x, Tensor) else _enter(x, axis, level)
+
+
+def left(x: Any, axis: int, level: Level) -> Any:
+    """A batch as an array or Tensor with an axis of examples."""
+    if not isinstance(x, Tensor):
+        return _leave(x, axis, level)
+    y = _record_leaving(x, axis=axis, level=level)
+    if y._requires_grad and y._primitive is not None:
+        y._hooks = {**(y._hooks or {}), "shared": None}
+    return y
+
+
+class _Shared:
+    """On duty in a reverse pass from outside through what a `vmap` computed: what all examples have in common gets the
+    sum of their cotangents, the transpose of sharing it."""
+
+    def __init__(self, watch: Any, level: Level) -> None:
+        self.watch, self.level = watch, level
+
+    def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
+        if self.watch is not None:
+            d = self.watch.pulled(d, g, node, x)
+        if within(plain(d), self.level) and not _differs(x._ndarray, self.level):
+            d = left(d, 0, self.level).sum(axis=0)
+        return d
+
+
+def _differs(array: Any, level: Level) -> bool:
+    while isinstance(array, Batch):
+        if array.level is level:
+            return True
+        array = array.value
+    return False
+
+
+@contextmanager
+def batched(size: int) -> Iterator[Level]:
+    """The level of a `vmap` that runs inside the with statement."""
+    depth = _depth.get() + 1
+    token = _depth.set(depth)
+    try:
+        yield Level(size, depth, _Shared)
+    finally:
+        _depth.reset(token)
