@@ -11,7 +11,7 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
@@ -24,6 +24,8 @@ from ..tensor import Tensor
 
 class BatchError(TypeError):
     """Raised where a function does with a batch what it could do with one example alone."""
+
+    kept = True  # an operation that meets it adds its name, and leaves it what it is
 
 
 class PerformanceWarning(UserWarning):
@@ -62,7 +64,17 @@ def batches(values: Iterable[Any]) -> Iterator[Batch]:
 
 def level_of(values: Iterable[Any]) -> Level:
     """The innermost level of the batches among values."""
-    return max((x.level for x in batches(values)), key=lambda level: level.depth)
+    found: Any = None
+    for x in batches(values):
+        level = x.level
+        if found is None or level.depth > found.depth:
+            found = level
+        elif level is not found and level.depth == found.depth:
+            raise BatchError(
+                "ad.vmap: a tensor of an ad.vmap that has ended is used in another one; return it from the function "
+                "that was mapped, and give it to the other as an argument"
+            )
+    return cast(Level, found)
 
 
 def within(x: Any, level: Level) -> bool:
@@ -368,6 +380,9 @@ class Batch:
 
     def __deepcopy__(self, memo: Any) -> Batch:
         return self.copy()
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        self._refuse("a batch would be written to a file", "return it from the function, and save that")
 
     def view(self, *_: Any) -> Batch:
         """The same values."""
