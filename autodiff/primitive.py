@@ -301,7 +301,8 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
         text += "; write the base as floats, t.astype(float)"
     if "unsupported in linalg" in text:
         text += "; take single precision, t.astype('float32')"
-    kind = type(error) if type(error) in (TypeError, IndexError, np.exceptions.AxisError) else ValueError
+    known = type(error) in (TypeError, IndexError, np.exceptions.AxisError) or getattr(error, "kept", False)
+    kind = type(error) if known else ValueError
     if isinstance(error, np.linalg.LinAlgError):
         kind = np.linalg.LinAlgError
     return kind(

@@ -566,3 +566,26 @@ def test_an_error_inside_the_function_leaves_the_grad_mode_as_it_was():
         with pytest.raises(KeyError, match="mine"):
             ad.grad(f)(1.0)
         assert not ad.is_grad_enabled()
+
+
+def _of_arrays_alone(g, y, x):
+    if isinstance(g, Tensor):
+        return g * 2
+    assert isinstance(g, np.ndarray)
+    slopes = np.zeros(x.shape)
+    slopes[:] = g
+    return 2 * slopes
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [lambda g, y, x: 2 * g + 0 * g[g != 0].sum(), lambda g, y, x: g * 2 if g[0] != 0 else 2 * g, _of_arrays_alone],
+)
+def test_a_rule_that_takes_one_cotangent_alone_has_a_jacobian_too(rule):
+    twice = ad.primitive(lambda x: 2 * x, name="twice", vjps=[rule])
+    x = np.arange(1.0, 6.0)
+    np.testing.assert_array_equal(ad.jacobian(lambda x: twice(x * x))(x), np.diag(4 * x))
+    w = Tensor(np.ones(5), requires_grad=True)
+    np.testing.assert_array_equal(ad.jacobian(lambda x: twice(x * w))(Tensor(x)).detach().numpy(), 2 * np.eye(5))
+    slope = ad.grad(lambda x: (ad.jacobian(lambda x: twice(x) * x)(x) ** 2).sum())
+    np.testing.assert_allclose(slope(x), 32 * x)
