@@ -284,10 +284,11 @@ def _along(function: Any, flat: bool = True, default: Any = None) -> None:
             return NotImplemented
         n = x.ndim
         if axis is None and flat:
-            keep = options.get("keepdims") is True
-            axes: Any = tuple(range(1, n + 1)) if keep else 1
-            value = x.value if keep else x.value.reshape((level.size, x.size))
-        elif axis is None:
+            keep = options.pop("keepdims", False) is True
+            rows = function(x.value.reshape((level.size, x.size)), *args, axis=1, **options)
+            return Batch(level, rows.reshape((level.size,) + (1,) * n) if keep else rows)
+        axes: Any
+        if axis is None:
             value, axes = x.value, tuple(range(1, n + 1))
         elif isinstance(axis, (tuple, list)):
             value, axes = x.value, tuple(i + 1 for i in normalize_axis_tuple(axis, n))
@@ -367,13 +368,22 @@ def _elementwise(function: Any) -> None:
 
 
 for _function in (np.real, np.imag, np.angle, np.round, np.around, np.isclose, np.nan_to_num, np.sinc, np.i0,
-                  np.iscomplex, np.isreal, np.real_if_close, np.isin):  # fmt: skip
+                  np.iscomplex, np.isreal, np.real_if_close):  # fmt: skip
     _elementwise(_function)
 
 
 @_as(np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.compress, np.extract)
 def _refused(level: Level, *_: Any, **__: Any) -> Any:
     raise BatchError("ad.vmap: positions that depend on values have another shape for each example; use np.where")
+
+
+@_as(np.isin)
+def _isin(level: Level, x: Any, those: Any, assume_unique: Any = False, invert: bool = False, **options: Any) -> Any:
+    if not within(those, level):
+        return Batch(level, np.isin(x.value, those, invert=invert, **options))
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    found = (x[..., None] == those.reshape(-1)).any(axis=-1)
+    return ~found if invert else found
 
 
 @_as(np.where)

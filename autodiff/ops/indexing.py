@@ -6,6 +6,7 @@ family), functional updates (``t.at[i].set(v)`` …), counts. Uses elementwise o
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -220,7 +221,7 @@ _scattered_anywhere = _placed(_scattered_in_memory, "scatter_add")
 
 
 def _scattered(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    if type(v) is np.ndarray:  # the way that matters most is the shortest
+    if type(v) is np.ndarray and not _unknown(index):  # the way that matters most is the shortest
         return _scattered_in_memory(v, index, shape)
     return _scattered_anywhere(v, index=index, shape=shape)
 
@@ -366,7 +367,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
         raise ValueError(f"select: needs as many choices as conditions, not {len(choicelist)} and {len(condlist)}")
     result = default
     for condition, choice in zip(condlist[::-1], choicelist[::-1]):
-        if np.asarray(plain(condition)).dtype.kind != "b":
+        if as_tensor(condition, "select").dtype.kind != "b":
             raise TypeError("select: conditions must be boolean arrays, such as t > 0")
         result = where(condition, choice, result)
     return result
@@ -426,16 +427,17 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Te
     """
     x = as_tensor(x, "piecewise")
     conditions: Any = plain(condlist)
-    first = conditions[0] if np.ndim(conditions) and len(conditions) else conditions
+    several = isinstance(conditions, (list, tuple)) or np.ndim(conditions)
+    first = conditions[0] if several and len(conditions) else conditions
     if np.ndim(first) == 0 and (x.ndim or not isinstance(conditions, (list, tuple))):
         conditions = [conditions]
-    masks = [np.asarray(c) for c in conditions]
+    masks = [c if is_foreign(c) else np.asarray(c) for c in conditions]
     if any(m.dtype.kind != "b" for m in masks):
         raise TypeError("piecewise: conditions must be boolean arrays, such as t > 0")
     if len(funclist) not in (len(masks), len(masks) + 1):
         raise ValueError(f"piecewise: {len(masks)} conditions take as many functions or one more, not {len(funclist)}")
     if len(funclist) > len(masks):
-        masks.append(~np.logical_or.reduce(masks))
+        masks.append(~functools.reduce(np.logical_or, masks))
     y = wrap(np.zeros_like(x._ndarray))
     for mask, function in zip(masks, funclist):
         if callable(function):

@@ -1,6 +1,7 @@
 """vmap gives what a loop over the examples gives, inside and outside every other transform."""
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -340,3 +341,150 @@ def test_a_python_number_that_examples_share_has_a_derivative_in_each():
     close(ad.vmap(ad.grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x), [36.0, 4.0])
     values, slopes = ad.vmap(ad.value_and_grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x)
     close((values, slopes), ([36.0, 4.0], [36.0, 4.0]))
+
+
+# Levels inside one another, and what they share
+
+
+def _of_all(f, w):
+    """What f gives for numbers that the maps outside share and the one inside does not, in maps and in loops."""
+
+    def mapped(w):
+        return (ad.vmap(lambda r: f(ad.vmap, r, w))(X[:, 0]) ** 2).sum()
+
+    def looped(w):
+        by_loop = lambda g: lambda v: tuple(map(np.stack, zip(*[g(a) for a in v])))
+        return (np.stack([f(by_loop, r, w) for r in X[:, 0]]) ** 2).sum()
+
+    return mapped, looped
+
+
+def _two_outputs(vmap, r, w):
+    a, b = vmap(lambda v: (np.sin(v * r), v**3))(w)
+    return a.sum() + b.sum()
+
+
+def _closed_over(vmap, r, w):
+    (y,) = vmap(lambda v: (np.sin(v * w[0] * r),))(X[0])
+    return y.sum()
+
+
+def _three_deep(vmap, r, w):
+    def of_one(v):
+        a, b = vmap(lambda q: (np.sin(v * r * q) + w[1], v**3 * q))(w)
+        return (a**2).sum(), b.sum()
+
+    a, b = vmap(of_one)(w)
+    return a.sum() + b.sum() * w[0]
+
+
+@pytest.mark.parametrize("f", [_two_outputs, _closed_over, _three_deep])
+def test_what_several_levels_share_has_one_derivative(f):
+    w = np.array([0.7, -1.2])
+    mapped, looped = _of_all(f, w)
+    for of in (ad.grad, ad.hessian, lambda f: lambda w: ad.hvp(f, w, w[::-1]), lambda f: lambda w: ad.jvp(f, w, w)[1]):
+        close(of(mapped)(w), of(looped)(w))
+
+
+def test_a_leaf_that_several_levels_share_has_a_gradient_of_its_shape():
+    w = Tensor(1.3, requires_grad=True)
+    ad.vmap(lambda r: ad.vmap(lambda a: a * w)(r))(X).sum().backward()
+    close(w.grad.data, X.sum())
+
+
+def test_mixed_second_derivatives_through_maps_in_maps_and_checkpoints():
+    w = np.array([0.7, -1.2, 0.4])
+
+    def plain(r, w):
+        return np.sin(r * w[0])
+
+    def inner(r, w):
+        return ad.vmap(lambda a, w: np.sin(a * w), in_axes=(0, None))(r, w[0])
+
+    def mixed(f):
+        slope = lambda x, w: ad.grad(lambda x: (ad.vmap(f, in_axes=(0, None))(x, w) ** 2).sum())(x)
+        return ad.grad(lambda w: (slope(X, w) ** 2).sum())(w)
+
+    expected = mixed(plain)
+    close(mixed(inner), expected)
+    close(mixed(lambda r, w: ad.checkpoint(inner, r, w)), expected)
+
+
+def test_a_tensor_of_a_map_that_has_ended_is_refused_in_another():
+    kept = []
+    ad.vmap(lambda x: kept.append(np.sin(x)) or x)(X)
+    with pytest.raises(BatchError, match="has ended"):
+        ad.vmap(lambda x: x + kept[0])(X)
+
+
+# Functions of which one argument is shared
+
+
+@contextmanager
+def ignored():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PerformanceWarning)
+        yield
+
+
+def test_membership_is_looked_up_among_the_values_of_each_example():
+    a, those = np.array([[0, 1, 2], [1, 2, 3]]), np.array([[0, 5], [1, 2]])
+    np.testing.assert_array_equal(ad.vmap(np.isin)(a, those), [np.isin(*row) for row in zip(a, those)])
+    found = ad.vmap(np.isin, in_axes=(None, 0))(a[0], those)
+    np.testing.assert_array_equal(found, [np.isin(a[0], row) for row in those])
+
+
+@pytest.mark.parametrize("axes", [(0, None, 0), (0, None, None), (0, 0, 0), (None, 0, None)])
+def test_interpolation_has_derivatives_by_points_that_examples_share(axes):
+    rng = np.random.default_rng(0)
+    every = rng.uniform(0.2, 0.8, (3, 4)), np.sort(rng.uniform(size=(3, 5))), rng.normal(size=(3, 5))
+    given = [a if axis == 0 else a[0] for a, axis in zip(every, axes)]
+    f = ad.grad(lambda x, xp, fp: (np.interp(x, xp, fp) ** 2).sum(), (0, 1, 2))
+    with ignored():
+        found = ad.vmap(f, in_axes=axes)(*given)
+    each = [f(*[a[k] if axis == 0 else a for a, axis in zip(given, axes)]) for k in range(3)]
+    for part, column in zip(found, zip(*each)):
+        close(part, np.stack(column))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a, b: np.cross(a[:3], b[:3]), lambda a, b: np.outer(a, b), lambda a, b: np.convolve(a, b), lambda a, b: np.kron(a, b),
+        lambda a, b: np.sort(a) * b, lambda a, b: np.median(a) * b, lambda a, b: np.quantile(a * b, [0.2, 0.7]),
+        lambda a, b: np.select([a > 0.5, a < -0.5], [a * b, a**2], b), lambda a, b: np.modf(a * b)[0],
+        lambda a, b: ad.signal.lfilter([1.0, 0.2], a[:2], b),
+        lambda a, b: np.linalg.lstsq(np.stack([a, a**2]).T, b)[0],
+    ],
+)  # fmt: skip
+def test_forward_derivatives_of_what_examples_share_in_part(f):
+    a, b = np.random.default_rng(4).normal(size=(2, 3, 4))
+    moved = lambda a, b: ad.jvp(f, (a, b), (np.array([1.0, 2.0, -1.0, 0.5]), np.array([0.3, 1.0, 1.0, -2.0])))[1]
+    for axes in ((0, 0), (0, None), (None, 0)):
+        given = [x if axis == 0 else x[0] for x, axis in zip((a, b), axes)]
+        with ignored():
+            found = ad.vmap(moved, in_axes=axes)(*given)
+        each = [moved(*[x[k] if axis == 0 else x for x, axis in zip(given, axes)]) for k in range(3)]
+        np.testing.assert_allclose(found, np.stack(each), rtol=1e-8, atol=1e-9)
+
+
+def test_positions_of_the_largest_keep_their_axes():
+    xs = np.random.default_rng(0).normal(size=(3, 2, 4))
+    found = ad.vmap(lambda x: np.argmax(x, keepdims=True))(xs)
+    np.testing.assert_array_equal(found, [np.argmax(x, keepdims=True) for x in xs])
+
+
+@pytest.mark.parametrize("index", [0, [0, 1]])
+def test_a_write_of_examples_into_an_array_says_what_to_write(index):
+    def f(x):
+        t = Tensor(np.zeros(3))
+        t[index] = x[0] if index == 0 else x[:2]
+        return t
+
+    with pytest.raises(TypeError, match=r"t\.at\[i\]\.set\(v\)"):
+        ad.vmap(f)(X)
+
+
+def test_what_needs_another_shape_for_each_example_says_so():
+    with pytest.raises(BatchError, match=r"np\.where"):
+        ad.vmap(lambda x: np.piecewise(x, [x > 0], [np.square, np.negative]))(X)
