@@ -288,7 +288,10 @@ class Batch:
         return out
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        self._refuse("a batch would become one NumPy array", "leave it to NumPy's functions and operators")
+        self._refuse(
+            "a batch would become one NumPy array",
+            "leave it to NumPy's functions and operators, and make what it picks from a Tensor: ad.Tensor(a)[i]",
+        )
 
     @staticmethod
     def _refuse(what: str, instead: str) -> NoReturn:
@@ -384,9 +387,10 @@ class Batch:
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
         self._refuse("a batch would be written to a file", "return it from the function, and save that")
 
-    def view(self, *_: Any) -> Batch:
-        """The same values."""
-        return Batch(self.level, self.value, self)
+    def view(self, dtype: Any = None, *_: Any) -> Batch:
+        """The same values, or their bytes as those of another dtype."""
+        other = dtype is not None and not (isinstance(dtype, type) and issubclass(dtype, np.ndarray))
+        return Batch(self.level, self.value.view(dtype) if other else self.value, self)
 
     def __getitem__(self, index: Any) -> Any:
         return get(self, index, self.level if not any(True for _ in batches((index,))) else level_of((self, index)))

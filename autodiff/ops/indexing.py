@@ -197,7 +197,7 @@ _INDICES: tuple[tuple[tuple[int, ...], Any], ...] = (
 )  # fmt: skip
 
 
-def _taken(x: Any, index: Any) -> Any:
+def taken(x: Any, index: Any) -> Any:
     try:
         return x[index]
     except TypeError:
@@ -209,7 +209,7 @@ def _taken(x: Any, index: Any) -> Any:
 _taken_by_others = Opaque(lambda x, index: x[index], "getitem", "positions are of another array type")
 
 picked = declare(
-    "getitem", _taken,
+    "getitem", taken,
     [lambda g, y, x, index: scatter_add(g, shape=x.shape, index=index)],
     public=False, jvps="linear", complex=True, formula="{0}[i]", derivatives=["1 at i, else 0"],
     samples=lambda rng: [Sample((draw(rng, shape),), {"index": index}) for shape, index in _INDICES],
@@ -679,14 +679,14 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     i = plain(x)
     if weights is None:
         return wrap(np.bincount(i, minlength=minlength))
-    w, i = as_tensor(weights, "bincount"), np.asarray(i)
+    w, i = as_tensor(weights, "bincount"), i if is_foreign(i) else np.asarray(i)
     if i.ndim != 1 or w.shape != i.shape:
         raise ValueError(
             f"bincount: x and weights must have one axis of equal length, not shapes {i.shape} and {w.shape}"
         )
     if w.dtype.kind == "c":
         raise TypeError(f"bincount: weights are real numbers, not {w.dtype}; count those of w.real and of w.imag")
-    length = len(np.bincount(i, minlength=minlength))
+    length = np.bincount(i, minlength=minlength).shape[-1]
     w = w if w.dtype == np.float64 else astype(w, np.float64)
     return scatter_add(w, shape=(length,), index=i.astype(np.intp))
 

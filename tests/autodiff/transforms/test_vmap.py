@@ -488,3 +488,39 @@ def test_a_write_of_examples_into_an_array_says_what_to_write(index):
 def test_what_needs_another_shape_for_each_example_says_so():
     with pytest.raises(BatchError, match=r"np\.where"):
         ad.vmap(lambda x: np.piecewise(x, [x > 0], [np.square, np.negative]))(X)
+
+
+# Layers
+
+
+def _of_each(f, *args):
+    with ignored():
+        found = ad.vmap(f)(*args)
+    each = [f(*[Tensor(a[k]) for a in args]) for k in range(len(args[0]))]
+    np.testing.assert_allclose(
+        found, np.stack([np.asarray(getattr(e, "data", e)) for e in each]), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_an_embedding_has_a_gradient_for_each_example():
+    table = nn.Embedding(5, 3, padding_idx=1).double()
+    index = np.array([[0, 1, 1], [4, 4, 4], [2, 0, 3]])
+    _of_each(lambda i: ad.gradients((table(i) ** 3).sum(), table.weight)[0].detach(), index)
+    _of_each(lambda i: np.take(Tensor(W), i % 3, axis=0), index)
+    _of_each(lambda i: ad.bincount(i, weights=[1.0, 2.0, 3.0], minlength=5), index)
+
+
+@pytest.mark.parametrize("weight", [None, [0.5, 1.0, 2.0]])
+def test_a_loss_that_leaves_classes_out_is_that_of_each_example(weight):
+    x, classes = np.random.default_rng(0).normal(size=(3, 4, 3)), np.array([[0, 1, 2, 1], [1, 1, 0, 2], [0, 0, 0, 1]])
+    for ignored_class in (-100, 1):
+        for of in (nn.NLLLoss, nn.CrossEntropyLoss):
+            loss = of(weight=weight, ignore_index=ignored_class)
+            _of_each(loss, x, classes)
+            _of_each(ad.grad(lambda x, t, loss=loss: loss(x, t) ** 2), x, classes)
+
+
+def test_forward_derivatives_through_the_maxima_of_windows():
+    x = np.random.default_rng(0).normal(size=(3, 1, 1, 5, 5))
+    pool = nn.MaxPool2d(2)
+    _of_each(lambda a: ad.jvp(lambda a: (pool(a) ** 2).sum(), a, np.ones((1, 1, 5, 5)))[1], x)
