@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..batching.batch import Batch
 from ..leaving import user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
@@ -417,7 +418,7 @@ class Tracer:
 
     @_noting
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
-        if any(isinstance(x, Tensor) for x in inputs):
+        if any(isinstance(x, (Tensor, Batch)) for x in (*inputs, *options.values())):
             return NotImplemented
         options = {key: value for key, value in options.items() if value is not None or key == "axis"}
         where = options.pop("where", True)
@@ -500,7 +501,7 @@ class Tracer:
 
     @_noting
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if any(issubclass(t, Tensor) for t in types):
+        if any(issubclass(t, (Tensor, Batch)) for t in types):
             return NotImplemented
         trace = self.trace
         if isinstance(function, Opaque):

@@ -107,7 +107,7 @@ def _out(y: Any, axis: int | None, level: Level, path: str, tensors: bool, leave
     if tensors:
         return found
     array = found._ndarray
-    if isinstance(array, Batch):
+    if is_foreign(array):
         return array
     own = array.flags.writeable and not any(np.may_share_memory(array, x) for x in leaves if type(x) is np.ndarray)
     return array if own else np.array(array)
