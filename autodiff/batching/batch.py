@@ -101,6 +101,13 @@ def spread_in(x: Any, level: Level) -> Any:
     return np.broadcast_to(x, (level.size, *x.shape))
 
 
+def laid_out(x: Any) -> Any:
+    """All examples in one array, of every level, for who looks at the numbers; another value as it is."""
+    while isinstance(x, Batch):
+        x = x.value
+    return x
+
+
 def made(level: Level, value: Any, base: Batch | None = None) -> Any:
     """The batch of a result, or a tuple of them."""
     if isinstance(value, (tuple, list)):

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 
+from ..batching.batch import Batch
 from ..leaving import user_level
 from ..mode import mode
 from ..tensor import Tensor, clock, wrap
@@ -69,7 +70,7 @@ class Compiled:
         key: tuple[Any, ...] = (recording, _gathered(args, leaves), _gathered(kwargs, leaves) if kwargs else None)
         key += tuple([_signature(x) for x in leaves])
         if not isinstance(recording, bool) or any([type(x) is not np.ndarray and _traced(x) for x in leaves]):
-            return self._function(*args, **kwargs)  # watched, or a part of another program
+            return self._function(*args, **kwargs)  # watched, or a part of another program or a vmap
         with self._lock:
             if not self._eager or key not in self._eager:
                 try:
@@ -465,7 +466,7 @@ def _builder(form: Form) -> Callable[[list[Any]], Any]:
 
 
 def _traced(x: Any) -> bool:
-    return isinstance(x, Tracer) or (isinstance(x, Tensor) and isinstance(x._ndarray, Tracer))
+    return isinstance(x._ndarray if isinstance(x, Tensor) else x, (Tracer, Batch))
 
 
 def _owner(array: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..batching.batch import Batch, Level, within
+from ..batching.batch import Level, within
 from ..batching.examples import batched, entered, left
 from ..tensor import Tensor, as_array, is_foreign, plain, wrap
 from .tree import flatten

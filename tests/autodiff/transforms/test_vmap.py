@@ -524,3 +524,31 @@ def test_forward_derivatives_through_the_maxima_of_windows():
     x = np.random.default_rng(0).normal(size=(3, 1, 1, 5, 5))
     pool = nn.MaxPool2d(2)
     _of_each(lambda a: ad.jvp(lambda a: (pool(a) ** 2).sum(), a, np.ones((1, 1, 5, 5)))[1], x)
+
+
+# With programs, pictures and checks
+
+
+@pytest.mark.parametrize(
+    "f", [lambda w, x: w * x, lambda w, x: x * w, lambda w, x: w[:3] @ x, lambda w, x: np.where(x > 0, w, x),
+          lambda w, x: np.stack([w, x]), lambda w, x: np.einsum("i,i", w, x)],
+)  # fmt: skip
+def test_a_map_is_compiled_and_a_compiled_function_is_mapped(f):
+    w = np.array([0.7, -1.2, 0.4])
+    slope = ad.grad(lambda w, x: (f(w, x) ** 2).sum(), (0, 1))
+    expected = ad.vmap(slope, in_axes=(None, 0))(w, X)
+    program = ad.compile(ad.vmap(slope, in_axes=(None, 0)))
+    for k in (1.0, 2.0):
+        close(program(k * w, X), ad.vmap(slope, in_axes=(None, 0))(k * w, X))
+    close(ad.vmap(ad.compile(slope), in_axes=(None, 0))(w, X), expected)
+
+
+def test_what_a_map_recorded_can_be_seen():
+    y = ad.vmap(lambda v: np.tanh(v) * W[:, 0])(Tensor(X, requires_grad=True)).sum()
+    assert "batch" in ad.graph(y).source
+    assert "tanh" in ad.explain(y).to_markdown()
+
+
+def test_an_anomaly_in_one_example_is_found():
+    with ad.detect_anomaly(), pytest.raises(ad.AnomalyError, match="sqrt"):
+        ad.vmap(ad.grad(lambda v: np.sqrt(v).sum()))(np.array([[1.0, 0.0], [2.0, 3.0]]))
