@@ -539,13 +539,20 @@ def get(x: Any, index: Any, level: Level) -> Any:
     place = Place(x, index, level)
     if place.shared_front and not within(x, level):
         return get(Batch(level, spread_in(x, level)), index, level)
-    result = Batch(level, (x.value if within(x, level) else x)[place.index], x if place.basic else None)
+    result = Batch(level, picked(x.value if within(x, level) else x, place.index), x if place.basic else None)
     if place.moved:
         order = list(range(result.value.ndim))
         del order[1 : 1 + place.moved]
         order[1 + place.front : 1 + place.front] = range(1, 1 + place.moved)
         result.value = result.value.transpose(order)
     return result
+
+
+def picked(array: Any, index: tuple[Any, ...]) -> Any:
+    """``array[index]``, where positions may differ between the examples of a level further out, too."""
+    if isinstance(array, np.ndarray) and any(True for _ in batches(index)):
+        return get(array, index, level_of(index))
+    return array[index]
 
 
 class Place:

@@ -417,6 +417,23 @@ def test_a_tensor_of_a_map_that_has_ended_is_refused_in_another():
         ad.vmap(lambda x: x + kept[0])(X)
 
 
+@pytest.mark.parametrize("axis", [0, None])
+@pytest.mark.parametrize(
+    "f", [lambda v, i: v[i] ** 2, lambda v, i: v.at[i].add(v[:2]), lambda v, i: np.take(v, i), lambda v, i: np.sort(v[i]) * v[:2]]
+)  # fmt: skip
+def test_positions_that_differ_at_every_level(f, axis):
+    i = np.random.default_rng(0).integers(0, 3, (2, 5, 2))
+    v = X if axis == 0 else X[0]
+    mapped = ad.vmap(ad.vmap(f, in_axes=(axis, 0)), in_axes=(None, 0))
+    looped = lambda v, i: np.stack([np.stack([f(v[k] if axis == 0 else v, part[k]) for k in range(5)]) for part in i])
+    for of in (
+        lambda g: ad.grad(lambda v: (g(v, i) ** 2).sum())(v),
+        lambda g: ad.jvp(lambda v: g(v, i), v, np.cos(v))[1],
+        lambda g: ad.hvp(lambda v: (g(v, i) ** 2).sum(), v, np.cos(v)),
+    ):
+        close(of(mapped), of(looped))
+
+
 # Functions of which one argument is shared
 
 
