@@ -508,6 +508,16 @@ def _refusing(trace: Trace, name: str, optimizer: Any) -> Iterator[None]:
         del vars(optimizer)["step"]
 
 
+def _importing() -> bool:
+    """Whether a module is being imported, for the first and only time: what it does is no part of the function."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def _seeded(trace: Trace) -> Iterator[None]:
     """While this is open, generators that this thread makes without a seed are refused: nobody sees what they draw."""
@@ -515,7 +525,7 @@ def _seeded(trace: Trace) -> Iterator[None]:
     original, thread = module.randbits, threading.get_ident()  # where NumPy takes fresh entropy from
 
     def randbits(n: int) -> Any:
-        if threading.get_ident() == thread:
+        if threading.get_ident() == thread and not _importing():
             trace.refuse(
                 "random numbers of a generator that is made without a seed, which would be the same at every call",
                 "make it outside, and give it as an argument or keep it in a variable of the function",

@@ -325,3 +325,17 @@ def test_an_interrupted_call_is_no_call_from_within():
         compiled(-A)
     same(compiled(A), 4 * A)
     assert "from within" not in compiled.explain()
+
+
+def test_a_module_that_makes_a_generator_when_it_is_imported_may_be_imported_by_a_compiled_function(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "draws_at_import.py").write_text("import numpy as np\nGENERATOR = np.random.default_rng()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def f(x):
+        import draws_at_import
+
+        return x * 2.0 if draws_at_import.GENERATOR else x
+
+    assert ad.compile(f)(ad.Tensor(3.0)) == 6
