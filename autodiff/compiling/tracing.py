@@ -23,11 +23,13 @@ import numpy as np
 from ..leaving import is_users_file
 from ..mode import is_grad_enabled, mode
 from ..tensor import Tensor, clock, wrap
+from ..transforms.control import staging
 from ..transforms.tree import Form, flatten
 from . import lowering as lowering
 from .closures import Closure, put, read
+from .control import Loops
 from .program import Node, Program
-from .tracer import Trace, TraceError, Tracer, Uncommon
+from .tracer import Trace, TraceError, Tracer, Uncommon, Unrolled
 from .training import Steps
 from .variables import named_variables
 
@@ -129,14 +131,19 @@ def trace(
         if type(x) not in _NUMBERS and not isinstance(x, (Tensor, np.ndarray, np.generic))
     ]
     more: dict[int, Tensor] = {}
-    lifting = True
-    for _ in range(4):
+    lifting = rolled = True
+    for _ in range(5):
         found: dict[int, Tensor] = {}
         known = set() if optimizer is None else {id(optimizer)}
         closure = Closure([function, *(x for x, _ in objects)], known, ["", *(name for _, name in objects)], lifting)
         run = _Run(closure, params, more, optimizer)
+        token = staging.set(Loops(run.trace) if rolled else None)
         try:
             result = run.run(function, form, leaves, names, found, returns_values)
+        except Unrolled:
+            closure.undo()
+            rolled = False
+            continue
         except Exception as error:
             if closure.large or isinstance(error, (TraceError, Uncommon)):
                 closure.undo()  # what is run again or not at all leaves nothing behind
@@ -144,6 +151,8 @@ def trace(
                 raise
             lifting = False
             continue
+        finally:
+            staging.reset(token)
         if not found:
             return result
         closure.undo()

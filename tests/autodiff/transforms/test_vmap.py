@@ -333,3 +333,10 @@ def test_writing_examples_into_what_they_share_is_refused():
 
     with pytest.raises((BatchError, TypeError, ValueError), match=r"share|examples|sequence"):
         ad.vmap(f)(X)
+
+
+def test_a_python_number_that_examples_share_has_a_derivative_in_each():
+    x = np.array([[1.0, 2.0], [0.0, 1.0]])
+    close(ad.vmap(ad.grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x), [36.0, 4.0])
+    values, slopes = ad.vmap(ad.value_and_grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x)
+    close((values, slopes), ([36.0, 4.0], [36.0, 4.0]))
