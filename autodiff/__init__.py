@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from . import backward as _backward
 from . import linalg as linalg
 from . import methods as _methods
+from . import polynomial as polynomial
+from . import signal as signal
 from . import special as special
 from .backward import gradients as gradients
 from .checking.anomaly import AnomalyError as AnomalyError
@@ -31,10 +33,14 @@ from .ops.fused import *
 from .ops.indexing import *
 from .ops.indexing import at as _at
 from .ops.indexing import getitem as _getitem
+from .ops.mapping import *
+from .ops.polynomials import *
 from .ops.products import *
 from .ops.reductions import *
+from .ops.sampled import *
 from .ops.shape import *
 from .ops.sparse import *
+from .ops.statistics import *
 from .persistence.saving import load as load
 from .persistence.saving import save as save
 from .primitive import primitive as primitive
@@ -56,7 +62,9 @@ from .transforms.vmap import vmap as vmap
 
 if _TYPE_CHECKING:
     from . import curvature as curvature
+    from . import ndimage as ndimage
     from . import random as random
+    from . import solvers as solvers
     from . import stats as stats
     from .compiling.compile import compile as compile
     from .memory import keep_memory as keep_memory
@@ -73,7 +81,9 @@ _methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem
 # longer to import than all the rest, and pictures a third of the rest.
 _LATER = {
     "curvature": ("curvature", None),
+    "ndimage": ("ndimage", None),
     "random": ("random", None),
+    "solvers": ("solvers", None),
     "stats": ("stats", None),
     "compile": ("compiling.compile", "compile"),
     "keep_memory": ("memory", "keep_memory"),

@@ -10,9 +10,8 @@ import math
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -49,13 +48,21 @@ class Digits:
 
 
 @dataclass
-class Curve:
-    """What training left behind, by epoch."""
+class NoisyBatches:
+    """The training part in a new order for each epoch, with new noise on the images."""
 
-    loss: list[float] = field(default_factory=list)
-    held_out_loss: list[float] = field(default_factory=list)
-    accuracy: list[float] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
+    data: Digits
+    rng: np.random.Generator
+
+    def __len__(self) -> int:
+        return -(-len(self.data.x) // BATCH)
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        order = self.rng.permutation(len(self.data.x))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            noise = NOISE * self.rng.standard_normal((len(rows), 64), np.float32)
+            yield self.data.x[rows] + noise, self.data.y[rows]
 
 
 def digits() -> Digits:
@@ -76,42 +83,46 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
 
 
-def train(model: nn.Module, data: Digits, epochs: int, lr: float, rng: np.random.Generator, quiet: bool) -> Curve:
-    """Minimise the cross-entropy with Adam on shuffled batches, the learning rate falling to 0 along half a cosine.
+def train(
+    model: nn.Module, data: Digits, epochs: int, lr: float, rng: np.random.Generator, quiet: bool
+) -> optim.History:
+    """Minimise the cross-entropy with Adam on shuffled batches, the learning rate falling to 0 along half a cosine, in
+    compiled steps.
 
     Raises:
         Refusal: if the loss is no longer finite.
+        KeyboardInterrupt: if it is interrupted.
     """
     try:
         from tqdm import tqdm
     except ImportError:
         raise missing("tqdm") from None
-    optimizer = optim.Adam(model.parameters(), lr=lr)
-    loss_of = nn.CrossEntropyLoss()
-    curve = Curve()
-    with tqdm(range(1, epochs + 1), desc="training", unit="epoch", disable=quiet) as bar:
-        for epoch in bar:
-            optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * (epoch - 1) / epochs)) / 2
-            order, losses = rng.permutation(len(data.x)), []
-            for start in range(0, len(order), BATCH):
-                rows = order[start : start + BATCH]
-                images = data.x[rows] + NOISE * rng.standard_normal((len(rows), 64), np.float32)
-                began = time.perf_counter()
-                optimizer.zero_grad()
-                loss = loss_of(model(images), data.y[rows])
-                loss.backward()
-                optimizer.step()
-                curve.step_seconds.append(time.perf_counter() - began)
-                losses.append(loss.item())
-            with ad.no_grad():
-                logits = model(data.x_held_out)
-                curve.held_out_loss.append(loss_of(logits, data.y_held_out).item())
-            curve.loss.append(statistics.fmean(losses))
-            curve.accuracy.append(float(np.mean(logits.numpy().argmax(axis=1) == data.y_held_out)))
-            if not math.isfinite(curve.loss[-1]):
-                raise Refusal(f"the loss became {curve.loss[-1]} in epoch {epoch}; choose a smaller --lr", status=1)
-            bar.set_postfix(loss=f"{curve.loss[-1]:.4f}", accuracy=f"{curve.accuracy[-1]:.2%}")
-    return curve
+    adam = optim.Adam(model.parameters(), lr=lr)
+    with tqdm(total=epochs, desc="training", unit="epoch", disable=quiet) as bar:
+
+        def show(state: Any) -> None:
+            history = state.history
+            bar.set_postfix(loss=f"{history.train_loss[-1]:.4f}", accuracy=f"{history['val_accuracy'][-1]:.2%}")
+            bar.update()
+
+        try:
+            history = optim.fit(
+                model, nn.CrossEntropyLoss(), NoisyBatches(data, rng), optimizer=adam, epochs=epochs, batch_size=None,
+                validation=(data.x_held_out, data.y_held_out), metrics={"accuracy": accuracy}, callbacks=[show],
+                scheduler=optim.lr_scheduler.CosineAnnealingLR(adam, epochs), restore_best_weights=False,
+                progress=False, compile=True,
+            )  # fmt: skip
+        except FloatingPointError as error:
+            found = str(error).partition(";")[0].removeprefix("fit: ")
+            raise Refusal(f"{found}; choose a smaller --lr", status=1) from None
+    if history.stopped == "interrupted":
+        raise KeyboardInterrupt
+    return history
+
+
+def accuracy(output: ad.Tensor, target: Any) -> float:
+    """The share of digits whose largest output is the right one."""
+    return (output.argmax(axis=1) == target).mean().item()
 
 
 def hvp_error(model: nn.Sequential, x: Array, y: Array, rng: np.random.Generator) -> float:
@@ -186,20 +197,20 @@ def plotting() -> Any:
     return pyplot
 
 
-def draw_curve(curve: Curve, path: Path) -> None:
+def draw_curve(history: optim.History, path: Path) -> None:
     """Losses and held-out accuracy by epoch, as PNG."""
     plt = plotting()
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    epochs = range(1, len(curve.loss) + 1)
-    marker = "o" if len(curve.loss) == 1 else None
+    epochs = range(1, len(history) + 1)
+    marker = "o" if len(history) == 1 else None
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    left.plot(epochs, curve.loss, marker=marker, color="#0072b2", label="training (noisy images)")
-    left.plot(epochs, curve.held_out_loss, marker=marker, color="#d55e00", linestyle="--", label="held out")
+    left.plot(epochs, history.train_loss, marker=marker, color="#0072b2", label="training (noisy images)")
+    left.plot(epochs, history.val_loss, marker=marker, color="#d55e00", linestyle="--", label="held out")
     left.set(yscale="log", xlabel="epoch", ylabel="cross-entropy", title="Loss")
     left.legend()
-    right.plot(epochs, curve.accuracy, marker=marker, color="#d55e00", linestyle="--")
-    right.set(xlabel="epoch", ylabel="accuracy", title=f"Held-out accuracy (last: {curve.accuracy[-1]:.2%})")
+    right.plot(epochs, history["val_accuracy"], marker=marker, color="#d55e00", linestyle="--")
+    right.set(xlabel="epoch", ylabel="accuracy", title=f"Held-out accuracy (last: {history['val_accuracy'][-1]:.2%})")
     right.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -280,19 +291,22 @@ def run(arguments: list[str] | None) -> None:
     rng = np.random.default_rng(chosen.seed)
     model = network()
     with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is reported in words
-        curve = train(model, data, chosen.epochs, chosen.lr, rng, chosen.quiet)
+        history = train(model, data, chosen.epochs, chosen.lr, rng, chosen.quiet)
     error = hvp_error(model, data.x[:200], data.y[:200], rng)
     written = [folder / "graph.svg", folder / "learning_curve.png"]
     try:
         draw_graph(model, data, written[0])
-        draw_curve(curve, written[1])
+        draw_curve(history, written[1])
     except OSError as failure:
         raise Refusal(f"cannot write to --out {folder}: {failure.strerror or failure}") from None
     except RuntimeError as failure:  # no layout program, or it failed
         raise Refusal(str(failure), status=1) from None
-    steps = len(curve.step_seconds)
-    print(f"accuracy {curve.accuracy[-1]:.2%} of {len(data.y_held_out)} held-out digits after {chosen.epochs} epochs")
-    print(f"time per step {statistics.median(curve.step_seconds) * 1e6:.0f} µs (median of {steps}, batch {BATCH})")
+    right, step = history["val_accuracy"][-1], statistics.median(history.seconds) / -(-len(data.y) // BATCH)
+    print(f"accuracy {right:.2%} of {len(data.y_held_out)} held-out digits after {chosen.epochs} epochs")
+    print(
+        f"time per step {step * 1e6:.0f} µs (median of {len(history)} epochs, batch {BATCH}, with data and measuring)"
+    )
+    print(f"compiled {'; '.join(line for line in history.compiled.splitlines() if not line.startswith(' '))}")
     print(f"HVP relative error {error:.1e} against a central difference of gradients (float64)")
     for path in written:
         print(f"wrote {path}")

@@ -250,7 +250,10 @@ def _remedy(asker: str, kind: str) -> str:
     if asker.startswith("np.") and hasattr(functions, asker[3:]):
         return f"Write ad.{asker[3:]}(...), which takes lists of Tensors, or ad.array([t, u]). {_OUT}"
     if asker.startswith("scipy.stats"):
-        return f"Write the formula out, with NumPy's functions and those of ad.special. {_OUT}"
+        return (
+            f"Write ad.{asker[6:]} where ad.stats has that distribution, or the formula out, with NumPy's functions "
+            f"and those of ad.special. {_OUT}"
+        )
     if kind == "array":
         return (
             "Write ad.array([[t, 0.0], [u, v]]) to build a tensor from Tensors and numbers, "
@@ -263,33 +266,22 @@ def _remedy(asker: str, kind: str) -> str:
     )
 
 
-_LOOP = "ad.stack([f(row) for row in t]), a loop whose results are joined"
-_TRAPEZOID = "((y[1:] + y[:-1]) / 2 * np.diff(x)).sum()"
 _CUMULATIVE = "np.cumsum((y[1:] + y[:-1]) / 2 * np.diff(x))"
-_POLYNOMIAL = "the polynomial by Horner's rule, y = y * x + c for each coefficient c"
 _COMPARED = "np.testing.assert_allclose(t.data, expected)"
-_SORTED = "np.sort(t) and indexing"
-_NANS = "the function without nan of t[~np.isnan(t)]; along an axis, of each row"
 _WRITTEN = "a = ad.array(a).at[i].set(t)"
 _WHERE = "a = np.where(mask, t, a)"
 _SOLVE = "ad.linalg.solve(a, b)"
-_QUADRATURE = "(w * f(x)).sum() with x, w the points and weights of np.polynomial.legendre.leggauss(n), moved to [a, b]"
-_STEPS = "the steps of a method of your own, k1 = f(t, y) and so on, in a loop"
-_ROOT = (
-    "x = x - f(x, p) / f_x once more on the root found from plain numbers (x and f_x plain): its derivative by p is "
-    "the root's, -f_p / f_x"
-)
-_OPTIMUM = "the objective of plain numbers, with jac=ad.grad(f), and where the optimum itself is differentiated " + (
-    "x - ad.linalg.solve(H, g) once more on it, with the plain Hessian H and the gradient g"
+_QUADRATURE = "ad.solvers.quad(f, a, b, args=(t,))"
+_STEPS = "ad.solvers.solve_ivp(f, t_span, y0, t_eval=times)"
+_ROOT = "ad.solvers.root(f, x0, args=(t,)), where f(x, t) is 0"
+_OPTIMUM = (
+    "ad.solvers.minimize(f, x0, args=(t,)) where the optimum is differentiated by t; else give plain numbers, with "
+    "jac=ad.grad(f)"
 )
 INSTEAD = {
     # NumPy: loops over rows and elements
     "np.vectorize": "the function itself with NumPy operations, or ad.stack([f(v) for v in t])",
     "np.frompyfunc": "the function itself with NumPy operations, or ad.stack([f(v) for v in t])",
-    "np.apply_along_axis": _LOOP,
-    "np.apply_over_axes": "t.sum(axis=(0, 1)); every reduction takes several axes",
-    "np.piecewise": "np.where(condition, a, b), or ad.select",
-    "np.choose": "np.where(condition, a, b), or ad.select",
     "np.ndenumerate": "for i in np.ndindex(t.shape), with t[i]",
     # NumPy: building and writing
     "np.AxisConcatenator": "ad.concatenate([t, u]) in place of np.r_, ad.column_stack([t, u]) in place of np.c_",
@@ -297,11 +289,6 @@ INSTEAD = {
     "np.full": "ad.full(shape, t)",
     "np.full_like": "ad.full(a.shape, t)",
     "np.fromiter": "ad.array(list(values))",
-    "np.nan_to_num": "np.where(np.isnan(t), value, t)",
-    "np.insert": "ad.concatenate([t[:i], u, t[i:]])",
-    "np.resize": "ad.tile, and t.reshape",
-    "np.trim_zeros": "t[first:last]",
-    "np.vander": "ad.stack([t**k for k in range(n)][::-1], axis=-1)",
     "np.fill_diagonal": "a = ad.array(a).at[np.diag_indices(n)].set(t)",
     "np.copyto": "a = ad.array(a).at[...].set(t)",
     "np.put": _WRITTEN,
@@ -310,53 +297,44 @@ INSTEAD = {
     "np.put_along_axis": "a = ad.array(a).at[np.arange(len(a)), i].set(t)",
     "np.add.at": "a = ad.array(a).at[i].add(t)",
     "np.multiply.at": "a = ad.array(a).at[i].multiply(t)",
-    "np.lib.stride_tricks.sliding_window_view": "t[i + np.arange(n)] with an array i of starts, i[:, None]",
     "np.lib.stride_tricks.as_strided": "t[i] with an array of indices",
     "np.bmat": "ad.block([[a, b], [c, d]])",
     # NumPy: functions
     "the ufunc clip": "np.clip(a, low, high), the function, in place of the array's method",
-    "np.interp": "t[i] + (x - p[i]) * (t[i + 1] - t[i]) / (p[i + 1] - p[i]) with x = np.clip(x, p[0], p[-1]) and "
-    "i = np.clip(np.searchsorted(p, x, 'right') - 1, 0, len(p) - 2)",
-    "np.trapezoid": _TRAPEZOID,
-    "np.gradient": "ad.concatenate([t[1:2] - t[:1], (t[2:] - t[:-2]) / 2, t[-1:] - t[-2:-1]]) / h; along one axis, "
-    "with even steps h",
-    "np.convolve": "(t[i] * v[::-1]).sum(axis=1) with i = np.arange(len(t) - len(v) + 1)[:, None] + np.arange(len(v)); "
-    "mode='valid' (for 'full', t = np.pad(t, len(v) - 1) first)",
-    "np.correlate": "(t[i] * v).sum(axis=1) with i = np.arange(len(t) - len(v) + 1)[:, None] + np.arange(len(v))",
-    "np.polyval": _POLYNOMIAL,
-    "np.poly1d": _POLYNOMIAL,
-    "np.polynomial.ABCPolyBase": _POLYNOMIAL,
+    "np.polynomial.ABCPolyBase": "ad.polynomial.polyval(x, c), ad.polynomial.chebval(x, c) and so on",
+    "np.polynomial.polynomial.polyval": "ad.polynomial.polyval(x, c)",
+    "np.polynomial.chebyshev.chebval": "ad.polynomial.chebval(x, c)",
+    "np.polynomial.legendre.legval": "ad.polynomial.legval(x, c)",
+    "np.polynomial.hermite.hermval": "ad.polynomial.hermval(x, c)",
+    "np.polynomial.hermite_e.hermeval": "ad.polynomial.hermeval(x, c)",
+    "np.polynomial.laguerre.lagval": "ad.polynomial.lagval(x, c)",
     "np.polyfit": "ad.linalg.lstsq(np.vander(x, n + 1), t)[0]",
-    "np.median": _SORTED,
-    "np.quantile": _SORTED,
-    "np.percentile": _SORTED,
-    "np.nanmedian": _SORTED,
-    "np.unique": _SORTED,
-    "np.nansum": _NANS,
-    "np.nanmean": _NANS,
-    "np.nanmax": _NANS,
-    "np.nanmin": _NANS,
-    "np.nanstd": _NANS,
-    "np.nanvar": _NANS,
-    "np.nanprod": _NANS,
-    "np.cov": "d @ d.T / (t.shape[1] - 1) with d = t - t.mean(axis=1, keepdims=True)",
-    "np.corrcoef": "d @ d.T with d = t - t.mean(axis=1, keepdims=True) and d = d / np.linalg.norm(d, axis=1, "
-    "keepdims=True)",
-    "np.histogram": "np.histogram(t.detach().numpy()), which has no derivative, or ad.bincount for weights",
-    "np.cumulative_sum": "np.cumsum(t)",
-    "np.cumulative_prod": "np.cumprod(t)",
-    "np.ldexp": "t * 2.0**k",
-    "np.copysign": "np.where(np.signbit(u), -np.abs(t), np.abs(t))",
-    "np.real_if_close": "t.real",
-    "np.array_equiv": "np.array_equal(t, u)",
+    "np.roots": "r - np.polyval(t, r) / np.polyval(np.polyder(p), r) with p = t.detach().numpy() and r = np.roots(p); "
+    "of real roots",
+    "np.poly": "c = ad.polymul(c, ad.array([1.0, -r])) in a loop over the roots r, from c = [1.0]",
+    "np.histogram2d": "np.histogram2d of t.detach().numpy(), which has no derivative",
+    "np.histogramdd": "np.histogramdd of t.detach().numpy(), which has no derivative",
+    "np.union1d": "np.unique(ad.concatenate([ad.ravel(t), ad.ravel(u)]))",
+    "np.intersect1d": "np.unique(t[np.isin(t, u)])",
+    "np.setdiff1d": "np.unique(t[~np.isin(t, u)])",
+    "np.setxor1d": "np.unique(ad.concatenate([t[~np.isin(t, u)], u[~np.isin(u, t)]]))",
+    "np.geomspace": "ad.exp(ad.linspace(ad.log(a), ad.log(b), num))",
+    "np.spacing": "np.spacing(t.detach().numpy()), which has no derivative",
+    "np.nextafter": "np.nextafter of t.detach().numpy(), which has no derivative",
+    "np.savetxt": "np.savetxt(file, t.detach().numpy())",
+    "np.save": "ad.save({'t': t}, file)",
+    "np.savez": "ad.save({'t': t}, file)",
+    "np.savez_compressed": "ad.save({'t': t}, file)",
+    "np.divide.reduce": "t[0] / t[1:].prod()",
+    "np.logaddexp.reduceat": "ad.stack([ad.logsumexp(t[i:j]) for i, j in bounds])",
+    "np.frexp": "t / 2.0**k with k = np.frexp(t.detach().numpy())[1]",
+    "np.sort_complex": "np.sort(t)",
+    "np.subtract.accumulate": "2 * t[0] - np.cumsum(t)",
     "np.subtract.reduce": "2 * t[0] - t.sum()",
-    "np.add.reduceat": "ad.stack([t[i:j].sum() for i, j in bounds])",
     "np.fft.fftshift": "np.roll(t, t.shape[axis] // 2, axis)",
     "np.fft.ifftshift": "np.roll(t, -(t.shape[axis] // 2), axis)",
     "np.linalg.eig": "ad.linalg.eigh(a); a must be symmetric",
     "np.linalg.eigvals": "ad.linalg.eigvalsh(a); a must be symmetric",
-    "np.linalg.tensorinv": "ad.linalg.inv of the reshaped matrix",
-    "np.linalg.tensorsolve": "ad.linalg.solve of the reshaped matrix",
     "np.testing.assert_allclose": _COMPARED,
     "np.testing.assert_array_equal": _COMPARED,
     "np.testing.assert_almost_equal": _COMPARED,
@@ -376,16 +354,18 @@ INSTEAD = {
     "scipy.special.tandg": "np.tan(np.deg2rad(t))",
     "scipy.special.multigammaln": "ad.special.multigammaln(t, d)",
     "scipy.linalg.solve": _SOLVE,
-    "scipy.linalg.cho_solve": _SOLVE,
+    "scipy.linalg.cho_solve": "ad.linalg.cho_solve((c, lower), b)",
     "scipy.linalg.lu_solve": _SOLVE,
-    "scipy.linalg.solve_banded": _SOLVE,
+    "scipy.linalg.solve_banded": "ad.linalg.solve_banded((l, u), ab, b)",
     "scipy.linalg.solveh_banded": _SOLVE,
     "scipy.linalg.solve_toeplitz": _SOLVE,
     "scipy.linalg.solve_triangular": "ad.linalg.solve_triangular(a, b)",
+    "scipy.linalg.lu": "ad.linalg.lu(a)",
+    "scipy.linalg.solve_sylvester": "ad.linalg.solve_sylvester(a, b, q)",
     "scipy.linalg.inv": "ad.linalg.inv(a)",
     "scipy.linalg.det": "ad.linalg.det(a)",
     "scipy.linalg.cholesky": "ad.linalg.cholesky(a); the lower factor, its transpose is the upper one",
-    "scipy.linalg.cho_factor": "ad.linalg.cholesky(a); the lower factor, its transpose is the upper one",
+    "scipy.linalg.cho_factor": "ad.linalg.cho_factor(a)",
     "scipy.linalg.eigh": "ad.linalg.eigh(a); of a pair (a, b), the values and c.T @ the vectors of c @ a @ c.T with "
     "c = ad.linalg.inv(ad.linalg.cholesky(b))",
     "scipy.linalg.eigvalsh": "ad.linalg.eigvalsh(a); of a pair (a, b), ad.linalg.eigvalsh(c @ a @ c.T) with "
@@ -398,14 +378,12 @@ INSTEAD = {
     "scipy.linalg.norm": "ad.linalg.norm(a)",
     "scipy.linalg.pinv": "ad.linalg.pinv(a)",
     "scipy.linalg.lstsq": "ad.linalg.lstsq(a, b)",
-    "scipy.linalg.block_diag": "ad.block of the blocks and zeros",
-    "scipy.linalg.toeplitz": "np.where(i[:, None] >= i, t[np.abs(i[:, None] - i)], r[np.abs(i[:, None] - i)]) with "
-    "i = np.arange(len(t)) and r = t; "
-    "r is the first row",
+    "scipy.linalg.block_diag": "ad.linalg.block_diag(t, u)",
+    "scipy.linalg.toeplitz": "ad.linalg.toeplitz(t)",
     "scipy.linalg.circulant": "t[(i[:, None] - i) % len(t)] with i = np.arange(len(t))",
-    "scipy.linalg.expm": "ad.linalg.funm_sym(a, np.exp); a must be symmetric",
-    "scipy.linalg.sqrtm": "ad.linalg.funm_sym(a, np.sqrt); a must be symmetric",
-    "scipy.linalg.logm": "ad.linalg.funm_sym(a, np.log); a must be symmetric",
+    "scipy.linalg.expm": "ad.linalg.expm(a)",
+    "scipy.linalg.sqrtm": "ad.linalg.sqrtm(a)",
+    "scipy.linalg.logm": "ad.linalg.logm(a)",
     "scipy.linalg.fractional_matrix_power": "ad.linalg.funm_sym(a, lambda v: v**p); a must be symmetric",
     "scipy.sparse.linalg.spsolve": "ad.linalg.solve(A.toarray(), t)",
     "scipy.sparse.linalg.cg": "ad.linalg.solve(A.toarray(), t)",
@@ -414,24 +392,28 @@ INSTEAD = {
     "scipy.optimize.bisect": _ROOT,
     "scipy.optimize.newton": _ROOT,
     "scipy.optimize.root_scalar": _ROOT,
+    "scipy.optimize.fixed_point": "ad.solvers.fixed_point(f, x0, args=(t,))",
     "scipy.optimize.minimize": _OPTIMUM,
     "scipy.optimize.least_squares": _OPTIMUM,
     "scipy.optimize.curve_fit": _OPTIMUM,
     "scipy.integrate.quad": _QUADRATURE,
     "scipy.integrate.fixed_quad": _QUADRATURE,
     "scipy.integrate.solve_ivp": _STEPS,
-    "scipy.integrate.odeint": _STEPS,
-    "scipy.integrate.trapezoid": _TRAPEZOID,
+    "scipy.integrate.odeint": "ad.solvers.odeint(f, y0, times, args=(t,))",
+    "scipy.integrate.trapezoid": "np.trapezoid(y, x)",
     "scipy.integrate.cumulative_trapezoid": _CUMULATIVE,
     "scipy.integrate.simpson": "((y[:-2:2] + 4 * y[1:-1:2] + y[2::2]) * h / 3).sum(); an odd number of points, with "
     "even steps h",
-    "scipy.spatial.distance.cdist": "np.linalg.norm(a[:, None] - b, axis=-1); the Euclidean distance (ord=1 for "
-    "'cityblock')",
+    "scipy.spatial.distance.cdist": "ad.linalg.cdist(a, b)",
     "scipy.spatial.distance.pdist": "np.linalg.norm(a[i] - a[j], axis=-1) with i, j = np.triu_indices(len(a), 1); "
     "the Euclidean distance",
     "scipy.spatial.distance.euclidean": "np.linalg.norm(a - b)",
     "scipy.spatial.distance.cosine": "1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))",
     "scipy.spatial.distance.cityblock": "np.abs(a - b).sum()",
+    "scipy.signal.convolve": "ad.signal.convolve(t, u)",
+    "scipy.signal.fftconvolve": "ad.signal.fftconvolve(t, u)",
+    "scipy.signal.lfilter": "ad.signal.lfilter(b, a, t)",
+    "scipy.ndimage.map_coordinates": "ad.ndimage.map_coordinates(t, coordinates, order=1)",
     "scipy.signal.detrend": "t - f @ ad.linalg.lstsq(f, t)[0] with f = np.vander(np.arange(len(t)), 2); for "
     "type='constant', t - t.mean(axis=0)",
     "scipy.stats.zscore": "(t - t.mean(axis=0)) / t.std(axis=0)",

@@ -299,9 +299,10 @@ class ArrayMethods(Generic[TensorType]):
         """The sum of the diagonal."""
         return ops.trace(self, offset, axis1, axis2)
 
-    def astype(self, dtype: Any) -> TensorType:
-        """The same values in another dtype; the gradient comes back in this one. Integers and booleans carry none."""
-        return ops.astype(self, dtype)
+    def astype(self, dtype: Any, *, copy: bool = True) -> TensorType:
+        """The same values in another dtype; the gradient comes back in this one. Integers and booleans carry none.
+        Without `copy`, a tensor of that dtype is returned itself."""
+        return ops.astype(self, dtype, copy=copy)
 
     def copy(self) -> TensorType:
         """The same values in memory of their own, with gradient."""
@@ -329,49 +330,67 @@ class ArrayMethods(Generic[TensorType]):
 
     # Reductions
 
-    def sum(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
+    def sum(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None,
+        where: Any = True,
+    ) -> TensorType:  # fmt: skip
         """Sum over some axes (all by default), as `numpy.sum`."""
-        return ops.sum(self, axis, keepdims=keepdims)
+        return ops.sum(self, axis, dtype, out, keepdims, initial, where)
 
-    def mean(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
+    def mean(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True
+    ) -> TensorType:
         """Mean over some axes, as `numpy.mean`."""
-        return ops.mean(self, axis, keepdims=keepdims)
+        return ops.mean(self, axis, dtype, out, keepdims, where=where)
 
-    def prod(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
+    def prod(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None,
+        where: Any = True,
+    ) -> TensorType:  # fmt: skip
         """Product over some axes, as `numpy.prod`."""
-        return ops.prod(self, axis, keepdims=keepdims)
+        return ops.prod(self, axis, dtype, out, keepdims, initial, where)
 
-    def max(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
+    def max(
+        self, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+    ) -> TensorType:
         """Maximum over some axes; ties share the gradient equally."""
-        return ops.max(self, axis, keepdims=keepdims)
+        return ops.max(self, axis, out, keepdims, initial, where)
 
-    def min(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
+    def min(
+        self, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+    ) -> TensorType:
         """Minimum over some axes; ties share the gradient equally."""
-        return ops.min(self, axis, keepdims=keepdims)
+        return ops.min(self, axis, out, keepdims, initial, where)
 
-    def var(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> TensorType:
+    def var(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: Any = False, *,
+        where: Any = True, correction: Any = None,
+    ) -> TensorType:  # fmt: skip
         """Variance over some axes (divided by n - ddof), as `numpy.var`."""
-        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
+        return ops.var(self, axis, dtype, out, ddof, keepdims, where=where, correction=correction)
 
-    def std(self, axis: Any = None, *, ddof: float = 0, keepdims: bool = False) -> TensorType:
+    def std(
+        self, axis: Any = None, dtype: Any = None, out: Any = None, ddof: float = 0, keepdims: Any = False, *,
+        where: Any = True, correction: Any = None,
+    ) -> TensorType:  # fmt: skip
         """Standard deviation over some axes, as `numpy.std`; its gradient is 0 where it is 0."""
-        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)
+        return ops.std(self, axis, dtype, out, ddof, keepdims, where=where, correction=correction)
 
-    def cumsum(self, axis: int | None = None) -> TensorType:
+    def cumsum(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> TensorType:
         """Running sum, as `numpy.cumsum`."""
-        return ops.cumsum(self, axis)
+        return ops.cumsum(self, axis, dtype, out)
 
-    def cumprod(self, axis: int | None = None) -> TensorType:
+    def cumprod(self, axis: int | None = None, dtype: Any = None, out: Any = None) -> TensorType:
         """Running product, as `numpy.cumprod`."""
-        return ops.cumprod(self, axis)
+        return ops.cumprod(self, axis, dtype, out)
 
-    def any(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
+    def any(self, axis: Any = None, *, keepdims: Any = False, where: Any = True) -> TensorType:
         """Whether any element is true; no gradient."""
-        return ops.any(self, axis, keepdims=keepdims)
+        return ops.any(self, axis, keepdims=keepdims, where=where)
 
-    def all(self, axis: Any = None, *, keepdims: bool = False) -> TensorType:
+    def all(self, axis: Any = None, *, keepdims: Any = False, where: Any = True) -> TensorType:
         """Whether all elements are true; no gradient."""
-        return ops.all(self, axis, keepdims=keepdims)
+        return ops.all(self, axis, keepdims=keepdims, where=where)
 
     def argmax(self, axis: int | None = None, *, keepdims: bool = False) -> TensorType:
         """Index of the first maximum; no gradient."""
@@ -497,7 +516,7 @@ _ELSEWHERE = {
     "resize": "t.reshape(shape)",
     "partition": "np.partition(t, k)",
     "compress": "t[mask]",
-    "choose": "np.where(condition, a, b)",
+    "choose": "np.choose(t, choices)",
     "searchsorted": "np.searchsorted(t, v)",
     "ptp": "np.ptp(t)",
     "flat": "t.ravel()",

@@ -95,7 +95,7 @@ def array_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
     if operation is None:
         prefix = "scipy.special." if special is not None else "np." if vars(np).get(name) is ufunc else "the ufunc "
         raise no_rule(f"{prefix}{name}" + ("" if method == "__call__" else f".{method}"))
-    allowed = ("axis", "keepdims") if method != "__call__" or ufunc.signature else ()
+    allowed = _ALLOWED["reduce" if ufunc.signature else method]
     options = {}
     for key, value in sorted(kwargs.items(), key=lambda option: option[0] != "out"):
         if key in allowed:
@@ -113,7 +113,33 @@ def array_ufunc(ufunc: Any, method: str, inputs: tuple[Any, ...], kwargs: dict[s
             )
         elif key not in ("out", "where"):
             raise TypeError(f"np.{name}: the option {key}= is not supported on a Tensor; convert with t.astype first.")
+    if method == "__call__" and "dtype" in options:
+        inputs = _cast(ufunc, inputs, **options)
+        options = {}
     return operation(*inputs, **options)
+
+
+_ALLOWED = {
+    "__call__": ("dtype", "casting"),
+    "reduce": ("axis", "keepdims", "dtype", "initial", "where"),
+    "accumulate": ("axis", "dtype"),
+    "reduceat": ("axis", "dtype"),
+    "outer": (),
+}
+"""By method of a ufunc: the options that our operations have."""
+
+
+def _cast(ufunc: Any, inputs: tuple[Any, ...], dtype: Any, casting: str = "same_kind") -> tuple[Any, ...]:
+    """The inputs in the dtypes of the loop that NumPy would run for a result of this dtype. (Python's numbers stay as
+    they are, which is weak.)"""
+    values = [x if hasattr(x, "dtype") or type(x) in (int, float) else np.asarray(x) for x in inputs]
+    kinds = [type(x) if type(x) in (int, float) else x.dtype for x in values]
+    wanted = (None,) * ufunc.nin + (np.dtype(dtype),) * ufunc.nout
+    try:
+        found = ufunc.resolve_dtypes((*kinds, *(None,) * ufunc.nout), signature=wanted, casting=casting)
+    except TypeError as error:
+        raise TypeError(f"np.{ufunc.__name__}: dtype={np.dtype(dtype)}: {error}") from None
+    return tuple([x if isinstance(k, type) or k == d else x.astype(d) for x, k, d in zip(values, kinds, found)])
 
 
 _SYMBOLS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "power": "**", "matmul": "@"}

@@ -274,10 +274,10 @@ def _normalise(
 def _pull(x: Any, g: Any, weight: Any = 1.0, *, view: View, eps: float, centred: bool = True, kept: Any = None) -> Any:
     """(h − mean h − x̂ mean(h x̂)) / √(σ² + ε), with h = w g, of arrays."""
     if hasattr(kept, "inverse") and (rows := _native_rows(view, weight, 0.0, x, g)):
-        d = np.empty_like(rows[0])
+        d = np.empty(x.shape, x.dtype)
         kernel = LAYER_NORM_PULLBACK if centred else RMS_NORM_PULLBACK
-        kernel.rows(*rows, _as_row(weight, d), *_kept_columns(kept, d), d)
-        return d.reshape(x.shape)
+        kernel.rows(*rows, _as_row(weight, rows[0]), *_kept_columns(kept, d), d.reshape(view.shape))
+        return d
     t, offset, kept = _centred(x, kept, view, eps, centred)
     r, n = kept.inverse, _values(view)
     h = g.reshape(view.shape)

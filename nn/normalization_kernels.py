@@ -4,12 +4,15 @@ axes and a weight for each place in them."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from autodiff.machine.expressions import fma
-from autodiff.machine.kernels import Index, Kernel, Memory, Row
+from autodiff.machine.kernels import Kernel
+
+if TYPE_CHECKING:
+    from autodiff.machine.rows import Index, Memory, Row
 
 
 def _normalise(centred: bool) -> Kernel:

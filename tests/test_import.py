@@ -48,7 +48,7 @@ def test_importing_autodiff_costs_at_most_50_ms_over_numpy(tmp_path: Path) -> No
     assert min(own / max(0.050, 0.35 * numpy) for numpy, own in runs) < 1, runs
 
 
-PUBLIC = """autodiff.linalg autodiff.special autodiff.curvature autodiff.random nn.functional nn.init nn.loss nn.utils
+PUBLIC = """autodiff.linalg autodiff.special autodiff.signal autodiff.ndimage autodiff.stats autodiff.solvers autodiff.curvature autodiff.random nn.functional nn.init nn.loss nn.utils
 nn.penalty nn.plot optim.lr_scheduler optim.swa optim.data optim.plot optim.sklearn""".split()
 
 

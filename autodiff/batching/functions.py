@@ -5,6 +5,7 @@ Each takes the level first, and NotImplemented stands for a form of the call tha
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -643,13 +644,14 @@ _shifted(np.fft.ifftshift)
 
 def _scatter_add(level: Level, v: Any, index: Any, shape: Any = None) -> Any:
     v = v if within(v, level) else Batch(level, spread_in(v, level))
-    whole = np.zeros_like(v, shape=shape)
-    numbers = Batch(level, np.arange(whole.value.size).reshape(whole.value.shape))
+    whole = (level.size, *shape)
+    numbers = Batch(level, np.arange(math.prod(whole)).reshape(whole))
     place = Place(numbers, index, level)
     positions = numbers.value[place.index]
     values = np.broadcast_to(place.fitted(v, level), positions.shape)
-    np.add.at(whole.value.reshape(-1), positions.reshape(-1), values.reshape(-1))
-    return whole
+    sums = np.zeros_like(v.value, shape=(math.prod(whole),))  # flat: to flatten what is not contiguous copies it
+    np.add.at(sums, positions.reshape(-1), values.reshape(-1))
+    return Batch(level, sums.reshape(whole))
 
 
 OPAQUE["scatter_add"] = _scatter_add

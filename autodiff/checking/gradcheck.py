@@ -188,7 +188,7 @@ class _Check:
 
     def _flat(self, outputs: Sequence[Any]) -> Any:
         """All numbers in one row, of complex ones the real part and the imaginary part."""
-        parts = [np.asarray(y, np.result_type(y, np.float64)).reshape(-1).view(np.float64) for y in outputs]
+        parts = [np.ravel(np.ascontiguousarray(y, np.result_type(y, np.float64))).view(np.float64) for y in outputs]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def _noise(self) -> float:

@@ -280,6 +280,11 @@ const np = (() => {
     return x < 0.5 ? Math.PI / sinpi(x) / gamma(1 - x) : Math.exp(gammaln(x));
   }
 
+  function beta(a, b) {
+    if (!(a > 0 && b > 0)) throw new Unmet("the beta function of a number that is not positive");
+    return a + b < 150 ? (gamma(a) / gamma(a + b)) * gamma(b) : Math.exp(gammaln(a) + gammaln(b) - gammaln(a + b));
+  }
+
   // A derivative of sin(z)/z by x, z = πx: near 0 by its series, further out by z f⁽ⁿ⁾ = sin⁽ⁿ⁾(z) − n f⁽ⁿ⁻¹⁾.
   function sinc(order, x) {
     const z = Math.PI * x;
@@ -297,8 +302,18 @@ const np = (() => {
   }
 
   const xlogy = (a, b) => (a === 0 && !Number.isNaN(b) ? 0 : a * Math.log(b));
+
+  function rel_entr(x, y) {
+    if (Number.isNaN(x) || Number.isNaN(y)) return NaN;
+    if (!(x > 0 && y > 0)) return x === 0 && y >= 0 ? 0 : Infinity;
+    return x * (x / y > 0.5 && x / y < 2 ? Math.log1p((x - y) / y) : Math.log(x / y));
+  }
+
   const special = {
-    erf, erfc, erfinv, ndtr, ndtri, log_ndtr, gamma, gammaln, psi: (x) => polygamma(0, x), xlogy,
+    rel_entr, kl_div: (x, y) => rel_entr(x, y) - x + y, cosm1: (x) => -2 * Math.sin(x / 2) ** 2,
+    huber: (d, r) => (d < 0 ? Infinity : Math.abs(r) > d ? d * (Math.abs(r) - 0.5 * d) : 0.5 * r * r),
+    pseudo_huber: (d, r) => (d < 0 ? Infinity : d === 0 || r === 0 ? 0 : (r * r) / (Math.sqrt(1 + (r / d) ** 2) + 1)),
+    erf, erfc, erfinv, ndtr, ndtri, log_ndtr, beta, gamma, gammaln, psi: (x) => polygamma(0, x), xlogy,
     xlog1py: (a, b) => (a === 0 && !Number.isNaN(b) ? 0 : a * Math.log1p(b)),
     entr: (x) => (x < 0 ? -Infinity : -xlogy(x, x)), logit: (x) => Math.log(x / (1 - x)),
     expit: (x) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x))),
@@ -461,31 +476,42 @@ const np = (() => {
 
   // Matrices
 
-  // Row operations that make the first matrix the unit matrix, done to the second; also the determinant.
+  // Row operations that leave nothing below the diagonal of the first matrix, done to the second; returns ±1 for the
+  // exchanges of rows, so that the determinant is that times the diagonal.
   function eliminated(a, b) {
     const n = a.length;
-    let det = 1;
+    let sign = 1;
     for (let k = 0; k < n; k++) {
       let pivot = k;
       for (let i = k + 1; i < n; i++) if (Math.abs(a[i][k]) > Math.abs(a[pivot][k])) pivot = i;
-      if (pivot !== k) { [a[k], a[pivot]] = [a[pivot], a[k]]; [b[k], b[pivot]] = [b[pivot], b[k]]; det = -det; }
-      det *= a[k][k];
+      if (pivot !== k) { [a[k], a[pivot]] = [a[pivot], a[k]]; [b[k], b[pivot]] = [b[pivot], b[k]]; sign = -sign; }
       for (let i = k + 1; i < n && a[k][k] !== 0; i++) {
         const factor = a[i][k] / a[k][k];
         for (let j = k; j < n; j++) a[i][j] -= factor * a[k][j];
         b[i].forEach((_, j) => { b[i][j] -= factor * b[k][j]; });
       }
     }
-    return det;
+    return sign;
   }
 
   const rowsOf = (x) => count(x.shape[0]).map((i) => Array.from(x.data.slice(i * x.shape[1], (i + 1) * x.shape[1])));
-  const det = (a) => array([], [eliminated(rowsOf(a), rowsOf(a))]);
+  function slogdet(a) {
+    const rows = rowsOf(a), sign = eliminated(rows, rowsOf(a)), pivots = rows.map((row, i) => row[i]);
+    const total = (f, add, start) => array([], [pivots.map(f).reduce(add, start)]);
+    return [total(Math.sign, (x, y) => x * y, sign), total((v) => Math.log(Math.abs(v)), (x, y) => x + y, 0)];
+  }
+
+  function det(a) {
+    const rows = rowsOf(a), sign = eliminated(rows, rowsOf(a));
+    return array([], [rows.reduce((product, row, i) => product * row[i], sign)]);
+  }
+
   const inv = (a) => solve(a, array(a.shape, Float64Array.from(a.data, (_, i) => Number(i % (a.shape[0] + 1) === 0))));
 
   function solve(a, b) {
     const vector = b.shape.length === 1, left = rowsOf(a), right = rowsOf(vector ? reshape(b, [...b.shape, 1]) : b), n = left.length;
-    if (eliminated(left, right) === 0) throw new Unmet("a matrix is singular");
+    eliminated(left, right);
+    if (left.some((row, i) => row[i] === 0)) throw new Unmet("a matrix is singular");
     for (let i = n - 1; i >= 0; i--) {
       right[i] = right[i].map((v, j) => {
         for (let k = i + 1; k < n; k++) v -= left[i][k] * right[k][j];
@@ -521,7 +547,7 @@ const np = (() => {
     Unmet, array, f32, whole, expect, reshape, transpose, broadcast_to, moved, zeros, put, ...each_of(scalar),
     special: each_of({ ...special, polygamma, inverse_mills, sinc }),
     reduce, argmax, argmin, accumulate, linear_recurrence, outer, matmul, vecdot, einsum, concatenate, getitem, setitem, at, take, take_along_axis, sort, argsort,
-    var: squares, std: (...given) => map(Math.sqrt, squares(...given)), linalg: { det, inv, solve, cholesky },
+    var: squares, std: (...given) => map(Math.sqrt, squares(...given)), linalg: { det, slogdet, inv, solve, cholesky },
     scatter_put: (shape, places, from, value) => put(zeros(shape), places, from, value),
     scatter_add: (shape, places, from, value) => put(zeros(shape), places, from, value, scalar.add),
   };

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..leaving import is_users_file
+from ..primitive import REGISTRY, Primitive
 from ..tensor import Tensor, digest
 
 _PLAIN = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
@@ -226,6 +227,8 @@ class Closure:
                 self._visit(value, f"{name}[…]")
         elif isinstance(x, (weakref.ref, contextvars.ContextVar)):
             self._place(name, "call", x if isinstance(x, weakref.ref) else functools.partial(x.get, None), None)
+        elif isinstance(x, Primitive) and REGISTRY.get(x.name) is x:
+            return  # an operation of this project's, which stays what it is
         elif isinstance(x, functools.partial):
             self._visit(x.func, name)
             self._visit(x.args, name)
@@ -340,8 +343,10 @@ class Closure:
             text = {"cell": f"h{i}.cell_contents", "item": f"h{i}[k{i}]", "length": f"len(h{i})",
                     "values": f"tuple(h{i})", "attribute": f"getattr(h{i}, k{i}, empty)",
                     "get": f"h{i}.get(k{i}, empty)", "call": f"h{i}()"}[kind]  # fmt: skip
+            if kind == "attribute" and value is not _EMPTY and key.isidentifier():
+                text = f"h{i}.{key}"
             if kind == "values" and all(type(x) is str for x in value):  # names, as most are
-                terms.append(f"{text} == v{i}")
+                terms.append(f"{text} == v{i}" if value else f"not h{i}")
                 continue
             loose = kind == "values" or (_is_plain(value) and value is not None)
             terms.append(f"{text} is v{i}" if not loose else f"({text} is v{i} or same({text}, v{i}))")

@@ -91,7 +91,7 @@ class Compiled:
             known = self._entries[key] = []
             if len(self._entries) > KEPT:  # of objects that are made anew for every call, say
                 self._entries.pop(next(iter(self._entries)))
-        unfit = set[str]()  # what one call does not fit, whatever the number of programs
+        unfit: list[str] = []  # what one call does not fit, whatever the number of programs
         for entry in known:
             try:
                 result = entry.call(leaves)
@@ -100,7 +100,7 @@ class Compiled:
                     raise
                 if str(reason) not in unfit:
                     self._note(str(reason))
-                unfit.add(str(reason))
+                unfit.append(str(reason))
             else:
                 self._latest = entry
                 return result
@@ -250,7 +250,7 @@ class Compiled:
         """What was compiled, what was run as it is, and why, as text."""
         name = getattr(self._function, "__name__", "function")
         entries = [entry for found in self._entries.values() for entry in found]
-        lines = [f"{name}: {_counted(len(entries), 'program')}"]
+        lines = [f"{name}: {_counted(len(entries), 'program')}{' in machine code' if self._native else ''}"]
         for entry in entries:
             program = entry.traced.program
             shapes = ", ".join(f"{x.name or 'x'}: {x.dtype}{list(x.shape)}" for x in program.inputs[:8])
@@ -305,6 +305,9 @@ class _Entry:
             i for i, x in enumerate(traced.program.inputs)
             if i not in self._written_places and not x.options.get("weak")
         ]  # fmt: skip
+        self._left_at_arguments = [where for where, _ in traced.left if isinstance(where, int)]
+        self._leaves_nothing = not (traced.written or traced.assigned or traced.left or traced.steps)
+        """Whether it has no effect but its results."""
         self._written_of_tensors = [len(traced.arguments) + k for kind, k in traced.written if kind == "tensor"]
         self._written: list[Any] = []
         """What the last call wrote, where no argument is among it, which would be kept alive."""
@@ -354,17 +357,14 @@ class _Entry:
         why = self.misfit()
         if why:
             raise _Unfit(why, another=True)
-        inputs: list[Any] = []
-        for i in t.arguments:
-            x = leaves[i]
-            inputs.append(x._ndarray if isinstance(x, Tensor) else x)
-        for x in t.tensors:
-            inputs.append(x._ndarray)
+        inputs: list[Any] = [x._ndarray if isinstance(x, Tensor) else x for x in [leaves[i] for i in t.arguments]]
+        if t.tensors:
+            inputs += [x._ndarray for x in t.tensors]
         for where in t.gradients:
             x = leaves[where] if isinstance(where, int) else where
             inputs.append(cast(Tensor, x._grad)._ndarray)
-        for where, _ in t.left:
-            if isinstance(where, int) and sum(x is leaves[where] for x in (*leaves, *t.reached)) > 1:
+        for where in self._left_at_arguments:
+            if sum(x is leaves[where] for x in (*leaves, *t.reached)) > 1:
                 raise _Unfit("a Tensor in which a gradient is left is given twice, or is closed over too")
         after: Any = ()
         if t.steps is not None:
@@ -377,7 +377,7 @@ class _Entry:
             self._taken_out(inputs)
         if t.written:
             self._make_writable(inputs)
-        states = [generator.bit_generator.state for generator in t.generators]
+        states = [generator.bit_generator.state for generator in t.generators] if t.generators else ()
         if self._running:
             raise _Unfit("called from within itself, where its memory is in use")
         self._running = True
@@ -433,6 +433,8 @@ class _Entry:
         t = self.traced
         given = iter(outputs)
         results = [y if kind == "array" else _returned(kind, y) for kind, y in zip(t.kinds, given)]
+        if self._leaves_nothing:
+            return self._build(results)
         for kind, k in t.written:
             x = t.tensors[k] if kind == "tensor" else leaves[k] if kind == "argument" else None
             if isinstance(x, Tensor):

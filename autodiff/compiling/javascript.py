@@ -26,17 +26,22 @@ BINARY = (
     "minimum fmax fmin heaviside logaddexp logaddexp2 less less_equal greater greater_equal equal not_equal "
     "logical_and logical_or logical_xor"
 )
-SPECIAL = "erf erfc erfinv ndtr ndtri log_ndtr gamma gammaln psi xlogy xlog1py entr logit expit"
-_FUNCTIONS = frozenset(f"{UNARY} {BINARY} where vecdot".split()) | {f"special.{name}" for name in SPECIAL.split()}
+SPECIAL = (
+    "rel_entr kl_div cosm1 huber pseudo_huber erf erfc erfinv ndtr ndtri log_ndtr beta gamma gammaln psi xlogy xlog1py "
+    "entr logit expit"
+)
+_FUNCTIONS = frozenset([*f"{UNARY} {BINARY} where vecdot".split(), *(f"special.{name}" for name in SPECIAL.split())])
 _OF_BOOLEANS = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "bitwise_xor": "logical_xor",
                 "invert": "logical_not", "add": "logical_or", "multiply": "logical_and",
                 "maximum": "logical_or", "minimum": "logical_and"}  # fmt: skip
 _EXTREMES = {"np.max": "maximum", "np.maximum.reduce": "maximum", "np.min": "minimum", "np.minimum.reduce": "minimum"}
 _MOVES = frozenset({"np.roll", "np.pad", "np.tril", "np.triu", "np.repeat", "np.tile", "np.diagonal", "np.rot90"})
 """Functions whose results are elements of their first argument, and zeros."""
-_MATRICES = frozenset({"np.linalg.inv", "np.linalg.solve", "np.linalg.det", "np.linalg.cholesky"})
+_MATRICES = frozenset({"np.linalg.inv", "np.linalg.solve", "np.linalg.det", "np.linalg.cholesky",
+                       "np.linalg.slogdet"})  # fmt: skip
 _OPAQUE = frozenset({"inverse_mills", "sinc", "polygamma"})
 """Functions of this library that are called whole, of an order of derivative and an array."""
+_KINDS = "?bhilqBHILQfd"
 _RESERVED = frozenset(
     "np program arguments await break case catch class const continue debugger default delete do else enum eval export "
     "extends false finally for function if implements import in instanceof interface let new null package private "
@@ -84,7 +89,7 @@ class JavaScript:
         for i, node in enumerate(program.inputs):
             self._names[node] = self._unique(node.name or f"x{i}")
         for node in program.nodes:
-            if node.dtype.kind in "fiub" and node.dtype.char in "?bhilqBHILQfd" and not node.options.get("weak"):
+            if node.dtype.kind in "fiub" and node.dtype.char in _KINDS and not node.options.get("weak"):
                 continue
             if node.op not in ("call", "item"):
                 raise Formless(f"a page has no numbers of dtype {node.dtype}, as {node.op} gives them")
@@ -149,9 +154,11 @@ class JavaScript:
         """The expression of a call; '' for one that has no form."""
         self._names[node] = f"t{len(self._names) - len(self.program.inputs)}"
         try:
-            if any(x in self._apart for x in node.operands):
-                self.formless[node] = self.formless[next(iter(node.operands))]
-                return ""
+            if node.op == "item":
+                (whole,) = node.operands
+                if whole in self.formless:
+                    self.formless[node] = self.formless[whole]
+                    return ""
             text, computed = self._call(node)
             if computed and node.dtype.kind in "iu" and node.dtype.itemsize < 8:
                 raise Formless  # it would wrap around
@@ -203,6 +210,8 @@ class JavaScript:
                 return self._einsum(options["subscripts"], given, inputs), True
             case "call":
                 return self._whole(node)
+            case "item":
+                return f"{given[0]}[{options['index']}]", True
         name, _, method = op.partition(".")
         if method == "reduce" and name in START | _EXTREME:
             axes = _list(options["axis"])
@@ -255,7 +264,7 @@ class JavaScript:
             if path in ("np.var", "np.std") and not {*keywords} - {"ddof"}:
                 return f"{path}({given[0]}, {_list(axes)}, {keepdims}, {_literal(keywords.get('ddof', 0))})", True
         if path in _MATRICES and not keywords and {np.ndim(_shaped(x)) for x in inputs} in ({2}, {1, 2}):
-            return f"{path}({', '.join(given)})", True
+            return f"{path}({', '.join(given)})", node not in self._apart
         if path == "np.round" and not {*keywords} - {"decimals"} and len(inputs) == 1:
             power = 10 ** abs(keywords.get("decimals", 0))
             up, down = ("multiply", "divide") if keywords.get("decimals", 0) > 0 else ("divide", "multiply")
@@ -332,9 +341,9 @@ class JavaScript:
         if not isinstance(x, np.ndarray):
             if isinstance(x, (bool, int, float)):
                 return _literal(x)
-            raise Formless
-        if x.dtype.char not in "?bhilqBHILQfd":
-            raise Formless
+            raise Formless(f"a page has no {type(x).__name__}")
+        if x.dtype.char not in _KINDS:
+            raise Formless(f"a page has no numbers of dtype {x.dtype}")
         text = _array(x)
         if x.size <= 1 and x.ndim == 0:
             return text

@@ -16,15 +16,17 @@ import numpy as np
 from ..ops.elementwise import where
 from ..primitive import REGISTRY, Primitive, general
 from ..tensor import Tensor, wrap
+from ..untaken import Undecided
 from . import lowering as lowering
-from .tracer import Trace, TraceError, Tracer, call
+from .program import Node
+from .tracer import Trace, TraceError, Tracer, Uncommon, call
 
 
 def replayed(
     trace: Trace,
     results: Sequence[Tensor],
     leaves: Mapping[int, Any],
-    arrays: Mapping[int, Any],
+    arrays: dict[int, Any],
     copies: Mapping[int, int],
 ) -> dict[int, Tensor]:
     """The tensors of a graph again, by number, with the numbers, names and flags of the first.
@@ -32,8 +34,8 @@ def replayed(
     Args:
         trace: what the calls are written into.
         results: all results of the graph, oldest first.
-        leaves: traced arrays for leaves, by number; others stay as they are.
-        arrays: traced arrays for arrays among the inputs, by id.
+        leaves: traced arrays for leaves, by number; others are constants.
+        arrays: traced arrays for arrays among the inputs, by id; the others are added, as constants.
         copies: of leaves that hold the values of a result, detached, the number of that.
 
     Raises:
@@ -45,11 +47,11 @@ def replayed(
 
     def again(x: Any) -> Any:
         if not isinstance(x, Tensor):
-            return arrays.get(id(x), x)
+            return arrays.setdefault(id(x), trace.constant(x)) if isinstance(x, np.ndarray) and x.ndim else x
         if x._number not in made:
             origin = copies.get(x._number)
-            data = leaves.get(x._number, x._ndarray) if origin is None else made[origin]._ndarray
-            made[x._number] = _alike(wrap(data), x)
+            data = leaves.get(x._number) if origin is None else made[origin]._ndarray
+            made[x._number] = _alike(wrap(trace.constant(x._ndarray) if data is None else data), x)
         return made[x._number]
 
     for node in results:
@@ -69,17 +71,62 @@ def _alike(new: Tensor, x: Tensor) -> Tensor:
 
 
 def _result(trace: Trace, node: Tensor, inputs: tuple[Any, ...], given: Sequence[Any]) -> Tensor:
-    record, params = node._primitive, {key: _own(value) for key, value in (node._params or {}).items()}
+    record: Any = node._primitive
+    params = {key: _own(value) for key, value in (node._params or {}).items()}
     if record is REGISTRY["where"]:  # it marks itself where it hides what is no number
         return where(*inputs)
-    if REGISTRY.get(record.name) is not record:
-        record = _whole(trace, node, given)
-    return general(record)(*inputs, **params)
+    own = REGISTRY.get(record.name) is record
+    if own and all(map(_is_plain, params.values())):
+        try:
+            made: Tensor = general(record)(*inputs, **params)
+        except Exception:
+            if trace.failure is None or isinstance(trace.failure, Uncommon):
+                raise trace.failure or TraceError(f"{record.name} does not run on what is traced") from None
+            trace.failure, made = None, wrap(node._ndarray)  # what no program can follow is repeated whole
+        if (_depends(made) or not any(map(_depends, inputs))) and _rules_run(node):
+            return made
+    return general(_whole(trace, node, given))(*inputs, **(node._params or {}))
+
+
+def _rules_run(node: Tensor) -> bool:
+    """Whether the rules of an operation run on traced arrays, tried apart."""
+    record, params, trace = node._primitive, node._params or {}, Trace(rare=True)
+    arrays = [x._ndarray if isinstance(x, Tensor) else x for x in node._inputs]
+    arrays = [trace.input(a) if isinstance(a, (np.ndarray, np.generic)) else a for a in arrays]
+    y, g = trace.input(node._ndarray), trace.input(np.ones_like(node._ndarray))
+    try:
+        rules, given = record.pullbacks(len(arrays), g, y, arrays, params)
+        for x, rule in zip(node._inputs, rules):
+            if isinstance(x, Tensor) and x._requires_grad and rule is not None:
+                rule(g, y, *given, **params)
+    except Undecided:
+        return True
+    except Exception:
+        return False
+    return True
+
+
+def _depends(x: Any) -> bool:
+    """Whether a value is computed from what is traced."""
+    array = x._ndarray if isinstance(x, Tensor) else x
+    return isinstance(array, Tracer) and isinstance(array.node, Node)
 
 
 def _own(value: Any) -> Any:
-    """An option; of what an operation notes for its backward pass a copy, which it fills anew."""
-    return copy.copy(value) if getattr(value, "internal", False) is True and not isinstance(value, tuple) else value
+    """An option. What an operation noted in its forward pass is left out, or copied to be filled anew."""
+    if getattr(value, "internal", False) is not True:
+        return value
+    return None if isinstance(value, tuple) else copy.copy(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether an option is made of numbers, arrays, words and the like, in which nothing of a run is hidden."""
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    kinds = (bool, int, float, str, np.ndarray, np.generic, np.dtype, slice, range, type, type(None), type(...))
+    return isinstance(value, kinds) or getattr(value, "internal", False) is True
 
 
 def _whole(trace: Trace, node: Tensor, given: Sequence[Any]) -> Primitive:

@@ -37,9 +37,14 @@ _SMALL = 16
 
 
 class Trace:
-    """The nodes written down so far; a call that was made before with the same inputs is the same node."""
+    """The nodes written down so far; a call that was made before with the same inputs is the same node.
 
-    def __init__(self) -> None:
+    Args:
+        rare: whether a rule that does not take its common branch is followed, under a guard, for want of other values.
+    """
+
+    def __init__(self, rare: bool = False) -> None:
+        self.rare, self.followed = rare, False
         self.inputs: list[Node] = []
         self.assumptions: dict[Node, None] = {}
         self.guards: dict[Node, Any] = {}
@@ -635,13 +640,14 @@ class Tracer:
         holds = bool(self.current().value)
         if not isinstance(self.node, Node):
             return holds
-        if sys._getframe(1).f_code is common.__code__:
+        if sys._getframe(1).f_code is common.__code__ and not (self.trace.rare and not holds):
             if not holds:
                 line = user_line()
                 self.trace.failure = self.trace.failure or Uncommon(line or "")
                 raise Uncommon(line or "")
             self.trace.assumptions[self.node] = None
             return True
+        self.trace.followed |= sys._getframe(1).f_code is common.__code__
         truth: Any = self if self.dtype == bool else np.not_equal(self, 0)
         return bool(truth.reshape(()).guarded(bool))
 

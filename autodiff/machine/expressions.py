@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from .elementwise import instruction
 from .ir import Builder
 
 
@@ -37,6 +36,8 @@ class Value(np.lib.mixins.NDArrayOperatorsMixin):
         self.builder, self.type, self.name = builder, type, name
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Value:
+        from .elementwise import instruction
+
         if method != "__call__" or options:
             raise TypeError(f"{ufunc.__name__}: machine code has no {method} with {sorted(options)}")
         known = getattr(np, ufunc.__name__, None) is ufunc

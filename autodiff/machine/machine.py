@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from weakref import WeakValueDictionary
 
 CHECKED = 32
 """Bytes of the checksum with which a file of the cache begins."""
@@ -53,6 +54,8 @@ def vector_bits() -> int:
 
 
 _lock = threading.Lock()  # LLVM's context is one for the process
+_made: WeakValueDictionary[Any, Machine] = WeakValueDictionary()
+_made_lock = threading.Lock()
 
 
 class Machine:
@@ -81,6 +84,16 @@ class Machine:
             self._engine = binding.create_mcjit_compiler(binding.parse_assembly(""), self._target)
             self._engine.add_object_file(binding.ObjectFileRef.from_data(code))
             self._engine.finalize_object()
+
+    @classmethod
+    def of(cls, text: str, symbols: Mapping[str, int]) -> Machine:
+        """The machine code of a module, made once for each text: programs of one function are often the same but for
+        what stands beside the machine code."""
+        with _made_lock:
+            found = _made.get((text, tuple(symbols.items())))
+            if found is None:
+                found = _made[text, tuple(symbols.items())] = cls(text, symbols)
+            return found
 
     def address(self, function: str) -> int:
         """Where a function begins."""

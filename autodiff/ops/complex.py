@@ -13,10 +13,10 @@ import numpy as np
 from ..primitive import Sample, as_tensor, declare, internal
 from ..protocols import implements
 from ..tensor import Tensor
-from .guards import inverse_or_zero, times
+from .guards import common, inverse_or_zero, raw, times
 from .samples import draw
 
-__all__ = ["angle", "conj", "conjugate", "imag", "real"]
+__all__ = ["angle", "conj", "conjugate", "imag", "real", "real_if_close"]
 
 
 def _points(rng: np.random.Generator) -> list[Sample]:
@@ -73,6 +73,21 @@ def real(val: Any) -> Tensor:
     """
     x = as_tensor(val, "real")
     return _real(x) if x.dtype.kind == "c" else x
+
+
+@implements(np.real_if_close)
+def real_if_close(a: Any, tol: float = 100) -> Tensor:
+    """The real part, if no imaginary one is larger than `tol` times the resolution of the dtype (or than `tol` itself,
+    unless it is greater than 1), else `a` itself, as `numpy.real_if_close`.
+
+    >>> real_if_close(Tensor([1 + 1e-15j, 2.0]))
+    Tensor([1., 2.])
+    """
+    x = as_tensor(a, "real_if_close")
+    if x.dtype.kind != "c":
+        return x
+    limit = tol * np.finfo(x.dtype).eps if tol > 1 else tol
+    return real(x) if common((np.abs(raw(x).imag) < limit).all()) else x
 
 
 @implements(np.imag)

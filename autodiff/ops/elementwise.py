@@ -39,6 +39,7 @@ __all__ = [
     "arctanh",
     "around",
     "array_equal",
+    "array_equiv",
     "asin",
     "asinh",
     "astype",
@@ -52,6 +53,7 @@ __all__ = [
     "ceil",
     "clip",
     "copy",
+    "copysign",
     "cos",
     "cosh",
     "deg2rad",
@@ -75,9 +77,14 @@ __all__ = [
     "hypot",
     "invert",
     "isclose",
+    "iscomplex",
     "isfinite",
     "isinf",
     "isnan",
+    "isneginf",
+    "isposinf",
+    "isreal",
+    "ldexp",
     "left_shift",
     "less",
     "less_equal",
@@ -202,6 +209,14 @@ absolute = declare(
     doc="|x|; the derivative at 0 is 0.",
 )  # fmt: skip
 implements(np.fabs)(absolute)
+
+copysign = declare(
+    "copysign", np.copysign,
+    [lambda g, y, a, b: g * (np.sign(a) * np.copysign(1.0, raw(b))), lambda g, y, a, b: np.zeros_like(b)],
+    arity=2, numpy=np.copysign, jvps="piecewise", kinks=lambda a, b: (a == 0) | (b == 0),
+    formula="|{0}| · sign {1}", derivatives=["sign {0} · sign {1}", "0"], samples=binary(),
+    doc="|a| with the sign of b, that of a zero too; by a the derivative at 0 is 0, as that of |a|.",
+)  # fmt: skip
 
 deg2rad = declare(
     "deg2rad", np.deg2rad, [lambda g, y, x: g * (math.pi / 180)], arity=1, numpy=np.deg2rad,
@@ -335,6 +350,14 @@ hypot = declare(
 
 
 # Exponentials and logarithms
+
+ldexp = declare(
+    "ldexp", np.ldexp, [lambda g, y, x, n: np.ldexp(g, raw(n)), None], arity=2, numpy=np.ldexp,
+    jvps=[lambda t, y, x, n: np.ldexp(t, raw(n)), None], formula="{0} · 2 ^ {1}", derivatives=["2 ^ {1}", "none"],
+    samples=lambda rng: [Sample((draw(rng, (3,)), np.array([1, -2, 0]))), Sample((draw(rng, (2, 1)), np.array([1, 3]))),
+                         Sample((draw(rng, ()), 2))],
+    doc="x · 2ⁿ, exactly, for integers n.",
+)  # fmt: skip
 
 exp = declare(
     "exp", np.exp, [lambda g, y, x: times(g, y)], arity=1, numpy=np.exp,
@@ -842,11 +865,14 @@ _astype = declare(
 
 
 @implements(*([np.astype] if hasattr(np, "astype") else []))  # NumPy 2.1
-def astype(x: Any, dtype: Any) -> Tensor:
+def astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Tensor:
     """`x` in another dtype; the gradient comes back in x's own. Integer and boolean results carry no gradient. Of
-    complex numbers a real dtype takes the real part, with NumPy's warning (`real` takes it without)."""
+    complex numbers a real dtype takes the real part, with NumPy's warning (`real` takes it without). Without `copy`, a
+    tensor of that dtype is returned itself. (`device` is accepted for NumPy's sake.)"""
     x = x if isinstance(x, Tensor) else Tensor(x)
     dtype = np.dtype(dtype)
+    if not copy and x.dtype == dtype:
+        return x
     if dtype.kind in "fc":
         return _astype(x, dtype=dtype)
     return Tensor(x._ndarray.astype(dtype))
@@ -894,7 +920,12 @@ right_shift = without_gradient("right_shift", np.right_shift, np.right_shift)
 isfinite = without_gradient("isfinite", np.isfinite, np.isfinite)
 isinf = without_gradient("isinf", np.isinf, np.isinf)
 isnan = without_gradient("isnan", np.isnan, np.isnan)
+isposinf = without_gradient("isposinf", np.isposinf, np.isposinf)
+isneginf = without_gradient("isneginf", np.isneginf, np.isneginf)
+iscomplex = without_gradient("iscomplex", np.iscomplex, np.iscomplex)
+isreal = without_gradient("isreal", np.isreal, np.isreal)
 signbit = without_gradient("signbit", np.signbit, np.signbit)
 isclose = without_gradient("isclose", np.isclose, np.isclose)
 allclose = without_gradient("allclose", np.allclose, np.allclose)
 array_equal = without_gradient("array_equal", np.array_equal, np.array_equal)
+array_equiv = without_gradient("array_equiv", np.array_equiv, np.array_equiv)

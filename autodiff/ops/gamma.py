@@ -37,7 +37,8 @@ _xlog1py: Any = polymorphic(xlog1py)
 def _polygamma_forward(x: Any, n: int = 0) -> Any:
     from scipy.special import polygamma, psi
 
-    return psi(x) if n == 0 else np.asarray(polygamma(n, x)).astype(x.dtype if x.dtype.kind == "f" else np.float64)[()]
+    kind = getattr(x, "dtype", np.dtype(np.float64))
+    return psi(x) if n == 0 else np.asarray(polygamma(n, x)).astype(kind if kind.kind == "f" else np.float64)[()]
 
 
 _polygamma = declare(

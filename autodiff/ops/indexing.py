@@ -26,12 +26,14 @@ from .samples import draw
 __all__ = [
     "argwhere",
     "bincount",
+    "choose",
     "compress",
     "diag_indices_from",
     "digitize",
     "extract",
     "flatnonzero",
     "ix_",
+    "piecewise",
     "ravel_multi_index",
     "select",
     "take",
@@ -172,14 +174,16 @@ _kept = Opaque(_kept_in_memory, "kept", "positions that may repeat")
 
 @in_single
 def _scattered_in_memory(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    repeats = _repeats(index, shape)
+    whole = (math.prod(shape),) if repeats else shape  # flat, it is the fastest way in NumPy
     if type(v) is np.ndarray or not is_foreign(v):
-        z = np.zeros(shape, v.dtype)
+        z = np.zeros(whole, v.dtype)
     else:
-        z = np.zeros_like(v, shape=shape, order="C")
-    if _repeats(index, shape):
-        np.add.at(z.reshape(-1), _positions(index, shape), v.reshape(-1))  # flat, it is the fastest way in NumPy
-    else:
-        z[index] = v
+        z = np.zeros_like(v, shape=whole, order="C")
+    if repeats:
+        np.add.at(z, _positions(index, shape), v.reshape(-1))
+        return z.reshape(shape)
+    z[index] = v
     return z
 
 
@@ -366,6 +370,80 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
             raise TypeError("select: conditions must be boolean arrays, such as t > 0")
         result = where(condition, choice, result)
     return result
+
+
+@implements(np.choose)
+def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Tensor:
+    """For each element of `a`, an integer, that of the choice it numbers, as `numpy.choose`.
+
+    Args:
+        a: integers; `a` and the choices broadcast to one shape.
+        choices: a sequence of Tensors or arrays, or one whose slices they are; with gradients to each.
+        out: nothing; a result is a new Tensor.
+        mode: other numbers are an error ("raise"), counted round ("wrap") or moved to the ends ("clip").
+
+    Raises:
+        ValueError: a number for which there is no choice, or shapes that do not broadcast. TypeError: `a` is not of
+            integers.
+
+    >>> choose([1, 0, 1], [[1.0, 2.0, 3.0], Tensor([10.0, 20.0, 30.0])])
+    Tensor([10.,  2., 30.])
+    """
+    if out is not None:
+        raise TypeError("np.choose: out= is refused on a Tensor; write result = np.choose(...), a new Tensor.")
+    i, parts = _integers("choose", a), [as_tensor(c, "choose") for c in choices]
+    n = len(parts)
+    if mode not in ("raise", "wrap", "clip"):
+        raise ValueError(f"choose: mode is 'raise', 'wrap' or 'clip', not {mode!r}")
+    if i.size and mode == "raise" and not common((i.min() >= 0) & (i.max() < n)):
+        raise ValueError(f"choose: a number among {i.min()} … {i.max()} is not one of the {n} choices")
+    try:
+        shape = np.broadcast_shapes(i.shape, *(c.shape for c in parts))
+    except ValueError:
+        met = ", ".join(str(c.shape) for c in parts)
+        raise ValueError(f"choose: numbers of shape {i.shape} and choices of shapes {met} do not broadcast") from None
+    i = i % n if mode == "wrap" else i.clip(0, n - 1) if mode == "clip" else i
+    chosen = np.stack([np.broadcast_to(c, shape) for c in parts])
+    return take_along_axis(chosen, np.broadcast_to(i, shape)[None], 0)[0]
+
+
+@implements(np.piecewise)
+def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Tensor:
+    """A function given by pieces, each of the elements of `x` where its condition holds, as `numpy.piecewise`.
+
+    Args:
+        x: a Tensor or array; the result has its dtype.
+        condlist: boolean arrays of x's shape; where several hold, the last one counts.
+        funclist: a function of one Tensor, or a number, for each condition, and possibly one more for all that is left
+            (0 by default).
+        args, kw: given to the functions after their piece.
+
+    Raises:
+        ValueError: neither as many functions as conditions nor one more. TypeError: a condition that is not boolean.
+
+    >>> piecewise(Tensor([-2.0, 3.0]), [np.array([True, False])], [np.negative, np.square])
+    Tensor([2., 9.])
+    """
+    x = as_tensor(x, "piecewise")
+    conditions: Any = plain(condlist)
+    first = conditions[0] if np.ndim(conditions) and len(conditions) else conditions
+    if np.ndim(first) == 0 and (x.ndim or not isinstance(conditions, (list, tuple))):
+        conditions = [conditions]
+    masks = [np.asarray(c) for c in conditions]
+    if any(m.dtype.kind != "b" for m in masks):
+        raise TypeError("piecewise: conditions must be boolean arrays, such as t > 0")
+    if len(funclist) not in (len(masks), len(masks) + 1):
+        raise ValueError(f"piecewise: {len(masks)} conditions take as many functions or one more, not {len(funclist)}")
+    if len(funclist) > len(masks):
+        masks.append(~np.logical_or.reduce(masks))
+    y = wrap(np.zeros_like(x._ndarray))
+    for mask, function in zip(masks, funclist):
+        if callable(function):
+            piece = getitem(x, mask)
+            y = at(y)[mask].set(function(piece, *args, **kw)) if piece.size else y
+        else:
+            y = at(y)[mask].set(function)
+    return y
 
 
 # Functional updates

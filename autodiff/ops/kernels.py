@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..machine.kernels import Index, Kernel, Memory, Row
+from ..machine.kernels import Kernel
+
+if TYPE_CHECKING:
+    from ..machine.rows import Index, Memory, Row
 
 INFINITY = np.inf
 

@@ -8,6 +8,7 @@ public function slices it again, so that its one rule sees all cotangents togeth
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from typing import Any, NamedTuple, cast
 
@@ -26,7 +27,8 @@ from .samples import draw
 __all__ = [
     "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cross", "det", "diagonal", "eigh",
     "eigvalsh", "inv", "lstsq", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
-    "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "trace",
+    "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve",
+    "trace",
 ]  # fmt: skip
 
 
@@ -896,6 +898,51 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Tensor, Tensor, i
 
 
 matrix_rank = without_gradient("matrix_rank", np.linalg.matrix_rank, np.linalg.matrix_rank)
+
+
+@implements(np.linalg.tensorsolve)
+def tensorsolve(a: Any, b: Any, axes: Any = None) -> Tensor:
+    """x with ``tensordot(a, x, x.ndim) = b``, as `numpy.linalg.tensorsolve`.
+
+    Args:
+        a: a Tensor of shape b.shape + x.shape, with as many elements in the one as in the other.
+        b: a Tensor.
+        axes: of a, moved to the end first.
+
+    Raises:
+        LinAlgError: a is not square in this sense, or has no inverse.
+    """
+    a, b = as_tensor(a, "tensorsolve"), as_tensor(b, "tensorsolve")
+    if axes is not None:
+        moved = checked_axes("tensorsolve", axes, a.shape)
+        a = a.transpose(tuple([i for i in range(a.ndim) if i not in moved] + list(moved)))
+    shape = a.shape[b.ndim :]
+    n = math.prod(shape)
+    if b.ndim > a.ndim or n * n != a.size or n != b.size:
+        raise np.linalg.LinAlgError(
+            f"tensorsolve: shapes {a.shape} and {b.shape} do not fit: a takes the shape of b and then that of the "
+            f"result, with as many elements"
+        )
+    return solve(a.reshape(n, n), b.reshape(n)).reshape(shape)
+
+
+@implements(np.linalg.tensorinv)
+def tensorinv(a: Any, ind: int = 2) -> Tensor:
+    """The inverse of a as the map ``x ↦ tensordot(a, x, a.ndim - ind)``, as `numpy.linalg.tensorinv`: of shape
+    a.shape[ind:] + a.shape[:ind], which have equally many elements.
+
+    >>> tensorinv(np.diag([2.0, 4.0]).reshape(2, 2, 1), ind=1).shape
+    (2, 1, 2)
+    """
+    a, ind = as_tensor(a, "tensorinv"), operator.index(ind)
+    if ind <= 0:
+        raise ValueError(f"tensorinv: ind is the number of axes of the result's last part, positive, not {ind}")
+    n = math.prod(a.shape[ind:])
+    if n * n != a.size:
+        raise np.linalg.LinAlgError(
+            f"tensorinv(shape {a.shape}, ind={ind}): the first {ind} axes and the others take equally many elements"
+        )
+    return inv(a.reshape(n, n)).reshape(a.shape[ind:] + a.shape[:ind])
 
 
 @implements(np.linalg.matrix_power)

@@ -208,8 +208,9 @@ def _outer_method(operation: Any) -> Any:
     return outer_method
 
 
-for _ufunc in (np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum, np.hypot, np.logaddexp):
-    REDUCTIONS[_ufunc, "outer"] = _outer_method(UFUNCS[_ufunc])
+for _ufunc in UFUNCS:
+    if _ufunc.nin == 2 and _ufunc.signature is None:
+        REDUCTIONS[_ufunc, "outer"] = _outer_method(UFUNCS[_ufunc])
 
 
 # tensordot

@@ -6,6 +6,7 @@ sorting, questions without a derivative. Their derivatives move the cotangent's 
 
 from __future__ import annotations
 
+import math
 import operator
 from itertools import accumulate, pairwise
 from typing import Any, cast
@@ -47,6 +48,7 @@ __all__ = [
     "flipud",
     "hsplit",
     "hstack",
+    "insert",
     "matrix_transpose",
     "meshgrid",
     "moveaxis",
@@ -57,11 +59,13 @@ __all__ = [
     "ravel",
     "repeat",
     "reshape",
+    "resize",
     "roll",
     "rollaxis",
     "rot90",
     "shape",
     "size",
+    "sliding_window_view",
     "sort",
     "split",
     "squeeze",
@@ -71,6 +75,7 @@ __all__ = [
     "trace",
     "transpose",
     "tril",
+    "trim_zeros",
     "triu",
     "unstack",
     "vsplit",
@@ -574,6 +579,59 @@ def delete(arr: Any, obj: Any, axis: int | None = None) -> Tensor:
     return take(x, left, axis)
 
 
+@implements(np.insert)
+def insert(arr: Any, obj: Any, values: Any, axis: int | None = None) -> Tensor:
+    """With slices put in before some places along an axis (of the flattened tensor by default), as `numpy.insert`.
+
+    Args:
+        arr: a Tensor or array.
+        obj: a place, several, a slice, or a mask of places.
+        values: what is put in, broadcast to the shape of the slices; in arr's dtype, with gradient.
+        axis: where.
+
+    Raises:
+        IndexError: a place out of range. ValueError: values that do not fit, or not as many as places.
+
+    >>> insert([1.0, 2.0, 3.0], 1, [10.0, 20.0])
+    Tensor([ 1., 10., 20.,  2.,  3.])
+    """
+    x, new = as_tensor(arr, "insert"), as_tensor(values, "insert")
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = checked_axis("insert", axis, x.shape)
+    n, places = x.shape[axis], plain(obj)
+    new = new if new.dtype == x.dtype else astype(new, x.dtype)
+    single = not isinstance(places, slice) and np.ndim(places) == 0
+    if single and new.ndim:
+        new = reshape(new, (1,) * (x.ndim - new.ndim) + new.shape)  # one place takes all that there is along the axis
+        new = moveaxis(new, 0, axis)
+    met = f"insert(shape {x.shape}, axis={axis}): "
+    try:
+        count = new.shape[axis] if single and new.ndim else len(np.insert(np.arange(n), places, 0)) - n
+        new = broadcast_to(new, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
+        order = np.insert(np.arange(n), places, np.arange(n, n + count))
+    except (IndexError, ValueError) as error:
+        raise type(error)(f"{met}values of shape {np.shape(plain(values))} before {obj!r}: {error}") from None
+    return take(concatenate([x, new], axis), order, axis)
+
+
+@implements(np.trim_zeros)
+def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Tensor:
+    """Without the zeros at the ends of each axis (or of some), at the front ("f") and the back ("b"), as
+    `numpy.trim_zeros`."""
+    x = as_tensor(filt, "trim_zeros")
+    if not trim or set(trim.lower()) - set("fb"):
+        raise ValueError(f"trim_zeros: trim names the front, 'f', the back, 'b', or both, not {trim!r}")
+    axes = range(x.ndim) if axis is None else checked_axes("trim_zeros", axis, x.shape)
+    index: list[Any] = [slice(None)] * x.ndim
+    for i, places in enumerate(np.nonzero(plain(x))):
+        if i in axes:
+            first, last = (int(places.min()), int(places.max()) + 1) if places.size else (x.shape[i], x.shape[i])
+            index[i] = slice(first if "f" in trim.lower() else None, last if "b" in trim.lower() else None)
+            index[i] = slice(0, 0) if not places.size else index[i]
+    return picked(x, index=tuple(index))
+
+
 # Repeating
 
 
@@ -622,6 +680,61 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Tensor:
     before, after, times = x.shape[:axis], x.shape[axis + 1 :], int(counts.item())
     apart = _broadcast_to(reshape(x, (*before, n, 1, *after)), shape=(*before, n, times, *after))
     return reshape(apart, (*before, n * times, *after))
+
+
+@implements(np.resize)
+def resize(a: Any, new_shape: Any) -> Tensor:
+    """The elements in order, over and over until a shape is full (or as many as it holds), as `numpy.resize`.
+
+    >>> resize([1.0, 2.0, 3.0], (2, 2))
+    Tensor([[1., 2.],
+            [3., 1.]])
+    """
+    x, shape = ravel(a), _integers("resize", new_shape)
+    if any(n < 0 for n in shape):
+        raise ValueError(f"resize: lengths must not be negative, not {new_shape}")
+    size = math.prod(shape)
+    if not x.size:
+        return broadcast_to(np.zeros((), x.dtype), shape)
+    return reshape(take(x, np.arange(size) % x.size, 0), shape)
+
+
+@implements(np.lib.stride_tricks.sliding_window_view)
+def sliding_window_view(
+    x: Any, window_shape: Any, axis: Any = None, *, subok: bool = False, writeable: bool = False
+) -> Tensor:
+    """All windows of a shape, one step apart, as `numpy.lib.stride_tricks.sliding_window_view`; a copy, not a view.
+
+    Args:
+        x: a Tensor or array.
+        window_shape: the window's lengths.
+        axis: the axis of each, all in order by default; one may be named more than once.
+        subok, writeable: False; a result is a new Tensor.
+
+    Returns:
+        A Tensor: of x's shape, each axis shorter by the window's length less 1, then the window's.
+
+    Raises:
+        ValueError: a window longer than its axis, or not as many lengths as axes.
+
+    >>> sliding_window_view([1.0, 2.0, 3.0, 4.0], 3)
+    Tensor([[1., 2., 3.],
+            [2., 3., 4.]])
+    """
+    name = "sliding_window_view"
+    x, lengths = as_tensor(x, name), _integers(name, window_shape)
+    if subok or writeable:
+        raise TypeError(f"{name}: the result is a copy; leave subok= and writeable= out")
+    axes = range(x.ndim) if axis is None else [checked_axis(name, i, x.shape) for i in np.atleast_1d(axis).tolist()]
+    if len(axes) != len(lengths):
+        raise ValueError(f"{name}(shape {x.shape}): {len(lengths)} lengths of a window for {len(axes)} axes")
+    for i, n in zip(axes, lengths):
+        steps = x.shape[i] - n + 1
+        if n < 0 or steps < 1:
+            raise ValueError(f"{name}: a window of length {n} does not fit into length {x.shape[i]} of axis {i}")
+        x = picked(x, index=(slice(None),) * i + (np.arange(steps)[:, None] + np.arange(n),))
+        x = moveaxis(x, i + 1, -1)
+    return x
 
 
 @implements(np.meshgrid)

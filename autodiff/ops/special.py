@@ -183,9 +183,14 @@ entr = declare(
 )  # fmt: skip
 
 
+def _not_negative(x: Any) -> Any:
+    """`nonnegative`, of a Python number too."""
+    return nonnegative(x) if hasattr(x, "dtype") else x if x >= 0 else math.nan
+
+
 def _log_ratio(x: Any, y: Any) -> Any:
     """log(x/y) of what is not negative."""
-    return np.log(nonnegative(x) / nonnegative(y))
+    return np.log(_not_negative(x) / _not_negative(y))
 
 
 rel_entr = declare(
@@ -216,8 +221,8 @@ def _within(delta: Any, r: Any) -> Any:
 
 huber = declare(
     "huber_function", scipy_ufunc("huber"),
-    [lambda g, y, delta, r: g * np.where(_within(delta, r), 0, np.abs(r) - nonnegative(delta)),
-     lambda g, y, delta, r: g * np.where(_within(delta, r), r, nonnegative(delta) * np.sign(r))],
+    [lambda g, y, delta, r: g * np.where(_within(delta, r), 0, np.abs(r) - _not_negative(delta)),
+     lambda g, y, delta, r: g * np.where(_within(delta, r), r, _not_negative(delta) * np.sign(r))],
     arity=2, scipy="huber", formula="{1}²/2 if |{1}| ≤ {0} else {0} (|{1}| − {0}/2)",
     derivatives=["max(|{1}| − {0}, 0)", "clip({1}, −{0}, {0})"], samples=binary((0.3, 1.0), (-3.0, 3.0)),
     doc="Huber's loss of residuals r: r²/2 up to delta, from there on straight lines.",
@@ -227,13 +232,13 @@ huber = declare(
 def _pseudo_huber_by_delta(g: Any, y: Any, delta: Any, r: Any) -> Any:
     """(h − δ)²/h, with h − δ = r²/(h + δ)."""
     length = np.hypot(delta, r)
-    above = r * (r / (length + nonnegative(delta)))
+    above = r * (r / (length + _not_negative(delta)))
     return times(g, above * (above / length))
 
 
 pseudo_huber = declare(
     "pseudo_huber", scipy_ufunc("pseudo_huber"),
-    [_pseudo_huber_by_delta, lambda g, y, delta, r: times(g, r * (nonnegative(delta) / np.hypot(delta, r)))],
+    [_pseudo_huber_by_delta, lambda g, y, delta, r: times(g, r * (_not_negative(delta) / np.hypot(delta, r)))],
     arity=2, scipy="pseudo_huber", singular=True, formula="{0}² (√(1 + ({1}/{0})²) − 1)",
     derivatives=["(h − {0})² / h with h = √({0}² + {1}²)", "{1} {0} / √({0}² + {1}²)"],
     samples=binary((0.3, 2.0), (-3.0, 3.0)),

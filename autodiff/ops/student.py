@@ -42,7 +42,7 @@ def _half_step_forward(z: Any, order: int = 0) -> Any:
         for k, c in enumerate(_SERIES):
             power = -2 * k - 1
             series = series + c * math.prod(power - i for i in range(order)) * t ** (power - order)
-    return np.where(far, series, y).astype(z.dtype)[()]
+    return np.where(far, series, y).astype(getattr(z, "dtype", np.float64))[()]
 
 
 _half_step = declare(

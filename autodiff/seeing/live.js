@@ -14,11 +14,13 @@
 
   // Decimal figures of a number and the power of ten of the first, rounded to so many: halves to even, as in Python.
   function figures(x, n) {
-    const [mantissa, e] = Math.abs(x).toExponential(100).split("e"), all = mantissa.replace(".", "");
-    const head = all.slice(0, n), tail = all.slice(n);
-    const up = tail[0] > "5" || (tail[0] === "5" && (/[1-9]/.test(tail.slice(1)) || Number(head.at(-1)) % 2 === 1));
-    const rounded = String(BigInt(head) + BigInt(up));
-    return rounded.length > n ? [rounded.slice(0, n), Number(e) + 1] : [rounded.padStart(n, "0"), Number(e)];
+    let [mantissa, e] = Math.abs(x).toExponential(n - 1).split("e");
+    const longer = Math.abs(x).toExponential(n);
+    if (/5e/.test(longer) && Number(longer) === Math.abs(x)) { // a half
+      const below = longer.replace(".", "").slice(0, n);
+      if (Number(below.at(-1)) % 2 === 0) [mantissa, e] = [below, longer.split("e")[1]];
+    }
+    return [mantissa.replace(".", ""), Number(e)];
   }
 
   function general(x, n) {
@@ -169,6 +171,7 @@
   const now = recorded.map((values) => values.slice());
   const losses = [];
   let outputs = null;
+  let stopped = false; // there are no steps
 
   const moved = (i) => now[i].some((v, k) => !Object.is(v, recorded[i][k]));
   const lossAt = live.rows[live.loss];
@@ -196,6 +199,7 @@
       ? "What was recorded does not hold for these values: a rule would go another way. No numbers are shown; reset, or move back."
       : blank ? `${live.formless.join(", ")}: not computed in a page. What lies behind is shown for the recorded values alone.` : "");
     const loss = outputs !== null && known(lossAt) ? outputs[lossAt].data[0] : NaN;
+    find("live-step").disabled = stopped || outputs === null;
     find("live-loss").textContent = `${live.name} = ${outputs === null || !known(lossAt) ? UNKNOWN : general(loss, digits)}`;
     return loss;
   }
@@ -304,7 +308,7 @@
   const stuck = trained.filter((i) => !live.inputs[i].slider && recorded[i].length <= 16);
   const unknown = trained.filter((i) => live.behind[live.inputs[i].gradient].length || live.behind[lossAt].length || live.unchecked.length);
   if (!trained.length || unknown.length || stuck.length) {
-    find("live-step").disabled = true;
+    stopped = true;
     fixed.push(trained.length ? `There are no steps: gradients lie behind ${live.formless.join(", ")}, which a page cannot compute.` : "There are no steps: no leaf requires a gradient.");
   }
   if (live.decided.length) {

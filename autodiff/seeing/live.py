@@ -16,7 +16,7 @@ import numpy as np
 from ..backward import reachable
 from ..compiling.javascript import Formless, JavaScript, library
 from ..compiling.replay import replayed
-from ..compiling.tracer import Trace, TraceError, Tracer, Uncommon, stripped
+from ..compiling.tracer import Trace, TraceError, Tracer, stripped
 from ..mode import mode
 from ..tensor import Tensor
 from .cuts import cuts_between
@@ -81,10 +81,10 @@ def live_page(explanation: Explained) -> Live:
             f"computes them all at each move of a slider; explain a smaller example, or leave live out"
         )
     reachable([explanation.output])  # whether it is as it was recorded
-    token = mode.set(True)
+    token, trace = mode.set(True), Trace(rare=True)
     try:
         with np.errstate(all="ignore"):
-            traced = _Traced(explanation, results)
+            traced = _Traced(trace, explanation, results)
             program = traced.trace.program(traced.outputs)
             if len(program.nodes) > CALLS:
                 raise ValueError(
@@ -92,9 +92,9 @@ def live_page(explanation: Explained) -> Live:
                     f"{CALLS:,}; explain a smaller example, or leave live out"
                 )
             text = JavaScript(program, [x.value for x in traced.inputs])
-    except Uncommon:
-        return Live({"failure": "for these values a rule takes a way that it does not take for those around them"})
     except TraceError as error:
+        if trace.followed:
+            return Live({"failure": "for these values a rule takes a way that it does not take for those around them"})
         return Live({"failure": str(error).partition("\n")[0].removeprefix("ad.compile: ")})
     except (Formless, _Unable) as error:
         return Live({"failure": str(error)})
@@ -116,8 +116,8 @@ class _Numbers(Table):
 class _Traced:
     """The passes of an explanation, written down."""
 
-    def __init__(self, explanation: Explained, results: list[Tensor]) -> None:
-        self.trace = Trace()
+    def __init__(self, trace: Trace, explanation: Explained, results: list[Tensor]) -> None:
+        self.trace = trace
         tensors = {x._number: x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}
         constants = {id(x): x for node in results for x in node._inputs if isinstance(x, np.ndarray)}
         copies = {}
@@ -137,6 +137,7 @@ class _Traced:
                 raise _Unable("an array holds the values of a result, detached, and would have to follow it")
             if 0 < array.ndim and array.size <= SMALL and array.dtype.char in "fd":
                 arrays[key] = self.trace.input(array.copy(), "")
+        inputs = dict(arrays)
         made = replayed(self.trace, results, leaves, arrays, copies)
         output = made[explanation.output._number]
         table = _Numbers(explanation.digits, output, [made[node._number] for node in results])
@@ -147,19 +148,19 @@ class _Traced:
         _check(table.rows, explanation.rows)
         wanted = {n: made[n] for n in leaves if made[n]._requires_grad}
         gradients = Pass(output, reachable([output])[0], wanted).results if wanted else {}
-        self.inputs: list[Tracer] = [*leaves.values(), *arrays.values()]
-        self.places = [table.steps[n] - 1 for n in leaves] + [table.arrays[id(x)][1] - 1 for x in arrays.values()]
+        self.inputs: list[Tracer] = [*leaves.values(), *inputs.values()]
+        self.places = [table.steps[n] - 1 for n in leaves] + [table.arrays[id(x)][1] - 1 for x in inputs.values()]
         """The row of each input."""
         self.outputs: list[Any] = []
         self._of_node: dict[Any, int] = {}
         self.rows = [self._output(row.number) for row in table.rows]
-        self.gradients = [self._output(gradients.get(n)) for n in leaves] + [-1] * len(arrays)
+        self.gradients = [self._output(gradients.get(n)) for n in leaves] + [-1] * len(inputs)
         self.loss = table.steps[output._number] - 1
         self.decided = [
             step - 1
             for step in (
                 *(table.steps[n] for n, x in made.items() if x._primitive is None and x.dtype.kind == "b"),
-                *(table.arrays[key][1] for key, x in constants.items() if x.dtype.kind == "b" and key in table.arrays),
+                *(table.arrays[id(arrays[key])][1] for key, x in constants.items() if x.dtype.kind == "b" and x.ndim),
             )
         ]
         """The rows of constants that are true or false."""

@@ -53,7 +53,7 @@
       node.setAttribute("role", "button");
       for (const slot of node.querySelectorAll("[data-slot]")) {
         const name = slot.dataset.slot, [frame, ...lines] = slot.children;
-        slots.set(`${key} ${name}`, { name, frame, lines, fills: [] });
+        slots.set(`${key} ${name}`, { name, frame, lines, fills: [], widest: lines.map(() => 0) });
       }
     }
     const edges = [...view.querySelectorAll("[data-from]")];
@@ -82,6 +82,7 @@
       if (!known) return;
       const written = { i, lines: text.split("\n"), copied: text === copy && name === "value" && key !== node };
       known.fills.push(Object.assign(written, { recorded: written.lines }));
+      known.widest = known.widest.map((n, k) => Math.max(n, (written.lines[k] || "").length)); // for so much there is room
       rows[i].fills.push(written);
     };
     if (node) {
@@ -323,7 +324,7 @@
   // The picture: slots, and what of it is past and future
 
   function fill() {
-    const row = rows[now], secret = asks(now);
+    const row = rows[now], secret = asks(now), others = [];
     for (const slot of picture.slots.values()) {
       let k = slot.fills.length - 1;
       while (k >= 0 && slot.fills[k].i > now) k--;
@@ -332,9 +333,7 @@
         const text = !written ? "" : hidden ? (i ? "" : "?") : written.lines[i] || "";
         if (line.textContent !== text) line.textContent = text;
         if (line.hasAttribute("textLength")) line.removeAttribute("textLength");
-        if (!written || written.lines === written.recorded) return; // there is room for what was recorded
-        const room = slot.frame.width.baseVal.value - 4;
-        if (line.getComputedTextLength() > room) line.setAttribute("textLength", String(room));
+        if (written && written.lines !== written.recorded && text.length > slot.widest[i]) others.push([line, slot.frame]);
       });
       const by = written ? rows[written.i] : {};
       slot.frame.classList.toggle("filled", Boolean(written));
@@ -342,6 +341,11 @@
       slot.frame.dataset.pass = by.pass || "";
       slot.frame.classList.toggle("fresh", Boolean(written) && (written.i === now || (by.group === row.group && find("pace").value === "operation")));
     }
+    const lengths = others.map(([line]) => line.getComputedTextLength()); // all at once: the first makes the layout
+    others.forEach(([line, frame], i) => {
+      const room = frame.width.baseVal.value - 4;
+      if (lengths[i] > room) line.setAttribute("textLength", String(room));
+    });
     for (const [key, node] of picture.nodes) {
       const begins = first.get(key);
       node.classList.toggle("future", begins === undefined ? false : begins > now);

@@ -458,7 +458,7 @@ class Pass:
         self.nodes = nodes
         needed = leading_to(wanted, nodes)
         data = y._ndarray
-        self.seed: Any = np.ones(data.shape, data.dtype) if data.ndim else data.dtype.type(1)
+        self.seed: Any = np.ones_like(data)[()]  # of a single element the number
         observer = _Observer(nodes, mode.get())
         token = mode.set(observer)
         try:
@@ -513,8 +513,7 @@ def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
     a text that says how large."""
     y, arrays = node._ndarray, _arrays(node)
     if node._primitive in ELEMENTWISE or y.size == 1:
-        ones = np.ones(y.shape, y.dtype) if y.ndim else y.dtype.type(1)
-        found = _pulled(node, ones, slots)
+        found = _pulled(node, np.ones_like(y)[()], slots)
         if node._primitive in ELEMENTWISE:
             return {i: np.broadcast_to(d, y.shape) if np.size(d) == 1 else d for i, d in zip(slots, found)}
         shapes = {i: np.shape(arrays[i]) for i in slots}
@@ -531,7 +530,7 @@ def jacobians(node: Tensor, slots: Sequence[int] | None = None) -> list[Any]:
     slots = range(len(arrays)) if slots is None else slots
     rows: list[list[Any]] = [[] for _ in slots]
     for k in range(y.size):
-        e = np.zeros(y.size, y.dtype)
+        e = np.zeros_like(y).reshape(-1)
         e[k] = 1
         for row, i, d in zip(rows, slots, _pulled(node, e.reshape(y.shape) if y.ndim else e[0], slots)):
             row.append(None if d is None else unbroadcast(d, np.shape(arrays[i])))

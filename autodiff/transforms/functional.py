@@ -158,7 +158,7 @@ class _Run:
             held = any(isinstance(x, Tensor) for x in self.given)
             copies = [y._ndarray.copy() if is_foreign(y._ndarray) else np.array(y._ndarray) for y in outputs]
             return self.output_form.build(
-                [wrap(y) if held else y if y.ndim else y.item() if number else y[()] for y in copies]
+                [wrap(y) if held else y if y.ndim or is_foreign(y) else y.item() if number else y[()] for y in copies]
             )
         return self.output_form.build(outputs)
 
@@ -181,7 +181,7 @@ def _as_given(d: Tensor, given: Any) -> Any:
         return d
     array = d._ndarray
     if type(given) in (float, int, complex):
-        return array if array.ndim else array.item()
+        return array if array.ndim or is_foreign(array) else array.item()
     return array[()] if isinstance(given, np.generic) else array
 
 

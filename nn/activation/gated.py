@@ -36,18 +36,19 @@ def _blockwise(kernel: Any, x: Any, *others: Any) -> Any:
     """``kernel(out, room, x, *others)`` of arrays of one shape, block by block: what it needs stays in the cache.
     Threads share many blocks."""
     flat = [np.ascontiguousarray(a).reshape(-1) for a in (x, *others)]
-    y = np.empty_like(flat[0])
+    y = np.empty(x.shape, flat[0].dtype)
+    whole = y.reshape(-1)
 
     def some(first: int, last: int, _: int) -> None:
         room = np.empty((2, min(_BLOCK, y.size)), y.dtype)
         for block in range(first, last):
             part = slice(block * _BLOCK, (block + 1) * _BLOCK)
-            out = y[part]
+            out = whole[part]
             kernel(out, room[:, : out.size], *[a[part] for a in flat])
 
     parts = count() if y.size >= SHARED else 1
     together(some, (), ranges(-(-y.size // _BLOCK), parts))
-    return y.reshape(x.shape)
+    return y
 
 
 def _in_blocks(*arrays: Any) -> bool:
@@ -98,10 +99,10 @@ def _gelu_block_rule(d: Any, room: Any, x: Any, y: Any, g: Any) -> None:
     np.exp(d, out=d)
     d *= np.float32(kernels.DENSITY)
     d *= x
-    zero = x == 0
-    if zero.any():
-        d += y / (x + zero)
-        d += zero * np.float32(0.5)
+    near = np.abs(x, out=room[0]) < 1e-30  # where y may have lost its digits, and Φ is ½
+    if near.any():
+        d += y / (x + near)
+        d += near * np.float32(0.5)
     else:
         d += np.divide(y, x, out=room[0])
     d *= g

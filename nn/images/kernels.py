@@ -9,11 +9,13 @@ next, and from one place in its rows to the next; and how many numbers a row of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from autodiff.machine.expressions import Value, fma
-from autodiff.machine.ir import SCALAR
-from autodiff.machine.kernels import Index, Kernel, Memory, Row
+from autodiff.machine.expressions import fma
+from autodiff.machine.kernels import Kernel
+
+if TYPE_CHECKING:
+    from autodiff.machine.rows import Index, Memory, Row
 
 TOGETHER = 4
 """Rows, so that a weight, once loaded, serves for several."""
@@ -22,10 +24,9 @@ TOGETHER = 4
 class _Plane:
     """The loops over an output's rows and a kernel's places."""
 
-    def __init__(self, row: Row, x: Memory, how: Memory) -> None:
-        b = self.b = row.builder
-        self.row, self.x = row, x
-        numbers = [b(f"load i64, ptr {b(f'getelementptr i64, ptr {how.address}, i64 {i}')}") for i in range(7)]
+    def __init__(self, row: Row, how: Memory) -> None:
+        self.row, self.b = row, row.builder
+        numbers = [how.integer(i) for i in range(7)]
         self.rows, self.kernel_rows, self.kernel_columns, self.down, self.along_rows, self.along, self.width = numbers
 
     def blocks(self, values: list[Any], body: Callable[[str, int, list[Any]], list[Any]]) -> list[Any]:
@@ -48,29 +49,22 @@ class _Plane:
 
         return self.row.loop("0", self.kernel_rows, 1, values, of_row)[1]
 
-    def part(self, memory: Memory, *offsets: str) -> Memory:
-        """A memory from so many numbers on."""
-        address = memory.address
-        for offset in offsets:
-            address = self.b(f"getelementptr {SCALAR[memory.t]}, ptr {address}, i64 {offset}")
-        return Memory(self.b, memory.t, address)
-
     def rows_of(self, memory: Memory, first: str, count: int, step: str) -> list[Memory]:
         """Some rows of a memory, with so many numbers from one to the next."""
-        return [self.part(memory, self.b(f"mul i64 {self.b(f'add i64 {first}, {r}')}, {step}")) for r in range(count)]
+        return [memory.moved(self.b(f"mul i64 {self.b(f'add i64 {first}, {r}')}, {step}")) for r in range(count)]
 
 
 def _convolve(row: Row, x: Memory, w: Memory, y: Memory, how: Memory) -> None:
-    plane, b = _Plane(row, x, how), row.builder
-    zero = Value(b, row.t, b.constant(0.0, row.t))
+    plane = _Plane(row, how)
+    zero = row.constant(0.0)
 
     def block(first: str, count: int, _: list[Any]) -> list[Any]:
         sources, results = plane.rows_of(x, first, count, plane.down), plane.rows_of(y, first, count, plane.width)
 
         def column(i: Index) -> None:
             def place(number: str, off: str, sums: list[Any]) -> list[Any]:
-                weight = plane.part(w, number).number
-                return [fma(weight, plane.part(s, off)[i], total) for s, total in zip(sources, sums, strict=True)]
+                weight = w.moved(number).number
+                return [fma(weight, s.moved(off)[i], total) for s, total in zip(sources, sums, strict=True)]
 
             for result, value in zip(results, plane.places([zero] * count, place), strict=True):
                 result.put(i, value)
@@ -82,8 +76,8 @@ def _convolve(row: Row, x: Memory, w: Memory, y: Memory, how: Memory) -> None:
 
 
 def _weigh(row: Row, x: Memory, g: Memory, w: Memory, how: Memory) -> None:
-    plane, b = _Plane(row, x, how), row.builder
-    zero = Value(b, row.t, b.constant(0.0, row.t))
+    plane = _Plane(row, how)
+    zero = row.constant(0.0)
 
     def place(number: str, off: str, _: list[Any]) -> list[Any]:
         def block(first: str, count: int, total: list[Any]) -> list[Any]:
@@ -91,7 +85,7 @@ def _weigh(row: Row, x: Memory, g: Memory, w: Memory, how: Memory) -> None:
 
             def column(i: Index, sums: list[Any]) -> list[Any]:
                 return [
-                    fma(cotangent[i], plane.part(s, off)[i], value)
+                    fma(cotangent[i], s.moved(off)[i], value)
                     for cotangent, s, value in zip(given, sources, sums, strict=True)
                 ]
 
@@ -100,7 +94,7 @@ def _weigh(row: Row, x: Memory, g: Memory, w: Memory, how: Memory) -> None:
                 sums = [p + q for p, q in zip(sums[::2], sums[1::2], strict=True)]
             return [total[0] + sums[0]]
 
-        plane.part(w, number).number = row.folded("add", plane.blocks([zero], block)[0])
+        w.moved(number).number = row.folded("add", plane.blocks([zero], block)[0])
         return []
 
     plane.places([], place)

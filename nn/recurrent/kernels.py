@@ -6,13 +6,16 @@ Order: what an LSTM's and a GRU's values are, the steps of a sequence as recurre
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
 
 from autodiff.machine.expressions import fma
-from autodiff.machine.kernels import Kernel, Memory, Row
+from autodiff.machine.kernels import Kernel
+
+if TYPE_CHECKING:
+    from autodiff.machine.rows import Memory, Row
 
 # Of values
 

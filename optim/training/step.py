@@ -101,6 +101,9 @@ class Step:
         if isinstance(optimizer, LBFGS):
             self._step = search
         if backend is not None:
+            for p in params:  # as at all later calls, so that the first needs no program of its own
+                if p.grad is None and p.requires_grad:
+                    p.grad = Tensor(np.zeros(p.shape, p.dtype))
             trained = model if hasattr(model, "named_parameters") else list(model.parameters())
 
             def program(function: Any, optimizer: Optimizer | None = None) -> Any:

@@ -118,6 +118,51 @@ def test_positions_may_be_of_the_other_array_type(function):
     on_both(function, TABLE, np.array([2, 0, 2]))
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x.sum(axis=0, where=x._ndarray > 0.5, initial=2.0),
+        lambda x: x.mean(where=x._ndarray > 0.5),
+        lambda x: x.std(axis=0, where=x._ndarray > 0.1, dtype=np.float32),
+        lambda x: x.max(where=x._ndarray < 0.5, initial=0.1),
+        lambda x: np.maximum.accumulate(x[::-1], axis=1),
+        lambda x: np.logaddexp.accumulate(x, axis=1),
+        lambda x: np.add.reduceat(x, [0, 2], axis=1),
+        lambda x: np.median(x, axis=0),
+        lambda x: np.corrcoef(x**2, rowvar=False),
+        lambda x: np.interp(x, [0.0, 0.5, 2.0], [1.0, 2.0, 5.0]),
+        lambda x: np.interp(x, np.cumsum(x[:, 0]), x[:, 1], period=1.9),
+        lambda x: np.convolve(x[0], x[:, 1], "same"),
+        lambda x: np.gradient(x, x[:, 0] + x[:, 1] ** 2, axis=0, edge_order=2),
+        lambda x: np.trapezoid(x, x**2, axis=0),
+        lambda x: np.unwrap(5 * x, axis=0),
+        lambda x: np.vander(x[0], 3),
+        lambda x: np.polyval(x[0], x[1]),
+        lambda x: ad.polynomial.chebval(x, x[:, 1]),
+        lambda x: np.insert(x, 1, x[:, 0] ** 2, axis=1),
+        lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, axis=0),
+        lambda x: np.apply_along_axis(lambda line: line / line.sum(), 0, x),
+        lambda x: np.copysign(x, x - 0.5),
+        lambda x: np.add(x, 1.0, dtype=np.float32),
+    ],
+)
+def test_functions_put_together_from_others_run_on_the_other_array_type(function):
+    on_both(function, TABLE + 0.01)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.nanmax(x, axis=1),
+        lambda x: np.nanquantile(x, (0.2, 0.5), axis=0),
+        lambda x: np.nanmedian(x, axis=1),
+        lambda x: np.median(x, axis=0)[1:],
+    ],
+)
+def test_what_nan_does_not_enter_runs_on_the_other_array_type(function):
+    on_both(function, np.where(TABLE == TABLE[2, 0], np.nan, TABLE))
+
+
 def test_what_was_written_over_has_no_gradient():
     on_both(lambda x, v, i: x.at[i].set(v), TABLE, np.ones((3, 3)), np.array([2, 0, 2]))
 

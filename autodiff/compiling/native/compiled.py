@@ -79,7 +79,7 @@ class Compiled:
             self._module.functions["check"] = text
         self.ir: str = self._module.text
         """In LLVM's language."""
-        self._machine = Machine(self.ir, addresses() | symbols())
+        self._machine = Machine.of(self.ir, addresses() | symbols())
         self.source: str = ""
         """The Python around the machine code."""
         self.run: Callable[..., tuple[Any, ...]] = self._written(steps)

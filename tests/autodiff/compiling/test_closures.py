@@ -298,6 +298,19 @@ def test_what_a_compiled_function_inside_reads_is_compared():
     assert (outer(x), slope(x)) == (4, 9)
 
 
+def test_what_a_rule_of_the_users_own_closes_over_is_compared():
+    factor = 2.0
+    scaled = ad.primitive(lambda x: factor * x, name="scaled_by_factor", vjps=[lambda g, y, x: factor * g])
+
+    def loss(x):
+        return ad.tanh(scaled(x)).sum()
+
+    slope, x = ad.compile(ad.grad(loss)), np.array([0.1, 0.2])
+    for factor in (2.0, 2.0, 3.0):
+        np.testing.assert_allclose(slope(x), factor / np.cosh(factor * x) ** 2, rtol=1e-14)
+    assert len(slope.programs) == 2
+
+
 def test_what_a_trace_that_came_to_nothing_assigned_is_done_once_by_the_call_that_is_run_as_it_is():
     number, kept, model = 0, [1.0], types.SimpleNamespace(last=None, seen={})
 

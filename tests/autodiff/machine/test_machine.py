@@ -48,6 +48,17 @@ def test_another_module_has_another_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_text_is_compiled_once_while_its_code_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, compile = [], machine._object_code
+    monkeypatch.setattr(machine, "_object_code", lambda text: made.append(text) or compile(text))
+    text = TEXT.replace("%y", "%once")
+    first, second = Machine.of(text, {}), Machine.of(text, {})
+    assert first is second and len(made) == 1 and twice(second) == 3.0
+    assert Machine.of(text + "\n", {}) is not first and len(made) == 2
+    del first, second
+    assert twice(Machine.of(text, {})) == 3.0 and len(made) == 3
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("AUTODIFF_CACHE", str(tmp_path / "file" / "below"))

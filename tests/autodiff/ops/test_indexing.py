@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import autodiff as ad
+from tests.against_numpy import same_as_numpy
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
 SETTINGS = settings(deadline=None, max_examples=150)
@@ -498,3 +499,46 @@ def test_a_bad_index_or_value_gets_an_error_that_names_what_was_called(f, kind, 
         f(t)
     for word in words:
         assert word in str(caught.value)
+
+
+R = np.random.default_rng(9).normal(size=(4, 3))
+W = R[0]
+
+
+def test_choices_by_number_have_gradients():
+    for call in (
+        lambda f: f(np.array([0, 1, 1]), [W, W**2]),
+        lambda f: f(np.array([[0, 1, 2]] * 4), [W, R, 2.0]),
+        lambda f: f(np.array([0, 5, -1]), [W, W**2], mode="wrap"),
+        lambda f: f(np.array([0, 5, -1]), [W, W**2], mode="clip"),
+        lambda f: f(1, [W, W**2]),
+    ):
+        same_as_numpy("choose", call)
+    same_as_numpy("choose", lambda f: f(np.array([0, 1, 0]), R[:2]))
+    with pytest.raises(ValueError, match="choose: a number among 0 … 2 is not one of the 2 choices"):
+        np.choose([0, 2], [ad.Tensor(W[:2]), W[:2]])
+    with pytest.raises(ValueError, match=r"choose: numbers of shape \(2,\) and choices of shapes \(3,\), \(3,\)"):
+        np.choose([0, 1], [ad.Tensor(W), W])
+    with pytest.raises(TypeError, match="choose: indices must be integers, not float64"):
+        np.choose(ad.Tensor(W), [W, W])
+
+
+def test_a_function_by_pieces_is_that_of_each_piece():
+    for call in (
+        lambda f: f(W, [W < 0, W >= 0], [np.negative, np.square]),
+        lambda f: f(W, [W < 0], [np.exp, 7.0]),
+        lambda f: f(W, W < 0, [np.exp, 7.0]),
+        lambda f: f(W, [W < 0, W < 1], [np.exp, np.sin]),
+        lambda f: f(R, [R > 0], [lambda x, k: k * x, lambda x, k: x**k], 3),
+        lambda f: f(np.array(2.0), [True], [np.sqrt]),
+        lambda f: f(np.array(2.0), [False], [np.sqrt]),
+        lambda f: f(W, [W > 100], [np.sqrt, np.cos]),
+    ):
+        same_as_numpy("piecewise", call)
+    w = ad.Tensor(2.0, requires_grad=True)
+    np.piecewise(ad.Tensor(W), [W < 0], [lambda x: w * x, w]).sum().backward()
+    assert w.grad.item() == pytest.approx(W[W < 0].sum() + (W >= 0).sum())
+    with pytest.raises(ValueError, match="piecewise: 1 conditions take as many functions or one more, not 3"):
+        np.piecewise(ad.Tensor(W), [W < 0], [1.0, 2.0, 3.0])
+    with pytest.raises(TypeError, match="piecewise: conditions must be boolean arrays"):
+        np.piecewise(ad.Tensor(W), [W], [1.0, 2.0])

@@ -11,6 +11,7 @@ import autodiff as ad
 import autodiff.linalg as la
 from autodiff import Tensor, no_grad
 from autodiff.checking.gradcheck import gradcheck, gradgradcheck
+from tests.against_numpy import same_as_numpy
 from tests.against_torch import agrees_with_torch
 
 
@@ -814,3 +815,20 @@ def test_of_constant_matrices_one_triangle_is_read_as_numpy_reads_it():
     a = np.array([[2.0, 0.0], [0.7, 1.0]])
     np.testing.assert_allclose(la.eigvalsh(a).data, np.linalg.eigvalsh(a))
     np.testing.assert_allclose(la.cholesky(a).data, np.linalg.cholesky(a))
+
+
+def test_tensors_are_inverted_and_solved_as_numpy_does():
+    a = np.eye(6) + np.random.default_rng(3).normal(size=(6, 6)) / 9
+    b = np.arange(6.0) - 2
+    for call in (
+        lambda f: f(a.reshape(2, 3, 6), b.reshape(2, 3)),
+        lambda f: f(a.reshape(6, 2, 3), b),
+        lambda f: f(a.reshape(6, 2, 3).transpose(1, 0, 2), b, axes=(0, 2)),
+    ):
+        same_as_numpy("linalg.tensorsolve", call, derivatives=1)
+    same_as_numpy("linalg.tensorinv", lambda f: f(a.reshape(2, 3, 6), ind=2), derivatives=1)
+    same_as_numpy("linalg.tensorinv", lambda f: f(a.reshape(6, 2, 3), ind=1), derivatives=1)
+    with pytest.raises(np.linalg.LinAlgError, match=r"tensorsolve: shapes \(6, 6\) and \(3,\) do not fit"):
+        la.tensorsolve(a, b[:3])
+    with pytest.raises(np.linalg.LinAlgError, match=r"tensorinv\(shape \(6, 6\), ind=2\)"):
+        la.tensorinv(a)

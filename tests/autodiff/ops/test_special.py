@@ -210,6 +210,27 @@ def test_scipys_function_of_a_tensor_has_scipys_values_and_dtype_and_a_graph(nam
                 np.testing.assert_allclose(y.numpy(), right, rtol=4 * np.finfo(right.dtype).eps)
 
 
+@pytest.mark.parametrize("name", [n for n, args in UFUNCS.items() if len(args) > 1] + ["stdtr", "gammaincinv", "xlogy"])
+def test_the_other_inputs_may_be_python_numbers_also_in_further_derivatives(name):
+    import scipy.special
+
+    theirs = getattr(scipy.special, name)
+    n = len(UFUNCS.get(name, (0, 0)))
+    for place in range(n):
+        if place == 0 and name in ("jv", "yv", "iv", "kv", "ive", "yn", "expn"):
+            continue
+        numbers = [2 if name in ("yn", "expn") else 0.3, 0.4, 0.6][:n]
+
+        def f(x, place=place, numbers=numbers):
+            return theirs(*numbers[:place], x, *numbers[place + 1 :])
+
+        gradcheck(f, numbers[place])
+        gradcheck(ad.grad(f), numbers[place])
+        arrays = [np.array(v) for v in numbers]
+        exact = ad.grad(lambda x: theirs(*arrays[:place], x, *arrays[place + 1 :]))(numbers[place])
+        assert ad.grad(f)(numbers[place]) == exact  # a number has all its digits
+
+
 def test_relative_entropies_at_zero_are_their_limits_and_nan_outside():
     x, y = Tensor([0.0, 0.0, -1.0], requires_grad=True), Tensor([1.0, 0.0, -2.0], requires_grad=True)
     dx, dy = ad.gradients(special.rel_entr(x, y).sum(), (x, y))

@@ -305,6 +305,13 @@ def test_hidden_infinite_slopes_of_what_examples_share_are_those_of_the_loop(ord
     close(found, expected)
 
 
+@pytest.mark.parametrize("pick", [lambda x: x[[0, 0, 1]], lambda x: x[:, [0, 1, 0]], lambda x: x[[0, 0], [1, 1]]])
+def test_the_gradient_adds_up_where_an_index_repeats(pick):
+    x = np.arange(12.0).reshape(2, 3, 2) + 1
+    f = ad.grad(lambda x: (pick(x) ** 2).sum())
+    close(ad.vmap(f)(x), np.stack([f(row) for row in x]))
+
+
 def test_writing_examples_into_what_they_share_is_refused():
     shared = ad.zeros(3)
 
@@ -314,3 +321,10 @@ def test_writing_examples_into_what_they_share_is_refused():
 
     with pytest.raises((BatchError, TypeError, ValueError), match=r"share|examples|sequence"):
         ad.vmap(f)(X)
+
+
+def test_a_python_number_that_examples_share_has_a_derivative_in_each():
+    x = np.array([[1.0, 2.0], [0.0, 1.0]])
+    close(ad.vmap(ad.grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x), [36.0, 4.0])
+    values, slopes = ad.vmap(ad.value_and_grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x)
+    close((values, slopes), ([36.0, 4.0], [36.0, 4.0]))

@@ -1,0 +1,105 @@
+"""Polynomials by their coefficients, in NumPy's older functions (`polynomials`) and newer ones (`series`)."""
+
+import numpy as np
+import pytest
+
+import autodiff as ad
+from autodiff import Tensor
+from tests.against_numpy import same_as_numpy, same_values
+
+rng = np.random.default_rng(6)
+A, V, W = rng.normal(size=(4, 5)), rng.normal(size=7), rng.normal(size=3)
+
+
+@pytest.mark.parametrize(
+    "name, call",
+    [
+        ("polyval", lambda f: f(W, A)),
+        ("polyval", lambda f: f(W, 2.0)),
+        ("polyval", lambda f: f(A, np.ones(5))),
+        ("polyval", lambda f: f([1, 2], np.arange(3))),
+        ("vander", lambda f: f(V)),
+        ("vander", lambda f: f(V, 3)),
+        ("vander", lambda f: f(np.array([0.0, 1.0, -2.0]), 4, increasing=True)),
+        ("vander", lambda f: f(np.arange(4))),
+        ("vander", lambda f: f(V.astype(np.float32), 2)),
+        ("polyadd", lambda f: f(V, W)),
+        ("polysub", lambda f: f(W, V)),
+        ("polymul", lambda f: f(V, W)),
+        ("polyder", lambda f: f(V)),
+        ("polyder", lambda f: f(V, 2)),
+        ("polyint", lambda f: f(V)),
+        ("polyint", lambda f: f(V, 2, [1.0, 2.0])),
+        ("polyint", lambda f: f(V, 2, 3.0)),
+    ],
+)
+def test_functions_of_coefficients(name, call):
+    same_as_numpy(name, call)
+
+
+def test_the_powers_of_zero_have_all_their_derivatives():
+    f = lambda x: np.vander(x, 4)[0] @ np.array([1.0, 1.0, 1.0, 1.0])  # x³ + x² + x + 1
+    x = np.array([0.0])
+    d1 = ad.grad(f)
+    d2 = ad.grad(lambda x: d1(x).sum())
+    d3 = ad.grad(lambda x: d2(x).sum())
+    assert (d1(x).item(), d2(x).item(), d3(x).item()) == (1.0, 2.0, 6.0)
+
+
+def test_numpys_polynomial_object_takes_tensors():
+    t = Tensor(V, requires_grad=True)
+    p, q = np.poly1d(t), np.poly1d(V)
+    for ours, theirs in (
+        (p(2.0), q(2.0)),
+        (p.deriv()(0.5), q.deriv()(0.5)),
+        (p.integ()(0.5), q.integ()(0.5)),
+        ((p * p + p)(0.5), (q * q + q)(0.5)),
+        (q(Tensor(0.5, requires_grad=True)), q(0.5)),
+    ):
+        assert ours.requires_grad
+        np.testing.assert_allclose(ours.detach(), theirs, rtol=1e-12)
+    assert np.poly1d(Tensor([0.0, 0.0, 1.0, 2.0])).coeffs.tolist() == [1, 2]
+
+
+MODULES = {"poly": "polynomial", "cheb": "chebyshev", "leg": "legendre", "herm": "hermite", "herme": "hermite_e",
+           "lag": "laguerre"}  # fmt: skip
+
+
+@pytest.mark.parametrize("family", MODULES)
+def test_series_are_those_of_numpy_with_all_derivatives(family):
+    ours = getattr(ad.polynomial, f"{family}val")
+    theirs = getattr(getattr(np.polynomial, MODULES[family]), f"{family}val")
+    for x, c in ((V, W), (0.3, V), (A[:2], V[:2]), (W, A[:, :2]), (np.array(0.3), A), (W, V[:1])):
+        same_values(ours(x, c), np.asarray(theirs(x, c)))
+        arrays = [np.asarray(x), c]
+        ad.gradcheck(ours, arrays)
+        ad.gradgradcheck(ours, arrays, rtol=1e-4)
+    with pytest.raises(TypeError, match=rf"np.polynomial.{MODULES[family]}.{family}val .* ad.polynomial.{family}val"):
+        theirs(0.5, Tensor(W, requires_grad=True))
+    same_values(ours(A[:, 0], A.T, tensor=False), theirs(A[:, 0], A.T, tensor=False))
+    same_values(ours(V.astype(np.float32), W.astype(np.float32)), theirs(V.astype(np.float32), W.astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    "call, kind, match",
+    [
+        (lambda: np.polyval(Tensor(V), np.poly1d([1, 2])), TypeError, "polyval: a polynomial at a polynomial"),
+        (lambda: np.polyval(Tensor(np.ones(0)), 2.0), ValueError, r"polyval: coefficients .* unlike shape \(0,\)"),
+        (lambda: np.vander(Tensor(A)), ValueError, r"vander: takes a vector, not shape \(4, 5\)"),
+        (lambda: np.polyadd(Tensor(A), V), ValueError, r"polyadd: coefficients have one axis .* shape \(4, 5\)"),
+        (lambda: np.polyder(Tensor(V), -1), ValueError, "polyder: the order must not be negative"),
+        (lambda: np.polyint(Tensor(V), 3, [1.0, 2.0]), ValueError, "polyint: 2 integration constants for 3"),
+        (lambda: ad.polynomial.legval(2.0, Tensor(1.0)), ValueError, r"legval: coefficients lie along an axis"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named(call, kind, match):
+    with pytest.raises(kind, match=match):
+        call()
+
+
+def test_polynomials_of_complex_numbers():
+    c = W + 1j * W[::-1]
+    same_as_numpy("polyval", lambda f: f(c, V), derivatives=1)
+    same_as_numpy("polyval", lambda f: f(V, c), derivatives=1)
+    same_as_numpy("vander", lambda f: f(c), derivatives=1)
+    same_values(ad.polynomial.legval(c, V), np.polynomial.legendre.legval(c, V))

@@ -1,0 +1,80 @@
+"""Initial value problems: SciPy's solutions, and derivatives against closed forms and differences."""
+
+import numpy as np
+import pytest
+import scipy.integrate
+
+import autodiff as ad
+from autodiff import Tensor, solvers
+from autodiff.checking.gradcheck import gradcheck, gradgradcheck
+
+A = np.array([[-0.3, 1.0], [-1.0, -0.2]])
+
+
+def pendulum(t, y, k):
+    return np.stack([y[1], -k * np.sin(y[0]) + 0.1 * t])
+
+
+@pytest.mark.parametrize("method", ["RK23", "RK45", "DOP853"])
+def test_the_steps_are_scipys(method):
+    for span in ((0.0, 3.0), (2.0, -1.0)):
+        found = solvers.solve_ivp(pendulum, span, [1.0, 0.2], method, args=(1.3,), rtol=1e-6)
+        numbers = lambda t, y: np.array([y[1], -1.3 * np.sin(y[0]) + 0.1 * t])
+        right = scipy.integrate.solve_ivp(numbers, span, [1.0, 0.2], method, rtol=1e-6)
+        np.testing.assert_allclose(found.t.numpy(), right.t, rtol=1e-12)
+        np.testing.assert_allclose(found.y.numpy(), right.y, rtol=1e-11, atol=1e-12)
+
+
+def test_a_linear_system_has_the_derivatives_of_the_matrix_exponential():
+    times = np.array([0.5, 1.0, 2.0])
+    f = lambda a, y0: (
+        solvers.solve_ivp(lambda t, y, a: a @ y, (0, 2), y0, "DOP853", times, (a,), rtol=1e-11, atol=1e-12).y
+    )
+    closed = lambda a, y0: ad.stack([ad.linalg.expm(a * t) @ y0 for t in times], axis=-1)
+    at = (A, np.array([1.0, -0.5]))
+    np.testing.assert_allclose(f(*at).numpy(), closed(*at).numpy(), rtol=1e-9)
+    for found, right in zip(ad.jacobian(f, (0, 1))(*at), ad.jacobian(closed, (0, 1))(*at)):
+        np.testing.assert_allclose(found, right, rtol=1e-7, atol=1e-9)
+    losses = [lambda a, h=h: (h(a, at[1]) ** 2).sum() for h in (f, closed)]
+    e = np.array([[1.0, 0.3], [-0.2, 0.5]])
+    np.testing.assert_allclose(*[ad.hvp(loss, A, e) for loss in losses], rtol=1e-7)
+    np.testing.assert_allclose(*[ad.jvp(h, at, (e, at[1]))[1] for h in (f, closed)], rtol=1e-7)
+
+
+def test_derivatives_by_state_parameter_and_times_are_those_of_differences():
+    def f(y0, k, t):
+        return solvers.solve_ivp(pendulum, (t[0], t[1]), y0, "DOP853", t[1:], (k,), rtol=1e-9, atol=1e-9).y
+
+    at = (np.array([1.0, 0.2]), 1.3, np.array([0.1, 1.1]))
+    gradcheck(f, at)
+    gradgradcheck(f, at, rtol=1e-4)
+
+
+def test_a_decay_too_fast_to_be_solved_backwards_has_its_gradient_all_the_same():
+    f = lambda k: solvers.solve_ivp(
+        lambda t, y, k: -k * (y - np.cos(t)), (0.0, 3.0), [0.0], t_eval=[3.0], args=(k,), rtol=1e-8
+    ).y[0, 0]
+    exact = lambda k, t=3.0: (k * k * np.cos(t) + k * np.sin(t)) / (1 + k * k)
+    slope = (exact(40 + 1e-4) - exact(40 - 1e-4)) / 2e-4
+    np.testing.assert_allclose(ad.grad(f)(40.0), slope, rtol=1e-3)
+
+
+def test_a_tensor_that_the_function_reads_has_its_gradient_too():
+    k = Tensor(0.5, requires_grad=True)
+    y = solvers.odeint(lambda y, t: -k * y, 1.0, [0.0, 1.0, 2.0])
+    np.testing.assert_allclose(y.numpy()[:, 0], np.exp([0.0, -0.5, -1.0]), rtol=1e-8)
+    np.testing.assert_allclose(ad.gradients(y[-1].sum(), k)[0].numpy(), -2 * np.exp(-1), rtol=1e-7)
+    right = scipy.integrate.odeint(lambda y, t: -0.5 * y, 1.0, [0.0, 1.0, 2.0])
+    np.testing.assert_allclose(y.numpy(), right, rtol=1e-6)
+
+
+def test_what_does_not_fit_is_named():
+    f = lambda t, y: -y
+    with pytest.raises(ValueError, match="method='Radau' has no derivative here; take one of RK23"):
+        solvers.solve_ivp(f, (0, 1), [1.0], "Radau")
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        solvers.solve_ivp(f, (0, 1), [1.0], t_eval=[0.5, 2.0])
+    with pytest.raises(ValueError, match=r"y0 of shape \(\)"):
+        solvers.solve_ivp(f, (0, 1), 1.0)
+    with pytest.raises(ValueError, match="no solution beyond"):
+        solvers.solve_ivp(lambda t, y: y * y, (0.0, 2.0), [1.0], rtol=1e-6)
