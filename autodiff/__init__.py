@@ -10,6 +10,7 @@ from types import SimpleNamespace as _Namespace
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from . import backward as _backward
+from . import fft as fft
 from . import linalg as linalg
 from . import methods as _methods
 from . import polynomial as polynomial

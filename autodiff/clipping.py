@@ -105,7 +105,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         clip_value: the bound.
 
     Raises:
-        TypeError: for anything but Tensors.
+        TypeError: for anything but Tensors, and for complex gradients.
         ValueError: for a negative bound.
 
     >>> w = Tensor([3.0, -4.0, 0.5], requires_grad=True)
@@ -115,7 +115,10 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     Tensor([ 2., -2.,  1.])
     """
     bound = _number(clip_value, "clip_grad_value_: clip_value")
-    for t, gradient in _with_gradients(parameters, "clip_grad_value_"):
+    held = _with_gradients(parameters, "clip_grad_value_")
+    if any(gradient.dtype.kind == "c" for _, gradient in held):
+        raise TypeError("clip_grad_value_: a gradient is complex, and has no values in order; use clip_grad_norm_")
+    for t, gradient in held:
         data = plain(gradient)
         if gradient.requires_grad:
             with enable_grad():
@@ -176,7 +179,8 @@ def _sum_of_powers(a: Any, p: float, unit: float) -> float:
     flat, total = a.reshape(-1), 0.0
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         for i in range(0, flat.size, _BLOCK):
-            block = flat[i : i + _BLOCK].astype(np.float64, copy=False)
+            block = flat[i : i + _BLOCK]
+            block = (np.abs(block) if block.dtype.kind == "c" else block).astype(np.float64, copy=False)
             block = block if unit == 1 else block / unit
             total += float(block.dot(block)) if p == 2 else float((np.abs(block) ** p).sum())
     return total
@@ -191,7 +195,7 @@ def _scale(t: Tensor, factor: float) -> None:
         return
     data = plain(gradient)
     # A factor that the gradient's own dtype rounds to nothing is applied in float64.
-    wide = np.float64 if factor < np.finfo(data.dtype).smallest_normal else None
+    wide = np.result_type(data, np.float64) if factor < np.finfo(data.dtype).smallest_normal else None
     with np.errstate(invalid="ignore", under="ignore"):
         scaled = np.multiply(
             data, factor, out=data if data.flags.writeable else np.empty_like(data), dtype=wide, casting="same_kind"

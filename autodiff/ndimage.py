@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 from typing import Any
 
 import numpy as np
 
-from .ops.guards import raw
-from .ops.linalg import as_floating
+from .ops.guards import common, raw
+from .ops.linalg import as_real
 from .tensor import Tensor
 
 __all__ = ["map_coordinates"]
@@ -66,7 +68,7 @@ def map_coordinates(
     >>> map_coordinates([[0.0, 1.0], [2.0, 3.0]], [[0.5], [0.25]], order=1)
     Tensor([1.25])
     """
-    x, places = as_floating(input, "map_coordinates"), as_floating(coordinates, "map_coordinates")
+    x, places = as_real(input, "map_coordinates"), as_real(coordinates, "map_coordinates")
     if order not in (0, 1):
         raise ValueError(f"map_coordinates: order={order!r} has no derivative here; take 0 or 1")
     if mode not in _MODES:
@@ -81,7 +83,7 @@ def map_coordinates(
     start = np.where(finite, values, 0)
     if order == 0:
         if mode in ("mirror", "reflect", "grid-mirror"):  # halves are rounded up after they are reflected
-            start = np.stack([_MODES[mode](v, n)[0] for v, n in zip(start, x.shape)])
+            start = np.stack([_MODES[mode](start[i], n)[0] for i, n in enumerate(x.shape)])
         start = start + 0.5
     start = np.floor(start).astype(int)
     total: Any = 0.0
@@ -96,8 +98,8 @@ def map_coordinates(
                 past = places[axis] - start[axis]
                 weight = weight * (past if step else 1 - past)
         found = x[tuple(index)]
-        total = total + weight * (found if np.all(inside) else np.where(inside, found, cval))
+        total = total + weight * (found if common(np.all(inside)) else np.where(inside, found, cval))
     if mode == "constant":
-        beyond = np.any([(v < 0) | (v > n - 1) for v, n in zip(values, x.shape)], axis=0)
-        total = np.where(beyond, cval, total) if np.any(beyond) else total
-    return total if finite.all() else total * np.where(finite.all(axis=0), 1, np.nan).astype(total.dtype)
+        beyond = functools.reduce(operator.or_, [(values[i] < 0) | (values[i] > n - 1) for i, n in enumerate(x.shape)])
+        total = total if common(~beyond.any()) else np.where(beyond, cval, total)
+    return total if common(finite.all()) else total * np.where(finite.all(axis=0), 1, np.nan).astype(total.dtype)

@@ -64,9 +64,10 @@ class Primitive:
     vjps: tuple[Rule | None, ...] = ()
     each: Rule | None = None
     """For any number of inputs: ``each(i, g, y, *inputs, **params)`` is the rule for input i."""
-    jvps: tuple[Rule | None, ...] | str = ()
+    jvps: tuple[Rule | None, ...] | str | Rule = ()
     """How forward mode goes: one of `KINDS`, or one rule for each input, ``jvp(t, y, *inputs, **params)``: what the
-    tangent `t` of that input adds to the tangent of the output. Without, it is the transpose of the VJP rules."""
+    tangent `t` of that input adds to the tangent of the output; or one for all, ``jvp(ts, y, *inputs, **params)``, of
+    tangents of which some are None. Without, it is the transpose of the VJP rules."""
     joint: Rule | None = None
     """In place of `vjps`, where inputs are many or their cotangents come together: ``joint(g, y, *inputs, **params)``
     gives all of them at once, a sequence with one (or None) for each input."""
@@ -145,10 +146,13 @@ class Sample:
 
 
 def _complex_too(samples: Callable[[np.random.Generator], Iterable[Sample]]) -> Callable[..., list[Sample]]:
-    """The samples, and the three smallest of them in complex numbers: all inputs, the first, the last."""
+    """The samples, and unless there are some of complex numbers the three smallest in such: all inputs, the first, the
+    last."""
 
     def both(rng: np.random.Generator) -> list[Sample]:
         found = list(samples(rng))
+        if any(np.iscomplexobj(x) for s in found for x in s.inputs):
+            return found
         places = [[i for i, x in enumerate(s.inputs) if getattr(x, "dtype", None) == np.float64] for s in found]
         counts = [sum(s.inputs[i].size for i in at) for s, at in zip(found, places)]
         plain = [k for k, s in enumerate(found) if counts[k] and s.function is None]
@@ -240,11 +244,16 @@ class _Complex(Exception):
     """An operation whose rules are those of real numbers was given complex ones."""
 
 
-def _applied(record: Primitive) -> Callable[..., Any]:
-    """The forward function as an operation applies it to what it is given."""
+def _applied(record: Primitive, one: bool = False) -> Callable[..., Any]:
+    """The forward function as an operation applies it to what it is given, or to the one array that it takes."""
     forward = record.forward
     if record.complex is True:
         return forward
+
+    def of_a_real_array(x: Any) -> Any:
+        if x.dtype.kind == "c":
+            raise _Complex
+        return forward(x)
 
     def of_real_numbers(*arrays: Any, **params: Any) -> Any:
         for a in arrays:
@@ -252,7 +261,7 @@ def _applied(record: Primitive) -> Callable[..., Any]:
                 raise _Complex
         return forward(*arrays, **params)
 
-    return of_real_numbers
+    return of_a_real_array if one else of_real_numbers
 
 
 def _of_complex(record: Primitive, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -340,7 +349,7 @@ def unrecorded(data: Any, inputs: tuple[Any, ...]) -> Tensor:
 
 def unary(record: Primitive) -> Callable[..., Any]:
     """The function that applies a primitive of one array and no options."""
-    forward, current = _applied(record), mode.get
+    forward, current = _applied(record, one=True), mode.get
 
     def apply(x, /):  # type: ignore[no-untyped-def]  # annotations cost at each declaration
         if not isinstance(x, Tensor):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .leaving import INSTEAD, no_rule, refuse_option
+from .leaving import no_rule, refuse_option
 
 UFUNCS: dict[Any, Callable[..., Any]] = {}
 """NumPy's ufunc -> our operation."""
@@ -150,8 +150,6 @@ def array_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
     operation = FUNCTIONS.get(function)
     if operation is None:
         module, name = _module_of(function), function.__name__
-        if module.startswith("np.fft") and f"{module}.{name}" not in INSTEAD:
-            raise TypeError(f"{module}.{name} needs complex tensors, which are not supported; use plain arrays.")
         raise no_rule(f"{module}.{name}")
     if kwargs.get("out") is not None:
         name = function.__name__

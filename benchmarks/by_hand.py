@@ -190,6 +190,32 @@ def black_scholes(params: Arrays, constants: Arrays) -> Arrays:
     return [value, now, d1, later]
 
 
+STEP, FRICTION = 0.01, 0.1
+
+
+def pendulums(steps: int) -> Any:
+    """Σ (angle² + speed²) of pendulums after so many steps, and its slopes by angle, speed and gravity."""
+
+    def both(params: Arrays, constants: Arrays) -> Arrays:
+        x, v, k = params
+        angles = [x]
+        for _ in range(steps):
+            v = v - STEP * (k * np.sin(x) + FRICTION * v)
+            x = x + STEP * v
+            angles.append(x)
+        gx, gv, gk = 2 * x, 2 * v, np.zeros_like(k)
+        value = (x * x).sum() + (v * v).sum()
+        for x in angles[-2::-1]:
+            gv = gv + STEP * gx
+            force = STEP * gv
+            gk -= np.sin(x) * force
+            gx = gx - k * np.cos(x) * force
+            gv = gv - FRICTION * force
+        return [value, gx, gv, gk]
+
+    return both
+
+
 DEGREES = 4.0
 """Of freedom in `student_t`."""
 

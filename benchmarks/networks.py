@@ -158,6 +158,16 @@ def cross_entropy(nn: Any, model: Any, x: Any, y: Any) -> Any:
     return nn.functional.cross_entropy(model(x), y)
 
 
+def depthwise(channels: int, k: int) -> Callable[[Any], Any]:
+    """Makes two convolutions of each channel by itself, and GELU between them."""
+
+    def model(nn: Any) -> Any:
+        first, second = (nn.Conv2d(channels, channels, k, padding=k // 2, groups=channels) for _ in range(2))
+        return nn.Sequential(first, nn.GELU(), second)
+
+    return model
+
+
 def square_of(pick: Callable[[Any], Any]) -> Callable[..., Any]:
     """The mean square of what `pick` takes out of the output."""
 
@@ -310,6 +320,10 @@ def workloads() -> list[Workload]:
                                                        batch_first=True, norm_first=True),
                  lambda: sequences(8, 197, 192), square_of(lambda out: out), 1.6,
                  more=compiled_at_most(compiled=(1.0, 0.9, None), native=(0.8, 0.7, None))),
+        *(training(f"depthwise-{k}", f"depthwise {k}×{k}, GELU, depthwise {k}×{k}, 8×{channels}×{size}×{size}",
+                   depthwise(channels, k), lambda shape=(8, channels, size, size): sequences(*shape),
+                   square_of(lambda out: out), 1.5, peak=2.0)
+          for k, channels, size in ((3, 96, 28), (7, 192, 14))),
         training("batchnorm-mlp", "MLP 256-512-512-256-10, batch norm, relu, batch 128", norm_mlp,
                  lambda: pictures(128, 256), cross_entropy, 1.1),
         *(stepping(name, n, foreach, **options)

@@ -1,7 +1,7 @@
 """The sides: this engine, its peers and hand-written NumPy, each saying once how a gradient and an HVP are taken.
 
 A loss is written once, ``loss(xp, params, constants)``: operators, methods, and the functions that `xp` has, ``tanh``,
-``relu``, ``ndtr`` and those of an array namespace ``np``; sides that lack one take no part.
+``relu``, ``ndtr``, ``repeated`` and those of an array namespace ``np``; sides that lack one take no part.
 """
 
 from __future__ import annotations
@@ -67,6 +67,12 @@ class Peer:
     def number(self, loss: Any) -> Any:
         """What `tape` recorded as an array."""
         return loss
+
+    def repeated(self, step: Callable[[Any], Any], state: Any, count: int) -> Any:
+        """A state after so many steps."""
+        for _ in range(count):
+            state = step(state)
+        return state
 
     def hvp(self, problem: Problem) -> Callable[[], Any]:
         raise Unsupported("no second derivatives")
@@ -135,7 +141,13 @@ class Compiled(Ours):
 
     def loss(self, problem: Problem) -> Callable[..., Any]:
         """The loss as a user writes it: a function that closes over the functions that it calls."""
-        loss, xp = problem.loss, SimpleNamespace(np=np, tanh=self.tanh, relu=self.relu, ndtr=self.ndtr)
+        scan = self.ad.scan
+
+        def repeated(step: Callable[[Any], Any], state: Any, count: int) -> Any:
+            return scan(lambda state, _: (step(state), None), state, length=count)[0]
+
+        functions: Any = {"tanh": self.tanh, "relu": self.relu, "ndtr": self.ndtr, "repeated": repeated}
+        loss, xp = problem.loss, SimpleNamespace(np=np, **functions)
         return lambda params, constants: loss(xp, params, constants)
 
     def gradient(self, problem: Problem) -> Callable[[], Any]:
@@ -275,6 +287,9 @@ class Jax(Peer):
 
         self.jax, self.np, self.tanh, self.relu = jax, jax.numpy, jax.numpy.tanh, jax.nn.relu
         self.ndtr = jax.scipy.special.ndtr
+
+    def repeated(self, step: Callable[[Any], Any], state: Any, count: int) -> Any:
+        return self.jax.lax.scan(lambda state, _: (step(state), None), state, length=count)[0]
 
     def compiled(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> Callable[[], Any]:
         jitted = self.jax.jit(function)

@@ -181,9 +181,29 @@ def student_t(n: int) -> Problem:
     return Problem(loss, params, [x], value_and_gradient_by_hand=by_hand.student_t)
 
 
+@functools.cache
+def pendulums(steps: int) -> Problem:
+    """Four of them, with friction, by the semi-implicit Euler method."""
+
+    def loss(xp: Any, params: Any, constants: Any) -> Any:
+        x, v, k = params
+
+        def step(state: Any) -> Any:
+            x, v = state
+            v = v - by_hand.STEP * (k * xp.np.sin(x) + by_hand.FRICTION * v)
+            return x + by_hand.STEP * v, v
+
+        x, v = xp.repeated(step, (x, v), steps)
+        return (x * x).sum() + (v * v).sum()
+
+    params = [np.array(a, np.float32) for a in ([0.1, 0.4, 0.7, 1.0], [0, 0, 0, 0], [2, 2, 2, 2])]
+    return Problem(loss, params, value_and_gradient_by_hand=by_hand.pendulums(steps))
+
+
 def workloads(quick: bool = False) -> list[Workload]:
     """All of them, in the order of the tables."""
     n, text = (10_000, "10⁴") if quick else (1_000_000, "10⁶")
+    steps = 100 if quick else 1000
     medium_targets = at_most(compiled=(0.85, 1.0, 1.0), native=(0.7, 0.95, 0.9))
     elementwise = at_most(compiled=(1.3, 3.0, 1.3), native=(0.15, 0.85, 0.35))
     return [
@@ -199,4 +219,6 @@ def workloads(quick: bool = False) -> list[Workload]:
                            lambda: black_scholes(n), elementwise),
         value_and_gradient("student-t", f"Student-t likelihood of {text} numbers, value and 2 gradients",
                            lambda: student_t(n), elementwise),
+        value_and_gradient("pendulums", f"Pendulums, {steps} steps, value and 3 gradients", lambda: pendulums(steps),
+                           at_most(compiled=(0.25, None, None), native=(0.01, 1.0, None))),
     ]  # fmt: skip

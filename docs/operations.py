@@ -9,12 +9,14 @@ from autodiff.primitive import REGISTRY, Primitive, filled
 
 FAMILIES = {
     "elementwise": "Elementwise",
+    "complex": "Parts of complex numbers",
     "reductions": "Reductions",
     "shape": "Shape",
     "indexing": "Indexing",
     "products": "Products",
     "sparse": "Products with sparse matrices",
     "linalg": "Linear algebra (`ad.linalg`)",
+    "fourier": "Fourier transforms (`ad.fft`)",
     "norms": "Norms (`ad.linalg`)",
     "matrix_functions": "Functions of symmetric matrices (`ad.linalg`)",
     "primary_functions": "Functions of square matrices (`ad.linalg`)",

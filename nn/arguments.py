@@ -127,11 +127,9 @@ def floats(layer: str, input: Tensor, like: Tensor | None = None, what: str = "i
         TypeError: otherwise, saying what to write.
     """
     if input.dtype.kind != "f":
-        dtype = "float32" if like is None else like.dtype
-        raise TypeError(
-            f"{layer}: got {what} of {describe(input)}, expects floating-point values; write "
-            f"{'x' if what == 'input' else what}.astype('{dtype}')"
-        )
+        dtype, name = "float32" if like is None else like.dtype, "x" if what == "input" else what
+        instead = f"{name}.real and {name}.imag" if input.dtype.kind == "c" else f"{name}.astype('{dtype}')"
+        raise TypeError(f"{layer}: got {what} of {describe(input)}, expects floating-point values; write {instead}")
 
 
 def float_input(layer: str, input: Any) -> Tensor:

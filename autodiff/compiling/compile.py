@@ -129,7 +129,7 @@ class Compiled:
         if len(found.program.nodes) > LONG:
             warnings.warn(
                 f"ad.compile: {len(found.program.nodes)} calls in one program; Python's loops are written out step by "
-                f"step, so compile the function that one step calls",
+                f"step, so write them as ad.scan, or compile the function that one step calls",
                 stacklevel=user_level(),
             )
         known.insert(0, entry)
@@ -498,11 +498,14 @@ def compile(
     mode) the function runs once with arrays that write down every NumPy call, those of derivatives and of
     optimisers too; later calls run the program. Tensors and large arrays that the function reaches are read at
     every call. Numbers, small arrays and attributes that it closes over are compared at every call, and a change
-    makes a new program; so does a branch that goes another way. Where a program does not hold, the function itself
-    runs: numbers are never other than its own. (Its prints and its warnings of infinities come at the first call
-    alone; during that call no other thread may use what it reaches. Where a call is run as it is after an attempt
-    to trace it, for special values or with ``on_unsupported="eager"``, it prints and writes into arrays of the
-    closure twice. Write ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is
+    makes a new program; so does a branch that goes another way. Python's loops are written out step by step;
+    ``ad.scan``, ``ad.cond`` and ``ad.while_loop`` are loops and branches of the program, in derivatives too (of a
+    `while_loop` they are so with ``max_steps`` alone; a `scan` keeps the carry of each step, whatever its
+    ``checkpoint``, and backward computes the rest of the step again). Where a program does not hold, the function
+    itself runs: numbers are never other than its own. (Its prints and its warnings of infinities come at the first
+    call alone; during that call no other thread may use what it reaches. Where a call is run as it is after an
+    attempt to trace it, for special values or with ``on_unsupported="eager"``, it prints and writes into arrays of
+    the closure twice. Write ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is
     np.ndarray``, which nobody can answer for a traced array, nor ``x is y`` of two arguments.)
 
     Args:

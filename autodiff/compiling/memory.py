@@ -16,6 +16,9 @@ VIEWS = {"reshape", "transpose", "getitem", "broadcast_to"}
 """Calls whose result may show the memory of the first input."""
 
 
+_FAILING = {"call", "take", "getitem", "at", "scan", "cond", "while"}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A piece of the program's memory, seen as an array."""
@@ -86,7 +89,7 @@ class Plan:
             kept = set()
         donated = {program.outputs[k]: program.inputs[i] for k, i in program.donated.items()}
         checked = max((node.number for node in (*program.assumptions, *(n for n, _ in program.guards))), default=-1)
-        fails = max((node.number for node in program.nodes if node.op in ("call", "take", "getitem", "at")), default=-1)
+        fails = max((node.number for node in program.nodes if node.op in _FAILING), default=-1)
         dying: dict[int, list[Node]] = {}
         for root, number in last.items():
             dying.setdefault(number, []).append(root)

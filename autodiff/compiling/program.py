@@ -17,13 +17,18 @@ Back ends read this file alone. `Node.op` is one of a fixed set of names:
   dtype of the node; where it returns several, ``shape`` is () and ``"item"`` nodes (``index``) take them apart. Of a
   function of NumPy's, ``path`` and ``keywords`` are how it is written; with ``draw`` it draws from a generator among
   its inputs, and each such call is to be made, in order.
-- ``"scan"``, ``"cond"``, ``"while"``, whose options hold programs.
+- ``"scan"``: a loop of a program ``step``, of a carry, slices along the first axis and what stays the same, which gives
+  the next carry and more, to be stacked; ``carry`` and ``slices`` say how many there are of these (``length`` and
+  ``reverse``: steps). Its inputs are the first carry, arrays and what stays the same, its "items" the last carry and
+  what was stacked. ``"cond"``: one of two programs, ``true`` and ``false``, of all inputs but the first, which decides.
+  ``"while"``: a program ``step`` of a state (``carry`` says of how many) and what stays the same, as long as the
+  program ``holds`` of both gives True, at most ``limit`` times (None: any number of times).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +94,17 @@ def nodes_in(values: Iterable[Any]) -> Iterator[Node]:
             yield from nodes_in(x)
 
 
+def replaced(x: Any, value: Callable[[Node], Any]) -> Any:
+    """An input with something in place of each node, in tuples, lists and slices too."""
+    if isinstance(x, Node):
+        return value(x)
+    if type(x) in (tuple, list):
+        return type(x)(replaced(v, value) for v in x)
+    if isinstance(x, slice):
+        return slice(*(replaced(v, value) for v in (x.start, x.stop, x.step)))
+    return x
+
+
 @dataclass(slots=True, eq=False)
 class Program:
     """Calls in an order in which they can run, and what goes in and comes out."""
@@ -140,3 +156,75 @@ def program_of(
     for number, node in enumerate([*inputs, *found]):
         node.number = number
     return Program(inputs, found, outputs, donated or {}, assumptions, guards)
+
+
+def copied(node: Node, inner: Callable[[Node], Node]) -> Node:
+    """A node of its own with others in place of its operands; of a loop or branch, with programs of its own."""
+    options = {key: apart(value) if isinstance(value, Program) else value for key, value in node.options.items()}
+    return replace(node, inputs=tuple(replaced(x, inner) for x in node.inputs), options=options)
+
+
+def apart(program: Program) -> Program:
+    """The same program, of nodes of its own."""
+    copies: dict[Node, Node] = {}
+    for node in (*program.inputs, *program.nodes):
+        copies[node] = copied(node, copies.__getitem__)
+    return program_of(
+        [copies[x] for x in program.inputs],
+        [replaced(x, copies.__getitem__) for x in program.outputs],
+        program.donated,
+        [copies[x] for x in program.assumptions],
+        [(copies[x], value) for x, value in program.guards],
+    )
+
+
+def trimmed(program: Program) -> Program:
+    """The same without what its loops and branches compute for nothing: results that nobody takes, carries on which
+    nothing depends that is taken, and inputs that are not read."""
+    while True:
+        items: dict[Node, list[Node]] = {}
+        for node in program.nodes:
+            if node.op == "item":
+                items.setdefault(node.inputs[0], []).append(node)
+        whole = {x for x in nodes_in(program.outputs) if x.op != "item"}
+        changed = [
+            _trimmed_node(node, items.get(node, []))
+            for node in program.nodes
+            if node.op in ("scan", "cond") and node not in whole
+        ]
+        if not any(changed):
+            return program
+        program = program_of(
+            program.inputs, program.outputs, program.donated, program.assumptions, program.guards
+        )  # fmt: skip
+
+
+def _trimmed_node(node: Node, items: list[Node]) -> bool:
+    """Whether something was taken out of a loop or a branch."""
+    options = node.options
+    n, m = options.get("carry", 0), options.get("slices", 0)
+    names = ("step",) if node.op == "scan" else ("true", "false")
+    first = 0 if node.op == "scan" else 1
+    bodies = [trimmed(options[name]) for name in names]
+    kept = {item.options["index"] for item in items}
+    while True:  # until no more carries are needed
+        shown = [k for k in range(len(bodies[0].outputs)) if k in kept]
+        found = [program_of(b.inputs, [b.outputs[k] for k in shown], None, b.assumptions) for b in bodies]
+        read = {x for b in found for x in nodes_in([*b.outputs, *b.assumptions])}
+        read |= {x for b in found for inner in b.nodes for x in inner.operands}
+        places = [k for k in range(len(bodies[0].inputs)) if any(b.inputs[k] in read for b in bodies)]
+        more = {k for k in places if k < n} - kept
+        if not more:
+            break
+        kept |= more
+    places = [k for k in range(len(bodies[0].inputs)) if k in places or (k < n and k in kept)]
+    same = len(places) == len(bodies[0].inputs) and len(shown) == len(bodies[0].outputs)
+    if not same:
+        node.inputs = (*node.inputs[:first], *(node.inputs[first + k] for k in places))
+        for item in items:
+            item.options = {"index": shown.index(item.options["index"])}
+        for name, body, b in zip(names, bodies, found):
+            options[name] = program_of([body.inputs[k] for k in places], b.outputs, None, b.assumptions)
+        if node.op == "scan":
+            options |= {"carry": sum(k < n for k in places), "slices": sum(n <= k < n + m for k in places)}
+    return not same

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .memory import Place, Plan, elementwise
+from .memory import VIEWS, Place, Plan, elementwise
 from .program import Node, Program
 
 UNMET = '''class Unmet(ArithmeticError):
@@ -23,6 +23,45 @@ UNMET = '''class Unmet(ArithmeticError):
 '''
 LARGE = 64
 """A constant of more elements is no part of the text."""
+
+
+class _Shared:
+    """What the functions of one text have in common."""
+
+    def __init__(self, name: str) -> None:
+        self.taken = {"np", "math", "scipy", "constants", "functions", name, "Unmet"}  # outside of functions
+        self.inside = set[str]()  # inside of any
+        self.imports = {"import numpy as np"}
+        self.constants: dict[int, str] = {}
+        self.heads: list[str] = []
+        self.scalars: dict[Any, Any] = {}
+        self.filled: dict[str, str] = {}
+        self.steps: list[str] = []  # the functions of steps and branches
+        self.checks = False
+        self._count = 0
+
+    def unique(self, wanted: str) -> str:
+        """A name for what stands outside of functions."""
+        found = _free(wanted, self.taken | self.inside)
+        self.taken.add(found)
+        return found
+
+    def next(self) -> str:
+        """A name for a result."""
+        self._count += 1
+        return f"t{self._count - 1}"
+
+
+def _free(wanted: str, taken: set[str]) -> str:
+    name = re.sub(r"\W+", "_", wanted).strip("_") or "x"
+    name = f"x{name}" if name[0].isdigit() else name
+    if keyword.iskeyword(name) or re.fullmatch(r"[tk]\d+", name):
+        name = f"{name}_"
+    found, i = name, 1
+    while found in taken:
+        i += 1
+        found = f"{name}_{i}"
+    return found
 
 
 class Source:
@@ -47,27 +86,33 @@ class Source:
     <BLANKLINE>
     """
 
-    def __init__(self, program: Program, name: str = "program", reuse_outputs: bool = False) -> None:
+    def __init__(
+        self,
+        program: Program,
+        name: str = "program",
+        reuse_outputs: bool = False,
+        around: Source | None = None,
+        own: bool = False,
+    ) -> None:
+        """`around`: the text of which this one is a part, a function beside its own. `own`: no result may lie in an
+        input's memory."""
         self.program, self.name, self.plan = program, name, Plan(program, reuse_outputs)
-        self.arrays: dict[str, Any] = {}
+        self.arrays: dict[str, Any] = {} if around is None else around.arrays
         """Constants that are too large for the text, by name."""
-        self.functions: dict[str, Any] = {}
+        self.functions: dict[str, Any] = {} if around is None else around.functions
         """Functions that NumPy does not have, by name."""
-        self._imports = {"import numpy as np"}
-        self._constants: dict[int, str] = {}
-        self._heads: list[str] = []
-        self._scalars: dict[Any, Any] = {}
-        self._filled: dict[str, str] = {}
+        self._shared: _Shared = _Shared(name) if around is None else around._shared
+        self._own = set[str]()  # names inside the function
         self._cast: dict[Any, str] = {}  # by Python number and dtype: its array
         self._before: list[str] = []  # lines that the next call needs
-        self._taken = {"np", "math", "scipy", "constants", "functions", name, "Unmet"}
         self._names: dict[int, str] = {}
+        self._parts: dict[int, list[str]] = {}  # by what gives several results: their names
         for i, node in enumerate(program.inputs):
-            self._names[id(node)] = self._unique(node.name or f"x{i}")
+            self._names[id(node)] = self._local(node.name or f"x{i}")
         self._views: dict[Any, str] = {}  # by place: its name
-        self._count = 0
-        self.body = self._body()
-        self.text = self._text()
+        self._memory = "memory" if around is None else self._shared.unique(f"memory_of_{name}")
+        self.body = self._body(own)
+        self.text = self._text() if around is None else ""
 
     def save(self, path: Any) -> None:
         """Write a module with this function, and its large constants beside it."""
@@ -87,32 +132,32 @@ class Source:
             text = f"{head}from pathlib import Path\n\nimport numpy as np\n\n{load}{rest.lstrip(chr(10))}"
         path.write_text(text, encoding="utf-8")
 
-    def _unique(self, wanted: str) -> str:
-        name = re.sub(r"\W+", "_", wanted).strip("_") or "x"
-        name = f"x{name}" if name[0].isdigit() else name
-        if keyword.iskeyword(name) or re.fullmatch(r"[tk]\d+", name):
-            name = f"{name}_"
-        found, i = name, 1
-        while found in self._taken:
-            i += 1
-            found = f"{name}_{i}"
-        self._taken.add(found)
+    def _local(self, wanted: str) -> str:
+        """A name for a variable of the function."""
+        found = _free(wanted, self._shared.taken | self._own)
+        self._own.add(found)
+        self._shared.inside.add(found)
         return found
 
     def _text(self) -> str:
-        checks = self.program.assumptions or self.program.guards
-        arguments = ", ".join(self._names[id(node)] for node in self.program.inputs)
-        memory = [f"memory = np.empty({self.plan.size}, np.uint8)"] if self._views else []
-        heads = "".join(f"{line}\n" for line in [*self._heads, *memory, *map(self._view, self._views)])
-        imports = "".join(f"{line}\n" for line in sorted(self._imports))
-        head = f"{heads}\n\n" if heads else ""
-        signature = f"def {self.name}({arguments}):\n"
-        return f"{imports}\n{head or chr(10)}{UNMET if checks else ''}{signature}{self.body}"
+        shared = self._shared
+        heads = "".join(f"{line}\n" for line in shared.heads)
+        imports = "".join(f"{line}\n" for line in sorted(shared.imports))
+        rest = f"{UNMET if shared.checks else ''}{''.join(shared.steps)}{self.definition()}"
+        return f"{imports}\n{heads}{'' if rest.startswith(chr(10)) else chr(10) * 2 if heads else chr(10)}{rest}"
 
-    def _body(self) -> str:
+    def definition(self) -> str:
+        """The function, and the memory that it has."""
+        arguments = ", ".join(self._names[id(node)] for node in self.program.inputs)
+        memory = [f"{self._memory} = np.empty({self.plan.size}, np.uint8)"] if self._views else []
+        lines = "".join(f"{line}\n" for line in [*memory, *map(self._view, self._views)])
+        return f"{lines}{chr(10) * 2 if lines else ''}def {self.name}({arguments}):\n{self.body}"
+
+    def _body(self, own: bool) -> str:
         lines: list[str] = []
         last = None
         checks: dict[Node, list[str]] = {}
+        self._shared.checks |= bool(self.program.assumptions or self.program.guards)
         for node in self.program.assumptions:
             checks.setdefault(node, []).append(_check("{0}", where("assumed", node)))
         for node, value in self.program.guards:
@@ -136,7 +181,9 @@ class Source:
             if not (isinstance(new, Node) and self.plan.into.get(new) is target):
                 lines.append(f"np.copyto({self._names[id(target)]}, {self.of(new)})")
         results = [
-            f"np.array({self.of(x)})" if isinstance(x, np.ndarray) else self.of(x)
+            f"np.array({self.of(x)})"
+            if isinstance(x, np.ndarray) or (own and _is_given(self.program, x))
+            else self.of(x)
             for k, x in enumerate(self.program.outputs)
             if k not in self.program.donated
         ]
@@ -173,43 +220,48 @@ class Source:
         return self._function(x, getattr(x, "__name__", "value"))
 
     def _array(self, x: Any) -> str:
-        if id(x) not in self._constants:
-            name = self._constants[id(x)] = f"k{len(self._heads)}"
+        if id(x) not in self._shared.constants:
+            name = self._shared.constants[id(x)] = f"k{len(self._shared.heads)}"
             first = x.reshape(-1)[:1].tobytes() if x.size else b""
             dtype = f"np.{x.dtype.name}" if x.dtype.kind != "b" else "bool"
             if x.ndim and x.size and x.size > 4 and x.tobytes() == first * x.size:
                 text = f"np.full({x.shape}, {_number(x.reshape(-1)[0].item())}, {dtype})"
-                if text in self._filled:
-                    self._constants[id(x)] = self._filled[text]
-                    return self._filled[text]
-                self._filled[text] = name
+                if text in self._shared.filled:
+                    self._shared.constants[id(x)] = self._shared.filled[text]
+                    return self._shared.filled[text]
+                self._shared.filled[text] = name
             elif x.size <= LARGE:
                 text = f"np.array({_nested(x.tolist())}, {dtype})"
                 text += f".reshape({x.shape})" if x.size == 0 else ""
             else:
                 self.arrays[name] = x
                 text = f"constants[{name!r}]  # {x.dtype}{list(x.shape)}"
-            self._heads.append(f"{name} = {text}")
-        return self._constants[id(x)]
+            self._shared.heads.append(f"{name} = {text}")
+        return self._shared.constants[id(x)]
 
     def _function(self, x: Any, name: str) -> str:
-        if id(x) not in self._constants:
-            found = self._constants[id(x)] = self._unique(name)
+        if id(x) not in self._shared.constants:
+            found = self._shared.constants[id(x)] = self._shared.unique(name)
             self.functions[found] = x
-            self._heads.append(f"{found} = functions[{found!r}]")
-        return self._constants[id(x)]
+            self._shared.heads.append(f"{found} = functions[{found!r}]")
+        return self._shared.constants[id(x)]
 
     # Calls
 
     def _call(self, node: Node) -> list[str]:
         """The lines of a call."""
         place, target = self.plan.places.get(node), self.plan.into.get(node)
+        if node.op == "item" and id(node.inputs[0]) in self._parts:
+            self._names[id(node)] = self._parts[id(node.inputs[0])][node.options["index"]]
+            return []
         given = self._operands(node)
+        if node.op in ("scan", "cond", "while"):
+            return {"scan": self._scan, "cond": self._cond, "while": self._while}[node.op](node, given)
         new = place is None and target is None
         if target is not None:
             name = self._names[id(target)]
         else:
-            name = self._unique(node.name) if new and node.name else self._named(place)
+            name = self._local(node.name) if new and node.name else self._named(place)
         self._names[id(node)] = name
         if node.op in ("setitem", "at"):
             first = f"{name} = np.array({given[0]})" if new else f"np.copyto({name}, {given[0]})"
@@ -243,16 +295,78 @@ class Source:
         if not node.name or node in self.plan.into or node not in self.plan.places:
             return call
         written = self._names[id(node)]
-        name = self._names[id(node)] = self._unique(node.name)
+        name = self._names[id(node)] = self._local(node.name)
         if len(call) == 1 and call[0].startswith("np.") and not call[0].startswith("np.copyto"):
             return [f"{name} = {call[0]}"]
         return [*call, f"{name} = {written}"]
 
+    # Loops and branches
+
+    def _function_of(self, program: Program, wanted: str, own: bool = False) -> str:
+        """The name of a function beside this one that is a program."""
+        inner = Source(program, self._shared.unique(wanted), around=self, own=own)
+        self._shared.steps.append(f"{inner.definition()}\n\n")
+        return inner.name
+
+    def _scan(self, node: Node, given: list[str]) -> list[str]:
+        step, n, m = node.options["step"], node.options["carry"], node.options["slices"]
+        length = node.options["length"]
+        function = self._function_of(step, "step")
+        called = {x.options["index"]: x.name for x in self.program.nodes if x.op == "item" and x.inputs[0] is node}
+        carry = [self._local(called.get(k) or step.inputs[k].name or "carry") for k in range(n)]
+        y, i = [self._local("y") for _ in step.outputs[n:]], self._local("i")
+        ys = [self._local(called.get(n + k) or "ys") for k in range(len(y))]
+        lines = [f"{', '.join(carry)} = {', '.join(given[:n])}"] if n else []
+        for name, x in zip(ys, step.outputs[n:]):
+            lines.append(f"{name} = np.empty({(length, *x.shape)}, {self.of(x.dtype)})")
+        lines.append(f"for {i} in range({f'{length - 1}, -1, -1' if node.options['reverse'] else length}):")
+        passed = [*carry, *(f"{x}[{i}]" for x in given[n : n + m]), *given[n + m :]]
+        results = ", ".join([*carry, *y]) + ("," if n + len(y) == 1 else "")
+        lines.append(
+            f"    {results} = {function}({', '.join(passed)})" if results else f"    {function}({', '.join(passed)})"
+        )
+        lines += [f"    {whole}[{i}] = {part}" for whole, part in zip(ys, y)]
+        return lines + self._copied(carry, step) + self._several(node, [*carry, *ys])
+
+    def _cond(self, node: Node, given: list[str]) -> list[str]:
+        true, false = (self._function_of(node.options[name], "branch", True) for name in ("true", "false"))
+        names = [self._local("y") for _ in node.options["true"].outputs]
+        passed = ", ".join(given[1:])
+        left = f"{', '.join(names)}{',' if len(names) == 1 else ''} = " if names else ""
+        line = f"{left}{true}({passed}) if {given[0]} else {false}({passed})"
+        return [line, *self._several(node, names)]
+
+    def _while(self, node: Node, given: list[str]) -> list[str]:
+        step, n, limit = node.options["step"], node.options["carry"], node.options["limit"]
+        holds, function = self._function_of(node.options["holds"], "holds"), self._function_of(step, "step")
+        state = [self._local("state") for _ in range(n)]
+        passed = ", ".join([*state, *given[n:]])
+        lines = [f"{', '.join(state)} = {', '.join(given[:n])}", f"while {holds}({passed})[0]:"]
+        if limit is not None:
+            self._shared.checks, count = True, self._local("n")
+            lines[1:1] = [f"{count} = 0"]
+            lines += [f"    if {count} == {limit}:", f"        raise Unmet({where('the number of steps', node)!r})"]
+            lines += [f"    {count} += 1"]
+        lines.append(f"    {', '.join(state)}{',' if n == 1 else ''} = {function}({passed})")
+        return lines + self._copied(state, step, True) + self._several(node, state)
+
+    @staticmethod
+    def _copied(carry: list[str], step: Program, always: bool = False) -> list[str]:
+        """The lines that give results of a loop memory of their own, where they may lie in that of inputs."""
+        return [f"{name} = np.array({name})" for name, x in zip(carry, step.outputs) if always or _is_given(step, x)]
+
+    def _several(self, node: Node, names: list[str]) -> list[str]:
+        """The names of several results, and the line that makes them one, where that is needed."""
+        self._parts[id(node)] = names
+        if not any(x is node for x in self.program.outputs):
+            return []
+        name = self._names[id(node)] = self._shared.next()
+        return [f"{name} = ({', '.join(names)}{',' if len(names) == 1 else ''})"]
+
     def _named(self, place: Place | None) -> str:
         name = None if place is None else self._views.get(place)
         if name is None:
-            name = f"t{self._count}"
-            self._count += 1
+            name = self._shared.next()
             if place is not None:
                 self._views[place] = name
         return name
@@ -261,7 +375,7 @@ class Source:
         """The line that makes a part of the memory an array."""
         dtype = np.dtype(place.dtype)
         kind = "bool" if dtype.kind == "b" else f"np.{dtype.name}"
-        text = f"memory[{place.offset}:{place.offset + place.nbytes}].view({kind})"
+        text = f"{self._memory}[{place.offset}:{place.offset + place.nbytes}].view({kind})"
         shape = tuple(place.shape[i] for i in place.order)
         text += f".reshape({shape})" if len(shape) != 1 else ""
         if place.order != tuple(range(len(shape))):
@@ -289,9 +403,9 @@ class Source:
 
     def _scalar(self, x: float, dtype: Any) -> str:
         key = (float(x).hex(), dtype.char)
-        if key not in self._scalars:
-            self._scalars[key] = np.array(x, dtype)
-        return self._array(self._scalars[key])
+        if key not in self._shared.scalars:
+            self._shared.scalars[key] = np.array(x, dtype)
+        return self._array(self._shared.scalars[key])
 
     def _in_dtype(self, x: Node, dtype: Any) -> str:
         """A Python number of the program as an array of the dtype in which it is taken, made once."""
@@ -315,7 +429,7 @@ class Source:
         op, options = node.op, node.options
         if options.get("weak"):
             text = number_text(op, given)
-            self._imports |= {"import math"} if text.startswith("math.") else set()
+            self._shared.imports |= {"import math"} if text.startswith("math.") else set()
             return text
         match op:
             case "call":
@@ -347,7 +461,7 @@ class Source:
             f", {key}={self.of(value)}" for key, value in options.items() if value is not None and value is not False
         )
         if op.startswith("special."):
-            self._imports.add("import scipy.special")
+            self._shared.imports.add("import scipy.special")
             return f"scipy.{op}({', '.join(given)}{extra})"
         return f"np.{op}({', '.join(given)}{extra})"
 
@@ -365,7 +479,7 @@ class Source:
         if not path:
             return f"{self._function(called, node.options['name'])}({', '.join(given)})"
         if path.startswith("scipy."):
-            self._imports.add(f"import {path.rpartition('.')[0]}")
+            self._shared.imports.add(f"import {path.rpartition('.')[0]}")
         extra = [f"{key}={self.of(value)}" for key, value in node.options["keywords"].items()]
         text = f"{path}({', '.join(given + extra)})"
         return f"np.array({text})" if getattr(called, "shares", False) else text
@@ -399,6 +513,13 @@ def _number(x: Any) -> str:
 
 def _nested(x: Any) -> str:
     return f"[{', '.join(map(_nested, x))}]" if isinstance(x, list) else _number(x)
+
+
+def _is_given(program: Program, x: Any) -> bool:
+    """Whether a result may be, or be a view of, an input."""
+    while isinstance(x, Node) and x.op in VIEWS and isinstance(x.inputs[0], Node):
+        x = x.inputs[0]
+    return any(x is given for given in program.inputs)
 
 
 def _filled(x: Any) -> bool:

@@ -13,6 +13,7 @@ import operator
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import numpy as np
@@ -22,7 +23,7 @@ from ..leaving import user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
 from ..tensor import Tensor
-from .program import Node, Program, program_of
+from .program import Node, Program, program_of, trimmed
 
 
 class TraceError(TypeError):
@@ -31,6 +32,10 @@ class TraceError(TypeError):
 
 class Uncommon(Exception):
     """Raised where a rule did not take its common branch: the program of another run is the one to keep."""
+
+
+class Unrolled(Exception):
+    """Raised where a loop or a branch cannot be one operation: its steps are to be written out, as Python runs them."""
 
 
 _SMALL = 16
@@ -58,6 +63,12 @@ class Trace:
         self.draws: list[Node] = []
         self.generators: dict[np.random.Generator, Any] = {}
         """What draws inside calls that the program repeats, and its state before the first of them."""
+        self.depth = 0
+        """In how many steps of loops and branches it is."""
+        self.held: dict[Node, Any] = {}
+        """The values of what was computed with there."""
+        self.joined: dict[Node, list[Any]] = {}
+        """By node that joins several: the parts, None where they are zeros."""
         self._known: dict[Any, Node] = {}
         self._held: dict[int, Any] = {}  # what is known by its id
         self._small: dict[Any, Any] = {}
@@ -70,6 +81,37 @@ class Trace:
         error = TraceError(f"ad.compile: {what}; {instead}" + (f"\n  {line}" if line else ""))
         self.failure = self.failure or error
         raise error
+
+    def unroll(self) -> NoReturn:
+        """Raise where the steps of a loop are to be written out."""
+        self.failure = self.failure or Unrolled()
+        raise self.failure
+
+    def uncommon(self, where: str) -> NoReturn:
+        """Raise where what is taken for granted does not hold of the values of this run."""
+        self.failure = self.failure or Uncommon(where)
+        raise self.failure
+
+    @contextmanager
+    def inside(self, known: bool = True) -> Iterator[None]:
+        """While this is open, calls belong to a step or a branch: they write nothing that was there before. `known`:
+        whether others may share what is computed."""
+        before = self._known
+        self._known = before if known else dict(before)
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+            self._known = before
+
+    def stand_in(self, like: Any, name: str) -> Tracer:
+        """What a step is given in place of a value."""
+        value = np.array(values_of(like), order="C")
+        self.count += 1
+        return Tracer(
+            self, Node("input", (), {}, value.shape, value.dtype, value.strides, False, name, None, self.count), value
+        )
 
     def input(self, value: Any, name: str = "") -> Tracer:
         """A new input of the program."""
@@ -136,6 +178,8 @@ class Trace:
 
     def node(self, op: str, inputs: tuple[Any, ...], options: dict[str, Any], value: Any, view: bool = False) -> Node:
         """The node of a call."""
+        if self.depth:
+            self.held.update((x.node, x.value) for x in traced(inputs) if isinstance(x.node, Node))
         inputs = tuple(self._frozen(stripped(x)) for x in inputs)
         key = (op, *map(self._key, inputs), *((k, self._key(v)) for k, v in sorted(options.items())))
         found = self._known.get(key)
@@ -192,7 +236,13 @@ class Trace:
 
     def program(self, outputs: list[Any], donated: dict[int, int] | None = None) -> Program:
         """The program that gives these outputs, nodes and constants."""
-        return program_of(self.inputs, outputs, donated, self.assumptions, self.guards.items())
+        found = trimmed(program_of(self.inputs, outputs, donated, self.assumptions, self.guards.items()))
+        known = {*self.inputs, *found.nodes}
+        if any(x not in known for node in found.nodes for x in node.operands) or not known.issuperset(
+            nodes_of(outputs)
+        ):
+            self.unroll()  # a value of a step is used outside of its loop
+        return found
 
 
 def _known(value: Any) -> Any:
@@ -321,10 +371,10 @@ SHAPED_BY_VALUES = {np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.compr
 class Tracer:
     """See the top of this file."""
 
-    __slots__ = ("node", "part", "start", "trace", "value", "written")
+    __slots__ = ("depth", "node", "part", "start", "trace", "value", "written")
 
     def __init__(self, trace: Trace, node: Any, value: Any) -> None:
-        self.trace, self.node, self.value = trace, node, value
+        self.trace, self.node, self.value, self.depth = trace, node, value, trace.depth
         self.written: list[bool] = [False]
         self.start: Any = None
         """Of an input: the node that it was at first."""
@@ -421,6 +471,8 @@ class Tracer:
     def write(self, new: Any) -> Tracer:
         """Show other values from now on; other names of the same memory must not be read any more, but for what this
         is a part of."""
+        if self.depth < self.trace.depth:
+            self.trace.unroll()
         if isinstance(self.value, np.generic):
             self.trace.refuse("a NumPy scalar is written, which nobody can", "make it an array, np.array(x)")
         if not isinstance(new, Tracer):
@@ -518,7 +570,7 @@ class Tracer:
         same = not isinstance(self.node, Node) or self.node.strides == self.value.strides  # no copy in another layout
         result: Tracer = self.trace.record(op, (self,), options, value, view and same)
         if view and not scalar:
-            result.written = self.written
+            result.written, result.depth = self.written, self.depth
         return result
 
     def reshape(self, *shape: Any, order: Any = "C") -> Tracer:
@@ -642,9 +694,7 @@ class Tracer:
             return holds
         if sys._getframe(1).f_code is common.__code__ and not (self.trace.rare and not holds):
             if not holds:
-                line = user_line()
-                self.trace.failure = self.trace.failure or Uncommon(line or "")
-                raise Uncommon(line or "")
+                self.trace.uncommon(user_line() or "")
             self.trace.assumptions[self.node] = None
             return True
         self.trace.followed |= sys._getframe(1).f_code is common.__code__

@@ -23,11 +23,13 @@ import numpy as np
 from ..leaving import is_users_file
 from ..mode import is_grad_enabled, mode
 from ..tensor import Tensor, clock, wrap
+from ..transforms.control import staging
 from ..transforms.tree import Form, flatten
 from . import lowering as lowering
 from .closures import Closure, put, read
+from .control import Loops
 from .program import Node, Program
-from .tracer import Trace, TraceError, Tracer, Uncommon
+from .tracer import Trace, TraceError, Tracer, Uncommon, Unrolled
 from .training import Steps
 from .variables import named_variables
 
@@ -129,14 +131,19 @@ def trace(
         if type(x) not in _NUMBERS and not isinstance(x, (Tensor, np.ndarray, np.generic))
     ]
     more: dict[int, Tensor] = {}
-    lifting = True
-    for _ in range(4):
+    lifting = rolled = True
+    for _ in range(5):
         found: dict[int, Tensor] = {}
         known = set() if optimizer is None else {id(optimizer)}
         closure = Closure([function, *(x for x, _ in objects)], known, ["", *(name for _, name in objects)], lifting)
         run = _Run(closure, params, more, optimizer)
+        token = staging.set(Loops(run.trace) if rolled else None)
         try:
             result = run.run(function, form, leaves, names, found, returns_values)
+        except Unrolled:
+            closure.undo()
+            rolled = False
+            continue
         except Exception as error:
             if closure.large or isinstance(error, (TraceError, Uncommon)):
                 closure.undo()  # what is run again or not at all leaves nothing behind
@@ -144,6 +151,8 @@ def trace(
                 raise
             lifting = False
             continue
+        finally:
+            staging.reset(token)
         if not found:
             return result
         closure.undo()
@@ -499,6 +508,16 @@ def _refusing(trace: Trace, name: str, optimizer: Any) -> Iterator[None]:
         del vars(optimizer)["step"]
 
 
+def _importing() -> bool:
+    """Whether a module is being imported, for the first and only time: what it does is no part of the function."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return True
+        frame = frame.f_back
+    return False
+
+
 @contextmanager
 def _seeded(trace: Trace) -> Iterator[None]:
     """While this is open, generators that this thread makes without a seed are refused: nobody sees what they draw."""
@@ -506,7 +525,7 @@ def _seeded(trace: Trace) -> Iterator[None]:
     original, thread = module.randbits, threading.get_ident()  # where NumPy takes fresh entropy from
 
     def randbits(n: int) -> Any:
-        if threading.get_ident() == thread:
+        if threading.get_ident() == thread and not _importing():
             trace.refuse(
                 "random numbers of a generator that is made without a seed, which would be the same at every call",
                 "make it outside, and give it as an argument or keep it in a variable of the function",

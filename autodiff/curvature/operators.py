@@ -41,6 +41,11 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
                     f"{self.name}: params[{i}] (shape {p.shape}) does not require a gradient; "
                     f"create it with requires_grad=True before the computation"
                 )
+            if p.dtype.kind == "c":
+                raise TypeError(
+                    f"{self.name}: params[{i}] (shape {p.shape}) is complex, and curvature is that of real parameters; "
+                    f"take its real and its imaginary part, z = x + 1j * y"
+                )
             if seen.setdefault(p._number, i) != i:
                 raise ValueError(f"{self.name}: params[{i}] is params[{seen[p._number]}] again")
         if not self.params:

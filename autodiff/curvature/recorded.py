@@ -81,14 +81,16 @@ class Pushforward:
 
 def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], arguments: Sequence[Any]) -> Tensor:
     """The Tensor itself, or the one that the function returns, recording."""
-    if isinstance(function, Tensor):
-        return function
     with differentiating():
-        y = function(*arguments)
+        y = function if isinstance(function, Tensor) else function(*arguments)
     if not isinstance(y, Tensor):
         raise TypeError(
             f"{where}: {what} must return a Tensor that it computed from the parameters, not {type(y).__name__}; "
             f"float(), .item() and .numpy() inside it cut the derivative off"
+        )
+    if y.dtype.kind == "c":
+        raise TypeError(
+            f"{where}: {what} is complex ({y.dtype}), and curvature is that of real numbers; take abs(y) ** 2"
         )
     return y
 

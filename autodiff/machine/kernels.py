@@ -27,9 +27,13 @@ BLOCK = 1024
 
 @cache
 def _installed() -> bool:
-    import importlib.util
+    from .machine import llvm
 
-    return importlib.util.find_spec("llvmlite") is not None
+    try:
+        llvm()
+    except (ImportError, OSError):  # not there, or there and broken
+        return False
+    return True
 
 
 def enabled() -> bool:

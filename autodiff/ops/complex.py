@@ -44,15 +44,15 @@ _conj = declare(
 
 _angle = declare(
     "angle", np.angle, [lambda g, y, x: g * (-1j * inverse_or_zero(x)) if x.dtype.kind == "c" else np.zeros_like(x)],
-    complex=True, jvps="elementwise", formula="∠ {0}", derivatives=["−i / {0}"],
+    complex=True, jvps="elementwise", formula="angle {0}", derivatives=["−i / {0}"],
     samples=lambda rng: [*_points(rng), Sample((draw(rng, (3,)),))],
 )  # fmt: skip
 
 # y = z/|z| moves by dy = i y Im(y* dz)/|z|. Size and slope are apart, for at 0 they have no product.
 
 direction = internal(declare(
-    "direction", np.sign, [lambda g, y, x: times((g * y).imag * 1j * np.conjugate(y), 1 / np.absolute(x))], arity=1,
-    jvps=[lambda t, y, x: times((np.conjugate(y) * t).imag * 1j * y, 1 / np.absolute(x))], complex=True, singular=True,
+    "direction", np.sign, [lambda g, y, x: (times(g, 1 / np.absolute(x)) * y).imag * 1j * np.conjugate(y)], arity=1,
+    jvps=[lambda t, y, x: (times(t, 1 / np.absolute(x)) * np.conjugate(y)).imag * 1j * y], complex=True, singular=True,
     formula="{0} / |{0}|", derivatives=["i {y} Im({y}* ·) / |{0}|"], samples=_points,
     doc="z/|z| of complex numbers, 0 at 0, where its derivative is NaN.",
 ))  # fmt: skip

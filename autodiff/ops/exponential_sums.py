@@ -10,7 +10,7 @@ from ..primitive import as_tensor
 from ..tensor import Tensor
 from . import fused
 from .guards import raw
-from .linalg import as_floating
+from .linalg import as_real
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
@@ -58,7 +58,7 @@ def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, r
     if b is None:
         y = fused.logsumexp(a, axis, keepdims=keepdims)
         return (y, Tensor(np.where(np.isnan(raw(y)), np.nan, 1.0).astype(y.dtype))) if return_sign else y
-    a, b = as_floating(a, "logsumexp"), as_tensor(b, "logsumexp")
+    a, b = as_real(a, "logsumexp"), as_tensor(b, "logsumexp")
     a, b = np.broadcast_arrays(a, b) if a.shape != b.shape else (a, b)
     counts = raw(b) != 0
     a = np.where(counts | (raw(a) < np.inf), a, -np.inf)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+from functools import wraps
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_tensor, declare, internal, polymorphic, without_gradient
+from ..primitive import Rule, Sample, as_tensor, declare, internal, polymorphic, without_gradient
 from ..protocols import implements, optioned
 from ..tensor import Tensor
 from . import products
@@ -25,15 +26,34 @@ from .products import matmul, tensordot, vecdot
 from .samples import draw
 
 __all__ = [
-    "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cross", "det", "diagonal", "eigh",
-    "eigvalsh", "inv", "lstsq", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
-    "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve",
-    "trace",
+    "EigResult", "EighResult", "QRResult", "SVDResult", "SlogdetResult", "cholesky", "cross", "det", "diagonal", "eig",
+    "eigh", "eigvals", "eigvalsh", "inv", "lstsq", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot",
+    "outer", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals",
+    "tensorinv", "tensorsolve", "trace",
 ]  # fmt: skip
 
 
 def _t(x: Any) -> Any:
     return x.swapaxes(-1, -2)
+
+
+def _conj(x: Any) -> Any:
+    return x.conj() if x.dtype.kind == "c" else x
+
+
+def _h(x: Any) -> Any:
+    """The conjugate transpose."""
+    return _t(_conj(x))
+
+
+def _of_gradients(rule: Rule) -> Rule:
+    """A rule that is written for gradients as users see them, the conjugates of cotangents, as it is in papers."""
+
+    @wraps(rule)
+    def conjugated(g: Any, y: Any, *inputs: Any, **params: Any) -> Any:
+        return _conj(rule(_conj(g), y, *inputs, **params))
+
+    return conjugated
 
 
 @internal
@@ -52,6 +72,14 @@ def as_floating(x: Any, name: str) -> Any:
     return x if x.dtype.kind in "fc" else x.astype(np.float64)
 
 
+@internal
+def as_real(x: Any, name: str) -> Any:
+    x = as_floating(x, name)
+    if x.dtype.kind == "c":
+        raise TypeError(f"{name}: is defined for real numbers, not for an input of shape {x.shape} ({x.dtype})")
+    return x
+
+
 def _eye_like(a: Any) -> Any:
     return np.eye(a.shape[-1], dtype=a.dtype, like=raw(a))
 
@@ -67,35 +95,42 @@ def _square(rng: np.random.Generator, *shape: int) -> Any:
 
 
 def _symmetric(x: Any) -> Any:
-    return (x + _t(x)) / 2
+    """The symmetric part; of complex matrices the Hermitian one."""
+    return (x + _h(x)) / 2
 
 
 @internal
 def require_symmetric(a: Tensor, name: str, why: str = "") -> None:
-    """Raise unless matrices are symmetric, up to half of the digits."""
+    """Raise unless matrices are symmetric (complex ones Hermitian), up to half of the digits."""
     values = a._ndarray
+    kind, star = ("Hermitian", ".conj()") if values.dtype.kind == "c" else ("symmetric", "")
     size = np.max(np.abs(values), initial=0)
     with np.errstate(invalid="ignore"):
-        off = np.max(np.abs(values - values.swapaxes(-1, -2)), initial=0)
-    if not common(~(off > size * np.finfo(values.dtype if values.dtype.kind == "f" else float).eps ** 0.5)):
+        off = np.max(np.abs(values - _h(values)), initial=0)
+    if not common(~(off > size * np.finfo(values.dtype if values.dtype.kind in "fc" else float).eps ** 0.5)):
         raise ValueError(
-            f"{name}: a matrix of shape {a.shape} is not symmetric{why}; write its symmetric part, "
-            f"(a + a.swapaxes(-1, -2)) / 2, or what its lower triangle stands for, np.tril(a) + np.tril(a, -1).mT"
+            f"{name}: a matrix of shape {a.shape} is not {kind}{why}; write its {kind} part, "
+            f"(a + a{star}.swapaxes(-1, -2)) / 2, or what its lower triangle stands for, "
+            f"np.tril(a) + np.tril(a, -1).mT{star}"
         )
 
 
-_ONE_TRIANGLE = ", of which one triangle is read and the gradient taken to be symmetric"
+_ONE_TRIANGLE = ", of which one triangle is read and whose gradient is taken to be so too"
+
+
+def _hermitian(rng: np.random.Generator, *shape: int) -> Any:
+    return _symmetric(_square(rng, *shape) + 1j * draw(rng, shape))
 
 
 def _positive(x: Any) -> Any:
-    return x @ _t(x) + _eye_like(x)
+    return x @ _h(x) + _eye_like(x)
 
 
 # Systems and inverses
 
 inv = declare(
     "inv", np.linalg.inv, [lambda g, y, a: -(_t(y) @ g @ _t(y))], arity=1, numpy=np.linalg.inv,
-    formula="{0}⁻¹", derivatives=["−{y}ᵀ · {y}ᵀ"],
+    complex=True, formula="{0}⁻¹", derivatives=["−{y}ᵀ · {y}ᵀ"],
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
     doc="The inverse of square matrices (..., n, n), as `numpy.linalg.inv`. Raises LinAlgError where there is none.",
 )  # fmt: skip
@@ -113,7 +148,7 @@ def _solve_left(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 _solve = declare(
     "solve", np.linalg.solve, [_solve_left, lambda g, y, a, b: unbroadcast(_solved(g, a, b), b.shape)],
-    arity=2, formula="{0}⁻¹ {1}", derivatives=["−{0}⁻ᵀ · {y}ᵀ", "{0}⁻ᵀ"],
+    arity=2, complex=True, formula="{0}⁻¹ {1}", derivatives=["−{0}⁻ᵀ · {y}ᵀ", "{0}⁻ᵀ"],
     samples=lambda rng: [Sample((_square(rng, *s), draw(rng, t))) for s, t in [
         ((3, 3), (3,)), ((3, 3), (3, 2)), ((2, 2, 2), (2,)), ((2, 2, 2), (2, 1)), ((2, 2), (3, 2, 2)), ((2, 2), (2, 0)),
         ((0, 2, 2), (2,))]],
@@ -256,7 +291,8 @@ def _cofactors(a: Any, *directions: Any) -> Any:
         for ts in itertools.product(points, repeat=k):
             moved = a + sum(t * scale * d for t, scale, d in zip(ts, scales, directions))
             total += _cofactors(moved) / np.prod(ts)
-        return (total.real / (len(points) ** k * np.prod(scales))).astype(a.dtype)
+        total = total if a.dtype.kind == "c" else total.real
+        return (total / (len(points) ** k * np.prod(scales))).astype(a.dtype)
     u, s, vt = np.linalg.svd(a)
     parity = (np.linalg.det(u) * np.linalg.det(vt))[..., None, None]
     u, vt = u.conj(), vt.conj()
@@ -279,7 +315,7 @@ def _cofactor_rule(i: int, g: Any, y: Any, a: Any, *directions: Any) -> Any:
 
 
 _cofactor = declare(
-    "cofactor", _cofactors, each=_cofactor_rule,
+    "cofactor", _cofactors, each=_cofactor_rule, complex=True,
     formula="cofactors of {0}", derivatives=["second derivatives of det {0}"], opaque="scales are taken from values",
     stacks="leading",
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
@@ -308,7 +344,7 @@ def _det_rule(g: Any, y: Any, a: Any) -> Any:
 
 det = declare(
     "det", np.linalg.det, [_det_rule], arity=1, numpy=np.linalg.det,
-    formula="det {0}", derivatives=["{y} {0}⁻ᵀ"],
+    complex=True, formula="det {0}", derivatives=["{y} {0}⁻ᵀ"],
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]]
     + [Sample((draw(rng, (3, 2)) @ draw(rng, (2, 3)),)), Sample((np.outer([1.0, 2.0, -1.0], [0.5, 1.0, 3.0]),)),
        Sample((np.zeros((2, 2)),))],
@@ -317,7 +353,9 @@ det = declare(
 
 
 def _slogdet_rule(g: Any, y: Any, a: Any) -> Any:
-    g = g[..., 1][..., None, None]
+    """Of w = log det a: log |det a| moves by Re dw, its sign s by i s Im dw; and dw = Σ a⁻ᵀ da."""
+    g = g[..., 1] if y.dtype.kind != "c" else g[..., 1].real + (g[..., 0] * y[..., 0]).imag * 1j
+    g = g[..., None, None]
     singular = (raw(y)[..., 0] == 0)[..., None, None]
     if common(~singular.any()):
         return g * _t(np.linalg.inv(a))
@@ -327,7 +365,7 @@ def _slogdet_rule(g: Any, y: Any, a: Any) -> Any:
 
 _slogdet = declare(
     "slogdet", lambda a: np.stack([*np.linalg.slogdet(a)], axis=-1), [_slogdet_rule], arity=1,
-    formula="sign, log |det {0}|", derivatives=["0, {0}⁻ᵀ"],
+    complex=True, formula="sign, log |det {0}|", derivatives=["0, {0}⁻ᵀ"],
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
 )  # fmt: skip
 
@@ -343,28 +381,30 @@ class SlogdetResult(NamedTuple):
 def slogdet(a: Any) -> SlogdetResult:
     """Sign and log |det a| of square matrices (..., n, n), as `numpy.linalg.slogdet`; no overflow for large ones.
 
-    At a singular matrix the logarithm is −∞ and has no derivative: its gradient is NaN there. (That of `det` is exact.)
+    The sign of a complex determinant is a number of size 1, with a derivative. At a singular matrix the logarithm is −∞
+    and has no derivative: its gradient is NaN there. (That of `det` is exact.)
 
     >>> slogdet([[0.0, 2.0], [3.0, 0.0]]).sign
     Tensor(-1.)
     """
     y = _slogdet(as_matrices(a, "slogdet", square=True))
-    return SlogdetResult(y[..., 0], y[..., 1])
+    return SlogdetResult(y[..., 0], y[..., 1].real)
 
 
 # Cholesky
 
 
+@_of_gradients
 def _cholesky_rule(g: Any, y: Any, a: Any, upper: bool = False) -> Any:
-    """L⁻ᵀ Φ(Lᵀ g) L⁻¹ made symmetric, Φ being the lower triangle with half the diagonal (Murray 2016, equation 10)."""
-    factor, g = (_t(y), _t(g)) if upper else (y, g)
+    """L⁻ᴴ Φ(Lᴴ g) L⁻¹ made symmetric, Φ being the lower triangle with half the diagonal (Murray 2016, equation 10)."""
+    factor, g = (_h(y), _h(g)) if upper else (y, g)
     half = np.tri(a.shape[-1], dtype=a.dtype, like=raw(a)) - _eye_like(a) / 2
-    left = np.linalg.solve(_t(factor), (_t(factor) @ g) * half)
-    return _symmetric(np.linalg.solve(_t(factor), _t(left)))
+    left = np.linalg.solve(_h(factor), (_h(factor) @ g) * half)
+    return _symmetric(np.linalg.solve(_h(factor), _h(left)))
 
 
 _cholesky = declare(
-    "cholesky", np.linalg.cholesky, [_cholesky_rule],
+    "cholesky", np.linalg.cholesky, [_cholesky_rule], complex=True,
     formula="L with L Lᵀ = {0}", derivatives=["{y}⁻ᵀ Φ({y}ᵀ ·) {y}⁻¹"],
     samples=lambda rng: [Sample((draw(rng, s),), p, wrap=lambda x: (_positive(x),)) for s, p in [
         ((3, 3), {}), ((3, 3), {"upper": True}), ((2, 2, 2), {}), ((1, 1), {}), ((0, 2, 2), {})]],
@@ -373,11 +413,11 @@ _cholesky = declare(
 
 @implements(np.linalg.cholesky)
 def cholesky(a: Any, /, *, upper: bool = False) -> Tensor:
-    """The triangular factor of symmetric positive definite matrices, as `numpy.linalg.cholesky`.
+    """The triangular factor of symmetric (or Hermitian) positive definite matrices, as `numpy.linalg.cholesky`.
 
     Args:
-        a: symmetric matrices (..., n, n): one triangle is read, and the gradient is symmetric.
-        upper: give U with Uᵀ U = a in place of L with L Lᵀ = a.
+        a: symmetric or Hermitian matrices (..., n, n): one triangle is read, and the gradient is as the matrix.
+        upper: give U with Uᴴ U = a in place of L with L Lᴴ = a.
 
     Raises:
         LinAlgError: a matrix is not positive definite, or not square.
@@ -436,46 +476,77 @@ def _repeated(s: Any) -> Any:
     return _between(raw(s))[1].sum(axis=-1) > 1
 
 
-def _eigh_forward(a: Any) -> Any:
+def _eigh_forward(a: Any, invariant: bool = False) -> Any:
     w, v = np.linalg.eigh(a)
     return np.concatenate([w[..., None, :], v], axis=-2)
 
 
-def _eigh_rule(g: Any, y: Any, a: Any) -> Any:
-    """V (diag(ḡw) + (Vᵀ ḡV) / (wⱼ − wᵢ)) Vᵀ made symmetric (Giles 2008, section 3.1)."""
-    w, v = y[..., 0, :], y[..., 1:, :]
+def _check_phase(name: str, turned: Any, size: Any) -> None:
+    """Raise unless the gradient by vectors is 0 along their phases, which are arbitrary: `turned` is the derivative by
+    each phase. (Operations that use vectors in a way that is `invariant` do not ask, for their gradient may be nothing
+    but rounding.)"""
+    off = np.abs(raw(turned)) > 1e-6 * np.max(np.abs(raw(size)), initial=0)
+    if not common(~off.any()):
+        raise ValueError(
+            f"{name}: has no derivative here: the function depends on the phases of the vectors, which are arbitrary; "
+            f"use what does not, such as their projectors v v* or the sizes of their components, abs(v)"
+        )
+
+
+@_of_gradients
+def _eigh_rule(g: Any, y: Any, a: Any, invariant: bool = False) -> Any:
+    """V (diag(ḡw) + (Vᴴ ḡV) / (wⱼ − wᵢ)) Vᴴ made symmetric (Giles 2008, section 3.1)."""
+    w, v = y[..., 0, :].real, y[..., 1:, :]
     gaps, closed = _between(w)
-    inverse = _inverse(gaps, closed, _diagonal(a))
-    inside = (_t(v) @ g[..., 1:, :]) * inverse + g[..., 0, None, :] * _eye_like(a)
-    return _symmetric(v @ inside @ _t(v))
+    seen = _h(v) @ g[..., 1:, :]
+    if seen.dtype.kind == "c" and not invariant:
+        _check_phase("eigh", np.diagonal(raw(seen), axis1=-2, axis2=-1).imag, seen)
+    inside = seen * _inverse(gaps, closed, _diagonal(a)) + g[..., 0, None, :].real * _eye_like(a)
+    return _symmetric(v @ inside @ _h(v))
+
+
+def _eigh_moved(t: Any, y: Any, a: Any, invariant: bool = False) -> Any:
+    """dw = diag(Vᴴ dA V), dV = V (Vᴴ dA V / (wⱼ − wᵢ))."""
+    w, v = y[..., 0, :].real, y[..., 1:, :]
+    gaps, closed = _between(w)
+    inside = _h(v) @ _symmetric(t) @ v
+    turned = v @ (inside * _inverse(gaps, closed, _diagonal(a)))
+    return np.concatenate([np.diagonal(inside, axis1=-2, axis2=-1)[..., None, :], turned], axis=-2)
+
+
+def _eigh_of_each(x: Any) -> Any:
+    """What does not depend on the phases of the eigenvectors."""
+    y = _eigh_of(_symmetric(x))
+    return np.abs(y) ** 2 + (y[..., :1, :] * y[..., 1:2, :] * y[..., 2:3, :].conj()).real
 
 
 _eigh = declare(
-    "eigh", _eigh_forward, [_eigh_rule], arity=1,
-    formula="w, V with {0} V = V diag(w)", derivatives=["V (diag ḡw + Vᵀ ḡV / (wⱼ − wᵢ)) Vᵀ"],
-    samples=lambda rng: [Sample((_square(rng, *s),), wrap=lambda x: (_symmetric(x),)) for s in [
-        (3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
+    "eigh", _eigh_forward, [_eigh_rule], jvps=[_eigh_moved], complex=True,
+    formula="w, V with {0} V = V diag(w)", derivatives=["V (diag ḡw + Vᴴ ḡV / (wⱼ − wᵢ)) Vᴴ"],
+    samples=lambda rng: [*(Sample((_square(rng, *s),), wrap=lambda x: (_symmetric(x),)) for s in [
+        (3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]), *(Sample((_hermitian(rng, *s),), function=_eigh_of_each)
+        for s in [(3, 3), (2, 2, 2)])],
 )  # fmt: skip
 _eigh_of: Any = polymorphic(_eigh)
 
 
 def _projectors_forward(a: Any, g: Any) -> Any:
     v = np.linalg.eigh(a)[1]
-    return (v * g[..., None, :]) @ _t(v)
+    return (v * g[..., None, :]) @ _h(v)
 
 
 def _projectors_moved(h: Any, y: Any, a: Any, g: Any) -> Any:
-    """V ((gⱼ − gᵢ)/(wⱼ − wᵢ) ∘ Vᵀ h V) Vᵀ with h made symmetric: this Jacobian is its own transpose."""
-    found = _eigh_of(a)
-    w, v = found[..., 0, :], found[..., 1:, :]
+    """V ((gⱼ − gᵢ)/(wⱼ − wᵢ) ∘ Vᴴ h V) Vᴴ with h made symmetric: this Jacobian is its own transpose."""
+    found = _eigh_of(a, invariant=True)
+    w, v = found[..., 0, :].real, found[..., 1:, :]
     gaps, closed = _between(w)
-    return v @ (_slopes(g[..., None, :] - g[..., :, None], gaps, closed) * (_t(v) @ _symmetric(h) @ v)) @ _t(v)
+    return v @ (_slopes(g[..., None, :] - g[..., :, None], gaps, closed) * (_h(v) @ _symmetric(h) @ v)) @ _h(v)
 
 
 def _seen_by_eigenvectors(h: Any, a: Any) -> Any:
-    """vᵢᵀ h vᵢ"""
-    v = _eigh_of(a)[..., 1:, :]
-    return (v * (h @ v)).sum(axis=-2)
+    """vᵢᴴ h vᵢ, of which the real part counts"""
+    v = _eigh_of(a, invariant=True)[..., 1:, :]
+    return (_conj(v) * (h @ v)).sum(axis=-2)
 
 
 def _eigenvalues_repeat(a: Any) -> Any:
@@ -484,23 +555,148 @@ def _eigenvalues_repeat(a: Any) -> Any:
 
 _projectors = declare(
     "projectors", _projectors_forward,
-    [_projectors_moved, lambda h, y, a, g: _unless(_eigenvalues_repeat(a), _seen_by_eigenvectors(h, a))],
+    [_of_gradients(_projectors_moved),
+     lambda h, y, a, g: _unless(_eigenvalues_repeat(a), _seen_by_eigenvectors(_conj(h), a))],
     # Weights that move as repeated eigenvalues do part them in a way that neither rule can know: NaN.
     jvps=[_projectors_moved, lambda t, y, a, g: _projectors_of(a, _unless(_eigenvalues_repeat(a), t))],
-    formula="Σᵢ {1}ᵢ vᵢ vᵢᵀ, eigenvectors v of {0}",
-    derivatives=["V (({1}ⱼ − {1}ᵢ)/(wⱼ − wᵢ) ∘ Vᵀ · V) Vᵀ", "vᵢᵀ · vᵢ"],
-    samples=lambda rng: [Sample((_square(rng, *s), draw(rng, s[:-1])), wrap=lambda x, g: (_symmetric(x), g)) for s in [
-        (3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
+    complex=True, formula="Σᵢ {1}ᵢ vᵢ vᵢᴴ, eigenvectors v of {0}",
+    derivatives=["V (({1}ⱼ − {1}ᵢ)/(wⱼ − wᵢ) ∘ Vᴴ · V) Vᴴ", "vᵢᴴ · vᵢ"],
+    samples=lambda rng: [
+        Sample((x, draw(rng, x.shape[:-1])), wrap=lambda x, g: (_symmetric(x), g))
+        for x in [*(_square(rng, *s) for s in [(3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]), _hermitian(rng, 3, 3)]],
 )  # fmt: skip
 _projectors_of: Any = polymorphic(_projectors)
 
 _eigvalsh = declare(
-    "eigvalsh", np.linalg.eigvalsh, [lambda g, y, a: _projectors_of(a, g)], arity=1,
-    jvps=[lambda t, y, a: _seen_by_eigenvectors(t, a)],
-    formula="w with {0} V = V diag(w)", derivatives=["V diag(·) Vᵀ"],
+    "eigvalsh", np.linalg.eigvalsh, [lambda g, y, a: _conj(_projectors_of(a, g))], arity=1,
+    jvps=[lambda t, y, a: _seen_by_eigenvectors(_symmetric(t), a)], complex=True,
+    formula="w with {0} V = V diag(w)", derivatives=["V diag(·) Vᴴ"],
     samples=lambda rng: [Sample((_square(rng, *s),), wrap=lambda x: (_symmetric(x),)) for s in [
         (3, 3), (2, 2, 2), (1, 1), (0, 2, 2)]],
 )  # fmt: skip
+
+
+# Eigenvalues of other matrices: complex numbers, of which the public functions take the real part where all are real
+
+
+def _eig_forward(a: Any, invariant: bool = False) -> Any:
+    w, v = np.linalg.eig(a)
+    return np.concatenate([w[..., None, :], v], axis=-2, dtype=np.result_type(a, np.complex64))
+
+
+def _unit_part(v: Any, moved: Any) -> Any:
+    """Of the way eigenvectors move, the part along themselves that keeps their length 1."""
+    return (_conj(v) * moved).sum(axis=-2, keepdims=True).real
+
+
+@_of_gradients
+def _eig_rule(g: Any, y: Any, a: Any, invariant: bool = False) -> Any:
+    """V⁻ᴴ (diag ḡw + (Vᴴ ḡV − Vᴴ V Re diag Vᴴ ḡV) / (wⱼ − wᵢ)*) Vᴴ (Boeddeker et al. 2017)."""
+    w, v = y[..., 0, :], y[..., 1:, :]
+    gaps, closed = _between(w)
+    seen = _h(v) @ g[..., 1:, :]
+    if seen.dtype.kind == "c" and not invariant:
+        _check_phase("eig", np.diagonal(raw(seen), axis1=-2, axis2=-1).imag, seen)
+    seen = seen - (_h(v) @ v) * _unit_part(v, g[..., 1:, :])
+    inside = seen * _inverse(_conj(gaps), closed, _diagonal(a)) + g[..., 0, None, :] * _eye_like(seen)
+    return np.linalg.solve(_h(v), inside @ _h(v))
+
+
+def _eig_moved(t: Any, y: Any, a: Any, invariant: bool = False) -> Any:
+    """dw = diag V⁻¹ dA V, dV = V (V⁻¹ dA V / (wⱼ − wᵢ)), less what changes a length."""
+    w, v = y[..., 0, :], y[..., 1:, :]
+    gaps, closed = _between(w)
+    inside = np.linalg.solve(v, t @ v)
+    turned = v @ (inside * _inverse(gaps, closed, _diagonal(a)))
+    moved = turned - v * _unit_part(v, turned)
+    return np.concatenate([np.diagonal(inside, axis1=-2, axis2=-1)[..., None, :], moved], axis=-2)
+
+
+def _eig_of_each(a: Any) -> Any:
+    """What does not depend on the phases of the eigenvectors."""
+    y = _eig_of(a)
+    return np.abs(y) ** 2 + np.abs(y[..., 1:2, :] + 2 * y[..., 2:3, :]) ** 2
+
+
+_eig = declare(
+    "eig", _eig_forward, [_eig_rule], jvps=[_eig_moved], complex=True,
+    opaque="real or complex, as the eigenvalues are", formula="w, V with {0} V = V diag(w)",
+    derivatives=["V⁻ᴴ (diag ḡw + …) Vᴴ"],
+    samples=lambda rng: [Sample((x,), function=_eig_of_each) for x in _general_matrices(rng)],
+)  # fmt: skip
+_eig_of: Any = polymorphic(_eig)
+
+
+def _eigvals_rule(g: Any, y: Any, a: Any) -> Any:
+    """V⁻ᵀ diag(·) Vᵀ, and NaN where eigenvalues repeat."""
+    v = _eig_of(a, invariant=True)[..., 1:, :]
+    return np.linalg.solve(_t(v), _unless(_repeated(y), g)[..., :, None] * _t(v))
+
+
+_eigvals = declare(
+    "eigvals", lambda a: _eig_forward(a)[..., 0, :], [_eigvals_rule], arity=1, complex=True,
+    opaque="real or complex, as the eigenvalues are",
+    jvps=[lambda t, y, a: _unless(_repeated(y), _eig_moved(t, _eig_of(a, invariant=True), a)[..., 0, :])],
+    formula="w with {0} V = V diag(w)", derivatives=["V⁻ᵀ diag(·) Vᵀ"],
+    samples=lambda rng: [Sample((x,)) for x in _general_matrices(rng)],
+)  # fmt: skip
+
+
+def _general_matrices(rng: np.random.Generator) -> list[Any]:
+    """With real eigenvalues, with pairs of complex ones, stacked, and complex."""
+    turn = np.array([[0.0, 1.5], [-1.0, 0.4]])
+    return [
+        _square(rng, 3, 3), draw(rng, (2, 2)) / 4 + turn, _square(rng, 2, 2, 2),
+        _square(rng, 3, 3) + 1j * draw(rng, (3, 3)),
+    ]  # fmt: skip
+
+
+class EigResult(NamedTuple):
+    """Eigenvalues, in no order, and eigenvectors of length 1 as columns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+@implements(np.linalg.eig)
+def eig(a: Any) -> EigResult:
+    """Eigenvalues and eigenvectors of square matrices, as `numpy.linalg.eig`.
+
+    Args:
+        a: square matrices (..., n, n), real or complex.
+
+    Returns:
+        eigenvalues (..., n) and eigenvectors (..., n, n) as columns of length 1; complex, unless `a` is real and all
+        eigenvalues are. Where eigenvalues repeat (up to rounding) their derivatives and those of their vectors are NaN.
+
+    Raises:
+        LinAlgError: a matrix is not square, the iteration does not converge, or (in the derivative) there are less
+            eigenvectors than columns.
+        ValueError: in the derivative, what depends on the phases of complex eigenvectors, which are arbitrary.
+
+    >>> eig([[0.0, 1.0], [-1.0, 0.0]]).eigenvalues
+    Tensor([0.+1.j, 0.-1.j])
+    """
+    a = as_matrices(as_floating(a, "eig"), "eig", square=True)
+    w, v = _eigvals(a), _eig(a)[..., 1:, :]
+    return EigResult(w.real, v.real) if _all_real(a, w) else EigResult(w, v)
+
+
+@implements(np.linalg.eigvals)
+def eigvals(a: Any) -> Tensor:
+    """The eigenvalues of square matrices, as `numpy.linalg.eigvals`; see `eig`.
+
+    >>> eigvals([[2.0, 1.0], [0.0, 3.0]])
+    Tensor([2., 3.])
+    """
+    a = as_matrices(as_floating(a, "eigvals"), "eigvals", square=True)
+    w: Any = _eigvals(a)
+    return w.real if _all_real(a, w) else w
+
+
+def _all_real(a: Tensor, w: Tensor) -> bool:
+    """Whether NumPy gives the eigenvalues as real numbers."""
+    return a.dtype.kind != "c" and common((w._ndarray.imag == 0).all())
 
 
 class EighResult(NamedTuple):
@@ -517,15 +713,15 @@ def _as_symmetric(a: Any, UPLO: str, name: str) -> Any:
         raise ValueError(f'{name}: UPLO={UPLO!r}; it is "L" or "U", the triangle that is read')
     if a.requires_grad:
         require_symmetric(a, name, _ONE_TRIANGLE)
-    return a if UPLO.upper() == "L" else _t(a)
+    return a if UPLO.upper() == "L" else _h(a)
 
 
 @implements(np.linalg.eigh)
 def eigh(a: Any, UPLO: str = "L") -> EighResult:
-    """Eigenvalues and eigenvectors of symmetric matrices, as `numpy.linalg.eigh`.
+    """Eigenvalues and eigenvectors of symmetric or Hermitian matrices, as `numpy.linalg.eigh`.
 
     Args:
-        a: symmetric matrices (..., n, n): one triangle is read, and the gradient is symmetric.
+        a: symmetric or Hermitian matrices (..., n, n): one triangle is read, and the gradient is as the matrix.
         UPLO: the triangle that is read, "L" or "U".
 
     Returns:
@@ -534,14 +730,15 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
         Where eigenvalues repeat (up to rounding), their eigenvectors are an arbitrary basis: every derivative of what
         uses the eigenvectors of such a matrix is NaN. The eigenvalues alone have the first derivative V diag(·) Vᵀ,
         exact for functions that do not change when repeated ones are exchanged (one of them alone has a kink, and gets
-        v vᵀ with the v that was found). Its further derivative is exact for sums with constant weights, the same for
+        v vᴴ with the v that was found). Its further derivative is exact for sums with constant weights, the same for
         repeated ones (the trace; the largest, where that is a single one), and else NaN. Nearly repeated ones lose
         digits as 1/gap grows. For functions of the matrix and sums over its eigenvalues, `funm_sym` and `spectral_sum`
         have every derivative, however small the gap.
 
     Raises:
         LinAlgError: a matrix is not square, or the iteration does not converge.
-        ValueError: another `UPLO`, or a matrix that requires a gradient is not symmetric.
+        ValueError: another `UPLO`, or a matrix that requires a gradient is not symmetric (Hermitian); in the
+            derivative, what depends on the phases of complex eigenvectors, which are arbitrary.
 
     >>> eigh([[2.0, 1.0], [1.0, 2.0]]).eigenvalues
     Tensor([1., 3.])
@@ -576,30 +773,69 @@ def eigvalsh(a: Any, UPLO: str = "L") -> Tensor:
 # Singular values
 
 
-def _svd_forward(a: Any) -> Any:
+def _svd_forward(a: Any, invariant: bool = False) -> Any:
     u, s, vt = np.linalg.svd(a, full_matrices=False)
-    return np.concatenate([u, s[..., None, :], _t(vt)], axis=-2)
+    return np.concatenate([u, s[..., None, :], _h(vt)], axis=-2)
 
 
-def _svd_rule(g: Any, y: Any, a: Any) -> Any:
-    """U [skew(Uᵀ ḡU)/E · S + S · skew(Vᵀ ḡV)/E + diag ḡs] Vᵀ with E = sⱼ² − sᵢ² and skew(x) = x − xᵀ, and the parts of
-    ḡU and ḡV outside the ranges of U and V (Townsend 2016)."""
+def _parts_of_svd(y: Any, m: int) -> tuple[Any, Any, Any]:
+    return y[..., :m, :], y[..., m, :].real, y[..., m + 1 :, :]
+
+
+@_of_gradients
+def _svd_rule(g: Any, y: Any, a: Any, invariant: bool = False) -> Any:
+    """U [skew(Uᴴ ḡU)/E · S + S · skew(Vᴴ ḡV)/E + diag ḡs] Vᴴ with E = sⱼ² − sᵢ² and skew(x) = x − xᴴ (and, of complex
+    matrices, its diagonal), and the parts of ḡU and ḡV outside the ranges of U and V (Townsend 2016)."""
     m, n = a.shape[-2:]
-    u, s, v = y[..., :m, :], y[..., m, :], y[..., m + 1 :, :]
+    u, s, v = _parts_of_svd(y, m)
     gu, gv = g[..., :m, :], g[..., m + 1 :, :]
     row, column = s[..., None, :], s[..., :, None]
     gaps, closed = _between(s)
     inverse = _inverse(gaps * (row + column), closed, _diagonal(s))
-    left, right = _t(u) @ gu, _t(v) @ gv
-    inside = (left - _t(left)) * inverse * row + column * ((right - _t(right)) * inverse)
-    d = u @ (inside + g[..., m, None, :] * _eye_like(s)) @ _t(v)
+    left, right = _h(u) @ gu, _h(v) @ gv
+    inside = (left - _h(left)) * inverse * row + column * ((right - _h(right)) * inverse)
+    inside = inside + g[..., m, None, :].real * _eye_like(s)
+    if inside.dtype.kind == "c":
+        turned = [np.diagonal(x, axis1=-2, axis2=-1).imag for x in (left, right)]
+        if not invariant:
+            _check_phase("svd", turned[0] + turned[1], np.abs(raw(left)) + np.abs(raw(right)))
+        phases = (turned[0] - turned[1]) * _inverse(s, _closed(s[..., None, :], s)[..., 0, :]) / 2
+        inside = inside + phases[..., None, :] * 1j * _eye_like(s)
+    d = u @ inside @ _h(v)
     if m != n:
         inverse = _inverse(row, _closed(row, s))
         if m > n:
-            d = d + ((gu - u @ left) * inverse) @ _t(v)
+            d = d + ((gu - u @ left) * inverse) @ _h(v)
         else:
-            d = d + (u * inverse) @ _t(gv - v @ right)
+            d = d + (u * inverse) @ _h(gv - v @ right)
     return d
+
+
+def _svd_moved(t: Any, y: Any, a: Any, invariant: bool = False) -> Any:
+    """With dP = Uᴴ dA V: ds = Re diag dP, dU = U ((dP S + S dPᴴ)/E) + (1 − U Uᴴ) dA V S⁻¹, and dV likewise with dPᴴ;
+    the diagonal of dP that is left, i Im, is half of either."""
+    u, s, v = _parts_of_svd(y, a.shape[-2])
+    row, column = s[..., None, :], s[..., :, None]
+    gaps, closed = _between(s)
+    inverse = _inverse(gaps * (row + column), closed, _diagonal(s))
+    inside = _h(u) @ t @ v
+    turned = [(inside * row + column * _h(inside)) * inverse, (column * inside + _h(inside) * row) * inverse]
+    one_over, moved = _inverse(row, _closed(row, s)), np.diagonal(inside, axis1=-2, axis2=-1)[..., None, :]
+    if inside.dtype.kind == "c":
+        phases = moved.imag * one_over * 0.5j * _eye_like(s)
+        turned = [turned[0] + phases, turned[1] - phases]
+    du, dv = u @ turned[0], v @ turned[1]
+    if a.shape[-2] > a.shape[-1]:
+        du = du + (t @ v - u @ inside) * one_over
+    elif a.shape[-2] < a.shape[-1]:
+        dv = dv + (_h(t) @ u - v @ _h(inside)) * one_over
+    return np.concatenate([du, moved.real, dv], axis=-2)
+
+
+def _svd_of_each(a: Any) -> Any:
+    """What does not depend on the phases of the singular vectors."""
+    u, s, v = _parts_of_svd(_svd_of(a), a.shape[-2])
+    return (u * (1 + s**2)[..., None, :]) @ _h(v) + np.abs(u[..., :1, :]).sum(axis=-1, keepdims=True)
 
 
 def _matrices(rng: np.random.Generator) -> list[Any]:
@@ -611,9 +847,10 @@ def _matrices(rng: np.random.Generator) -> list[Any]:
 
 
 _svd = declare(
-    "svd", _svd_forward, [_svd_rule], arity=1,
-    formula="U, s, V with U diag(s) Vᵀ = {0}", derivatives=["U (diag ḡs + …) Vᵀ"],
-    samples=lambda rng: [Sample((a,)) for a in _matrices(rng)],
+    "svd", _svd_forward, [_svd_rule], jvps=[_svd_moved], complex=True,
+    formula="U, s, V with U diag(s) Vᴴ = {0}", derivatives=["U (diag ḡs + …) Vᴴ"],
+    samples=lambda rng: [*(Sample((a,)) for a in _matrices(rng)),
+                         *(Sample((a + 1j * draw(rng, a.shape),), function=_svd_of_each) for a in _matrices(rng)[:5])],
 )  # fmt: skip
 _svd_of: Any = polymorphic(_svd)
 
@@ -623,8 +860,7 @@ def _svdvals_forward(a: Any) -> Any:
 
 
 def _factors(a: Any) -> tuple[Any, Any, Any]:
-    found, m = _svd_of(a), a.shape[-2]
-    return found[..., :m, :], found[..., m, :], found[..., m + 1 :, :]
+    return _parts_of_svd(_svd_of(a, invariant=True), a.shape[-2])
 
 
 def _dyads_forward(a: Any, g: Any) -> Any:
@@ -633,29 +869,29 @@ def _dyads_forward(a: Any, g: Any) -> Any:
 
 
 def _dyads_moved(h: Any, y: Any, a: Any, g: Any) -> Any:
-    """U (Q⁻ ∘ sym + Q⁺ ∘ skew) Vᵀ with sym and skew the parts of Uᵀ h V and Q± = (gⱼ ± gᵢ)/(sⱼ ± sᵢ), and g/s times
+    """U (Q⁻ ∘ sym + Q⁺ ∘ skew) Vᴴ with sym and skew the parts of Uᴴ h V and Q± = (gⱼ ± gᵢ)/(sⱼ ± sᵢ), and g/s times
     the part of h outside the ranges of U and V: this Jacobian is its own transpose."""
     u, s, v = _factors(a)
     gaps, closed = _between(s)
-    inside = _t(u) @ h @ v
+    inside = _h(u) @ h @ v
     sums = s[..., None, :] + s[..., :, None]
     even = _slopes(g[..., None, :] - g[..., :, None], gaps, closed) * _symmetric(inside)
-    odd = _slopes(g[..., None, :] + g[..., :, None], sums, _closed(sums, s)) * (inside - _t(inside)) / 2
-    d = u @ (even + odd) @ _t(v)
+    odd = _slopes(g[..., None, :] + g[..., :, None], sums, _closed(sums, s)) * (inside - _h(inside)) / 2
+    d = u @ (even + odd) @ _h(v)
     if a.shape[-2] != a.shape[-1]:
         row = s[..., None, :]
         slopes = _slopes(g[..., None, :], row, _closed(row, s))
         if a.shape[-2] > a.shape[-1]:
-            d = d + ((h @ v - u @ inside) * slopes) @ _t(v)
+            d = d + ((h @ v - u @ inside) * slopes) @ _h(v)
         else:
-            d = d + (u * slopes) @ (_t(u) @ h - inside @ _t(v))
+            d = d + (u * slopes) @ (_h(u) @ h - inside @ _h(v))
     return d
 
 
 def _seen_by_singular_vectors(h: Any, a: Any) -> Any:
-    """uᵢᵀ h vᵢ"""
+    """uᵢᴴ h vᵢ, of which the real part counts"""
     u, _, v = _factors(a)
-    return (u * (h @ v)).sum(axis=-2)
+    return (_conj(u) * (h @ v)).sum(axis=-2)
 
 
 def _singular_values_repeat(a: Any) -> Any:
@@ -667,19 +903,21 @@ def _singular_values_repeat(a: Any) -> Any:
 
 _dyads = declare(
     "dyads", _dyads_forward,
-    [_dyads_moved, lambda h, y, a, g: _unless(_singular_values_repeat(a), _seen_by_singular_vectors(h, a))],
-    jvps=[_dyads_moved, lambda t, y, a, g: _dyads_of(a, _unless(_singular_values_repeat(a), t))],
-    formula="Σᵢ {1}ᵢ uᵢ vᵢᵀ, singular vectors u, v of {0}",
-    derivatives=["U (({1}ⱼ ∓ {1}ᵢ)/(sⱼ ∓ sᵢ) ∘ Uᵀ · V) Vᵀ + …", "uᵢᵀ · vᵢ"],
-    samples=lambda rng: [Sample((a, draw(rng, (*a.shape[:-2], min(a.shape[-2:]))))) for a in _matrices(rng)],
+    [_of_gradients(_dyads_moved),
+     lambda h, y, a, g: _unless(_singular_values_repeat(a), _seen_by_singular_vectors(_conj(h), a))],
+    complex=True, jvps=[_dyads_moved, lambda t, y, a, g: _dyads_of(a, _unless(_singular_values_repeat(a), t))],
+    formula="Σᵢ {1}ᵢ uᵢ vᵢᴴ, singular vectors u, v of {0}",
+    derivatives=["U (({1}ⱼ ∓ {1}ᵢ)/(sⱼ ∓ sᵢ) ∘ Uᴴ · V) Vᴴ + …", "uᵢᴴ · vᵢ"],
+    samples=lambda rng: [Sample((a, draw(rng, (*a.shape[:-2], min(a.shape[-2:])))))
+                         for a in [*_matrices(rng), *(a + 1j * draw(rng, a.shape) for a in _matrices(rng)[:5])]],
 )  # fmt: skip
 _dyads_of: Any = polymorphic(_dyads)
 
 
 _svdvals = declare(
-    "svdvals", _svdvals_forward, [lambda g, y, a: _dyads_of(a, g)], arity=1,
-    jvps=[lambda t, y, a: _seen_by_singular_vectors(t, a)],
-    formula="s with U diag(s) Vᵀ = {0}", derivatives=["U diag(·) Vᵀ"],
+    "svdvals", _svdvals_forward, [lambda g, y, a: _conj(_dyads_of(a, g))], arity=1,
+    jvps=[lambda t, y, a: _seen_by_singular_vectors(t, a)], complex=True,
+    formula="s with U diag(s) Vᴴ = {0}", derivatives=["U diag(·) Vᴴ"],
     samples=lambda rng: [Sample((a,)) for a in _matrices(rng)],
 )  # fmt: skip
 
@@ -715,7 +953,8 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
         ``spectral_sum(a.T @ a, φ)``, and U diag(S φ(S²)) Vh as ``a @ funm_sym(a.T @ a, φ)``.
 
     Raises:
-        ValueError: ``full_matrices=True`` for matrices that are not square, `hermitian` for others than symmetric ones.
+        ValueError: ``full_matrices=True`` for matrices that are not square, `hermitian` for others than symmetric ones;
+            in the derivative, what depends on the phases of complex singular vectors, which are arbitrary.
         LinAlgError: less than two axes, or the iteration does not converge.
 
     >>> svd([[3.0, 0.0], [0.0, -2.0]]).S
@@ -733,7 +972,7 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: 
             f"are an arbitrary basis without a derivative), or compute_uv=False for the singular values alone"
         )
     y = _svd(a)
-    return SVDResult(y[..., :m, :], _svdvals(a), _t(y[..., m + 1 :, :]))
+    return SVDResult(y[..., :m, :], _svdvals(a), _h(y[..., m + 1 :, :]))
 
 
 @implements(np.linalg.svdvals)
@@ -766,18 +1005,20 @@ def _qr_forward(a: Any) -> Any:
 
 
 def _tall_qr_rule(gq: Any, gr: Any, q: Any, r: Any) -> Any:
-    """(ḡQ + Q S) R⁻ᵀ, S being R ḡRᵀ − ḡQᵀ Q with its lower triangle mirrored (Walter and Lehmann 2018)."""
-    inside = r @ _t(gr) - _t(gq) @ q
-    lower = np.tri(r.shape[-1], dtype=r.dtype, like=raw(r))
-    inside = inside * lower + _t(inside * (lower - _eye_like(r)))
+    """(ḡQ + Q S) R⁻ᴴ, S being R ḡRᴴ − ḡQᴴ Q with its lower triangle mirrored, and the diagonal real as that of R
+    (Walter and Lehmann 2018)."""
+    inside = r @ _h(gr) - _h(gq) @ q
+    lower = np.tri(r.shape[-1], dtype=r.dtype, like=raw(r)) - _eye_like(r)
+    inside = inside * lower + _h(inside * lower) + inside.real * _eye_like(r)
     try:
-        return _t(np.linalg.solve(r, _t(gq + q @ inside)))
+        return _h(np.linalg.solve(r, _h(gq + q @ inside)))
     except np.linalg.LinAlgError:
         raise np.linalg.LinAlgError(
             f"qr: has no derivative here: a matrix of the shape {q.shape[:-1] + r.shape[-1:]} does not have full rank"
         ) from None
 
 
+@_of_gradients
 def _qr_rule(g: Any, y: Any, a: Any) -> Any:
     """Of a wide matrix, [X Y] = Q [U V], the square part X = Q U is decomposed and Y = Q V follows."""
     m, n = a.shape[-2:]
@@ -785,12 +1026,13 @@ def _qr_rule(g: Any, y: Any, a: Any) -> Any:
     if m >= n:
         return _tall_qr_rule(gq, gr, q, r)
     rest, g_rest = a[..., m:], gr[..., m:]
-    square = _tall_qr_rule(gq + rest @ _t(g_rest), gr[..., :m], q, r[..., :m])
+    square = _tall_qr_rule(gq + rest @ _h(g_rest), gr[..., :m], q, r[..., :m])
     return np.concatenate([square, q @ g_rest], axis=-1)
 
 
 _qr = declare(
-    "qr", _qr_forward, [_qr_rule], arity=1, formula="Qᵀ, R with Q R = {0}", derivatives=["(ḡQ + Q S) R⁻ᵀ"],
+    "qr", _qr_forward, [_qr_rule], arity=1, complex=True,
+    formula="Qᵀ, R with Q R = {0}", derivatives=["(ḡQ + Q S) R⁻ᴴ"],
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2), (1, 1)]]
     + [Sample((_square(rng, 4, 4)[:, :2],)), Sample((_square(rng, 4, 4)[:2],)), Sample((draw(rng, (0, 3, 2)),))],
 )  # fmt: skip
@@ -836,16 +1078,18 @@ def qr(a: Any, mode: str = "reduced") -> Any:
 # The pseudo-inverse, and what is composed
 
 
+@_of_gradients
 def _pinv_rule(g: Any, y: Any, a: Any, rcond: Any = None, hermitian: bool = False) -> Any:
-    """−Pᵀ g Pᵀ + (1 − A P) gᵀ P Pᵀ + Pᵀ P gᵀ (1 − P A), where the rank stays as it is (Golub and Pereyra 1973)."""
-    p, q, h = y, _t(y), _t(g)
+    """−Pᴴ g Pᴴ + (1 − A P) gᴴ P Pᴴ + Pᴴ P gᴴ (1 − P A), where the rank stays as it is (Golub and Pereyra 1973)."""
+    p, q, h = y, _h(y), _h(g)
     left, right = h @ p @ q, q @ p @ h
     return left - a @ (p @ left) + right - (right @ p) @ a - q @ g @ q
 
 
 _pinv = declare(
     "pinv", np.linalg.pinv, [_pinv_rule],
-    formula="{0}⁺", derivatives=["−{y}ᵀ · {y}ᵀ + (1 − {0} {y}) ·ᵀ {y} {y}ᵀ + {y}ᵀ {y} ·ᵀ (1 − {y} {0})"],
+    complex=True, formula="{0}⁺",
+    derivatives=["−{y}ᴴ · {y}ᴴ + (1 − {0} {y}) ·ᴴ {y} {y}ᴴ + {y}ᴴ {y} ·ᴴ (1 − {y} {0})"],
     samples=lambda rng: [Sample((_square(rng, *s),)) for s in [(3, 3), (2, 2, 2)]]
     + [Sample((_square(rng, 4, 4)[:, :2],)), Sample((_square(rng, 4, 4)[:2],)), Sample((draw(rng, (0, 2, 3)),)),
        Sample((draw(rng, (3, 1)), draw(rng, (1, 2))), {"rcond": 1e-5}, wrap=lambda x, y: (x @ y,))],
@@ -893,7 +1137,7 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Tensor, Tensor, i
     x = pinv(a, rcond=limit) @ b
     rank = int((s._ndarray > limit * np.max(s._ndarray, initial=0)).sum())
     errors = b - a @ x
-    squares = (errors * errors).sum(axis=0).reshape(-1)
+    squares = (errors * _conj(errors)).real.sum(axis=0).reshape(-1)
     return x, squares if rank == n and m > n else squares[:0], rank, s
 
 

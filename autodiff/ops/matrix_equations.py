@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..opaque import opaque
 from ..primitive import Sample, as_tensor, declare, polymorphic
 from ..protocols import optioned
 from ..tensor import Tensor
 from .guards import common, raw
-from .linalg import as_floating, as_matrices, cholesky, solve_triangular
+from .linalg import as_matrices, as_real, cholesky, solve_triangular
 from .samples import draw
 
 __all__ = ["LUResult", "cho_factor", "cho_solve", "lu", "solve_banded", "solve_sylvester"]
@@ -77,8 +78,8 @@ def solve_sylvester(a: Any, b: Any, q: Any) -> Tensor:
     >>> solve_sylvester([[1.0]], [[2.0]], [[6.0]])
     Tensor([[2.]])
     """
-    a, b = (as_matrices(as_floating(v, "solve_sylvester"), "solve_sylvester", square=True) for v in (a, b))
-    q = as_floating(q, "solve_sylvester")
+    a, b = (as_matrices(as_real(v, "solve_sylvester"), "solve_sylvester", square=True) for v in (a, b))
+    q = as_real(q, "solve_sylvester")
     if a.ndim != 2 or b.ndim != 2 or q.shape != (a.shape[0], b.shape[0]):
         raise ValueError(
             f"solve_sylvester: a of shape {a.shape}, b of shape {b.shape} and q of shape {q.shape} do not fit; they "
@@ -161,7 +162,7 @@ def solve_banded(
     Tensor([1., 1.])
     """
     lower, upper = (index(v) for v in l_and_u)
-    ab, b = as_floating(ab, "solve_banded"), as_floating(b, "solve_banded")
+    ab, b = as_real(ab, "solve_banded"), as_real(b, "solve_banded")
     if ab.ndim != 2 or ab.shape[0] != lower + upper + 1 or b.ndim not in (1, 2) or b.shape[0] != ab.shape[1]:
         raise ValueError(
             f"solve_banded: ({lower}, {upper}), ab of shape {ab.shape} and b of shape {b.shape} do not fit; ab is "
@@ -190,7 +191,7 @@ def cho_factor(
     Tensor([[2., 0.],
             [1., 2.]])
     """
-    a = as_floating(a, "cho_factor")
+    a = as_real(a, "cho_factor")
     return (cholesky(a) if lower else cholesky(a, upper=True)), bool(lower)
 
 
@@ -216,6 +217,16 @@ def cho_solve(c_and_lower: Any, b: Any, overwrite_b: bool = False, check_finite:
 # LU
 
 
+def _pivoted(a: Any) -> Any:
+    from scipy.linalg import lu
+
+    p, lower, upper = lu(a)
+    return p.astype(a.dtype), lower, upper
+
+
+_factors = opaque(_pivoted, "lu", "LAPACK", stacks="leading")
+
+
 def _lu_forward(a: Any) -> Any:
     """L − 1 + U of a square matrix whose rows need no exchange, in one matrix."""
     n = a.shape[-1]
@@ -238,7 +249,7 @@ def _lu_rule(g: Any, y: Any, a: Any) -> Any:
 
 _lu = declare(
     "lu_square", _lu_forward, [_lu_rule], formula="L − 1 + U with L U = {0}",
-    derivatives=["L⁻ᵀ (tril(Lᵀ ·, −1) + triu(· Uᵀ)) U⁻ᵀ"], opaque="row by row",
+    derivatives=["L⁻ᵀ (tril(Lᵀ ·, −1) + triu(· Uᵀ)) U⁻ᵀ"], opaque="row by row", stacks="leading",
     samples=lambda rng: [Sample((draw(rng, s) + 4 * np.eye(s[-1]),), smooth=2) for s in [(3, 3), (2, 2, 2), (1, 1)]],
 )  # fmt: skip
 
@@ -272,17 +283,14 @@ def lu(a: Any, permute_l: bool = False, overwrite_a: bool = False, check_finite:
     Tensor([[4., 2.],
             [0., 2.]])
     """
-    from scipy.linalg import lu as factors
-
-    a = as_matrices(as_floating(a, "lu"), "lu")
+    a = as_matrices(as_real(a, "lu"), "lu")
     if check_finite and not common(np.isfinite(raw(a)).all()):
         raise ValueError(f"lu: a matrix of shape {a.shape} holds NaN or infinity")
-    p, lower, upper = factors(raw(a))
-    p = p.astype(a.dtype)
+    p, lower, upper = _factors(raw(a))
     if a.requires_grad:
         m, n = a.shape[-2:]
         k = min(m, n)
-        if (np.diagonal(upper, axis1=-2, axis2=-1) == 0).any():
+        if not common((np.diagonal(upper, axis1=-2, axis2=-1) != 0).all()):
             raise np.linalg.LinAlgError(
                 f"lu: has no derivative here: the first {k} columns of a matrix of shape {a.shape} are dependent"
             )

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..primitive import Sample, declare, polymorphic
 from ..tensor import Tensor
-from .linalg import as_floating, as_matrices
+from .linalg import as_matrices, as_real
 from .samples import draw
 
 __all__ = ["expm", "logm", "sqrtm"]
@@ -74,8 +74,10 @@ def _declared(
 ) -> Any:
     """The record of f and of its derivatives along directions, which are further inputs."""
 
-    def forward(a: Any, *directions: Any) -> Any:
-        n, batch = a.shape[-1], a.shape[:-2]
+    def forward(a: Any, *along: Any) -> Any:
+        n = a.shape[-1]
+        a, *directions = np.broadcast_arrays(a, *along)
+        batch = a.shape[:-2]
         y = np.empty(a.shape)
         for i in np.ndindex(*batch if a.size else (0,)):
             x, *es = (np.asarray(v[i], np.float64) for v in (a, *directions))
@@ -93,7 +95,7 @@ def _declared(
 
     record = declare(
         name, forward, each=rule,
-        jvps=(), formula=formula, derivatives=[derivative], opaque="SciPy, matrix by matrix",
+        jvps=(), formula=formula, derivatives=[derivative], opaque="SciPy, matrix by matrix", stacks="leading",
         samples=lambda rng: [Sample((of(draw(rng, s)),), smooth=2) for s in [(2, 2), (2, 1, 1), (0, 2, 2)]],
     )  # fmt: skip
     either: Any = polymorphic(record)
@@ -128,7 +130,7 @@ def expm(a: Any) -> Tensor:
     Tensor([[1., 1.],
             [0., 1.]])
     """
-    return _expm_of(as_matrices(as_floating(a, "expm"), "expm", square=True))
+    return _expm_of(as_matrices(as_real(a, "expm"), "expm", square=True))
 
 
 def logm(a: Any) -> Tensor:
@@ -149,7 +151,7 @@ def logm(a: Any) -> Tensor:
     Tensor([[0., 1.],
             [0., 0.]])
     """
-    return _logm_of(as_matrices(as_floating(a, "logm"), "logm", square=True))
+    return _logm_of(as_matrices(as_real(a, "logm"), "logm", square=True))
 
 
 def sqrtm(a: Any) -> Tensor:
@@ -169,4 +171,4 @@ def sqrtm(a: Any) -> Tensor:
     Tensor([[2., 0.],
             [0., 3.]])
     """
-    return _sqrtm_of(as_matrices(as_floating(a, "sqrtm"), "sqrtm", square=True))
+    return _sqrtm_of(as_matrices(as_real(a, "sqrtm"), "sqrtm", square=True))

@@ -12,7 +12,7 @@ import numpy as np
 from ..primitive import Sample, declare, polymorphic
 from ..tensor import Tensor
 from .guards import checked_axis, raw
-from .linalg import as_floating
+from .linalg import as_real
 from .samples import draw
 from .shape import moveaxis
 
@@ -50,7 +50,7 @@ _full_of: Any = polymorphic(_convolve)
 
 
 def _convolved(name: str, a: Any, b: Any, mode: str, method: str) -> Tensor:
-    a, b = as_floating(a, name), as_floating(b, name)
+    a, b = as_real(a, name), as_real(b, name)
     if mode not in ("full", "valid", "same"):
         raise ValueError(f'{name}: mode={mode!r}; it is "full", "valid" or "same"')
     if a.ndim != b.ndim or a.ndim == 0 or 0 in (*a.shape, *b.shape):
@@ -155,7 +155,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1) -> Tensor:
     >>> lfilter([1.0], [1.0, -0.5], [1.0, 0.0, 0.0])
     Tensor([1.  , 0.5 , 0.25])
     """
-    b, a, x = as_floating(b, "lfilter"), as_floating(a, "lfilter"), as_floating(x, "lfilter")
+    b, a, x = as_real(b, "lfilter"), as_real(a, "lfilter"), as_real(x, "lfilter")
     if a.ndim != 1 or b.ndim != 1 or 0 in (*a.shape, *b.shape) or raw(a)[0] == 0:
         raise ValueError(
             f"lfilter: b of shape {b.shape} and a of shape {a.shape}; they are vectors of coefficients, a[0] not 0"

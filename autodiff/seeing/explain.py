@@ -230,7 +230,8 @@ def explain(
         ``.to_html(path)``, or read its ``.rows``.
 
     Raises:
-        TypeError: `output` is no Tensor, or an argument is not of the kind described.
+        TypeError: `output` is no Tensor, its gradient goes through complex numbers, or an argument is not of the kind
+            described.
         ValueError: `output` has not one element, a tensor or name is not in the graph, a vector's shape is wrong, or
             an option does not exist, or `expand` names nothing that can be opened.
         RuntimeError: the graph was freed or its data were changed.
@@ -278,6 +279,11 @@ def explain(
     if rate is not None and all(x._primitive is not None for x in targets):
         raise ValueError("explain: update needs a leaf that requires a gradient, and there is none in wrt")
     if results and targets:
+        if any(x.dtype.kind == "c" for x in table.tensors.values()):
+            raise TypeError(
+                "explain: this computation has complex numbers, whose derivatives have no table; write it of real and "
+                "imaginary parts, or look at ad.graph(output)"
+            )
         table.passes(targets, rate, vectors)
     return Explanation(output, table.rows, table.names.by_number, targets, int(digits), rate, vectors)
 

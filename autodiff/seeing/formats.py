@@ -27,7 +27,11 @@ SMALL = 16
 
 
 def text_of(value: Any, digits: int) -> str:
-    """A number or array as text, with so many significant digits; large arrays are summarised."""
+    """A number or array as text, with so many significant digits; large arrays are summarised.
+
+    >>> text_of(np.array([1.5 - 2j, 1j]), 3)
+    '[1.5-2i, 0+1i]'
+    """
     array = np.asarray(value)
     if array.size == 0:
         return f"[] ({size(array)})"
@@ -35,6 +39,8 @@ def text_of(value: Any, digits: int) -> str:
         return _nested(array.tolist(), digits)
     if array.dtype.kind == "b":
         return f"{size(array)}: {np.count_nonzero(array)} of {array.size} true"
+    if array.dtype.kind == "c":
+        return f"{size(array)}: sizes {range_of(np.abs(array), digits)}"
     with np.errstate(all="ignore"):
         mean = float(array.mean(dtype=np.float64))
     return f"{size(array)}: {range_of(array, digits)}, mean {_number(mean, digits)}"
@@ -55,6 +61,7 @@ def range_of(array: Any, digits: int) -> str:
 
 def special(array: Any) -> dict[str, int]:
     """How many values of an array are not finite, by what they are."""
+    array = np.abs(array) if array.dtype.kind == "c" else array
     found = {"nan": np.isnan(array), "inf": np.isposinf(array), "-inf": np.isneginf(array)}
     return {name: n for name, where in found.items() if (n := int(np.count_nonzero(where)))}
 
@@ -67,6 +74,8 @@ def size(value: Any) -> str:
 def _number(value: Any, digits: int) -> str:
     if isinstance(value, (bool, np.bool_, int, np.integer)):
         return str(value)
+    if isinstance(value, (complex, np.complexfloating)):
+        return f"{value.real + 0.0:.{digits}g}{value.imag + 0.0:+.{digits}g}i"
     return f"{value + 0.0:.{digits}g}"  # + 0.0: −0 is shown as 0
 
 

@@ -71,9 +71,10 @@ class Formula:
 
 
 def numbers_of(node: Any) -> tuple[tuple[str, float], ...]:
-    """The inputs of a result that are numbers, by their places; of a mean also n, how many elements it is of, and
+    """The inputs of a result that are real numbers, by their places; of a mean also n, how many elements it is of, and
     ddof."""
-    found = [(str(i), float(x)) for i, x in enumerate(node._inputs) if not isinstance(x, Tensor) and np.ndim(x) == 0]
+    given = [(i, x) for i, x in enumerate(node._inputs) if not isinstance(x, Tensor) and np.ndim(x) == 0]
+    found = [(str(i), float(x)) for i, x in given if not np.iscomplexobj(x)]
     if node._primitive in _MEANS and node._inputs and node.size:
         first = node._inputs[0]
         found += [("n", np.size(first._ndarray if isinstance(first, Tensor) else first) / node.size)]

@@ -187,15 +187,15 @@
   }
 
   function update() {
-    const changed = live.inputs.map((_, i) => moved(i)), lost = live.unchecked.some((i) => changed[i]);
-    outputs = lost ? null : computed();
+    const changed = live.inputs.map((_, i) => moved(i));
+    outputs = computed();
     const known = (out) => outputs !== null && !live.behind[out].some((i) => changed[i]);
     const shown = changed.some(Boolean) || outputs === null;
     document.body.classList.toggle("moved", shown);
     const all = shown ? texts(outputs, known) : live.rows.map(() => null);
     document.dispatchEvent(new CustomEvent("numbers", { detail: all }));
     const blank = outputs !== null && live.behind.some((inputs) => inputs.some((i) => changed[i]));
-    note(lost || outputs === null
+    note(outputs === null
       ? "What was recorded does not hold for these values: a rule would go another way. No numbers are shown; reset, or move back."
       : blank ? `${live.formless.join(", ")}: not computed in a page. What lies behind is shown for the recorded values alone.` : "");
     const loss = outputs !== null && known(lossAt) ? outputs[lossAt].data[0] : NaN;
@@ -306,7 +306,7 @@
 
   const trained = live.inputs.flatMap(({ gradient }, i) => (gradient < 0 ? [] : [i]));
   const stuck = trained.filter((i) => !live.inputs[i].slider && recorded[i].length <= 16);
-  const unknown = trained.filter((i) => live.behind[live.inputs[i].gradient].length || live.behind[lossAt].length || live.unchecked.length);
+  const unknown = trained.filter((i) => live.behind[live.inputs[i].gradient].length || live.unchecked.length);
   if (!trained.length || unknown.length || stuck.length) {
     stopped = true;
     fixed.push(trained.length ? `There are no steps: gradients lie behind ${live.formless.join(", ")}, which a page cannot compute.` : "There are no steps: no leaf requires a gradient.");

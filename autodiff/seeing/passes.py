@@ -198,6 +198,11 @@ def record(output: Tensor, results: Sequence[Tensor], leaves: Iterable[Tensor]) 
         results: all results behind it, oldest first.
         leaves: the leaves behind it.
     """
+    if any(x.dtype.kind == "c" for x in (*results, *leaves)):
+        raise TypeError(
+            "graph: order=2 draws the derivatives of real numbers, and this computation has complex ones; leave it "
+            "out, or write the computation of real and imaginary parts"
+        )
     layers = recorded_layers(results)
     passes = Passes([output], layers, recorded=min(2, max(layers.values(), default=0)))
     wanted = sorted((x for x in leaves if x._requires_grad), key=lambda x: x._number)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.guards import raw
+from ..ops.linalg import as_real
 from ..primitive import primitive
 from ..tensor import Tensor
 from ..transforms.functional import grad, hessian, jacobian, vjp
@@ -21,7 +23,7 @@ _REFINEMENTS = 6
 def _solution(name: str, equation: Function, find: Function, x0: Any, args: Any) -> Tensor:
     """The solution x of equation(x, *args) = 0 that `find(F, parameters, start)` leads to, as a function of args."""
     parameters = Parameters(name, args)
-    start = np.asarray(x0.detach() if isinstance(x0, Tensor) else x0, dtype=np.float64)
+    start = np.asarray(raw(as_real(x0, name)), dtype=np.float64)
     n = start.size
     residual = parameters.called(equation, start)
     if residual.size != n:
@@ -147,7 +149,7 @@ def minimize(f: Function, x0: Any, args: Any = (), method: str = "BFGS", tol: fl
     import scipy.optimize
 
     parameters = Parameters("minimize", args)
-    Parameters("minimize", args).called(f, x0.detach() if isinstance(x0, Tensor) else x0)
+    parameters.called(f, raw(as_real(x0, "minimize")))
 
     def find(values: Any, start: Any) -> Any:
         constants = parameters.plain(values)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..mode import no_grad
 from ..ops.guards import raw
-from ..ops.linalg import as_floating
+from ..ops.linalg import as_real
 from ..primitive import primitive
 from ..tensor import Tensor
 from ..transforms.functional import vjp
@@ -90,7 +90,7 @@ def quad(
     Tensor(-0.25)
     """
     parameters = Parameters("quad", args)
-    low, high = as_floating(a, "quad"), as_floating(b, "quad")
+    low, high = as_real(a, "quad"), as_real(b, "quad")
     for name, end in (("a", low), ("b", high)):
         if end.requires_grad and not np.isfinite(end._ndarray):
             raise ValueError(

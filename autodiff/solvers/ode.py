@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..mode import no_grad
-from ..ops.linalg import as_floating
+from ..ops.linalg import as_real
 from ..tensor import Tensor, wrap
 
 METHODS = ("RK23", "RK45", "DOP853")
@@ -89,14 +89,14 @@ def solve_ivp(
     """
     if method not in METHODS:
         raise ValueError(f"solve_ivp: method={method!r} has no derivative here; take one of {', '.join(METHODS)}")
-    y = as_floating(y0, "solve_ivp").astype(np.float64)
+    y = as_real(y0, "solve_ivp").astype(np.float64)
     if y.ndim != 1:
         raise ValueError(
             f"solve_ivp: y0 of shape {y.shape}; it is a vector (n,), with y.reshape(...) inside f if need be"
         )
-    start, end = (as_floating(t, "solve_ivp") for t in t_span)
+    start, end = (as_real(t, "solve_ivp") for t in t_span)
     t0, t1 = float(start._ndarray), float(end._ndarray)
-    chosen = None if t_eval is None else as_floating(t_eval, "solve_ivp")
+    chosen = None if t_eval is None else as_real(t_eval, "solve_ivp")
     times = [t1] if chosen is None else [float(t) for t in chosen._ndarray.reshape(-1)]
     way = np.diff([t0, *times]) * (1 if t1 >= t0 else -1)
     if (way < 0).any() or (times and (times[-1] - t1) * (1 if t1 >= t0 else -1) > 0):
@@ -104,7 +104,10 @@ def solve_ivp(
 
     def numbers(t: float, y: Any) -> Any:
         with no_grad():
-            return np.asarray(f(t, wrap(y), *args)._ndarray, np.float64)
+            slope = as_real(f(t, wrap(y), *args), "solve_ivp")
+        if slope.shape != y.shape:
+            raise ValueError(f"solve_ivp: a state of shape {y.shape}, but the function gives shape {slope.shape}")
+        return np.asarray(slope._ndarray, np.float64)
 
     parts = _steps(numbers, method, t0, times, y._ndarray, {"rtol": rtol, "atol": atol, "max_step": max_step})
     points: list[Any] = [start]
@@ -152,7 +155,7 @@ def odeint(
     >>> odeint(lambda y, t: -y, [1.0, 2.0], [0.0, 1.0])[1]
     Tensor([0.36787944, 0.73575888])
     """
-    y, times = as_floating(y0, "odeint").reshape(-1), as_floating(t, "odeint")
+    y, times = as_real(y0, "odeint").reshape(-1), as_real(t, "odeint")
     if times.ndim != 1 or times.shape[0] < 1:
         raise ValueError(f"odeint: t of shape {times.shape}; it is a vector of times, the first that of y0")
     f = func if tfirst else lambda t, y, *args: func(y, t, *args)

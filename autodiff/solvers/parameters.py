@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..mode import differentiating, no_grad
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, is_foreign, wrap
 from ..transforms.tree import flatten
 
 Function = Callable[..., Any]
@@ -25,7 +25,7 @@ class Parameters:
         self.name = name
         self._leaves, self._form = flatten(tuple(args) if isinstance(args, (tuple, list)) else (args,))
         self._places = [i for i, x in enumerate(self._leaves) if _floating(x)]
-        self.values = [x if isinstance(x, Tensor) else np.asarray(x) for x in (self._leaves[i] for i in self._places)]
+        self.values = [np.asarray(x) if isinstance(x, float) else x for x in (self._leaves[i] for i in self._places)]
 
     def args(self, values: Any) -> Any:
         """The arguments with these variables."""
@@ -52,6 +52,8 @@ class Parameters:
                 f"{self.name}: the function returned {type(y).__name__}, not a Tensor; write it with operators and "
                 f"NumPy functions of its arguments"
             )
+        if y.dtype.kind == "c":
+            raise TypeError(f"{self.name}: the function returned complex numbers; write real and imaginary parts")
         if y.requires_grad:
             raise TypeError(
                 f"{self.name}: the function reads a Tensor that requires a gradient beside its arguments, and would "
@@ -73,4 +75,4 @@ class Parameters:
 def _floating(x: Any) -> bool:
     if isinstance(x, (float, np.floating)):
         return True
-    return isinstance(x, (Tensor, np.ndarray)) and x.dtype.kind == "f"
+    return (isinstance(x, (Tensor, np.ndarray)) or is_foreign(x)) and x.dtype.kind == "f"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -17,26 +19,22 @@ _LOG_2PI = math.log(2 * math.pi)
 
 
 def _positive(*shapes: Any) -> Any:
-    return np.all(np.broadcast_arrays(*[s > 0 for s in shapes]), axis=0)
+    return functools.reduce(operator.and_, [s > 0 for s in shapes])
 
 
-def _uniform(rng: Any, shape: Any) -> Tensor:
-    return Tensor(rng.random(shape))
-
-
-def _open(rng: Any, shape: Any) -> Tensor:
+def _open(numbers: Any) -> Tensor:
     """Uniform on (0, 1), never 0."""
-    return Tensor(1 - rng.random(shape))
+    return 1 - numbers("random")
 
 
-def _gamma_draws(rng: Any, shape: Any, a: Any) -> Any:
+def _gamma_draws(numbers: Any, a: Any) -> Any:
     """By inversion, so that a draw is a differentiable function of a (implicit reparameterisation: Figurnov and others,
     2018)."""
-    return gammaincinv(a, rng.random(shape))
+    return gammaincinv(a, numbers("random"))
 
 
-def _beta_draws(rng: Any, shape: Any, a: Any, b: Any) -> Any:
-    x, y = _gamma_draws(rng, shape, a), _gamma_draws(rng, shape, b)
+def _beta_draws(numbers: Any, a: Any, b: Any) -> Any:
+    x, y = _gamma_draws(numbers, a), _gamma_draws(numbers, b)
     return x / (x + y)
 
 
@@ -44,8 +42,8 @@ def _normal_log(y: Any) -> Any:
     return -(y * y + _LOG_2PI) / 2
 
 
-def _normal_draws(rng: Any, shape: Any) -> Tensor:
-    return Tensor(rng.standard_normal(shape))
+def _normal_draws(numbers: Any) -> Any:
+    return numbers("standard_normal")
 
 
 norm = Continuous(
@@ -56,13 +54,13 @@ norm = Continuous(
 t = Continuous(
     "t", lambda y, df: half_step_at(df / 2) - np.log(math.pi * df) / 2 - (df + 1) / 2 * np.log1p(y * y / df),
     lambda y, df: stdtr(df, y), ("df",), _positive, sf_of=lambda y, df: stdtr(df, -y),
-    draw=lambda rng, shape, df: _normal_draws(rng, shape) / np.sqrt(2 * _gamma_draws(rng, shape, df / 2) / df),
+    draw=lambda numbers, df: _normal_draws(numbers) / np.sqrt(2 * _gamma_draws(numbers, df / 2) / df),
 )  # fmt: skip
 
 cauchy = Continuous(
     "cauchy", lambda y: -math.log(math.pi) - np.log1p(y * y), lambda y: np.arctan2(1, -y) / math.pi,
     density=lambda y: 1 / (math.pi * (1 + y * y)), sf_of=lambda y: np.arctan2(1, y) / math.pi,
-    draw=lambda rng, shape: np.tan(math.pi * (_uniform(rng, shape) - 0.5)),
+    draw=lambda numbers: np.tan(math.pi * (numbers("random") - 0.5)),
 )  # fmt: skip
 
 
@@ -85,22 +83,22 @@ def _laplace_logcdf(y: Any) -> Any:
 laplace = Continuous(
     "laplace", lambda y: -np.abs(y) - math.log(2), _laplace_cdf, density=lambda y: np.exp(-np.abs(y)) / 2,
     sf_of=lambda y: _laplace_cdf(-y), logcdf_of=_laplace_logcdf, logsf_of=lambda y: _laplace_logcdf(-y),
-    draw=lambda rng, shape: Tensor(rng.laplace(size=shape)),
+    draw=lambda numbers: numbers("laplace"),
 )  # fmt: skip
 
 logistic = Continuous(
     "logistic", lambda y: log_expit(y) + log_expit(-y), expit, sf_of=lambda y: expit(-y), logcdf_of=log_expit,
-    logsf_of=lambda y: log_expit(-y), draw=lambda rng, shape: Tensor(rng.logistic(size=shape)),
+    logsf_of=lambda y: log_expit(-y), draw=lambda numbers: numbers("logistic"),
 )  # fmt: skip
 
 uniform = Continuous(
     "uniform", lambda y: 0 * y, lambda y: y, support=(0.0, 1.0), density=lambda y: 0 * y + 1, sf_of=lambda y: 1 - y,
-    draw=_uniform,
+    draw=lambda numbers: numbers("random"),
 )  # fmt: skip
 
 expon = Continuous(
     "expon", lambda y: -y, lambda y: -np.expm1(-y), support=(0.0, np.inf), sf_of=lambda y: np.exp(-y),
-    logsf_of=lambda y: -y, draw=lambda rng, shape: -np.log(_open(rng, shape)),
+    logsf_of=lambda y: -y, draw=lambda numbers: -np.log(_open(numbers)),
 )  # fmt: skip
 
 gamma = Continuous(
@@ -111,7 +109,7 @@ gamma = Continuous(
 chi2 = Continuous(
     "chi2", lambda y, df: xlogy(df / 2 - 1, y) - y / 2 - gammaln(df / 2) - df / 2 * math.log(2),
     lambda y, df: gammainc(df / 2, y / 2), ("df",), _positive, (0.0, np.inf),
-    sf_of=lambda y, df: gammaincc(df / 2, y / 2), draw=lambda rng, shape, df: 2 * _gamma_draws(rng, shape, df / 2),
+    sf_of=lambda y, df: gammaincc(df / 2, y / 2), draw=lambda numbers, df: 2 * _gamma_draws(numbers, df / 2),
 )  # fmt: skip
 
 beta = Continuous(
@@ -123,19 +121,19 @@ lognorm = Continuous(
     "lognorm", lambda y, s: _normal_log(np.log(y) / s) - np.log(s) - np.log(y), lambda y, s: ndtr(np.log(y) / s),
     ("s",), _positive, (0.0, np.inf), sf_of=lambda y, s: ndtr(-np.log(y) / s),
     logcdf_of=lambda y, s: log_ndtr(np.log(y) / s),
-    logsf_of=lambda y, s: log_ndtr(-np.log(y) / s), draw=lambda rng, shape, s: np.exp(s * _normal_draws(rng, shape)),
+    logsf_of=lambda y, s: log_ndtr(-np.log(y) / s), draw=lambda numbers, s: np.exp(s * _normal_draws(numbers)),
     open_below=True,
 )  # fmt: skip
 
 pareto = Continuous(
     "pareto", lambda y, b: np.log(b) - (b + 1) * np.log(y), lambda y, b: -np.expm1(-b * np.log(y)), ("b",), _positive,
     (1.0, np.inf), sf_of=lambda y, b: y**-b, logsf_of=lambda y, b: -b * np.log(y),
-    draw=lambda rng, shape, b: np.exp(-np.log(_open(rng, shape)) / b),
+    draw=lambda numbers, b: np.exp(-np.log(_open(numbers)) / b),
 )  # fmt: skip
 
 weibull_min = Continuous(
     "weibull_min", lambda y, c: np.log(c) + xlogy(c - 1, y) - y**c, lambda y, c: -np.expm1(-(y**c)), ("c",), _positive,
     (0.0, np.inf), density=lambda y, c: c * y ** (c - 1) * np.exp(-(y**c)),
     sf_of=lambda y, c: np.exp(-(y**c)), logsf_of=lambda y, c: -(y**c),
-    draw=lambda rng, shape, c: (-np.log(_open(rng, shape))) ** (1 / c),
+    draw=lambda numbers, c: (-np.log(_open(numbers))) ** (1 / c),
 )  # fmt: skip

@@ -6,14 +6,17 @@ Order: arguments, what all families share, continuous families, discrete familie
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..ops.guards import raw
-from ..ops.linalg import as_floating
+from ..opaque import opaque
+from ..ops.guards import common, raw
+from ..ops.linalg import as_real
 from ..random import generator
 from ..tensor import Tensor
 
@@ -63,8 +66,23 @@ def nothing(*inputs: Any) -> Any:
 
 def checked(y: Any, *conditions: Any) -> Any:
     """y, and NaN with all derivatives where the parameters are those of no distribution."""
-    fine = np.all(np.broadcast_arrays(*conditions), axis=0)
-    return y if np.all(fine) else y * np.where(fine, 1, np.nan).astype(y.dtype)
+    fine = functools.reduce(operator.and_, conditions)
+    return y if common(fine.all()) else y * np.where(fine, 1, np.nan).astype(y.dtype)
+
+
+def _drawn(like: Any, rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Any:
+    return getattr(rng, kind)(size=shape)
+
+
+_numbers = opaque(_drawn, "random_numbers", "a draw", draws=True)
+
+
+def source(rng: np.random.Generator | None, shape: tuple[int, ...], *parameters: Any) -> Callable[[str], Tensor]:
+    """Draws of that shape from a generator's method of a name; the parameters that they are for show to whom
+    (a program, say) the draws belong."""
+    found = generator(rng)
+    like: Any = functools.reduce(operator.add, [raw(p) for p in parameters])
+    return lambda kind: Tensor(_numbers(like, found, kind, shape))
 
 
 # What all families share
@@ -115,7 +133,8 @@ class Family:
     logcdf_of: Function | None = None
     logsf_of: Function | None = None
     draw: Function | None = None
-    """``draw(rng, shape, *shapes)``: draws in standard form, as a differentiable function of the shapes."""
+    """``draw(numbers, *shapes)``: draws in standard form, as a differentiable function of the shapes, made of
+    ``numbers(kind)``, draws by a generator's method of that name."""
     open_below: bool = False
     """Whether the density at the lower end of the support is 0."""
 
@@ -124,7 +143,7 @@ class Family:
     ) -> Any:
         """The arguments of a method as Tensors: variables, shapes, the optional ones."""
         name = f"{self.name}.{which}"
-        return [as_floating(x, name) for x in bound(name, (*variables, *self.shapes), optional, args, kwargs)]
+        return [as_real(x, name) for x in bound(name, (*variables, *self.shapes), optional, args, kwargs)]
 
     def are_valid(self, shapes: Any) -> Any:
         """Where the shapes are those of a distribution."""
@@ -142,7 +161,7 @@ class Family:
         small, other = ("cdf", "sf") if which == "logcdf" else ("sf", "cdf")
         probability = self.standard(small, y, shapes)
         near_1 = raw(probability) > 0.5
-        if not near_1.any():
+        if common(~near_1.any()):
             return np.log(probability)
         rest = np.where(near_1, self.standard(other, y, shapes), 0)
         return np.where(near_1, np.log1p(-rest), np.log(np.where(near_1, 1, probability)))
@@ -151,12 +170,11 @@ class Family:
         """One of the functions of the standard form: its limits where y is below or above the support, where `middle`
         stands in for it."""
         outside = below | above
-        if not np.any(outside):
+        if common(~outside.any()):
             return self.standard(which, y, shapes)
         z = self.standard(which, np.where(outside, middle, y), shapes)
         for where, end in zip((below, above), LIMITS[which]):
-            if np.any(where):
-                z = np.where(where, nothing(y, *shapes) if end == -np.inf else end, z)
+            z = np.where(where, nothing(y, *shapes) if end == -np.inf else end, z)
         return z
 
     cdf, logcdf, sf, logsf = (method(which) for which in ("cdf", "logcdf", "sf", "logsf"))
@@ -202,7 +220,7 @@ class Continuous(Family):
             ValueError: parameters of no distribution, or that do not broadcast to `size`.
         """
         *shapes, loc, scale = self.arguments("rvs", (), {"loc": 0.0, "scale": 1.0}, args, kwargs)
-        if not (np.all(self.are_valid(shapes)) and (raw(scale) > 0).all()):
+        if not common((self.are_valid(shapes) & (raw(scale) > 0)).all()):
             met = ", ".join(f"{n}={raw(v)!s}" for n, v in zip((*self.shapes, "scale"), (*shapes, scale)))
             raise ValueError(f"{self.name}.rvs: there is no such distribution, {met}")
         parameters = [v.shape for v in (*shapes, loc, scale)]
@@ -215,7 +233,7 @@ class Continuous(Family):
             shown = ", ".join(map(str, parameters))
             raise ValueError(f"{self.name}.rvs: parameters of shapes {shown} do not broadcast to size {size}")
         draw: Any = self.draw
-        return draw(generator(rng), shape, *shapes) * scale + loc
+        return draw(source(rng, shape, *shapes, loc, scale), *shapes) * scale + loc
 
 
 class Discrete(Family):

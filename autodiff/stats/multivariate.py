@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..ops.gamma import gammaincinv, gammaln
-from ..ops.guards import raw
-from ..ops.linalg import as_floating, cholesky, solve_triangular
+from ..ops.guards import common, raw
+from ..ops.linalg import as_real, cholesky, solve_triangular
 from ..ops.special import xlogy
-from ..random import generator
 from ..tensor import Tensor
-from .family import bound, checked, nothing, whole
+from .family import bound, checked, nothing, source, whole
 
 
 def _shape(size: Any) -> tuple[int, ...]:
@@ -39,8 +38,8 @@ class MultivariateNormal:
     def _parameters(self, which: str, mean: Any, cov: Any) -> tuple[Any, Any]:
         """The mean (k,) and the Cholesky factor of cov."""
         name = f"{self.name}.{which}"
-        cov = as_floating(cov, name)
-        mean = np.zeros(cov.shape[-1:], cov.dtype) if mean is None else as_floating(mean, name)
+        cov = as_real(cov, name)
+        mean = np.zeros(cov.shape[-1:], cov.dtype) if mean is None else as_real(mean, name)
         k = math.prod((mean.shape or cov.shape)[-1:])
         mean = mean.reshape(-1)
         if cov.ndim < 2:
@@ -54,7 +53,7 @@ class MultivariateNormal:
         name = f"{self.name}.logpdf"
         x, mean, cov = bound(name, ("x",), {"mean": None, "cov": 1}, args, kwargs)
         mean, root = self._parameters("logpdf", mean, cov)
-        x, k = as_floating(x, name), mean.shape[0]
+        x, k = as_real(x, name), mean.shape[0]
         x = x[..., None] if x.ndim == 0 or (x.ndim == 1 and k == 1) else x
         if x.shape[-1] != k:
             raise ValueError(f"{name}: x of shape {x.shape} and a mean of {k} components do not fit")
@@ -70,7 +69,7 @@ class MultivariateNormal:
     def rvs(self, mean: Any = None, cov: Any = 1, size: Any = None, rng: np.random.Generator | None = None) -> Tensor:
         """Draws of shape (*size, k), mean + L z with L Lᵀ = cov: a differentiable function of mean and cov."""
         mean, root = self._parameters("rvs", mean, cov)
-        z = generator(rng).standard_normal((*_shape(size), mean.shape[-1]))
+        z = source(rng, (*_shape(size), mean.shape[-1]), root.sum())("standard_normal")
         return z @ root.T + mean
 
 
@@ -91,7 +90,7 @@ class Multinomial:
 
     def _counts(self, which: str, args: Any, kwargs: Any) -> tuple[Any, Any, Any, Any, Any]:
         name = f"{self.name}.{which}"
-        x, n, p = (as_floating(v, name) for v in bound(name, ("x", "n", "p"), {}, args, kwargs))
+        x, n, p = (as_real(v, name) for v in bound(name, ("x", "n", "p"), {}, args, kwargs))
         whole(name, x=x, n=n)
         counts = raw(x)
         possible = (counts >= 0).all(axis=-1) & (counts == np.floor(counts)).all(axis=-1)
@@ -104,7 +103,7 @@ class Multinomial:
         """The logarithm of the probability of the counts x: shape (...)."""
         x, n, p, possible, valid = self._counts("logpmf", args, kwargs)
         y = gammaln(n + 1) + (xlogy(x, p) - gammaln(x + 1)).sum(axis=-1)
-        return checked(y if possible.all() else np.where(possible, y, nothing(p.sum(axis=-1))), valid)
+        return checked(y if common(possible.all()) else np.where(possible, y, nothing(p.sum(axis=-1))), valid)
 
     def pmf(self, *args: Any, **kwargs: Any) -> Tensor:
         """The probability of the counts x: shape (...)."""
@@ -129,8 +128,8 @@ class Dirichlet:
     name = "dirichlet"
 
     def _alpha(self, which: str, alpha: Any) -> Any:
-        alpha = as_floating(alpha, f"{self.name}.{which}")
-        if alpha.ndim != 1 or not (raw(alpha) > 0).all():
+        alpha = as_real(alpha, f"{self.name}.{which}")
+        if alpha.ndim != 1 or not common((raw(alpha) > 0).all()):
             raise ValueError(f"{self.name}.{which}: alpha is a vector of positive numbers, not {raw(alpha)!s}")
         return alpha
 
@@ -138,16 +137,16 @@ class Dirichlet:
         """The logarithm of the density at x: a number, or shape (n,)."""
         name = f"{self.name}.logpdf"
         x, alpha = bound(name, ("x", "alpha"), {}, args, kwargs)
-        x, alpha = as_floating(x, name), self._alpha("logpdf", alpha)
+        x, alpha = as_real(x, name), self._alpha("logpdf", alpha)
         k = alpha.shape[0]
         if x.ndim and x.shape[0] == k - 1:
             x = np.concatenate([x, (1 - x.sum(axis=0))[None]])
         v = raw(x)
         if x.ndim not in (1, 2) or x.shape[0] != k:
             raise ValueError(f"{name}: x of shape {x.shape} and alpha of shape {alpha.shape} do not fit")
-        if not ((v >= 0) & (v <= 1)).all() or not (np.abs(v.sum(axis=0) - 1) <= 1e-9).all():
+        if not common(((v >= 0) & (v <= 1)).all() & (np.abs(v.sum(axis=0) - 1) <= 1e-9).all()):
             raise ValueError(f"{name}: the components of x are not negative and sum to 1, not to {v.sum(axis=0)!s}")
-        if (v[raw(alpha) < 1] == 0).any():
+        if not common(~((v == 0).T & (raw(alpha) < 1)).any()):
             raise ValueError(f"{name}: the density is infinite where a component is 0 and its alpha below 1")
         columns = alpha.reshape((k,) + (1,) * (x.ndim - 1))
         return xlogy(columns - 1, x).sum(axis=0) - (gammaln(alpha).sum() - gammaln(alpha.sum()))
@@ -159,7 +158,7 @@ class Dirichlet:
     def rvs(self, alpha: Any, size: Any = None, rng: np.random.Generator | None = None) -> Tensor:
         """Draws of shape (*size, k), a differentiable function of alpha: gamma draws by inversion over their sum."""
         alpha = self._alpha("rvs", alpha)
-        draws = gammaincinv(alpha, generator(rng).random((*_shape(size), alpha.shape[0])))
+        draws = gammaincinv(alpha, source(rng, (*_shape(size), alpha.shape[0]), alpha.sum())("random"))
         return draws / draws.sum(axis=-1, keepdims=True)
 
 

@@ -9,7 +9,7 @@ from weakref import ref
 
 import numpy as np
 
-from ..backward import reverse
+from ..backward import of_dtype, reverse
 from ..mode import differentiating, is_grad_enabled, mode
 from ..ops.guards import common
 from ..ops.shape import concatenate
@@ -71,7 +71,7 @@ def checkpoint(f: Callable[..., Any], *args: Any, rng: Any = None, **kwargs: Any
     for i in call.inside:
         y = outputs[i]
         part = node if len(call.inside) == 1 else node[start : start + y.size].reshape(y.shape)
-        outputs[i] = part if part.dtype == y.dtype else part.astype(y.dtype)
+        outputs[i] = of_dtype(part, y.dtype)
         start += y.size
     return form.build(outputs)
 

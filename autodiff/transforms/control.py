@@ -367,13 +367,18 @@ def _paths(form: Form | None) -> list[str]:
 
 def _truth(where: str, value: Any) -> bool:
     """A truth value as Python's own."""
+    return bool(truth_value(where, value))
+
+
+def truth_value(where: str, value: Any) -> Any:
+    """A value that decides, which is one boolean or integer."""
     dtype, size = getattr(value, "dtype", np.dtype(type(value) if isinstance(value, int) else object)), np.size(value)
     if dtype.kind not in "biu":
         what = f"of dtype {dtype}" if hasattr(value, "dtype") else repr(value)
         raise TypeError(f"{where} is a boolean, not {what}; write a comparison, such as x > 0")
     if np.ndim(value) or size != 1:
         raise ValueError(f"{where} has shape {np.shape(value)}, but a branch takes one boolean; write .any() or .all()")
-    return bool(value)
+    return value
 
 
 def _function(where: str, f: Any) -> None:

@@ -85,13 +85,18 @@ def _reduction(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[An
 def _ruled(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
     """Its own rules."""
     total = None
-    for t, rule in zip(ts, record.jvps):
+    for t, rule in zip(ts, cast(Any, record.jvps)):
         if t is not None:
             if rule is None:
                 return _transposed(record, ts, y, inputs, params)
-            d = cast(Any, rule)(t, y, *inputs, **params)
+            d = rule(t, y, *inputs, **params)
             total = d if total is None else total + d
     return total
+
+
+def _joint(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
+    """Its own rule for all inputs together."""
+    return cast(Any, record.jvps)(ts, y, *inputs, **params)
 
 
 def _transposed(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[Any], params: dict[str, Any]) -> Any:
@@ -205,7 +210,7 @@ def push(
             continue
         y = node if create_graph else node._ndarray
         kind = record.jvps
-        tangent = _BY_KIND[kind] if type(kind) is str else _ruled if kind else _transposed
+        tangent = _BY_KIND[kind] if type(kind) is str else _joint if callable(kind) else _ruled if kind else _transposed
         d = tangent(record, ts, y, arrays, node._params or _NO_PARAMS)
         if d is not None:
             if d.shape != y.shape:
@@ -426,7 +431,7 @@ class ForwardOverReverse:
                     for n in moving:
                         last.setdefault(n, number)
                 continue
-            if record.joint is not None and record.jvps == ():
+            if record.joint is not None and (record.jvps == () or callable(record.jvps)):
                 raise Unsupported
             if g.dtype is not y.dtype and g.dtype != y.dtype:
                 g = of_dtype(g, y.dtype)

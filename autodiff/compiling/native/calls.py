@@ -6,19 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..program import Node, Program
+from ..program import Node, Program, replaced
 from ..source import Source, numpy_function
-
-
-def replaced(x: Any, value: Callable[[Node], Any]) -> Any:
-    """An input with something in place of each node, in tuples, lists and slices too."""
-    if isinstance(x, Node):
-        return value(x)
-    if type(x) in (tuple, list):
-        return type(x)(replaced(v, value) for v in x)
-    if isinstance(x, slice):
-        return slice(*(replaced(v, value) for v in (x.start, x.stop, x.step)))
-    return x
 
 
 def called(node: Node) -> tuple[Callable[..., Any], list[Node]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ...machine.threads import ranges, together
 from ..program import Node, Program, nodes_in
 from ..source import number_text, where
 from .calls import called
+from .control import call, checked_after, points, rolled
 from .elementwise import is_weak
 from .entry import check, check_text, symbols
 from .fusion import Nest, Unit, before, donations, kept_in_memory, units_of
@@ -24,7 +24,7 @@ from .layout import Places, dense
 from .loops import NestCode
 from .lowering import lowered
 from .memory import ALIGNED, planned
-from .products import addresses, matrices, product_function
+from .products import addresses
 
 SHARED = 4_000_000
 """Work from which threads share a nest."""
@@ -56,8 +56,9 @@ class Compiled:
     """
 
     def __init__(self, program: Program) -> None:
-        self._program = program
-        self._nodes, self._results = lowered(program)
+        self._program = program = checked_after(program)
+        self._module = Module(vector_bits())
+        self._nodes, self._results = rolled(self._module, *lowered(program))
         self._places = Places(self._nodes)
         self._inputs = program.inputs
         wanted = [*nodes_in(self._results)]
@@ -66,7 +67,6 @@ class Compiled:
         self._taken = donations(program, self._results, units, self._places)
         """Ids of the outputs that are computed in an input's memory, and which."""
         kept = kept_in_memory(units, self._places, wanted)
-        self._module = Module(vector_bits())
         self._codes = {id(u): NestCode(self._module, u, kept, self._writes(u)) for u in units if isinstance(u, Nest)}
         self._read = {id(root) for code in self._codes.values() for _, root in code.parameters.values()}
         """Ids of what machine code reads in loops."""
@@ -215,31 +215,8 @@ class Compiled:
             lines.append(f"  %q{len(lines)} = getelementptr i8, ptr {base}, i64 {offset + (scratch or 0)}")
             return f"%q{len(lines) - 1}"
 
-        points = 0
         for unit in segment:
-            node = unit.members[0]
-            if isinstance(unit, Nest):
-                code = self._codes[id(unit)]
-                points += prod(unit.space) * len(unit.members)
-                given = [pointer(root, offset) for (_, offset), (_, root) in code.parameters.items()]
-                limits = ["%lo", "%hi", "%part"] if shared else ["0", str(code.extent), "0"]
-                arguments = ", ".join([f"ptr {p}" for p in given] + [f"i64 {x}" for x in limits])
-                lines.append(f"  call void @{code.name}({arguments})")
-            elif unit.what == "product":
-                product = matrices(node, self._places)
-                assert product is not None
-                points += prod(node.shape) * product.left.columns
-                operands = [self._places.of(x) for x in node.inputs]
-                given = [pointer(p.root, p.offset) for p in (reversed(operands) if product.swapped else operands)]
-                given.append(pointer(node, 0))
-                name = product_function(self._module, node, product)
-                lines.append(f"  call void @{name}({', '.join(f'ptr {p}' for p in given)})")
-            else:
-                points += node.size
-                self._module.declared.add("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
-                lines.append(
-                    f"  call void @llvm.memset.p0.i64(ptr {pointer(node, 0)}, i8 0, i64 {node.nbytes}, i1 false)"
-                )
+            lines.append(call(self._module, unit, self._codes.get(id(unit)), self._places, pointer, bool(shared)))
         loads = []
         for i, base in enumerate(variables.values()):
             loads.append(f"  {base}.item = getelementptr i8, ptr %arrays, i64 {ITEMS + 8 * i}")
@@ -250,7 +227,7 @@ class Compiled:
         numbers = ", i64 %lo, i64 %hi, i64 %part" if shared else ""
         text = "\n".join([f"define void @{name}(ptr %arrays{numbers}) #0 {{", *loads, *lines, "  ret void", "}"])
         self._module.functions[name] = text
-        self._segments.append((name, points >= LONG, 3 if shared else 0))
+        self._segments.append((name, sum(map(points, segment)) >= LONG, 3 if shared else 0))
         arrays = f"({', '.join(variables)},)"
         if shared is None:
             steps.append(f"{name}({arrays})")

@@ -31,7 +31,7 @@ Access = tuple[Node, int, tuple[int, ...]]
 
 
 class Unit:
-    """What runs as one: a call, a product, the filling of memory with zeros."""
+    """What runs as one: a call, a product, a loop with its results, the filling of memory with zeros."""
 
     def __init__(self, what: str, node: Node) -> None:
         self.what = what
@@ -138,12 +138,13 @@ def units_of(nodes: Sequence[Node], places: Places, early: set[int]) -> list[Uni
         how = "call" if id(node) in places.copied else kind(node)
         if how == "product" and matrices(node, places) is None:
             how = "call"
-        if how in ("input", "view", "whole"):
+        if how in ("input", "view", "whole", "piece"):
             continue
         least = max((made.get(id(places.of(x).root), -1) for x in node.operands), default=-1)
-        if how in ("call", "product"):
+        if how in ("call", "product", "loop"):
             units.append(Unit(how, node))
-            made[id(node)] = len(units) - 1
+            units[-1].members += node.options["pieces"] if how == "loop" else ()
+            made |= dict.fromkeys(map(id, units[-1].members), len(units) - 1)
             continue
         root = node
         if how == "part":

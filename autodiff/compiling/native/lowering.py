@@ -8,7 +8,6 @@ source, None for a new one), ``"whole"`` (memory, zeros if ``options["zeros"]``,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, prod
 from typing import Any
@@ -16,10 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...machine.ir import LETTER
-from ..program import Node, Program
-from .calls import replaced
+from ..program import Node, Program, replaced
 from .elementwise import is_weak, signature
-from .layout import dense, is_basic, part
+from .layout import contiguous, dense, is_basic, part
 
 REDUCTIONS = {
     "add.reduce": "fdi", "multiply.reduce": "fdi", "maximum.reduce": "fdib", "minimum.reduce": "fdib",
@@ -34,14 +32,14 @@ VIEWS = ("reshape", "transpose", "getitem", "broadcast_to", "axes")
 
 
 def kind(node: Node) -> str:
-    """What a node is: input, view, elementwise, reduction, part, whole, product or call."""
+    """What a node is: input, view, elementwise, reduction, part, whole, product, loop, piece or call."""
     if node.op in ("input", "constant"):
         return "input"
     if node.view:
         return "view"
     if is_weak(node):
         return "call"
-    if node.op in ("part", "whole", "product"):
+    if node.op in ("part", "whole", "product", "loop", "piece"):
         return node.op
     if 0 in node.shape or any(0 in x.shape for x in node.operands):
         return "call"
@@ -73,10 +71,6 @@ def _live(nodes: list[Node], results: list[Any]) -> tuple[list[Node], list[Any]]
     return [node for node in nodes if id(node) in live or node.op == "input"], results
 
 
-def _strides(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    return tuple(dtype.itemsize * prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
 class Lowering:
     """The nodes made so far, and what has become of the program's."""
 
@@ -94,7 +88,7 @@ class Lowering:
 
     def new(self, op: str, inputs: tuple[Any, ...], shape: tuple[int, ...], dtype: Any, **options: Any) -> Node:
         """A node whose result is contiguous."""
-        return self.add(Node(op, inputs, options, shape, dtype, _strides(shape, dtype)))
+        return self.add(Node(op, inputs, options, shape, dtype, contiguous(shape, dtype)))
 
     def view(self, op: str, x: Node, shape: tuple[int, ...], options: dict[str, Any]) -> Node:
         return self.add(Node(op, (x,), options, shape, x.dtype, (0,) * len(shape), True))

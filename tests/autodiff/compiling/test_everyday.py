@@ -341,3 +341,17 @@ def test_a_sort_is_differentiated_in_every_mode_where_constants_are_permuted_by_
         ad.hessian(value),
     ):
         agree(transform, [(np.array(x),) for x in ([3.0, 1, 2, 0], [0.0, 5, 1, 2], [1.0, 1, -1, 4])], backend)
+
+
+def test_a_module_that_makes_a_generator_when_it_is_imported_may_be_imported_by_a_compiled_function(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "draws_at_import.py").write_text("import numpy as np\nGENERATOR = np.random.default_rng()\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def f(x):
+        import draws_at_import
+
+        return x * 2.0 if draws_at_import.GENERATOR else x
+
+    assert ad.compile(f)(ad.Tensor(3.0)) == 6

@@ -56,7 +56,7 @@ def checked(browser, name, dtype, few):
     for sample, other in samples:
         function, arrays = computed(record, sample)
         _, again = computed(record, other)
-        if not arrays:
+        if not arrays or any(a.dtype.kind == "c" for a in arrays):
             continue
         if [a.shape for a in again] != [a.shape for a in arrays]:
             again = arrays

@@ -268,6 +268,17 @@ def test_what_lies_behind_a_derivative_without_a_form_is_blank(browser, tmp_path
     assert "x goes into mine" in browser.run("document.getElementById('live-fixed').textContent")
 
 
+def test_what_a_check_needs_that_a_page_cannot_compute_keeps_its_value():
+    A = ad.Tensor([[2.0, 1.0], [0.0, 3.0]], requires_grad=True, name="A")
+    c = ad.Tensor(2.0, requires_grad=True, name="c")
+    y = (np.sqrt(np.linalg.svd(A, compute_uv=False)) * c).sum() - (np.sqrt(np.linalg.svd(A, compute_uv=False))).sum()
+    live = live_page(ad.explain(y, variables=False)).data
+    assert live["unchecked"] == [0, 1]
+    live = live_page(ad.explain(np.sqrt(np.linalg.svd(A, compute_uv=False)).sum() + c * c, variables=False)).data
+    assert live["unchecked"] == [0]
+    assert [(leaf["name"], leaf["slider"]) for leaf in live["inputs"]] == [("A", False), ("c", True)]
+
+
 def test_a_function_of_a_users_that_reads_more_than_its_inputs_is_taken_to_depend_on_all():
     w, x = ad.Tensor(3.0, requires_grad=True, name="w"), ad.Tensor(2.0, name="x")
     y = ad.checkpoint(lambda w: np.exp(w * x), w) + w * x
@@ -294,6 +305,7 @@ def test_a_detached_result_follows_its_leaf(browser, tmp_path):
     agree(browser, ad.explain(function(**tensors({"x": [0.5, -1.0]})), variables=False))
 
 
+@pytest.mark.filterwarnings("ignore:Casting complex")
 @pytest.mark.parametrize(
     ("output", "said"),
     [

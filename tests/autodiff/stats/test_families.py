@@ -163,7 +163,33 @@ def test_wrong_arguments_are_named_with_what_would_be_right():
         stats.norm.cdf(1.0, sigma=2.0)
     with pytest.raises(TypeError, match=r"norm\.cdf: got 4 arguments"):
         stats.norm.cdf(1.0, 0.0, 1.0, 2.0)
+    with pytest.raises(
+        TypeError, match=r"norm\.cdf: is defined for real numbers, not for an input of shape \(\) \(complex128\)"
+    ):
+        stats.norm.cdf(1j)
     with pytest.raises(TypeError, match=r"binom\.pmf: has no derivative by n, a whole number"):
         stats.binom.pmf(1, Tensor(3.0, requires_grad=True), 0.5)
     with pytest.raises(TypeError, match=r"poisson\.cdf: has no derivative by k, a whole number"):
         stats.poisson.cdf(Tensor(3.0, requires_grad=True), 0.5)
+
+
+@pytest.mark.parametrize("name", ["norm", "expon", "beta", "laplace"])
+def test_a_family_of_a_batch_or_compiled_is_what_it_is_for_each_example(name):
+    family, shapes = getattr(stats, name), (2.0, 3.0) if name == "beta" else ()
+    x = np.array([[0.3, 0.9], [-1.0, 0.5], [4.0, 0.1]])
+    with np.errstate(all="ignore"):
+        for method in ("logpdf", "cdf", "logcdf"):
+            f = lambda x, method=method: getattr(family, method)(x, *shapes)
+            d = ad.grad(lambda x: f(x).sum())
+            for h in (f, d):
+                each = np.stack([np.asarray(h(row)) for row in x])
+                np.testing.assert_allclose(np.asarray(ad.vmap(h)(x)), each, rtol=1e-12)
+                compiled = ad.compile(h)
+                np.testing.assert_allclose(np.stack([np.asarray(compiled(row)) for row in x]), each, rtol=1e-12)
+
+
+def test_compiled_draws_go_on_with_their_generator():
+    compiled = ad.compile(lambda a, rng: stats.gamma.rvs(a, size=3, rng=rng))
+    ours, theirs = np.random.default_rng(0), np.random.default_rng(0)
+    for a in (2.0, 2.0, 0.5):
+        np.testing.assert_allclose(compiled(np.array(a), ours), stats.gamma.rvs(a, size=3, rng=theirs), rtol=1e-12)

@@ -129,6 +129,18 @@ def test_gradients_of_each_example_are_those_of_another_library():
 # Axes
 
 
+def test_the_gradient_of_a_choice_by_a_table_of_places_is_added_up_for_each_example():
+    rows, columns = np.meshgrid([2, 1, 0, 0], [0, 1, 1], indexing="ij")
+    weights = np.arange(12.0).reshape(4, 3)  # one array for all examples, which lies otherwise in memory than a batch
+
+    def gradient(x):
+        x = Tensor(x, requires_grad=True)
+        return ad.gradients(x[rows, columns], x, weights)[0]
+
+    x = RNG.normal(size=(5, 3, 2))
+    np.testing.assert_array_equal(ad.vmap(gradient)(x), np.stack([gradient(a).data for a in x]))
+
+
 def test_axes_are_given_for_each_argument_and_inside_it():
     p = {"w": W, "b": [X.T, 2.0]}  # examples of b[0] lie along axis 1
     f = lambda p, x, k: {"y": p["b"][0] * x + p["b"][1] * k, "w": p["w"]}
