@@ -220,7 +220,7 @@ _scattered_anywhere = _placed(_scattered_in_memory, "scatter_add")
 
 
 def _scattered(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
-    if type(v) is np.ndarray:  # the way that matters most is the shortest
+    if type(v) is np.ndarray and not _unknown(index):  # the way that matters most is the shortest
         return _scattered_in_memory(v, index, shape)
     return _scattered_anywhere(v, index=index, shape=shape)
 
