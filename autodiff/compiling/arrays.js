@@ -117,6 +117,7 @@ const np = (() => {
     floor: Math.floor, ceil: Math.ceil, trunc: Math.trunc, rint: even,
     remainder, fmod: (a, b) => a % b, floor_divide, copysign: sameSign,
     maximum: Math.max, minimum: Math.min,
+    ldexp: (a, b) => a * 2 ** Math.trunc(b / 2) * 2 ** (b - Math.trunc(b / 2)),
     fmax: (a, b) => (Number.isNaN(a) ? b : Number.isNaN(b) ? a : Math.max(a, b)),
     fmin: (a, b) => (Number.isNaN(a) ? b : Number.isNaN(b) ? a : Math.min(a, b)),
     heaviside: (a, b) => (Number.isNaN(a) ? a : a === 0 ? b : Number(a > 0)),

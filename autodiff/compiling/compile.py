@@ -67,12 +67,14 @@ class Compiled:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         recording = mode.get()
         leaves: list[Any] = []
-        key: tuple[Any, ...] = (recording, _gathered(args, leaves), _gathered(kwargs, leaves) if kwargs else None)
-        key += tuple([_signature(x) for x in leaves])
+        form = _gathered(args, leaves), _gathered(kwargs, leaves) if kwargs else None
         if not isinstance(recording, bool) or any([type(x) is not np.ndarray and _traced(x) for x in leaves]):
             return self._function(*args, **kwargs)  # watched, or a part of another program or a vmap
+        key = (recording, *form, *[
+            (np.ndarray, x.shape, x.dtype, x.strides) if type(x) is np.ndarray else _signature(x) for x in leaves
+        ])  # fmt: skip
         with self._lock:
-            if not self._eager or key not in self._eager:
+            if not self._eager or key not in self._eager:  # a key of many leaves takes long to hash
                 try:
                     return self._compiled(key, leaves, args, kwargs)
                 except _Unfit as reason:
@@ -581,8 +583,6 @@ _LEAVES = frozenset({np.ndarray, Tensor, np.float64, np.float32, int, float, boo
 def _signature(x: Any) -> Any:
     """What of a leaf decides about the program."""
     kind = type(x)
-    if kind is np.ndarray:
-        return kind, x.shape, x.dtype, x.strides
     if isinstance(x, Tensor):
         a = x._ndarray
         g = None if x._grad is None else (x._grad._ndarray.dtype, x._grad._ndarray.strides)

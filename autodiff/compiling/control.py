@@ -9,7 +9,7 @@ Order: the step, what a trace does with control flow, scan and its derivatives, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -166,6 +166,11 @@ class Loops:
         if another or len(self.trace.draws) > draws:
             self.trace.unroll()
 
+    def refuse_complex(self, values: Iterable[Tensor]) -> None:
+        """Write the steps out where one is complex: results that are taken apart and put together are real here."""
+        if any(x.dtype.kind == "c" for x in values):
+            self.trace.unroll()
+
     def stand_in(self, like: Tensor, name: str, moves: Any, value: Any = None) -> Tensor:
         """A Tensor in place of one that changes from step to step."""
         tracer: Any = self.trace.stand_in(like._ndarray if value is None else value, name)
@@ -244,6 +249,7 @@ class Scanned:
 
     def __init__(self, loops: Loops, step: Step, carry: Leaves, xs: Leaves, length: int, reverse: bool) -> None:
         self.loops, self.step, self.length, self.reverse = loops, step, length, reverse
+        loops.refuse_complex((*carry, *xs, *step.following, *step.ys))
         self.carry, self.xs, self.kept = carry, xs, list[Tensor]()
         self.graph = Graph([*step.following, *step.ys], [*step.carry, *step.slices], step.spans)
         recording = is_grad_enabled()
@@ -260,6 +266,7 @@ class Scanned:
         self.slices = [k for k, x in enumerate(step.slices) if x._number in moving]
         self.ys = [k for k, ends in enumerate(leaves[n:]) if ends & moving]
         self.weights = list(self.graph.older.values()) if moving else []
+        loops.refuse_complex(self.weights)
         self.moving = moving if self.carries or self.ys else set[int]()
         """Numbers of the stand-ins and older Tensors that move."""
         self.first = [k for k in self.carries if carry[k]._requires_grad]
@@ -418,8 +425,10 @@ class Branched:
     def __init__(self, loops: Loops, decided: Any, true: Branch, false: Branch) -> None:
         self.loops, self.decided, self.branches = loops, decided, (true, false)
         self.graphs = [Graph(b.outputs, [], b.spans) for b in self.branches]
+        loops.refuse_complex((*true.outputs, *false.outputs))
         recording = is_grad_enabled()
         self.older = self.graphs[0].older | self.graphs[1].older if recording else dict[int, Tensor]()
+        loops.refuse_complex(self.older.values())
         self.moving = [
             k for k in range(len(true.outputs)) if recording and any(graph.leaves[k] for graph in self.graphs)
         ]

@@ -30,7 +30,9 @@ SPECIAL = (
     "rel_entr kl_div cosm1 huber pseudo_huber erf erfc erfinv ndtr ndtri log_ndtr beta gamma gammaln psi xlogy xlog1py "
     "entr logit expit"
 )
-_FUNCTIONS = frozenset([*f"{UNARY} {BINARY} where vecdot".split(), *(f"special.{name}" for name in SPECIAL.split())])
+_FUNCTIONS = frozenset(
+    [*f"{UNARY} {BINARY} ldexp where vecdot".split(), *(f"special.{name}" for name in SPECIAL.split())]
+)
 _OF_BOOLEANS = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "bitwise_xor": "logical_xor",
                 "invert": "logical_not", "add": "logical_or", "multiply": "logical_and",
                 "maximum": "logical_or", "minimum": "logical_and"}  # fmt: skip

@@ -50,7 +50,7 @@ class Trace:
     """
 
     def __init__(self, rare: bool = False) -> None:
-        self.rare, self.followed = rare, False
+        self.rare = rare
         self.inputs: list[Node] = []
         self.assumptions: dict[Node, None] = {}
         self.guards: dict[Node, Any] = {}
@@ -698,7 +698,6 @@ class Tracer:
                 self.trace.uncommon(user_line() or "")
             self.trace.assumptions[self.node] = None
             return True
-        self.trace.followed |= sys._getframe(1).f_code is common.__code__
         truth: Any = self if self.dtype == bool else np.not_equal(self, 0)
         return bool(truth.reshape(()).guarded(bool))
 

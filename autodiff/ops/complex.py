@@ -38,7 +38,7 @@ _imag = declare(
 
 _conj = declare(
     "conj", np.conjugate, [lambda g, y, x: np.conjugate(g)], arity=1, complex=True,
-    jvps="linear", formula="{0}*", derivatives=["·*"],
+    jvps="linear", formula="conj {0}", derivatives=["·*"],
     samples=lambda rng: [*_points(rng), Sample((draw(rng, (3,)),))],
 )  # fmt: skip
 

@@ -333,17 +333,17 @@ def _cosine_forward(a: Any, b: Any) -> Any:
     return y if common(~r.any()) else np.where(r & np.isfinite(b), np.sign(a), y)
 
 
-_cosine: Any = polymorphic(declare(
+cosine_of_angle: Any = polymorphic(declare(
     "cosine_of_angle", _cosine_forward,
-    [lambda g, y, a, b: times(g, _quotient_or_nan(_cosine(b, a) * _cosine(b, a), np.hypot(a, b))),
-     lambda g, y, a, b: times(-g, _quotient_or_nan(y * _cosine(b, a), np.hypot(a, b)))], singular=True,
+    [lambda g, y, a, b: times(g, _quotient_or_nan(cosine_of_angle(b, a) * cosine_of_angle(b, a), np.hypot(a, b))),
+     lambda g, y, a, b: times(-g, _quotient_or_nan(y * cosine_of_angle(b, a), np.hypot(a, b)))], singular=True,
     arity=2, formula="{0} / √({0}² + {1}²)", derivatives=["{1}² / √({0}² + {1}²)³", "−{0} {1} / √({0}² + {1}²)³"],
     samples=binary(a=(0.5, 2.0)),
 ))  # fmt: skip
 """a/√(a² + b²), in whose derivatives nothing cancels, over- or underflows."""
 
 hypot = declare(
-    "hypot", np.hypot, [lambda g, y, a, b: g * _cosine(a, b), lambda g, y, a, b: g * _cosine(b, a)],
+    "hypot", np.hypot, [lambda g, y, a, b: g * cosine_of_angle(a, b), lambda g, y, a, b: g * cosine_of_angle(b, a)],
     arity=2, numpy=np.hypot, formula="√({0}² + {1}²)", derivatives=["{0} / {y}", "{1} / {y}"],
     samples=binary(a=(0.5, 2.0)), doc="√(a² + b²); at the origin the derivatives are 0.",
 )  # fmt: skip

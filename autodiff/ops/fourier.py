@@ -55,7 +55,7 @@ _CASES: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = [
 ]  # fmt: skip
 
 _fft = declare(
-    "fft", _fft_forward, [_fft_rule], jvps="linear", complex=True, formula="F {0}", derivatives=["F"],
+    "fft", _fft_forward, [_fft_rule], jvps="linear", complex=True, formula="fft {0}", derivatives=["F"],
     samples=lambda rng: [
         Sample((draw(rng, s),), {"n": n, "axes": axes, "norm": norm, "inverse": inverse})
         for (s, n, axes), norm, inverse in zip(
@@ -70,7 +70,7 @@ def _rfft_forward(x: Any, n: int, axis: int, norm: Any) -> Any:
 _rfft = declare(
     "rfft", _rfft_forward,
     [lambda g, y, x, n, axis, norm: _resized(np.fft.fft(g, n, axis, norm).real, {axis: x.shape[axis]})],
-    jvps="linear", formula="F {0}", derivatives=["Fᵀ"],
+    jvps="linear", formula="rfft {0}", derivatives=["Fᵀ"],
     samples=lambda rng: [Sample((draw(rng, s),), {"n": n[0], "axis": axes[0], "norm": norm})
                          for (s, n, axes), norm in zip(_CASES, [*_OPPOSITE, *_OPPOSITE])],
 )  # fmt: skip
@@ -88,7 +88,7 @@ def _irfft_rule(g: Any, y: Any, x: Any, n: int, axis: int, norm: Any) -> Any:
 
 _irfft = declare(
     "irfft", lambda x, n, axis, norm: np.fft.irfft(x, n, axis, norm), [_irfft_rule], complex=True,
-    jvps="linear", formula="F⁻¹ {0}", derivatives=["F⁻ᵀ"],
+    jvps="linear", formula="irfft {0}", derivatives=["F⁻ᵀ"],
     samples=lambda rng: [Sample((draw(rng, s),), {"n": n, "axis": axis, "norm": norm}) for s, n, axis, norm in [
         ((3,), 4, 0, "backward"), ((3,), 5, 0, "ortho"), ((2,), 1, 0, "forward"), ((3, 2), 6, 0, "backward"),
         ((4,), 3, 0, "backward")]],

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Sample, polymorphic
-from .elementwise import sigmoid
+from .elementwise import cosine_of_angle, sigmoid
 from .guards import common, inverse_or_zero, nonnegative, raw, times, widened
 from .samples import binary, draw, unary
 from .ufuncs import declare, scipy_ufunc
@@ -238,7 +238,7 @@ def _pseudo_huber_by_delta(g: Any, y: Any, delta: Any, r: Any) -> Any:
 
 pseudo_huber = declare(
     "pseudo_huber", scipy_ufunc("pseudo_huber"),
-    [_pseudo_huber_by_delta, lambda g, y, delta, r: times(g, r * (_not_negative(delta) / np.hypot(delta, r)))],
+    [_pseudo_huber_by_delta, lambda g, y, delta, r: times(g, _not_negative(delta) * cosine_of_angle(r, delta))],
     arity=2, scipy="pseudo_huber", singular=True, formula="{0}² (√(1 + ({1}/{0})²) − 1)",
     derivatives=["(h − {0})² / h with h = √({0}² + {1}²)", "{1} {0} / √({0}² + {1}²)"],
     samples=binary((0.3, 2.0), (-3.0, 3.0)),

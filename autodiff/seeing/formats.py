@@ -31,7 +31,7 @@ def text_of(value: Any, digits: int) -> str:
     """A number or array as text, with so many significant digits; large arrays are summarised.
 
     >>> text_of(np.array([1.5 - 2j, 1j]), 3)
-    '[1.5-2i, 0+1i]'
+    '[1.5-2j, 0+1j]'
     """
     array = np.asarray(laid_out(value))
     if array.size == 0:
@@ -76,7 +76,7 @@ def _number(value: Any, digits: int) -> str:
     if isinstance(value, (bool, np.bool_, int, np.integer)):
         return str(value)
     if isinstance(value, (complex, np.complexfloating)):
-        return f"{value.real + 0.0:.{digits}g}{value.imag + 0.0:+.{digits}g}i"
+        return f"{value.real + 0.0:.{digits}g}{value.imag + 0.0:+.{digits}g}j"
     return f"{value + 0.0:.{digits}g}"  # + 0.0: −0 is shown as 0
 
 

@@ -100,7 +100,7 @@ class Tree:
 FUNCTIONS = frozenset(
     "exp log log₂ log₁₀ sin cos tan arcsin arccos arctan arctan2 sinh cosh tanh arcsinh arccosh arctanh sinc sign max "
     "min fmax fmin fmod clip mean var std det tril triu trunc round heaviside softmax erf erfc cumsum cumprod sort "
-    "diag σ Φ φ Γ ψ".split()
+    "diag Re Im conj angle fft rfft irfft σ Φ φ Γ ψ".split()
 )
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _TOKEN = re.compile(

@@ -81,10 +81,10 @@ def live_page(explanation: Explained) -> Live:
             f"computes them all at each move of a slider; explain a smaller example, or leave live out"
         )
     reachable([explanation.output])  # whether it is as it was recorded
-    token, trace = mode.set(True), Trace(rare=True)
+    token = mode.set(True)
     try:
         with np.errstate(all="ignore"):
-            traced = _Traced(trace, explanation, results)
+            traced = _Traced(explanation, results)
             program = traced.trace.program(traced.outputs)
             if len(program.nodes) > CALLS:
                 raise ValueError(
@@ -93,8 +93,6 @@ def live_page(explanation: Explained) -> Live:
                 )
             text = JavaScript(program, [x.value for x in traced.inputs])
     except TraceError as error:
-        if trace.followed:
-            return Live({"failure": "for these values a rule takes a way that it does not take for those around them"})
         return Live({"failure": str(error).partition("\n")[0].removeprefix("ad.compile: ")})
     except (Formless, _Unable) as error:
         return Live({"failure": str(error)})
@@ -116,8 +114,8 @@ class _Numbers(Table):
 class _Traced:
     """The passes of an explanation, written down."""
 
-    def __init__(self, trace: Trace, explanation: Explained, results: list[Tensor]) -> None:
-        self.trace = trace
+    def __init__(self, explanation: Explained, results: list[Tensor]) -> None:
+        self.trace = Trace(rare=True)  # there are no other values to wait for
         tensors = {x._number: x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}
         constants = {id(x): x for node in results for x in node._inputs if isinstance(x, np.ndarray)}
         copies = {}

@@ -270,3 +270,63 @@ def test_pythons_complex_numbers_take_on_the_precision_of_what_they_meet():
                     np.testing.assert_allclose(y.data, right, rtol=1e-6)
                 d = ad.jvp(lambda v: f(v), plain, np.ones_like(plain))[1]
                 assert ad.grad(lambda v: abs(f(v)).sum())(plain).dtype == kind and np.shape(d) == shape
+
+
+def test_transforms_of_complex_functions_compose_with_vmap_and_compile():
+    f = lambda z: (abs(np.fft.fft(M @ z)) ** 2 * z.real + np.angle(z) * z.imag).sum() * np.linalg.norm(z)
+    stack, directions = points(4, 3), points(4, 3)
+    rows = np.stack([ad.grad(f)(z) for z in stack])
+    np.testing.assert_allclose(ad.vmap(ad.grad(f))(stack), rows, rtol=1e-11)
+    np.testing.assert_allclose(
+        ad.vmap(lambda z, v: ad.hvp(f, z, v))(stack, directions),
+        np.stack([ad.hvp(f, z, v) for z, v in zip(stack, directions)]), rtol=1e-10,
+    )  # fmt: skip
+    compiled = ad.compile(ad.grad(f))
+    for z, row in zip(stack, rows):
+        np.testing.assert_allclose(compiled(z), row, rtol=1e-11)
+
+
+def test_a_checkpoint_of_real_and_complex_outputs_is_what_it_is_without():
+    part = lambda z: (np.exp(z) * z, abs(z))
+    loss = lambda run: lambda z: (abs(run(z)[0]) ** 2).sum() + run(z)[1].sum()
+    found = ad.grad(loss(lambda z: ad.checkpoint(part, z)))(Z)
+    np.testing.assert_allclose(found, ad.grad(loss(part))(Z), rtol=1e-13)
+
+
+def test_pictures_show_complex_numbers_and_tables_refuse_them():
+    z = Tensor([1.5 - 2j, 1j], requires_grad=True, name="z")
+    y = (abs(z * (2 + 1j)) ** 2).sum()
+    y.backward()
+    assert "[1.5-2j, 0+1j]" in ad.graph(y).source and "Tensor([1.5-2.j, 0. +1.j]" in repr(z)
+    with pytest.raises(TypeError, match="explain: this computation has complex numbers"):
+        ad.explain(y)
+    with pytest.raises(TypeError, match="graph: order=2"):
+        ad.graph(y, order=2)
+
+
+def test_what_trains_or_measures_real_parameters_refuses_complex_ones_by_name(tmp_path):
+    import nn
+    import optim
+    from autodiff import curvature
+
+    z = Tensor(Z, requires_grad=True)
+    loss = (abs(z) ** 2).sum()
+    loss.backward()
+    before = z.grad.data.copy()
+    norm = nn.utils.clip_grad_norm_([z], 1.0)
+    np.testing.assert_allclose(norm.item(), np.linalg.norm(before), rtol=1e-13)
+    np.testing.assert_allclose(z.grad.data, before / norm.item(), rtol=1e-5)
+    for call, error, match in (
+        (lambda: optim.SGD([z], lr=0.1), ValueError, r"SGD.*complex128.*z = x \+ 1j \* y"),
+        (lambda: optim.Adam([z], lr=0.1), ValueError, "Adam.*complex128"),
+        (lambda: optim.minimize(lambda x: (abs(x) ** 2).sum(), Z), ValueError, "minimize: x0.*complex128"),
+        (lambda: curvature.Hessian(loss, [z]), TypeError, r"Hessian: params\[0\].*complex"),
+        (lambda: curvature.Jacobian(Tensor(X, requires_grad=True) * 1j, z.real.detach()), (TypeError, ValueError), ""),
+        (lambda: nn.Linear(3, 2)(z), TypeError, r"Linear.*x\.real and x\.imag"),
+        (lambda: nn.functional.mse_loss(Tensor(X), Z), TypeError, "real targets, not complex128"),
+        (lambda: nn.utils.clip_grad_value_([z], 1.0), TypeError, "clip_grad_value_: a gradient is complex"),
+        (lambda: ad.save({"z": z.detach()}, tmp_path / "z.npz"), TypeError, "'z' has dtype complex128"),
+        (lambda: np.bincount([0, 1, 1], weights=Tensor(Z)), TypeError, "bincount: weights are real numbers"),
+    ):
+        with pytest.raises(error, match=match):
+            call()

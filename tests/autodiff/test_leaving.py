@@ -975,7 +975,7 @@ def test_the_message_names_the_line_the_tensor_and_who_asked():
     assert "'scaled'" in message and "(2,)" in message and "multiply" in message
     for word in ("ad.array", "t.item()", "t.numpy()", "t.detach()", "ad.no_grad()", "ad.primitive"):
         assert word in message, word
-    with pytest.raises(TypeError, match=r"^scipy\.linalg\.expm has no rule .*funm_sym"):
+    with pytest.raises(TypeError, match=r"^scipy\.linalg\.expm has no rule .*ad\.linalg\.expm"):
         scipy.linalg.expm(np.outer(t, t))
 
 
@@ -988,7 +988,6 @@ def test_who_asked_is_named_as_the_user_called_it():
         "ad.concatenate.*np.r_": lambda: np.r_[t, 1.0],
         "np.ma.array": lambda: np.ma.array(t),
         "scipy.special.zeta ": lambda: scipy.special.zeta(t + 1),
-        "np.roll": lambda: np.fft.fftshift(t),
         "scipy.stats.gmean": lambda: scipy.stats.gmean(t),
         "scipy.stats.zscore": lambda: scipy.stats.zscore(t),
         "scipy.integrate.simpson": lambda: scipy.integrate.simpson(t),
@@ -1033,7 +1032,6 @@ def test_every_remedy_names_functions_that_exist_and_every_key_one_that_has_no_r
         (lambda t: operator.setitem(Tensor(ONES), 0, t[0]), r"into a constant.*t\.at\[i\]\.set\(v\)"),
         (lambda t: operator.setitem(t, 0, 1.0), r"into a recorded array.*t\.at\[i\]\.set\(v\)"),
         (lambda t: t.flatten(1), "reshape"),
-        (lambda t: np.fft.fftshift(t), "np.roll"),
         (lambda t: np.sum(t, out=np.zeros(())), r"out=.*write result = np\.sum"),
         (lambda t: t + 2**70, "the integer 1180591620717411303424 is larger"),
         (lambda t: t * [1, 2**70, 3], "object"),

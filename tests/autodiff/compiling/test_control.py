@@ -473,3 +473,17 @@ def test_a_carry_may_become_a_constant(backend):
         *ad.scan(lambda s, _: ((np.ones(3) * 2.0, s[1] * s[0]), None), (x, y), length=3)
     )
     agree(ad.value_and_grad(f, (0, 1)), (draw(3), draw(3, seed=1)), (draw(3, seed=2), draw(3, seed=3)), backend=backend)
+
+
+def test_complex_loops_are_written_out():
+    w = 0.5 + 0.25j
+
+    def f(x):
+        z, _ = ad.scan(lambda z, x: (z * w + x, None), np.array(1.0 + 0.5j), x)
+        y = ad.cond(x[0] > 0, lambda x: (x * w).sum(), lambda x: (x * x * w).sum(), x)
+        return (z * np.conj(z)).real + (y * np.conj(y)).real
+
+    g = ad.compile(ad.value_and_grad(f))
+    for x in (draw(4), draw(4, seed=1), -draw(4)):
+        for a, b in zip(leaves(g(x)), leaves(ad.value_and_grad(f)(x))):
+            np.testing.assert_allclose(a, b, rtol=1e-12)

@@ -17,8 +17,16 @@ from tests.autodiff.ops.test_primitives import function_of
 EPS, TINY = 2.0**-10, 2.0**-24  # the step of half precision below 1, and the least number it has
 ROUNDINGS = 4
 
-LOOSER = {"rnn_tanh": 40}
+LOOSER = {"rnn_tanh": 40, "owens_t": 8}
 """A state near 1 is kept in half precision, and the slope is taken from it, 1 − h²."""
+
+WIDER = {
+    "expn", "iv", "ive", "ive_derivative", "jv", "kv", "yn", "yv", "zeta", "solve_banded", "solve_sylvester",
+}  # fmt: skip
+"""SciPy computes them in single or double precision, and that is what their values are in."""
+
+REFUSED = {"lfilter", "lu_square"}
+"""SciPy takes no half precision, and says so."""
 
 WIDENED = {"batch_norm", "batch_norm_inference", "group_norm", "layer_norm", "rms_norm", "normalization_pullback"}
 """Norms take half precision into single before they come to their operations: see test_a_norm_… below."""
@@ -48,20 +56,25 @@ def pulled(record, sample, dtype):
     return leaves, pullback(form.build(cotangents))
 
 
-def agree(found, expected, what, roundings=ROUNDINGS):
+def agree(found, expected, what, roundings=ROUNDINGS, wider=False):
     """Within a few roundings of the largest element: a sum of roundings, beside which small elements may cancel."""
-    assert found.dtype == np.float16 and found.shape == expected.shape, (what, found.dtype)
+    assert found.dtype == np.float16 or wider, (what, found.dtype)
+    assert found.shape == expected.shape, what
     scale = np.max(np.abs(expected), initial=0.0)
     off = np.abs(found.astype(float) - expected)
     assert (off <= roundings * (EPS * scale + TINY)).all(), (what, found, expected)
 
 
-@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - WIDENED - LAPACK))
+@pytest.mark.parametrize("name", sorted(REGISTRY.keys() - WIDENED - LAPACK - REFUSED))
 def test_each_primitive_has_the_values_and_gradients_of_double_precision_rounded(name):
     record = REGISTRY[name]
     for sample in record.samples(np.random.default_rng(zlib.crc32(name.encode()))):
         if "dtype" in sample.params or any(hasattr(v, "format") for v in sample.params.values()):
             continue  # its dtype is asked for; a sparse matrix of double precision
+        if any(
+            getattr(getattr(v, "dtype", None), "kind", "") == "c" for v in (*sample.inputs, *sample.params.values())
+        ):
+            continue  # complex numbers have no half precision
         with np.errstate(all="ignore"):
             try:
                 found, expected = pulled(record, sample, np.float16), pulled(record, sample, np.float64)
@@ -73,7 +86,9 @@ def test_each_primitive_has_the_values_and_gradients_of_double_precision_rounded
             continue
         for what, ours, exact in zip(("value", "gradient"), found, expected):
             for a, b in zip(ours, exact):
-                agree(np.asarray(a), np.asarray(b), f"{what} of {name}, {sample.params}", LOOSER.get(name, ROUNDINGS))
+                wider = name in WIDER and what == "value"
+                what_of = f"{what} of {name}, {sample.params}"
+                agree(np.asarray(a), np.asarray(b), what_of, LOOSER.get(name, ROUNDINGS), wider)
 
 
 @pytest.mark.parametrize("name", sorted(LAPACK))

@@ -242,6 +242,20 @@ def test_where_a_rule_would_go_another_way_no_numbers_are_shown(browser, tmp_pat
 
 
 @in_browser
+def test_a_way_that_is_rare_is_followed_as_far_as_it_holds(browser, tmp_path):
+    """Of attention so sharp that its rule takes care, the page has that rule."""
+
+    def function(x):
+        q = (x * 8).reshape(1, 1, 3, 1)
+        return (nn.functional.scaled_dot_product_attention(q, q, q) ** 2).sum()
+
+    before, after = {"x": [1.0, -0.5, 0.3]}, {"x": [1.1, -0.6, 0.3]}
+    opened(browser, tmp_path, ad.explain(function(**tensors(before)), variables=False))
+    fill_in(browser, after)
+    agree(browser, ad.explain(function(**tensors(after)), variables=False))
+
+
+@in_browser
 def test_an_operation_without_a_form_is_named_and_what_lies_behind_it_is_shown_for_the_recorded_values(
     browser, tmp_path
 ):
@@ -271,9 +285,6 @@ def test_what_lies_behind_a_derivative_without_a_form_is_blank(browser, tmp_path
 def test_what_a_check_needs_that_a_page_cannot_compute_keeps_its_value():
     A = ad.Tensor([[2.0, 1.0], [0.0, 3.0]], requires_grad=True, name="A")
     c = ad.Tensor(2.0, requires_grad=True, name="c")
-    y = (np.sqrt(np.linalg.svd(A, compute_uv=False)) * c).sum() - (np.sqrt(np.linalg.svd(A, compute_uv=False))).sum()
-    live = live_page(ad.explain(y, variables=False)).data
-    assert live["unchecked"] == [0, 1]
     live = live_page(ad.explain(np.sqrt(np.linalg.svd(A, compute_uv=False)).sum() + c * c, variables=False)).data
     assert live["unchecked"] == [0]
     assert [(leaf["name"], leaf["slider"]) for leaf in live["inputs"]] == [("A", False), ("c", True)]
@@ -305,15 +316,13 @@ def test_a_detached_result_follows_its_leaf(browser, tmp_path):
     agree(browser, ad.explain(function(**tensors({"x": [0.5, -1.0]})), variables=False))
 
 
-@pytest.mark.filterwarnings("ignore:Casting complex")
 @pytest.mark.parametrize(
     ("output", "said"),
     [
         (lambda x: (np.exp(x) * np.exp(x).detach()[:1]).sum(), None),
         (lambda x: (lambda h: (h * h.detach()[:1]).sum())(np.exp(x)), "a leaf holds a part of a result"),
-        (lambda x: (np.sqrt(x - 1) * np.array([0.0, 1.0])).sum(), "a rule takes a way"),
+        (lambda x: (np.sqrt(x - 1) * np.array([0.0, 1.0])).sum(), None),
         (lambda x: (x.astype("f2") * 2).sum(), "no numbers of dtype float16"),
-        (lambda x: (x * np.array([1j, 2])).imag.sum(), "no numbers of dtype complex128"),
         (lambda x: (lambda h: (h.register_hook(lambda g: g * 2), h.sum())[1])(np.exp(x)), "a gradient hook"),
     ],
 )
@@ -326,10 +335,11 @@ def test_what_cannot_be_computed_again_leaves_the_page_as_it_is_and_says_why(out
 @in_browser
 def test_a_page_that_cannot_compute_says_so_and_is_otherwise_whole(browser, tmp_path):
     x = ad.Tensor([1.0, 2.0], requires_grad=True)
-    opened(browser, tmp_path, ad.explain((np.sqrt(x - 1) * np.array([0.0, 1.0])).sum()))
-    assert "This page cannot compute with other values: for these values a rule" in browser.run(
-        "document.getElementById('live-note').textContent"
-    )
+    y = np.exp(x)
+    y.register_hook(lambda g: g * 2)
+    opened(browser, tmp_path, ad.explain(y.sum()))
+    said = browser.run("document.getElementById('live-note').textContent")
+    assert said.startswith("This page cannot compute with other values: a gradient hook is a function of yours")
     assert browser.run("document.getElementById('live-tools').hidden")
     assert trouble(browser) == ([], [])
 

@@ -59,6 +59,12 @@ def test_a_decay_too_fast_to_be_solved_backwards_has_its_gradient_all_the_same()
     np.testing.assert_allclose(ad.grad(f)(40.0), slope, rtol=1e-3)
 
 
+def test_the_steps_between_given_times_are_chosen_from_the_state_there():
+    times = [1.0, 1.9, 1.99]
+    found = solvers.solve_ivp(lambda t, y: y * y, (0, 1.99), [0.5], t_eval=times, rtol=1e-8, atol=1e-8).y[0]
+    np.testing.assert_allclose(found.numpy(), [1 / (2 - t) for t in times], rtol=1e-5)
+
+
 def test_a_tensor_that_the_function_reads_has_its_gradient_too():
     k = Tensor(0.5, requires_grad=True)
     y = solvers.odeint(lambda y, t: -k * y, 1.0, [0.0, 1.0, 2.0])
