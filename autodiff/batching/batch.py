@@ -279,7 +279,7 @@ class Batch:
             result = _stacked(level, function, args, kwargs) if form is None else form(level, *args, **kwargs)
             if result is not NotImplemented:
                 return result
-            return one_by_one(level, function.function, function.__name__, args, kwargs)
+            return one_by_one(level, function, function.__name__, args, kwargs)
         kwargs = {key: value for key, value in kwargs.items() if value is not None or key in ("axis", "axes")}
         name = f"np.{getattr(function, '__name__', function)}"
         form = FUNCTIONS.get(function)

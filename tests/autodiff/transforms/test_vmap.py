@@ -569,3 +569,28 @@ def test_what_a_map_recorded_can_be_seen():
 def test_an_anomaly_in_one_example_is_found():
     with ad.detect_anomaly(), pytest.raises(ad.AnomalyError, match="sqrt"):
         ad.vmap(ad.grad(lambda v: np.sqrt(v).sum()))(np.array([[1.0, 0.0], [2.0, 3.0]]))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(lambda: nn.Conv1d(2, 3, 2), (2, 3, 1, 2, 5)), (lambda: nn.LSTM(2, 3, batch_first=True), (2, 3, 1, 4, 2)),
+     (lambda: nn.Sequential(nn.Conv2d(1, 2, 2), nn.MaxPool2d(2)), (2, 2, 1, 1, 5, 5))],
+)  # fmt: skip
+def test_a_layer_in_two_maps_has_the_second_derivatives_of_the_loop(make, shape):
+    layer, x = make().double(), np.random.default_rng(0).normal(size=shape)
+    weights = list(layer.parameters())
+
+    def one(v):
+        y = layer(v)
+        y = y[0] if isinstance(y, tuple) else y
+        return (y**2).sum() + np.sin(y).sum()
+
+    def slopes(value):
+        first = ad.gradients(value, weights, create_graph=True)
+        return [d.detach().numpy() for d in (*first, *ad.gradients(sum((d**2).sum() for d in first), weights))]
+
+    with ignored():
+        found = slopes(ad.vmap(lambda row: ad.vmap(one)(row).sum() ** 2)(x).sum())
+    expected = slopes(sum(sum(one(Tensor(v)) for v in row) ** 2 for row in x))
+    for d, e in zip(found, expected):
+        np.testing.assert_allclose(d, e, rtol=1e-8, atol=1e-9)
