@@ -11,6 +11,7 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any, NoReturn, cast
 
 import numpy as np
@@ -20,6 +21,9 @@ from ..leaving import user_level
 from ..opaque import Opaque
 from ..ops.guards import common
 from ..tensor import Tensor
+
+quiet: ContextVar[bool] = ContextVar("autodiff_vmap_quiet", default=False)
+"""Whether nobody who called `vmap` is there to be warned. (Python's own filters belong to all threads.)"""
 
 
 class BatchError(TypeError):
@@ -155,11 +159,12 @@ def _stacked(level: Level, function: Opaque, args: Any, kwargs: Any) -> Any:
 
 def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
     """A function run for each example."""
-    warnings.warn(
-        f"ad.vmap: {name} is run {level.size} times, once for each example; it has no form for all at once",
-        PerformanceWarning,
-        stacklevel=user_level(),
-    )
+    if not quiet.get():
+        warnings.warn(
+            f"ad.vmap: {name} is run {level.size} times, once for each example; it has no form for all at once",
+            PerformanceWarning,
+            stacklevel=user_level(),
+        )
     if not level.size:
         raise BatchError(f"ad.vmap: {name} cannot be run for a batch of no examples")
     found = [

@@ -6,14 +6,13 @@ curvature products. Primals go into a function, tangents are directions in which
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from ..backward import as_owned, gradients, reachable
-from ..batching.batch import Batch, PerformanceWarning
+from ..batching.batch import Batch, quiet
 from ..batching.examples import batched, left
 from ..mode import differentiating, is_grad_enabled, mode
 from ..ops.elementwise import positive
@@ -528,10 +527,13 @@ def _several_rows(run: _Run, y: Tensor, places: range) -> list[Tensor]:
     seeds = seeds.reshape((len(places), *y.shape))
     if is_foreign(plain(y)) and not isinstance(plain(y), Batch):
         seeds = np.asarray(seeds, like=plain(y))
-    with batched(len(places), [y, *run.variables]) as level, warnings.catch_warnings():
-        warnings.simplefilter("ignore", PerformanceWarning)
-        seed = Batch(level, seeds)
-        return [left(d, 0, level) for d in _pull([y], run.variables, [seed], run.outer)]
+    with batched(len(places), [y, *run.variables]) as level:
+        token = quiet.set(True)
+        try:
+            seed = Batch(level, seeds)
+            return [left(d, 0, level) for d in _pull([y], run.variables, [seed], run.outer)]
+        finally:
+            quiet.reset(token)
 
 
 def _joined(pieces: Sequence[Tensor], y: Tensor, x: Tensor) -> Tensor:

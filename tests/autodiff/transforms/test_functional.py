@@ -3,6 +3,7 @@
 import gc
 import threading
 import tracemalloc
+import warnings
 from collections import OrderedDict, namedtuple
 
 import numpy as np
@@ -589,3 +590,15 @@ def test_a_rule_that_takes_one_cotangent_alone_has_a_jacobian_too(rule):
     np.testing.assert_array_equal(ad.jacobian(lambda x: twice(x * w))(Tensor(x)).detach().numpy(), 2 * np.eye(5))
     slope = ad.grad(lambda x: (ad.jacobian(lambda x: twice(x) * x)(x) ** 2).sum())
     np.testing.assert_allclose(slope(x), 32 * x)
+
+
+def test_jacobians_leave_the_filters_of_warnings_as_they_are():
+    before = list(warnings.filters)
+    seen = []
+
+    def rule(g, y, x):
+        seen.append(warnings.filters == before)
+        return 2 * g
+
+    ad.jacobian(ad.primitive(lambda x: 2 * x, name="twice", vjps=[rule]))(np.arange(5.0))
+    assert seen and all(seen)
