@@ -414,6 +414,9 @@ class Batch:
                 "ad.vmap: examples are written into an array that they share; make it in the function by "
                 "np.zeros_like(x)"
             )
+        array = laid_out(self)
+        if isinstance(array, np.ndarray) and not array.flags.writeable:
+            raise BatchError("ad.vmap: x[i] = v writes into what the function was given; write x = x.copy() first")
         place = Place(self, index, level)
         self.value[place.index] = place.fitted(value, level)
 

@@ -21,7 +21,10 @@ _depth: ContextVar[int] = ContextVar("autodiff_vmap_depth", default=0)
 
 
 def _enter(x: Any, axis: int, level: Level) -> Any:
-    return Batch(level, np.moveaxis(x, axis, 0))
+    value = np.moveaxis(x, axis, 0)
+    if type(value) is np.ndarray:
+        value.flags.writeable = False  # the memory is that of the argument
+    return Batch(level, value)
 
 
 def _leave(x: Any, axis: int, level: Level) -> Any:

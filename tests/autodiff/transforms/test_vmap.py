@@ -594,3 +594,16 @@ def test_a_layer_in_two_maps_has_the_second_derivatives_of_the_loop(make, shape)
     expected = slopes(sum(sum(one(Tensor(v)) for v in row) ** 2 for row in x))
     for d, e in zip(found, expected):
         np.testing.assert_allclose(d, e, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("given", [lambda x: x, Tensor])
+def test_what_is_given_is_not_written(given):
+    def f(v):
+        v[0] = 5.0
+        return v
+
+    x = given(X.copy())
+    with pytest.raises(TypeError, match="copy"):
+        ad.vmap(f)(x)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(ad.vmap(lambda v: f(v.copy()))(x)[:, 0], 5.0)
