@@ -212,7 +212,10 @@ def _checked(where: str, f: Any, argnums: Any) -> tuple[int, ...]:
         raise TypeError(f"{where}: needs a function, not {f!r}")
     chosen = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
     if not chosen or not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in chosen):
-        raise TypeError(f"{where}: argnums is a position or a tuple of positions, not {argnums!r}")
+        raise TypeError(
+            f"{where}: argnums is a position or a tuple of positions, not {argnums!r}; the derivative of a function f "
+            f"at x is ad.{where}(f)(x)"
+        )
     return chosen
 
 
