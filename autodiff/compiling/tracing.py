@@ -224,8 +224,8 @@ class _Run:
                 if isinstance(error, (AttributeError, TypeError)) and Tracer.__name__ in str(error):
                     lines = [x for x in traceback.extract_tb(error.__traceback__) if is_users_file(x.filename)]
                     raise TraceError(
-                        f"ad.compile: {error}, as a traced array is; compute with NumPy's functions and operators\n"
-                        f"  {lines[-1].filename}:{lines[-1].lineno}: {lines[-1].line}"
+                        f"ad.compile: {error}, as a traced array is; compute with NumPy's functions and operators"
+                        + "".join(f"\n  {x.filename}:{x.lineno}: {x.line}" for x in lines[-1:])
                     ) from error
                 raise
             finally:

@@ -645,6 +645,25 @@ def test_an_error_of_the_function_leaves_its_tensors_as_they_were():
 
 # What cannot be compiled
 
+
+@pytest.mark.parametrize("on_unsupported", ["error", "eager"])
+@pytest.mark.parametrize("x", [np.array([1, 2]), np.array([True, False]), np.array(["a"])])
+@pytest.mark.parametrize("transform", [ad.grad, ad.jacobian, ad.hessian, ad.value_and_grad])
+def test_arrays_that_have_no_derivative_are_the_same_error_as_in_an_eager_call(transform, x, on_unsupported):
+    derivative = transform(lambda x: (x**2).sum())
+    with pytest.raises(TypeError) as eager:
+        derivative(x)
+    with pytest.raises(TypeError) as compiled:
+        ad.compile(derivative, on_unsupported=on_unsupported)(x)
+    assert str(compiled.value) == str(eager.value) and type(compiled.value) is TypeError
+    assert f"not of {x.dtype}; pass floats" in str(eager.value)
+
+
+def test_a_librarys_own_function_that_no_traced_array_can_enter_is_an_error_without_a_line():
+    with pytest.raises(TraceError, match="as a traced array is; compute with NumPy's functions and operators$"):
+        ad.compile(memoryview)(A)
+
+
 RNG = np.random.default_rng(0)
 COUNT = [0]
 
