@@ -235,14 +235,15 @@ class Compiled:
     def save(self, path: Any) -> None:
         """Write the program of the latest call as a module that needs NumPy alone, with large constants in an ``.npz``
         beside it. Its function takes and returns what `source` shows: parameters and state are arguments, in that
-        order, and the results are a tuple, of a single one too.
+        order, and the results are a tuple, of a single one too. It raises a TypeError for other shapes and dtypes than
+        those of that call.
 
         Args:
-            path: where to, a name that ends in ``.py``.
+            path: where to, a name that ends in ``.py``, of a module that can be imported.
 
         Raises:
             RuntimeError: before the first call.
-            ValueError: for another ending, or a program that calls functions that are not NumPy's.
+            ValueError: for another name, or a program that calls functions that are not NumPy's.
         """
         self._entry("save").source.save(path)
 

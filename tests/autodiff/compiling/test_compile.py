@@ -200,6 +200,66 @@ def test_the_source_runs_with_numpy_alone_and_gives_the_same_bits(tmp_path):
         compiled.save(tmp_path / "model.txt")
 
 
+def saved(compiled, path):
+    """The function of the module that is saved, as a user imports it."""
+    compiled.save(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.gradient
+
+
+def test_a_saved_module_refuses_arguments_of_other_shapes_and_dtypes(tmp_path):
+    compiled = ad.compile(ad.grad(loss))
+    w, b, x = drawn(0)
+    slope = compiled(w, b, x)
+    gradient = saved(compiled, tmp_path / "model.py")
+    np.testing.assert_array_equal(gradient(w, b, x)[0], slope)
+    np.testing.assert_array_equal(gradient(np.asfortranarray(w), b, x)[0], slope)
+    for args, match in [
+        ((w, b, x[:1]), r"gradient: x is a NumPy array of float64\[5, 3\], not ndarray of float64\[1, 3\]"),
+        ((w, b, x.astype("f4")), r"gradient: x is .*float64\[5, 3\], not ndarray of float32\[5, 3\]"),
+        ((w, b[:1], x), r"gradient: b is"),
+        (([[1.0], []], b, x), r"gradient: w is .*, not list"),
+        ((np.ma.array(w), b, x), r"gradient: w is .*, not MaskedArray of float64"),
+        ((w, 1.0, x), r"gradient: b is .*, not float$"),
+        ((ad.Tensor(w), b, x), r"gradient: w is .*, not Tensor of float64"),
+    ]:
+        with pytest.raises(TypeError, match=match):
+            gradient(*args)
+    assert gradient.__doc__.split() == compiled.source.partition('"""')[2].partition('"""')[0].split()
+    assert "x: float64[5, 3]" in gradient.__doc__
+
+
+def test_a_saved_step_refuses_a_learning_rate_that_is_no_number(tmp_path):
+    w = Tensor(np.ones(2), requires_grad=True, name="w")
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def gradient(x):
+        optimizer.zero_grad()
+        ((w * x) ** 2).mean().backward()
+        optimizer.step()
+
+    compiled = ad.compile(gradient, params=[w], optimizer=optimizer)
+    compiled(A[0, :2])
+    step, found = saved(compiled, tmp_path / "model.py"), w.data.copy()
+    options = [0.1 if "lr: " in line else 0.0 for line in step.__doc__.splitlines()[4:-1]]
+    compiled(A[0, :2])
+    step(A[0, :2], found, *options)
+    np.testing.assert_array_equal(w.data, found)
+    with pytest.raises(TypeError, match="lr is a Python float, not float64 of float64"):
+        step(A[0, :2], found, *np.zeros(len(options)))
+
+
+@pytest.mark.parametrize("name", ["1a.py", "my-model.py", "class.py", "model.txt"])
+def test_what_no_import_finds_is_not_saved(name, tmp_path):
+    compiled = ad.compile(lambda x: x * 2)
+    compiled(A)
+    with pytest.raises(ValueError, match="save takes the name of a module"):
+        compiled.save(tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_the_source_has_the_names_and_lines_of_the_user():
     compiled = ad.compile(ad.grad(loss))
     compiled(*drawn(0))
