@@ -136,7 +136,7 @@ class Closure:
                 stack += [f.__func__, f.__self__]
             elif isinstance(f, types.FunctionType):
                 stack += vars(f).values()
-                if _is_users_code(f.__code__.co_filename):
+                if is_users_code(f.__code__.co_filename):
                     codes = [f.__code__]
                     while codes:
                         code = codes.pop()
@@ -256,15 +256,13 @@ class Closure:
     def _function(self, f: types.FunctionType, name: str) -> None:
         code = f.__code__
         for variable, cell in zip(code.co_freevars, f.__closure__ or ()):
-            late = _cell(cell) is None and not _is_users_code(
-                code.co_filename
-            )  # what a library loads when it is needed
+            late = _cell(cell) is None and not is_users_code(code.co_filename)  # what a library loads when it is needed
             if _cell(cell) is not _EMPTY and not late:
                 self._place(_joined("", variable), "cell", cell, None)
         for i, value in enumerate(f.__defaults__ or ()):
             self._visit(value, f"{name or f.__name__} (default {i})")
         self._visit(f.__kwdefaults__ or {}, f"{name or f.__name__} (defaults)")
-        if not _is_users_code(code.co_filename):
+        if not is_users_code(code.co_filename):
             return
         for key in ("__code__", "__defaults__"):
             self._places.append((f"{name or f.__name__}.{key}", "attribute", f, key, getattr(f, key)))
@@ -487,7 +485,7 @@ def _may_hold(x: Any) -> bool:
 def _is_users_class(kind: type) -> bool:
     functions = [v for v in vars(kind).values() if isinstance(v, types.FunctionType)]
     if functions:
-        return _is_users_code(functions[0].__code__.co_filename)
+        return is_users_code(functions[0].__code__.co_filename)
     module = sys.modules.get(kind.__module__)
     return (
         kind.__module__ == "__main__"
@@ -501,7 +499,7 @@ def _is_users_module(x: Any) -> bool:
     if not isinstance(x, types.ModuleType):
         return False
     file = vars(x).get("__file__")
-    return _is_users_code(file) if file else vars(x).get("__spec__") is None
+    return is_users_code(file) if file else vars(x).get("__spec__") is None
 
 
 def _is_librarys_module(x: Any) -> bool:
@@ -509,7 +507,7 @@ def _is_librarys_module(x: Any) -> bool:
 
 
 @functools.cache
-def _is_users_code(filename: str | None) -> bool:
+def is_users_code(filename: str | None) -> bool:
     """Whether a file is the user's: of no library that computes, and not of Python's own."""
     if not filename or not is_users_file(filename):
         return False

@@ -28,6 +28,7 @@ from ..transforms.tree import Form, flatten
 from . import lowering as lowering
 from .closures import Closure, put, read
 from .control import Loops
+from .outside import refused_outside
 from .program import Node, Program
 from .tracer import Trace, TraceError, Tracer, Uncommon, Unrolled
 from .training import Steps
@@ -210,6 +211,7 @@ class _Run:
             stack.enter_context(self._replaced())
             stack.enter_context(_seeded(trace))
             stack.enter_context(named_variables())
+            stack.enter_context(refused_outside(trace))
             if self.steps is not None:
                 stack.enter_context(self.steps.traced(trace))
             for name, other in closure.optimizers.items():

@@ -720,7 +720,7 @@ def test_arrays_that_have_no_derivative_are_the_same_error_as_in_an_eager_call(t
 
 
 def test_a_librarys_own_function_that_no_traced_array_can_enter_is_an_error_without_a_line():
-    with pytest.raises(TraceError, match="as a traced array is; compute with NumPy's functions and operators$"):
+    with pytest.raises(TraceError, match=r"as a traced array is; compute with NumPy's functions and operators$"):
         ad.compile(memoryview)(A)
 
 
