@@ -32,6 +32,7 @@ _READ |= {
 _READ |= {io.open: ("a file is opened", "read it outside"), builtins.input: ("input() is read", "read it outside")}
 _READ |= {os.urandom: ("random numbers are drawn (os.urandom)", "draw outside")}
 _NOW = ("now", "utcnow", "today")
+_NAMES = {*_NOW, *(function.__name__ for function in _READ)}
 _PASSING = (
     "numpy",
     "scipy",
@@ -58,13 +59,11 @@ def refused_outside(trace: Trace) -> Iterator[None]:
         return
 
     def called(frame: FrameType, event: str, function: Any) -> None:
-        if event != "c_call":
+        if event != "c_call" or function.__name__ not in _NAMES:
             return
-        found = _READ.get(function)
-        if found is None and function.__name__ in _NOW:
-            kind = getattr(function, "__self__", None)
-            if isinstance(kind, type) and issubclass(kind, datetime.date):
-                found = f"datetime.{function.__name__}() is read", "read the clock outside"
+        found, kind = _READ.get(function), getattr(function, "__self__", None)
+        if function.__name__ in _NOW and isinstance(kind, type) and issubclass(kind, datetime.date):
+            found = f"datetime.{function.__name__}() is read", "read the clock outside"
         user = None if found is None else _user_of(frame)
         if found is not None and user is not None:
             what, instead = (

@@ -203,7 +203,7 @@ class Source:
         for node, value in self.program.guards:
             holds = "{0}" if value is True else "not {0}" if value is False else "{0} == " + repr(value)
             checks.setdefault(node, []).append(
-                _check(holds if value == value else "{0} != {0}", where("decided", node))
+                _check(holds if value == value else "{0} != {0}", where(decision(value), node))
             )
         for node in self.program.nodes:
             if node.line is not None and node.line != last:
@@ -587,6 +587,11 @@ def _check(holds: str, why: str) -> str:
         if holds != "{0}"
         else (f"if not {{0}}:\n        raise Unmet({why!r})")
     )
+
+
+def decision(value: Any) -> str:
+    """What a value was for on which the way depended: a branch, or ``float(x)``."""
+    return "decided" if isinstance(value, bool) else "read"
 
 
 def where(what: str, node: Node) -> str:

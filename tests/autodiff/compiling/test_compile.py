@@ -398,9 +398,38 @@ def test_a_branch_that_goes_another_way_is_another_program():
 
 def test_a_value_that_is_another_every_time_ends_in_eager_calls():
     compiled = ad.compile(lambda x: x * float(np.sum(x)))
-    for k in range(12):
-        np.testing.assert_array_equal(compiled(A + k), (A + k) * float(np.sum(A + k)))
-    assert "run as it is" in compiled.explain()
+    with pytest.warns(UserWarning, match="run as it is from now on .*another number was read at test_compile.py:") as w:
+        for k in range(12):
+            np.testing.assert_array_equal(compiled(A + k), (A + k) * float(np.sum(A + k)))
+    assert len(w) == 1 and w[0].filename == __file__
+    assert "run as it is" in compiled.explain() and "branch" not in compiled.explain()
+
+
+def test_a_number_that_is_closed_over_and_changes_at_every_call_ends_in_eager_calls_with_a_warning():
+    rate = 0.0
+    compiled = ad.compile(lambda x: x * rate)
+    with pytest.warns(UserWarning, match=r"because rate has changed; give what changes .* as an argument") as w:
+        for rate in range(12):
+            np.testing.assert_array_equal(compiled(A), A * rate)
+    assert len(w) == 1 and w[0].filename == __file__
+
+
+@pytest.mark.parametrize("arguments, match", [
+    ([np.ones((2,) * n, d) for n in range(5) for d in "fd"], "changes its shape and dtype at its calls; give arrays of"),
+    ([np.ones((n + 1, 2), d) for n in range(5) for d in "fd"], "length along axis 0 and dtype at its calls; give arr"),
+    ([np.dtype(d).type(1) for d in "fdeBHILbhilFD"], "changes its dtype at its calls; give arrays of one kind and"),
+    ([*(np.ones(n) for n in range(8)), np.float64(1)], "changes its type at its calls; give arrays of one kind and"),
+    ([np.ones((2,) * n) for n in range(9)], "changes its shape at its calls; give arrays of equal shapes"),
+    ([*range(9)], "changes its value at its calls; give arrays in place of numbers"),
+    ([*range(8), np.ones(2)], "changes its value at its calls; give arrays in place of numbers"),
+    ([np.ones((20, 2))[:: n + 1][:2] for n in range(9)],
+     "changes its layout at its calls; give arrays of equal"),
+])  # fmt: skip
+def test_the_warning_of_many_programs_says_what_differs_between_them(arguments, match):
+    compiled = ad.compile(lambda x: x * 2)
+    with pytest.warns(UserWarning, match=f"has 9 programs now, because argument 0 .*{match}"):
+        for x in arguments:
+            compiled(x)
 
 
 @pytest.mark.parametrize("bad", [0.0, np.inf, np.nan, -1.0])
