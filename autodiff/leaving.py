@@ -58,8 +58,11 @@ def user_place() -> tuple[str, int] | None:
 def user_line() -> str | None:
     """That line as 'file:line: source'."""
     frame = _user_frame()
-    if frame is None:
-        return None
+    return None if frame is None else line_of(frame)
+
+
+def line_of(frame: FrameType) -> str:
+    """The line now running in a frame, as 'file:line: source'."""
     filename, number = frame.f_code.co_filename, frame.f_lineno
     source = linecache.getline(filename, number, frame.f_globals).strip()
     return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"

@@ -28,6 +28,7 @@ from ..transforms.tree import Form, flatten
 from . import lowering as lowering
 from .closures import Closure, put, read
 from .control import Loops
+from .outside import refused_outside
 from .program import Node, Program
 from .tracer import Trace, TraceError, Tracer, Uncommon, Unrolled
 from .training import Steps
@@ -210,6 +211,7 @@ class _Run:
             stack.enter_context(self._replaced())
             stack.enter_context(_seeded(trace))
             stack.enter_context(named_variables())
+            stack.enter_context(refused_outside(trace))
             if self.steps is not None:
                 stack.enter_context(self.steps.traced(trace))
             for name, other in closure.optimizers.items():
@@ -224,8 +226,8 @@ class _Run:
                 if isinstance(error, (AttributeError, TypeError)) and Tracer.__name__ in str(error):
                     lines = [x for x in traceback.extract_tb(error.__traceback__) if is_users_file(x.filename)]
                     raise TraceError(
-                        f"ad.compile: {error}, as a traced array is; compute with NumPy's functions and operators\n"
-                        f"  {lines[-1].filename}:{lines[-1].lineno}: {lines[-1].line}"
+                        f"ad.compile: {error}, as a traced array is; compute with NumPy's functions and operators"
+                        + "".join(f"\n  {x.filename}:{x.lineno}: {x.line}" for x in lines[-1:])
                     ) from error
                 raise
             finally:

@@ -76,7 +76,7 @@ class _Run:
             if x.dtype.kind in "fc":
                 return variable(as_array(x, copy=own))
         dtype = getattr(x, "dtype", None)
-        what = type(x).__name__ if dtype is None else f"{type(x).__name__} of {dtype}"
+        what = type(x).__name__ if dtype is None else f"of {dtype}"
         raise TypeError(
             f"{self.where}: a differentiated argument (variable {self.form.paths()[k]}) must be made of floating-point "
             f"or complex arrays, Tensors or numbers, not {what}; pass floats (x.astype(float)) or choose other argnums"
