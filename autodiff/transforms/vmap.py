@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..batching.batch import Batch, Level, within
+from ..batching.batch import Level, within
 from ..batching.examples import batched, entered, left
 from ..tensor import Tensor, as_array, is_foreign, plain, wrap
 from .tree import flatten
@@ -107,8 +107,8 @@ def _out(y: Any, axis: int | None, level: Level, path: str, tensors: bool, leave
     if tensors:
         return found
     array = found._ndarray
-    if isinstance(array, Batch):
-        return array
+    if type(array) is not np.ndarray:
+        return array.copy()  # of a traced array it is unknown what shares its memory
     own = array.flags.writeable and not any(np.may_share_memory(array, x) for x in leaves if type(x) is np.ndarray)
     return array if own else np.array(array)
 
