@@ -82,7 +82,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
 def _shared(x: Any) -> Any:
     """What all examples have in common; an array as a Tensor, which takes positions that differ between them."""
-    return wrap(x) if type(x) is np.ndarray and x.dtype.kind in "fiubc" else x
+    return wrap(x) if (type(x) is np.ndarray or is_foreign(x)) and x.dtype.kind in "fiubc" else x
 
 
 def _as_batch(x: Any, axis: int, level: Level) -> Tensor:

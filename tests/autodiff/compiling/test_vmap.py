@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import autodiff as ad
+from autodiff.tensor import plain
 from tests.autodiff.compiling.test_compile import same
 
 BACKENDS = pytest.mark.parametrize("backend", ["numpy", "native"])
@@ -39,3 +40,103 @@ def test_a_result_of_the_examples_is_no_other_name_for_an_argument(backend):
     agree(f, (3, 2), backend=backend)
     x = np.arange(6.0).reshape(3, 2)
     same(ad.vmap(f)(x.copy()), (x, x + 1))
+
+
+# What the examples share
+
+
+def squared(w, x, y):
+    return (w @ x - y) ** 2
+
+
+@BACKENDS
+@pytest.mark.parametrize("f", [
+    squared,
+    ad.grad(squared),
+    ad.value_and_grad(squared, (0, 1)),
+    ad.grad(squared, 1),
+    ad.hessian(squared),
+    lambda w, x, y: ad.hvp(lambda w: squared(w, x, y), w, x),
+    lambda w, x, y: ad.jvp(lambda w: np.tanh(squared(w, x, y)), w, x),
+    ad.jacobian(lambda w, x, y: np.outer(w, np.sin(x)) * y),
+    lambda w, x, y: np.einsum("i,i,->i", w, x, y),
+    lambda w, x, y: w[np.argsort(x)] / x,
+    lambda w, x, y: np.where(x > 0, w, y),
+    lambda w, x, y: np.concatenate([w, x]) + np.stack([y, y, y, y]),
+    lambda w, x, y: np.linalg.solve(np.outer(x, x) + np.eye(2), w),
+    lambda w, x, y: [w - x, {"q": w % x, "p": np.maximum(w, y)}],
+])  # fmt: skip
+def test_what_all_examples_share_and_what_differs_meet_in_compiled_operations(f, backend):
+    agree(ad.vmap(f, in_axes=(None, 0, 0)), (2,), (3, 2), (3,), backend=backend, rtol=1e-10)
+
+
+@BACKENDS
+@pytest.mark.parametrize("outer", [ad.grad, ad.value_and_grad, ad.hessian, lambda f: lambda w: ad.hvp(f, w, w)])
+def test_a_derivative_through_examples_of_the_closure_is_compiled(outer, backend):
+    X = drawn(9, (3, 2))[0]
+    agree(outer(lambda w: (np.tanh(ad.vmap(lambda x: w @ x)(X)) ** 2).sum()), (2, 2), backend=backend, rtol=1e-10)
+
+
+@BACKENDS
+@pytest.mark.parametrize("meet", [
+    lambda w, x: w @ x, lambda w, x: x @ w, lambda w, x: w * x, lambda w, x: x - w, lambda w, x: w[0] ** 2 / x,
+    lambda w, x: w < x, lambda w, x: 2 * x // w, lambda w, x: np.dot(w, x), lambda w, x: np.add.outer(w[0], x),
+    lambda w, x: np.einsum("ij,j->i", w, x), lambda w, x: np.hypot(w, x), lambda w, x: np.clip(x, w[0], w[1]),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [lambda a: a, ad.Tensor])
+def test_operators_and_functions_take_a_shared_traced_array_and_an_example(meet, kind, backend):
+    closed = ad.vmap(meet, in_axes=(None, 0))
+    agree(lambda w, x: closed(kind(w), kind(x)), (2, 2), (3, 2), backend=backend)
+    agree(lambda w, x: ad.vmap(lambda x: meet(w, x))(kind(x)), (2, 2), (3, 2), backend=backend)
+
+
+def test_an_example_is_not_written_into_what_all_share_compiled_as_little_as_eagerly():
+    def f(w, x):
+        def one(x):
+            a = w.copy()
+            a += plain(x)
+            return a
+
+        return ad.vmap(one)(x)
+
+    for call in (f, ad.compile(f)):
+        with pytest.raises(TypeError, match="written into an array that they share"):
+            call(*drawn(0, (2,), (3, 2)))
+
+
+@BACKENDS
+def test_in_place_operations_on_an_example_are_compiled(backend):
+    def one(w, x):
+        a = x * 1
+        a *= w
+        a[0] = w[1]
+        a[1:] += x[:1]
+        return a
+
+    agree(lambda w, x: ad.vmap(lambda x: one(w, x))(x), (2,), (3, 2), backend=backend)
+
+
+# Inside one another
+
+
+@BACKENDS
+def test_examples_of_examples_are_compiled(backend):
+    agree(ad.vmap(ad.vmap(lambda x, y: x @ y, (None, 0)), (0, None)), (3, 2), (4, 2), backend=backend)
+    kernel = ad.vmap(ad.vmap(ad.grad(lambda x, y: np.exp(-((x - y) ** 2).sum())), (None, 0)), (0, None), 1)
+    agree(kernel, (3, 2), (4, 2), backend=backend)
+    w = drawn(5, (2,))[0]
+    agree(ad.grad(lambda v: ad.vmap(lambda x: ad.vmap(lambda s: np.sin(v @ x * s))(v * w).sum())(x0()).sum()), (2,),
+          backend=backend)  # fmt: skip
+
+
+def x0():
+    return drawn(7, (3, 2))[0]
+
+
+@BACKENDS
+def test_a_compiled_function_runs_on_examples(backend):
+    inner = ad.compile(lambda w, x: np.tanh(w @ x), backend=backend)
+    agree(lambda w, x: ad.vmap(inner, in_axes=(None, 0))(w, x), (2, 2), (3, 2), backend=backend)
+
+
+# Models
