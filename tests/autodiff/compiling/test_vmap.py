@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import autodiff as ad
+import nn
+import optim
+from autodiff.batching.batch import BatchError
 from autodiff.tensor import plain
 from tests.autodiff.compiling.test_compile import same
 
@@ -20,6 +23,7 @@ def agree(f, *shapes, backend="numpy", rtol=1e-12):
     compiled = ad.compile(f, backend=backend)
     for seed in range(3):
         same(compiled(*drawn(seed, *shapes)), f(*drawn(seed, *shapes)), rtol)
+    assert compiled.programs
     return compiled
 
 
@@ -140,3 +144,79 @@ def test_a_compiled_function_runs_on_examples(backend):
 
 
 # Models
+
+
+# Models and training
+
+
+def cross_entropy(weights, x, target):
+    w, b, v = weights
+    return nn.functional.cross_entropy(nn.functional.gelu(nn.functional.linear(x, w, b)) @ v, target)
+
+
+@BACKENDS
+def test_gradients_of_each_example_of_a_network_are_compiled(backend):
+    each = ad.vmap(ad.grad(lambda w, b, v, x, t: cross_entropy((w, b, v), x, t), (0, 1, 2)), (None, None, None, 0, 0))
+    compiled = ad.compile(each, backend=backend)
+    for seed, targets in enumerate(([0, 2, 1, 1, 0], [2, 2, 0, 1, 0])):
+        *weights, x = drawn(seed, (4, 3), (4,), (4, 3), (5, 3))
+        t = np.array(targets)
+        same(compiled(*weights, x, t), each(*weights, x, t), 1e-10)
+        loop = [ad.grad(lambda *w: cross_entropy(w, x[i], t[i]), (0, 1, 2))(*weights) for i in range(5)]
+        same(compiled(*weights, x, t), tuple(np.stack(column) for column in zip(*loop)), 1e-10)
+
+
+LOSSES = {
+    "values": lambda model, X: (ad.vmap(model)(X) ** 2).mean(),
+    "layers": lambda model, X: (ad.vmap(lambda x: model[2](model[1](model[0](x))).sum() ** 2)(X)).sum(),
+    "slopes": lambda model, X: (ad.vmap(ad.grad(lambda x: model(x).sum()))(X) ** 2).sum(),
+}
+
+
+def side(kind, backend=None):
+    nn.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))
+    optimizer = optim.Adam(model.parameters(), lr=0.05)
+
+    def step(x):
+        optimizer.zero_grad()
+        loss = LOSSES[kind](model, x)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return model, step if backend is None else ad.compile(step, params=model, optimizer=optimizer, backend=backend)
+
+
+@BACKENDS
+@pytest.mark.parametrize("kind", LOSSES)
+def test_a_compiled_training_step_has_examples_inside(kind, backend):
+    (model, step), (twin, compiled) = side(kind), side(kind, backend)
+    for seed in range(4):
+        x = drawn(seed, (6, 3))[0].astype("f4")
+        np.testing.assert_allclose(compiled(x).item(), step(x).item(), rtol=1e-4)
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(q.data, p.data, rtol=1e-3, atol=1e-6)
+    assert compiled.programs
+
+
+@BACKENDS
+def test_a_compiled_training_step_clips_the_gradient_of_each_example(backend):
+    each = ad.vmap(ad.grad(squared), in_axes=(None, 0, 0))
+
+    def step(w, x, y):
+        g = each(w, x, y)
+        norm = np.sqrt((g**2).sum(axis=1, keepdims=True))
+        return w - 0.1 * (g * np.minimum(1, 1 / norm)).mean(axis=0)
+
+    agree(step, (2,), (5, 2), (5,), backend=backend)
+
+
+@pytest.mark.parametrize("f", [
+    lambda x: x[x > 0].sum(),
+    lambda x: x if x.sum() > 0 else -x,
+    lambda x: float(x[0]),
+])  # fmt: skip
+def test_what_an_example_alone_can_do_is_refused_compiled_as_it_is_eagerly(f):
+    with pytest.raises(BatchError):
+        ad.compile(ad.vmap(f))(np.eye(2))
