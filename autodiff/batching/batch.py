@@ -29,8 +29,6 @@ quiet: ContextVar[bool] = ContextVar("autodiff_vmap_quiet", default=False)
 class BatchError(TypeError):
     """Raised where a function does with a batch what it could do with one example alone."""
 
-    kept = True  # an operation that meets it adds its name, and leaves it what it is
-
 
 class PerformanceWarning(UserWarning):
     """`ad.vmap` runs an operation example by example, because it knows no way to run it for all at once."""

@@ -68,7 +68,7 @@ class Compiled:
         recording = mode.get()
         leaves: list[Any] = []
         form = _gathered(args, leaves), _gathered(kwargs, leaves) if kwargs else None
-        if not isinstance(recording, bool) or any([type(x) is not np.ndarray and _traced(x) for x in leaves]):
+        if not isinstance(recording, bool) or any([type(x) is not np.ndarray and _within(x) for x in leaves]):
             return self._function(*args, **kwargs)  # watched, or a part of another program or a vmap
         key = (recording, *form, *[
             (np.ndarray, x.shape, x.dtype, x.strides) if type(x) is np.ndarray else _signature(x) for x in leaves
@@ -177,7 +177,8 @@ class Compiled:
         changing = [i for i in range(3, len(first)) if len({key[i] for key in same}) > 1]
         if not changing:
             return "the form of its arguments or the grad mode differs at its calls; give arguments of one form"
-        texts, instead = [], {}
+        texts: list[str] = []
+        instead: dict[str, None] = {}
         for i in changing[:3]:
             what, other = _difference([key[i] for key in same])
             texts.append(f"argument {i - 3} changes its {what}")
@@ -474,7 +475,8 @@ def _builder(form: Form) -> Callable[[list[Any]], Any]:
     return tuple if flat else form.build
 
 
-def _traced(x: Any) -> bool:
+def _within(x: Any) -> bool:
+    """Whether this is a value inside another program, or of the examples of a `vmap`."""
     return isinstance(x._ndarray if isinstance(x, Tensor) else x, (Tracer, Batch))
 
 

@@ -82,7 +82,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
 def _shared(x: Any) -> Any:
     """What all examples have in common; an array as a Tensor, which takes positions that differ between them."""
-    return wrap(x) if type(x) is np.ndarray and x.dtype.kind in "fiubc" else x
+    return wrap(x) if (type(x) is np.ndarray or is_foreign(x)) and x.dtype.kind in "fiubc" else x
 
 
 def _as_batch(x: Any, axis: int, level: Level) -> Tensor:
@@ -107,8 +107,8 @@ def _out(y: Any, axis: int | None, level: Level, path: str, tensors: bool, leave
     if tensors:
         return found
     array = found._ndarray
-    if is_foreign(array):
-        return array
+    if type(array) is not np.ndarray:
+        return array.copy()  # of a traced array it is unknown what shares its memory
     own = array.flags.writeable and not any(np.may_share_memory(array, x) for x in leaves if type(x) is np.ndarray)
     return array if own else np.array(array)
 

@@ -336,6 +336,20 @@ def test_writing_examples_into_what_they_share_is_refused():
         ad.vmap(f)(X)
 
 
+@pytest.mark.parametrize(("f", "match"), [
+    (lambda x: x[x > 0].sum(), r"^getitem\(.*a mask as an index"),
+    (lambda x: ad.Tensor(x)[x > 0], "a mask as an index"),
+    (lambda x: np.arange(3.0) @ x if x.sum() > 0 else x, "a branch depends"),
+    (lambda x: float(x[0]), "used as a Python number"),
+    (lambda x: np.add(x, 1, out=np.zeros(2)), "into"),
+    (lambda x: ad.grad(lambda x: (x[x > 0] ** 2).sum())(x), "a mask as an index"),
+    (lambda x: ad.jacobian(lambda x: x[x > 0])(x), "a mask as an index"),
+])  # fmt: skip
+def test_what_can_be_done_with_one_example_alone_is_a_batch_error(f, match):
+    with pytest.raises(BatchError, match=match):
+        ad.vmap(f)(np.eye(2))
+
+
 def test_a_python_number_that_examples_share_has_a_derivative_in_each():
     x = np.array([[1.0, 2.0], [0.0, 1.0]])
     close(ad.vmap(ad.grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x), [36.0, 4.0])
