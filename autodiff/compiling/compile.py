@@ -176,7 +176,7 @@ class Compiled:
         changing = [i for i in range(3, len(first)) if len({key[i] for key in same}) > 1]
         if not changing:
             return "the form of its arguments or the grad mode differs at its calls; give arguments of one form"
-        texts, instead = [], {}
+        texts, instead = [], dict[str, None]()
         for i in changing[:3]:
             what, other = _difference([key[i] for key in same])
             texts.append(f"argument {i - 3} changes its {what}")
