@@ -61,9 +61,9 @@ def user_line() -> str | None:
     return None if frame is None else line_of(frame)
 
 
-def line_of(frame: FrameType) -> str:
-    """The line now running in a frame, as 'file:line: source'."""
-    filename, number = frame.f_code.co_filename, frame.f_lineno
+def line_of(frame: FrameType, number: int | None = None) -> str:
+    """The line of this number in a frame's code, or the one now running, as 'file:line: source'."""
+    filename, number = frame.f_code.co_filename, number or frame.f_lineno
     source = linecache.getline(filename, number, frame.f_globals).strip()
     return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
 

@@ -83,4 +83,5 @@ def _user_of(frame: FrameType | None) -> FrameType | None:
     """The user's code that calls it, itself or by a library that gives on what it reads."""
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _PASSING:
         frame = frame.f_back
-    return frame if frame is not None and is_users_code(frame.f_code.co_filename) else None
+    file = "" if frame is None else frame.f_code.co_filename
+    return frame if is_users_code(file) and "site-packages" not in file else None

@@ -781,6 +781,26 @@ def test_what_no_program_can_repeat_is_an_error_that_names_the_line_or_runs_as_i
     assert "run as it is" in compiled.explain() and not compiled.programs
 
 
+def test_the_error_of_random_numbers_names_the_line_that_draws_them():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            y = x * 2
+            z = y + np.random.normal(size=3)  # here
+            return (z * y).sum()
+
+    def inner(x):
+        return x * 2
+
+    def outer(x):
+        y = inner(x)
+        z = inner(y * random.random())  # here
+        return inner(z)
+
+    for f in (Noisy(), ad.grad(Noisy()), outer):
+        with pytest.raises(TraceError, match=r"random numbers are drawn .*\n.*test_compile\.py:\d+: .*# here$"):
+            ad.compile(f)(A)
+
+
 def test_an_iterator_that_is_closed_over_is_refused():
     numbers = iter(range(9))
     with pytest.raises(TraceError, match="iterator 'numbers'"):
