@@ -19,7 +19,8 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from ..leaving import user_level
 from ..opaque import Opaque
 from ..ops.guards import common
-from ..tensor import Tensor
+from ..ops.indexing import taken_by_others
+from ..tensor import Tensor, is_foreign
 
 
 class BatchError(TypeError):
@@ -513,7 +514,7 @@ def get(x: Any, index: Any, level: Level) -> Any:
     place = Place(x, index, level)
     if place.shared_front and not within(x, level):
         return get(Batch(level, spread_in(x, level)), index, level)
-    result = Batch(level, (x.value if within(x, level) else x)[place.index], x if place.basic else None)
+    result = Batch(level, place.of(x.value if within(x, level) else x), x if place.basic else None)
     if place.moved:
         order = list(range(result.value.ndim))
         del order[1 : 1 + place.moved]
@@ -552,6 +553,11 @@ class Place:
         """Each example's own positions."""
         own = [value_in(i, level, axes) if k in where else i for k, i in enumerate(parts)]
         return (np.arange(level.size).reshape((level.size,) + (1,) * axes), *own) if within(x, level) else tuple(own)
+
+    def of(self, array: Any) -> Any:
+        """What is there in an array of all examples, whose positions may be of another type."""
+        foreign = not is_foreign(array) and any(map(is_foreign, self.index))
+        return taken_by_others(array, self.index) if foreign else array[self.index]
 
     def fitted(self, value: Any, level: Level) -> Any:
         """What is written there, with its axes as the index of all examples has them."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..tensor import is_foreign
 from .batch import FUNCTIONS, OPAQUE, Batch, BatchError, Level, Place, get, made, spread_in, value_in, within
 
 _function: Any
@@ -647,9 +648,10 @@ def _scatter_add(level: Level, v: Any, index: Any, shape: Any = None) -> Any:
     whole = (level.size, *shape)
     numbers = Batch(level, np.arange(math.prod(whole)).reshape(whole))
     place = Place(numbers, index, level)
-    positions = numbers.value[place.index]
+    positions = place.of(numbers.value)
     values = np.broadcast_to(place.fitted(v, level), positions.shape)
-    sums = np.zeros_like(v.value, shape=(math.prod(whole),))  # flat: to flatten what is not contiguous copies it
+    like = v.value if is_foreign(v.value) else positions
+    sums = np.zeros_like(like, v.dtype, shape=(math.prod(whole),))  # flat: to flatten what is not contiguous copies it
     np.add.at(sums, positions.reshape(-1), values.reshape(-1))
     return Batch(level, sums.reshape(whole))
 

@@ -202,10 +202,11 @@ def _taken(x: Any, index: Any) -> Any:
     except TypeError:
         if is_foreign(x) or not _unknown(index):
             raise
-        return _taken_by_others(x, index)
+        return taken_by_others(x, index)
 
 
-_taken_by_others = Opaque(lambda x, index: x[index], "getitem", "positions are of another array type")
+taken_by_others = Opaque(lambda x, index: x[index], "getitem", "positions are of another array type")
+"""``x[index]`` of NumPy's array x, where positions are in an array of another type."""
 
 picked = declare(
     "getitem", _taken,
