@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..ops.indexing import assigned
 from ..tensor import is_foreign
 from .batch import FUNCTIONS, OPAQUE, Batch, BatchError, Level, Place, get, made, spread_in, value_in, within
 
@@ -656,5 +657,12 @@ def _scatter_add(level: Level, v: Any, index: Any, shape: Any = None) -> Any:
     return Batch(level, sums.reshape(whole))
 
 
+def _assigned(level: Level, t: Any, v: Any, index: Any) -> Any:
+    t = Batch(level, spread_in(t, level))
+    place = Place(t, index, level)
+    return Batch(level, assigned(t.value, place.fitted(v, level), index=place.index))
+
+
+OPAQUE["index_set"] = _assigned
 OPAQUE["scatter_add"] = _scatter_add
 OPAQUE["getitem"] = lambda level, x, index: get(x, index, level)

@@ -234,6 +234,8 @@ WAYS = {
     "shared positions of the examples": lambda w, x: x[np.argmax(w, axis=1)],
     "own positions along an axis": lambda w, x: np.take_along_axis(w, np.argsort(w * x, axis=1), axis=1),
     "own positions that are written": lambda w, x: (w * ad.Tensor(1.0)).at[np.argmax(x)].add(1.0),
+    "examples written into a shared array": lambda w, x: (w * ad.Tensor(1.0)).at[0].set(x),
+    "a shared array written into the examples": lambda w, x: (x * ad.Tensor(1.0)).at[[1, 0]].set(w[0]),
     "a table": lambda w, x: np.interp(x, np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 2.0])),
     "sorting": lambda w, x: np.sort(w @ x),
     "matrices": lambda w, x: np.linalg.solve(w + np.outer(x, x), x),
