@@ -58,9 +58,12 @@ def user_place() -> tuple[str, int] | None:
 def user_line() -> str | None:
     """That line as 'file:line: source'."""
     frame = _user_frame()
-    if frame is None:
-        return None
-    filename, number = frame.f_code.co_filename, frame.f_lineno
+    return None if frame is None else line_of(frame)
+
+
+def line_of(frame: FrameType, number: int | None = None) -> str:
+    """The line of this number in a frame's code, or the one now running, as 'file:line: source'."""
+    filename, number = frame.f_code.co_filename, number or frame.f_lineno
     source = linecache.getline(filename, number, frame.f_globals).strip()
     return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
 
@@ -95,13 +98,24 @@ def asked_by() -> str:
             function = getattr(wrapped, "__name__", frame.f_code.co_qualname.removesuffix(".__init__"))
             if not function.startswith(("_", "<")):
                 parts = list(takewhile(_is_public, getattr(wrapped, "__module__", module).split(".")))
-                name = ".".join([*parts, function.split(".")[0]])
+                name = ".".join([*parts, _owner(frame, function)])
             elif module.startswith("scipy.sparse"):
                 name = name or "scipy.sparse"
         frame = frame.f_back
     if name.startswith("pandas."):  # whose operators belong to classes that nobody sees
         return "pandas"
     return name.replace("numpy.", "np.", 1) if name.startswith("numpy.") else name
+
+
+def _owner(frame: FrameType, function: str) -> str:
+    """The function itself, the class of a method, or a distribution of SciPy's with the method: ``norm.cdf``."""
+    owner, _, method = function.partition(".")
+    if not frame.f_globals.get("__name__", "").startswith("scipy.stats"):
+        return owner
+    distribution = frame.f_locals.get("self")
+    name = getattr(getattr(distribution, "dist", distribution), "name", None)
+    found = name if isinstance(name, str) else owner.removesuffix("_gen").removesuffix("_frozen")
+    return owner if found == owner else f"{found}.{method}" if method and _is_public(method) else found
 
 
 def _is_public(part: str) -> bool:
@@ -251,8 +265,8 @@ def _remedy(asker: str, kind: str) -> str:
         return f"Write ad.{asker[3:]}(...), which takes lists of Tensors, or ad.array([t, u]). {_OUT}"
     if asker.startswith("scipy.stats"):
         return (
-            f"Write ad.{asker[6:]} where ad.stats has that distribution, or the formula out, with NumPy's functions "
-            f"and those of ad.special. {_OUT}"
+            f"Write ad.{asker[6:]} where ad.stats has it, or the formula out, with NumPy's functions and those of "
+            f"ad.special. {_OUT}"
         )
     if kind == "array":
         return (

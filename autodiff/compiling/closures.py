@@ -33,6 +33,7 @@ _PLAIN = (int, float, complex, str, bytes, type(None), np.generic, np.dtype)
 _EXACT = (bool, int, float, complex, str, bytes, type(None))
 """Of these the value is all that there is; an instance of a subclass may keep more."""
 _CACHED = type(functools.cache(len))
+_MAPPINGS = (dict, types.MappingProxyType)
 _COLLECTIONS = (set, frozenset, deque, bytearray, array, memoryview)
 _BY_NAME = frozenset({"getattr", "hasattr", "vars", "__dict__", "attrgetter"})
 """Names in code that reads attributes whose names it does not say."""
@@ -135,7 +136,7 @@ class Closure:
                 stack += [f.__func__, f.__self__]
             elif isinstance(f, types.FunctionType):
                 stack += vars(f).values()
-                if _is_users_code(f.__code__.co_filename):
+                if is_users_code(f.__code__.co_filename):
                     codes = [f.__code__]
                     while codes:
                         code = codes.pop()
@@ -143,6 +144,7 @@ class Closure:
                         self._codes |= names | {c for c in code.co_consts if type(c) is str}
                         codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
                         found = [f.__globals__[n] for n in _globals_of(code) if n in f.__globals__]
+                        found += [c for c in map(_cell, f.__closure__ or ()) if isinstance(c, types.ModuleType)]
                         for module in found:
                             if _is_users_module(module):
                                 found += [vars(module)[n] for n in code.co_names if n in vars(module)]
@@ -152,8 +154,8 @@ class Closure:
                 if _is_users_class(f):
                     kept = [v for c in f.__mro__ if _is_users_class(c) for v in vars(c).values()]
                     stack += [code for v in kept for code in _codes_of(v)]
-            elif isinstance(f, (tuple, list, *_COLLECTIONS[:3])) or type(f) is dict:
-                stack += [v for v in (f.values() if isinstance(f, dict) else f) if _may_be_called(v)]
+            elif isinstance(f, (tuple, list, *_COLLECTIONS[:3])) or type(f) in _MAPPINGS:
+                stack += [v for v in (f.values() if isinstance(f, _MAPPINGS) else f) if _may_be_called(v)]
             elif not isinstance(f, types.ModuleType) and (_kept(f) is not None or _slots(type(f))):
                 stack.append(type(f))
                 kept = [*(_kept(f) or {}).values(), *(read("attribute", f, n) for n in _slots(type(f)))]
@@ -162,7 +164,7 @@ class Closure:
     def _place(self, name: str, kind: str, holder: Any, key: Any) -> None:
         """Look at what stands at a place."""
         value = read(kind, holder, key)
-        if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
+        if isinstance(value, (types.BuiltinFunctionType, np.ufunc)) or _is_librarys_module(value):
             return
         self._places.append((name, kind, holder, key, value))
         self._visit(value, name, True)
@@ -184,9 +186,9 @@ class Closure:
         if isinstance(x, type):
             self._class(x)
             return
-        if type(x) in _EXACT or isinstance(
-            x, (np.generic, np.dtype, types.ModuleType, types.BuiltinFunctionType, np.ufunc)
-        ):
+        if type(x) in _EXACT or isinstance(x, (np.generic, np.dtype, types.BuiltinFunctionType, np.ufunc)):
+            return
+        if _is_librarys_module(x):
             return
         if not placed and isinstance(x, np.ndarray):
             self._fixed.add(id(x))
@@ -214,7 +216,7 @@ class Closure:
                 self._places.append((name, "length", x, None, len(x)))
             for i in range(len(x)):
                 self._place(f"{name}[{i}]", "item", x, i)
-        elif isinstance(x, dict):
+        elif isinstance(x, _MAPPINGS):
             self._places.append((name, "values", x, None, tuple(x)))
             if len(x) > 64 and all(isinstance(v, _PLAIN) for v in x.values()):
                 self._places.append((name, "values", x.values(), None, tuple(x.values())))
@@ -238,6 +240,8 @@ class Closure:
             self._visit(x.__self__, name)
         elif isinstance(x, types.FunctionType):
             self._function(x, name)
+        elif isinstance(x, types.ModuleType):
+            self._attributes(x, name)
         elif _is_ours(x) or isinstance(x, _CACHED):
             self._visit(getattr(x, "__wrapped__", None), name)
         elif _has(x, "__next__"):
@@ -252,15 +256,13 @@ class Closure:
     def _function(self, f: types.FunctionType, name: str) -> None:
         code = f.__code__
         for variable, cell in zip(code.co_freevars, f.__closure__ or ()):
-            late = _cell(cell) is None and not _is_users_code(
-                code.co_filename
-            )  # what a library loads when it is needed
+            late = _cell(cell) is None and not is_users_code(code.co_filename)  # what a library loads when it is needed
             if _cell(cell) is not _EMPTY and not late:
                 self._place(_joined("", variable), "cell", cell, None)
         for i, value in enumerate(f.__defaults__ or ()):
             self._visit(value, f"{name or f.__name__} (default {i})")
         self._visit(f.__kwdefaults__ or {}, f"{name or f.__name__} (defaults)")
-        if not _is_users_code(code.co_filename):
+        if not is_users_code(code.co_filename):
             return
         for key in ("__code__", "__defaults__"):
             self._places.append((f"{name or f.__name__}.{key}", "attribute", f, key, getattr(f, key)))
@@ -279,12 +281,7 @@ class Closure:
                     if hasattr(builtins, variable):
                         self._places.append((variable, "get", f.__globals__, variable, _EMPTY))
                     continue
-                value = f.__globals__[variable]
-                if isinstance(value, types.ModuleType):
-                    if _is_users_module(value):
-                        self._attributes(value, variable)
-                else:
-                    self._place(variable, "item", f.__globals__, variable)
+                self._place(variable, "item", f.__globals__, variable)
 
     def _class(self, kind: type) -> None:
         """The functions of a class of the user's, and the numbers that it keeps."""
@@ -467,8 +464,8 @@ def _slots(kind: type) -> list[str]:
 def _may_be_called(value: Any) -> bool:
     if isinstance(value, (*_PLAIN, np.ndarray, Tensor, types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
         return False
-    if type(value) in (tuple, list, dict, *_COLLECTIONS):
-        return not all(isinstance(v, _PLAIN) for v in (value.values() if isinstance(value, dict) else value))
+    if type(value) in (tuple, list, *_MAPPINGS, *_COLLECTIONS):
+        return not all(isinstance(v, _PLAIN) for v in (value.values() if isinstance(value, _MAPPINGS) else value))
     return value is not _EMPTY
 
 
@@ -488,7 +485,7 @@ def _may_hold(x: Any) -> bool:
 def _is_users_class(kind: type) -> bool:
     functions = [v for v in vars(kind).values() if isinstance(v, types.FunctionType)]
     if functions:
-        return _is_users_code(functions[0].__code__.co_filename)
+        return is_users_code(functions[0].__code__.co_filename)
     module = sys.modules.get(kind.__module__)
     return (
         kind.__module__ == "__main__"
@@ -498,11 +495,19 @@ def _is_users_class(kind: type) -> bool:
 
 
 def _is_users_module(x: Any) -> bool:
-    return isinstance(x, types.ModuleType) and _is_users_code(getattr(x, "__file__", None))
+    """Whether it is a module of a file of the user's, or one that no import made."""
+    if not isinstance(x, types.ModuleType):
+        return False
+    file = vars(x).get("__file__")
+    return is_users_code(file) if file else vars(x).get("__spec__") is None
+
+
+def _is_librarys_module(x: Any) -> bool:
+    return isinstance(x, types.ModuleType) and not _is_users_module(x)
 
 
 @functools.cache
-def _is_users_code(filename: str | None) -> bool:
+def is_users_code(filename: str | None) -> bool:
     """Whether a file is the user's: of no library that computes, and not of Python's own."""
     if not filename or not is_users_file(filename):
         return False

@@ -107,8 +107,11 @@ class Compiled:
                 return result
         if len(known) >= MANY:
             if sum(entry.runs for entry in known) <= 2 * MANY:
-                self._eager[key] = f"{MANY} programs were made for these shapes, and the next call fitted none of them"
-                raise _Unfit(self._eager[key])
+                self._give_up(
+                    key,
+                    f"{MANY} programs were made for these shapes, and the next call fitted none of them: {unfit[-1]}",
+                    "give what changes from call to call as an argument, an array (np.float64(x))",
+                )
             known.pop()
         leaves, form = flatten((args, kwargs))
         try:
@@ -120,7 +123,11 @@ class Compiled:
         except Uncommon as error:
             self._failures[key] = self._failures.get(key, 0) + 1
             if self._failures[key] >= MANY:
-                self._eager[key] = f"its values were a special case {MANY} times: {error}"
+                self._give_up(
+                    key,
+                    f"its values were a special case {MANY} times: {error}",
+                    "compile for values that are not, or leave it uncompiled",
+                )
             raise _Unfit(f"its values are a special case: {error}") from None
         except TraceError as error:
             if self._strict:
@@ -138,6 +145,16 @@ class Compiled:
         self._warn()
         return entry.call(leaves)
 
+    def _give_up(self, key: Any, why: str, instead: str) -> NoReturn:
+        """Run the function as it is from now on."""
+        self._eager[key] = why
+        warnings.warn(
+            f"ad.compile: {getattr(self._function, '__name__', 'the function')} is run as it is from now on for "
+            f"arguments of these shapes; {why}; {instead}",
+            stacklevel=user_level(),
+        )
+        raise _Unfit(why)
+
     def _note(self, event: str) -> None:
         if len(self._events) < 100 or event in self._events:
             self._events[event] = self._events.get(event, 0) + 1
@@ -147,36 +164,26 @@ class Compiled:
         if len(keys) <= MANY or self._warned:
             return
         self._warned = True
-        paths = self._paths(keys)
         warnings.warn(
             f"ad.compile: {getattr(self._function, '__name__', 'the function')} has {len(keys)} programs now, because "
-            f"{paths} at its calls; give arrays in place of numbers that change (np.float32(x)), and arrays of equal "
-            f"shapes",
+            f"{self._paths(keys)}",
             stacklevel=user_level(),
         )
 
     def _paths(self, keys: list[Any]) -> str:
-        """Which parts of the signature differ between programs."""
+        """Which parts of the signature differ between programs, and what to give instead."""
         first = keys[0]
         same = [key for key in keys if len(key) == len(first)]
         changing = [i for i in range(3, len(first)) if len({key[i] for key in same}) > 1]
         if not changing:
-            return "the form of its arguments or the grad mode differs"
-        texts = []
+            return "the form of its arguments or the grad mode differs at its calls; give arguments of one form"
+        texts: list[str] = []
+        instead: dict[str, None] = {}
         for i in changing[:3]:
-            values = [key[i] for key in same]
-            name = f"argument {i - 3}"
-            if all(v[0] is np.ndarray or (isinstance(v[0], type) and issubclass(v[0], Tensor)) for v in values):
-                shapes = [v[1] for v in values]
-                if len({len(s) for s in shapes}) == 1:
-                    axes = [a for a in range(len(shapes[0])) if len({s[a] for s in shapes}) > 1]
-                    if axes:
-                        texts.append(f"{name} changes its length along axis {axes[0]}")
-                        continue
-                texts.append(f"{name} changes its shape, dtype or layout")
-            else:
-                texts.append(f"{name} changes its value")
-        return " and ".join(texts)
+            what, other = _difference([key[i] for key in same])
+            texts.append(f"argument {i - 3} changes its {what}")
+            instead[other] = None
+        return f"{' and '.join(texts)} at its calls; give {' and '.join(instead)}"
 
     def _names(self, form: Any) -> list[str]:
         """Names of the leaves of the arguments: those of the function's parameters."""
@@ -236,14 +243,15 @@ class Compiled:
     def save(self, path: Any) -> None:
         """Write the program of the latest call as a module that needs NumPy alone, with large constants in an ``.npz``
         beside it. Its function takes and returns what `source` shows: parameters and state are arguments, in that
-        order, and the results are a tuple, of a single one too.
+        order, and the results are a tuple, of a single one too. It raises a TypeError for other shapes and dtypes than
+        those of that call.
 
         Args:
-            path: where to, a name that ends in ``.py``.
+            path: where to, a name that ends in ``.py``, of a module that can be imported.
 
         Raises:
             RuntimeError: before the first call.
-            ValueError: for another ending, or a program that calls functions that are not NumPy's.
+            ValueError: for another name, or a program that calls functions that are not NumPy's.
         """
         self._entry("save").source.save(path)
 
@@ -403,9 +411,9 @@ class _Entry:
 
     def _unfit(self, error: Exception) -> NoReturn:
         if isinstance(error, self._unmet):
-            decided = str(error).startswith("decided")
-            what = f"another branch was {error}" if decided else f"what is {error} did not hold"
-            raise _Unfit(what, decided) from None
+            other = {"decided": "branch", "read": "number"}.get(str(error).partition(" ")[0])
+            what = f"another {other} was {error}" if other else f"what is {error} did not hold"
+            raise _Unfit(what, other is not None) from None
         # The function itself says it better; nothing has been written yet.
         raise _Unfit(f"a call failed: {error!r}") from None
 
@@ -574,6 +582,26 @@ def _named(params: Any) -> dict[str, Tensor]:
         if not isinstance(p, Tensor) or not p.is_leaf:
             raise TypeError(f"{takes}, but {name} is {p!r}")
     return dict(params)
+
+
+def _difference(signatures: list[Any]) -> tuple[str, str]:
+    """What differs between the signatures of an argument, and what would not."""
+    kinds = {x[0] if isinstance(x, tuple) else type(x) for x in signatures}
+    if not all(isinstance(kind, type) and issubclass(kind, (np.ndarray, np.generic, Tensor)) for kind in kinds):
+        return "value", "arrays in place of numbers that change (np.float32(x))"
+    if any(issubclass(kind, np.generic) for kind in kinds):
+        alike = all(issubclass(kind, np.generic) for kind in kinds)
+        return ("dtype" if alike else "type"), "arrays of one kind and dtype"
+    shapes, dtypes = {x[1] for x in signatures}, {x[2] for x in signatures}
+    axes = [axis for axis, n in enumerate(map(len, map(set, zip(*shapes)))) if n > 1]
+    ranks = {len(shape) for shape in shapes}
+    names = {
+        f"length along axis {axes[0]}" if len(ranks) == 1 and axes else "shape": len(shapes) > 1,
+        "dtype": len(dtypes) > 1,
+        "layout": len(shapes) == len(dtypes) == 1,
+    }
+    differing = [name for name, differs in names.items() if differs]
+    return " and ".join(differing), "arrays of equal shapes, dtypes and layouts"
 
 
 _PLAIN = (bool, int, str, bytes)

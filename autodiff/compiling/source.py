@@ -21,6 +21,21 @@ UNMET = '''class Unmet(ArithmeticError):
 
 
 '''
+TAKES = '''def {0}(name, x, dtype, shape=None):
+    """Refuse what this program was not made for; a Python number has no shape."""
+    kind = type(x)
+    if shape is None:
+        known, wanted = kind.__name__ == dtype, f"Python {{dtype}}"
+    else:
+        known = (kind in (np.ndarray, np.memmap) or isinstance(x, np.generic)) and (x.dtype, x.shape) == (dtype, shape)
+        wanted = f"NumPy array of {{dtype}}{{list(shape)}}"
+    if not known:
+        found = kind.__name__ + (f" of {{x.dtype}}{{list(x.shape)}}" if hasattr(x, "shape") else "")
+        raise TypeError(f"{1}: {{name}} is a {{wanted}}, not {{found}}")
+
+
+'''
+"""What a saved module has more than `Source.text`, whose callers know what they give."""
 LARGE = 64
 """A constant of more elements is no part of the text."""
 
@@ -81,6 +96,10 @@ class Source:
     <BLANKLINE>
     <BLANKLINE>
     def program(x):
+        \"\"\"Of these dtypes and shapes alone:
+    <BLANKLINE>
+        x: float64[2]
+        \"\"\"
         t0 = np.add(x, k0)
         return (t0,)
     <BLANKLINE>
@@ -112,19 +131,25 @@ class Source:
         self._views: dict[Any, str] = {}  # by place: its name
         self._memory = "memory" if around is None else self._shared.unique(f"memory_of_{name}")
         self.body = self._body(own)
-        self.text = self._text() if around is None else ""
+        self.text = self._text(self._takes()) if around is None else ""
 
     def save(self, path: Any) -> None:
         """Write a module with this function, and its large constants beside it."""
         path = Path(path)
         if path.suffix != ".py":
             raise ValueError(f"ad.compile: save takes the name of a module, which ends in .py, not {str(path)!r}")
+        if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
+            raise ValueError(
+                f"ad.compile: save takes the name of a module that can be imported, of letters, digits and _, not "
+                f"{path.name!r}"
+            )
         if self.functions:
             raise ValueError(
                 f"ad.compile: the program calls {', '.join(self.functions)}, which NumPy does not have, and runs with "
                 f"this library alone"
             )
-        text = self.text
+        takes = self._shared.unique("takes")
+        text = self._text(self._takes() + self._checked(takes), TAKES.format(takes, self.name))
         if self.arrays:
             np.savez(path.with_suffix(".npz"), **self.arrays)
             load = 'constants = np.load(Path(__file__).with_suffix(".npz"))\n'
@@ -139,19 +164,34 @@ class Source:
         self._shared.inside.add(found)
         return found
 
-    def _text(self) -> str:
+    def _text(self, head: str, beside: str = "") -> str:
+        """`head`: the first lines of the function; `beside`: what else stands there."""
         shared = self._shared
         heads = "".join(f"{line}\n" for line in shared.heads)
         imports = "".join(f"{line}\n" for line in sorted(shared.imports))
-        rest = f"{UNMET if shared.checks else ''}{''.join(shared.steps)}{self.definition()}"
+        rest = f"{beside}{UNMET if shared.checks else ''}{''.join(shared.steps)}{self.definition(head)}"
         return f"{imports}\n{heads}{'' if rest.startswith(chr(10)) else chr(10) * 2 if heads else chr(10)}{rest}"
 
-    def definition(self) -> str:
+    def _takes(self) -> str:
+        """The docstring."""
+        given = "".join(f"    {self._names[id(x)]}: {_kind_of(x)}\n" for x in self.program.inputs)
+        return f'    """Of these dtypes and shapes alone:\n\n{given}    """\n' if given else ""
+
+    def _checked(self, takes: str) -> str:
+        """The lines that refuse other arguments."""
+        given = [(self._names[id(x)], x) for x in self.program.inputs]
+        return "".join(
+            f'    {takes}("{name}", {name}, "{_number_of(x)}")\n' if _weak(x)
+            else f'    {takes}("{name}", {name}, "{x.dtype}", {x.shape})\n'
+            for name, x in given
+        )  # fmt: skip
+
+    def definition(self, head: str = "") -> str:
         """The function, and the memory that it has."""
         arguments = ", ".join(self._names[id(node)] for node in self.program.inputs)
         memory = [f"{self._memory} = np.empty({self.plan.size}, np.uint8)"] if self._views else []
         lines = "".join(f"{line}\n" for line in [*memory, *map(self._view, self._views)])
-        return f"{lines}{chr(10) * 2 if lines else ''}def {self.name}({arguments}):\n{self.body}"
+        return f"{lines}{chr(10) * 2 if lines else ''}def {self.name}({arguments}):\n{head}{self.body}"
 
     def _body(self, own: bool) -> str:
         lines: list[str] = []
@@ -163,7 +203,7 @@ class Source:
         for node, value in self.program.guards:
             holds = "{0}" if value is True else "not {0}" if value is False else "{0} == " + repr(value)
             checks.setdefault(node, []).append(
-                _check(holds if value == value else "{0} != {0}", where("decided", node))
+                _check(holds if value == value else "{0} != {0}", where(decision(value), node))
             )
         for node in self.program.nodes:
             if node.line is not None and node.line != last:
@@ -533,12 +573,25 @@ def _weak(node: Node) -> bool:
     return bool(node.options.get("weak"))
 
 
+def _kind_of(x: Node) -> str:
+    return f"a Python {_number_of(x)}" if _weak(x) else f"{x.dtype}{list(x.shape)}"
+
+
+def _number_of(x: Node) -> str:
+    return type(x.dtype.type().item()).__name__
+
+
 def _check(holds: str, why: str) -> str:
     return (
         f"if not ({holds}):\n        raise Unmet({why!r})"
         if holds != "{0}"
         else (f"if not {{0}}:\n        raise Unmet({why!r})")
     )
+
+
+def decision(value: Any) -> str:
+    """What a value was for on which the way depended: a branch, or ``float(x)``."""
+    return "decided" if isinstance(value, bool) else "read"
 
 
 def where(what: str, node: Node) -> str:

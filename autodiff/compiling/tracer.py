@@ -79,9 +79,9 @@ class Trace:
         self._before: list[tuple[Any, Any]] = []  # large constants, and what they were when they were met
         self._thread = threading.get_ident()
 
-    def refuse(self, what: str, instead: str) -> NoReturn:
-        """Raise for what a trace cannot follow."""
-        line = user_line()
+    def refuse(self, what: str, instead: str, line: str | None = None) -> NoReturn:
+        """Raise for what a trace cannot follow; `line`: of the user, the one that runs if it is not given."""
+        line = line or user_line()
         error = TraceError(f"ad.compile: {what}; {instead}" + (f"\n  {line}" if line else ""))
         self.failure = self.failure or error
         raise error

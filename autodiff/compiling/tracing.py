@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..leaving import is_users_file
+from ..leaving import is_users_file, line_of
 from ..mode import is_grad_enabled, mode
 from ..tensor import Tensor, clock, wrap
 from ..transforms.control import staging
@@ -28,6 +28,7 @@ from ..transforms.tree import Form, flatten
 from . import lowering as lowering
 from .closures import Closure, put, read
 from .control import Loops
+from .outside import refused_outside
 from .program import Node, Program
 from .tracer import Trace, TraceError, Tracer, Uncommon, Unrolled
 from .training import Steps
@@ -165,6 +166,8 @@ def trace(
 
 
 _NUMBERS = (bool, int, float, complex, str, bytes, type(None))
+_LOOKS = 100
+"""After so many lines of the user's it is looked whether random numbers were drawn: a look takes as long as a call."""
 
 
 class _Run:
@@ -181,6 +184,8 @@ class _Run:
         """Tensors that stand for large arrays, and where those are."""
         self.given = [*named.values(), *((name, t) for (name, _, _), (t, _) in zip(closure.large, self.arrays))]
         self.lifted: list[Lifted] = []
+        self.drawn: dict[str, str] = {}
+        """By what draws random numbers: the first line of the user's after which it had drawn."""
         self.memory: dict[Node, Any] = {}
         """By node that owns memory: the mark that tracers of that memory have in common."""
 
@@ -205,11 +210,19 @@ class _Run:
                     fresh[i]._grad = wrap(trace.input(x._grad._ndarray, f"{names[i]}.grad"))
         had = {i: t._grad._ndarray for i, t in fresh.items() if t._grad is not None}
         before = self._draws()
+        looks = iter(range(_LOOKS))
+
+        def draws(frame: types.FrameType, number: int) -> None:
+            for name, state in self._draws().items() if next(looks, None) is not None else ():
+                if name not in self.drawn and before.get(name) != state:
+                    self.drawn[name] = line_of(frame, number)
+
         recording = is_grad_enabled()
         with ExitStack() as stack:
             stack.enter_context(self._replaced())
             stack.enter_context(_seeded(trace))
-            stack.enter_context(named_variables())
+            stack.enter_context(named_variables(draws))
+            stack.enter_context(refused_outside(trace))
             if self.steps is not None:
                 stack.enter_context(self.steps.traced(trace))
             for name, other in closure.optimizers.items():
@@ -224,8 +237,8 @@ class _Run:
                 if isinstance(error, (AttributeError, TypeError)) and Tracer.__name__ in str(error):
                     lines = [x for x in traceback.extract_tb(error.__traceback__) if is_users_file(x.filename)]
                     raise TraceError(
-                        f"ad.compile: {error}, as a traced array is; compute with NumPy's functions and operators\n"
-                        f"  {lines[-1].filename}:{lines[-1].lineno}: {lines[-1].line}"
+                        f"ad.compile: {error}, as a traced array is; compute with NumPy's functions and operators"
+                        + "".join(f"\n  {x.filename}:{x.lineno}: {x.line}" for x in lines[-1:])
                     ) from error
                 raise
             finally:
@@ -299,6 +312,7 @@ class _Run:
             self.trace.refuse(
                 f"random numbers are drawn ({drawn[0]}), which would be the same at every call",
                 "draw outside and give them as an argument (a mask of dropout, say), or model.eval()",
+                self.drawn.get(drawn[0]),
             )
         changed = next(self.closure.changes(), None)
         if changed is not None:

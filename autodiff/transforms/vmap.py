@@ -64,7 +64,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         axes = _axes("in_axes", _for_each(in_axes, args), args)
         paths = form.paths()
         size = _size(leaves, axes, paths, f)
-        with batched(size) as level:
+        with batched(size, leaves) as level:
             given = [_shared(x) if axis is None else _as_batch(x, axis, level) for x, axis in zip(leaves, axes)]
             result = f(*form.build(given), **kwargs)
         outputs, output_form = flatten(result)

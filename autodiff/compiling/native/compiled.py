@@ -14,7 +14,7 @@ from ...machine.ir import Module
 from ...machine.machine import Machine, vector_bits
 from ...machine.threads import ranges, together
 from ..program import Node, Program, nodes_in
-from ..source import number_text, where
+from ..source import decision, number_text, where
 from .calls import called
 from .control import call, checked_after, points, rolled
 from .elementwise import is_weak
@@ -335,7 +335,7 @@ class Compiled:
             holds = got if value is True else f"not {got}" if value is False else (
                 f"{got} == {self._text(value)}" if value == value else f"{got} != {got}"
             )  # fmt: skip
-            lines.append(f"if not ({holds}): raise Unmet({where('decided', node)!r})")
+            lines.append(f"if not ({holds}): raise Unmet({where(decision(value), node)!r})")
         for k, i in program.donated.items():
             x = outputs[k]
             if id(x) in self._taken:

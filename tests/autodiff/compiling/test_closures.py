@@ -437,3 +437,46 @@ def test_a_model_that_was_used_for_long_is_compiled_as_ever_and_read_by_name_too
         np.testing.assert_allclose(compiled(x), f(x), rtol=1e-6)
         np.testing.assert_allclose(compiled(x + 1), f(x + 1), rtol=1e-6)
         assert len(compiled.programs) == 1
+
+
+def modules_and_mappings():
+    by_hand, inner = types.ModuleType("settings"), types.ModuleType("inner")
+    by_hand.rate = inner.rate = 2.0
+    by_hand.inner = inner
+    by_hand.scaled = eval("lambda x: x * offset", vars(by_hand))
+    by_hand.scaled.__code__ = by_hand.scaled.__code__.replace(co_filename=__file__)
+    by_hand.offset = 2.0
+    options = {"rate": 2.0, "inner": {"rate": 2.0}}
+    shown = types.MappingProxyType(options)
+    return [
+        (lambda x: x * by_hand.rate, lambda: setattr(by_hand, "rate", 3.0)),
+        (lambda x: x * by_hand.inner.rate, lambda: setattr(inner, "rate", 3.0)),
+        (lambda x: by_hand.scaled(x), lambda: setattr(by_hand, "offset", 3.0)),
+        (lambda x: x * module.held.rate, lambda: setattr(module.held, "rate", 3.0)),
+        (lambda x: x * shown["rate"], lambda: options.update(rate=3.0)),
+        (lambda x: x * shown["inner"]["rate"], lambda: options["inner"].update(rate=3.0)),
+        (lambda x: x * len(shown), lambda: options.update(more=1)),
+    ]
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_modules_made_by_hand_and_read_only_mappings_are_compared(place):
+    f, change = modules_and_mappings()[place]
+    compiled = ad.compile(f)
+    np.testing.assert_array_equal(compiled(X), f(X))
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    try:
+        change()
+        np.testing.assert_array_equal(compiled(X), 3 * X)
+    finally:
+        module.held.rate = 2.0
+
+
+def test_a_module_that_is_exchanged_is_seen():
+    first, second = types.ModuleType("a"), types.ModuleType("b")
+    first.rate, second.rate = 2.0, 3.0
+    used = first
+    compiled = ad.compile(lambda x: x * used.rate)
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    used = second
+    np.testing.assert_array_equal(compiled(X), 3 * X)

@@ -200,6 +200,66 @@ def test_the_source_runs_with_numpy_alone_and_gives_the_same_bits(tmp_path):
         compiled.save(tmp_path / "model.txt")
 
 
+def saved(compiled, path):
+    """The function of the module that is saved, as a user imports it."""
+    compiled.save(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.gradient
+
+
+def test_a_saved_module_refuses_arguments_of_other_shapes_and_dtypes(tmp_path):
+    compiled = ad.compile(ad.grad(loss))
+    w, b, x = drawn(0)
+    slope = compiled(w, b, x)
+    gradient = saved(compiled, tmp_path / "model.py")
+    np.testing.assert_array_equal(gradient(w, b, x)[0], slope)
+    np.testing.assert_array_equal(gradient(np.asfortranarray(w), b, x)[0], slope)
+    for args, match in [
+        ((w, b, x[:1]), r"gradient: x is a NumPy array of float64\[5, 3\], not ndarray of float64\[1, 3\]"),
+        ((w, b, x.astype("f4")), r"gradient: x is .*float64\[5, 3\], not ndarray of float32\[5, 3\]"),
+        ((w, b[:1], x), r"gradient: b is"),
+        (([[1.0], []], b, x), r"gradient: w is .*, not list"),
+        ((np.ma.array(w), b, x), r"gradient: w is .*, not MaskedArray of float64"),
+        ((w, 1.0, x), r"gradient: b is .*, not float$"),
+        ((ad.Tensor(w), b, x), r"gradient: w is .*, not Tensor of float64"),
+    ]:
+        with pytest.raises(TypeError, match=match):
+            gradient(*args)
+    assert gradient.__doc__.split() == compiled.source.partition('"""')[2].partition('"""')[0].split()
+    assert "x: float64[5, 3]" in gradient.__doc__
+
+
+def test_a_saved_step_refuses_a_learning_rate_that_is_no_number(tmp_path):
+    w = Tensor(np.ones(2), requires_grad=True, name="w")
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def gradient(x):
+        optimizer.zero_grad()
+        ((w * x) ** 2).mean().backward()
+        optimizer.step()
+
+    compiled = ad.compile(gradient, params=[w], optimizer=optimizer)
+    compiled(A[0, :2])
+    step, found = saved(compiled, tmp_path / "model.py"), w.data.copy()
+    options = [0.1 if "lr: " in line else 0.0 for line in step.__doc__.splitlines()[4:-1]]
+    compiled(A[0, :2])
+    step(A[0, :2], found, *options)
+    np.testing.assert_array_equal(w.data, found)
+    with pytest.raises(TypeError, match="lr is a Python float, not float64 of float64"):
+        step(A[0, :2], found, *np.zeros(len(options)))
+
+
+@pytest.mark.parametrize("name", ["1a.py", "my-model.py", "class.py", "model.txt"])
+def test_what_no_import_finds_is_not_saved(name, tmp_path):
+    compiled = ad.compile(lambda x: x * 2)
+    compiled(A)
+    with pytest.raises(ValueError, match="save takes the name of a module"):
+        compiled.save(tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_the_source_has_the_names_and_lines_of_the_user():
     compiled = ad.compile(ad.grad(loss))
     compiled(*drawn(0))
@@ -338,9 +398,38 @@ def test_a_branch_that_goes_another_way_is_another_program():
 
 def test_a_value_that_is_another_every_time_ends_in_eager_calls():
     compiled = ad.compile(lambda x: x * float(np.sum(x)))
-    for k in range(12):
-        np.testing.assert_array_equal(compiled(A + k), (A + k) * float(np.sum(A + k)))
-    assert "run as it is" in compiled.explain()
+    with pytest.warns(UserWarning, match="run as it is from now on .*another number was read at test_compile.py:") as w:
+        for k in range(12):
+            np.testing.assert_array_equal(compiled(A + k), (A + k) * float(np.sum(A + k)))
+    assert len(w) == 1 and w[0].filename == __file__
+    assert "run as it is" in compiled.explain() and "branch" not in compiled.explain()
+
+
+def test_a_number_that_is_closed_over_and_changes_at_every_call_ends_in_eager_calls_with_a_warning():
+    rate = 0.0
+    compiled = ad.compile(lambda x: x * rate)
+    with pytest.warns(UserWarning, match=r"because rate has changed; give what changes .* as an argument") as w:
+        for rate in range(12):
+            np.testing.assert_array_equal(compiled(A), A * rate)
+    assert len(w) == 1 and w[0].filename == __file__
+
+
+@pytest.mark.parametrize("arguments, match", [
+    ([np.ones((2,) * n, d) for n in range(5) for d in "fd"], "changes its shape and dtype at its calls; give arrays of"),
+    ([np.ones((n + 1, 2), d) for n in range(5) for d in "fd"], "length along axis 0 and dtype at its calls; give arr"),
+    ([np.dtype(d).type(1) for d in "fdeBHILbhilFD"], "changes its dtype at its calls; give arrays of one kind and"),
+    ([*(np.ones(n) for n in range(8)), np.float64(1)], "changes its type at its calls; give arrays of one kind and"),
+    ([np.ones((2,) * n) for n in range(9)], "changes its shape at its calls; give arrays of equal shapes"),
+    ([*range(9)], "changes its value at its calls; give arrays in place of numbers"),
+    ([*range(8), np.ones(2)], "changes its value at its calls; give arrays in place of numbers"),
+    ([np.ones((20, 2))[:: n + 1][:2] for n in range(9)],
+     "changes its layout at its calls; give arrays of equal"),
+])  # fmt: skip
+def test_the_warning_of_many_programs_says_what_differs_between_them(arguments, match):
+    compiled = ad.compile(lambda x: x * 2)
+    with pytest.warns(UserWarning, match=f"has 9 programs now, because argument 0 .*{match}"):
+        for x in arguments:
+            compiled(x)
 
 
 @pytest.mark.parametrize("bad", [0.0, np.inf, np.nan, -1.0])
@@ -645,6 +734,25 @@ def test_an_error_of_the_function_leaves_its_tensors_as_they_were():
 
 # What cannot be compiled
 
+
+@pytest.mark.parametrize("on_unsupported", ["error", "eager"])
+@pytest.mark.parametrize("x", [np.array([1, 2]), np.array([True, False]), np.array(["a"])])
+@pytest.mark.parametrize("transform", [ad.grad, ad.jacobian, ad.hessian, ad.value_and_grad])
+def test_arrays_that_have_no_derivative_are_the_same_error_as_in_an_eager_call(transform, x, on_unsupported):
+    derivative = transform(lambda x: (x**2).sum())
+    with pytest.raises(TypeError) as eager:
+        derivative(x)
+    with pytest.raises(TypeError) as compiled:
+        ad.compile(derivative, on_unsupported=on_unsupported)(x)
+    assert str(compiled.value) == str(eager.value) and type(compiled.value) is TypeError
+    assert f"not of {x.dtype}; pass floats" in str(eager.value)
+
+
+def test_a_librarys_own_function_that_no_traced_array_can_enter_is_an_error_without_a_line():
+    with pytest.raises(TraceError, match=r"as a traced array is; compute with NumPy's functions and operators$"):
+        ad.compile(memoryview)(A)
+
+
 RNG = np.random.default_rng(0)
 COUNT = [0]
 
@@ -671,6 +779,26 @@ def test_what_no_program_can_repeat_is_an_error_that_names_the_line_or_runs_as_i
     compiled = ad.compile(f, on_unsupported="eager")
     compiled(A), compiled(A)
     assert "run as it is" in compiled.explain() and not compiled.programs
+
+
+def test_the_error_of_random_numbers_names_the_line_that_draws_them():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            y = x * 2
+            z = y + np.random.normal(size=3)  # here
+            return (z * y).sum()
+
+    def inner(x):
+        return x * 2
+
+    def outer(x):
+        y = inner(x)
+        z = inner(y * random.random())  # here
+        return inner(z)
+
+    for f in (Noisy(), ad.grad(Noisy()), outer):
+        with pytest.raises(TraceError, match=r"random numbers are drawn .*\n.*test_compile\.py:\d+: .*# here$"):
+            ad.compile(f)(A)
 
 
 def test_an_iterator_that_is_closed_over_is_refused():
