@@ -20,7 +20,8 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from ..leaving import user_level
 from ..opaque import Opaque
 from ..ops.guards import common
-from ..tensor import Tensor
+from ..ops.indexing import taken_by_others
+from ..tensor import Tensor, is_foreign
 
 quiet: ContextVar[bool] = ContextVar("autodiff_vmap_quiet", default=False)
 """Whether nobody who called `vmap` is there to be warned. (Python's own filters belong to all threads.)"""
@@ -555,10 +556,9 @@ def get(x: Any, index: Any, level: Level) -> Any:
 
 
 def picked(array: Any, index: tuple[Any, ...]) -> Any:
-    """``array[index]``, where positions may differ between the examples of a level further out, too."""
-    if isinstance(array, np.ndarray) and any(True for _ in batches(index)):
-        return get(array, index, level_of(index))
-    return array[index]
+    """``array[index]``, where positions may be of another array type, such as the batches of a level further out."""
+    foreign = isinstance(array, np.ndarray) and any(map(is_foreign, index))
+    return taken_by_others(array, index) if foreign else array[index]
 
 
 class Place:

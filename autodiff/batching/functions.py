@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..ops.indexing import assigned
+from ..tensor import is_foreign
 from .batch import FUNCTIONS, OPAQUE, Batch, BatchError, Level, Place, get, made, picked, spread_in, value_in, within
 
 _function: Any
@@ -660,7 +662,7 @@ def _scatter_add(level: Level, v: Any, index: Any, shape: Any = None) -> Any:
     positions = picked(numbers.value, place.index)
     values = np.broadcast_to(place.fitted(v, level), positions.shape)
     like = v.value
-    if isinstance(positions, Batch):  # of levels further out, perhaps of others than those of the values
+    if is_foreign(positions):  # perhaps of another type than the values, or of other levels further out
         like = like.reshape(-1)[:1] + positions.reshape(-1)[:1]
     sums = np.zeros_like(
         like, dtype=v.dtype, shape=(math.prod(whole),)
@@ -669,5 +671,12 @@ def _scatter_add(level: Level, v: Any, index: Any, shape: Any = None) -> Any:
     return Batch(level, sums.reshape(whole))
 
 
+def _assigned(level: Level, t: Any, v: Any, index: Any) -> Any:
+    t = Batch(level, spread_in(t, level))
+    place = Place(t, index, level)
+    return Batch(level, assigned(t.value, place.fitted(v, level), index=place.index))
+
+
+OPAQUE["index_set"] = _assigned
 OPAQUE["scatter_add"] = _scatter_add
 OPAQUE["getitem"] = lambda level, x, index: get(x, index, level)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import leading_to, reverse
+from ..batching.batch import Batch
 from ..mode import differentiating, is_grad_enabled, mode
 from ..ops.guards import common
 from ..primitive import Primitive, as_tensor, new_node, watched
@@ -64,6 +65,7 @@ class Loops:
             carry = [self.stand_in(c, "", is_grad_enabled()) for c in loop.carry]
             slices = [self.stand_in(x, "", x._requires_grad, x._ndarray[first]) for x in loop.xs]
             following, ys = loop.step(carry, slices, first)
+        self.refuse_examples([*following, *ys])
         _call(carry, "carry")
         _call(slices, "x")
         step = Step(carry, slices, following, ys, ((start, clock()),))
@@ -117,6 +119,7 @@ class Loops:
         """What the branch that is taken gives, with a derivative where one is recorded."""
         made = Branched(self, decided, true, false)
         found = []
+        self.refuse_examples([*true.outputs, *false.outputs])
         for branch in (true, false):
             outputs = [plain(y) for y in branch.outputs]
             self.trace.held |= {y.node: y.value for y in outputs if _is_traced(y)}
@@ -171,8 +174,14 @@ class Loops:
         if any(x.dtype.kind == "c" for x in values):
             self.trace.unroll()
 
+    def refuse_examples(self, values: Iterable[Tensor]) -> None:
+        """Write the steps out where one is of the examples of a `vmap`, whose operations the program has."""
+        if any(isinstance(plain(x), Batch) for x in values):
+            self.trace.unroll()
+
     def stand_in(self, like: Tensor, name: str, moves: Any, value: Any = None) -> Tensor:
         """A Tensor in place of one that changes from step to step."""
+        self.refuse_examples([like])
         tracer: Any = self.trace.stand_in(like._ndarray if value is None else value, name)
         return variable(tracer) if moves and tracer.dtype.kind == "f" else wrap(tracer)
 

@@ -203,10 +203,11 @@ def taken(x: Any, index: Any) -> Any:
     except TypeError:
         if is_foreign(x) or not _unknown(index):
             raise
-        return _taken_by_others(x, index)
+        return taken_by_others(x, index)
 
 
-_taken_by_others = Opaque(lambda x, index: x[index], "getitem", "positions are of another array type")
+taken_by_others = Opaque(lambda x, index: x[index], "getitem", "positions are of another array type")
+"""``x[index]`` of NumPy's array x, where positions are in an array of another type."""
 
 picked = declare(
     "getitem", taken,
@@ -459,11 +460,19 @@ def _copied(t: Any, v: Any, order: Any) -> Any:
 
 
 def _assigned(t: Any, v: Any, index: Any) -> Any:
+    if type(t) is not type(v) and is_foreign(t) and is_foreign(v):
+        return _assigned_to_others(t, v, index)
     y = _copied(t, v, "K")
     if np.ndim(v) and _repeats(index, y.shape):
         v = np.ascontiguousarray(np.broadcast_to(v, y[index].shape))  # so that `_kept` sees the same order
     y[index] = v
     return y
+
+
+_assigned_to_others = Opaque(_assigned, "index_set", "values of one array type are written into another's")
+
+assigned = _placed(_assigned, "index_set")
+"""A copy of the array t, in which v stands at an index."""
 
 
 def _assigned_value(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
@@ -478,7 +487,7 @@ def _assigned_value(g: Any, y: Any, t: Any, v: Any, index: Any) -> Any:
 
 
 _index_set = declare(
-    "index_set", _placed(_assigned, "index_set"), [lambda g, y, t, v, index: _set(g, 0, index=index), _assigned_value],
+    "index_set", assigned, [lambda g, y, t, v, index: _set(g, 0, index=index), _assigned_value],
     jvps="linear", complex=True, formula="{0}, with {1} at i",
     derivatives=["0 at i, else 1", "1 at i where it was kept"],
     samples=lambda rng: [*(Sample((draw(rng, shape), draw(rng, np.empty(shape)[index].shape)), {"index": index})

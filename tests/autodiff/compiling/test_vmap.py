@@ -8,6 +8,7 @@ import nn
 import optim
 from autodiff.batching.batch import BatchError
 from autodiff.tensor import plain
+from autodiff.transforms.tree import flatten
 from tests.autodiff.compiling.test_compile import same
 
 BACKENDS = pytest.mark.parametrize("backend", ["numpy", "native"])
@@ -220,3 +221,35 @@ def test_a_compiled_training_step_clips_the_gradient_of_each_example(backend):
 def test_what_an_example_alone_can_do_is_refused_compiled_as_it_is_eagerly(f):
     with pytest.raises(BatchError):
         ad.compile(ad.vmap(f))(np.eye(2))
+
+
+# What has a form of its own for examples, or for programs
+
+WAYS = {
+    "scan": lambda w, x: ad.scan(lambda c, t: (np.tanh(w @ c + t), c.sum()), x, np.arange(4.0)),
+    "scan that the examples are in": lambda w, x: ad.scan(lambda c, t: (c * t, c @ x), w, np.arange(4.0)),
+    "cond": lambda w, x: ad.cond(w.sum() > 0, lambda x: x * 2, lambda x: -x, x),
+    "own positions of a shared array": lambda w, x: w[np.argmax(x)],
+    "own positions behind a slice": lambda w, x: w[:, np.argmax(x)] * x,
+    "shared positions of the examples": lambda w, x: x[np.argmax(w, axis=1)],
+    "own positions along an axis": lambda w, x: np.take_along_axis(w, np.argsort(w * x, axis=1), axis=1),
+    "own positions that are written": lambda w, x: (w * ad.Tensor(1.0)).at[np.argmax(x)].add(1.0),
+    "examples written into a shared array": lambda w, x: (w * ad.Tensor(1.0)).at[0].set(x),
+    "a shared array written into the examples": lambda w, x: (x * ad.Tensor(1.0)).at[[1, 0]].set(w[0]),
+    "a table": lambda w, x: np.interp(x, np.array([0.0, 1.0, 2.0]), np.array([1.0, 3.0, 2.0])),
+    "sorting": lambda w, x: np.sort(w @ x),
+    "matrices": lambda w, x: np.linalg.solve(w + np.outer(x, x), x),
+    "eigenvalues": lambda w, x: np.linalg.eigh(w @ w.T + np.outer(x, x))[0],
+    "frequencies": lambda w, x: np.abs(np.fft.fft(w @ x)),
+    "one by one": lambda w, x: np.kron(w, x),
+}
+
+
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")
+@pytest.mark.parametrize("way", WAYS)
+def test_values_and_gradients_of_examples_are_compiled_whatever_way_an_operation_goes(way):
+    each = ad.vmap(WAYS[way], in_axes=(None, 0))
+    agree(each, (2, 2), (3, 2), rtol=1e-10)
+    agree(lambda w, x: ad.vmap(lambda x: WAYS[way](ad.Tensor(w), x), out_axes=-1)(x), (2, 2), (3, 2), rtol=1e-10)
+    total = lambda w, x: sum((y**2).sum() for y in flatten(each(w, x))[0])
+    agree(ad.grad(total, (0, 1)), (2, 2), (3, 2), rtol=1e-9)
