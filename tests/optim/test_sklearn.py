@@ -66,6 +66,7 @@ def test_the_checks_of_scikit_learn_pass(estimator):
     assert skipped <= optional | {f"check_{kind}_data_not_an_array" for kind in ("classifier", "regressor")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [NetClassifier, NetRegressor])
 def test_the_checks_of_scikit_learn_pass_with_layers_of_nn_too(estimator):
     results = check_estimator(estimator(module=layers, lr=0.01), on_skip=None)

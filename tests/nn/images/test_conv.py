@@ -317,6 +317,7 @@ def test_memory_of_columns_is_bounded_however_large_the_input():
     assert peak < 4 * x.data.nbytes + 4 * nn.images.conv._BLOCK_BACK
 
 
+@pytest.mark.slow
 def test_lenet_learns_the_digits():
     from sklearn.datasets import load_digits
 

@@ -330,6 +330,7 @@ def test_ctrl_c_gives_the_best_weights_and_the_history():
     assert same(weights(model), each[history.best_epoch - 1])
 
 
+@pytest.mark.slow
 def test_ctrl_c_on_any_line_between_two_epochs_leaves_whole_rows_and_their_best_weights():
     files = [
         Path(optim.__file__).parent / f"{name}.py"

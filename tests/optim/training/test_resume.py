@@ -246,6 +246,7 @@ def test_killed_at_every_epoch_boundary_and_in_the_middle_of_each_epoch(tmp_path
     assert in_a_fork(lambda: run(tmp_path, "sgd")) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("epoch", [0, 3])
 def test_killed_at_every_step_of_writing_a_checkpoint(epoch, tmp_path):
     """Before each call of the file system, in the first checkpoint of all and in that of the third epoch."""
@@ -577,6 +578,7 @@ def test_no_damage_to_the_index_is_taken_for_a_state(tmp_path):
     assert trained.parts() == before
 
 
+@pytest.mark.slow
 def test_damage_to_an_index_of_an_earlier_version_is_an_error_or_gives_a_training(tmp_path):
     """It has no checksum, so a number may be taken for another; but nothing ends in the middle."""
     earlier = Path(__file__).parents[2] / "data" / "earlier"
