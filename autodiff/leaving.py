@@ -98,13 +98,24 @@ def asked_by() -> str:
             function = getattr(wrapped, "__name__", frame.f_code.co_qualname.removesuffix(".__init__"))
             if not function.startswith(("_", "<")):
                 parts = list(takewhile(_is_public, getattr(wrapped, "__module__", module).split(".")))
-                name = ".".join([*parts, function.split(".")[0]])
+                name = ".".join([*parts, _owner(frame, function)])
             elif module.startswith("scipy.sparse"):
                 name = name or "scipy.sparse"
         frame = frame.f_back
     if name.startswith("pandas."):  # whose operators belong to classes that nobody sees
         return "pandas"
     return name.replace("numpy.", "np.", 1) if name.startswith("numpy.") else name
+
+
+def _owner(frame: FrameType, function: str) -> str:
+    """The function itself, the class of a method, or a distribution of SciPy's with the method: ``norm.cdf``."""
+    owner, _, method = function.partition(".")
+    if not frame.f_globals.get("__name__", "").startswith("scipy.stats"):
+        return owner
+    distribution = frame.f_locals.get("self")
+    name = getattr(getattr(distribution, "dist", distribution), "name", None)
+    found = name if isinstance(name, str) else owner.removesuffix("_gen").removesuffix("_frozen")
+    return owner if found == owner else f"{found}.{method}" if method and _is_public(method) else found
 
 
 def _is_public(part: str) -> bool:
@@ -254,8 +265,8 @@ def _remedy(asker: str, kind: str) -> str:
         return f"Write ad.{asker[3:]}(...), which takes lists of Tensors, or ad.array([t, u]). {_OUT}"
     if asker.startswith("scipy.stats"):
         return (
-            f"Write ad.{asker[6:]} where ad.stats has that distribution, or the formula out, with NumPy's functions "
-            f"and those of ad.special. {_OUT}"
+            f"Write ad.{asker[6:]} where ad.stats has it, or the formula out, with NumPy's functions and those of "
+            f"ad.special. {_OUT}"
         )
     if kind == "array":
         return (

@@ -70,7 +70,7 @@ def opaque(
     function: Callable[..., Any], name: str, reason: str, draws: bool = False, stacks: str | tuple[int, ...] = ""
 ) -> Callable[..., Any]:
     """The function as an `Opaque` one, with a quick way for NumPy's arrays and Tensors: arrays of other types are
-    looked for among the arguments, not among the options and not in tuples. Without a reason, the function itself."""
+    looked for among the arguments and the options, not in tuples. Without a reason, the function itself."""
     if not reason:
         return function
     whole = Opaque(function, name, reason, draws, stacks)
@@ -79,6 +79,8 @@ def opaque(
         for a in args:
             if type(a) not in NATIVE:
                 return whole(*args, **kwargs)
+        if kwargs and any(map(is_foreign, kwargs.values())):
+            return whole(*args, **kwargs)
         return function(*args, **kwargs)
 
     either.__name__, either.__doc__ = name, function.__doc__

@@ -302,6 +302,8 @@ def failure(record: Primitive, inputs: Sequence[Any], params: dict[str, Any] | N
     if "unsupported in linalg" in text:
         text += "; take single precision, t.astype('float32')"
     kind = type(error) if type(error) in (TypeError, IndexError, np.exceptions.AxisError) else ValueError
+    if isinstance(error, TypeError) and type(error).__module__.partition(".")[0] == __name__.partition(".")[0]:
+        kind = type(error)  # what a batch or a traced array refuses; NumPy's own kinds need more than a text
     if isinstance(error, np.linalg.LinAlgError):
         kind = np.linalg.LinAlgError
     return kind(

@@ -389,7 +389,16 @@ class Tensor(ArrayMethods["Tensor"]):
         array = self._array()
         if not _is_writable(array):
             raise TypeError("t[i] = v: this tensor shares its memory with a recorded one; write t = t.copy() first")
-        array[plain(index)] = value._ndarray if isinstance(value, Tensor) else value
+        values = value._ndarray if isinstance(value, Tensor) else value
+        try:
+            array[plain(index)] = values
+        except (TypeError, ValueError) as error:
+            if not is_foreign(values) or is_foreign(array):
+                raise
+            raise TypeError(
+                f"t[i] = v: an array of NumPy's has no room for v, {values!r}; write t = t.at[i].set(v), or make t by "
+                f"np.zeros_like(x, shape=...) of an x of that kind"
+            ) from error
         self._written()
 
     def _array(self) -> Array:

@@ -10,7 +10,7 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
 from autodiff.ops.guards import common
-from autodiff.ops.indexing import scatter_add
+from autodiff.ops.indexing import scatter_add, taken
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import is_foreign, plain, writable
 
@@ -20,6 +20,10 @@ from .module.parameter import Parameter
 from .random import floating, generator
 
 _INDICES = (np.array([[0, 2], [2, 1]]), np.array(1), np.array([2, 2, 2, 0]), np.zeros(0, np.intp))
+
+
+def _rows(weight: Any, index: Any) -> Any:
+    return taken(weight, index) if is_foreign(index) else np.take(weight, index, axis=0)
 
 
 def _added_up(g: Any, rows: int, index: Any) -> Any:
@@ -47,7 +51,7 @@ def _expansion(weight: Tensor, index: Any) -> Any:
 
 
 _embedding = declare(
-    "embedding", lambda weight, index: np.take(weight, index, axis=0),
+    "embedding", _rows,
     [lambda g, y, weight, index: _scattered(g, rows=weight.shape[0], index=index)],
     jvps="linear", formula="{0}[i]", derivatives=["1 at row i, else 0"],
     samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {"index": i}) for i in _INDICES],

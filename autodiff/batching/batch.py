@@ -11,7 +11,8 @@ import operator
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NoReturn
+from contextvars import ContextVar
+from typing import Any, NoReturn, cast
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
@@ -20,6 +21,9 @@ from ..leaving import user_level
 from ..opaque import Opaque
 from ..ops.guards import common
 from ..tensor import Tensor
+
+quiet: ContextVar[bool] = ContextVar("autodiff_vmap_quiet", default=False)
+"""Whether nobody who called `vmap` is there to be warned. (Python's own filters belong to all threads.)"""
 
 
 class BatchError(TypeError):
@@ -62,7 +66,17 @@ def batches(values: Iterable[Any]) -> Iterator[Batch]:
 
 def level_of(values: Iterable[Any]) -> Level:
     """The innermost level of the batches among values."""
-    return max((x.level for x in batches(values)), key=lambda level: level.depth)
+    found: Any = None
+    for x in batches(values):
+        level = x.level
+        if found is None or level.depth > found.depth:
+            found = level
+        elif level is not found and level.depth == found.depth:
+            raise BatchError(
+                "ad.vmap: a tensor of an ad.vmap that has ended is used in another one; return it from the function "
+                "that was mapped, and give it to the other as an argument"
+            )
+    return cast(Level, found)
 
 
 def within(x: Any, level: Level) -> bool:
@@ -87,6 +101,13 @@ def spread_in(x: Any, level: Level) -> Any:
         return x.value
     x = x if hasattr(x, "shape") else np.asarray(x)
     return np.broadcast_to(x, (level.size, *x.shape))
+
+
+def laid_out(x: Any) -> Any:
+    """All examples in one array, of every level, for who looks at the numbers; another value as it is."""
+    while isinstance(x, Batch):
+        x = x.value
+    return x
 
 
 def made(level: Level, value: Any, base: Batch | None = None) -> Any:
@@ -136,11 +157,12 @@ def _stacked(level: Level, function: Opaque, args: Any, kwargs: Any) -> Any:
 
 def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
     """A function run for each example."""
-    warnings.warn(
-        f"ad.vmap: {name} is run {level.size} times, once for each example; it has no form for all at once",
-        PerformanceWarning,
-        stacklevel=user_level(),
-    )
+    if not quiet.get():
+        warnings.warn(
+            f"ad.vmap: {name} is run {level.size} times, once for each example; it has no form for all at once",
+            PerformanceWarning,
+            stacklevel=user_level(),
+        )
     if not level.size:
         raise BatchError(f"ad.vmap: {name} cannot be run for a batch of no examples")
     found = [
@@ -260,7 +282,7 @@ class Batch:
             result = _stacked(level, function, args, kwargs) if form is None else form(level, *args, **kwargs)
             if result is not NotImplemented:
                 return result
-            return one_by_one(level, function.function, function.__name__, args, kwargs)
+            return one_by_one(level, function, function.__name__, args, kwargs)
         kwargs = {key: value for key, value in kwargs.items() if value is not None or key in ("axis", "axes")}
         name = f"np.{getattr(function, '__name__', function)}"
         form = FUNCTIONS.get(function)
@@ -276,7 +298,10 @@ class Batch:
         return out
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        self._refuse("a batch would become one NumPy array", "leave it to NumPy's functions and operators")
+        self._refuse(
+            "a batch would become one NumPy array",
+            "leave it to NumPy's functions and operators, and make what it picks from a Tensor: ad.Tensor(a)[i]",
+        )
 
     @staticmethod
     def _refuse(what: str, instead: str) -> NoReturn:
@@ -369,9 +394,13 @@ class Batch:
     def __deepcopy__(self, memo: Any) -> Batch:
         return self.copy()
 
-    def view(self, *_: Any) -> Batch:
-        """The same values."""
-        return Batch(self.level, self.value, self)
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        self._refuse("a batch would be written to a file", "return it from the function, and save that")
+
+    def view(self, dtype: Any = None, *_: Any) -> Batch:
+        """The same values, or their bytes as those of another dtype."""
+        other = dtype is not None and not (isinstance(dtype, type) and issubclass(dtype, np.ndarray))
+        return Batch(self.level, self.value.view(dtype) if other else self.value, self)
 
     def __getitem__(self, index: Any) -> Any:
         return get(self, index, self.level if not any(True for _ in batches((index,))) else level_of((self, index)))
@@ -383,6 +412,9 @@ class Batch:
                 "ad.vmap: examples are written into an array that they share; make it in the function by "
                 "np.zeros_like(x)"
             )
+        array = laid_out(self)
+        if isinstance(array, np.ndarray) and not array.flags.writeable:
+            raise BatchError("ad.vmap: x[i] = v writes into what the function was given; write x = x.copy() first")
         place = Place(self, index, level)
         self.value[place.index] = place.fitted(value, level)
 
@@ -513,13 +545,20 @@ def get(x: Any, index: Any, level: Level) -> Any:
     place = Place(x, index, level)
     if place.shared_front and not within(x, level):
         return get(Batch(level, spread_in(x, level)), index, level)
-    result = Batch(level, (x.value if within(x, level) else x)[place.index], x if place.basic else None)
+    result = Batch(level, picked(x.value if within(x, level) else x, place.index), x if place.basic else None)
     if place.moved:
         order = list(range(result.value.ndim))
         del order[1 : 1 + place.moved]
         order[1 + place.front : 1 + place.front] = range(1, 1 + place.moved)
         result.value = result.value.transpose(order)
     return result
+
+
+def picked(array: Any, index: tuple[Any, ...]) -> Any:
+    """``array[index]``, where positions may differ between the examples of a level further out, too."""
+    if isinstance(array, np.ndarray) and any(True for _ in batches(index)):
+        return get(array, index, level_of(index))
+    return array[index]
 
 
 class Place:

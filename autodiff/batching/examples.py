@@ -5,7 +5,7 @@ What is recorded between the two lies in the one graph that everything is record
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -15,13 +15,16 @@ import numpy as np
 from ..primitive import Primitive, general
 from ..tensor import Tensor, plain
 from . import functions as functions  # the forms of NumPy's functions
-from .batch import Batch, Level, spread_in, within
+from .batch import Batch, Level, spread_in
 
 _depth: ContextVar[int] = ContextVar("autodiff_vmap_depth", default=0)
 
 
 def _enter(x: Any, axis: int, level: Level) -> Any:
-    return Batch(level, np.moveaxis(x, axis, 0))
+    value = np.moveaxis(x, axis, 0)
+    if type(value) is np.ndarray:
+        value.flags.writeable = False  # the memory is that of the argument
+    return Batch(level, value)
 
 
 def _leave(x: Any, axis: int, level: Level) -> Any:
@@ -67,14 +70,29 @@ class _Shared:
     sum of their cotangents, the transpose of sharing it."""
 
     def __init__(self, watch: Any, level: Level) -> None:
-        self.watch, self.level = watch, level
+        self.watch, self.levels = watch, [level]
+        while watch is not None:  # the last one on duty knows all levels, as they are met in any order
+            self.levels += watch.levels if isinstance(watch, _Shared) else []
+            watch = getattr(watch, "watch", None)
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
         if self.watch is not None:
             d = self.watch.pulled(d, g, node, x)
-        if within(plain(d), self.level) and not _differs(x._ndarray, self.level):
-            d = left(d, 0, self.level).sum(axis=0)
-        return d
+        return self._summed(d, x) if isinstance(plain(d), Batch) else d
+
+    def _summed(self, d: Any, x: Tensor) -> Any:
+        """At every depth at which the cotangent differs between examples that share x."""
+        array = plain(d)
+        if not isinstance(array, Batch):
+            return d
+        level = array.level
+        if level in self.levels and not _differs(x._ndarray, level):
+            return self._summed(left(d, 0, level).sum(axis=0), x)
+        if not isinstance(array.value, Batch):
+            return d
+        inside = left(d, 0, level)
+        found = self._summed(inside, x)
+        return d if found is inside else entered(found, 0, level)
 
 
 def _differs(array: Any, level: Level) -> bool:
@@ -85,12 +103,28 @@ def _differs(array: Any, level: Level) -> bool:
     return False
 
 
+def depth() -> int:
+    """How many levels are inside one another here."""
+    return _depth.get()
+
+
 @contextmanager
-def batched(size: int) -> Iterator[Level]:
-    """The level of a `vmap` that runs inside the with statement."""
-    depth = _depth.get() + 1
-    token = _depth.set(depth)
+def no_less(deep: int) -> Iterator[None]:
+    """Levels inside the with statement lie as deep as they did where there were so many around: a function that a
+    reverse pass runs again meets batches of levels that have ended since."""
+    token = _depth.set(max(deep, _depth.get()))
     try:
-        yield Level(size, depth, _Shared)
+        yield
+    finally:
+        _depth.reset(token)
+
+
+@contextmanager
+def batched(size: int, values: Iterable[Any] = ()) -> Iterator[Level]:
+    """The level of a `vmap` that runs inside the with statement, deeper than those of the values it is given."""
+    deep = max([_depth.get(), *(x.level.depth for x in map(plain, values) if isinstance(x, Batch))]) + 1
+    token = _depth.set(deep)
+    try:
+        yield Level(size, deep, _Shared)
     finally:
         _depth.reset(token)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .batch import FUNCTIONS, OPAQUE, Batch, BatchError, Level, Place, get, made, spread_in, value_in, within
+from .batch import FUNCTIONS, OPAQUE, Batch, BatchError, Level, Place, get, made, picked, spread_in, value_in, within
 
 _function: Any
 
@@ -284,10 +284,11 @@ def _along(function: Any, flat: bool = True, default: Any = None) -> None:
             return NotImplemented
         n = x.ndim
         if axis is None and flat:
-            keep = options.get("keepdims") is True
-            axes: Any = tuple(range(1, n + 1)) if keep else 1
-            value = x.value if keep else x.value.reshape((level.size, x.size))
-        elif axis is None:
+            keep = options.pop("keepdims", False) is True
+            rows = function(x.value.reshape((level.size, x.size)), *args, axis=1, **options)
+            return Batch(level, rows.reshape((level.size,) + (1,) * n) if keep else rows)
+        axes: Any
+        if axis is None:
             value, axes = x.value, tuple(range(1, n + 1))
         elif isinstance(axis, (tuple, list)):
             value, axes = x.value, tuple(i + 1 for i in normalize_axis_tuple(axis, n))
@@ -367,13 +368,22 @@ def _elementwise(function: Any) -> None:
 
 
 for _function in (np.real, np.imag, np.angle, np.round, np.around, np.isclose, np.nan_to_num, np.sinc, np.i0,
-                  np.iscomplex, np.isreal, np.real_if_close, np.isin):  # fmt: skip
+                  np.iscomplex, np.isreal, np.real_if_close):  # fmt: skip
     _elementwise(_function)
 
 
 @_as(np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.compress, np.extract)
 def _refused(level: Level, *_: Any, **__: Any) -> Any:
     raise BatchError("ad.vmap: positions that depend on values have another shape for each example; use np.where")
+
+
+@_as(np.isin)
+def _isin(level: Level, x: Any, those: Any, assume_unique: Any = False, invert: bool = False, **options: Any) -> Any:
+    if not within(those, level):
+        return Batch(level, np.isin(x.value, those, invert=invert, **options))
+    x = x if hasattr(x, "shape") else np.asarray(x)
+    found = (x[..., None] == those.reshape(-1)).any(axis=-1)
+    return ~found if invert else found
 
 
 @_as(np.where)
@@ -647,9 +657,14 @@ def _scatter_add(level: Level, v: Any, index: Any, shape: Any = None) -> Any:
     whole = (level.size, *shape)
     numbers = Batch(level, np.arange(math.prod(whole)).reshape(whole))
     place = Place(numbers, index, level)
-    positions = numbers.value[place.index]
+    positions = picked(numbers.value, place.index)
     values = np.broadcast_to(place.fitted(v, level), positions.shape)
-    sums = np.zeros_like(v.value, shape=(math.prod(whole),))  # flat: to flatten what is not contiguous copies it
+    like = v.value
+    if isinstance(positions, Batch):  # of levels further out, perhaps of others than those of the values
+        like = like.reshape(-1)[:1] + positions.reshape(-1)[:1]
+    sums = np.zeros_like(
+        like, dtype=v.dtype, shape=(math.prod(whole),)
+    )  # flat: to flatten what is not contiguous copies it
     np.add.at(sums, positions.reshape(-1), values.reshape(-1))
     return Batch(level, sums.reshape(whole))
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import reverse
+from ..batching.batch import laid_out
 from ..leaving import user_line
 from ..mode import Setting
 from ..primitive import Primitive, describe
@@ -59,7 +60,7 @@ class Watch:
 
     def _found(self, value: Any) -> str:
         """What is wrong with these values, '' if nothing."""
-        a = value._ndarray if isinstance(value, Tensor) else value
+        a = laid_out(value._ndarray if isinstance(value, Tensor) else value)
         kind = getattr(a, "dtype", np.dtype(type(a)) if isinstance(a, float) else None)
         if kind is None or kind.kind not in "fc" or np.isfinite(a).all():
             return ""

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, cast
 
 import numpy as np
 
+from ..batching.batch import Batch
 from ..leaving import user_level
 from ..mode import mode
 from ..tensor import Tensor, clock, wrap
@@ -67,8 +68,8 @@ class Compiled:
         recording = mode.get()
         leaves: list[Any] = []
         form = _gathered(args, leaves), _gathered(kwargs, leaves) if kwargs else None
-        if not isinstance(recording, bool) or any([type(x) is not np.ndarray and _traced(x) for x in leaves]):
-            return self._function(*args, **kwargs)  # watched, or a part of another program
+        if not isinstance(recording, bool) or any([type(x) is not np.ndarray and _within(x) for x in leaves]):
+            return self._function(*args, **kwargs)  # watched, or a part of another program or a vmap
         key = (recording, *form, *[
             (np.ndarray, x.shape, x.dtype, x.strides) if type(x) is np.ndarray else _signature(x) for x in leaves
         ])  # fmt: skip
@@ -176,7 +177,8 @@ class Compiled:
         changing = [i for i in range(3, len(first)) if len({key[i] for key in same}) > 1]
         if not changing:
             return "the form of its arguments or the grad mode differs at its calls; give arguments of one form"
-        texts, instead = [], dict[str, None]()
+        texts: list[str] = []
+        instead: dict[str, None] = {}
         for i in changing[:3]:
             what, other = _difference([key[i] for key in same])
             texts.append(f"argument {i - 3} changes its {what}")
@@ -473,8 +475,9 @@ def _builder(form: Form) -> Callable[[list[Any]], Any]:
     return tuple if flat else form.build
 
 
-def _traced(x: Any) -> bool:
-    return isinstance(x, Tracer) or (isinstance(x, Tensor) and isinstance(x._ndarray, Tracer))
+def _within(x: Any) -> bool:
+    """Whether this is a value inside another program, or of the examples of a `vmap`."""
+    return isinstance(x._ndarray if isinstance(x, Tensor) else x, (Tracer, Batch))
 
 
 def _owner(array: Any) -> Any:

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..batching.batch import Batch, batches, get, level_of
 from ..leaving import user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
@@ -39,6 +40,9 @@ class Unrolled(Exception):
 
 
 _SMALL = 16
+
+_AROUND = (Tensor, Batch)
+"""Types that hold traced arrays: NumPy is to ask them, where they meet one."""
 
 
 class Trace:
@@ -417,7 +421,7 @@ class Tracer:
 
     @_noting
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
-        if any(isinstance(x, Tensor) for x in inputs):
+        if any(isinstance(x, _AROUND) for x in (*inputs, *(out or ()), *options.values())):
             return NotImplemented
         options = {key: value for key, value in options.items() if value is not None or key == "axis"}
         where = options.pop("where", True)
@@ -500,7 +504,7 @@ class Tracer:
 
     @_noting
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if any(issubclass(t, Tensor) for t in types):
+        if any(issubclass(t, _AROUND) for t in types):
             return NotImplemented
         trace = self.trace
         if isinstance(function, Opaque):
@@ -642,6 +646,8 @@ class Tracer:
             trace.refuse("a boolean index: its shape depends on values", "use np.where, or the mask as a factor")
         if any(isinstance(i, slice) and any(True for _ in traced((i,))) for i in parts):
             trace.refuse("a slice between traced positions: its shape depends on values", "use Python integers")
+        if any(True for _ in batches(parts)):
+            return get(self, index, level_of(parts))
         value = self.current().value[values_of(index)]
         if any(True for _ in traced(parts)):
             return trace.record("getitem", (self, index), {}, value)
@@ -933,8 +939,9 @@ def _left(ufunc: Any) -> Callable[..., Any]:
 
 def _in_place(ufunc: Any) -> Callable[..., Any]:
     def apply(self: Tracer, other: Any) -> Any:
-        new = ufunc(self, other)
-        return new if isinstance(self.value, np.generic) else self.write(new)
+        if isinstance(self.value, np.generic):
+            return ufunc(self, other)
+        return ufunc(self, other, out=(self,)) if isinstance(other, Batch) else self.write(ufunc(self, other))
 
     return apply
 

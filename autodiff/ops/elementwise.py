@@ -793,7 +793,7 @@ def modf(x: Any) -> tuple[Tensor, Tensor]:
     """Fractional and integral parts, as `numpy.modf`."""
     whole = trunc(x)
     infinite = np.isinf(whole._ndarray)
-    return subtract(_where(infinite, 0.0, x) if infinite.any() else x, _where(infinite, 0.0, whole)), whole
+    return subtract(x if common(~infinite.any()) else _where(infinite, 0.0, x), _where(infinite, 0.0, whole)), whole
 
 
 @implements(np.nan_to_num)

@@ -6,6 +6,7 @@ family), functional updates (``t.at[i].set(v)`` …), counts. Uses elementwise o
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -196,7 +197,7 @@ _INDICES: tuple[tuple[tuple[int, ...], Any], ...] = (
 )  # fmt: skip
 
 
-def _taken(x: Any, index: Any) -> Any:
+def taken(x: Any, index: Any) -> Any:
     try:
         return x[index]
     except TypeError:
@@ -208,7 +209,7 @@ def _taken(x: Any, index: Any) -> Any:
 _taken_by_others = Opaque(lambda x, index: x[index], "getitem", "positions are of another array type")
 
 picked = declare(
-    "getitem", _taken,
+    "getitem", taken,
     [lambda g, y, x, index: scatter_add(g, shape=x.shape, index=index)],
     public=False, jvps="linear", complex=True, formula="{0}[i]", derivatives=["1 at i, else 0"],
     samples=lambda rng: [Sample((draw(rng, shape),), {"index": index}) for shape, index in _INDICES],
@@ -366,7 +367,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Tensor:
         raise ValueError(f"select: needs as many choices as conditions, not {len(choicelist)} and {len(condlist)}")
     result = default
     for condition, choice in zip(condlist[::-1], choicelist[::-1]):
-        if np.asarray(plain(condition)).dtype.kind != "b":
+        if as_tensor(condition, "select").dtype.kind != "b":
             raise TypeError("select: conditions must be boolean arrays, such as t > 0")
         result = where(condition, choice, result)
     return result
@@ -426,16 +427,17 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Te
     """
     x = as_tensor(x, "piecewise")
     conditions: Any = plain(condlist)
-    first = conditions[0] if np.ndim(conditions) and len(conditions) else conditions
+    several = isinstance(conditions, (list, tuple)) or np.ndim(conditions)
+    first = conditions[0] if several and len(conditions) else conditions
     if np.ndim(first) == 0 and (x.ndim or not isinstance(conditions, (list, tuple))):
         conditions = [conditions]
-    masks = [np.asarray(c) for c in conditions]
+    masks = [c if is_foreign(c) else np.asarray(c) for c in conditions]
     if any(m.dtype.kind != "b" for m in masks):
         raise TypeError("piecewise: conditions must be boolean arrays, such as t > 0")
     if len(funclist) not in (len(masks), len(masks) + 1):
         raise ValueError(f"piecewise: {len(masks)} conditions take as many functions or one more, not {len(funclist)}")
     if len(funclist) > len(masks):
-        masks.append(~np.logical_or.reduce(masks))
+        masks.append(~functools.reduce(np.logical_or, masks))
     y = wrap(np.zeros_like(x._ndarray))
     for mask, function in zip(masks, funclist):
         if callable(function):
@@ -677,14 +679,14 @@ def bincount(x: Any, weights: Any = None, minlength: int = 0) -> Tensor:
     i = plain(x)
     if weights is None:
         return wrap(np.bincount(i, minlength=minlength))
-    w, i = as_tensor(weights, "bincount"), np.asarray(i)
+    w, i = as_tensor(weights, "bincount"), i if is_foreign(i) else np.asarray(i)
     if i.ndim != 1 or w.shape != i.shape:
         raise ValueError(
             f"bincount: x and weights must have one axis of equal length, not shapes {i.shape} and {w.shape}"
         )
     if w.dtype.kind == "c":
         raise TypeError(f"bincount: weights are real numbers, not {w.dtype}; count those of w.real and of w.imag")
-    length = len(np.bincount(i, minlength=minlength))
+    length = np.bincount(i, minlength=minlength).shape[-1]
     w = w if w.dtype == np.float64 else astype(w, np.float64)
     return scatter_add(w, shape=(length,), index=i.astype(np.intp))
 

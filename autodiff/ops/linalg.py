@@ -18,7 +18,7 @@ import numpy as np
 from ..backward import unbroadcast
 from ..primitive import Rule, Sample, as_tensor, declare, internal, polymorphic, without_gradient
 from ..protocols import implements, optioned
-from ..tensor import Tensor
+from ..tensor import Tensor, is_foreign
 from . import products
 from .guards import checked_axes, common, raw, times
 from .precision import in_single
@@ -1135,10 +1135,11 @@ def lstsq(a: Any, b: Any, rcond: float | None = None) -> tuple[Tensor, Tensor, i
     limit = np.finfo(a.dtype).eps * max(m, n) if rcond is None else rcond
     s = svdvals(a)
     x = pinv(a, rcond=limit) @ b
-    rank = int((s._ndarray > limit * np.max(s._ndarray, initial=0)).sum())
+    rank = (s._ndarray > limit * np.max(s._ndarray, initial=0)).sum()
+    unique = m > n and (common(rank == n) or bool(rank == n))
     errors = b - a @ x
     squares = (errors * _conj(errors)).real.sum(axis=0).reshape(-1)
-    return x, squares if rank == n and m > n else squares[:0], rank, s
+    return x, squares if unique else squares[:0], rank if is_foreign(rank) else int(rank), s
 
 
 matrix_rank = without_gradient("matrix_rank", np.linalg.matrix_rank, np.linalg.matrix_rank)

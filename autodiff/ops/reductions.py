@@ -752,6 +752,8 @@ def std(
 ) -> Tensor:  # fmt: skip
     """Standard deviation over some axes, as `numpy.std`, with the options of `sum`; where it is 0 its gradient is 0."""
     ddof = ddof if correction is None else correction
+    a = as_tensor(a, "std")
+    a = a if a.dtype.kind in "fc" else astype(a, np.float64)
     if dtype is out is None and where is True:
         return _std(a, **_options(axis, keepdims, ddof))
     return _spread_of(_std, a, axis, dtype, out, keepdims, ddof, where)

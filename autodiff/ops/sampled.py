@@ -39,8 +39,12 @@ def _double(x: Any, values: bool = False) -> Tensor:
 
 
 def _beside(v: Tensor, x: Tensor) -> Tensor:
-    """A constant of NumPy in the array type of x, whose elements may be picked by positions of that type."""
-    return wrap(np.asarray(raw(v), like=raw(x))) if is_foreign(raw(x)) and not is_foreign(raw(v)) else v
+    """What is NumPy's in the array type of x, whose elements may be picked by positions of that type."""
+    if not is_foreign(raw(x)) or is_foreign(raw(v)):
+        return v
+    if v.requires_grad:
+        return v + wrap(np.zeros_like(raw(x), shape=v.shape))
+    return wrap(np.asarray(raw(v), like=raw(x)))
 
 
 def _along(v: Tensor, axis: int, ndim: int) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..primitive import Sample, declare, polymorphic
 from ..tensor import Tensor
-from .guards import checked_axis, raw
+from .guards import checked_axis, common, raw
 from .linalg import as_real
 from .samples import draw
 from .shape import moveaxis
@@ -156,7 +156,7 @@ def lfilter(b: Any, a: Any, x: Any, axis: int = -1) -> Tensor:
     Tensor([1.  , 0.5 , 0.25])
     """
     b, a, x = as_real(b, "lfilter"), as_real(a, "lfilter"), as_real(x, "lfilter")
-    if a.ndim != 1 or b.ndim != 1 or 0 in (*a.shape, *b.shape) or raw(a)[0] == 0:
+    if a.ndim != 1 or b.ndim != 1 or 0 in (*a.shape, *b.shape) or not common(raw(a)[0] != 0):
         raise ValueError(
             f"lfilter: b of shape {b.shape} and a of shape {a.shape}; they are vectors of coefficients, a[0] not 0"
         )

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..batching.batch import laid_out
+
 BINS = 24
 ALL = 24
 """Up to this many values are shown one by one, with four figures and, where those are not all, with all of them."""
@@ -24,7 +26,7 @@ def described(array: Any) -> dict[str, Any]:
     >>> found["min"], found["max"], found["mean"]
     ('1.0', '4.0', '2.3333333333333335')
     """
-    array = np.asarray(array)
+    array = np.asarray(laid_out(array))
     found: dict[str, Any] = {"shape": str(array.shape), "dtype": str(array.dtype)}
     if array.size <= ALL:
         found["values"] = _listed(array, formatter={"float_kind": lambda value: f"{value:.4g}"})

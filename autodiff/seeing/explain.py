@@ -215,9 +215,9 @@ def explain(
         output: a Tensor of one element (or any leaf).
         wrt: the tensors to which gradients are shown, leaves or results; by default all leaves that require one, in
             the order of the table.
-        names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used. A tensor
-            without a name is called by its ``.name``, or as your variable that holds it, or L (the output), or v1,
-            v2, …
+        names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used; before one
+            that begins with a digit stands "layer" (``layer0.weight`` is the module's ``0.weight``). A tensor without a
+            name is called by its ``.name``, or as your variable that holds it, or L (the output), or v1, v2, …
         update: ``("sgd", lr)`` adds a step of gradient descent, w − lr · ∂L/∂w, for each leaf of `wrt`.
         hvp: one array for each tensor of `wrt` (its shape), the vectors u of a Hessian-vector product: the table goes
             on with s = ∇Lᵀu and the backward pass through s, whose gradients are H·u.

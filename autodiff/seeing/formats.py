@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..batching.batch import laid_out
 from .rows import Row
 
 Sections = Sequence[tuple[str, Sequence[Row]]]
@@ -32,7 +33,7 @@ def text_of(value: Any, digits: int) -> str:
     >>> text_of(np.array([1.5 - 2j, 1j]), 3)
     '[1.5-2j, 0+1j]'
     """
-    array = np.asarray(value)
+    array = np.asarray(laid_out(value))
     if array.size == 0:
         return f"[] ({size(array)})"
     if array.size <= SMALL:

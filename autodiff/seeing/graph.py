@@ -319,10 +319,11 @@ def graph(
 
     Args:
         output: any Tensor.
-        names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used. A name given to
-            a Tensor singly wins. A tensor without a name is called by its ``.name``, or its place in a module that a
-            variable of yours holds, or as your variable that holds it, or L (the output), or v1, v2, … Modules in
-            variables are known without being named here.
+        names: a dict from names to Tensors (or modules), or a module, whose parameters' names are used, with "layer"
+            before one that begins with a digit (``layer0.weight``). A name given to a Tensor singly wins. A
+            tensor without a name is called by its ``.name``, or its place in a module that a variable of yours holds,
+            or as your variable that holds it, or L (the output), or v1, v2, … Modules in variables are known without
+            being named here.
         show: what tensor nodes show, of "value", "grad" and "shape". Large values are summarised.
         order: 1, the graph of the computation. 2, and below it that of its gradient, in three bands that differ by
             frame, tint and the shape of the operations: the forward pass (ellipses), from left to right; the first

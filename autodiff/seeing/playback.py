@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..batching.batch import laid_out
 from .costs import lifetimes, running
 from .formats import special
 from .formulas import Formula, name_mathml
@@ -135,7 +136,7 @@ def _all_digits(number: Any, value: str) -> str:
     in the table has them all."""
     if number is None:
         return ""
-    array = np.asarray(number)
+    array = np.asarray(laid_out(number))
     if array.dtype.kind not in "fiub" or array.size > 64:
         return ""
     full = np.array2string(array, separator=", ", max_line_width=10**6, formatter={"float_kind": str})
@@ -188,7 +189,7 @@ def _heat(number: Any) -> str:
     lie in the range, any other has a byte of its own."""
     if number is None or np.ndim(number) not in (1, 2) or np.size(number) <= 16 or number.dtype.kind not in "fiu":
         return ""
-    array = np.atleast_2d(np.asarray(number, float))
+    array = np.atleast_2d(np.asarray(laid_out(number), float))
     side = [-(-n // CELLS) for n in array.shape]
     rows, columns = (range(0, n, k) for n, k in zip(array.shape, side))
     means = np.array([[_mean(array[i : i + side[0], j : j + side[1]]) for j in columns] for i in rows])

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..batching.batch import laid_out
 from .formats import range_of, size, text_of
 from .rows import Step
 
@@ -33,7 +34,7 @@ def lines(number: Any, value: str, digits: int = DIGITS) -> list[str]:
     """A number as the lines of a node; a single one as it is in the table."""
     if number is None:
         return ["…"]
-    array = np.asarray(number)
+    array = np.asarray(laid_out(number))
     if array.ndim == 0:
         return [value]
     if array.size and array.ndim <= 2 and array.shape[-1] <= COLUMNS and array.size <= ROWS * array.shape[-1]:

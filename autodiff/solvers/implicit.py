@@ -15,7 +15,7 @@ from ..ops.linalg import as_real
 from ..primitive import primitive
 from ..tensor import Tensor
 from ..transforms.functional import grad, hessian, jacobian, vjp
-from .parameters import Function, Parameters
+from .parameters import Function, Parameters, gathered
 
 _REFINEMENTS = 6
 
@@ -75,7 +75,7 @@ def root(f: Function, x0: Any, args: Any = (), method: str = "hybr", tol: float 
     """A root of ``f(x, *args) = 0``, as `scipy.optimize.root` finds it, differentiable by args to any order.
 
     Args:
-        f: written with operators and NumPy functions; as many values as unknowns.
+        f: written with operators and NumPy functions; as many values as unknowns, a Tensor or a list of them.
         x0: where to start, any shape; the root does not depend on it.
         args: further arguments, nested lists, tuples and dicts of Tensors, arrays and numbers.
         method, tol: as SciPy's. The root is refined by Newton's method to rounding.
@@ -95,7 +95,7 @@ def root(f: Function, x0: Any, args: Any = (), method: str = "hybr", tol: float 
     """
     import scipy.optimize
 
-    parameters = Parameters("root", args)
+    f, parameters = gathered(f), Parameters("root", args)
 
     def find(values: Any, start: Any) -> Any:
         F = parameters.numbers(f, values)
@@ -119,7 +119,8 @@ def fixed_point(
     """
     import scipy.optimize
 
-    parameters = Parameters("fixed_point", args)
+    f, parameters = gathered(f), Parameters("fixed_point", args)
+    parameters.called(f, raw(as_real(x0, "fixed_point")))
 
     def find(values: Any, start: Any) -> Any:
         return scipy.optimize.fixed_point(

@@ -12,6 +12,7 @@ import numpy as np
 from ..mode import no_grad
 from ..ops.linalg import as_real
 from ..tensor import Tensor, wrap
+from .parameters import gathered
 
 METHODS = ("RK23", "RK45", "DOP853")
 
@@ -64,7 +65,8 @@ def solve_ivp(
     y0, args, the times and whatever f reads.
 
     Args:
-        f: written with operators and NumPy functions; it gives dy/dt, shape (n,).
+        f: written with operators and NumPy functions; it gives dy/dt, shape (n,), or a list of n
+            numbers (ad.array in place of np.array).
         t_span: the first and the last time.
         y0: the state at the first time, shape (n,).
         method: "RK23", "RK45" or "DOP853"; implicit methods have no derivative here.
@@ -89,7 +91,7 @@ def solve_ivp(
     """
     if method not in METHODS:
         raise ValueError(f"solve_ivp: method={method!r} has no derivative here; take one of {', '.join(METHODS)}")
-    y = as_real(y0, "solve_ivp").astype(np.float64)
+    f, y = gathered(f), as_real(y0, "solve_ivp").astype(np.float64)
     if y.ndim != 1:
         raise ValueError(
             f"solve_ivp: y0 of shape {y.shape}; it is a vector (n,), with y.reshape(...) inside f if need be"

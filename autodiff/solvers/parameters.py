@@ -8,10 +8,21 @@ from typing import Any
 import numpy as np
 
 from ..mode import differentiating, no_grad
+from ..ops.creation import array
 from ..tensor import Tensor, is_foreign, wrap
 from ..transforms.tree import flatten
 
 Function = Callable[..., Any]
+
+
+def gathered(f: Function) -> Function:
+    """f whose lists of Tensors and numbers are vectors, as SciPy takes them."""
+
+    def of_vectors(*args: Any) -> Any:
+        y = f(*args)
+        return array(y) if isinstance(y, (list, tuple)) else y
+
+    return of_vectors
 
 
 class Parameters:
@@ -50,7 +61,7 @@ class Parameters:
         if not isinstance(y, Tensor):
             raise TypeError(
                 f"{self.name}: the function returned {type(y).__name__}, not a Tensor; write it with operators and "
-                f"NumPy functions of its arguments"
+                f"NumPy functions of its arguments, ad.array([...]) in place of np.array([...])"
             )
         if y.dtype.kind == "c":
             raise TypeError(f"{self.name}: the function returned complex numbers; write real and imaginary parts")

@@ -1,5 +1,8 @@
 """Probability distributions with SciPy's names and arguments, by value and parameters: ``ad.stats.norm.logpdf(x)``.
 
+``pdf`` and ``logpdf``, of whole numbers ``pmf`` and ``logpmf``; of one variable ``cdf``, ``logcdf``, ``sf`` and
+``logsf``; of continuous ones ``rvs(size=, rng=)``. Quantiles, fits and frozen distributions are not here.
+
 Read in this order: family (what all of one variable share), continuous and discrete (tables of families), multivariate.
 """
 

@@ -10,7 +10,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -107,15 +107,38 @@ def method(which: str) -> Callable[..., Tensor]:
     """A method of a family: arrays or Tensors that broadcast, shapes by position or by name; a Tensor is returned."""
 
     def of_arguments(self: Any, *args: Any, **kwargs: Any) -> Tensor:
-        value: Tensor = self.value(which, args, kwargs)
+        value: Tensor = self._value(which, args, kwargs)
         return value
 
     of_arguments.__name__, of_arguments.__doc__ = which, DOCS[which]
     return of_arguments
 
 
+class Distribution:
+    """What all distributions share: they are no functions, and show what is called on them."""
+
+    name: str
+
+    def __dir__(self) -> list[str]:
+        return [n for n in ("name", "shapes", *DOCS, "rvs") if hasattr(self, n)]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """SciPy's frozen form, which is not here.
+
+        Raises:
+            TypeError: always, saying how a method is given the parameters.
+        """
+        which = "logpdf" if hasattr(self, "logpdf") else "logpmf"
+        given = [f"{v!r}" if isinstance(v, (int, float)) else "…" for v in (*args, *kwargs.values())]
+        named = [*given[: len(args)], *(f"{k}={v}" for k, v in zip(kwargs, given[len(args) :]))]
+        raise TypeError(
+            f"{self.name}({', '.join(named)}): a distribution has no frozen form here; give the parameters to its "
+            f"methods, ad.stats.{self.name}.{which}({', '.join(['x', *named])})"
+        )
+
+
 @dataclass(frozen=True)
-class Family:
+class Family(Distribution):
     """What a family declares, in standard form (location 0, scale 1); functions take the variable, then the shapes.
 
     A function that is not given follows from the others.
@@ -138,18 +161,18 @@ class Family:
     open_below: bool = False
     """Whether the density at the lower end of the support is 0."""
 
-    def arguments(
+    def _arguments(
         self, which: str, variables: tuple[str, ...], optional: dict[str, Any], args: Any, kwargs: Any
     ) -> Any:
         """The arguments of a method as Tensors: variables, shapes, the optional ones."""
         name = f"{self.name}.{which}"
         return [as_real(x, name) for x in bound(name, (*variables, *self.shapes), optional, args, kwargs)]
 
-    def are_valid(self, shapes: Any) -> Any:
+    def _are_valid(self, shapes: Any) -> Any:
         """Where the shapes are those of a distribution."""
         return np.True_ if self.valid is None else self.valid(*[raw(s) for s in shapes])
 
-    def standard(self, which: str, y: Any, shapes: Any) -> Any:
+    def _standard(self, which: str, y: Any, shapes: Any) -> Any:
         """One of the functions of the standard form, where y is inside the support."""
         given = getattr(self, {"pdf": "density", "logpdf": "log_density"}.get(which, f"{which}_of"))
         if given is not None:
@@ -159,20 +182,20 @@ class Family:
         if which == "sf":
             return 1 - self.cdf_of(y, *shapes)
         small, other = ("cdf", "sf") if which == "logcdf" else ("sf", "cdf")
-        probability = self.standard(small, y, shapes)
+        probability = self._standard(small, y, shapes)
         near_1 = raw(probability) > 0.5
         if common(~near_1.any()):
             return np.log(probability)
-        rest = np.where(near_1, self.standard(other, y, shapes), 0)
+        rest = np.where(near_1, self._standard(other, y, shapes), 0)
         return np.where(near_1, np.log1p(-rest), np.log(np.where(near_1, 1, probability)))
 
-    def within(self, which: str, y: Any, shapes: Any, below: Any, above: Any, middle: Any) -> Any:
+    def _within(self, which: str, y: Any, shapes: Any, below: Any, above: Any, middle: Any) -> Any:
         """One of the functions of the standard form: its limits where y is below or above the support, where `middle`
         stands in for it."""
         outside = below | above
         if common(~outside.any()):
-            return self.standard(which, y, shapes)
-        z = self.standard(which, np.where(outside, middle, y), shapes)
+            return self._standard(which, y, shapes)
+        z = self._standard(which, np.where(outside, middle, y), shapes)
         for where, end in zip((below, above), LIMITS[which]):
             z = np.where(where, nothing(y, *shapes) if end == -np.inf else end, z)
         return z
@@ -194,9 +217,9 @@ class Continuous(Family):
 
     pdf, logpdf = method("pdf"), method("logpdf")
 
-    def value(self, which: str, args: Any, kwargs: Any) -> Any:
+    def _value(self, which: str, args: Any, kwargs: Any) -> Any:
         """One of the functions at its arguments."""
-        x, *shapes, loc, scale = self.arguments(which, ("x",), {"loc": 0.0, "scale": 1.0}, args, kwargs)
+        x, *shapes, loc, scale = self._arguments(which, ("x",), {"loc": 0.0, "scale": 1.0}, args, kwargs)
         y = (x - loc) / scale
         low, high = self.support
         v = raw(y)
@@ -204,9 +227,9 @@ class Continuous(Family):
         below = v < low if closed and not self.open_below else v <= low
         above = v > high if closed else v >= high
         middle = 0.0 if low == -np.inf else low + 1 if high == np.inf else (low + high) / 2
-        z = self.within(which, y, shapes, below, above, middle)
+        z = self._within(which, y, shapes, below, above, middle)
         z = z / scale if which == "pdf" else z - np.log(scale) if which == "logpdf" else z
-        return checked(z, self.are_valid(shapes), raw(scale) > 0)
+        return checked(z, self._are_valid(shapes), raw(scale) > 0)
 
     def rvs(self, *args: Any, size: Any = None, rng: np.random.Generator | None = None, **kwargs: Any) -> Tensor:
         """Draws that are a differentiable function of the parameters (reparameterised).
@@ -219,8 +242,8 @@ class Continuous(Family):
         Raises:
             ValueError: parameters of no distribution, or that do not broadcast to `size`.
         """
-        *shapes, loc, scale = self.arguments("rvs", (), {"loc": 0.0, "scale": 1.0}, args, kwargs)
-        if not common((self.are_valid(shapes) & (raw(scale) > 0)).all()):
+        *shapes, loc, scale = self._arguments("rvs", (), {"loc": 0.0, "scale": 1.0}, args, kwargs)
+        if not common((self._are_valid(shapes) & (raw(scale) > 0)).all()):
             met = ", ".join(f"{n}={raw(v)!s}" for n, v in zip((*self.shapes, "scale"), (*shapes, scale)))
             raise ValueError(f"{self.name}.rvs: there is no such distribution, {met}")
         parameters = [v.shape for v in (*shapes, loc, scale)]
@@ -242,21 +265,21 @@ class Discrete(Family):
 
     pmf, logpmf = method("pmf"), method("logpmf")
 
-    def value(self, which: str, args: Any, kwargs: Any) -> Any:
+    def _value(self, which: str, args: Any, kwargs: Any) -> Any:
         """One of the functions at its arguments."""
-        k, *shapes, loc = self.arguments(which, ("k",), {"loc": 0.0}, args, kwargs)
+        k, *shapes, loc = self._arguments(which, ("k",), {"loc": 0.0}, args, kwargs)
         whole(f"{self.name}.{which}", k=k, loc=loc)
         y = k - loc
         v = raw(y)
-        low, high = self.support[0], self.last(which, shapes)
+        low, high = self.support[0], self._last(which, shapes)
         if which in ("pmf", "logpmf"):
             which = which.replace("pmf", "pdf")
             below, above = (v < low) | (v != np.floor(v)), v > high
         else:
             below, above, y = v < low, v >= high, np.floor(y)
-        return checked(self.within(which, y, shapes, below, above, low), self.are_valid(shapes), ~np.isnan(v))
+        return checked(self._within(which, y, shapes, below, above, low), self._are_valid(shapes), ~np.isnan(v))
 
-    def last(self, which: str, shapes: Any) -> Any:
+    def _last(self, which: str, shapes: Any) -> Any:
         """The last number of the support."""
         return self.support[1]
 
@@ -264,6 +287,6 @@ class Discrete(Family):
 class Trials(Discrete):
     """A discrete family whose first shape n, a whole number, is the last number of the support."""
 
-    def last(self, which: str, shapes: Any) -> Any:
+    def _last(self, which: str, shapes: Any) -> Any:
         whole(f"{self.name}.{which}", n=shapes[0])
         return raw(shapes[0])

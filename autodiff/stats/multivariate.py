@@ -12,14 +12,14 @@ from ..ops.guards import common, raw
 from ..ops.linalg import as_real, cholesky, solve_triangular
 from ..ops.special import xlogy
 from ..tensor import Tensor
-from .family import bound, checked, nothing, source, whole
+from .family import Distribution, bound, checked, nothing, source, whole
 
 
 def _shape(size: Any) -> tuple[int, ...]:
     return () if size is None else tuple(np.atleast_1d(size).tolist())
 
 
-class MultivariateNormal:
+class MultivariateNormal(Distribution):
     """The normal distribution of vectors: ``multivariate_normal.logpdf(x, mean=None, cov=1)``, as SciPy's, by all of
     its arguments. (Its distribution function has no closed form and no derivative here.)
 
@@ -73,7 +73,7 @@ class MultivariateNormal:
         return z @ root.T + mean
 
 
-class Multinomial:
+class Multinomial(Distribution):
     """Counts of n draws among k outcomes: ``multinomial.logpmf(x, n, p)``, as SciPy's, by p.
 
     Shapes: counts x (..., k), numbers n (...), probabilities p (..., k) that sum to 1, whose entries are taken as
@@ -112,7 +112,7 @@ class Multinomial:
         return checked(np.where(possible, ways * (p**x).prod(axis=-1), 0), valid)
 
 
-class Dirichlet:
+class Dirichlet(Distribution):
     """The Dirichlet distribution of probabilities: ``dirichlet.logpdf(x, alpha)``, as SciPy's, by both.
 
     Shapes: alpha (k,), positive; x (k,) or (k, n), or one component less, the last being what is missing to 1. The

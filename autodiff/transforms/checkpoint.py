@@ -10,6 +10,7 @@ from weakref import ref
 import numpy as np
 
 from ..backward import of_dtype, reverse
+from ..batching.examples import depth, no_less
 from ..mode import differentiating, is_grad_enabled, mode
 from ..ops.guards import common
 from ..ops.shape import concatenate
@@ -102,7 +103,22 @@ def result_of(parts: Generator[Any, None, Any]) -> Any:
 class _Call:
     """What is needed to run the function again exactly as it ran first."""
 
-    __slots__ = ("args", "constants", "f", "generators", "inputs", "inside", "kwargs", "node", "numbers", "states")
+    __slots__ = (
+        "args", "constants", "depth", "f", "generators", "inputs", "inside", "kwargs", "node", "numbers", "states",
+    )  # fmt: skip
+    __slots__ = (
+        "args",
+        "constants",
+        "depth",
+        "f",
+        "generators",
+        "inputs",
+        "inside",
+        "kwargs",
+        "node",
+        "numbers",
+        "states",
+    )
 
     inputs: tuple[Tensor, ...]  # the tensors that require a gradient, and are older, on which the outputs depend
     numbers: tuple[int, ...]  # theirs at the first run
@@ -113,6 +129,7 @@ class _Call:
     def __init__(self, f: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], rng: Any) -> None:
         self.f, self.args, self.kwargs = f, args, kwargs
         self.inputs, self.numbers, self.inside, self.constants = (), (), [], []
+        self.depth = depth()
         self.generators = () if rng is None else tuple(rng) if isinstance(rng, (tuple, list)) else (rng,)
         for generator in self.generators:
             if not isinstance(generator, np.random.Generator):
@@ -129,7 +146,7 @@ class _Call:
     def tracing(self) -> Generator[str, None, tuple[list[Tensor], Form, dict[int, Tensor], dict[int, Tensor]]]:
         """The same, saying which part of the function runs next, if it has parts."""
         start = clock()
-        with differentiating():
+        with differentiating(), no_less(self.depth):
             if isinstance(self.f, InParts):
                 result = yield from self.f.parts(*self.args, **self.kwargs)
             else:

@@ -55,16 +55,21 @@ def _multilinear(record: Primitive, ts: Sequence[Any], y: Any, inputs: Sequence[
             d = forward(a, t, **params)
             if total is None:
                 return d
-            total += d
+            return _sum(total, d)
         return total
     total = None
     for i, t in enumerate(ts):
         if t is not None:
             d = forward(*inputs[:i], t, *inputs[i + 1 :], **params)
-            if total is None:
-                total = d
-            else:
-                total += d
+            total = d if total is None else _sum(total, d)
+    return total
+
+
+def _sum(total: Any, d: Any) -> Any:
+    """In place where that is possible: an array has no room for what is of another type."""
+    if type(total) is not type(d):
+        return total + d
+    total += d
     return total
 
 
@@ -511,7 +516,7 @@ class ForwardOverReverse:
                                 e = rule(g, y, arrays[0], t, **params) if j else rule(g, y, t, arrays[1], **params)
                             if d is None:
                                 d = e
-                            elif (own or (d is not h and d.base is None)) and d.dtype == e.dtype:
+                            elif (own or (d is not h and d.base is None)) and d.dtype == e.dtype and type(d) is type(e):
                                 d += e
                                 own = True
                             else:
@@ -525,6 +530,9 @@ class ForwardOverReverse:
                     hs[n] = d
                     if own:
                         summed.add(n)
+                elif type(old) is not type(d):
+                    hs[n] = old + d
+                    summed.add(n)
                 elif n in summed and (old.dtype is d.dtype or d.dtype.kind != "c"):
                     old += d
                     hs[n] = old

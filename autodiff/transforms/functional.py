@@ -6,14 +6,13 @@ curvature products. Primals go into a function, tangents are directions in which
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
 
 from ..backward import as_owned, gradients, reachable
-from ..batching.batch import Batch, BatchError, PerformanceWarning
+from ..batching.batch import Batch, quiet
 from ..batching.examples import batched, left
 from ..mode import differentiating, is_grad_enabled, mode
 from ..ops.elementwise import positive
@@ -213,7 +212,10 @@ def _checked(where: str, f: Any, argnums: Any) -> tuple[int, ...]:
         raise TypeError(f"{where}: needs a function, not {f!r}")
     chosen = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
     if not chosen or not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in chosen):
-        raise TypeError(f"{where}: argnums is a position or a tuple of positions, not {argnums!r}")
+        raise TypeError(
+            f"{where}: argnums is a position or a tuple of positions, not {argnums!r}; the derivative of a function f "
+            f"at x is ad.{where}(f)(x)"
+        )
     return chosen
 
 
@@ -516,7 +518,7 @@ def _rows(run: _Run, y: Tensor, holomorphic: bool) -> list[list[Tensor]]:
         try:
             pieces = [_several_rows(run, y, range(i, min(i + together, y.size))) for i in range(0, y.size, together)]
             return [list(column) for column in zip(*pieces)]
-        except BatchError:
+        except Exception:  # a rule fails on a batch in ways of its own; a true error comes again below
             pass
     rows = [_row(run, y, i, run.outer, holomorphic) for i in range(y.size)]
     return [[row[k][None] for row in rows] for k in range(len(run.variables))]
@@ -528,10 +530,13 @@ def _several_rows(run: _Run, y: Tensor, places: range) -> list[Tensor]:
     seeds = seeds.reshape((len(places), *y.shape))
     if is_foreign(plain(y)) and not isinstance(plain(y), Batch):
         seeds = np.asarray(seeds, like=plain(y))
-    with batched(len(places)) as level, warnings.catch_warnings():
-        warnings.simplefilter("ignore", PerformanceWarning)
-        seed = Batch(level, seeds)
-        return [left(d, 0, level) for d in _pull([y], run.variables, [seed], run.outer)]
+    with batched(len(places), [y, *run.variables]) as level:
+        token = quiet.set(True)
+        try:
+            seed = Batch(level, seeds)
+            return [left(d, 0, level) for d in _pull([y], run.variables, [seed], run.outer)]
+        finally:
+            quiet.reset(token)
 
 
 def _joined(pieces: Sequence[Tensor], y: Tensor, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from ..batching.batch import Batch, Level, within
+from ..batching.batch import Level, within
 from ..batching.examples import batched, entered, left
 from ..tensor import Tensor, as_array, is_foreign, plain, wrap
 from .tree import flatten
@@ -64,7 +64,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         axes = _axes("in_axes", _for_each(in_axes, args), args)
         paths = form.paths()
         size = _size(leaves, axes, paths, f)
-        with batched(size) as level:
+        with batched(size, leaves) as level:
             given = [_shared(x) if axis is None else _as_batch(x, axis, level) for x, axis in zip(leaves, axes)]
             result = f(*form.build(given), **kwargs)
         outputs, output_form = flatten(result)
@@ -82,7 +82,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
 
 def _shared(x: Any) -> Any:
     """What all examples have in common; an array as a Tensor, which takes positions that differ between them."""
-    return wrap(x) if type(x) is np.ndarray and x.dtype.kind in "fiubc" else x
+    return wrap(x) if (type(x) is np.ndarray or is_foreign(x)) and x.dtype.kind in "fiubc" else x
 
 
 def _as_batch(x: Any, axis: int, level: Level) -> Tensor:
@@ -107,8 +107,8 @@ def _out(y: Any, axis: int | None, level: Level, path: str, tensors: bool, leave
     if tensors:
         return found
     array = found._ndarray
-    if isinstance(array, Batch):
-        return array
+    if type(array) is not np.ndarray:
+        return array.copy()  # of a traced array it is unknown what shares its memory
     own = array.flags.writeable and not any(np.may_share_memory(array, x) for x in leaves if type(x) is np.ndarray)
     return array if own else np.array(array)
 

@@ -13,10 +13,11 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
 from autodiff.ops.guards import common
+from autodiff.ops.indexing import taken
 from autodiff.ops.precision import in_single
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, describe
-from autodiff.tensor import plain
+from autodiff.tensor import is_foreign, plain
 
 from ..activation.exponential import sigmoid_of, softplus_of
 from ..arguments import as_tensor, choice, float_input, integer, number
@@ -75,6 +76,9 @@ def _averaged(losses: Tensor, mass: Any, ignored: Any, reduction: str, name: str
         losses = ad.where(ignored, 0.0, losses)
     if reduction != "mean":
         return reduced(losses, reduction, name)
+    if is_foreign(ignored):  # such as that of each example: where nothing counts, it is 0 / 0
+        counted = np.where(ignored, 0.0, 1.0 if mass is None else mass).sum()
+        return losses.sum() / counted.astype(losses.dtype)
     total = losses.size - np.count_nonzero(ignored) if mass is None else mass[~ignored].sum(dtype=np.float64)
     return divided(losses, float(total)) if total else over_nothing(losses, name)
 
@@ -127,7 +131,7 @@ def cross_entropy(
             target = target * _along_classes(w, input)
         return reduced(ad.cross_entropy(input, target, axis=axis, reduction="none"), reduction, name)
     index, ignored = _indices(name, input, target, ignore_index)
-    mass = None if w is None else w[index]
+    mass = None if w is None else taken(w, index)
     if label_smoothing:
         ones = np.ones(input.shape[axis], input.dtype) if w is None else w
         shares = np.zeros(input.shape, input.dtype) + share * _along_classes(ones, input)
@@ -162,7 +166,7 @@ def nll_loss(
     input, target = float_input(name, input), as_tensor(target)
     index, ignored = _indices(name, input, target, integer(name, "ignore_index", ignore_index))
     w = _class_weights(name, weight, input)
-    mass = None if w is None else w[index]
+    mass = None if w is None else taken(w, index)
     losses = -_at(input, index)
     return _averaged(losses if mass is None else losses * mass, mass, ignored, reduction, name)
 

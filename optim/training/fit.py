@@ -127,10 +127,12 @@ def fit(
         rng: generator for the order of the samples; a fresh one by default.
         progress: show a progress bar (tqdm) on stderr; by default if that is a terminal.
         compile: True to run the steps and the validation as programs (`autodiff.compile`), in machine code where
-            llvmlite is installed; "numpy" or "native" for one of its back ends. The numbers are the same to rounding.
-            What no program can repeat runs as it is, after a warning that says why; ``history.compiled`` says what was
-            compiled. The model and the loss are called with traced arrays at the first batch of each shape alone, so
-            that what they print or append appears then.
+            llvmlite is installed; "numpy" or "native" for one of its back ends. The numbers are the same to rounding,
+            which over many steps grows, in float32 into digits that are seen. Each shape of batch is traced and
+            compiled first, for which on small data sets the first epochs pay. What no program can repeat runs as it is,
+            after a warning that says why; ``history.compiled`` says what was compiled. The model and the loss are
+            called with traced arrays at the first batch of each shape alone, so that what they print or append appears
+            then.
 
     Returns:
         The history: "train_loss", "val_loss", "train_" and "val_" and the name for each metric, and "lr", the learning

@@ -1004,6 +1004,25 @@ def test_who_asked_is_named_as_the_user_called_it():
         assert any(re.search(name, str(e)) for e in causes(raised.value)), (name, raised.value)
 
 
+def test_the_distribution_of_scipys_that_was_called_is_named():
+    t, distributions = Tensor([0.5], requires_grad=True), scipy.stats
+    for name, call in {
+        "norm.cdf": lambda: distributions.norm.cdf(t),
+        "norm.pdf": lambda: distributions.norm(0, t).pdf(1.0),
+        "norm.logcdf": lambda: distributions.norm(0, 1).logcdf(t),
+        "norm.fit": lambda: distributions.norm.fit(t),
+        "gamma.logpdf": lambda: distributions.gamma.logpdf(1.0, t),
+        "poisson.pmf": lambda: distributions.poisson.pmf(1, t),
+        "multivariate_normal.logpdf": lambda: distributions.multivariate_normal.logpdf(t),
+        "pearsonr": lambda: distributions.pearsonr(t, t),
+        "gaussian_kde": lambda: distributions.gaussian_kde([1.0, 2.0])(t),
+    }.items():
+        with pytest.raises(
+            TypeError, match=rf"scipy\.stats\.{name} has no rule .* Write ad\.stats\.{name} where ad.stats"
+        ):
+            call()
+
+
 REMEDIES = """array full stack concatenate column_stack block select bincount tile meshgrid linspace save primitive
     no_grad logsumexp softmax log_softmax""".split()
 

@@ -177,3 +177,13 @@ def test_masks_and_complex_numbers(name):
     same_as_numpy("add.reduceat", lambda f: f(C, [0, 2], axis=1), derivatives=1)
     with pytest.raises(TypeError, match=r"max\(shape \(3, 4\) \(complex128\)\): is not declared for complex"):
         np.max(Tensor(C), where=MASK, initial=0)
+
+
+@pytest.mark.parametrize(
+    "f", [np.std, np.var, np.nanstd, np.mean, lambda x: np.std(x, ddof=1), lambda x: np.linalg.norm(x)]
+)
+@pytest.mark.parametrize("x", [np.arange(5), np.array([True, False, True]), np.arange(4, dtype=np.int8)])
+def test_moments_of_integers_and_booleans_are_numpys(f, x):
+    found = f(Tensor(x))
+    assert found.dtype == f(x).dtype
+    np.testing.assert_allclose(found.data, f(x), rtol=1e-15)

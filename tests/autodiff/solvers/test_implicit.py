@@ -73,3 +73,22 @@ def test_what_has_no_solution_or_would_lose_a_gradient_is_an_error():
         solvers.root(lambda x: x * 1j, 1.0)
     with pytest.raises(np.linalg.LinAlgError, match="singular"):
         ad.grad(lambda a: solvers.root(lambda x, a: x**3 * a, 0.0, (a,)))(1.0)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_equations_may_be_a_list_as_scipys(kind):
+    circle = lambda x, r: kind([x[0] ** 2 + x[1] ** 2 - r * r, x[0] - x[1]])
+    found = lambda r: solvers.root(circle, [1.0, 1.0], (r,))
+    np.testing.assert_allclose(found(2.0), scipy.optimize.root(circle, [1.0, 1.0], (2.0,)).x, rtol=1e-9)
+    np.testing.assert_allclose(ad.jacobian(found)(2.0), np.full(2, 0.5**0.5), rtol=1e-12)
+    pair = lambda a: solvers.fixed_point(lambda x, a: kind([np.cos(a * x[0]), x[1] / 2 + a]), [0.5, 0.5], (a,))
+    x = pair(1.3).numpy()
+    slope = -x[0] * np.sin(1.3 * x[0]) / (1 + 1.3 * np.sin(1.3 * x[0]))
+    np.testing.assert_allclose(x[1], 2.6, rtol=1e-12)
+    np.testing.assert_allclose(ad.jacobian(pair)(1.3), [slope, 2.0], rtol=1e-12)
+
+
+def test_an_array_of_tensors_names_what_to_write():
+    for solve in (solvers.root, solvers.fixed_point):
+        with pytest.raises(TypeError, match=r"returned ndarray, not a Tensor; .*ad\.array\(\[\.\.\.\]\) in place of"):
+            solve(lambda x, a: np.array([a * x[0]]), [1.0], (1.0,))

@@ -88,3 +88,20 @@ def test_what_does_not_fit_is_named():
         solvers.solve_ivp(f, (0, 1), [1j])
     with pytest.raises(ValueError, match="no solution beyond"):
         solvers.solve_ivp(lambda t, y: y * y, (0.0, 2.0), [1.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_right_side_may_be_a_list_as_scipys(kind):
+    f = lambda t, y, k: kind([y[1], -k * np.sin(y[0]) + 0.1 * t])
+    turned = lambda y, t, k: f(t, y, k)
+    end = lambda f: lambda k: solvers.solve_ivp(f, (0.0, 1.0), [1.0, 0.2], t_eval=[1.0], args=(k,)).y[:, 0]
+    np.testing.assert_array_equal(end(f)(1.3).numpy(), end(pendulum)(1.3).numpy())
+    np.testing.assert_array_equal(ad.jacobian(end(f))(1.3), ad.jacobian(end(pendulum))(1.3))
+    found = solvers.odeint(turned, [1.0, 0.2], [0.0, 1.0], (1.3,))
+    np.testing.assert_allclose(found, scipy.integrate.odeint(turned, [1.0, 0.2], [0.0, 1.0], (1.3,)), rtol=1e-6)
+
+
+def test_an_array_of_tensors_names_what_to_write():
+    k = Tensor(1.3, requires_grad=True)
+    with pytest.raises(TypeError, match=r"Write ad\.array"):
+        solvers.solve_ivp(lambda t, y, k: np.array([-k * y[0]]), (0.0, 1.0), [1.0], args=(k,))

@@ -193,3 +193,25 @@ def test_compiled_draws_go_on_with_their_generator():
     ours, theirs = np.random.default_rng(0), np.random.default_rng(0)
     for a in (2.0, 2.0, 0.5):
         np.testing.assert_allclose(compiled(np.array(a), ours), stats.gamma.rvs(a, size=3, rng=theirs), rtol=1e-12)
+
+
+DISTRIBUTIONS = [*CONTINUOUS, *DISCRETE, "multinomial", "multivariate_normal", "dirichlet"]
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_a_distribution_shows_methods_of_scipys_alone(name):
+    ours, theirs = getattr(stats, name), getattr(scipy.stats, name)
+    shown = set(dir(ours)) - {"name", "shapes"}
+    assert shown <= set(dir(theirs)) and shown & {"logpdf", "logpmf"}
+    assert ("rvs" in shown) == (name in CONTINUOUS or name in ("multivariate_normal", "dirichlet"))
+    assert {"cdf", "logcdf", "sf", "logsf"} <= shown or name in DISTRIBUTIONS[-3:]
+    assert "ppf" not in shown and "fit" not in shown
+
+
+def test_a_call_of_a_distribution_says_which_method_takes_the_parameters():
+    with pytest.raises(TypeError, match=r"no frozen form here; .* ad\.stats\.norm\.logpdf\(x, 0, scale=2\.0\)"):
+        stats.norm(0, scale=2.0)
+    with pytest.raises(TypeError, match=r"ad\.stats\.poisson\.logpmf\(x, …\)"):
+        stats.poisson(Tensor(2.0))
+    with pytest.raises(TypeError, match=r"ad\.stats\.multivariate_normal\.logpdf\(x, …, cov=1\)"):
+        stats.multivariate_normal([0.0, 0.0], cov=1)

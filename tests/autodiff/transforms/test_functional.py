@@ -3,6 +3,7 @@
 import gc
 import threading
 import tracemalloc
+import warnings
 from collections import OrderedDict, namedtuple
 
 import numpy as np
@@ -131,6 +132,9 @@ def test_argnums_choose_arguments_and_the_rest_is_passed_on():
         (lambda: ad.grad(cube)(x=2.0), TypeError, "passed by position"),
         (lambda: ad.grad(cube, (0, -1))(2.0), ValueError, "twice"),
         (lambda: ad.grad(cube, "x"), TypeError, "argnums"),
+        (lambda: ad.grad(cube, np.ones(2)), TypeError, r"at x is ad\.grad\(f\)\(x\)"),
+        (lambda: ad.jacobian(cube, np.ones(2)), TypeError, r"at x is ad\.jacobian\(f\)\(x\)"),
+        (lambda: ad.hessian(cube, Tensor(np.ones(2))), TypeError, r"at x is ad\.hessian\(f\)\(x\)"),
         (lambda: ad.grad(cube, ()), TypeError, "argnums"),
         (lambda: ad.grad(3.0), TypeError, "needs a function"),
         (lambda: ad.grad(lambda x: x)(np.ones(3)), ValueError, r"grad: .*\(3,\).*jacobian.*elementwise_grad"),
@@ -566,3 +570,38 @@ def test_an_error_inside_the_function_leaves_the_grad_mode_as_it_was():
         with pytest.raises(KeyError, match="mine"):
             ad.grad(f)(1.0)
         assert not ad.is_grad_enabled()
+
+
+def _of_arrays_alone(g, y, x):
+    if isinstance(g, Tensor):
+        return g * 2
+    assert isinstance(g, np.ndarray)
+    slopes = np.zeros(x.shape)
+    slopes[:] = g
+    return 2 * slopes
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [lambda g, y, x: 2 * g + 0 * g[g != 0].sum(), lambda g, y, x: g * 2 if g[0] != 0 else 2 * g, _of_arrays_alone],
+)
+def test_a_rule_that_takes_one_cotangent_alone_has_a_jacobian_too(rule):
+    twice = ad.primitive(lambda x: 2 * x, name="twice", vjps=[rule])
+    x = np.arange(1.0, 6.0)
+    np.testing.assert_array_equal(ad.jacobian(lambda x: twice(x * x))(x), np.diag(4 * x))
+    w = Tensor(np.ones(5), requires_grad=True)
+    np.testing.assert_array_equal(ad.jacobian(lambda x: twice(x * w))(Tensor(x)).detach().numpy(), 2 * np.eye(5))
+    slope = ad.grad(lambda x: (ad.jacobian(lambda x: twice(x) * x)(x) ** 2).sum())
+    np.testing.assert_allclose(slope(x), 32 * x)
+
+
+def test_jacobians_leave_the_filters_of_warnings_as_they_are():
+    before = list(warnings.filters)
+    seen = []
+
+    def rule(g, y, x):
+        seen.append(warnings.filters == before)
+        return 2 * g
+
+    ad.jacobian(ad.primitive(lambda x: 2 * x, name="twice", vjps=[rule]))(np.arange(5.0))
+    assert seen and all(seen)

@@ -1,6 +1,7 @@
 """vmap gives what a loop over the examples gives, inside and outside every other transform."""
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -335,8 +336,288 @@ def test_writing_examples_into_what_they_share_is_refused():
         ad.vmap(f)(X)
 
 
+@pytest.mark.parametrize(("f", "match"), [
+    (lambda x: x[x > 0].sum(), r"^getitem\(.*a mask as an index"),
+    (lambda x: ad.Tensor(x)[x > 0], "a mask as an index"),
+    (lambda x: np.arange(3.0) @ x if x.sum() > 0 else x, "a branch depends"),
+    (lambda x: float(x[0]), "used as a Python number"),
+    (lambda x: np.add(x, 1, out=np.zeros(2)), "into"),
+    (lambda x: ad.grad(lambda x: (x[x > 0] ** 2).sum())(x), "a mask as an index"),
+    (lambda x: ad.jacobian(lambda x: x[x > 0])(x), "a mask as an index"),
+])  # fmt: skip
+def test_what_can_be_done_with_one_example_alone_is_a_batch_error(f, match):
+    with pytest.raises(BatchError, match=match):
+        ad.vmap(f)(np.eye(2))
+
+
 def test_a_python_number_that_examples_share_has_a_derivative_in_each():
     x = np.array([[1.0, 2.0], [0.0, 1.0]])
     close(ad.vmap(ad.grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x), [36.0, 4.0])
     values, slopes = ad.vmap(ad.value_and_grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, x)
     close((values, slopes), ([36.0, 4.0], [36.0, 4.0]))
+
+
+# Levels inside one another, and what they share
+
+
+def _of_all(f, w):
+    """What f gives for numbers that the maps outside share and the one inside does not, in maps and in loops."""
+
+    def mapped(w):
+        return (ad.vmap(lambda r: f(ad.vmap, r, w))(X[:, 0]) ** 2).sum()
+
+    def looped(w):
+        by_loop = lambda g: lambda v: tuple(map(np.stack, zip(*[g(a) for a in v])))
+        return (np.stack([f(by_loop, r, w) for r in X[:, 0]]) ** 2).sum()
+
+    return mapped, looped
+
+
+def _two_outputs(vmap, r, w):
+    a, b = vmap(lambda v: (np.sin(v * r), v**3))(w)
+    return a.sum() + b.sum()
+
+
+def _closed_over(vmap, r, w):
+    (y,) = vmap(lambda v: (np.sin(v * w[0] * r),))(X[0])
+    return y.sum()
+
+
+def _three_deep(vmap, r, w):
+    def of_one(v):
+        a, b = vmap(lambda q: (np.sin(v * r * q) + w[1], v**3 * q))(w)
+        return (a**2).sum(), b.sum()
+
+    a, b = vmap(of_one)(w)
+    return a.sum() + b.sum() * w[0]
+
+
+@pytest.mark.parametrize("f", [_two_outputs, _closed_over, _three_deep])
+def test_what_several_levels_share_has_one_derivative(f):
+    w = np.array([0.7, -1.2])
+    mapped, looped = _of_all(f, w)
+    for of in (ad.grad, ad.hessian, lambda f: lambda w: ad.hvp(f, w, w[::-1]), lambda f: lambda w: ad.jvp(f, w, w)[1]):
+        close(of(mapped)(w), of(looped)(w))
+
+
+def test_a_leaf_that_several_levels_share_has_a_gradient_of_its_shape():
+    w = Tensor(1.3, requires_grad=True)
+    ad.vmap(lambda r: ad.vmap(lambda a: a * w)(r))(X).sum().backward()
+    close(w.grad.data, X.sum())
+
+
+def test_mixed_second_derivatives_through_maps_in_maps_and_checkpoints():
+    w = np.array([0.7, -1.2, 0.4])
+
+    def plain(r, w):
+        return np.sin(r * w[0])
+
+    def inner(r, w):
+        return ad.vmap(lambda a, w: np.sin(a * w), in_axes=(0, None))(r, w[0])
+
+    def mixed(f):
+        slope = lambda x, w: ad.grad(lambda x: (ad.vmap(f, in_axes=(0, None))(x, w) ** 2).sum())(x)
+        return ad.grad(lambda w: (slope(X, w) ** 2).sum())(w)
+
+    expected = mixed(plain)
+    close(mixed(inner), expected)
+    close(mixed(lambda r, w: ad.checkpoint(inner, r, w)), expected)
+
+
+def test_a_tensor_of_a_map_that_has_ended_is_refused_in_another():
+    kept = []
+    ad.vmap(lambda x: kept.append(np.sin(x)) or x)(X)
+    with pytest.raises(BatchError, match="has ended"):
+        ad.vmap(lambda x: x + kept[0])(X)
+
+
+@pytest.mark.parametrize("axis", [0, None])
+@pytest.mark.parametrize(
+    "f", [lambda v, i: v[i] ** 2, lambda v, i: v.at[i].add(v[:2]), lambda v, i: np.take(v, i), lambda v, i: np.sort(v[i]) * v[:2]]
+)  # fmt: skip
+def test_positions_that_differ_at_every_level(f, axis):
+    i = np.random.default_rng(0).integers(0, 3, (2, 5, 2))
+    v = X if axis == 0 else X[0]
+    mapped = ad.vmap(ad.vmap(f, in_axes=(axis, 0)), in_axes=(None, 0))
+    looped = lambda v, i: np.stack([np.stack([f(v[k] if axis == 0 else v, part[k]) for k in range(5)]) for part in i])
+    for of in (
+        lambda g: ad.grad(lambda v: (g(v, i) ** 2).sum())(v),
+        lambda g: ad.jvp(lambda v: g(v, i), v, np.cos(v))[1],
+        lambda g: ad.hvp(lambda v: (g(v, i) ** 2).sum(), v, np.cos(v)),
+    ):
+        close(of(mapped), of(looped))
+
+
+# Functions of which one argument is shared
+
+
+@contextmanager
+def ignored():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PerformanceWarning)
+        yield
+
+
+def test_membership_is_looked_up_among_the_values_of_each_example():
+    a, those = np.array([[0, 1, 2], [1, 2, 3]]), np.array([[0, 5], [1, 2]])
+    np.testing.assert_array_equal(ad.vmap(np.isin)(a, those), [np.isin(*row) for row in zip(a, those)])
+    found = ad.vmap(np.isin, in_axes=(None, 0))(a[0], those)
+    np.testing.assert_array_equal(found, [np.isin(a[0], row) for row in those])
+
+
+@pytest.mark.parametrize("axes", [(0, None, 0), (0, None, None), (0, 0, 0), (None, 0, None)])
+def test_interpolation_has_derivatives_by_points_that_examples_share(axes):
+    rng = np.random.default_rng(0)
+    every = rng.uniform(0.2, 0.8, (3, 4)), np.sort(rng.uniform(size=(3, 5))), rng.normal(size=(3, 5))
+    given = [a if axis == 0 else a[0] for a, axis in zip(every, axes)]
+    f = ad.grad(lambda x, xp, fp: (np.interp(x, xp, fp) ** 2).sum(), (0, 1, 2))
+    with ignored():
+        found = ad.vmap(f, in_axes=axes)(*given)
+    each = [f(*[a[k] if axis == 0 else a for a, axis in zip(given, axes)]) for k in range(3)]
+    for part, column in zip(found, zip(*each)):
+        close(part, np.stack(column))
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a, b: np.cross(a[:3], b[:3]), lambda a, b: np.outer(a, b), lambda a, b: np.convolve(a, b), lambda a, b: np.kron(a, b),
+        lambda a, b: np.sort(a) * b, lambda a, b: np.median(a) * b, lambda a, b: np.quantile(a * b, [0.2, 0.7]),
+        lambda a, b: np.select([a > 0.5, a < -0.5], [a * b, a**2], b), lambda a, b: np.modf(a * b)[0],
+        lambda a, b: ad.signal.lfilter([1.0, 0.2], a[:2], b),
+        lambda a, b: np.linalg.lstsq(np.stack([a, a**2]).T, b)[0],
+    ],
+)  # fmt: skip
+def test_forward_derivatives_of_what_examples_share_in_part(f):
+    a, b = np.random.default_rng(4).normal(size=(2, 3, 4))
+    moved = lambda a, b: ad.jvp(f, (a, b), (np.array([1.0, 2.0, -1.0, 0.5]), np.array([0.3, 1.0, 1.0, -2.0])))[1]
+    for axes in ((0, 0), (0, None), (None, 0)):
+        given = [x if axis == 0 else x[0] for x, axis in zip((a, b), axes)]
+        with ignored():
+            found = ad.vmap(moved, in_axes=axes)(*given)
+        each = [moved(*[x[k] if axis == 0 else x for x, axis in zip(given, axes)]) for k in range(3)]
+        np.testing.assert_allclose(found, np.stack(each), rtol=1e-8, atol=1e-9)
+
+
+def test_positions_of_the_largest_keep_their_axes():
+    xs = np.random.default_rng(0).normal(size=(3, 2, 4))
+    found = ad.vmap(lambda x: np.argmax(x, keepdims=True))(xs)
+    np.testing.assert_array_equal(found, [np.argmax(x, keepdims=True) for x in xs])
+
+
+@pytest.mark.parametrize("index", [0, [0, 1]])
+def test_a_write_of_examples_into_an_array_says_what_to_write(index):
+    def f(x):
+        t = Tensor(np.zeros(3))
+        t[index] = x[0] if index == 0 else x[:2]
+        return t
+
+    with pytest.raises(TypeError, match=r"t\.at\[i\]\.set\(v\)"):
+        ad.vmap(f)(X)
+
+
+def test_what_needs_another_shape_for_each_example_says_so():
+    with pytest.raises(BatchError, match=r"np\.where"):
+        ad.vmap(lambda x: np.piecewise(x, [x > 0], [np.square, np.negative]))(X)
+
+
+# Layers
+
+
+def _of_each(f, *args):
+    with ignored():
+        found = ad.vmap(f)(*args)
+    each = [f(*[Tensor(a[k]) for a in args]) for k in range(len(args[0]))]
+    np.testing.assert_allclose(
+        found, np.stack([np.asarray(getattr(e, "data", e)) for e in each]), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_an_embedding_has_a_gradient_for_each_example():
+    table = nn.Embedding(5, 3, padding_idx=1).double()
+    index = np.array([[0, 1, 1], [4, 4, 4], [2, 0, 3]])
+    _of_each(lambda i: ad.gradients((table(i) ** 3).sum(), table.weight)[0].detach(), index)
+    _of_each(lambda i: np.take(Tensor(W), i % 3, axis=0), index)
+    _of_each(lambda i: ad.bincount(i, weights=[1.0, 2.0, 3.0], minlength=5), index)
+
+
+@pytest.mark.parametrize("weight", [None, [0.5, 1.0, 2.0]])
+def test_a_loss_that_leaves_classes_out_is_that_of_each_example(weight):
+    x, classes = np.random.default_rng(0).normal(size=(3, 4, 3)), np.array([[0, 1, 2, 1], [1, 1, 0, 2], [0, 0, 0, 1]])
+    for ignored_class in (-100, 1):
+        for of in (nn.NLLLoss, nn.CrossEntropyLoss):
+            loss = of(weight=weight, ignore_index=ignored_class)
+            _of_each(loss, x, classes)
+            _of_each(ad.grad(lambda x, t, loss=loss: loss(x, t) ** 2), x, classes)
+
+
+def test_forward_derivatives_through_the_maxima_of_windows():
+    x = np.random.default_rng(0).normal(size=(3, 1, 1, 5, 5))
+    pool = nn.MaxPool2d(2)
+    _of_each(lambda a: ad.jvp(lambda a: (pool(a) ** 2).sum(), a, np.ones((1, 1, 5, 5)))[1], x)
+
+
+# With programs, pictures and checks
+
+
+@pytest.mark.parametrize(
+    "f", [lambda w, x: w * x, lambda w, x: x * w, lambda w, x: w[:3] @ x, lambda w, x: np.where(x > 0, w, x),
+          lambda w, x: np.stack([w, x]), lambda w, x: np.einsum("i,i", w, x)],
+)  # fmt: skip
+def test_a_map_is_compiled_and_a_compiled_function_is_mapped(f):
+    w = np.array([0.7, -1.2, 0.4])
+    slope = ad.grad(lambda w, x: (f(w, x) ** 2).sum(), (0, 1))
+    expected = ad.vmap(slope, in_axes=(None, 0))(w, X)
+    program = ad.compile(ad.vmap(slope, in_axes=(None, 0)))
+    for k in (1.0, 2.0):
+        close(program(k * w, X), ad.vmap(slope, in_axes=(None, 0))(k * w, X))
+    close(ad.vmap(ad.compile(slope), in_axes=(None, 0))(w, X), expected)
+
+
+def test_what_a_map_recorded_can_be_seen():
+    y = ad.vmap(lambda v: np.tanh(v) * W[:, 0])(Tensor(X, requires_grad=True)).sum()
+    assert "batch" in ad.graph(y).source
+    assert "tanh" in ad.explain(y).to_markdown()
+
+
+def test_an_anomaly_in_one_example_is_found():
+    with ad.detect_anomaly(), pytest.raises(ad.AnomalyError, match="sqrt"):
+        ad.vmap(ad.grad(lambda v: np.sqrt(v).sum()))(np.array([[1.0, 0.0], [2.0, 3.0]]))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape"),
+    [(lambda: nn.Conv1d(2, 3, 2), (2, 3, 1, 2, 5)), (lambda: nn.LSTM(2, 3, batch_first=True), (2, 3, 1, 4, 2)),
+     (lambda: nn.Sequential(nn.Conv2d(1, 2, 2), nn.MaxPool2d(2)), (2, 2, 1, 1, 5, 5))],
+)  # fmt: skip
+def test_a_layer_in_two_maps_has_the_second_derivatives_of_the_loop(make, shape):
+    layer, x = make().double(), np.random.default_rng(0).normal(size=shape)
+    weights = list(layer.parameters())
+
+    def one(v):
+        y = layer(v)
+        y = y[0] if isinstance(y, tuple) else y
+        return (y**2).sum() + np.sin(y).sum()
+
+    def slopes(value):
+        first = ad.gradients(value, weights, create_graph=True)
+        return [d.detach().numpy() for d in (*first, *ad.gradients(sum((d**2).sum() for d in first), weights))]
+
+    with ignored():
+        found = slopes(ad.vmap(lambda row: ad.vmap(one)(row).sum() ** 2)(x).sum())
+    expected = slopes(sum(sum(one(Tensor(v)) for v in row) ** 2 for row in x))
+    for d, e in zip(found, expected):
+        np.testing.assert_allclose(d, e, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("given", [lambda x: x, Tensor])
+def test_what_is_given_is_not_written(given):
+    def f(v):
+        v[0] = 5.0
+        return v
+
+    x = given(X.copy())
+    with pytest.raises(TypeError, match="copy"):
+        ad.vmap(f)(x)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(ad.vmap(lambda v: f(v.copy()))(x)[:, 0], 5.0)
