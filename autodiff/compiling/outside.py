@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -83,5 +84,7 @@ def _user_of(frame: FrameType | None) -> FrameType | None:
     """The user's code that calls it, itself or by a library that gives on what it reads."""
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in _PASSING:
         frame = frame.f_back
-    file = "" if frame is None else frame.f_code.co_filename
-    return frame if is_users_code(file) and "site-packages" not in file else None
+    if frame is None or not is_users_code(frame.f_code.co_filename):
+        return None
+    installed = {"site-packages", "dist-packages"} & {*Path(frame.f_code.co_filename).parts}
+    return None if installed else frame  # a progress bar, or what a garbage collection calls, times itself

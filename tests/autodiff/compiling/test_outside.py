@@ -2,6 +2,7 @@
 
 import cProfile
 import datetime
+import gc
 import logging
 import os
 import pathlib
@@ -77,6 +78,22 @@ def test_what_libraries_ask_for_their_own_ends_is_let_through(caplog):
         warnings.simplefilter("ignore")
         np.testing.assert_array_equal(ad.compile(f)(X), X)
     assert "now" in caplog.text
+
+
+def test_what_an_installed_library_times_for_itself_is_let_through_in_a_garbage_collection_too():
+    scope = {"time": time}
+    exec(compile("def timed(*_): time.perf_counter()", "/lib/site-packages/bar/bar.py", "exec"), scope)
+
+    def f(x):
+        scope["timed"]()
+        gc.collect()
+        return x * 2
+
+    gc.callbacks.append(scope["timed"])
+    try:
+        np.testing.assert_array_equal(ad.compile(f)(X), 2 * X)
+    finally:
+        gc.callbacks.remove(scope["timed"])
 
 
 def test_a_profiler_stays_and_sees_the_calls():
