@@ -197,6 +197,7 @@ _INDICES: tuple[tuple[tuple[int, ...], Any], ...] = (
 )  # fmt: skip
 
 
+@internal
 def taken(x: Any, index: Any) -> Any:
     try:
         return x[index]
@@ -471,7 +472,7 @@ def _assigned(t: Any, v: Any, index: Any) -> Any:
 
 _assigned_to_others = Opaque(_assigned, "index_set", "values of one array type are written into another's")
 
-assigned = _placed(_assigned, "index_set")
+assigned = internal(_placed(_assigned, "index_set"))
 """A copy of the array t, in which v stands at an index."""
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+import autodiff as ad
 from autodiff import Tensor
-from autodiff import compile as compiled
 from autodiff.clipping import clip_grad_norm_
 from autodiff.ops.guards import common
 from autodiff.tensor import plain
@@ -107,7 +107,9 @@ class Step:
             trained = model if hasattr(model, "named_parameters") else list(model.parameters())
 
             def program(function: Any, optimizer: Optimizer | None = None) -> Any:
-                made = compiled(function, params=trained, optimizer=optimizer, backend=backend, on_unsupported="eager")
+                made = ad.compile(
+                    function, params=trained, optimizer=optimizer, backend=backend, on_unsupported="eager"
+                )
                 self._programs[function.__name__] = made
                 return made
 

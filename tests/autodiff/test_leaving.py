@@ -1186,7 +1186,7 @@ SOLVERS = {
 def test_a_solver_raises_on_a_live_leaf_that_the_objective_closes_over(name):
     with pytest.raises(Exception) as raised:
         SOLVERS[name](live())
-    if name != "root":  # MINPACK throws the message away
+    if name not in ("root", "brentq"):  # whose C code throws the message away, always and sometimes
         assert any("t.item()" in str(e) for e in causes(raised.value)), raised.value
 
 
