@@ -641,7 +641,7 @@ def _expanded(index: Any, ndim: int, level: Level) -> list[Any]:
 
 def _power(x: Any, exponent: Any) -> Any:
     """``x ** p``, for which NumPy's arrays have short cuts where p is a number."""
-    if within(x, x.level) and type(exponent) in (int, float):
+    if type(exponent) in (int, float):
         return Batch(x.level, x.value**exponent)
     return np.power(x, exponent)
 

@@ -7,46 +7,11 @@ import pytest
 
 import autodiff as ad
 import nn  # noqa: F401 (its layers declare operations too)
-from autodiff import Tensor
 from autodiff.batching.batch import PerformanceWarning
-from autodiff.primitive import REGISTRY, general
-from autodiff.transforms.forward import Pushforward, Unsupported
+from autodiff.primitive import REGISTRY
+from tests.derivatives import computed
 
 EXAMPLES = 3
-
-
-def computed(record, sample):
-    """A function of the differentiable inputs: the output, its gradients, second derivatives and a tangent."""
-    places = [i for i, x in enumerate(sample.inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
-
-    def function(*arrays):
-        xs = [Tensor(x, requires_grad=True) for x in arrays]
-        inputs = list(sample.inputs)
-        for i, x in zip(places, xs):
-            inputs[i] = x
-        if sample.wrap:
-            inputs = sample.wrap(*inputs)
-            inputs = inputs if isinstance(inputs, (tuple, list)) else (inputs,)
-        y = (sample.function or general(record))(*inputs, **sample.params)
-        if not y.requires_grad:
-            return [y]
-        rng = np.random.default_rng(7)
-        g = Tensor(rng.uniform(0.5, 1.5, y.shape).astype(y.dtype))
-        found = [y.detach(), *ad.gradients(y, xs, g, allow_unused=True)]
-        if sample.smooth >= 1:
-            try:
-                (tangent,) = Pushforward([y], xs)([x._ndarray * 0.5 for x in xs])
-                found.append(None if tangent is None else Tensor(tangent))
-            except Unsupported:
-                pass
-        if sample.smooth >= 2:
-            first = ad.gradients(y, xs, g, allow_unused=True, create_graph=True)
-            kept = [d for d in first if d is not None and d.requires_grad]
-            if kept:
-                found += ad.gradients(kept, xs, [d.detach() * 0.5 + 1 for d in kept], allow_unused=True)
-        return [None if d is None else d.detach() for d in found]
-
-    return function, [sample.inputs[i] for i in places]
 
 
 @pytest.mark.parametrize("name", sorted(n for n, r in REGISTRY.items() if r.samples is not None))
