@@ -21,6 +21,7 @@ from ..leaving import user_level
 from ..opaque import Opaque
 from ..ops.guards import common
 from ..ops.indexing import taken_by_others
+from ..standing_in import METHODS, give_operators
 from ..tensor import Tensor, is_foreign
 
 quiet: ContextVar[bool] = ContextVar("autodiff_vmap_quiet", default=False)
@@ -457,19 +458,12 @@ class Batch:
         return f"<{self.level.size} examples of {self.dtype}{list(self.shape)}>"
 
     def __getattr__(self, name: str) -> Any:
-        function = _METHODS.get(name)
+        function = METHODS.get(name)
         if function is not None:
             return lambda *args, **kwargs: function(self, *args, **kwargs)
         if hasattr(np.ndarray, name) and not name.startswith("__"):
             self._refuse(f".{name} of a batch", "write it with NumPy's functions and operators")
         raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
-
-
-_METHODS: dict[str, Any] = {
-    name: getattr(np, name) for name in ("argmax", "argmin", "argsort", "clip", "cumsum", "cumprod", "dot", "mean",
-                                         "repeat", "round", "std", "take", "trace", "var", "diagonal", "searchsorted",
-                                         "argpartition", "choose", "sum", "prod", "max", "min", "any", "all")
-} | {name: lambda x: np.conjugate(x) if x.dtype.kind == "c" else x for name in ("conj", "conjugate")}  # fmt: skip
 
 
 def _known_shape(wanted: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -491,6 +485,8 @@ def _write(level: Level, target: Any, value: Any, name: str, where: Any) -> None
         raise BatchError(
             f"ad.vmap: {name}: examples are written into an array that they share; make a new array, a = a + b"
         )
+    if not np.can_cast(value.dtype, target.dtype, "same_kind"):
+        raise BatchError(f"ad.vmap: {name}: {value.dtype} is not written into {target.dtype}; write a = a + b")
     if where is not True:
         value = np.where(value_in(where, level, target.ndim), value, target.value)
     if value.ndim < target.value.ndim:
@@ -646,42 +642,14 @@ def _power(x: Any, exponent: Any) -> Any:
     return np.power(x, exponent)
 
 
-def _operators() -> None:
-    """Python's operators, each as the ufunc that NumPy has for it."""
-    two = {
-        "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
-        "floordiv": np.floor_divide, "mod": np.remainder, "matmul": np.matmul, "and": np.bitwise_and,
-        "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift, "rshift": np.right_shift,
-        "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
-        "ne": np.not_equal, "divmod": np.divmod,
-    }  # fmt: skip
-    for name, ufunc in two.items():
-        setattr(Batch, f"__{name}__", _left(_power if name == "pow" else ufunc))
-        if name in ("lt", "le", "gt", "ge", "eq", "ne"):
-            continue
-        setattr(Batch, f"__r{name}__", lambda self, other, _ufunc=ufunc: _ufunc(other, self))
-        if name != "divmod":
-            setattr(Batch, f"__i{name}__", _in_place(ufunc))
-    for name, ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}.items():
-        setattr(Batch, f"__{name}__", lambda self, _ufunc=ufunc: _ufunc(self))
-
-
-def _left(ufunc: Any) -> Callable[..., Any]:
-    def apply(self: Any, other: Any) -> Any:
-        return NotImplemented if isinstance(other, Tensor) else ufunc(self, other)
-
-    return apply
-
-
 def _in_place(ufunc: Any) -> Callable[..., Any]:
     def apply(self: Batch, other: Any) -> Any:
         if isinstance(other, Batch) and other.level.depth > self.level.depth:
             return ufunc(self, other)  # another name for it then shows other values than this one
-        new = ufunc(self, other)
-        self.value[...] = new.value
+        _write(self.level, self, ufunc(self, other).value, ufunc.__name__, True)
         return self
 
     return apply
 
 
-_operators()
+give_operators(Batch, _power, _in_place)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..ops.indexing import assigned
+from ..standing_in import BY_METHODS
 from ..tensor import is_foreign
 from .batch import FUNCTIONS, OPAQUE, Batch, BatchError, Level, Place, get, made, picked, spread_in, value_in, within
 
@@ -51,6 +52,13 @@ for _function in (np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.is
 @_as(np.may_share_memory, np.shares_memory)
 def _shares(level: Level, a: Any, b: Any, *args: Any) -> bool:
     return bool(np.may_share_memory(*(x.value if within(x, level) else x for x in (a, b))))
+
+
+def _by_method(method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda level, *args, **kwargs: method(*args, **kwargs)
+
+
+FUNCTIONS.update({function: _by_method(method) for function, method in BY_METHODS.items()})
 
 
 # Creation
@@ -130,31 +138,6 @@ def _broadcast_arrays(level: Level, *xs: Any, subok: bool = False) -> Any:
     return tuple(np.broadcast_to(x, shape) for x in xs)
 
 
-@_as(np.reshape)
-def _reshape(level: Level, x: Any, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
-    return x.reshape(shape, order=order)
-
-
-@_as(np.ravel)
-def _ravel(level: Level, x: Any, order: str = "C") -> Any:
-    return x.ravel(order)
-
-
-@_as(np.transpose, np.permute_dims)
-def _transpose(level: Level, x: Any, axes: Any = None) -> Any:
-    return x.transpose() if axes is None else x.transpose(tuple(axes))
-
-
-@_as(np.swapaxes)
-def _swapaxes(level: Level, x: Any, axis1: int, axis2: int) -> Any:
-    return x.swapaxes(axis1, axis2)
-
-
-@_as(np.matrix_transpose, np.linalg.matrix_transpose)
-def _matrix_transpose(level: Level, x: Any) -> Any:
-    return x.swapaxes(-1, -2)
-
-
 @_as(np.moveaxis)
 def _moveaxis(level: Level, x: Any, source: Any, destination: Any) -> Any:
     source, destination = normalize_axis_tuple(source, x.ndim), normalize_axis_tuple(destination, x.ndim)
@@ -169,11 +152,6 @@ def _rollaxis(level: Level, x: Any, axis: int, start: int = 0) -> Any:
     return Batch(level, np.rollaxis(x.value, axis + 1, start + 1), x)
 
 
-@_as(np.squeeze)
-def _squeeze(level: Level, x: Any, axis: Any = None) -> Any:
-    return x.squeeze(axis)
-
-
 @_as(np.expand_dims)
 def _expand_dims(level: Level, x: Any, axis: Any) -> Any:
     axes = axis if isinstance(axis, (tuple, list)) else (axis,)
@@ -185,11 +163,6 @@ def _expand_dims(level: Level, x: Any, axis: Any) -> Any:
 def _atleast_1d(level: Level, *xs: Any) -> Any:
     found = tuple(x if x.ndim else x.reshape(1) for x in (_many(v, level) for v in xs))
     return found[0] if len(xs) == 1 else found
-
-
-@_as(np.astype)
-def _astype(level: Level, x: Any, dtype: Any, copy: bool = True) -> Any:
-    return x.astype(dtype, copy=copy)
 
 
 @_as(np.flip)
@@ -537,7 +510,7 @@ def _split(level: Level, x: Any, sections: Any, axis: int = 0) -> Any:
     return made(level, parts(x.value, sections, axis + 1), x)
 
 
-@_as(np.unstack)
+@_as(*([np.unstack] if hasattr(np, "unstack") else []))  # NumPy 2.1
 def _unstack(level: Level, x: Any, axis: int = 0) -> Any:
     return tuple(np.moveaxis(x, axis, 0))
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..standing_in import BY_METHODS
 from .tracer import FUNCTIONS, Trace, Tracer, values_of
 
 
@@ -52,6 +53,13 @@ FUNCTIONS.update({f: _filler(f) for f in (np.zeros_like, np.ones_like)})
 FUNCTIONS[np.empty_like] = _filler(np.zeros_like)  # whose values nobody may read
 
 
+def _by_method(method: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda trace, *args, **kwargs: method(*args, **kwargs)
+
+
+FUNCTIONS.update({function: _by_method(method) for function, method in BY_METHODS.items()})
+
+
 @_as(np.full_like)
 def _full_like(trace: Trace, like: Any, value: Any, dtype: Any = None, shape: Any = None, **_: Any) -> Any:
     dtype = values_of(like).dtype if dtype is None else dtype
@@ -75,31 +83,6 @@ def _broadcast_arrays(trace: Trace, *xs: Any, subok: bool = False) -> Any:
     return tuple(np.broadcast_to(x, shape) for x in xs)
 
 
-@_as(np.reshape)
-def _reshape(trace: Trace, x: Any, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
-    return x.reshape(shape, order=order)
-
-
-@_as(np.ravel)
-def _ravel(trace: Trace, x: Any, order: str = "C") -> Any:
-    return x.ravel(order)
-
-
-@_as(np.transpose, np.permute_dims)
-def _transpose(trace: Trace, x: Any, axes: Any = None) -> Any:
-    return x.transpose() if axes is None else x.transpose(tuple(axes))
-
-
-@_as(np.swapaxes)
-def _swapaxes(trace: Trace, x: Any, axis1: int, axis2: int) -> Any:
-    return x.swapaxes(axis1, axis2)
-
-
-@_as(np.matrix_transpose, np.linalg.matrix_transpose)
-def _matrix_transpose(trace: Trace, x: Any) -> Any:
-    return x.swapaxes(-1, -2)
-
-
 @_as(np.moveaxis)
 def _moveaxis(trace: Trace, x: Any, source: Any, destination: Any) -> Any:
     source, destination = normalize_axis_tuple(source, x.ndim), normalize_axis_tuple(destination, x.ndim)
@@ -116,11 +99,6 @@ def _rollaxis(trace: Trace, x: Any, axis: int, start: int = 0) -> Any:
     order = [n for n in range(x.ndim) if n != axis]
     order.insert(start - (axis < start), axis)
     return x.transpose(tuple(order))
-
-
-@_as(np.squeeze)
-def _squeeze(trace: Trace, x: Any, axis: Any = None) -> Any:
-    return x.squeeze(axis)
 
 
 @_as(np.expand_dims)
@@ -145,11 +123,6 @@ def _copyto(trace: Trace, target: Any, value: Any, casting: str = "same_kind", w
 def _flip(trace: Trace, x: Any, axis: Any = None) -> Any:
     axes = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
     return x[tuple(slice(None, None, -1) if n in axes else slice(None) for n in range(x.ndim))]
-
-
-@_as(np.astype)
-def _astype(trace: Trace, x: Any, dtype: Any, copy: bool = True) -> Any:
-    return x.astype(dtype, copy=copy)
 
 
 # Reductions

@@ -23,6 +23,7 @@ from ..batching.batch import Batch, batches, get, level_of
 from ..leaving import user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
+from ..standing_in import ARITHMETIC, COMPARISONS, METHODS, SIGNS, give_operators
 from ..tensor import Tensor
 from .program import Node, Program, program_of, trimmed
 
@@ -753,7 +754,7 @@ class Tracer:
         return np.round(self, digits) if digits is not None else round(self.item())
 
     def __getattr__(self, name: str) -> Any:
-        function = _METHODS.get(name)
+        function = METHODS.get(name)
         if function is not None:
             return lambda *args, **kwargs: function(self, *args, **kwargs)
         if hasattr(np.ndarray, name) and not name.startswith("__"):
@@ -777,12 +778,6 @@ class _Flags:
     def __getitem__(self, name: str) -> Any:
         return getattr(self, {"C": "c_contiguous", "F": "f_contiguous"}.get(name, name.lower()))
 
-
-_METHODS: dict[str, Any] = {
-    name: getattr(np, name) for name in ("argmax", "argmin", "argsort", "clip", "cumsum", "cumprod", "dot", "mean",
-                                         "repeat", "round", "std", "take", "trace", "var", "diagonal", "searchsorted",
-                                         "argpartition", "choose", "sum", "prod", "max", "min", "any", "all")
-} | {name: lambda x: np.conjugate(x) if x.dtype.kind == "c" else x for name in ("conj", "conjugate")}  # fmt: skip
 
 _LIBRARIES = frozenset({"autodiff", "nn", "optim", "numpy", "scipy", "pandas"})
 
@@ -906,35 +901,14 @@ class Number:
         return int(self._decided(operator.index))
 
 
-def _operators() -> None:
-    """Python's operators, each as the ufunc that NumPy has for it."""
-    two = {
-        "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.divide, "pow": np.power,
-        "floordiv": np.floor_divide, "mod": np.remainder, "matmul": np.matmul, "and": np.bitwise_and,
-        "or": np.bitwise_or, "xor": np.bitwise_xor, "lshift": np.left_shift, "rshift": np.right_shift,
-        "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "eq": np.equal,
-        "ne": np.not_equal, "divmod": np.divmod,
-    }  # fmt: skip
-    for name, ufunc in two.items():
-        setattr(Tracer, f"__{name}__", _left(_power if name == "pow" else ufunc))
-        setattr(Tracer, f"__r{name}__", lambda self, other, _ufunc=ufunc: _ufunc(other, self))
-        if name not in ("lt", "le", "gt", "ge", "eq", "ne", "divmod"):
-            setattr(Tracer, f"__i{name}__", _in_place(ufunc))
-        if name == "divmod":
-            continue
+def _number_operators() -> None:
+    """Python's operators of numbers that are others at every call: of two such numbers they stay Python's own."""
+    for name, ufunc in (ARITHMETIC | COMPARISONS).items():
         python = getattr(operator, {"and": "and_", "or": "or_"}.get(name, name))
         setattr(Number, f"__{name}__", _of_numbers(ufunc, python, False))
         setattr(Number, f"__r{name}__", _of_numbers(ufunc, python, True))
-    for name, ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}.items():
+    for name, ufunc in SIGNS.items():
         setattr(Number, f"__{name}__", _of_number(ufunc, getattr(operator, name)))
-        setattr(Tracer, f"__{name}__", lambda self, _ufunc=ufunc: _ufunc(self))
-
-
-def _left(ufunc: Any) -> Callable[..., Any]:
-    def apply(self: Any, other: Any) -> Any:
-        return NotImplemented if isinstance(other, Tensor) else ufunc(self, other)
-
-    return apply
 
 
 def _in_place(ufunc: Any) -> Callable[..., Any]:
@@ -971,4 +945,5 @@ def _power(x: Tracer, exponent: Any) -> Any:
     return np.power(x, exponent)
 
 
-_operators()
+give_operators(Tracer, _power, _in_place)
+_number_operators()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import autodiff as ad
 import nn
 from autodiff import Tensor
-from autodiff.batching.batch import BatchError, PerformanceWarning
+from autodiff.batching.batch import Batch, BatchError, Level, PerformanceWarning
 
 RNG = np.random.default_rng(0)
 X, Y, W = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 3)), RNG.normal(size=(3, 4))
@@ -621,3 +621,14 @@ def test_what_is_given_is_not_written(given):
         ad.vmap(f)(x)
     np.testing.assert_array_equal(x, X)
     np.testing.assert_array_equal(ad.vmap(lambda v: f(v.copy()))(x)[:, 0], 5.0)
+
+
+def test_what_is_written_in_place_is_not_cut_off_to_another_dtype():
+    level = Level(2, 1, lambda watch, level: watch)
+    whole = Batch(level, np.array([[1, 2], [3, 4]]))
+    with pytest.raises(BatchError, match="float64 is not written into int64"):
+        whole += 0.5
+    with pytest.raises(BatchError, match="float64 is not written into int64"):
+        np.multiply(whole, 1.5, out=whole)
+    whole += 1
+    np.testing.assert_array_equal(whole.value, [[2, 3], [4, 5]])
