@@ -75,9 +75,7 @@ class Tensor(ArrayMethods["Tensor"]):
     )  # the primitive's keyword arguments; of a leaf: whether it is a transform's variable, the digest of an array that
     # was handed out, the tensor whose memory it shares, and the result whose values it was given
     _number: int
-    _hooks: (
-        dict[Any, Any] | None
-    )  # what the reverse pass does here: users' functions, and the marks retain_grad, guard, shared
+    _hooks: dict[Any, Any] | None  # of the reverse pass: users' functions, and the marks retain_grad, guard, shared
     _line: str | None  # the user's line, where recorded
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
