@@ -219,7 +219,8 @@ class Compiled:
     @property
     def source(self) -> str:
         """The program of the latest call as Python that needs NumPy alone (and SciPy for SciPy's functions); arrays of
-        more than 64 elements that it has as constants are taken from ``constants``, a dict that `save` writes beside it.
+        more than 64 elements that it has as constants are taken from ``constants``, a dict that `save` writes beside
+        it.
 
         Raises:
             RuntimeError: before the first call.
@@ -242,9 +243,9 @@ class Compiled:
 
     def save(self, path: Any) -> None:
         """Write the program of the latest call as a module that needs NumPy alone (and SciPy for SciPy's functions),
-        with large constants in an ``.npz`` beside it. Its function takes and returns what `source` shows: parameters and state are arguments, in that
-        order, and the results are a tuple, of a single one too. It raises a TypeError for other shapes and dtypes than
-        those of that call.
+        with large constants in an ``.npz`` beside it. Its function takes and returns what `source` shows: parameters
+        and state are arguments, in that order, and the results are a tuple, of a single one too. It raises a TypeError
+        for other shapes and dtypes than those of that call.
 
         Args:
             path: where to, a name that ends in ``.py``, of a module that can be imported.
