@@ -59,6 +59,7 @@ from .transforms.functional import jacobian as jacobian
 from .transforms.functional import jvp as jvp
 from .transforms.functional import value_and_grad as value_and_grad
 from .transforms.functional import vjp as vjp
+from .transforms.stop_gradient import stop_gradient as stop_gradient
 from .transforms.vmap import vmap as vmap
 
 if _TYPE_CHECKING:
