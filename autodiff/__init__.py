@@ -31,6 +31,7 @@ from .ops.complex import *
 from .ops.creation import *
 from .ops.elementwise import *
 from .ops.fused import *
+from .ops.index_tricks import *
 from .ops.indexing import *
 from .ops.indexing import at as _at
 from .ops.indexing import getitem as _getitem

@@ -298,7 +298,7 @@ INSTEAD = {
     "np.frompyfunc": "the function itself with NumPy operations, or ad.stack([f(v) for v in t])",
     "np.ndenumerate": "for i in np.ndindex(t.shape), with t[i]",
     # NumPy: building and writing
-    "np.AxisConcatenator": "ad.concatenate([t, u]) in place of np.r_, ad.column_stack([t, u]) in place of np.c_",
+    "np.AxisConcatenator": "ad.r_[t, u] in place of np.r_[t, u], and ad.c_ in place of np.c_",
     "np.nd_grid": "ad.linspace(a, b, n), and ad.meshgrid for grids",
     "np.full": "ad.full(shape, t)",
     "np.full_like": "ad.full(a.shape, t)",

@@ -12,7 +12,7 @@ import numpy as np
 from ..primitive import as_tensor
 from ..protocols import implements
 from ..tensor import Tensor, wrap
-from .elementwise import astype
+from .elementwise import astype, where
 from .guards import common, raw
 from .linalg import as_real, eigvals, inv, lstsq
 from .norms import norm
@@ -275,7 +275,7 @@ def polyfit(
             raise ValueError(f"polyfit: weights of shape {w.shape} for {x.shape[0]} points")
         rows, target = rows * w[:, None], (target.T * w).T
     scale = norm(rows, axis=0)
-    scale = scale if common((raw(scale) > 0).all()) else np.where(raw(scale) > 0, scale, 1)
+    scale = scale if common((raw(scale) > 0).all()) else where(raw(scale) > 0, scale, 1)
     rows = rows / scale
     rcond = len(x) * np.finfo(x.dtype).eps if rcond is None else rcond
     c, squares, _, _ = lstsq(rows, target, rcond)
