@@ -37,7 +37,9 @@ class AxisConcatenator:
         key = key if isinstance(key, tuple) else (key,)
         words, given = [k for k in key if isinstance(k, str)], [k for k in key if not isinstance(k, str)]
         if not given or {"r", "c"} & set(words):
-            raise TypeError(f"{self.name}: puts Tensors, arrays, numbers and ranges together, not {key} (no matrix)")
+            raise TypeError(
+                f"{self.name}: puts Tensors, arrays, numbers and ranges together, not {key}, and makes no matrix"
+            )
         entries = [_range(k) if isinstance(k, slice) else array(k) for k in given]
         starts = np.cumsum([0, *(x.size for x in entries)])
         numbered = [start + np.arange(x.size).reshape(x.shape) for start, x in zip(starts, entries)]

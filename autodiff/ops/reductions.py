@@ -674,8 +674,9 @@ def _var_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, 
 @in_single
 def _std_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
     centred = _conjugate(x - x.mean(axis=axis, keepdims=True))
-    y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
-    return g * (_per(count_of(x.shape, axis) - ddof) * quotient_or_zero(centred, y))
+    y, g, n = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims), count_of(x.shape, axis)
+    slope = centred if n == 1 else quotient_or_zero(centred, y)  # of one element it is always 0
+    return g * (_per(n - ddof) * slope)
 
 
 def _mean_of_squares(x: Tensor, axis: Any, keepdims: bool, n: float) -> Tensor:
