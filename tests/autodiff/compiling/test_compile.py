@@ -886,3 +886,20 @@ def test_loops_with_derivatives_are_unrolled():
     compiled = ad.compile(f)
     for r in (0.1, 0.2):
         same(compiled(np.array(r)), f(np.array(r)))
+
+
+def test_a_condition_on_a_number_that_is_read_says_at_which_line_and_what_to_write():
+    def f(x):
+        return x * 2 if float(x.sum()) > 0 else x * 3
+
+    compiled = ad.compile(f)
+    with pytest.warns(UserWarning) as warned:
+        for k in range(12):
+            np.testing.assert_array_equal(compiled(np.full(3, k + 0.5)), 2 * np.full(3, k + 0.5))
+    (text,) = [str(w.message) for w in warned]
+    assert "another number was read at test_compile.py:" in text
+    assert "compare the array, x > 0" in text and "np.where or ad.cond" in text
+    compiled = ad.compile(lambda x: x * 2 if x.sum() > 0 else x * 3)
+    for k in range(12):
+        compiled(np.full(3, k + 0.5))
+    assert len(compiled.programs) == 1
