@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..leaving import is_users_file, line_of
+from ..leaving import is_users_file, line_of, place_of
 from ..mode import is_grad_enabled, mode
 from ..tensor import Tensor, clock, wrap
 from ..transforms.control import staging
@@ -250,7 +250,7 @@ class _Run:
                     lines = [x for x in traceback.extract_tb(error.__traceback__) if is_users_file(x.filename)]
                     raise TraceError(
                         f"ad.compile: {error}, as a traced array is; compute with NumPy's functions and operators"
-                        + "".join(f"\n  {x.filename}:{x.lineno}: {x.line}" for x in lines[-1:])
+                        + "".join(f"\n  {place_of(x.filename, x.lineno or 0)}: {x.line}" for x in lines[-1:])
                     ) from error
                 raise
             finally:
