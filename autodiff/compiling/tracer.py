@@ -51,10 +51,11 @@ class Trace:
 
     Args:
         rare: whether a rule that does not take its common branch is followed, under a guard, for want of other values.
+        opened: of which functions that are taken whole, by name, the calls inside are written down where that can be.
     """
 
-    def __init__(self, rare: bool = False) -> None:
-        self.rare = rare
+    def __init__(self, rare: bool = False, opened: Callable[[str], bool] = lambda name: False) -> None:
+        self.rare, self.opened = rare, opened
         self.inputs: list[Node] = []
         self.assumptions: dict[Node, None] = {}
         self.guards: dict[Node, Any] = {}
@@ -112,6 +113,15 @@ class Trace:
         finally:
             self.depth -= 1
             self._known = before
+
+    def followed(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """What a function of traced arrays gives, call by call; NotImplemented where it cannot be followed."""
+        before = dict(self.guards), dict(self.assumptions), self.failure, self.raised
+        try:
+            return function(*args, **kwargs)
+        except Exception:
+            self.guards, self.assumptions, self.failure, self.raised = before
+            return NotImplemented
 
     def stand_in(self, like: Any, name: str) -> Tracer:
         """What a step is given in place of a value."""
@@ -534,6 +544,10 @@ class Tracer:
             if function.draws:
                 args = tuple([trace.stand_ins.get(x, x) if isinstance(x, np.random.Generator) else x for x in args])
                 trace.drawing(args, kwargs)
+            elif trace.opened(function.__name__):
+                result = trace.followed(function.written, args, kwargs)
+                if result is not NotImplemented:
+                    return result
             value = function.function(*map(values_of, args), **kwargs)
             if function.draws:
                 trace.drawn(args, kwargs)
