@@ -28,7 +28,8 @@ def _enter(x: Any, axis: int, level: Level) -> Any:
 
 
 def _leave(x: Any, axis: int, level: Level) -> Any:
-    return np.moveaxis(spread_in(x, level), 0, axis)
+    value = spread_in(x, level)
+    return np.moveaxis(value, 0, axis) if axis else value
 
 
 _entering = Primitive(

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from ..batching.batch import Batch, batches, get, level_of
+from ..batching.batch import Batch, get, level_of
 from ..leaving import user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
@@ -684,8 +684,9 @@ class Tracer:
             trace.refuse("a boolean index: its shape depends on values", "use np.where, or the mask as a factor")
         if any(isinstance(i, slice) and any(True for _ in traced((i,))) for i in parts):
             trace.refuse("a slice between traced positions: its shape depends on values", "use Python integers")
-        if any(True for _ in batches(parts)):
-            return get(self, index, level_of(parts))
+        level = level_of(parts)
+        if level is not None:
+            return get(self, index, level)
         value = self.current().value[values_of(index)]
         if any(True for _ in traced(parts)):
             return trace.record("getitem", (self, index), {}, value)
