@@ -146,7 +146,8 @@ class Family(Distribution):
 
     name: str
     log_density: Function
-    cdf_of: Function
+    cdf_of: Function | None
+    """None where it has no closed form."""
     shapes: tuple[str, ...] = ()
     valid: Function | None = None
     """Of the values of the shapes: where they are those of a distribution."""
@@ -179,6 +180,11 @@ class Family(Distribution):
             return given(y, *shapes)
         if which == "pdf":
             return np.exp(self.log_density(y, *shapes))
+        if self.cdf_of is None:
+            raise TypeError(
+                f"{self.name}.{which}: has no closed form and no derivative here; where none is wanted, call "
+                f"scipy.stats.{self.name}.{which} of arrays (t.detach().numpy())"
+            )
         if which == "sf":
             return 1 - self.cdf_of(y, *shapes)
         small, other = ("cdf", "sf") if which == "logcdf" else ("sf", "cdf")
