@@ -1,5 +1,4 @@
-"""The continuous families, in standard form: a table, sorted from the normal distribution to those of extremes and those
-on the circle."""
+"""The continuous families, in standard form: a table, from the normal distribution to those of extremes and circles."""
 
 from __future__ import annotations
 

@@ -57,6 +57,8 @@ def test_a_family_on_the_circle_has_scipys_density_with_derivatives_and_no_cdf(n
             gradgradcheck(getattr(ours, method), (x[2:], *shapes, 0.1, 1.0), rtol=1e-4)
     with pytest.raises(TypeError, match=rf"{name}\.cdf: has no closed form .* scipy\.stats\.{name}\.cdf"):
         ours.cdf(0.5, *shapes)
+    with pytest.raises(TypeError, match=rf"{name}\.rvs: has no draws that move"):
+        ours.rvs(*shapes)
 
 
 def test_the_beta_binomial_distribution_is_scipys_with_derivatives_by_its_shapes():
