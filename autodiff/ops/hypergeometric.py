@@ -16,10 +16,10 @@ __all__ = ["hyp0f1", "hyp1f1", "hyp2f1"]
 
 
 def _of_parameters(count: int, high: float) -> Samples:
-    """Samples whose parameters, which have no derivative, are constants."""
+    """Samples whose parameters, which have no derivative, are whole numbers."""
 
     def samples(rng: np.random.Generator) -> list[Sample]:
-        parameters = (0.7, 1.3, 2.2)[-count:]
+        parameters = (1, 2, 3)[-count:]
         return [Sample((*(np.full(s, p) for p in parameters), draw(rng, t, -0.6, high))) for s, t in PAIRS]
 
     return samples
@@ -42,7 +42,8 @@ def _hypergeometric(name: str, above: int, below: int, symbol: str, doc: str, hi
     divisor = " ".join(f"{{{i}}}" for i in range(above, n))
     function = declare(
         name, scipy_ufunc(name), [*[None] * n, slope],
-        fixed={i: f"parameter {i} of a hypergeometric function" for i in range(n)}, scipy=name, singular=True, formula=f"{symbol}({parameters}; {{{n}}})",
+        fixed={i: f"parameter {i} of a hypergeometric function" for i in range(n)},
+        scipy=name, singular=True, formula=f"{symbol}({parameters}; {{{n}}})",
         derivatives=[*["none"] * n, f"{product} / {divisor} · {symbol}({more}; {{{n}}})"],
         samples=_of_parameters(n, high), doc=doc,
     )  # fmt: skip
