@@ -111,6 +111,8 @@ def test_complex_numbers_play_back_with_heat_maps_of_their_sizes():
     w = ad.Tensor(1.5 - 2j, requires_grad=True, name="w")
     table = ad.explain((w * (2 + 1j)).real, variables=False)
     steps, _ = played(table)
+    shown = {row.quantity: step["lines"] for row, step in zip(table.rows, steps)}
+    assert shown["∂L/∂w"] == "∂ 2+1j" and shown["grad w"] == "grad 2-1j" and shown["∂L/∂L"] == "grad 1"
     put = {row.quantity: (row.value, step["put"]) for row, step in zip(table.rows, steps)}
     assert put["v1"] == ("5-2.5j", "(1.5-2j) · (2+1j)") and put["grad w"] == ("2-1j", "(2+1j)*")
 
