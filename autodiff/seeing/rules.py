@@ -153,5 +153,7 @@ _MATRICES = {
 }
 """What the inputs of an operation on matrices get of the cotangent ``{y}``, by the operation's formula."""
 
-_BETWEEN = frozenset("inv pinv solve solve_triangular cholesky eigvalsh svdvals funm_sym dyads projectors".split())
+_BETWEEN = frozenset(
+    "conj direction inv pinv solve solve_triangular cholesky eigvalsh svdvals funm_sym dyads projectors".split()
+)
 """Operations in whose local derivatives a dot is the place of the cotangent."""

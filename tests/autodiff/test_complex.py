@@ -304,6 +304,8 @@ def test_pictures_show_complex_numbers_and_what_needs_real_ones_refuses_them():
         ad.explain(y, hvp=[np.ones(2)])
     with pytest.raises(TypeError, match="to_html: live=True computes with real numbers"):
         ad.explain(y).to_html(live=True)
+    many = Tensor(np.arange(20.0) * 1j, name="many")
+    assert "sizes 0 … 19, mean 9.5" in ad.graph(many * 1.0).source
     with pytest.raises(TypeError, match="graph: order=2"):
         ad.graph(y, order=2)
 
