@@ -51,6 +51,11 @@ class View(NamedTuple):
         """Whether all values that share their statistics share their weight."""
         return self.axes == self.over and self.shape == self.applied
 
+    def of_row(self, count: int) -> View:
+        """The same of one of `count` examples."""
+        shape, applied = ((n[0] // count, *n[1:]) for n in (self.shape, self.applied))
+        return self._replace(shape=shape, applied=applied)
+
 
 @lru_cache(maxsize=256)
 def _per_channel(shape: tuple[int, ...]) -> View:
@@ -147,6 +152,10 @@ class Statistics:
 
     def __init__(self) -> None:
         self._product = (0, -1, None)
+
+    def of_row(self, count: int) -> Statistics:
+        """None yet."""
+        return Statistics()
 
     def leave_product(self, g: Any, product: Any) -> None:
         """Note Σ g (x − μ), which the rule of the input needs and that of the weight, which comes next, as well."""
