@@ -158,17 +158,22 @@ def _stacked(level: Level, function: Opaque, args: Any, kwargs: Any) -> Any:
 
 
 def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
-    """A function run for each example."""
+    """A function run for each example, for want of anything better."""
     if not quiet.get():
         warnings.warn(
             f"ad.vmap: {name} is run {level.size} times, once for each example; it has no form for all at once",
             PerformanceWarning,
             stacklevel=user_level(),
         )
+    return of_each(level, lambda i, *args, **kwargs: function(*args, **kwargs), name, args, kwargs)
+
+
+def of_each(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
+    """The results of a function of an example's number, its arguments and its options."""
     if not level.size:
         raise BatchError(f"ad.vmap: {name} cannot be run for a batch of no examples")
     found = [
-        function(*_example(args, level, i), **{k: _example(v, level, i) for k, v in kwargs.items()})
+        function(i, *example(args, level, i), **{k: example(v, level, i) for k, v in kwargs.items()})
         for i in range(level.size)
     ]
     first = found[0]
@@ -180,13 +185,14 @@ def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any,
     return made(level, np.stack([np.asarray(x) if np.isscalar(x) else x for x in found]))
 
 
-def _example(x: Any, level: Level, i: int) -> Any:
+def example(x: Any, level: Level, i: int) -> Any:
+    """What an example has of a value."""
     if within(x, level):
         return x.value[i]
     if type(x) in (tuple, list):
-        return type(x)(_example(v, level, i) for v in x)
+        return type(x)(example(v, level, i) for v in x)
     if isinstance(x, slice):
-        return slice(*(_example(v, level, i) for v in (x.start, x.stop, x.step)))
+        return slice(*(example(v, level, i) for v in (x.start, x.stop, x.step)))
     return x
 
 
