@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.batching.batch import Batch, BatchError
 from autodiff.flags import flagged
 from autodiff.machine.kernels import rows_of
 from autodiff.ops.guards import common
@@ -587,9 +588,14 @@ def _batch(
     if running and values:
         variance = kept.variance * (values / (values - 1)) if unbiased else kept.variance
         for given, average, new in zip((running_mean, running_var), running, (kept.mean, variance)):
-            old = writable(average)
+            old, part = writable(average), momentum * new.reshape(channels)
+            if isinstance(part, Batch) and not isinstance(old, Batch):
+                raise BatchError(
+                    f"{layer}: inside ad.vmap the statistics differ between examples, which share the running averages "
+                    f"that training moves; use eval(), or track_running_stats=False, or map the averages too"
+                )
             old *= 1 - momentum
-            old += momentum * new.reshape(channels)
+            old += part
             if isinstance(given, Tensor):
                 given.data = old
     return y if narrow is None else y.astype(narrow)

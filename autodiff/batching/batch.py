@@ -111,6 +111,12 @@ def laid_out(x: Any) -> Any:
     return x
 
 
+def refilled(like: Any, array: Any) -> Any:
+    """An array with as many elements as all examples have together as a batch like another, the way back from
+    `laid_out`."""
+    return Batch(like.level, refilled(like.value, array)) if isinstance(like, Batch) else array.reshape(like.shape)
+
+
 def made(level: Level, value: Any, base: Batch | None = None) -> Any:
     """The batch of a result, or a tuple of them."""
     if isinstance(value, (tuple, list)):

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..batching.batch import Batch, BatchError, laid_out, refilled
+from ..batching.examples import depth
 from ..mode import no_grad
 from ..ops.linalg import as_real
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, plain, wrap
 from .parameters import gathered
 
 METHODS = ("RK23", "RK45", "DOP853")
@@ -76,7 +78,8 @@ def solve_ivp(
         rtol, atol, max_step: as SciPy's: the error of a step. That of a derivative is about the same in relation.
 
     Returns:
-        Times (m,) and the solution (n, m), in double precision. A step keeps what f computed in it until the derivative
+        Times (m,) and the solution (n, m), in double precision. Inside `ad.vmap` all examples take the same steps, as
+        small as the one needs that needs the smallest. A step keeps what f computed in it until the derivative
         is taken; `ad.checkpoint` around a part of the way takes less memory.
 
     Raises:
@@ -97,21 +100,42 @@ def solve_ivp(
             f"solve_ivp: y0 of shape {y.shape}; it is a vector (n,), with y.reshape(...) inside f if need be"
         )
     start, end = (as_real(t, "solve_ivp") for t in t_span)
-    t0, t1 = float(start._ndarray), float(end._ndarray)
     chosen = None if t_eval is None else as_real(t_eval, "solve_ivp")
+    if any(isinstance(plain(t), Batch) for t in (start, end, chosen)):
+        raise BatchError(
+            "ad.vmap: the times of solve_ivp differ between examples; go from 0 to 1 by dy/ds = (t1 − t0) f(t0 + s (t1 "
+            "− t0), y)"
+        )
+    t0, t1 = float(start._ndarray), float(end._ndarray)
     times = [t1] if chosen is None else [float(t) for t in chosen._ndarray.reshape(-1)]
     way = np.diff([t0, *times]) * (1 if t1 >= t0 else -1)
     if (way < 0).any() or (times and (times[-1] - t1) * (1 if t1 >= t0 else -1) > 0):
         raise ValueError(f"solve_ivp: t_eval is sorted and lies between {t0:g} and {t1:g}, not {times}")
 
-    def numbers(t: float, y: Any) -> Any:
+    def slope(t: float, y: Any) -> Any:
         with no_grad():
-            slope = as_real(f(t, wrap(y), *args), "solve_ivp")
-        if slope.shape != y.shape:
-            raise ValueError(f"solve_ivp: a state of shape {y.shape}, but the function gives shape {slope.shape}")
-        return np.asarray(slope._ndarray, np.float64)
+            found = as_real(f(t, wrap(y), *args), "solve_ivp")
+        if found.shape != y.shape:
+            raise ValueError(f"solve_ivp: a state of shape {y.shape}, but the function gives shape {found.shape}")
+        return found._ndarray.astype(np.float64, copy=False)
 
-    parts = _steps(numbers, method, t0, times, y._ndarray, {"rtol": rtol, "atol": atol, "max_step": max_step})
+    whole = y._ndarray  # of all examples, where states or slopes differ between those of a batch
+    if depth():
+        whole = whole + np.zeros_like(slope(t0, whole))
+    numbers: Callable[[float, Any], Any] = slope
+    first, options = whole, {"rtol": rtol, "atol": atol, "max_step": max_step}
+    if isinstance(whole, Batch):
+        first = laid_out(whole).reshape(-1)
+        zeros: Any = np.zeros_like(whole)
+
+        def of_all(t: float, flat: Any) -> Any:
+            return laid_out(zeros + slope(t, refilled(whole, flat))).reshape(-1)
+
+        numbers = of_all
+        # The error's norm is a mean of squares over all: divided by √examples it bounds that of each.
+        strict = np.sqrt(max(first.size / max(whole.size, 1), 1))
+        options |= {"rtol": rtol / strict, "atol": (np.broadcast_to(atol, laid_out(whole).shape) / strict).reshape(-1)}
+    parts = _steps(numbers, method, t0, times, first, options)
     points: list[Any] = [start]
     states: list[Any] = [y]
     before = start
