@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from autodiff import Tensor, enable_grad
+from autodiff.batching.batch import BatchError
 from autodiff.flags import flags
 from autodiff.tensor import is_foreign, plain
 
@@ -188,8 +189,15 @@ class Optimizer:
             if len(params) != sum(len(b.params) for b in found) or not all(b.fits(self.state, names) for b in found):
                 self._require_apart()
                 found = self._buckets[i] = buckets(self, params, group)
-            for bucket in found:
-                bucket.step(self, group)
+            try:
+                for bucket in found:
+                    bucket.step(self, group)
+            except BatchError:
+                raise BatchError(
+                    f"{type(self).__name__}.step: inside ad.vmap the gradients differ between examples that share the "
+                    f"parameters; make parameters of its own for each in the mapped function, "
+                    f"ad.Tensor(w, requires_grad=True) of a mapped w, or step outside with the mean of the gradients"
+                ) from None
         return loss
 
     def _evaluated(self, closure: Callable[[], Any]) -> Any:
