@@ -134,7 +134,7 @@ def units_of(nodes: Sequence[Node], places: Places, early: set[int]) -> list[Uni
     units: list[Unit] = []
     made: dict[int, int] = {}  # id of a root → the unit that makes it
     wholes = {id(x): node for node in nodes if node.op == "whole" for x in node.inputs}
-    for node in nodes:
+    for node in _numbers_first(nodes):
         how = "call" if id(node) in places.copied else kind(node)
         if how == "product" and matrices(node, places) is None:
             how = "call"
@@ -161,6 +161,16 @@ def units_of(nodes: Sequence[Node], places: Places, early: set[int]) -> list[Uni
         nest.add(node, "part" if how == "part" else role, axes)
         made[id(root)] = number
     return units
+
+
+def _numbers_first(nodes: Sequence[Node]) -> list[Node]:
+    """The same nodes, numbers that depend on numbers alone before all others, so that no nest has to wait for them."""
+    found: set[int] = set()
+    for node in nodes:
+        if kind(node) == "input" or (not node.shape and kind(node) == "elementwise"):
+            if all(id(x) in found for x in node.operands):
+                found.add(id(node))
+    return sorted(nodes, key=lambda node: id(node) not in found)
 
 
 def _position(
