@@ -371,6 +371,14 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
         return np.concatenate(parts)
 
 
+def _names(function: Any) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+
+
+# scikit-learn reads the names here, and those of `module` are no names of its own
+_Net.__init__.__signature__ = inspect.Signature(_names(_Net.__init__))  # type: ignore[attr-defined]
+
+
 class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-learn comes without types
     """A classifier: a network whose outputs are the logits of the classes, trained with the cross-entropy.
 
@@ -428,11 +436,9 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-lear
         super().__init__(*args, **options)
         self.class_weight = class_weight
 
-    _shared, _own = (inspect.signature(f).parameters for f in (_Net.__init__, __init__))
-    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # where scikit-learn reads the names
-        [*list(_shared.values())[:-1], _own["class_weight"], _shared["module_options"]]
+    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [*_names(_Net.__init__), inspect.signature(__init__).parameters["class_weight"]]
     )
-    del _shared, _own
 
     def _weighted(self, y: Array, weight: Array | None) -> Array | None:
         if self.class_weight is None:

@@ -4,6 +4,7 @@ averages, augmentation, data sets, metrics by name, and optimisers that need a c
 from __future__ import annotations
 
 import inspect
+import sys
 import warnings
 
 import numpy as np
@@ -353,7 +354,7 @@ def test_the_history_reads_its_columns_by_name():
     assert history.val_accuracy == history["val_accuracy"] and "val_accuracy" in dir(history)
     assert len(history.seconds) == 3 and min(history.seconds) > 0
     with pytest.raises(AttributeError, match="has no 'val_f1'; it has train_loss, train_accuracy"):
-        history.val_f1  # noqa: B018
+        history.val_f1
     assert not hasattr(optim.History.__new__(optim.History), "anything")
 
 
@@ -452,13 +453,11 @@ def test_named_metrics_of_a_regression_and_of_pixels_some_of_which_are_ignored()
 
 def test_a_name_that_is_no_metrics_is_refused_with_those_that_are_near():
     pytest.importorskip("sklearn")
-    with pytest.raises(ValueError, match="'f1_score' is no metric's name.*such as .*f1_"):
+    with pytest.raises(ValueError, match=r"'f1_score' is no metric's name.*such as .*f1_"):
         train(network(), metrics=["f1_score"])
 
 
 def test_names_of_metrics_without_scikit_learn_say_what_is_missing(monkeypatch):
-    import sys
-
     monkeypatch.delitem(sys.modules, "optim.training.scoring", raising=False)
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(ImportError, match="pip install scikit-learn; or give functions"):
