@@ -27,6 +27,8 @@ Self = TypeVar("Self", bound="Module")
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "buffer (not saved)", "module"
 _TAKES = {PARAMETER: "a Parameter", BUFFER: "a Tensor", TRANSIENT: "a Tensor", MODULE: "a Module"}
 
+_INSTEAD = " (write nn.Parameter(value), or for one call with other values nn.functional_call(model, values, x))"
+
 
 class Incompatible(NamedTuple):
     """What `Module.load_state_dict` passed over with ``strict=False``."""
@@ -99,7 +101,7 @@ class Module:
         elif value is not None and kind != role and (kind or role not in (BUFFER, TRANSIENT) or not _is_tensor(value)):
             raise TypeError(
                 f"{type(self).__name__}.{name} is a {role}: it takes {_TAKES[role]} or None, not "
-                f"{type(value).__name__}" + (" (write nn.Parameter(value))" if role == PARAMETER else "")
+                f"{type(value).__name__}" + (_INSTEAD if role == PARAMETER else "")
                 + f"; `del module.{name}` first to use the name for something else"
             )  # fmt: skip
         super().__setattr__(name, value)
