@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.accepting import accepting
+from autodiff.devices import dtype_to, require_cpu
 from autodiff.flags import flags
 from autodiff.tensor import HookHandle, clock, plain, shared, writable
 
@@ -61,6 +63,12 @@ class Module:
     _hooks: dict[Any, hooks.Hook] | None
     _single: bool  # whether a parameter here may be float32
     training: bool
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        code = getattr(cls.__dict__.get("__init__"), "__code__", None)
+        if code is not None and cls.__module__.startswith("nn.") and "dtype" in code.co_varnames:
+            cls.__init__ = accepting(cls.__init__, {"device": require_cpu})  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Made here and not in __init__, so that a subclass need not call super().__init__().
@@ -344,6 +352,26 @@ class Module:
     def double(self: Self) -> Self:
         """``astype("float64")``."""
         return self.astype(np.float64)
+
+    def half(self: Self) -> Self:
+        """``astype("float16")``."""
+        return self.astype(np.float16)
+
+    def cpu(self: Self) -> Self:
+        """The module itself: arrays are nowhere else."""
+        return self
+
+    def to(
+        self: Self, target: Any = None, dtype: Any = None, non_blocking: bool = False, *, device: Any = None
+    ) -> Self:
+        """PyTorch's: `astype` for a floating-point dtype or a tensor's, and the module itself for "cpu".
+
+        Raises:
+            TypeError: for what is no device and no floating-point dtype.
+            RuntimeError: for a GPU.
+        """
+        found = dtype_to(f"{type(self).__name__}.to", target, device, dtype)
+        return self if found is None else self.astype(found)
 
     # Hooks
 
