@@ -6,6 +6,7 @@ what, in the order in which they were made.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -466,7 +467,8 @@ class Module:
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Incompatible:
         """Write Tensors or arrays into the parameters and buffers of these names, in place.
 
-        Floating-point values (half types too) are cast to the parameter's dtype.
+        Floating-point values (half types too) are cast to the parameter's dtype, integers if it holds them exactly. Of
+        a parameter with several names, one is enough.
 
         Args:
             state_dict: arrays or Tensors by name, as `state_dict` of this module or of PyTorch's.
@@ -475,13 +477,15 @@ class Module:
         Raises:
             TypeError: if that is no mapping.
             RuntimeError: for missing and unexpected names (if `strict`), other shapes, and values of another kind
-                (integers for floats): all of them at once, and then nothing is written.
+                (booleans or complex numbers for floats): all of them at once, and then nothing is written.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: takes a dict of arrays by name, not {type(state_dict).__name__}")
         own = self.state_dict()
         owners = {id(_memory(plain(tensor))) for tensor in own.values()}
-        missing = [name for name in own if name not in state_dict]
+        named = dict(self._named("", True, False, PARAMETER, BUFFER))
+        given = {id(tensor) for name, tensor in named.items() if name in state_dict}
+        missing = [name for name in own if name not in state_dict and id(named.get(name)) not in given]
         unexpected = [str(name) for name in state_dict if name not in own]
         found, wrong = {}, []
         for name, target in own.items():
@@ -609,8 +613,18 @@ def _fitting(value: Any, target: Tensor) -> tuple[Any, str | None]:
     if target.dtype.kind == "f" and real:
         with np.errstate(over="ignore"):
             return array.astype(target.dtype), None
-    if array.dtype.kind in "iu" and target.dtype.kind in "iu":
-        cast = array.astype(target.dtype)
-        if (cast == array).all():
+    if array.dtype.kind in "iu" and target.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):
+            cast = array.astype(target.dtype)
+        if _is_exact(array, cast):
             return cast, None
     return None, f"dtype {array.dtype} does not fit the module's {target.dtype}"
+
+
+def _is_exact(integers: Any, cast: Any) -> bool:
+    """Whether integers are the same numbers after a cast. (A comparison of the arrays would cast once more.)"""
+    if cast.dtype.kind != "f":
+        return bool((cast == integers).all())
+    limit = 2 ** (np.finfo(cast.dtype).nmant + 1)  # up to here every integer is held
+    far = (integers > limit) | (integers < -limit)
+    return all(math.isfinite(b) and int(a) == int(b) for a, b in zip(integers[far], cast[far]))
