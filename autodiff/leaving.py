@@ -65,7 +65,18 @@ def line_of(frame: FrameType, number: int | None = None) -> str:
     """The line of this number in a frame's code, or the one now running, as 'file:line: source'."""
     filename, number = frame.f_code.co_filename, number or frame.f_lineno
     source = linecache.getline(filename, number, frame.f_globals).strip()
-    return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
+    return f"{place_of(filename, number)}: {source}" if source else place_of(filename, number)
+
+
+def place_of(filename: str, number: int) -> str:
+    """A line as 'file:line', of a cell as IPython counts it: 'In [3], line 2'.
+
+    >>> place_of("model.py", 2)
+    'model.py:2'
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cell = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)(filename)
+    return f"{filename}:{number}" if cell is None else f"{cell[1].replace('[', ' [')}, line {number}"
 
 
 def _user_frame() -> FrameType | None:
