@@ -192,9 +192,9 @@ def layer_report(model: Module, batch: Any, loss: Callable[..., Any] | None = No
     Returns:
         A `LayerReport`. With L the loss, δ is ∂L/∂output of a layer, 0 where L does not depend on it. Dead and
         saturated are parts of an activation's units: those with f′ = 0 in the whole batch, and the elements with |f′|
-        less than a twentieth of its largest value (|tanh| above 0.975), f′ being the engine's (not of complex numbers). What
-        `forward` computes by functions, no module, is not seen. For a recurrent layer the gradient at a time step is ∂L/∂h_t by way of
-        all later steps, which shows whether gradients vanish or explode.
+        less than a twentieth of its largest value (|tanh| above 0.975), f′ being the engine's (not of complex numbers).
+        What `forward` computes by functions, no module, is not seen. For a recurrent layer the gradient at a time step
+        is ∂L/∂h_t by way of all later steps, which shows whether gradients vanish or explode.
 
     Raises:
         TypeError: for anything but a module, and a loss that returns no Tensor of one element; and whatever the model
