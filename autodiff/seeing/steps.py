@@ -14,6 +14,7 @@ import numpy as np
 
 from ..backward import leading_to, of_dtype, reachable, reverse, unbroadcast
 from ..batching.batch import laid_out
+from ..batching.examples import summed
 from ..mode import differentiating, mode
 from ..primitive import Primitive, general
 from ..tensor import Tensor, as_array, wrap
@@ -259,7 +260,7 @@ class Table:
                 style = _jacobian_style(local[i], node)
                 step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node, style)
                 product, factors = self.product(node, i, incoming, quantity, way)
-                number = unbroadcast(of_dtype(d, x.dtype) if self.complex else d, x.shape)
+                number = unbroadcast(summed(of_dtype(d, x.dtype) if self.complex else d, x), x.shape)
                 if uses[n] == 1:
                     finished(x, product, number, (given, step, *factors))
                     if not x._hooks:
