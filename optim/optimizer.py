@@ -31,7 +31,8 @@ class Optimizer:
     Args:
         params: Tensors (``model.parameters()``), pairs of a name and a Tensor (``model.named_parameters()``), or dicts:
             one group of either under "params", with hyper-parameters of its own. Those that do not require a gradient
-            are left as they are, until they do.
+            are left as they are, until they do. Complex ones move as two real parameters would, their real and
+            imaginary parts, as PyTorch's do; those of `Newton` and its like must be real.
         defaults: the hyper-parameters of groups that do not say otherwise.
 
     Raises:

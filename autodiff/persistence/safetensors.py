@@ -40,7 +40,13 @@ def write(file: IO[bytes], arrays: dict[str, Array]) -> None:
         if array.dtype.name not in _DTYPES.values():
             raise TypeError(f"save: {name!r} has dtype {array.dtype}, which safetensors does not have; use .npz")
         require_encodable(name)
-    written = memoryview(_library().numpy.save(arrays))
+    library = _library()
+    try:
+        written = memoryview(library.numpy.save(arrays))
+    except (library.SafetensorError, KeyError) as error:  # complex64 came late
+        raise TypeError(
+            f"save: this version of the safetensors library cannot write these dtypes ({error}); use .npz"
+        ) from None
     length = int.from_bytes(written[:8], "little")
     entries, numbers = json.loads(bytes(written[8 : 8 + length])), written[8 + length :]
     checksum = _begun(entries)
