@@ -135,6 +135,7 @@ class Loops:
         """One operation for all steps; where a derivative is taken, a scan of the largest number of them.
         NotImplemented where nothing in the steps is traced, or there is no largest number."""
         trace, start = self.trace, clock()
+        self.refuse_examples(loop.state)
         with self._repeatable(loop.cond_fun, loop.body_fun), trace.inside():
             state = [self.stand_in(x, "", is_grad_enabled()) for x in loop.state]
             holds = truth_value("while_loop: the condition", loop.condition(state))
@@ -145,6 +146,7 @@ class Loops:
                     raise
                 trace.failure = None  # of a step that does not run
                 trace.unroll()
+        self.refuse_examples(following)
         _call(state, "state")
         step = Step(state, [], following, [], ((start, clock()),))
         given = [plain(x) for x in state]

@@ -80,6 +80,16 @@ def test_a_loop_in_a_vmap_is_few_loops_in_every_derivative(f, backend):
         assert 1 <= len(scans(program)) <= 8, (name, len(program.nodes))
 
 
+@pytest.mark.parametrize("max_steps", [None, 9])
+def test_other_loops_and_branches_of_examples_are_written_out(max_steps):
+    def f(c):
+        end, n = ad.while_loop(lambda s: s[1] < 4, lambda s: (np.sin(s[0]), s[1] + 1), (c, 0), max_steps=max_steps)
+        return ad.cond(n > 2, lambda x: x * x, lambda x: x, end).sum()
+
+    for g in (ad.vmap(f), lambda c: ad.vmap(f)(c * 2 + 0 * c.sum())):
+        agree(g, (C,), "numpy")
+
+
 V = RNG.normal(size=(5, 5)) / 2
 
 
