@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from ..batching.batch import Batch, batches, get, level_of
+from ..batching.batch import Batch, get, level_of
 from ..leaving import user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
 from ..standing_in import ARITHMETIC, COMPARISONS, METHODS, SIGNS, give_operators
 from ..tensor import Tensor
-from .program import Node, Program, program_of, trimmed
+from .program import Node, Program, arranged, program_of, trimmed
 
 
 class TraceError(TypeError):
@@ -286,7 +286,7 @@ class Trace:
             nodes_of(outputs)
         ):
             self.unroll()  # a value of a step is used outside of its loop
-        return found
+        return arranged(found)
 
 
 def _known(value: Any) -> Any:
@@ -693,8 +693,9 @@ class Tracer:
             trace.refuse("a boolean index: its shape depends on values", "use np.where, or the mask as a factor")
         if any(isinstance(i, slice) and any(True for _ in traced((i,))) for i in parts):
             trace.refuse("a slice between traced positions: its shape depends on values", "use Python integers")
-        if any(True for _ in batches(parts)):
-            return get(self, index, level_of(parts))
+        level = level_of(parts)
+        if level is not None:
+            return get(self, index, level)
         value = self.current().value[values_of(index)]
         if any(True for _ in traced(parts)):
             return trace.record("getitem", (self, index), {}, value)

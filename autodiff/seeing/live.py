@@ -70,12 +70,18 @@ def live_page(explanation: Explained) -> Live:
     """What makes the page of an explanation live.
 
     Raises:
+        TypeError: for complex numbers.
         ValueError: for a leaf, and for a graph that is too large.
         RuntimeError: for a graph that was freed or written.
     """
     results = results_behind(explanation.output, "to_html")
     if not results:
         raise ValueError("to_html: live=True needs a computation; this output is a leaf, nothing was computed")
+    if any(row.number is not None and row.number.dtype.kind == "c" for row in explanation.rows):
+        raise TypeError(
+            "to_html: live=True computes with real numbers, and this computation has complex ones; leave live out, or "
+            "write it of real and imaginary parts"
+        )
     if len(results) > OPERATIONS:
         raise ValueError(
             f"to_html: live=True takes graphs of up to {OPERATIONS:,} operations, not {len(results):,}, for a page "
