@@ -5,7 +5,7 @@ What is recorded between the two lies in the one graph that everything is record
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -79,7 +79,7 @@ class _Shared:
         return summed(d, x, self.levels) if isinstance(plain(d), Batch) else d
 
 
-def summed(d: Any, x: Tensor, levels: Sequence[Level] | None = None) -> Any:
+def summed(d: Any, x: Tensor, levels: Collection[Level] | None = None) -> Any:
     """A cotangent of x without the axes of examples that share x, at every depth: of these levels, or of all."""
     array = plain(d)
     if not isinstance(array, Batch):
