@@ -14,7 +14,6 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from ..batching.batch import Level, within
-from ..batching.draws import RANDOMNESS, drawn, split
 from ..batching.examples import batched, entered, left
 from ..tensor import Tensor, as_array, is_foreign, plain, wrap
 from .tree import flatten
@@ -66,6 +65,8 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, randomness:
     """
     if not callable(f):
         raise TypeError(f"vmap: needs a function, not {f!r}")
+    from ..batching.draws import RANDOMNESS, drawn  # loads numpy.random, which `import autodiff` does without
+
     if randomness not in RANDOMNESS:
         raise ValueError(f"vmap: randomness must be one of {', '.join(map(repr, RANDOMNESS))}, not {randomness!r}")
 
@@ -98,6 +99,8 @@ def _shared(x: Any) -> Any:
 
 def _as_batch(x: Any, axis: int, level: Level) -> Any:
     if isinstance(x, np.random.Generator):
+        from ..batching.draws import split
+
         return split(x, level)
     tensor = x if isinstance(x, Tensor) else wrap(as_array(x, copy=False))
     return entered(tensor, normalize_axis_index(axis, tensor.ndim), level)
