@@ -112,7 +112,30 @@ class Lowering:
         if special is not None:
             return special
         plain = replace(node, inputs=tuple(map(self.array, inputs)))
-        return self.add(plain if kind(plain) != "call" else node)
+        flat = self.flattened(plain) if kind(plain) == "elementwise" else None
+        return flat or self.add(plain if kind(plain) != "call" else node)
+
+    def flattened(self, node: Node) -> Node | None:
+        """An elementwise operation of a matrix that is seen with more axes as one of the matrix, seen so: it then runs
+        in one loop with what made that."""
+        shape = (prod(node.shape[:-1]), *node.shape[-1:])
+        seen = [x for x in node.operands if x.op == "reshape" and x.view and x.shape == node.shape]
+        if len(node.shape) < 3 or node.strides != contiguous(node.shape, node.dtype):
+            return None
+        if not any(x.inputs[0].shape == shape for x in seen):
+            return None
+        inputs: list[Any] = []
+        for x in node.inputs:
+            if isinstance(x, Node) and x.shape[:-1] == node.shape[:-1]:
+                to = (shape[0], *x.shape[-1:])
+                known = x in seen and x.inputs[0].shape == to
+                inputs.append(x.inputs[0] if known else self.view("reshape", x, to, {"shape": to, "order": "C"}))
+            elif isinstance(x, Node) and len(x.shape) > 1:
+                return None
+            else:
+                inputs.append(x)
+        made = self.add(replace(node, inputs=tuple(inputs), shape=shape, strides=contiguous(shape, node.dtype)))
+        return self.view("reshape", made, node.shape, {"shape": node.shape, "order": "C"})
 
     def special(self, node: Node) -> Node | None:
         """What becomes of operations that are written by others; None where nothing does."""

@@ -461,6 +461,23 @@ def test_a_large_nest_that_reads_another_runs_with_it_but_for_one_that_waits_for
         assert compiled.ir.count("define void @nest") == (3 if waits else 1)
 
 
+def test_a_matrix_that_is_seen_with_more_axes_stays_in_the_loop_that_made_it() -> None:
+    tape = Tape()
+    x, bias, other, column = (
+        tape.input(numbers(shape, seed=i)) for i, shape in enumerate([(60, 200), (200,), (3, 20, 200), (3, 20, 1)])
+    )
+    seen = tape.view("reshape", tape("add", x, bias), shape=(3, 20, 200), order="C")
+    y = tape("multiply", tape("exp", seen), other)
+    z = tape("add", tape("subtract", y, column), bias)
+    back = tape("add.reduce", tape.view("reshape", z, shape=(60, 200), order="C"), axis=(0,), keepdims=False)
+    compiled = check(tape, y, z, back)
+    assert compiled.ir.count("define void @nest") == 1
+    tape = Tape()
+    x, turned = tape.input(numbers((60, 200))), tape.input(numbers((200, 20, 3)))
+    seen = tape.view("reshape", tape("exp", x), shape=(3, 20, 200), order="C")
+    check(tape, tape("multiply", seen, tape.view("transpose", turned, axes=(2, 1, 0))), tape("negative", seen))
+
+
 def adam(n: int, dtype: type) -> tuple[Compiled, list[np.ndarray], list[np.ndarray]]:
     """A step in place, its arguments, and what they must be then."""
     tape = Tape()
