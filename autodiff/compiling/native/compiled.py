@@ -75,6 +75,8 @@ class Compiled:
         self.ir: str = self._module.text
         """In LLVM's language."""
         self._machine = Machine.of(self.ir, addresses() | symbols())
+        self.alone: bool = all(line.startswith("segment") for line in steps) and not any(map(is_weak, self._inputs))
+        """Whether NumPy and Python have no part in it but for the memory."""
         self.source: str = ""
         """The Python around the machine code."""
         self.run: Callable[..., tuple[Any, ...]] = self._written(steps)
@@ -294,9 +296,11 @@ class Compiled:
             slow.append(f"x{i} = argument(x{i}, input{i}, {i}, {i in self._program.donated.values()})")
         inputs = [x for x in self._inputs if not is_weak(x)]
         donated = [arrays.index(f"x{i}") for i in dict.fromkeys(self._program.donated.values())]
-        other = differ([(x.shape, x.dtype, x.strides) for x in inputs], donated)
-        if other is not None:
-            names["differ"] = other
+        self.differ = differ([(x.shape, x.dtype, x.strides) for x in inputs], donated)
+        """Whether arrays are anything else than the inputs for which it was made, without the Python numbers, are; None
+        where that cannot be asked."""
+        if self.differ is not None:
+            names["differ"] = self.differ
             if self._taken:
                 listed = f"({', '.join(arrays)},)"
                 slow.append(f"{listed} = apart({listed}, {[arrays.index(f'x{i}') for i in self._taken.values()]})")
@@ -447,8 +451,3 @@ def _apart_from_each_other(shape: tuple[int, ...], strides: tuple[int, ...], ite
             return False
         end += step * (n - 1)
     return True
-
-
-def machine_function(program: Program) -> tuple[Callable[..., tuple[Any, ...]], type[Exception]]:
-    """The function that a program is as machine code, and what it raises where the program does not hold."""
-    return Compiled(program).run, Unmet
