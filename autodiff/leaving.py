@@ -65,7 +65,18 @@ def line_of(frame: FrameType, number: int | None = None) -> str:
     """The line of this number in a frame's code, or the one now running, as 'file:line: source'."""
     filename, number = frame.f_code.co_filename, number or frame.f_lineno
     source = linecache.getline(filename, number, frame.f_globals).strip()
-    return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
+    return f"{place_of(filename, number)}: {source}" if source else place_of(filename, number)
+
+
+def place_of(filename: str, number: int) -> str:
+    """A line as 'file:line', of a cell as IPython counts it: 'In [3], line 2'.
+
+    >>> place_of("model.py", 2)
+    'model.py:2'
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cell = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)(filename)
+    return f"{filename}:{number}" if cell is None else f"{cell[1].replace('[', ' [')}, line {number}"
 
 
 def _user_frame() -> FrameType | None:
@@ -298,7 +309,7 @@ INSTEAD = {
     "np.frompyfunc": "the function itself with NumPy operations, or ad.stack([f(v) for v in t])",
     "np.ndenumerate": "for i in np.ndindex(t.shape), with t[i]",
     # NumPy: building and writing
-    "np.AxisConcatenator": "ad.concatenate([t, u]) in place of np.r_, ad.column_stack([t, u]) in place of np.c_",
+    "np.AxisConcatenator": "ad.r_[t, u] in place of np.r_[t, u], and ad.c_ in place of np.c_",
     "np.nd_grid": "ad.linspace(a, b, n), and ad.meshgrid for grids",
     "np.full": "ad.full(shape, t)",
     "np.full_like": "ad.full(a.shape, t)",
@@ -322,17 +333,12 @@ INSTEAD = {
     "np.polynomial.hermite.hermval": "ad.polynomial.hermval(x, c)",
     "np.polynomial.hermite_e.hermeval": "ad.polynomial.hermeval(x, c)",
     "np.polynomial.laguerre.lagval": "ad.polynomial.lagval(x, c)",
-    "np.polyfit": "ad.linalg.lstsq(np.vander(x, n + 1), t)[0]",
-    "np.roots": "r - np.polyval(t, r) / np.polyval(np.polyder(p), r) with p = t.detach().numpy() and r = np.roots(p); "
-    "of real roots",
-    "np.poly": "c = ad.polymul(c, ad.array([1.0, -r])) in a loop over the roots r, from c = [1.0]",
     "np.histogram2d": "np.histogram2d of t.detach().numpy(), which has no derivative",
     "np.histogramdd": "np.histogramdd of t.detach().numpy(), which has no derivative",
     "np.union1d": "np.unique(ad.concatenate([ad.ravel(t), ad.ravel(u)]))",
     "np.intersect1d": "np.unique(t[np.isin(t, u)])",
     "np.setdiff1d": "np.unique(t[~np.isin(t, u)])",
     "np.setxor1d": "np.unique(ad.concatenate([t[~np.isin(t, u)], u[~np.isin(u, t)]]))",
-    "np.geomspace": "ad.exp(ad.linspace(ad.log(a), ad.log(b), num))",
     "np.spacing": "np.spacing(t.detach().numpy()), which has no derivative",
     "np.nextafter": "np.nextafter of t.detach().numpy(), which has no derivative",
     "np.savetxt": "np.savetxt(file, t.detach().numpy())",

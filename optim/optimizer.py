@@ -70,6 +70,10 @@ class Optimizer:
     elementwise = True
     """Whether `update` may be given any piece of the parameters; with False it gets them one by one, and whole."""
 
+    takes_complex = True
+    """Whether parameters may be complex: `update` then gets their real and imaginary parts, which move as two real
+    parameters would."""
+
     beyond: tuple[str, ...] = ()
     """Hyper-parameters that PyTorch lacks: a snapshot without them is accepted, they stay as they are."""
 
@@ -130,10 +134,10 @@ class Optimizer:
                 raise TypeError(f"{name}: {label} must be a Tensor, not {type(p).__name__}")
             if not p.is_leaf:
                 raise ValueError(f"{name}: {label} is the result of {p.op}, not a leaf; there is nothing to update")
-            if p.dtype.kind != "f":
+            if p.dtype.kind not in ("fc" if self.takes_complex else "f"):
                 raise ValueError(
                     f"{name}: {label} (shape {p.shape}) has dtype {p.dtype}; only floats can be trained"
-                    + (" (of complex numbers, two parameters: z = x + 1j * y)" if p.dtype.kind == "c" else "")
+                    + (" here (of complex numbers, two parameters: z = x + 1j * y)" if p.dtype.kind == "c" else "")
                 )
             if id(p) in known:
                 raise ValueError(f"{name}: {label} (shape {p.shape}) is given twice")

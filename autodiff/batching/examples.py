@@ -28,7 +28,8 @@ def _enter(x: Any, axis: int, level: Level) -> Any:
 
 
 def _leave(x: Any, axis: int, level: Level) -> Any:
-    return np.moveaxis(spread_in(x, level), 0, axis)
+    value = spread_in(x, level)
+    return np.moveaxis(value, 0, axis) if axis else value
 
 
 _entering = Primitive(
@@ -70,10 +71,7 @@ class _Shared:
     sum of their cotangents, the transpose of sharing it."""
 
     def __init__(self, watch: Any, level: Level) -> None:
-        self.watch, self.levels = watch, [level]
-        while watch is not None:  # the last one on duty knows all levels, as they are met in any order
-            self.levels += watch.levels if isinstance(watch, _Shared) else []
-            watch = getattr(watch, "watch", None)
+        self.watch, self.levels = watch, {level}
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
         if self.watch is not None:
@@ -93,6 +91,17 @@ class _Shared:
         inside = left(d, 0, level)
         found = self._summed(inside, x)
         return d if found is inside else entered(found, 0, level)
+
+
+def _watching(watch: Any, level: Level) -> Any:
+    """What is on duty in a reverse pass, and a level more: one knows all of them, as they are met in any order."""
+    on_duty = watch
+    while on_duty is not None:
+        if isinstance(on_duty, _Shared):
+            on_duty.levels.add(level)
+            return watch
+        on_duty = getattr(on_duty, "watch", None)
+    return _Shared(watch, level)
 
 
 def _differs(array: Any, level: Level) -> bool:
@@ -125,6 +134,6 @@ def batched(size: int, values: Iterable[Any] = ()) -> Iterator[Level]:
     deep = max([_depth.get(), *(x.level.depth for x in map(plain, values) if isinstance(x, Batch))]) + 1
     token = _depth.set(deep)
     try:
-        yield Level(size, deep, _Shared)
+        yield Level(size, deep, _watching)
     finally:
         _depth.reset(token)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backward import reachable
-from ..compiling.javascript import Formless, JavaScript, library
+from ..compiling.javascript import HAVE_FORM, Formless, JavaScript, library
 from ..compiling.replay import replayed
 from ..compiling.tracer import Trace, TraceError, Tracer, stripped
 from ..mode import mode
@@ -115,7 +115,8 @@ class _Traced:
     """The passes of an explanation, written down."""
 
     def __init__(self, explanation: Explained, results: list[Tensor]) -> None:
-        self.trace = Trace(rare=True)  # there are no other values to wait for
+        # There are no other values to wait for, and what has no form may be made of calls that have one.
+        self.trace = Trace(rare=True, opened=lambda name: name not in HAVE_FORM)
         tensors = {x._number: x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}
         constants = {id(x): x for node in results for x in node._inputs if isinstance(x, np.ndarray)}
         copies = {}

@@ -173,7 +173,7 @@ def test_a_special_function_without_a_rule_is_refused_by_name():
 
 
 UFUNCS = {
-    "erfcinv": (UNIT * 2,), "rel_entr": (POSITIVE, UNIT[:1]), "kl_div": (POSITIVE, UNIT[:1]),
+    "erfcinv": (UNIT * 2,), "gammasgn": (LINE,), "rel_entr": (POSITIVE, UNIT[:1]), "kl_div": (POSITIVE, UNIT[:1]),
     "huber": (UNIT[:1], LINE), "pseudo_huber": (UNIT[:1], LINE),
     "beta": (POSITIVE, UNIT[:1]), "betaln": (POSITIVE, UNIT[:1]), "betainc": (POSITIVE, UNIT[:1], UNIT[2]),
     "betaincc": (POSITIVE, UNIT[:1], UNIT[2]), "gammainc": (POSITIVE, UNIT[:1]), "gammaincc": (POSITIVE, UNIT[:1]),

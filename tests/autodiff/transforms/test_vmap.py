@@ -1,5 +1,6 @@
 """vmap gives what a loop over the examples gives, inside and outside every other transform."""
 
+import tracemalloc
 import warnings
 from contextlib import contextmanager
 
@@ -422,6 +423,23 @@ def test_mixed_second_derivatives_through_maps_in_maps_and_checkpoints():
     expected = mixed(plain)
     close(mixed(inner), expected)
     close(mixed(lambda r, w: ad.checkpoint(inner, r, w)), expected)
+
+
+def test_a_gradient_through_the_maps_of_second_jacobians_costs_what_it_should():
+    x = np.array([0.3, -0.8])
+
+    def f(xp, x):
+        return xp.sin(xp.outer(x, x)) + xp.cos(xp.sum(x * x))
+
+    second = torch.func.jacrev(torch.func.jacrev(lambda x: f(torch, x)))
+    expected = torch.func.grad(lambda x: torch.sin(second(x)).sum())(torch.tensor(x)).numpy()
+    tracemalloc.start()
+    try:
+        found = ad.grad(lambda x: np.sin(ad.jacobian(ad.jacobian(lambda x: f(np, x)))(x)).sum())(x)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_a_tensor_of_a_map_that_has_ended_is_refused_in_another():
