@@ -77,7 +77,7 @@ class Entry:
         ]
         self._left_at_arguments = [where for where, _ in traced.left if isinstance(where, int)]
         self._names: dict[str, Any] = {
-            "self": self, "unchanged": traced.closure.unchanged, "Unfit": Unfit, "run": self._run, "clock": clock,
+            "unchanged": traced.closure.unchanged, "Unfit": Unfit, "run": self._run, "clock": clock,
             "context": self._context.run, "wrap": wrap, "REPLACED": _REPLACED, "ndarray": np.ndarray, "array": np.array,
             "returned": _returned, "build": traced.form.build,
         }  # fmt: skip
@@ -85,8 +85,8 @@ class Entry:
         self.key = key
         self.read = reader(key, native)
         """The leaves of arguments that have the key for which the program was made; None of others."""
-        self.call: Callable[[list[Any]], Any] = self._called()
-        """What the program gives for such leaves.
+        self.call: Callable[[Entry, list[Any]], Any] = self._called()
+        """A function of this object and such leaves, which does not keep it alive: what the program gives.
 
         Raises:
             Unfit: it is not made for these values; nothing has been written.
@@ -127,6 +127,9 @@ class Entry:
         if why:
             raise Unfit(why, another=True)
 
+    def _restepped(self) -> NoReturn:
+        raise Unfit("made again, because the optimiser's state or options changed", another=True)
+
     def _require_apart(self, leaves: list[Any]) -> None:
         for where in self._left_at_arguments:
             if sum(x is leaves[where] for x in (*leaves, *self.traced.reached)) > 1:
@@ -134,7 +137,7 @@ class Entry:
 
     # The function
 
-    def _called(self) -> Callable[[list[Any]], Any]:
+    def _called(self) -> Callable[[Entry, list[Any]], Any]:
         t, names = self.traced, self._names
         lines: list[str] = []
         for k, i in enumerate(t.arguments):
@@ -148,7 +151,7 @@ class Entry:
             names["steps"] = t.steps
             lines += [
                 "found = steps.advanced()",
-                'if found is None: raise Unfit("made again, because the optimiser\'s state or options changed", True)',
+                "if found is None: self._restepped()",
                 "values, after, buffers = found",
             ]
             inputs += ["*values", "*buffers"]
@@ -158,14 +161,15 @@ class Entry:
             inputs = ["*inputs"]
         if self._memory is not None:
             lines.append("self._taken_out(inputs)")
-        if t.written:
+        if t.written:  # it is writeable, and shares no memory
             names["differ"] = None if self._machine is None else self._machine.differ
-            shared = "" if names["differ"] is None else f"if differ(({', '.join(arrays)},)): "
-            lines.append(f"{shared}self._make_writable(inputs)")
+            lines.append("if True:" if names["differ"] is None else f"if differ(({', '.join(arrays)},)):")
+            lines += ["    if not steps.fits(buffers): self._restepped()"] if t.steps is not None else []
+            lines.append("    self._make_writable(inputs)")
         lines += self._runs(", ".join(inputs))
         lines += self._leaves()
-        exec("def call(leaves):\n" + "".join(f"    {line}\n" for line in lines), names)
-        call: Callable[[list[Any]], Any] = names["call"]
+        exec("def call(self, leaves):\n" + "".join(f"    {line}\n" for line in lines), names)
+        call: Callable[[Entry, list[Any]], Any] = names.pop("call")  # which would keep itself alive
         return call
 
     def _fits(self) -> list[str]:
@@ -214,7 +218,10 @@ class Entry:
         t, names = self.traced, self._names
         count = len(t.kinds) + len(t.assigned) + sum(there for _, there in t.left)
         given = iter([f"o{k}" for k in range(count)])
-        results = [y if kind == "array" else f"returned({kind!r}, {y})" for kind, y in zip(t.kinds, given)]
+        results = [
+            y if kind == "array" else self._tensor(y) if kind == "tensor" else f"returned({kind!r}, {y})"
+            for kind, y in zip(t.kinds, given)
+        ]
         lines = [f"{', '.join(f'o{k}' for k in range(count))}, = outputs"] if count else []
         for i, (kind, k) in enumerate(t.written):
             if kind == "tensor" or (kind == "argument" and self._is_tensor(k)):
@@ -230,7 +237,7 @@ class Entry:
         for k, (place, there) in enumerate(t.left):
             names[f"g{k}"] = place
             target = f"leaves[{place}]" if isinstance(place, int) else f"g{k}"
-            lines.append(f"{target}._grad = " + (f"returned('tensor', {next(given)})" if there else "None"))
+            lines.append(f"{target}._grad = " + (self._tensor(next(given)) if there else "None"))
         if t.steps is not None:
             lines += [
                 "for each, numbers in after:",
@@ -245,6 +252,10 @@ class Entry:
             return ["return outputs"]
         build = "build" if not flat else "list" if form.kind is list else "tuple"
         return [*lines, f"return {build}([{', '.join(results)}])"]
+
+    @staticmethod
+    def _tensor(y: str) -> str:
+        return f"wrap({y} if type({y}) is ndarray else array({y}))"
 
     # Rare
 
@@ -297,8 +308,6 @@ def _owner(array: Any) -> Any:
 
 
 def _returned(kind: str, value: Any) -> Any:
-    if kind == "tensor":
-        return wrap(value if type(value) is np.ndarray else np.asarray(value))
     if kind == "array of one":
         return np.asarray(value)
     return value[()] if kind == "scalar" and isinstance(value, np.ndarray) else value

@@ -376,7 +376,7 @@ class Closure:
         return False
 """
         exec(text, names)
-        unchanged: Callable[[], bool] = names["unchanged"]
+        unchanged: Callable[[], bool] = names.pop("unchanged")  # which would keep itself alive
         return unchanged
 
 

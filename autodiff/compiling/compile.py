@@ -69,7 +69,7 @@ class Compiled:
             return self._found(args, kwargs)
         with self._lock:
             try:
-                return latest.call(leaves)
+                return latest.call(latest, leaves)
             except Unfit as error:
                 reason = error
         return self._found(args, kwargs, (latest, reason))
@@ -105,7 +105,7 @@ class Compiled:
             try:
                 if entry is tried:
                     raise failed
-                result = entry.call(leaves)
+                result = entry.call(entry, leaves)
             except Unfit as reason:
                 if not reason.another:
                     raise
@@ -157,7 +157,7 @@ class Compiled:
         known.insert(0, entry)
         self._latest = entry
         self._warn()
-        return entry.call(leaves)
+        return entry.call(entry, leaves)
 
     def _give_up(self, key: Any, why: str, instead: str) -> NoReturn:
         """Run the function as it is from now on."""

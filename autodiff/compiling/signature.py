@@ -148,5 +148,7 @@ def reader(key: Any, native: bool) -> Callable[[tuple[Any, ...], dict[str, Any]]
             lines.append(f"if type({name}) is not ndarray or not ({unchanged_text(name, layout, names)}): return None")
     lines.append(f"return [{', '.join(found)}]")
     exec("def read(args, kwargs):\n" + "".join(f"    {line}\n" for line in lines), names)
-    read: Callable[[tuple[Any, ...], dict[str, Any]], list[Any] | None] = names["read"]
+    read: Callable[[tuple[Any, ...], dict[str, Any]], list[Any] | None] = names.pop(
+        "read"
+    )  # which would keep itself alive
     return read
