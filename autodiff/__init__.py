@@ -27,6 +27,7 @@ from .leaving import DetachWarning as DetachWarning
 from .mode import enable_grad as enable_grad
 from .mode import is_grad_enabled as is_grad_enabled
 from .mode import no_grad as no_grad
+from .ops.bessel import i0 as i0
 from .ops.complex import *
 from .ops.creation import *
 from .ops.elementwise import *

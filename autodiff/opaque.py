@@ -7,9 +7,14 @@ NumPy's own protocol, ``__array_function__``, and may run the function on the va
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from .tensor import NATIVE, Tensor, is_foreign
+
+drawing: ContextVar[Callable[..., Any] | None] = ContextVar("autodiff_drawing", default=None)
+"""Who is asked where a function draws random numbers: it is given the function, its arguments and its options, and
+returns what stands for the result (see batching/draws.py)."""
 
 
 class Opaque:
@@ -39,6 +44,9 @@ class Opaque:
         self.__doc__, self.__wrapped__, self.__module__ = function.__doc__, function, function.__module__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        asked = drawing.get() if self.draws else None
+        if asked is not None:
+            return asked(self, args, kwargs)
         named = [name for name, a in kwargs.items() if is_foreign(a)]
         met = [a for x in args for a in (x if type(x) is tuple else (x,)) if is_foreign(a)]
         if not (met or named) or any(isinstance(a, Tensor) for a in args):  # on Tensors it records what it does
@@ -82,6 +90,8 @@ def opaque(
     whole = Opaque(function, name, reason, draws, stacks, written)
 
     def either(*args: Any, **kwargs: Any) -> Any:
+        if draws and drawing.get() is not None:
+            return whole(*args, **kwargs)
         for a in args:
             if type(a) not in NATIVE:
                 return whole(*args, **kwargs)

@@ -111,6 +111,12 @@ def laid_out(x: Any) -> Any:
     return x
 
 
+def refilled(like: Any, array: Any) -> Any:
+    """An array with as many elements as all examples have together as a batch like another, the way back from
+    `laid_out`."""
+    return Batch(like.level, refilled(like.value, array)) if isinstance(like, Batch) else array.reshape(like.shape)
+
+
 def made(level: Level, value: Any, base: Batch | None = None) -> Any:
     """The batch of a result, or a tuple of them."""
     if isinstance(value, (tuple, list)):
@@ -158,17 +164,22 @@ def _stacked(level: Level, function: Opaque, args: Any, kwargs: Any) -> Any:
 
 
 def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
-    """A function run for each example."""
+    """A function run for each example, for want of anything better."""
     if not quiet.get():
         warnings.warn(
             f"ad.vmap: {name} is run {level.size} times, once for each example; it has no form for all at once",
             PerformanceWarning,
             stacklevel=user_level(),
         )
+    return of_each(level, lambda i, *args, **kwargs: function(*args, **kwargs), name, args, kwargs)
+
+
+def of_each(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
+    """The results of a function of an example's number, its arguments and its options."""
     if not level.size:
         raise BatchError(f"ad.vmap: {name} cannot be run for a batch of no examples")
     found = [
-        function(*_example(args, level, i), **{k: _example(v, level, i) for k, v in kwargs.items()})
+        function(i, *example(args, level, i), **{k: example(v, level, i) for k, v in kwargs.items()})
         for i in range(level.size)
     ]
     first = found[0]
@@ -180,13 +191,14 @@ def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any,
     return made(level, np.stack([np.asarray(x) if np.isscalar(x) else x for x in found]))
 
 
-def _example(x: Any, level: Level, i: int) -> Any:
+def example(x: Any, level: Level, i: int) -> Any:
+    """What an example has of a value."""
     if within(x, level):
         return x.value[i]
     if type(x) in (tuple, list):
-        return type(x)(_example(v, level, i) for v in x)
+        return type(x)(example(v, level, i) for v in x)
     if isinstance(x, slice):
-        return slice(*(_example(v, level, i) for v in (x.start, x.stop, x.step)))
+        return slice(*(example(v, level, i) for v in (x.start, x.stop, x.step)))
     return x
 
 
@@ -563,7 +575,8 @@ def product_of(level: Level, a: Any, b: Any, n: int, m: int, **options: Any) -> 
     many_a, many_b = within(a, level), within(b, level)
     x, y = a.value if many_a else a, b.value if many_b else b
     if n == m == 2 and (many_b or not x.size):
-        return np.matmul(x, y, **options)
+        outer = many_a and many_b and x.shape[-1] == y.shape[-2] == 1 and x.dtype == y.dtype and not options
+        return x * y if outer else np.matmul(x, y, **options)  # in a third of the time
     if many_a and not many_b and m <= 2:
         if n == 2 and x.size and m == 2:
             return np.matmul(x.reshape((-1, x.shape[-1])), y, **options).reshape((*x.shape[:-1], y.shape[-1]))

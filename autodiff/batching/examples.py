@@ -5,7 +5,7 @@ What is recorded between the two lies in the one graph that everything is record
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -32,7 +32,7 @@ def _leave(x: Any, axis: int, level: Level) -> Any:
     return np.moveaxis(value, 0, axis) if axis else value
 
 
-_entering = Primitive(
+entering = Primitive(
     "batch",
     _enter,
     (lambda g, y, x, axis, level: left(g, axis, level),),
@@ -40,7 +40,7 @@ _entering = Primitive(
     complex=True,
     formula="{0} of all examples",
 )
-_leaving = Primitive(
+leaving = Primitive(
     "unbatch",
     _leave,
     (lambda g, y, x, axis, level: entered(g, axis, level),),
@@ -48,7 +48,7 @@ _leaving = Primitive(
     complex=True,
     formula="{0}",
 )
-_record_entering, _record_leaving = general(_entering), general(_leaving)
+_record_entering, _record_leaving = general(entering), general(leaving)
 
 
 def entered(x: Any, axis: int, level: Level) -> Any:
@@ -76,21 +76,22 @@ class _Shared:
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
         if self.watch is not None:
             d = self.watch.pulled(d, g, node, x)
-        return self._summed(d, x) if isinstance(plain(d), Batch) else d
+        return summed(d, x, self.levels) if isinstance(plain(d), Batch) else d
 
-    def _summed(self, d: Any, x: Tensor) -> Any:
-        """At every depth at which the cotangent differs between examples that share x."""
-        array = plain(d)
-        if not isinstance(array, Batch):
-            return d
-        level = array.level
-        if level in self.levels and not _differs(x._ndarray, level):
-            return self._summed(left(d, 0, level).sum(axis=0), x)
-        if not isinstance(array.value, Batch):
-            return d
-        inside = left(d, 0, level)
-        found = self._summed(inside, x)
-        return d if found is inside else entered(found, 0, level)
+
+def summed(d: Any, x: Tensor, levels: Collection[Level] | None = None) -> Any:
+    """A cotangent of x without the axes of examples that share x, at every depth: of these levels, or of all."""
+    array = plain(d)
+    if not isinstance(array, Batch):
+        return d
+    level = array.level
+    if (levels is None or level in levels) and not _differs(x._ndarray, level):
+        return summed(left(d, 0, level).sum(axis=0), x, levels)
+    if not isinstance(array.value, Batch):
+        return d
+    inside = left(d, 0, level)
+    found = summed(inside, x, levels)
+    return d if found is inside else entered(found, 0, level)
 
 
 def _watching(watch: Any, level: Level) -> Any:

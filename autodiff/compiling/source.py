@@ -323,8 +323,8 @@ class Source:
             return [f"{name} = {self._expression(node, given)}"]
         if node.op.endswith(".reduce"):
             return [f"np.{node.op}({self._reduction(node, given[0], name)})"]
-        if node.op == "dot":
-            return [f"np.dot({given[0]}, {given[1]}, {name})"]
+        if node.op in ("dot", "matmul"):
+            return [f"np.{node.op}({given[0]}, {given[1]}, {name})"]
         if node.op == "concatenate":
             return [f"np.concatenate(({', '.join(given)},), {node.options['axis']}, {name})"]
         if node.op == "where":

@@ -25,7 +25,7 @@ from ..opaque import Opaque
 from ..ops.guards import common
 from ..standing_in import ARITHMETIC, COMPARISONS, METHODS, SIGNS, give_operators
 from ..tensor import Tensor
-from .program import Node, Program, program_of, trimmed
+from .program import Node, Program, arranged, program_of, trimmed
 
 
 class TraceError(TypeError):
@@ -277,7 +277,7 @@ class Trace:
             nodes_of(outputs)
         ):
             self.unroll()  # a value of a step is used outside of its loop
-        return found
+        return arranged(found)
 
 
 def _known(value: Any) -> Any:

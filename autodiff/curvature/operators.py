@@ -22,6 +22,30 @@ from .recorded import Many, Parts, Pullback, Pushforward, Together, evaluated, s
 # Parameters as one vector
 
 
+def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters, after checking that curvature can be taken by them."""
+    found = list(params)
+    seen: dict[int, int] = {}
+    for i, p in enumerate(found):
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{where}: params must be Tensors, but params[{i}] is {type(p).__name__}")
+        if not p.requires_grad:
+            raise ValueError(
+                f"{where}: params[{i}] (shape {p.shape}) does not require a gradient; "
+                f"create it with requires_grad=True before the computation"
+            )
+        if p.dtype.kind == "c":
+            raise TypeError(
+                f"{where}: params[{i}] (shape {p.shape}) is complex, and curvature is that of real parameters; "
+                f"take its real and its imaginary part, z = x + 1j * y"
+            )
+        if seen.setdefault(p._number, i) != i:
+            raise ValueError(f"{where}: params[{i}] is params[{seen[p._number]}] again")
+    if not found:
+        raise ValueError(f"{where}: needs at least one parameter")
+    return found
+
+
 class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no types
     """What all operators share: vectors over the flattened parameters, and the point at which the operator stands.
 
@@ -31,25 +55,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def __init__(self, params: Tensor | Iterable[Tensor]) -> None:
         self.name = type(self).__name__
-        self.params = [params] if isinstance(params, Tensor) else list(params)
-        seen: dict[int, int] = {}
-        for i, p in enumerate(self.params):
-            if not isinstance(p, Tensor):
-                raise TypeError(f"{self.name}: params must be Tensors, but params[{i}] is {type(p).__name__}")
-            if not p.requires_grad:
-                raise ValueError(
-                    f"{self.name}: params[{i}] (shape {p.shape}) does not require a gradient; "
-                    f"create it with requires_grad=True before the computation"
-                )
-            if p.dtype.kind == "c":
-                raise TypeError(
-                    f"{self.name}: params[{i}] (shape {p.shape}) is complex, and curvature is that of real parameters; "
-                    f"take its real and its imaginary part, z = x + 1j * y"
-                )
-            if seen.setdefault(p._number, i) != i:
-                raise ValueError(f"{self.name}: params[{i}] is params[{seen[p._number]}] again")
-        if not self.params:
-            raise ValueError(f"{self.name}: needs at least one parameter")
+        self.params = checked_parameters(self.name, [params] if isinstance(params, Tensor) else params)
         self.size = sum(p.size for p in self.params)
         """How many entries all parameters have together."""
         ends = np.cumsum([p.size for p in self.params]).tolist()
@@ -194,7 +200,7 @@ class Jacobian(ParameterOperator):
     """
 
     def __init__(self, output: Tensor | Callable[[], Any], params: Tensor | Iterable[Tensor]) -> None:
-        self._source = _source("Jacobian", "output", output)
+        self._source = recorded_or_function("Jacobian", "output", output)
         self._output = evaluated("Jacobian", "output", output, ())
         super().__init__(params)
         self._connect()
@@ -245,7 +251,7 @@ class Jacobian(ParameterOperator):
         return self._rmatmat(x.reshape(-1, 1))[:, 0]
 
 
-def _source(where: str, what: str, given: Any) -> Any:
+def recorded_or_function(where: str, what: str, given: Any) -> Any:
     """A recorded Tensor or a function, after checking that it is one of them."""
     if isinstance(given, Tensor):
         if not given.requires_grad:
@@ -296,7 +302,7 @@ class CurvatureOperator(ParameterOperator):
             raise TypeError(f"{name}: count must be a function of a batch, not {type(count).__name__}")
         self._count = count
         for what, given in functions.items():
-            _source(name, what, given)
+            recorded_or_function(name, what, given)
             if batches is not None and isinstance(given, Tensor):
                 raise TypeError(f"{name}: with batches= the {what} must be a function of a batch, not a Tensor")
         if reduction not in ("mean", "sum"):

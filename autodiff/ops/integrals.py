@@ -1,4 +1,5 @@
-"""Functions defined by integrals: of the bell curve (erfcx, Dawson's, Owen's), exponential, sine and cosine ones."""
+"""Functions defined by integrals: of the bell curve (erfcx, Dawson's, Owen's), exponential ones,
+sines and cosines."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from .samples import PAIRS, binary, draw, unary, with_params
 from .special import erf, ndtr
 from .ufuncs import declare, scipy_ufunc
 
-__all__ = ["dawsn", "erfcx", "exp1", "expi", "expn", "owens_t", "sici"]
+__all__ = ["dawsn", "erfcx", "exp1", "expi", "expn", "fresnel", "owens_t", "sici"]
 
 
 # Of the bell curve
@@ -182,7 +183,7 @@ expn = declare(
 _expn_of: Any = polymorphic(expn)
 
 
-# Sine and cosine integrals
+# Sine and cosine integrals, Fresnel's integrals
 
 _si = declare(
     "si", lambda x: scipy_ufunc("sici")(x)[0], [lambda g, y, x: g * np.sinc(x / math.pi)],
@@ -206,3 +207,26 @@ def sici(x: Any) -> tuple[Tensor, Tensor]:
 
 
 SCIPY_UFUNCS["sici"] = sici
+
+
+_fresnel_s = declare(
+    "fresnel_s", lambda x: scipy_ufunc("fresnel")(x)[0], [lambda g, y, x: g * np.sin(math.pi / 2 * x * x)],
+    formula="S({0})", derivatives=["sin(π/2 · {0}²)"], samples=unary(), opaque="SciPy, two results", stacks="leading",
+)  # fmt: skip
+_fresnel_c = declare(
+    "fresnel_c", lambda x: scipy_ufunc("fresnel")(x)[1], [lambda g, y, x: g * np.cos(math.pi / 2 * x * x)],
+    formula="C({0})", derivatives=["cos(π/2 · {0}²)"], samples=unary(), opaque="SciPy, two results", stacks="leading",
+)  # fmt: skip
+
+
+def fresnel(x: Any) -> tuple[Tensor, Tensor]:
+    """Fresnel's integrals, as `scipy.special.fresnel`: ∫₀ˣ sin(π t²/2) dt and ∫₀ˣ cos(π t²/2) dt.
+
+    >>> fresnel(1.0)
+    (Tensor(0.43825915), Tensor(0.7798934))
+    """
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    return _fresnel_s(x), _fresnel_c(x)
+
+
+SCIPY_UFUNCS["fresnel"] = fresnel

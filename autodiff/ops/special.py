@@ -19,8 +19,8 @@ from .samples import binary, draw, unary
 from .ufuncs import declare, scipy_ufunc
 
 __all__ = [
-    "entr", "erf", "erfc", "erfcinv", "erfinv", "expit", "huber", "kl_div", "log_expit", "log_ndtr", "logit", "ndtr",
-    "ndtri", "pseudo_huber", "rel_entr", "xlog1py", "xlogy",
+    "entr", "erf", "erfc", "erfcinv", "erfi", "erfinv", "expit", "huber", "kl_div", "log_expit", "log_ndtr", "logit",
+    "ndtr", "ndtri", "pseudo_huber", "rel_entr", "xlog1py", "xlogy",
 ]  # fmt: skip
 
 
@@ -45,6 +45,12 @@ erfc = declare(
     complex=True,
     formula="erfc {0}", derivatives=["−2/√π · exp(−{0}²)"], samples=unary(),
     doc="1 − erf x, accurate for large x.",
+)  # fmt: skip
+
+erfi = declare(
+    "erfi", scipy_ufunc("erfi"), [lambda g, y, x: times(g, 2 / math.sqrt(math.pi) * np.exp(x * x))], arity=1,
+    scipy="erfi", singular=True, formula="erfi {0}", derivatives=["2/√π · exp({0}²)"], samples=unary(),
+    doc="The imaginary error function, 2/√π ∫₀ˣ exp(t²) dt.",
 )  # fmt: skip
 
 erfinv = declare(

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..batching.batch import Batch, BatchError, laid_out, refilled
+from ..batching.examples import depth
 from ..mode import no_grad
 from ..ops.linalg import as_real
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, plain, wrap
 from ..transforms.checkpoint import checkpoint
 from .parameters import gathered
 
@@ -83,7 +85,8 @@ def solve_ivp(
             derivatives are those of the steps taken, to the same digits, with either; nothing is solved backwards.
 
     Returns:
-        Times (m,) and the solution (n, m), in double precision.
+        Times (m,) and the solution (n, m), in double precision. Inside `ad.vmap` all examples take the same steps, as
+        small as the one needs that needs the smallest.
 
     Raises:
         ValueError: the step becomes too small, another method, another adjoint, a t_eval outside t_span, or a y0 that
@@ -107,21 +110,42 @@ def solve_ivp(
             f"solve_ivp: y0 of shape {y.shape}; it is a vector (n,), with y.reshape(...) inside f if need be"
         )
     start, end = (as_real(t, "solve_ivp") for t in t_span)
-    t0, t1 = float(start._ndarray), float(end._ndarray)
     chosen = None if t_eval is None else as_real(t_eval, "solve_ivp")
+    if any(isinstance(plain(t), Batch) for t in (start, end, chosen)):
+        raise BatchError(
+            "ad.vmap: the times of solve_ivp differ between examples; go from 0 to 1 by dy/ds = (t1 − t0) f(t0 + s (t1 "
+            "− t0), y)"
+        )
+    t0, t1 = float(start._ndarray), float(end._ndarray)
     times = [t1] if chosen is None else [float(t) for t in chosen._ndarray.reshape(-1)]
     way = np.diff([t0, *times]) * (1 if t1 >= t0 else -1)
     if (way < 0).any() or (times and (times[-1] - t1) * (1 if t1 >= t0 else -1) > 0):
         raise ValueError(f"solve_ivp: t_eval is sorted and lies between {t0:g} and {t1:g}, not {times}")
 
-    def numbers(t: float, y: Any) -> Any:
+    def slope(t: float, y: Any) -> Any:
         with no_grad():
-            slope = as_real(f(t, wrap(y), *args), "solve_ivp")
-        if slope.shape != y.shape:
-            raise ValueError(f"solve_ivp: a state of shape {y.shape}, but the function gives shape {slope.shape}")
-        return np.asarray(slope._ndarray, np.float64)
+            found = as_real(f(t, wrap(y), *args), "solve_ivp")
+        if found.shape != y.shape:
+            raise ValueError(f"solve_ivp: a state of shape {y.shape}, but the function gives shape {found.shape}")
+        return found._ndarray.astype(np.float64, copy=False)
 
-    parts = _steps(numbers, method, t0, times, y._ndarray, {"rtol": rtol, "atol": atol, "max_step": max_step})
+    whole = y._ndarray  # of all examples, where states or slopes differ between those of a batch
+    if depth():
+        whole = whole + np.zeros_like(slope(t0, whole))
+    numbers: Callable[[float, Any], Any] = slope
+    initial, options = whole, {"rtol": rtol, "atol": atol, "max_step": max_step}
+    if isinstance(whole, Batch):
+        initial = laid_out(whole).reshape(-1)
+        zeros: Any = np.zeros_like(whole)
+
+        def of_all(t: float, flat: Any) -> Any:
+            return laid_out(zeros + slope(t, refilled(whole, flat))).reshape(-1)
+
+        numbers = of_all
+        # The error's norm is a mean of squares over all: divided by √examples it bounds that of each.
+        strict = np.sqrt(max(initial.size / max(whole.size, 1), 1))
+        options |= {"rtol": rtol / strict, "atol": (np.broadcast_to(atol, laid_out(whole).shape) / strict).reshape(-1)}
+    parts = _steps(numbers, method, t0, times, initial, options)
     plan: list[Any] = []  # for each step from where and how far it leads, in parts of the way between two times
     points: list[Any] = [start] if chosen is None else []
     reached = []  # how many steps lead to each time

@@ -293,13 +293,19 @@ def test_a_checkpoint_of_real_and_complex_outputs_is_what_it_is_without():
     np.testing.assert_allclose(found, ad.grad(loss(part))(Z), rtol=1e-13)
 
 
-def test_pictures_show_complex_numbers_and_tables_refuse_them():
+def test_pictures_show_complex_numbers_and_what_needs_real_ones_refuses_them():
     z = Tensor([1.5 - 2j, 1j], requires_grad=True, name="z")
     y = (abs(z * (2 + 1j)) ** 2).sum()
     y.backward()
     assert "[1.5-2j, 0+1j]" in ad.graph(y).source and "Tensor([1.5-2.j, 0. +1.j]" in repr(z)
-    with pytest.raises(TypeError, match="explain: this computation has complex numbers"):
-        ad.explain(y)
+    with pytest.raises(TypeError, match="explain: the output is complex, and only a real number has a gradient"):
+        ad.explain((z * z).sum())
+    with pytest.raises(TypeError, match="explain: hvp= shows second derivatives of real numbers"):
+        ad.explain(y, hvp=[np.ones(2)])
+    with pytest.raises(TypeError, match="to_html: live=True computes with real numbers"):
+        ad.explain(y).to_html(live=True)
+    many = Tensor(np.arange(20.0) * 1j, name="many")
+    assert "sizes 0 … 19, mean 9.5" in ad.graph(many * 1.0).source
     with pytest.raises(TypeError, match="graph: order=2"):
         ad.graph(y, order=2)
 

@@ -14,6 +14,7 @@ import sys
 import warnings
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -192,6 +193,26 @@ def test_a_pytorch_model_saved_with_safetensors_loads_by_name_with_the_same_outp
     (z * z).sum().backward()
     for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
         np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-12)
+
+
+def test_tied_weights_load_as_pytorchs_save_model_writes_them_once(tmp_path):
+    torch = pytest.importorskip("torch")
+    files = pytest.importorskip("safetensors.torch")
+
+    def tied(library):
+        model = library.nn.Sequential(library.nn.Linear(3, 3), library.nn.Linear(3, 3, bias=False))
+        model[1].weight = model[0].weight
+        return model
+
+    theirs = tied(torch)
+    files.save_model(theirs, str(tmp_path / "model.safetensors"))
+    state, mine = nn.load(tmp_path / "model.safetensors"), tied(SimpleNamespace(nn=nn))
+    assert "1.weight" not in state and mine.load_state_dict(state) == ([], [])
+    assert mine[1].weight is mine[0].weight
+    np.testing.assert_array_equal(mine[1].weight.data, theirs[1].weight.detach().numpy())
+    apart = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3, bias=False))
+    with pytest.raises(RuntimeError, match=r"1\.weight: missing"):
+        apart.load_state_dict(state)
 
 
 def test_pytorch_loads_a_model_saved_here(tmp_path):

@@ -39,6 +39,12 @@ def test_sine_and_cosine_integrals_have_the_derivatives_of_arbitrary_precision()
     derivatives_agree(lambda x: special.sici(x)[1], mp.ci, line(0.3, 30.0))
 
 
+def test_fresnels_integrals_and_the_imaginary_error_function_have_the_derivatives_of_arbitrary_precision():
+    derivatives_agree(lambda x: special.fresnel(x)[0], mp.fresnels, line(-1.9, 0.0, 0.3, 5.2))
+    derivatives_agree(lambda x: special.fresnel(x)[1], mp.fresnelc, line(-1.9, 0.0, 0.3, 5.2))
+    derivatives_agree(special.erfi, mp.erfi, line(-2.0, 0.0, 0.3, 5.0))
+
+
 def test_owens_function_has_its_derivatives_by_both_inputs():
     def owen(h, a):
         return mp.quad(lambda t: mp.exp(-h * h * (1 + t * t) / 2) / (1 + t * t), [0, a]) / (2 * mp.pi)

@@ -141,6 +141,13 @@ def matrices(A, b):
     return (solved + np.linalg.cholesky(M).sum(axis=-1)).sum() ** 2 + np.linalg.slogdet(M)[1].sum()
 
 
+def of_examples(x, w):
+    def one(x):
+        return np.tanh((x * w).sum()) ** 2 + ad.vmap(lambda t: np.exp(t) * w[0])(x).max()
+
+    return (ad.vmap(one)(x) * ad.vmap(one, in_axes=1)(x.T)).sum()
+
+
 def cell(kind):
     """A sequence of two steps, of one unit."""
 
@@ -178,6 +185,11 @@ CASES = {
         matrices,
         {"A": np.cos(np.arange(8.0)).reshape(2, 2, 2), "b": [[0.5], [2.0]]},
         {"A": np.sin(np.arange(8.0)).reshape(2, 2, 2), "b": [[-0.5], [1.0]]},
+    ),
+    "examples": (
+        of_examples,
+        {"x": [[1.0, 2.0], [0.5, -1.0], [3.0, 1.0]], "w": [0.3, -0.4]},
+        {"x": [[0.1, 0.2], [0.5, -0.3], [1.0, 0.7]], "w": [1.3, 0.4]},
     ),
     **{kind: cell(kind) for kind in ("lstm", "gru", "tanh")},
 }  # fmt: skip
@@ -389,6 +401,13 @@ def test_a_page_that_cannot_compute_says_so_and_is_otherwise_whole(browser, tmp_
     assert said.startswith("This page cannot compute with other values: a gradient hook is a function of yours")
     assert browser.run("document.getElementById('live-tools').hidden")
     assert trouble(browser) == ([], [])
+
+
+def test_a_function_of_a_users_in_a_vmap_leaves_the_page_as_it_is_and_says_why():
+    cube = ad.primitive(lambda x: x**3, name="cube", vjps=[lambda g, y, x: g * 3 * x**2])
+    x = ad.Tensor([1.0, 2.0], requires_grad=True)
+    y = ad.vmap(lambda x: cube(x) * 2)(x).sum()
+    assert "cube cannot be followed" in live_page(ad.explain(y)).data["failure"]
 
 
 def test_masks_that_are_not_recorded_are_named():

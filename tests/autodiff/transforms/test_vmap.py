@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import autodiff as ad
 import nn
+import optim
 from autodiff import Tensor
 from autodiff.batching.batch import Batch, BatchError, Level, PerformanceWarning
 
@@ -573,6 +574,54 @@ def test_forward_derivatives_through_the_maxima_of_windows():
     x = np.random.default_rng(0).normal(size=(3, 1, 1, 5, 5))
     pool = nn.MaxPool2d(2)
     _of_each(lambda a: ad.jvp(lambda a: (pool(a) ** 2).sum(), a, np.ones((1, 1, 5, 5)))[1], x)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [(optim.SGD, {"momentum": 0.9}), (optim.Adam, {}), (optim.AdamW, {}), (optim.RMSprop, {})]
+)
+def test_an_optimiser_inside_trains_the_parameters_of_each_example(kind, options):
+    def trained(w, x):
+        w = Tensor(w, requires_grad=True)
+        steps = kind([w], lr=0.1, **options)
+        for _ in range(3):
+            steps.zero_grad()
+            ((w - x) ** 4).sum().backward()
+            steps.step()
+        return w.detach()
+
+    _of_each(trained, Y, X)
+
+
+def test_an_optimiser_inside_does_not_move_what_examples_share():
+    w = Tensor(np.ones(3), requires_grad=True)
+
+    def trained(x):
+        ((w - x) ** 2).sum().backward()
+        optim.Adam([w], lr=0.1).step()
+        return w
+
+    with pytest.raises(BatchError, match=r"Adam\.step: .* differ between examples"):
+        ad.vmap(trained)(X)
+    np.testing.assert_array_equal(w.data, 1)
+
+
+def test_batch_norm_inside_keeps_the_running_averages_and_says_what_to_write():
+    x = np.random.default_rng(0).normal(size=(3, 5, 2))
+    layer = nn.BatchNorm1d(2).double()
+    with pytest.raises(BatchError, match=r"eval\(\)"):
+        ad.vmap(layer)(x)
+    np.testing.assert_array_equal(layer.running_mean.data, 0)
+    np.testing.assert_array_equal(layer.running_var.data, 1)
+    for other in (nn.BatchNorm1d(2, track_running_stats=False).double(), layer.eval()):
+        _of_each(lambda x, other=other: other(x).detach(), x)
+    averages = (np.zeros((3, 2)), np.ones((3, 2)))
+
+    def moved(x, mean, var):
+        mean, var = mean * 1, var * 1
+        nn.functional.batch_norm(x, mean, var, training=True)
+        return np.stack([mean, var])
+
+    _of_each(moved, x, *averages)
 
 
 # With programs, pictures and checks
