@@ -28,6 +28,8 @@ STARTS = {"add.reduce": 0.0, "multiply.reduce": 1.0, "maximum.reduce": -inf, "mi
 """Initial values that change nothing, but for the sign of a zero."""
 SMALL = 16384
 """Multiplications up to which a product is a loop here and no call of BLAS."""
+TILE = 4
+"""Rows and columns from which a small product is computed in tiles of it, and not number by number."""
 VIEWS = ("reshape", "transpose", "getitem", "broadcast_to", "axes")
 
 
@@ -204,14 +206,23 @@ class Lowering:
                 )
         rows, inner, columns = (a.shape[:-1], a.shape[-1], b.shape[-1:] if len(b.shape) > 1 else ())
         if len(a.shape) == 1 or len(b.shape) <= 2:
-            if prod(rows) * inner * prod(columns) <= SMALL or not rows + columns:
-                lead = () if len(b.shape) <= 2 else b.shape[:-2]
-                return self.summed(node, a, b, lead)
-        elif prod(node.shape) * inner <= SMALL or prod(node.shape[-2:]) * inner <= 512:
-            return self.summed(node, a, b, node.shape[:-2])
+            small = prod(rows) * inner * prod(columns) <= SMALL or not rows + columns
+            lead = () if len(b.shape) <= 2 else b.shape[:-2]
+        else:
+            small = prod(node.shape) * inner <= SMALL or prod(node.shape[-2:]) * inner <= 512
+            lead = node.shape[:-2]
+        if small and not self.tiled(node, a, b):
+            return self.summed(node, a, b, lead)
         if len(a.shape) == 1 and len(b.shape) > 2:
             return None
-        return self.add(replace(node, op="product", inputs=(a, b), options={"of": node.op}))
+        return self.add(replace(node, op="product", inputs=(a, b), options={"of": node.op, "small": small}))
+
+    @staticmethod
+    def tiled(node: Node, a: Node, b: Node) -> bool:
+        """Whether the result has rows or columns without gaps, as long as tiles."""
+        if min(len(a.shape), len(b.shape)) < 2 or a.shape[-1] < 2 or min(node.shape[-2:]) < TILE:
+            return False
+        return node.dtype.itemsize in dense(node)[-2:]
 
     def summed(self, node: Node, a: Node, b: Node, lead: tuple[int, ...]) -> Node:
         """Σ a b over the inner axis, the last of both operands' views."""

@@ -196,8 +196,12 @@ def test_softmax_and_norms_run_in_one_nest(shape: tuple[int, int], dtype: type) 
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [3, 40])
-def test_products_of_all_layouts_and_shapes_are_numpys(dtype: type, size: int) -> None:
+@pytest.mark.parametrize(("size", "bits"), [(3, 512), (5, 128), (18, 128), (18, 256), (18, 512), (40, 512)])
+def test_products_of_all_layouts_and_shapes_are_numpys(
+    dtype: type, size: int, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Number by number, in tiles of vectors of all machines, and by BLAS."""
+    monkeypatch.setattr("autodiff.compiling.native.compiled.vector_bits", lambda: bits)
     n, m, k = size, size + 1, size + 2
     tape = Tape()
     shapes = {"nk": (n, k), "kn": (k, n), "km": (k, m), "mk": (m, k), "k": (k,), "2nk": (2, n, k), "2km": (2, k, m)}
@@ -222,7 +226,8 @@ def test_products_of_all_layouts_and_shapes_are_numpys(dtype: type, size: int) -
                 tape("matmul", x["nk"], x["2km"]), tape("matmul", x["2nk"], x["k"]),
                 tape("einsum", x["nk"], x["nk"], subscripts="ij,ij->i"),
                 tape("einsum", x["2nk"], x["2km"], subscripts="bij,bjk->bik")]  # fmt: skip
-    check(tape, *outputs, rtol={"f": 5e-6, "d": 1e-12})
+    compiled = check(tape, *outputs, rtol={"f": 5e-6, "d": 1e-12})
+    assert ("gemm" in compiled.ir, "@product" in compiled.ir) == (size == 40, size > 3)
 
 
 def test_parts_are_written_into_a_whole() -> None:
