@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from . import leaving
+from .devices import dtype_to
 from .leaving import no_attribute
 
 TensorType = TypeVar("TensorType")
@@ -308,6 +309,22 @@ class ArrayMethods(Generic[TensorType]):
         """The same values in memory of their own, with gradient."""
         return ops.copy(self)
 
+    def to(
+        self, target: Any = None, dtype: Any = None, non_blocking: bool = False, copy: bool = False, *,
+        device: Any = None,
+    ) -> TensorType:  # fmt: skip
+        """PyTorch's: `astype` for a dtype or another tensor's, the tensor itself for "cpu"; a GPU is refused."""
+        found = dtype_to("Tensor.to", target, device, dtype)
+        return ops.astype(self, self.dtype if found is None else found, copy=copy)  # type: ignore[attr-defined]
+
+    def cpu(self) -> TensorType:
+        """The tensor itself: arrays are nowhere else."""
+        return self  # type: ignore[return-value]
+
+    def half(self) -> TensorType:
+        """``astype("float16")``."""
+        return self.astype("float16")
+
     # Complex numbers
 
     @property
@@ -481,15 +498,12 @@ _ELSEWHERE = {
     "requires_grad_": "t.requires_grad = True",
     "clone": "t.copy()",
     "contiguous": "t itself",
-    "cpu": "t itself",
     "float": "t.astype('float32')",
     "double": "t.astype('float64')",
-    "half": "t.astype('float16')",
     "long": "t.astype('int64')",
     "int": "t.astype('int32')",
     "bool": "t.astype(bool)",
     "type": "t.astype(dtype)",
-    "to": "t.astype(dtype)",
     "exp": "np.exp(t)",
     "log": "np.log(t)",
     "sqrt": "np.sqrt(t)",

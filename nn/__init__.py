@@ -82,6 +82,8 @@ from .loss import (
 )
 from .mlp import MLP
 from .module.container import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
+from .module.function import Lambda
+from .module.functional_call import functional_call
 from .module.module import Module
 from .module.parameter import Parameter
 from .module.promotion import DtypeWarning
@@ -100,7 +102,7 @@ __all__ = [
     "ContrastiveLoss", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "CosineEmbeddingLoss",
     "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss",
     "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
-    "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell",
+    "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda",
     "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
     "MaxPool1d", "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU",
     "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss",
@@ -108,7 +110,7 @@ __all__ = [
     "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
     "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder",
     "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss",
-    "Unflatten", "Upsample", "VisionTransformer", "ZeroPad2d", "functional", "get_default_dtype", "get_rng_state",
-    "init", "layer_report", "load", "manual_seed", "penalty", "plot", "save", "set_default_dtype", "set_rng_state",
-    "summary", "utils", "vit_arithmetic",
+    "Unflatten", "Upsample", "VisionTransformer", "ZeroPad2d", "functional", "functional_call", "get_default_dtype",
+    "get_rng_state", "init", "layer_report", "load", "manual_seed", "penalty", "plot", "save", "set_default_dtype",
+    "set_rng_state", "summary", "utils", "vit_arithmetic",
 ]  # fmt: skip

@@ -15,12 +15,13 @@ from .arguments import number
 from .dropout import Dropout
 from .linear import Linear
 from .module.container import Sequential
+from .module.function import as_module
 from .module.module import Module
 from .normalization import BatchNorm1d, LayerNorm
 
 
 def _activation(value: Any) -> Module | None:
-    """A new activation: of a class, a name as in `nn.functional`, a module (copied) or None."""
+    """A new activation: of a class, a name as in `nn.functional`, a module (copied), a function or None."""
     if isinstance(value, str):
         modules = [getattr(activations, name) for name in activations.__all__ if name[0].isupper()]
         names = {module.__name__.lower(): module for module in modules}
@@ -34,7 +35,11 @@ def _activation(value: Any) -> Module | None:
         return value()
     if isinstance(value, Module):
         return copy.deepcopy(value)
-    raise TypeError(f"MLP: activation is a module, its class, its name such as 'tanh', or None, not {value!r}")
+    if isinstance(as_module(value), Module):
+        return as_module(value)
+    raise TypeError(
+        f"MLP: activation is a module, its class, its name such as 'tanh', a function or None, not {value!r}"
+    )
 
 
 _NORMS = {"batch": BatchNorm1d, "layer": LayerNorm}
@@ -58,7 +63,7 @@ class MLP(Sequential):
     Args:
         sizes: the number of inputs, of units in each hidden layer, and of outputs: at least two.
         activation: after each hidden layer: a class (``nn.ReLU``), a name as in `nn.functional` (``"leaky_relu"``), a
-            module (of which each place gets a copy), or None for none.
+            module (of which each place gets a copy), a function (``ad.sigmoid``), or None for none.
         output_activation: after the last layer, likewise.
         dropout: p of a `Dropout` after each hidden activation; none for 0.
         norm: "batch", "layer", or a class that is called with the width, between a hidden layer and its activation.

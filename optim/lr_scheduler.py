@@ -137,6 +137,13 @@ class LRScheduler:
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"{name}: takes what state_dict() returned, not {type(state_dict).__name__}")
         own = self.state_dict()
+        if not _PYTORCH_S.isdisjoint(state_dict):
+            try:
+                state_dict = self._translated(state_dict, own)
+            except (KeyError, TypeError, AttributeError):
+                raise ValueError(
+                    f"{name}: the snapshot is PyTorch's, of another schedule: {sorted(state_dict)}"
+                ) from None
         if set(own) != set(state_dict):
             raise ValueError(f"{name}: the snapshot has {sorted(state_dict)}, this schedule {sorted(own)}")
         inner = state_dict.get("schedulers", [])
@@ -149,6 +156,10 @@ class LRScheduler:
             schedule._take(state)
         values = {key: value for key, value in state_dict.items() if key != "schedulers"}
         self.__dict__.update({key: list(v) if isinstance(v, list) else v for key, v in values.items()})
+
+    def _translated(self, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        """A snapshot of PyTorch's schedule of this name in our words; `own` is one of ours, for what it lacks."""
+        return {key: value for key, value in theirs.items() if key not in _PYTORCH_S}
 
     def _reinstate(self) -> None:
         """Set what the groups have at the present step."""
@@ -167,6 +178,14 @@ def _require_lr(name: str, optimizer: Any) -> None:
             f"{name}: {type(optimizer).__name__} has no learning rate to set, it finds the length of its steps itself; "
             f"it has {', '.join(optimizer.defaults)}"
         )
+
+
+_PYTORCH_S = {
+    "_step_count", "_is_initial", "_get_lr_called_within_step", "verbose", "lr_lambdas", "mode_worse", "default_min_lr",
+    "total_size", "step_ratio", "use_beta1", "base_momentums", "max_momentums", "_scale_fn_custom", "_schedule_phases",
+    "_anneal_func_type", "_schedulers", "_milestones",
+}  # fmt: skip
+"""What only PyTorch's snapshots have."""
 
 
 def _has_functions(value: Any) -> bool:
@@ -360,6 +379,9 @@ class MultiStepLR(LRScheduler):
         """The rule above."""
         times = Counter(self.milestones)[t]
         return lr * self.gamma**times if times else lr
+
+    def _translated(self, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        return super()._translated(theirs, own) | {"milestones": sorted(Counter(theirs["milestones"]).elements())}
 
 
 class ExponentialLR(LRScheduler):
@@ -573,6 +595,14 @@ class CyclicLR(LRScheduler):
         share = self._turn(self.last_epoch)
         self._set([base + (high - base) * share for base, high in zip(self.base_lrs, self.max_lrs)])
 
+    def _translated(self, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        up = round(theirs["total_size"] * theirs["step_ratio"])
+        momenta = (
+            list(zip(theirs["base_momentums"], theirs["max_momentums"])) if theirs["cycle_momentum"] else own["momenta"]
+        )
+        ours = {"up": up, "down": round(theirs["total_size"]) - up, "momenta": momenta}
+        return super()._translated(theirs, own) | ours | {key: own[key] for key in ("scale_fn",) if key in own}
+
     def _reinstate(self) -> None:
         self._turn(self.last_epoch)
         super()._reinstate()
@@ -658,6 +688,14 @@ class OneCycleLR(LRScheduler):
         self.last_epoch = t
         self._set(self._turn(t))
 
+    def _translated(self, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        phases, total = theirs["_schedule_phases"], theirs["total_steps"]
+        ours = {"three_phase": len(phases) == 3, "anneal_strategy": theirs["_anneal_func_type"]}
+        top = phases[0]["end_step"]
+        if own["pct_start"] * total - 1 != top:
+            ours["pct_start"] = (top + 1) / total
+        return dict(own) | super()._translated(theirs, own) | ours  # the bounds are in the optimiser's groups
+
     def _reinstate(self) -> None:
         self._turn(self.last_epoch)
         super()._reinstate()
@@ -733,6 +771,9 @@ class ReduceLROnPlateau(LRScheduler):
         """Nothing changes without a metric."""
         return lr
 
+    def _translated(self, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        return super()._translated(theirs, own) | {"base_lrs": own["base_lrs"]}
+
     def _better(self, metric: float) -> bool:
         sign = -1.0 if self.mode == "min" else 1.0
         if not math.isfinite(self.best):
@@ -765,6 +806,13 @@ class ReduceLROnPlateau(LRScheduler):
 
 class _Composite(LRScheduler):
     """A schedule of schedules."""
+
+    def _translated(self, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+        inner = theirs["_schedulers"]
+        ours = {"schedulers": inner, "last_epoch": theirs.get("last_epoch", inner[0]["last_epoch"] if inner else 0)}
+        if "milestones" in own:
+            ours["milestones"] = theirs["_milestones"]
+        return super()._translated(theirs, own) | ours
 
     def rewind(self) -> None:
         """Go to where no step has been made; the rate stays."""

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 from autodiff import Tensor, enable_grad
+from autodiff.accepting import accepting
+from autodiff.batching.batch import BatchError
 from autodiff.flags import flags
 from autodiff.tensor import is_foreign, plain
 
@@ -37,6 +39,12 @@ class Optimizer:
         ValueError: for no parameters, none that requires a gradient, one given twice, two that share memory, or
             hyper-parameters out of range.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith("optim.") and "__init__" in cls.__dict__:
+            theirs = dict.fromkeys(("foreach", "fused", "capturable", "differentiable"), _require_off)
+            cls.__init__ = accepting(cls.__init__, theirs)  # type: ignore[method-assign]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -69,6 +77,10 @@ class Optimizer:
 
     elementwise = True
     """Whether `update` may be given any piece of the parameters; with False it gets them one by one, and whole."""
+
+    takes_complex = True
+    """Whether parameters may be complex: `update` then gets their real and imaginary parts, which move as two real
+    parameters would."""
 
     beyond: tuple[str, ...] = ()
     """Hyper-parameters that PyTorch lacks: a snapshot without them is accepted, they stay as they are."""
@@ -130,10 +142,10 @@ class Optimizer:
                 raise TypeError(f"{name}: {label} must be a Tensor, not {type(p).__name__}")
             if not p.is_leaf:
                 raise ValueError(f"{name}: {label} is the result of {p.op}, not a leaf; there is nothing to update")
-            if p.dtype.kind != "f":
+            if p.dtype.kind not in ("fc" if self.takes_complex else "f"):
                 raise ValueError(
                     f"{name}: {label} (shape {p.shape}) has dtype {p.dtype}; only floats can be trained"
-                    + (" (of complex numbers, two parameters: z = x + 1j * y)" if p.dtype.kind == "c" else "")
+                    + (" here (of complex numbers, two parameters: z = x + 1j * y)" if p.dtype.kind == "c" else "")
                 )
             if id(p) in known:
                 raise ValueError(f"{name}: {label} (shape {p.shape}) is given twice")
@@ -184,8 +196,15 @@ class Optimizer:
             if len(params) != sum(len(b.params) for b in found) or not all(b.fits(self.state, names) for b in found):
                 self._require_apart()
                 found = self._buckets[i] = buckets(self, params, group)
-            for bucket in found:
-                bucket.step(self, group)
+            try:
+                for bucket in found:
+                    bucket.step(self, group)
+            except BatchError:
+                raise BatchError(
+                    f"{type(self).__name__}.step: inside ad.vmap the gradients differ between examples that share the "
+                    f"parameters; make parameters of its own for each in the mapped function, "
+                    f"ad.Tensor(w, requires_grad=True) of a mapped w, or step outside with the mean of the gradients"
+                ) from None
         return loss
 
     def _evaluated(self, closure: Callable[[], Any]) -> Any:
@@ -303,6 +322,11 @@ class Optimizer:
             count, name = len(group["params"]), f" {group['name']!r}" if "name" in group else ""
             lines.append(f"  group {i}{name}: {count} parameter{'s' * (count != 1)}, {', '.join(shown)}\n")
         return f"{type(self).__name__}(\n{''.join(lines)})"
+
+
+def _require_off(what: str, value: Any) -> None:
+    if value is not None and (not isinstance(value, (bool, np.bool_)) or value):
+        raise ValueError(f"{what} is False or None here, where there is one way to compute a step; not {value!r}")
 
 
 def _require_order(name: str, params: Any) -> None:

@@ -14,7 +14,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("autodiff", "nn", "optim")
 
 FLOORS = (  # of autodiff, from the ground up; a room may import what stands before it, or beside it without a circle
-    {"mode", "leaving", "protocols", "methods", "tensor", "opaque", "standing_in", "primitive", "untaken", "backward"},
+    {
+        "mode",
+        "leaving",
+        "devices",
+        "protocols",
+        "methods",
+        "tensor",
+        "opaque",
+        "standing_in",
+        "primitive",
+        "untaken",
+        "backward",
+    },
     {"machine"},
     {"ops"},
     {
@@ -30,6 +42,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "clipping",
         "averaging",
         "flags",
+        "accepting",
         "lettering",
         "figures",
         "memory",

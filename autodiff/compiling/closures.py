@@ -100,6 +100,16 @@ class Closure:
             if _digest(x) != before:
                 yield name
 
+    @property
+    def arrays(self) -> list[Any]:
+        """The arrays that are compared."""
+        return [x for _, x, _ in self._arrays]
+
+    def without(self, name: str) -> list[dict[str, Any]]:
+        """The global variables of functions that read one of this name, which is Python's own there."""
+        found = {id(holder): holder for _, kind, holder, key, _ in self._places if kind == "get" and key == name}
+        return [*found.values()]
+
     def undo(self) -> None:
         """Let what was found stand again where something else is now, and take away what came."""
         for _, kind, holder, key, value in self._places:

@@ -20,6 +20,7 @@ from ..mode import mode
 from ..tensor import Tensor, clock, wrap
 from ..transforms.tree import Form, flatten
 from .native.compiled import machine_function
+from .printed import held_output
 from .program import Program
 from .source import Source, numpy_function
 from .tracer import TraceError, Tracer, Uncommon
@@ -110,30 +111,33 @@ class Compiled:
                 self._give_up(
                     key,
                     f"{MANY} programs were made for these shapes, and the next call fitted none of them: {unfit[-1]}",
-                    "give what changes from call to call as an argument, an array (np.float64(x))",
+                    _instead_of(unfit[-1]),
                 )
             known.pop()
         leaves, form = flatten((args, kwargs))
-        try:
-            found = trace(
-                self._function, form, leaves, self._names(form), params=self._params, optimizer=self._optimizer,
-                returns_values=bool(self._params) or self._optimizer is not None,
-            )  # fmt: skip
-            entry = _Entry(found, getattr(self._function, "__name__", "program"), self._reuse_outputs, self._native)
-        except Uncommon as error:
-            self._failures[key] = self._failures.get(key, 0) + 1
-            if self._failures[key] >= MANY:
-                self._give_up(
-                    key,
-                    f"its values were a special case {MANY} times: {error}",
-                    "compile for values that are not, or leave it uncompiled",
-                )
-            raise _Unfit(f"its values are a special case: {error}") from None
-        except TraceError as error:
-            if self._strict:
-                raise
-            self._eager[key] = str(error)
-            raise _Unfit(str(error)) from None
+        with held_output() as printed:
+            try:
+                found = trace(
+                    self._function, form, leaves, self._names(form), params=self._params, optimizer=self._optimizer,
+                    returns_values=bool(self._params) or self._optimizer is not None, again=printed.forget,
+                )  # fmt: skip
+            except Uncommon as error:
+                printed.forget()
+                self._failures[key] = self._failures.get(key, 0) + 1
+                if self._failures[key] >= MANY:
+                    self._give_up(
+                        key,
+                        f"its values were a special case {MANY} times: {error}",
+                        "compile for values that are not, or leave it uncompiled",
+                    )
+                raise _Unfit(f"its values are a special case: {error}") from None
+            except TraceError as error:
+                if self._strict:
+                    raise
+                printed.forget()
+                self._eager[key] = str(error)
+                raise _Unfit(str(error)) from None
+        entry = _Entry(found, getattr(self._function, "__name__", "program"), self._reuse_outputs, self._native)
         if len(found.program.nodes) > LONG:
             warnings.warn(
                 f"ad.compile: {len(found.program.nodes)} calls in one program; Python's loops are written out step by "
@@ -285,6 +289,18 @@ class Compiled:
 
 def _counted(n: int, thing: str) -> str:
     return f"{n:,} {thing}{'s' * (n != 1)}"
+
+
+def _instead_of(reason: str) -> str:
+    """What to write where so many programs were made for this reason."""
+    if reason.startswith("another number was read"):
+        return (
+            "float(x), int(x) and x.item() make a program for each value: compare the array, x > 0, whose truth is all "
+            "that a branch needs, or write np.where or ad.cond"
+        )
+    if reason.startswith("another branch was decided"):
+        return "write the branch as np.where or ad.cond, of which a program has both sides"
+    return "give what changes from call to call as an argument, an array (np.float64(x))"
 
 
 class _Unfit(Exception):
@@ -514,10 +530,11 @@ def compile(
     `while_loop` they are so with ``max_steps`` alone; a `scan` keeps the carry of each step, whatever its
     ``checkpoint``, and backward computes the rest of the step again). Where a program does not hold, the function
     itself runs: numbers are never other than its own. (Its prints and its warnings of infinities come at the first
-    call alone; during that call no other thread may use what it reaches. Where a call is run as it is after an
-    attempt to trace it, for special values or with ``on_unsupported="eager"``, it prints and writes into arrays of
-    the closure twice. Write ``isinstance(x, np.ndarray)``, which is answered as ever, and not ``type(x) is
-    np.ndarray``, which nobody can answer for a traced array, nor ``x is y`` of two arguments.)
+    call alone; during that call no other thread may use what it reaches. Where a call is run as it is after an attempt
+    to trace it, for special values or with ``on_unsupported="eager"``, what the attempt printed, drew and wrote into
+    arrays is taken back, though not a line that it wrote into an open file. What is drawn from a
+    ``np.random.Generator`` that is an argument is drawn at every call. ``float(x)`` or ``x.item()`` makes a program
+    for each value: compare the array, ``x > 0``. Nobody can answer ``x is y`` of two arguments.)
 
     Args:
         fn: a function of arrays, Tensors and anything else, nested as one likes: ``ad.grad(f)``, a loss, a training
@@ -535,8 +552,8 @@ def compile(
 
     Raises:
         TypeError: for arguments that are none of these; and at a call, naming the line, where no program can repeat
-            what `fn` does: a shape that depends on values, random numbers drawn inside, a result that carries a
-            derivative, something else that it changes.
+            what `fn` does: a shape that depends on values, random numbers of a generator that is no argument, a result
+            that carries a derivative, something else that it changes.
 
     >>> import autodiff as ad
     >>> slope = ad.compile(ad.grad(lambda x: (x * np.sin(x)).sum()))

@@ -99,7 +99,9 @@ class Steps:
                 state = optimizer.state[p]
                 for name in names:
                     if state.get(name) is None:
-                        state[name] = np.full(p.shape, optimizer.initial(name, group), p.dtype)
+                        value = optimizer.initial(name, group)
+                        begun = complex(value, value) if p.dtype.kind == "c" else value
+                        state[name] = np.full(p.shape, begun, p.dtype)
                         self.made.append((state, name))
                 numbers = tuple(sorted((k, v) for k, v in state.items() if not isinstance(v, np.ndarray)))
                 together.setdefault(numbers, []).append(p)
@@ -135,7 +137,17 @@ class Steps:
         kept = dict(buffers)
         if not self.optimizer.elementwise:
             buffers = {**numbers, **buffers}
-        self.optimizer.update(w, np.negative(g) if group.get("maximize") else g, buffers, coefficients)
+        g = np.negative(g) if group.get("maximize") else g
+        if p.dtype.kind == "c":  # the real and the imaginary parts are updated, and written back together
+            pairs, g = {name: _parts(x) for name, x in kept.items()}, _parts(g)
+            moved = _parts(w)
+            buffers.update(pairs)
+            self.optimizer.update(moved, g, buffers, coefficients)
+            for x, pair in ((w, moved), *zip(kept.values(), pairs.values())):
+                x[...] = pair[..., 0] + 1j * pair[..., 1]
+            kept = pairs
+        else:
+            self.optimizer.update(w, g, buffers, coefficients)
         if any(buffers[name] is not tracer for name, tracer in kept.items()) or len(buffers) > len(names) + (
             0 if self.optimizer.elementwise else len(numbers)
         ):
@@ -200,6 +212,10 @@ class Steps:
             if x.shape != shape or (x.dtype is not dtype and x.dtype != dtype) or x.strides != strides:
                 return None
         return values, after, arrays
+
+
+def _parts(z: Any) -> Any:
+    return np.stack([z.real, z.imag], -1)
 
 
 def _layout(array: Any) -> tuple[Any, ...]:

@@ -13,6 +13,9 @@ from ..figures import LARGEST, axes_for, dotted, drawable, line_style, note
 from ..tensor import Array
 from .eigen import symmetric
 
+ROOM = 1 << 26
+"""So many numbers of the vectors of several probes are kept at once."""
+
 
 @dataclass(frozen=True)
 class SpectralDensity:
@@ -93,8 +96,9 @@ def spectral_density(
     Args:
         op: a symmetric operator or matrix of size n.
         num_probes: random vectors.
-        steps: products for each, at most; the resolution is best at the ends of the spectrum. The vectors of one
-            probe (steps × n) are kept, so that rounding does not repeat eigenvalues.
+        steps: products for each, at most; the resolution is best at the ends of the spectrum. The vectors of a probe
+            (steps × n) are kept, so that rounding does not repeat eigenvalues; where there is room for those of
+            several (512 MB), these go on together, with one product for all of them in each step.
         rng: a `numpy.random.Generator`, a seed or None.
         grid: abscissae, or how many to spread over the spectrum.
         width: of the Gaussian; a hundredth of the spectrum's extent by default.
@@ -122,9 +126,11 @@ def spectral_density(
     n = operator.shape[0]
     steps = min(int(steps), n)
     nodes, weights = np.zeros((num_probes, steps)), np.zeros((num_probes, steps))
-    for p in range(num_probes):
-        z = rng.choice([-1.0, 1.0], n)
-        diagonal, off = lanczos(operator, z, steps)
+    tridiagonal: list[tuple[Array, Array]] = []
+    while len(tridiagonal) < num_probes:
+        together = min(num_probes - len(tridiagonal), max(1, ROOM // (steps * n)))
+        tridiagonal += lanczos(operator, rng.choice([-1.0, 1.0], (together, n)).T, steps)
+    for p, (diagonal, off) in enumerate(tridiagonal):
         values, vectors = eigh_tridiagonal(diagonal, off)
         nodes[p, : len(values)], weights[p, : len(values)] = values, vectors[0] ** 2
         nodes[p, len(values) :] = values[-1]  # of weight 0
@@ -146,28 +152,41 @@ def _smoothed(t: Array, nodes: Array, weights: Array, width: float) -> Array:
     return (np.exp(-0.5 * x * x) @ weights) / (width * np.sqrt(2 * np.pi))
 
 
-def lanczos(operator: LinearOperator, z: Array, steps: int) -> tuple[Array, Array]:
-    """Diagonal and off-diagonal of the tridiagonal matrix QᵀHQ, with Q an orthonormal basis of z, Hz, H²z, …; fewer
-    than `steps` rows where these vectors span less.
+def lanczos(operator: LinearOperator, Z: Array, steps: int) -> list[tuple[Array, Array]]:
+    """For each column z of Z the diagonal and off-diagonal of the tridiagonal matrix QᵀHQ, with Q an orthonormal basis
+    of z, Hz, H²z, …; fewer than `steps` rows where these vectors span less. All columns go on together, a product with
+    all of them in each step.
 
-    >>> lanczos(symmetric("lanczos", np.diag([1.0, 3.0])), np.ones(2), 2)
-    (array([2., 2.]), array([1.]))
+    >>> lanczos(symmetric("lanczos", np.diag([1.0, 3.0])), np.ones((2, 1)), 2)
+    [(array([2., 2.]), array([1.]))]
     """
     dtype = operator.dtype
-    Q = np.empty((steps, len(z)), dtype)
-    Q[0] = z / np.linalg.norm(z)
-    diagonal: list[float] = []
-    off: list[float] = []
-    scale = 0.0
+    bases = np.empty((Z.shape[1], steps, len(Z)), dtype)
+    bases[:, 0] = (Z / np.linalg.norm(Z, axis=0)).T
+    found: list[tuple[list[float], list[float]]] = [([], []) for _ in bases]
+    scales = [0.0] * len(bases)
+    going = list(range(len(bases)))
     for i in range(steps):
-        w = operator.matvec(Q[i])
-        scale = max(scale, float(np.linalg.norm(w)))
-        diagonal.append(float(Q[i] @ w))
-        for _ in range(2):  # orthogonalised twice against all: once leaves a remainder of rounding
-            w = w - (Q[: i + 1] @ w) @ Q[: i + 1]
-        beta = float(np.linalg.norm(w))
-        if i + 1 == steps or beta <= 100 * np.finfo(dtype).eps * scale:
+        products = operator.matmat(bases[going, i].T).T
+        for p, w in zip(list(going), products):
+            Q, (diagonal, off) = bases[p, : i + 1], found[p]
+            scales[p] = max(scales[p], float(np.linalg.norm(w)))
+            diagonal.append(float(Q[i] @ w))
+            w = w - dtype.type(diagonal[i]) * Q[i]
+            if i:
+                w -= dtype.type(off[i - 1]) * Q[i - 1]
+            beta = float(np.linalg.norm(w))
+            for _ in range(2):  # against all: again, where so much was taken away that a remainder of rounding is left
+                before = beta
+                w -= (Q @ w) @ Q
+                beta = float(np.linalg.norm(w))
+                if 2 * beta > before:
+                    break
+            if i + 1 == steps or beta <= 100 * np.finfo(dtype).eps * scales[p]:
+                going.remove(p)
+                continue
+            off.append(beta)
+            np.divide(w, beta, out=bases[p, i + 1])
+        if not going:
             break
-        off.append(beta)
-        Q[i + 1] = w / beta
-    return np.array(diagonal), np.array(off)
+    return [(np.array(diagonal), np.array(off)) for diagonal, off in found]

@@ -503,7 +503,7 @@ FEW = 4
 """Fewer rows of a Jacobian are pulled back one by one."""
 
 ROOM = 1 << 22
-"""So many elements one array of a pass for several rows may have."""
+"""So many elements one array of a pass for several rows may have, those apart that the result is made of."""
 
 
 def _rows(run: _Run, y: Tensor, holomorphic: bool) -> list[list[Tensor]]:
@@ -511,7 +511,8 @@ def _rows(run: _Run, y: Tensor, holomorphic: bool) -> list[list[Tensor]]:
     reverse pass for many rows, whose cotangents are a batch; one for each, where hooks look at them or a branch depends
     on them."""
     nodes, leaves = reachable([y]) if y._requires_grad else ({}, {})
-    largest = max([x.size for found in (nodes, leaves) for x in found.values()], default=1)
+    own = {x._number for x in run.variables}
+    largest = max([x.size for found in (nodes, leaves) for n, x in found.items() if n not in own], default=1)
     together = min(y.size, ROOM // max(largest, 1))
     looked_at = any(x._hooks for found in (nodes, leaves) for x in found.values())
     if together >= FEW and not (looked_at or holomorphic) and isinstance(mode.get(), bool):

@@ -14,6 +14,7 @@ import numpy as np
 
 from autodiff import Tensor
 
+from .function import as_module
 from .module import MODULE, PARAMETER, Module
 from .parameter import Parameter
 
@@ -144,7 +145,8 @@ class Sequential(_List[Module]):
     """Modules applied one after another.
 
     Args:
-        modules: the modules, or one dict of them by name. Positions 0, 1, … are names.
+        modules: the modules, or one dict of them by name. Positions 0, 1, … are names. Plain functions become modules
+            (`Lambda`).
 
     Indexing gives a module (by position), slicing a Sequential of the same modules; ``+``, ``*``, `append`, `extend`,
     `insert` and `pop` are as a list's.
@@ -166,6 +168,9 @@ class Sequential(_List[Module]):
                 self._put(name, module)
         else:
             self.extend(modules)
+
+    def _checked(self, value: Any) -> Module:
+        return super()._checked(as_module(value))
 
     def forward(self, input: Any) -> Any:
         """The output of the last module."""

@@ -6,6 +6,7 @@ what, in the order in which they were made.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.accepting import accepting
+from autodiff.devices import dtype_to, require_cpu
 from autodiff.flags import flags
 from autodiff.tensor import HookHandle, clock, plain, shared, writable
 
@@ -26,6 +29,8 @@ Self = TypeVar("Self", bound="Module")
 
 PARAMETER, BUFFER, TRANSIENT, MODULE = "parameter", "buffer", "buffer (not saved)", "module"
 _TAKES = {PARAMETER: "a Parameter", BUFFER: "a Tensor", TRANSIENT: "a Tensor", MODULE: "a Module"}
+
+_INSTEAD = " (write nn.Parameter(value), or for one call with other values nn.functional_call(model, values, x))"
 
 
 class Incompatible(NamedTuple):
@@ -59,6 +64,12 @@ class Module:
     _hooks: dict[Any, hooks.Hook] | None
     _single: bool  # whether a parameter here may be float32
     training: bool
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        code = getattr(cls.__dict__.get("__init__"), "__code__", None)
+        if code is not None and cls.__module__.startswith("nn.") and "dtype" in code.co_varnames:
+            cls.__init__ = accepting(cls.__init__, {"device": require_cpu})  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Made here and not in __init__, so that a subclass need not call super().__init__().
@@ -99,7 +110,7 @@ class Module:
         elif value is not None and kind != role and (kind or role not in (BUFFER, TRANSIENT) or not _is_tensor(value)):
             raise TypeError(
                 f"{type(self).__name__}.{name} is a {role}: it takes {_TAKES[role]} or None, not "
-                f"{type(value).__name__}" + (" (write nn.Parameter(value))" if role == PARAMETER else "")
+                f"{type(value).__name__}" + (_INSTEAD if role == PARAMETER else "")
                 + f"; `del module.{name}` first to use the name for something else"
             )  # fmt: skip
         super().__setattr__(name, value)
@@ -343,6 +354,26 @@ class Module:
         """``astype("float64")``."""
         return self.astype(np.float64)
 
+    def half(self: Self) -> Self:
+        """``astype("float16")``."""
+        return self.astype(np.float16)
+
+    def cpu(self: Self) -> Self:
+        """The module itself: arrays are nowhere else."""
+        return self
+
+    def to(
+        self: Self, target: Any = None, dtype: Any = None, non_blocking: bool = False, *, device: Any = None
+    ) -> Self:
+        """PyTorch's: `astype` for a floating-point dtype or a tensor's, and the module itself for "cpu".
+
+        Raises:
+            TypeError: for what is no device and no floating-point dtype.
+            RuntimeError: for a GPU.
+        """
+        found = dtype_to(f"{type(self).__name__}.to", target, device, dtype)
+        return self if found is None else self.astype(found)
+
     # Hooks
 
     def _register_hook(self, kind: str, hook: Any, prepend: bool, with_kwargs: bool = False) -> HookHandle:
@@ -436,7 +467,8 @@ class Module:
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Incompatible:
         """Write Tensors or arrays into the parameters and buffers of these names, in place.
 
-        Floating-point values (half types too) are cast to the parameter's dtype.
+        Floating-point values (half types too) are cast to the parameter's dtype, integers if it holds them exactly. Of
+        a parameter with several names, one is enough.
 
         Args:
             state_dict: arrays or Tensors by name, as `state_dict` of this module or of PyTorch's.
@@ -445,13 +477,15 @@ class Module:
         Raises:
             TypeError: if that is no mapping.
             RuntimeError: for missing and unexpected names (if `strict`), other shapes, and values of another kind
-                (integers for floats): all of them at once, and then nothing is written.
+                (booleans or complex numbers for floats): all of them at once, and then nothing is written.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"load_state_dict: takes a dict of arrays by name, not {type(state_dict).__name__}")
         own = self.state_dict()
         owners = {id(_memory(plain(tensor))) for tensor in own.values()}
-        missing = [name for name in own if name not in state_dict]
+        named = dict(self._named("", True, False, PARAMETER, BUFFER))
+        given = {id(tensor) for name, tensor in named.items() if name in state_dict}
+        missing = [name for name in own if name not in state_dict and id(named.get(name)) not in given]
         unexpected = [str(name) for name in state_dict if name not in own]
         found, wrong = {}, []
         for name, target in own.items():
@@ -576,11 +610,21 @@ def _fitting(value: Any, target: Tensor) -> tuple[Any, str | None]:
     if array.dtype == target.dtype:
         return array, None
     real = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-    if target.dtype.kind == "f" and real:
+    if (target.dtype.kind == "f" and real) or (target.dtype.kind == "c" and (real or array.dtype.kind == "c")):
         with np.errstate(over="ignore"):
             return array.astype(target.dtype), None
-    if array.dtype.kind in "iu" and target.dtype.kind in "iu":
-        cast = array.astype(target.dtype)
-        if (cast == array).all():
+    if array.dtype.kind in "iu" and target.dtype.kind in "iuf":
+        with np.errstate(over="ignore"):
+            cast = array.astype(target.dtype)
+        if _is_exact(array, cast):
             return cast, None
     return None, f"dtype {array.dtype} does not fit the module's {target.dtype}"
+
+
+def _is_exact(integers: Any, cast: Any) -> bool:
+    """Whether integers are the same numbers after a cast. (A comparison of the arrays would cast once more.)"""
+    if cast.dtype.kind != "f":
+        return bool((cast == integers).all())
+    limit = 2 ** (np.finfo(cast.dtype).nmant + 1)  # up to here every integer is held
+    far = (integers > limit) | (integers < -limit)
+    return all(math.isfinite(b) and int(a) == int(b) for a, b in zip(integers[far], cast[far]))

@@ -125,6 +125,33 @@ def test_the_fused_linear_operation_passes_the_finite_difference_checks(bias):
 # Initial values, random numbers, dtypes
 
 
+def test_linear_layers_may_be_complex_and_have_pytorchs_values_and_gradients():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 3)) + 1j * rng.normal(size=(5, 3))
+    for make, inputs in (
+        (lambda n, dtype: n.Linear(3, 4, dtype=dtype), [x]),
+        (lambda n, dtype: n.Linear(3, 2, bias=False, dtype=dtype), [x[0]]),
+        (lambda n, dtype: n.Bilinear(3, 3, 2, dtype=dtype), [x, x.conj()]),
+    ):
+        ours, theirs = make(nn, "complex128"), make(torch.nn, torch.complex128)
+        ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+        y, given = ours(*inputs), [*map(torch.tensor, inputs)]
+        if len(given) == 1:
+            t = theirs(*given)
+        else:  # PyTorch's has no derivative there
+            t = torch.einsum("bi,oij,bj->bo", given[0], theirs.weight, given[1]) + theirs.bias
+        np.testing.assert_allclose(y.data, t.detach().numpy(), rtol=1e-12)
+        (abs(y) ** 2).sum().backward(), (abs(t) ** 2).sum().backward()
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-12)
+    weight = nn.Linear(400, 500, dtype="complex64").weight.data  # both parts within ±1/√in, as PyTorch's
+    assert weight.dtype == np.complex64
+    for part in (weight.real, weight.imag):
+        assert abs(part).max() <= 0.05 and part.var() == pytest.approx(0.05**2 / 3, rel=0.01)
+    assert abs(np.vdot(weight.real, weight.imag)) < 0.01 * np.vdot(weight, weight).real
+
+
 def test_initial_values_are_uniform_within_one_over_root_fan_in():
     layer = nn.Linear(400, 500)
     for p in layer.parameters():
@@ -359,7 +386,7 @@ def test_all_differences_of_a_state_are_reported_at_once_and_nothing_is_written(
     before = copy.deepcopy(model.state_dict())
     state = {
         "0.weight": np.zeros((3, 3), "float32"),
-        "0.bias": np.zeros(3, int),
+        "0.bias": np.zeros(3, bool),
         "1.weight": np.zeros((1, 3), "float32"),
         "2.bias": np.zeros(1),
     }
@@ -367,7 +394,7 @@ def test_all_differences_of_a_state_are_reported_at_once_and_nothing_is_written(
         model.load_state_dict(state)
     message = str(caught.value)
     for part in ["4 differences", "1.bias: missing", "2.bias: unexpected", "0.weight: shape (3, 3), the module has (3, 2)",
-                 "0.bias: dtype int64"]:  # fmt: skip
+                 "0.bias: dtype bool"]:  # fmt: skip
         assert part in message
     for name, tensor in model.state_dict().items():
         np.testing.assert_array_equal(tensor.data, before[name].data)
@@ -380,7 +407,43 @@ def test_all_differences_of_a_state_are_reported_at_once_and_nothing_is_written(
         model.load_state_dict([1])
 
 
+@pytest.mark.parametrize("target, values, exact", [
+    ("float32", [0, -3, 2**24], True), ("float32", [0, 0, 2**24 + 1], False), ("float32", [2**25, 0, 2**62], True),
+    ("float16", [2048, -2048, 4096], True), ("float16", [2049, 0, 0], False), ("float16", [70000, 0, 0], False),
+    ("float64", [2**53, -(2**63), 0], True), ("float64", [2**53 + 1, 0, 0], False), ("float64", [2**63 - 1, 0, 0], False),
+])  # fmt: skip
+def test_integers_that_the_parameters_dtype_holds_exactly_are_loaded(target, values, exact):
+    layer = nn.Linear(3, 1, bias=False, dtype=target)
+    for array in (np.array([values]), [values]):
+        if exact:
+            layer.load_state_dict({"weight": array})
+            assert [int(x) for x in layer.weight.data[0]] == values
+        else:
+            with pytest.raises(RuntimeError, match="weight: dtype int64 does not fit the module's float"):
+                layer.load_state_dict({"weight": array})
+    layer.load_state_dict({"weight": np.array([[0, 200, 255]], np.uint8)})
+    assert layer.weight.tolist() == [[0.0, 200.0, 255.0]]
+    for wrong in ([[True, False, True]], [[1j, 0, 0]], [["1", "2", "3"]]):
+        with pytest.raises(RuntimeError, match="weight: dtype"):
+            layer.load_state_dict({"weight": np.array(wrong)})
+
+
 # Sequential
+
+
+def test_plain_functions_stand_in_a_sequential():
+    model = nn.Sequential(nn.Linear(2, 3), np.tanh, lambda x: x * 2)
+    x = np.ones((4, 2), "float32")
+    np.testing.assert_array_equal(model(x).data, 2 * np.tanh(model[0](x).data))
+    assert [type(m).__name__ for m in model] == ["Linear", "Lambda", "Lambda"] and model[1].function is np.tanh
+    model[2] = nn.functional.relu
+    assert repr(model[2]) == "Lambda(relu)" and list(model.state_dict()) == ["0.weight", "0.bias"]
+    relu = pickle.loads(pickle.dumps(copy.deepcopy(model[2])))
+    np.testing.assert_array_equal(relu(ad.Tensor([-1.0, 2.0])).data, [0.0, 2.0])
+    assert nn.Lambda(np.add)(1.0, 2.0) == 3.0
+    for wrong in (nn.ReLU, 3.0, nn.ReLU()):
+        with pytest.raises(TypeError, match="Lambda: takes a function, not"):
+            nn.Lambda(wrong)
 
 
 def test_sequential_indexes_slices_and_changes_as_pytorch_s():
@@ -402,7 +465,7 @@ def test_sequential_indexes_slices_and_changes_as_pytorch_s():
     with pytest.raises(TypeError, match=r"write Tanh\(\)"):
         nn.Sequential(nn.Tanh)
     with pytest.raises(TypeError, match="takes modules"):
-        nn.Sequential(np.tanh)
+        nn.Sequential(3.0)
 
 
 # Bad input

@@ -289,6 +289,45 @@ def test_a_snapshot_through_json_continues_to_the_bit_in_whatever_order_it_is_lo
         assert run(stop) == whole
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_pytorchs_snapshots_continue_here_as_there(case):
+    torch = pytest.importorskip("torch")
+    for trained in (0, 4, 25):
+        b = theirs(torch, momentum=0.9)
+        t = CASES[case](torch.optim.lr_scheduler, b)
+        for _ in range(trained):
+            b.step(), t.step()
+        a = ours(momentum=0.9)
+        s = CASES[case](lr_scheduler, a)
+        s.load_state_dict(t.state_dict()), a.load_state_dict(b.state_dict())
+        for _ in range(30):
+            np.testing.assert_allclose(hyper(a), hyper(b), rtol=1e-9, atol=1e-15)
+            a.step(), b.step(), s.step(), t.step()
+
+
+def test_pytorchs_snapshots_bring_their_own_options_and_those_of_another_schedule_are_refused():
+    torch = pytest.importorskip("torch")
+    m = torch.optim.lr_scheduler
+    b, a = theirs(torch, momentum=0.9), ours(momentum=0.9)
+    cycle = lr_scheduler.CyclicLR(a, 0.01, 0.2, 7)
+    cycle.load_state_dict(m.CyclicLR(b, 0.01, 0.2, 3, 9, base_momentum=0.5).state_dict())
+    assert (cycle.up, cycle.down, cycle.momenta) == (3, 9, [(0.5, 0.9)] * 2)
+    one = lr_scheduler.OneCycleLR(a, 0.3, 100)
+    one.load_state_dict(
+        m.OneCycleLR(b, 0.3, 60, pct_start=0.5, three_phase=True, anneal_strategy="linear").state_dict()
+    )
+    assert (one.pct_start, one.three_phase, one.anneal_strategy, one.total_steps) == (0.5, True, "linear", 60)
+    plateau, other = lr_scheduler.ReduceLROnPlateau(a, patience=1), m.ReduceLROnPlateau(b, patience=1)
+    other.step(1.0), other.step(2.0)
+    plateau.load_state_dict(other.state_dict()), a.load_state_dict(b.state_dict())
+    other.step(3.0), plateau.step(3.0)
+    assert hyper(a) == hyper(b)
+    with pytest.raises(ValueError, match=r"OneCycleLR.load_state_dict: the snapshot is PyTorch's, of another schedule"):
+        one.load_state_dict(m.StepLR(b, 3).state_dict())
+    with pytest.raises(ValueError, match=r"the snapshot has .*this schedule"):
+        lr_scheduler.StepLR(a, 3).load_state_dict(m.ExponentialLR(b, 0.9).state_dict())
+
+
 def test_a_snapshot_of_other_groups_is_refused():
     state = lr_scheduler.StepLR(ours(), 3).state_dict()
     one = optim.SGD([ad.Tensor(1.0, requires_grad=True)], lr=0.1)

@@ -345,3 +345,16 @@ def test_a_closure_that_does_not_call_backward_is_an_error(rule):
     ):
         optimizer.step(lambda: (p * p).sum())
     assert p.tolist() == [1.0, 2.0]
+
+
+def test_pytorchs_options_that_change_no_number_are_accepted_where_they_are_off():
+    off = {"foreach": None, "fused": False, "capturable": np.False_, "differentiable": False}
+    for name in ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Lion"):
+        w = ad.Tensor([1.0, 2.0], requires_grad=True)
+        optimizer = getattr(optim, name)([w], lr=0.1, **off)
+        assert not off.keys() & optimizer.param_groups[0].keys() and not off.keys() & optimizer.defaults.keys()
+        for key in off:
+            with pytest.raises(ValueError, match=f"{name}: {key} is False or None here.* not True"):
+                getattr(optim, name)([w], **{key: True})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'each'"):
+        optim.Adam([w], each=None)

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ...machine.ir import LETTER, MEMORY, Module
-from ..program import Node, Program, apart, program_of
+from ..program import Node, Program, apart, contiguous, program_of
 from .fusion import Nest, Unit, kept_in_memory, units_of
-from .layout import Places, contiguous, dense
+from .layout import Places, dense
 from .loops import NestCode
 from .lowering import VIEWS, lowered
 from .memory import ALIGNED, planned

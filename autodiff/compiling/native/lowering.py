@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...machine.ir import LETTER
-from ..program import Node, Program, replaced
+from ..program import Node, Program, contiguous, replaced
 from .elementwise import is_weak, signature
-from .layout import contiguous, dense, is_basic, part
+from .layout import dense, is_basic, part
 
 REDUCTIONS = {
     "add.reduce": "fdi", "multiply.reduce": "fdi", "maximum.reduce": "fdib", "minimum.reduce": "fdib",
@@ -125,6 +125,8 @@ class Lowering:
                 return self.product(node)
             case "einsum":
                 return self.einsum(node)
+            case "vecdot" if node.dtype.kind == "f":
+                return self.rows_times_rows(node)
             case name if name in REDUCTIONS and node.options.get("axis") == ():
                 return self.add(replace(node, op="astype", options={}))
             case "scatter" if is_basic(node.options["index"]):
@@ -235,6 +237,15 @@ class Lowering:
         )
         both = self.new("multiply", views, shape, node.dtype)
         options = {"axis": tuple(range(len(target), len(letters))), "keepdims": False}
+        return self.add(replace(node, op="add.reduce", inputs=(both,), options=options))
+
+    def rows_times_rows(self, node: Node) -> Node | None:
+        """Σ a b over the last axis, in one loop with what reads it."""
+        a, b = map(self.array, node.inputs)
+        if not (isinstance(a, Node) and isinstance(b, Node)) or {a.dtype, b.dtype} != {node.dtype}:
+            return None
+        both = self.new("multiply", (a, b), (*node.shape, a.shape[-1]), node.dtype)
+        options = {"axis": (len(node.shape),), "keepdims": False}
         return self.add(replace(node, op="add.reduce", inputs=(both,), options=options))
 
     # Parts of a whole

@@ -208,6 +208,15 @@ def test_an_mlp_takes_activations_as_classes_names_and_modules():
     assert nn.MLP([2, 2, 1], dtype="float64")(np.ones((4, 2))).shape == (4, 1)
 
 
+def test_an_mlp_takes_plain_functions_as_activations():
+    model = nn.MLP([2, 3, 3, 1], ad.sigmoid, np.exp)
+    assert [type(m).__name__ for m in model] == ["Linear", "Lambda"] * 3 and model[1] is not model[3]
+    named = nn.MLP([2, 3, 3, 1], "sigmoid")
+    named.load_state_dict(model.state_dict())
+    x = np.ones((2, 2), "float32")
+    np.testing.assert_array_equal(model(x).data, np.exp(named(x).data))
+
+
 def test_an_mlp_draws_from_its_generator_and_trains():
     make = lambda: nn.MLP([2, 8, 1], "tanh", rng=np.random.default_rng(0), dtype="float64")
     model = make()
@@ -230,7 +239,7 @@ def test_an_mlp_refuses_what_it_cannot_build():
         (lambda: nn.MLP([3, 2, 1], "tahn"), ValueError, "MLP: no activation is named 'tahn'.*tanh"),
         (lambda: nn.MLP([3, 2], "tahn"), ValueError, "MLP: no activation is named 'tahn'"),
         (lambda: nn.MLP([3, 2], norm="group"), ValueError, "MLP: norm"),
-        (lambda: nn.MLP([3, 2, 1], np.tanh), TypeError, "MLP: activation"),
+        (lambda: nn.MLP([3, 2, 1], 3), TypeError, "MLP: activation.* a function or None, not 3"),
         (lambda: nn.MLP([3, 2, 1], norm="group"), ValueError, "MLP: norm"),
         (lambda: nn.MLP([3, 2, 1], norm=3), TypeError, "MLP: norm"),
         (lambda: nn.MLP([3, 2, 1], dropout=1.5), ValueError, "MLP: dropout"),

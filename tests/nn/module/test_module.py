@@ -393,7 +393,7 @@ def test_floating_values_of_every_kind_are_cast_to_the_parameter_s_dtype(dtype):
     assert layer.bias.tolist() == [0.25]
 
 
-@pytest.mark.parametrize("kind", ["int64", "uint8", "bool", "complex128", "U3", "O"])
+@pytest.mark.parametrize("kind", ["bool", "complex128", "U3", "O"])
 def test_values_of_other_kinds_are_errors_that_name_the_key(kind):
     layer = nn.Linear(2, 1)
     before = layer.weight.data.copy()

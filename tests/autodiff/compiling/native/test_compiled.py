@@ -448,6 +448,19 @@ def test_where_objects_lie_otherwise_in_memory_programs_run_all_the_same(monkeyp
         compiled.run(np.zeros(40))
 
 
+def test_a_large_nest_that_reads_another_runs_with_it_but_for_one_that_waits_for_something_else() -> None:
+    for waits in (False, True):
+        tape = Tape()
+        x, y, w = (tape.input(numbers(shape, seed=i)) for i, shape in enumerate([(5000,), (5000,), (8, 5000)]))
+        first = tape("exp", x)
+        factor = tape("add.reduce", tape("dot", w, first), axis=(0,), keepdims=False) if waits else 2.0
+        second = tape("multiply", tape("multiply", y, y), factor)  # which has read nothing that the first one has
+        last = tape("subtract", tape("add", first, second), 1.0)
+        total = tape("add.reduce", tape("multiply", last, last), axis=(0,), keepdims=False)
+        compiled = check(tape, last, total, first)
+        assert compiled.ir.count("define void @nest") == (3 if waits else 1)
+
+
 def adam(n: int, dtype: type) -> tuple[Compiled, list[np.ndarray], list[np.ndarray]]:
     """A step in place, its arguments, and what they must be then."""
     tape = Tape()

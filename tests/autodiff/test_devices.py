@@ -1,0 +1,66 @@
+"""`to`, `cpu` and `half` of tensors and modules, and `device=` of layers: what programs for PyTorch write."""
+
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+
+import autodiff as ad
+import nn
+
+
+def test_to_a_dtype_is_astype_with_its_gradient_and_to_the_processor_nothing_at_all():
+    x = ad.Tensor([1.0, 2.0], requires_grad=True)
+    assert x.to("cpu") is x.cpu() is x.to(device="cpu:0") is x.to("float64") is x.to(None) is x
+    assert x.half().dtype == x.to("cpu", np.float16).dtype == x.to(np.zeros(1, np.float16)).dtype == np.float16
+    assert x.to(int).dtype == np.dtype(int) and x.to("cpu", copy=True) is not x
+    (x.to(dtype="float32", non_blocking=True) ** 2).sum().backward()
+    np.testing.assert_array_equal(x.grad, [2.0, 4.0])
+    assert x.grad.dtype == np.float64
+
+
+def test_a_module_goes_where_a_tensor_goes_and_its_parameters_stay_the_same_objects():
+    model = nn.Sequential(nn.Linear(2, 2, device="cpu"), nn.BatchNorm1d(2, device=None))
+    weight = model[0].weight
+    assert model.to("cpu") is model.cpu() is model.to("cpu", "float64") is model and weight.dtype == np.float64
+    assert model.half()[1].running_mean.dtype == weight.dtype == np.float16 and model[0].weight is weight
+    assert model.to(ad.Tensor([1.0]))[0].bias.dtype == np.float64
+    with pytest.raises(TypeError, match="floating-point"):
+        model.to(int)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
+def test_a_gpu_is_refused_with_what_holds(device):
+    message = f"arrays on '{device}' are not supported yet; everything is computed by NumPy on the processor"
+    layer = nn.Linear(1, 1)
+    for call in (
+        lambda: ad.Tensor(1.0).to(device), lambda: ad.Tensor(1.0).to(device=device), lambda: layer.to(device),
+        lambda: nn.Linear(2, 2, device=device), lambda: nn.LSTM(2, 2, device=device),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError, match=message):
+            call()
+    torch = pytest.importorskip("torch")
+    assert layer.to(torch.device("cpu")) is layer
+    with pytest.raises(RuntimeError, match=message):
+        layer.to(torch.device(device))
+
+
+def test_what_is_neither_a_device_nor_a_dtype_is_refused():
+    for call, message in [
+        (lambda: ad.Tensor(1.0).to("gpu"), r"Tensor.to: takes a device \('cpu'\) or a NumPy dtype such as .*'gpu'"),
+        (lambda: nn.Linear(1, 1).to("cpu", "gpu"), "Linear.to: takes a device"),
+        (lambda: ad.Tensor(1.0).to("float32", "float64"), "takes one dtype, not 'float32' and 'float64'"),
+        (lambda: nn.Linear(1, 1, device=3), r"Linear: device: takes 'cpu' \(or None\), not 3"),
+        (lambda: nn.ReLU(device="cpu"), "ReLU: got an unexpected keyword argument 'device'"),
+    ]:
+        with pytest.raises(TypeError, match=message):
+            call()
+
+
+def test_every_layer_with_a_dtype_takes_a_device_and_is_copied_as_before():
+    layers = [x for x in map(nn.__dict__.get, nn.__all__) if isinstance(x, type) and issubclass(x, nn.Module)]
+    with_dtype = [layer for layer in layers if "dtype" in inspect.signature(layer).parameters]
+    assert {nn.Linear, nn.GRU, nn.MLP, nn.TransformerEncoderLayer, nn.PReLU} <= set(with_dtype)
+    assert [x.__name__ for x in with_dtype if "device" not in inspect.signature(x).parameters] == []
+    assert pickle.loads(pickle.dumps(nn.Linear(2, 3, device="cpu"))).weight.shape == (3, 2)
