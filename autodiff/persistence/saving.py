@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from importlib import import_module
@@ -51,6 +50,8 @@ def save(tensors: Mapping[str, Any], path: FilePath) -> None:
         raise TypeError(f"save: takes a dict of Tensors by name, not {type(tensors).__name__}")
     state, items = None, dict(tensors)
     if any(isinstance(value, Mapping) for value in items.values()):
+        import json  # only here, as below: most programs touch no file
+
         parts: dict[str, Array] = {}
         try:
             state = json.dumps(encoded(items, "", parts), allow_nan=False)
@@ -95,6 +96,8 @@ def load(path: FilePath) -> dict[str, Any]:
 
 def _nested(state: str, arrays: Mapping[str, Tensor]) -> dict[str, Any]:
     """The dict that a text stands for."""
+    import json
+
     try:
         found = decoded(json.loads(state), arrays)
     except (ValueError, TypeError, RecursionError) as error:
