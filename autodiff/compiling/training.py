@@ -27,6 +27,7 @@ class UpdateRule(Protocol):
     state: dict[Tensor, dict[str, Any]]
     param_groups: list[dict[str, Any]]
     stepped: bool
+    step_hooks: Any
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]: ...
     def initial(self, name: str, options: dict[str, Any]) -> float: ...
@@ -70,6 +71,10 @@ class Steps:
         def step(closure: Callable[[], Any] | None = None) -> Any:
             if self.parts:
                 trace.refuse("an optimiser steps twice in one call", "compile one step, and call it twice")
+            if self.optimizer.step_hooks:
+                trace.refuse(
+                    "the optimiser's step has hooks, which a program would not call", "do in a loop what they do"
+                )
             loss = None
             if closure is not None:
                 with enable_grad():
@@ -161,7 +166,7 @@ class Steps:
     def _regrouped(self) -> bool:
         """Whether the groups are no more what the program was made for."""
         groups = self.optimizer.param_groups
-        if len(groups) != len(self._groups):
+        if len(groups) != len(self._groups) or self.optimizer.step_hooks:
             return True
         for i, (group, (known, params, ways, values)) in enumerate(zip(groups, self._groups)):
             if group is not known or len(group["params"]) != len(params) or not all(map(is_, group["params"], params)):
