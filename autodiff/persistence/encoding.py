@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from autodiff import Tensor
+from ..tensor import Tensor
+from .arrays import Array
 
-from ..array import Array
-
-_TUPLE, _ARRAY, _NUMBER, _ITEMS = "$tuple", "$array", "$float", "$items"
+_TUPLE, _ARRAY, _TENSOR, _NUMBER, _ITEMS = "$tuple", "$array", "$tensor", "$float", "$items"
 
 
 def encoded(value: Any, path: str, arrays: dict[str, Array]) -> Any:
@@ -33,7 +32,7 @@ def encoded(value: Any, path: str, arrays: dict[str, Array]) -> Any:
         while path in arrays:  # names may contain dots of their own
             path += "_"
         arrays[path] = value.data if isinstance(value, Tensor) else value
-        return {_ARRAY: path}
+        return {_TENSOR if isinstance(value, Tensor) else _ARRAY: path}
     if isinstance(value, (list, tuple)):
         items = [encoded(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]
         return {_TUPLE: items} if isinstance(value, tuple) else items
@@ -42,7 +41,9 @@ def encoded(value: Any, path: str, arrays: dict[str, Array]) -> Any:
         if all(isinstance(key, str) and not key.startswith("$") for key in value):
             return dict(inside)
         return {_ITEMS: [[encoded(key, "", {}), item] for key, item in inside]}
-    raise TypeError(f"checkpoint: {path} is a {type(value).__name__}, which cannot be saved: {value!r}")
+    ways = {"state_dict": "state_dict()", "bit_generator": "bit_generator.state"}
+    hint = "".join([f"; save its {way}" for name, way in ways.items() if hasattr(value, name)])
+    raise TypeError(f"checkpoint: {path} is a {type(value).__name__}, which cannot be saved: {value!r:.200}{hint}")
 
 
 def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
@@ -62,6 +63,8 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
             return float(number)
         case {"$array": str(name), **rest} if not rest and name in arrays:
             return arrays[name].data
+        case {"$tensor": str(name), **rest} if not rest and name in arrays:
+            return arrays[name]
         case {"$items": [*pairs], **rest} if not rest and all(
             isinstance(pair, list) and len(pair) == 2 for pair in pairs
         ):
