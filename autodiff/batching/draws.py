@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..opaque import Opaque, drawing
-from ..tensor import Tensor, plain, wrap
+from ..tensor import Tensor, is_foreign, plain, wrap
 from .batch import BatchError, Level, level_of, of_each
 
 RANDOMNESS = ("error", "different", "same")
@@ -108,7 +108,13 @@ def split(rng: np.random.Generator, level: Level) -> Generators:
 def _split(rng: np.random.Generator, count: int) -> list[np.random.Generator]:
     if isinstance(rng, Generators):
         return [Generators(rng.level, column) for column in zip(*[_split(own, count) for own in rng.each])]
-    return [np.random.default_rng(words) for words in rng.integers(2**32, size=(count, 4))]
+    words = rng.integers(2**32, size=(count, 4))
+    if is_foreign(words):
+        raise BatchError(
+            "ad.vmap: a generator that is mapped is split by numbers, which a traced function (ad.compile) does not "
+            "have yet; draw for all examples, rng.normal(size=(examples, ...)), and map the array"
+        )
+    return [np.random.default_rng(each) for each in words]
 
 
 class _States:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,10 @@ class _Asked(type):
         if cls is not _Type:
             return super().__call__(*args, **kwargs)
         if len(args) != 1 or kwargs:
-            return type(*args, **kwargs)
+            made = type(*args, **kwargs)
+            if "__module__" not in args[2]:  # which Python takes from the code that makes the class
+                made.__module__ = sys._getframe(1).f_globals.get("__name__", "builtins")
+            return made
         kind = type(args[0])
         return type(args[0].value) if kind is Tracer else _Type if kind is type else kind
 

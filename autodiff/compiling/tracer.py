@@ -116,12 +116,21 @@ class Trace:
 
     def followed(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
         """What a function of traced arrays gives, call by call; NotImplemented where it cannot be followed."""
-        before = dict(self.guards), dict(self.assumptions), self.failure, self.raised
+        before = self.state()
         try:
             return function(*args, **kwargs)
         except Exception:
-            self.guards, self.assumptions, self.failure, self.raised = before
+            self.back_to(before)
             return NotImplemented
+
+    def state(self) -> Any:
+        """What a run that may come to nothing adds to, but for nodes, which nobody takes then."""
+        return dict(self.guards), dict(self.assumptions), self.failure, self.raised, len(self.draws)
+
+    def back_to(self, state: Any) -> None:
+        """As it was in that state."""
+        self.guards, self.assumptions, self.failure, self.raised, draws = state
+        del self.draws[draws:]
 
     def stand_in(self, like: Any, name: str) -> Tracer:
         """What a step is given in place of a value."""

@@ -7,6 +7,7 @@ curvature products. Primals go into a function, tangents are directions in which
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..ops.elementwise import positive
 from ..ops.guards import common
 from ..primitive import new_node
 from ..tensor import HANDED_OUT, Tensor, as_array, clock, is_foreign, plain, settled, variable, wrap
+from .control import staging
 from .forward import ForwardOverReverse, Pushforward, Unsupported
 from .tree import flatten
 
@@ -518,9 +520,12 @@ def _rows(run: _Run, y: Tensor, holomorphic: bool) -> list[list[Tensor]]:
     largest = max([x.size for found in (nodes, leaves) for n, x in found.items() if n not in own], default=1)
     together = min(y.size, ROOM // max(largest, 1))
     looked_at = any(x._hooks for found in (nodes, leaves) for x in found.values())
-    if together >= FEW and not (looked_at or holomorphic) and isinstance(mode.get(), bool):
+    whole = staging.get()
+    if together >= FEW and not (looked_at or holomorphic) and (whole is not None or isinstance(mode.get(), bool)):
         try:
-            pieces = [_several_rows(run, y, range(i, min(i + together, y.size))) for i in range(0, y.size, together)]
+            parts = [range(i, min(i + together, y.size)) for i in range(0, y.size, together)]
+            batches = partial(_several_rows, run, y)
+            pieces = [batches(part) if whole is None else whole.attempted(partial(batches, part)) for part in parts]
             return [list(column) for column in zip(*pieces)]
         except Exception:  # a rule fails on a batch in ways of its own; a true error comes again below
             pass

@@ -71,6 +71,17 @@ def test_a_draw_that_no_program_can_repeat_is_refused_and_not_made(function, sai
     assert rng.bit_generator.state == before
 
 
+def test_a_generator_is_shared_by_the_examples_of_a_vmap_and_a_mapped_one_is_refused():
+    def f(x, rng):
+        return ad.vmap(lambda x: nn.functional.dropout(x, 0.5, rng=rng), randomness="different")(x)
+
+    compiled, here, there = ad.compile(f), np.random.default_rng(0), np.random.default_rng(0)
+    for _ in range(2):
+        np.testing.assert_array_equal(compiled(np.ones((3, 2)), here), f(np.ones((3, 2)), there))
+    with pytest.raises(TypeError, match=r"which a traced function .* does not have yet"):
+        ad.compile(lambda x, rng: ad.vmap(lambda x, r: x * r.normal(size=2))(x, rng))(np.ones((3, 2)), here)
+
+
 def test_a_generator_from_which_a_layer_and_the_function_itself_draw_is_refused():
     rng = np.random.default_rng(0)
     layer = nn.Dropout(0.5, rng=rng)

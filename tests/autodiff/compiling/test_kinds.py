@@ -19,7 +19,13 @@ def with_classes(x):
         pass
 
     B = type("B", (), {"factor": 2})
-    same = type(B()) is B and type(B) is type and isinstance(B, type) and issubclass(Meta, type)
+    same = (
+        type(B()) is B
+        and B.__module__ == __name__
+        and type(B) is type
+        and isinstance(B, type)
+        and issubclass(Meta, type)
+    )
     return x * B.factor if same and type(Meta("C", (), {})) is Meta and type in {object.__class__} else x * 3
 
 
