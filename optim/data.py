@@ -234,19 +234,20 @@ def _arrays(value: Any) -> Any:
 
 
 def _constants(value: Rows, dtype: Any, name: str, finite: bool = False) -> Rows:
-    """Constant Tensors of the arrays, without copying; floating-point ones are cast."""
+    """Constant Tensors of the arrays, without copying; those of floats cast, complex ones to as many digits."""
     if isinstance(value, tuple):
         return tuple(_constants(item, dtype, f"{name}[{i}]", finite) for i, item in enumerate(value))
     if isinstance(value, (list, Mapping)):  # of a batch that somebody else made
         return value
     array = plain(value) if isinstance(value, Tensor) else np.asarray(value)
     kind = array.dtype.kind
-    if kind not in "fiub":
+    if kind not in "fciub":
         hint = "; number the classes 0, 1, 2 …" if kind in "OUS" and ": y" in name else ""
         raise TypeError(f"{name} must hold numbers, not {array.dtype}{hint}")
-    if kind == "f" and dtype is not None:
+    if kind in "fc" and dtype is not None:
+        real = np.zeros(0, dtype).real.dtype
         with np.errstate(over="ignore"):  # which is said below, with the row
-            array = array.astype(dtype, copy=False)
+            array = array.astype(real if kind == "f" else np.result_type(real, np.complex64), copy=False)
     fault = not_finite(array, name) if finite else None
     if fault is not None:
         raise ValueError(
@@ -273,7 +274,7 @@ def not_finite(value: Any, name: str) -> str | None:
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         return next(filter(None, (not_finite(item, f"{name}[{key!r}]") for key, item in items)), None)
     array = plain(value) if isinstance(value, Tensor) else value
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
         return None
     with np.errstate(all="ignore"):
         if np.isfinite(array.sum()):  # one pass; a sum may overflow, but none hides NaN or infinity

@@ -18,11 +18,12 @@ from autodiff import Tensor, enable_grad
 from autodiff.accepting import accepting
 from autodiff.batching.batch import BatchError
 from autodiff.flags import flags
-from autodiff.tensor import is_foreign, plain
+from autodiff.tensor import HookHandle, is_foreign, plain
 
 from .array import Array
 from .bucket import Bucket, buckets
 from .hyperparameters import Limits, require
+from .step_hooks import POST, PRE, hooked, register
 
 
 class Optimizer:
@@ -31,7 +32,8 @@ class Optimizer:
     Args:
         params: Tensors (``model.parameters()``), pairs of a name and a Tensor (``model.named_parameters()``), or dicts:
             one group of either under "params", with hyper-parameters of its own. Those that do not require a gradient
-            are left as they are, until they do.
+            are left as they are, until they do. Complex ones move as two real parameters would, their real and
+            imaginary parts, as PyTorch's do; those of `Newton` and its like must be real.
         defaults: the hyper-parameters of groups that do not say otherwise.
 
     Raises:
@@ -45,6 +47,8 @@ class Optimizer:
         if cls.__module__.startswith("optim.") and "__init__" in cls.__dict__:
             theirs = dict.fromkeys(("foreach", "fused", "capturable", "differentiable"), _require_off)
             cls.__init__ = accepting(cls.__init__, theirs)  # type: ignore[method-assign]
+        if "step" in cls.__dict__:
+            cls.step = hooked(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         name = type(self).__name__
@@ -110,6 +114,9 @@ class Optimizer:
         """Change `w` in place, given the gradient `g` (not to be written) and the buffers, all of one shape."""
         raise NotImplementedError(f"{type(self).__name__}: define update(self, w, g, state, coefficients)")
 
+    step_hooks: dict[Any, tuple[str, Callable[..., Any]]] | None = None
+    """What is called before and after a step."""
+
     # What users call
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
@@ -174,6 +181,7 @@ class Optimizer:
             else:
                 p.grad = Tensor(np.zeros(p.shape, p.dtype))
 
+    @hooked
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.
 
@@ -206,6 +214,36 @@ class Optimizer:
                     f"ad.Tensor(w, requires_grad=True) of a mapped w, or step outside with the mean of the gradients"
                 ) from None
         return loss
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call ``hook(optimizer, args, kwargs)`` before each `step`, with its arguments (the first is the optimiser);
+        a tuple (args, kwargs) that it returns replaces them. Copies and pickles of the optimiser have no hooks.
+
+        Returns:
+            An object whose ``remove()`` takes the hook away.
+
+        >>> import autodiff as ad, optim
+        >>> w = ad.Tensor(1.0, requires_grad=True)
+        >>> optimizer = optim.SGD([w], lr=0.5)
+        >>> handle = optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: print("gradient:", w.grad.item()))
+        >>> (w**2).backward()
+        >>> optimizer.step()
+        gradient: 2.0
+        """
+        return self._register(PRE, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+        """Call ``hook(optimizer, args, kwargs)`` after each `step` (to keep weights within bounds, say).
+
+        Returns:
+            An object whose ``remove()`` takes the hook away.
+        """
+        return self._register(POST, hook)
+
+    def _register(self, kind: str, hook: Any) -> HookHandle:
+        if self.step_hooks is None:
+            self.step_hooks = {}
+        return register(self.step_hooks, kind, hook)
 
     def _evaluated(self, closure: Callable[[], Any]) -> Any:
         """What a closure returns that calls backward."""
@@ -308,7 +346,7 @@ class Optimizer:
         return found[: like.size].reshape(like.shape)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scratch": {}, "_buckets": []}
+        return {**self.__dict__, "_scratch": {}, "_buckets": [], "step_hooks": None}
 
     def __repr__(self) -> str:
         usual = inspect.signature(type(self)).parameters

@@ -189,17 +189,17 @@ def arranged(program: Program) -> Program:
     for x in nodes_in([*program.outputs, *program.assumptions, *(node for node, _ in program.guards)]):
         readers.setdefault(x, []).append(None)
     for node in program.nodes:
-        if node.op != "reshape" or node.view or node.options["order"] != "C" or not isinstance(node.inputs[0], Node):
-            continue
-        turned = node.inputs[0]
-        if turned.op != "transpose" or not turned.view or len(readers[turned]) > 1:
+        turned = node.inputs[0] if node.op == "reshape" and node.options["order"] == "C" else node
+        if node.view or not isinstance(turned, Node) or turned.op != "transpose":
             continue
         product, axes = turned.inputs[0], turned.options["axes"]
-        if product.op != "matmul" or len(readers[product]) > 1 or axes[-1] != len(axes) - 1:
-            continue
-        turned.strides = contiguous(turned.shape, turned.dtype)
-        product.strides = tuple(turned.strides[axes.index(a)] for a in range(len(axes)))
-        node.view = True
+        alone = len(readers[product]) == 1 and (
+            None not in readers[node] if turned is node else len(readers[turned]) == 1
+        )
+        if product.op == "matmul" and alone and axes[-1] == len(axes) - 1:  # whose rows BLAS can write
+            turned.strides = contiguous(turned.shape, turned.dtype)
+            product.strides = tuple(turned.strides[axes.index(a)] for a in range(len(axes)))
+            turned.view = node.view = True
     return program
 
 

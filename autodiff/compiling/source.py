@@ -424,8 +424,11 @@ class Source:
         return f"{self._views[place]} = {text}"
 
     def _operands(self, node: Node) -> list[str]:
-        """The inputs of a call as text. Those of a ufunc: Python numbers as arrays of the dtype in which NumPy takes
-        them, which is faster, and arrays of one number as that."""
+        """The inputs of a call as text. An array of one number, into which a part is written, is that number. Those of
+        a ufunc: Python numbers as arrays of the dtype in which NumPy takes them, which is faster, and arrays of one
+        number as that."""
+        if node.op == "setitem" and node in self.plan.places and _filled(first := node.inputs[0]):
+            return [self._scalar(first.reshape(-1)[0].item(), first.dtype), *map(self.of, node.inputs[1:])]
         if not elementwise(node):
             return [self.of(x) for x in node.inputs]
         dtypes = [x.dtype for x in node.inputs if isinstance(x, np.ndarray) or (isinstance(x, Node) and not _weak(x))]

@@ -27,6 +27,7 @@ class UpdateRule(Protocol):
     state: dict[Tensor, dict[str, Any]]
     param_groups: list[dict[str, Any]]
     stepped: bool
+    step_hooks: Any
 
     def buffers(self, options: dict[str, Any]) -> tuple[str, ...]: ...
     def initial(self, name: str, options: dict[str, Any]) -> float: ...
@@ -52,14 +53,12 @@ class Steps:
         self.optimizer = optimizer
         self.arrays: list[tuple[Tracer, Tensor, str, Any]] = []
         """The state's arrays: tracer, the parameter whose state has it, its name there, shape, dtype and strides."""
-        self.parts: list[tuple[list[Tensor], dict[str, Any], list[Any]]] = []
-        """For each call of `advance`: the parameters whose numbers it brings forward, the options, and the leaves of
-        the coefficients, None where one is an input."""
+        self.parts: list[tuple[list[Tensor], dict[str, Any], list[Any], tuple[str, ...]]] = []
+        """For each call of `advance`: the parameters whose numbers it brings forward, the options, the leaves of the
+        coefficients, None where one is an input, and the names of the arrays."""
         self._groups = [
             (group, list(group["params"]), self._ways(group), [*group.values()]) for group in optimizer.param_groups
         ]
-        self._latest: list[Any] = []
-        """The state's arrays at the last call."""
         self.made: list[tuple[dict[str, Any], str]] = []
         """What was added to the state for this trace."""
         self.numbers: list[Node] = []
@@ -72,6 +71,10 @@ class Steps:
         def step(closure: Callable[[], Any] | None = None) -> Any:
             if self.parts:
                 trace.refuse("an optimiser steps twice in one call", "compile one step, and call it twice")
+            if self.optimizer.step_hooks:
+                trace.refuse(
+                    "the optimiser's step has hooks, which a program would not call", "do in a loop what they do"
+                )
             loss = None
             if closure is not None:
                 with enable_grad():
@@ -118,7 +121,7 @@ class Steps:
                 numbered.append(trace.number(x, label) if type(x) in (float, int) else x)
             coefficients = form.build(numbered)
             self.numbers += [x.node for x in numbered if isinstance(x, Number)]
-            self.parts.append((params, group, fixed))
+            self.parts.append((params, group, fixed, names))
             for p in params:
                 self._one(trace, p, group, names, coefficients, forward)
 
@@ -163,7 +166,7 @@ class Steps:
     def _regrouped(self) -> bool:
         """Whether the groups are no more what the program was made for."""
         groups = self.optimizer.param_groups
-        if len(groups) != len(self._groups):
+        if len(groups) != len(self._groups) or self.optimizer.step_hooks:
             return True
         for i, (group, (known, params, ways, values)) in enumerate(zip(groups, self._groups)):
             if group is not known or len(group["params"]) != len(params) or not all(map(is_, group["params"], params)):
@@ -181,14 +184,18 @@ class Steps:
             return None
         state = self.optimizer.state
         values: list[Any] = []
+        arrays: list[Any] = []
         after = []
-        for params, group, fixed in self.parts:
+        for params, group, fixed, names in self.parts:
             states = [state[p] for p in params]
+            count = len(states[0])
             numbers = {k: v for k, v in states[0].items() if not isinstance(v, np.ndarray)}
-            kept = len(states[0]) - len(numbers)
             for other in states:
-                if len(other) - kept != len(numbers) or any([other.get(k, state) != v for k, v in numbers.items()]):
+                if len(other) != count:
                     return None
+                for k, v in numbers.items():
+                    if other.get(k, state) != v:
+                        return None
             forward = dict(numbers)
             given = self.optimizer.advance(forward, group)
             flat = isinstance(given, tuple) and len(given) == len(fixed)  # as most are
@@ -202,16 +209,20 @@ class Steps:
                     values.append(x)
                 elif x != known:
                     return None
-            after.append((states, forward))
-        arrays: list[Any] = [state[p].get(name) for _, p, name, _ in self.arrays]
-        if len(arrays) != len(self._latest) or not all(map(is_, arrays, self._latest)):
-            if any(not isinstance(x, np.ndarray) for x in arrays):
-                return None
-            self._latest = arrays
-        for x, (_, _, _, (shape, dtype, strides)) in zip(arrays, self.arrays):
-            if x.shape != shape or (x.dtype is not dtype and x.dtype != dtype) or x.strides != strides:
-                return None
+            if forward:
+                after.append((states, forward))
+            arrays += [own.get(name) for own in states for name in names]
         return values, after, arrays
+
+    def fits(self, arrays: list[Any]) -> bool:
+        """Whether the state's arrays are such as the program was made for."""
+        return all(
+            isinstance(x, np.ndarray)
+            and x.shape == shape
+            and (x.dtype is dtype or x.dtype == dtype)
+            and x.strides == strides
+            for x, (_, _, _, (shape, dtype, strides)) in zip(arrays, self.arrays, strict=True)
+        )
 
 
 def _parts(z: Any) -> Any:

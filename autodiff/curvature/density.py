@@ -13,7 +13,7 @@ from ..figures import LARGEST, axes_for, dotted, drawable, line_style, note
 from ..tensor import Array
 from .eigen import symmetric
 
-ROOM = 1 << 26
+ROOM = 1 << 25
 """So many numbers of the vectors of several probes are kept at once."""
 
 
@@ -98,7 +98,7 @@ def spectral_density(
         num_probes: random vectors.
         steps: products for each, at most; the resolution is best at the ends of the spectrum. The vectors of a probe
             (steps × n) are kept, so that rounding does not repeat eigenvalues; where there is room for those of
-            several (512 MB), these go on together, with one product for all of them in each step.
+            several (256 MB), these go on together, with one product for all of them in each step.
         rng: a `numpy.random.Generator`, a seed or None.
         grid: abscissae, or how many to spread over the spectrum.
         width: of the Gaussian; a hundredth of the spectrum's extent by default.
@@ -165,6 +165,7 @@ def lanczos(operator: LinearOperator, Z: Array, steps: int) -> list[tuple[Array,
     bases[:, 0] = (Z / np.linalg.norm(Z, axis=0)).T
     found: list[tuple[list[float], list[float]]] = [([], []) for _ in bases]
     scales = [0.0] * len(bases)
+    losses = [_Loss(dtype) for _ in bases]
     going = list(range(len(bases)))
     for i in range(steps):
         products = operator.matmat(bases[going, i].T).T
@@ -176,8 +177,8 @@ def lanczos(operator: LinearOperator, Z: Array, steps: int) -> list[tuple[Array,
             if i:
                 w -= dtype.type(off[i - 1]) * Q[i - 1]
             beta = float(np.linalg.norm(w))
-            for _ in range(2):  # against all: again, where so much was taken away that a remainder of rounding is left
-                before = beta
+            for _ in range(2 if losses[p].grown(diagonal, off, beta, scales[p]) else 0):
+                before = beta  # against all: again, where so much was taken away that a remainder of rounding is left
                 w -= (Q @ w) @ Q
                 beta = float(np.linalg.norm(w))
                 if 2 * beta > before:
@@ -190,3 +191,34 @@ def lanczos(operator: LinearOperator, Z: Array, steps: int) -> list[tuple[Array,
         if not going:
             break
     return [(np.array(diagonal), np.array(off)) for diagonal, off in found]
+
+
+class _Loss:
+    """How far from orthogonal the vectors of Lanczos's method are at most, ωₖ = |qₖ · qᵢ₊₁|, by the recurrence that
+    rounding obeys. Up to √ε it changes the tridiagonal matrix by rounding alone; from there on two vectors in a row are
+    orthogonalised against all.
+
+    Source: Simon, "The Lanczos algorithm with partial reorthogonalization", 1984.
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self.eps = float(np.finfo(dtype).eps)
+        self.before, self.now = np.zeros(0), np.ones(1)
+        self.again = False
+
+    def grown(self, diagonal: list[float], off: list[float], beta: float, scale: float) -> bool:
+        """Whether the next vector has to be orthogonalised, given its length before that."""
+        i = len(off)
+        a, b, now = np.array(diagonal), np.array(off), self.now
+        new = (a[:i] - a[i]) * now[:i] + b * now[1:] - (b[-1] * self.before if i else 0.0)
+        new[1:] += b[: i - 1] * now[: i - 1] if i else 0.0
+        close = beta <= self.eps**0.5 * scale
+        if not close:
+            new = (new + np.copysign(2 * self.eps * scale, new)) / beta
+        grown = close or bool(np.abs(new).max(initial=0) > self.eps**0.5)
+        do = grown or self.again
+        self.again = grown and not self.again
+        if do:
+            new = np.full(i, self.eps)
+        self.before, self.now = now, np.concatenate([new, [self.eps, 1.0]])
+        return do

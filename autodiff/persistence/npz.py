@@ -22,12 +22,14 @@ _LARGEST_EXPANSION = 200  # times the file's size; repeated bytes can be packed 
 _ALWAYS_ALLOWED = 1 << 26  # bytes that any file may expand to
 
 
-def write(file: IO[bytes], arrays: dict[str, Array]) -> None:
+def write(file: IO[bytes], arrays: dict[str, Array], state: str | None = None) -> None:
     """Write arrays by name.
 
     Raises:
-        ValueError: for names that the format does not have.
+        ValueError: for names that the format does not have, and a text that says what the arrays are parts of.
     """
+    if state is not None:
+        raise ValueError("save: an npz file holds arrays by name; dicts inside a dict need name.safetensors")
     import zipfile
 
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -40,8 +42,8 @@ def write(file: IO[bytes], arrays: dict[str, Array]) -> None:
                 np.lib.format.write_array(inside, array, allow_pickle=False)
 
 
-def read(file: IO[bytes], size: int, path: Path) -> dict[str, Array]:
-    """Read arrays by name.
+def read(file: IO[bytes], size: int, path: Path) -> tuple[dict[str, Array], None]:
+    """Read arrays by name; no text is with them.
 
     Args:
         file: open, of so many bytes.
@@ -78,7 +80,7 @@ def read(file: IO[bytes], size: int, path: Path) -> dict[str, Array]:
         if error.errno not in (None, errno.EINVAL):  # these come from offsets outside the file
             raise
         raise Refused("is no valid npz file, or cut short") from None
-    return arrays
+    return arrays, None
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:

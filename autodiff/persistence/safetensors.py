@@ -21,15 +21,15 @@ _DTYPES = {
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
 }  # fmt: skip
-_METADATA, _CHECKSUM, _PAIRS = "__metadata__", "autodiff.sha256", "autodiff.complex128"
+_METADATA, _CHECKSUM, _STATE, _PAIRS = "__metadata__", "autodiff.sha256", "autodiff.state", "autodiff.complex128"
 _LONGEST_HEADER = 100_000_000  # the library's own limit
 
 
-def write(file: IO[bytes], arrays: dict[str, Array]) -> None:
-    """Write arrays by name.
+def write(file: IO[bytes], arrays: dict[str, Array], state: str | None = None) -> None:
+    """Write arrays by name, and a text that says what they are parts of.
 
     Raises:
-        TypeError, ValueError: for dtypes and names that the format does not have.
+        TypeError, ValueError: for dtypes and names that the format does not have, and a text that is too long for it.
         ImportError: without the library.
     """
     pairs = [name for name, array in arrays.items() if array.dtype == np.complex128]
@@ -40,21 +40,35 @@ def write(file: IO[bytes], arrays: dict[str, Array]) -> None:
         if array.dtype.name not in _DTYPES.values():
             raise TypeError(f"save: {name!r} has dtype {array.dtype}, which safetensors does not have; use .npz")
         require_encodable(name)
-    written = memoryview(_library().numpy.save(arrays))
+    library = _library()
+    try:
+        written = memoryview(library.numpy.save(arrays))
+    except (library.SafetensorError, KeyError) as error:  # complex64 came late
+        raise TypeError(
+            f"save: this version of the safetensors library cannot write these dtypes ({error}); use .npz"
+        ) from None
     length = int.from_bytes(written[:8], "little")
     entries, numbers = json.loads(bytes(written[8 : 8 + length])), written[8 + length :]
-    checksum = _begun(entries)
+    checksum = _begun(entries, state)
     checksum.update(numbers)
-    metadata = {_CHECKSUM: checksum.hexdigest()} | ({_PAIRS: json.dumps(pairs)} if pairs else {})
+    metadata = {_CHECKSUM: checksum.hexdigest()} | ({} if state is None else {_STATE: state})
+    if pairs:
+        metadata[_PAIRS] = json.dumps(pairs)
     header = json.dumps({_METADATA: metadata, **entries}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the numbers begin at a multiple of 8 bytes
+    if len(header) > _LONGEST_HEADER:
+        raise ValueError(
+            f"save: all but the arrays takes {len(header)} bytes, safetensors holds {_LONGEST_HEADER}; save long lists "
+            f"of numbers as arrays"
+        )
     file.write(len(header).to_bytes(8, "little") + header)
     file.write(numbers)
 
 
-def read(file: IO[bytes], size: int, path: Path) -> dict[str, Array]:
-    """Read arrays by name. The library checks the whole header; where the numbers lie is then read from it by hand,
-    because NumPy has no bfloat16 and the library no other way to it.
+def read(file: IO[bytes], size: int, path: Path) -> tuple[dict[str, Array], str | None]:
+    """Read arrays by name, and the text that was written with them (None without one). The library checks the whole
+    header; where the numbers lie is then read from it by hand, because NumPy has no bfloat16 and the library no other
+    way to it.
 
     Args:
         file: open, of so many bytes.
@@ -80,8 +94,12 @@ def read(file: IO[bytes], size: int, path: Path) -> dict[str, Array]:
     if not isinstance(entries, dict):
         raise Refused("is no valid safetensors file: its header is no object")
     metadata = entries.pop(_METADATA, None)
-    if isinstance(metadata, dict) and _CHECKSUM in metadata:
-        _require_checksum(file, 8 + length, entries, metadata[_CHECKSUM])
+    metadata = metadata if isinstance(metadata, dict) else {}
+    state = metadata.get(_STATE)
+    if _CHECKSUM in metadata:
+        _require_checksum(file, 8 + length, _begun(entries, state), metadata[_CHECKSUM])
+    elif state is not None:
+        raise Refused("is damaged: the checksum that it was saved with is missing")
     pairs = _complex(metadata, entries)
     arrays = {}
     for name, entry in entries.items():
@@ -96,7 +114,7 @@ def read(file: IO[bytes], size: int, path: Path) -> dict[str, Array]:
         if kind == "BF16":  # a float32 without its lower half
             array = np.left_shift(array, 16, dtype=np.uint32, out=np.empty(array.shape, np.uint32)).view(np.float32)
         arrays[name] = array.view(np.complex128)[..., 0] if name in pairs else array
-    return arrays
+    return arrays, state
 
 
 def _library() -> Any:
@@ -147,15 +165,14 @@ def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _begun(entries: dict[str, Any]) -> Any:
-    """A checksum to which the numbers are still to be added: names, dtypes, shapes and places are in it."""
+def _begun(entries: dict[str, Any], state: str | None) -> Any:
+    """A checksum to which the numbers are still to be added: names, dtypes, shapes, places and the text are in it."""
     from hashlib import sha256  # here: programs that touch no file do without
 
-    return sha256(json.dumps(entries, sort_keys=True).encode())
+    return sha256(json.dumps(entries if state is None else [entries, state], sort_keys=True).encode())
 
 
-def _require_checksum(file: IO[bytes], start: int, entries: dict[str, Any], expected: Any) -> None:
-    checksum = _begun(entries)
+def _require_checksum(file: IO[bytes], start: int, checksum: Any, expected: Any) -> None:
     file.seek(start)
     while chunk := file.read(CHUNK):
         checksum.update(chunk)

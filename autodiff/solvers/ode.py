@@ -180,7 +180,7 @@ def solve_ivp(
     for first in range(0, len(plan), size):
         last = min(first + size, len(plan))
         found = piece(y, first, last) if adjoint == "direct" else checkpoint(piece, y, first, last)
-        states.update(zip([i for i in range(first + 1, last + 1) if i == last or i in kept], found))
+        states.update(zip([i for i in range(first + 1, last + 1) if i in kept], found))
         y = found[-1]
     if not points:
         return OdeResult(Tensor(np.zeros(0)), Tensor(np.zeros((y.shape[0], 0))))

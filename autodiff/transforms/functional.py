@@ -414,10 +414,11 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
     if (
         common(~unknown.any())
         or any(x.dtype.kind == "c" for x in (y, *tangents))
-        or any(np.isnan(v._ndarray).any() for v in tangents)
+        or not all(common(~np.isnan(v._ndarray).any()) for v in tangents)
     ):
         return pushed
-    places = range(y.size) if create_graph else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
+    everywhere = create_graph or is_foreign(unknown)
+    places = range(y.size) if everywhere else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
     with differentiating():
         known: Any = np.stack(
             [
@@ -432,6 +433,8 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
         )
     if create_graph:
         return cast(Tensor, known.reshape(y.shape))
+    if everywhere:
+        return wrap(np.where(unknown, known._ndarray.reshape(y.shape), pushed._ndarray))
     filled = np.array(pushed._ndarray)
     filled.reshape(-1)[places] = known._ndarray
     return wrap(filled)

@@ -1,11 +1,10 @@
-"""Models in files: safetensors or npz, never pickle."""
+"""Models and checkpoints in files: safetensors or npz, never pickle."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from autodiff import Tensor
 from autodiff import load as load_tensors
 from autodiff import save as save_tensors
 from autodiff.persistence.files import FilePath
@@ -14,10 +13,11 @@ from .module import Module
 
 
 def save(model: Module | Mapping[str, Any], path: FilePath) -> None:
-    """Write a model's parameters and buffers to a file, which is replaced as a whole or left as it was.
+    """Write a model's parameters and buffers, or a checkpoint, to a file, which is replaced whole or left as it was.
 
     Args:
-        model: a module, or a state (Tensors or arrays by name).
+        model: a module, or a state (Tensors or arrays by name). Or a checkpoint: a dict with dicts in it, of the states
+            of a model, an optimiser, a schedule, a generator, of numbers, strings, lists … as `ad.save` takes it.
         path: a file whose name ends in ``.safetensors`` (which PyTorch reads too; needs the ``safetensors`` library) or
             ``.npz``.
 
@@ -32,20 +32,28 @@ def save(model: Module | Mapping[str, Any], path: FilePath) -> None:
     >>> model = nn.Linear(3, 2)
     >>> model.load_state_dict(nn.load(path))
     Incompatible(missing_keys=[], unexpected_keys=[])
+
+    A checkpoint::
+
+        nn.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(),
+                 "generator": nn.get_rng_state(), "epoch": epoch}, "checkpoint.safetensors")
+        saved = nn.load("checkpoint.safetensors")
+        model.load_state_dict(saved["model"])
     """
     if not isinstance(model, (Module, Mapping)):
         raise TypeError(f"nn.save: takes a module or its state_dict(), not {type(model).__name__}")
     save_tensors(model.state_dict() if isinstance(model, Module) else model, path)
 
 
-def load(path: FilePath) -> dict[str, Tensor]:
-    """Read a state from a file, for `Module.load_state_dict`; a PyTorch model saved with safetensors is one.
+def load(path: FilePath) -> dict[str, Any]:
+    """Read a state from a file, for `Module.load_state_dict`, or a checkpoint; a PyTorch model that was saved with
+    safetensors is a state.
 
     Args:
         path: a file whose name ends in ``.safetensors`` or ``.npz``.
 
     Returns:
-        Constant Tensors by name; bfloat16 becomes float32.
+        Constant Tensors by name; bfloat16 becomes float32. Of a checkpoint, the dict that was saved.
 
     Raises:
         FileNotFoundError: if there is no such file.

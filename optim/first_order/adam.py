@@ -14,7 +14,8 @@ from ..optimizer import Optimizer, decayed
 
 
 class Coefficients(NamedTuple):
-    """The numbers of a step: η, β₁, β₂, the bias corrections 1 − β₁ᵗ and 1 − β₂ᵗ, ε and where it stands, and λ."""
+    """The numbers of a step: η, β₁, β₂, the bias corrections 1 − β₁ᵗ and 1 − β₂ᵗ, ε and where it stands, λ and where it
+    acts."""
 
     lr: float
     beta1: float
@@ -24,6 +25,7 @@ class Coefficients(NamedTuple):
     eps: float
     inside: bool
     decay: float
+    decoupled: bool
 
 
 class Adam(Optimizer):
@@ -47,6 +49,7 @@ class Adam(Optimizer):
         maximize: ascend instead.
         bias_correction: with False m̂ = m and v̂ = v.
         eps_inside_sqrt: divide by √(v̂ + ε) instead.
+        decoupled_weight_decay: decay the weight itself, as `AdamW`: w ← w − η λ w in place of g ← g + λ w.
 
     Raises:
         TypeError, ValueError: for hyper-parameters out of range and parameters that cannot be trained.
@@ -63,7 +66,7 @@ class Adam(Optimizer):
     """
 
     limits = at_least(0, "lr", "eps", "weight_decay") | decay_rates("betas")
-    beyond = ("bias_correction", "eps_inside_sqrt")
+    beyond = ("bias_correction", "eps_inside_sqrt", "decoupled_weight_decay")
 
     def __init__(
         self,
@@ -77,6 +80,7 @@ class Adam(Optimizer):
         maximize: bool = False,
         bias_correction: bool = True,
         eps_inside_sqrt: bool = False,
+        decoupled_weight_decay: bool = False,
     ) -> None:
         super().__init__(params, hyperparameters(locals()))
 
@@ -90,11 +94,16 @@ class Adam(Optimizer):
         beta1, beta2 = (float(beta) for beta in options["betas"])
         first, second = (1 - beta1**t, 1 - beta2**t) if options["bias_correction"] else (1.0, 1.0)
         lr, eps, decay = (float(options[key]) for key in ("lr", "eps", "weight_decay"))
-        return Coefficients(lr, beta1, beta2, first, second, eps, bool(options["eps_inside_sqrt"]), decay)
+        inside, decoupled = bool(options["eps_inside_sqrt"]), bool(options["decoupled_weight_decay"])
+        return Coefficients(lr, beta1, beta2, first, second, eps, inside, decay, decoupled)
 
     def decay(self, w: Array, g: Array, c: Coefficients) -> Array:
-        """Weight decay: here it is added to the gradient, which is returned."""
-        return decayed(self, w, g, c.decay)
+        """Weight decay: of w itself, or added to the gradient, which is returned."""
+        if not c.decoupled:
+            return decayed(self, w, g, c.decay)
+        if c.decay:
+            w *= 1 - c.lr * c.decay
+        return g
 
     def update(self, w: Array, g: Array, state: dict[str, Array], coefficients: Coefficients) -> None:
         """One step, in place."""

@@ -13,7 +13,7 @@ from autodiff.ops.guards import common
 from ..array import Array
 from ..hyperparameters import at_least, hyperparameters
 from ..optimizer import Optimizer, decayed
-from .adam import Adam, Coefficients
+from .adam import Adam
 from .adaptive import averaged
 
 
@@ -52,13 +52,11 @@ class AdamW(Adam):
         bias_correction: bool = True,
         eps_inside_sqrt: bool = False,
     ) -> None:
-        super().__init__(params, **hyperparameters(locals()))
+        super().__init__(params, **hyperparameters(locals()), decoupled_weight_decay=True)
 
-    def decay(self, w: Array, g: Array, c: Coefficients) -> Array:
-        """Weight decay of w itself."""
-        if c.decay:
-            w *= 1 - c.lr * c.decay
-        return g
+    def advance(self, numbers: dict[str, Any], options: dict[str, Any]) -> Any:
+        """As Adam, whatever a snapshot of Adam has said of the decay."""
+        return super().advance(numbers, {**options, "decoupled_weight_decay": True})
 
 
 class Adamax(Optimizer):

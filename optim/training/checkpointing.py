@@ -25,11 +25,11 @@ from typing import Any
 
 from autodiff import Tensor
 from autodiff.persistence import saving
+from autodiff.persistence.encoding import decoded, encoded
 from autodiff.persistence.files import FilePath, open_file, replace_file
 
 from ..array import Array
 from . import locking
-from .encoding import decoded, encoded
 
 _WITHOUT_CHECKSUMS, _FORMAT = 1, 2  # those that are read, the second one is written
 _KEYS = {"format", "serial", "files", "others", "state"}

@@ -431,7 +431,7 @@ class _Run:
                 continue
             array = plain(value) if isinstance(value, Tensor) else value
             if (
-                not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all()
+                not math.isfinite(np.vdot(array, array).real) and not np.isfinite(array).all()
             ):  # vdot: one pass, no temporary
                 bad = int(array.size - np.isfinite(array).sum())
                 name = self.names.get(id(p), "outside the model")

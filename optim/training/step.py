@@ -18,7 +18,7 @@ from ..optimizer import Optimizer
 from ..second_order.base import SecondOrder
 from ..second_order.lbfgs import LBFGS
 from ..second_order.natural_gradient import NaturalGradient
-from .generators import random_state, set_random_state
+from .generators import differ, random_state, set_random_state
 
 Found = tuple[Tensor, Any, dict[str, Tensor]]
 """The loss of a batch, the model's output, and other numbers of the step, by the name of their column."""
@@ -129,13 +129,14 @@ class Step:
 
         def search(x: Any, y: Any, weight: float, count: float | None) -> Found:
             found: list[Found] = []
-            drawn: list[dict[str, Any]] = []
+            draw = generators()
+            before, drew = random_state(draw), False
 
             def closure() -> Any:  # called more than once, also at points that are too far: with the same draws
-                if drawn:
-                    set_random_state(generators(), drawn[0])
-                else:
-                    drawn.append(random_state(generators()))
+                nonlocal drew
+                if drew or (len(found) == 1 and differ(before, random_state(draw))):
+                    drew = True
+                    set_random_state(draw, before)
                 if isinstance(optimizer, SecondOrder):
                     total, new = objective(x, y)
                     found.append(new)

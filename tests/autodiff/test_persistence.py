@@ -99,6 +99,18 @@ def test_complex_tensors_come_back_and_others_can_read_them(suffix, tmp_path):
         np.testing.assert_array_equal(theirs["complex128"], np.stack([z.real, z.imag], -1))
 
 
+def test_a_library_without_a_dtype_is_named(tmp_path, monkeypatch):
+    library = pytest.importorskip("safetensors.numpy")
+
+    def save_real_numbers(arrays):
+        raise importlib.import_module("safetensors").SafetensorError("dtype complex64 is not covered")
+
+    monkeypatch.setattr(library, "save", save_real_numbers)
+    with pytest.raises(TypeError, match=r"this version of the safetensors library cannot write .*complex64.*use \.npz"):
+        save({"z": np.ones(2, "complex64")}, tmp_path / "a.safetensors")
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_file_that_names_other_arrays_as_complex_than_it_holds_is_refused(tmp_path):
     files = pytest.importorskip("safetensors.numpy")
     for said in ("1", '["b"]', '["a"', '["w"]', "[" * 5000, '["n"]'):

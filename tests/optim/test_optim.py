@@ -358,3 +358,120 @@ def test_pytorchs_options_that_change_no_number_are_accepted_where_they_are_off(
                 getattr(optim, name)([w], **{key: True})
     with pytest.raises(TypeError, match="unexpected keyword argument 'each'"):
         optim.Adam([w], each=None)
+
+
+# Step hooks
+
+
+def hooks_of(optimizer, seen):
+    before = lambda o, args, kwargs: seen.append(("before", o is optimizer, len(args), sorted(kwargs)))
+    after = lambda o, args, kwargs: seen.append("after")
+    return optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)
+
+
+def test_hooks_of_the_step_are_called_around_it_as_pytorchs_and_can_be_taken_away():
+    torch = pytest.importorskip("torch")
+    found = []
+    for library, w in (
+        (optim, ad.Tensor([1.0], requires_grad=True)),
+        (torch.optim, torch.ones(1, dtype=torch.float64, requires_grad=True)),
+    ):
+        optimizer, seen = library.SGD([w], lr=0.1), []
+        first, second = hooks_of(optimizer, seen)
+        closure = lambda w=w: ((w**2).sum().backward(), 7.0)[1]
+        optimizer.step(), optimizer.step(closure), optimizer.step(closure=None)
+        optimizer.register_step_pre_hook(lambda o, args, kwargs, closure=closure: ((o, closure), {}))
+        optimizer.zero_grad()
+        seen.append(optimizer.step())
+        first.remove(), first.remove(), second.remove()
+        optimizer.step()
+        found.append((seen, np.round(w.detach().numpy(), 12).tolist()))
+    assert found[0] == found[1] and found[0][0][:2] == [("before", True, 1, []), "after"]
+
+
+@pytest.mark.parametrize("make", [
+    lambda w: optim.LBFGS([w]), lambda w: optim.NewtonCG([w]), lambda w: optim.AdamW([w]), lambda w: optim.Newton([w]),
+])  # fmt: skip
+def test_every_optimisers_step_has_hooks_that_run_once_and_copies_have_none(make):
+    class Inherited(type(make(ad.Tensor([1.0], requires_grad=True)))):
+        def step(self, closure=None):
+            return super().step(closure)
+
+    w = ad.Tensor([1.0, 2.0], requires_grad=True)
+    for optimizer in (make(w), Inherited([w])):
+        seen = []
+        hooks_of(optimizer, seen)
+
+        def closure(optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = ((w - 3.0) ** 4).sum()
+            loss.backward(create_graph=True)
+            return loss
+
+        optimizer.step(closure)
+        assert [entry if entry == "after" else entry[0] for entry in seen] == ["before", "after"]
+        assert not copy.deepcopy(optimizer).step_hooks and copy.copy(optimizer).step_hooks is None
+
+
+def test_hooks_go_on_after_a_step_that_fails_and_what_is_no_hook_is_refused():
+    w = ad.Tensor([1.0], requires_grad=True)
+    optimizer, seen = optim.SGD([w], lr=0.1), []
+    hooks_of(optimizer, seen)
+    with pytest.raises(RuntimeError, match="after the closure no parameter has a gradient"):
+        optimizer.step(lambda: 0.0)
+    optimizer.step()
+    assert len(seen) == 3 and seen[-1] == "after"
+    with pytest.raises(TypeError, match="register_step_post_hook: takes a function, not 3"):
+        optimizer.register_step_post_hook(3)
+    optimizer.register_step_pre_hook(lambda *a: 3)
+    with pytest.raises(TypeError, match=r"SGD.step: a hook returns None or \(args, kwargs\), not 3"):
+        optimizer.step()
+
+
+def test_a_compiled_step_refuses_hooks_that_it_would_not_call():
+    w = ad.Tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([w], lr=0.1)
+
+    def train(x):
+        optimizer.zero_grad()
+        loss = ((w - x) ** 2).sum()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    step = ad.compile(train, params=[w], optimizer=optimizer)
+    step(np.ones(1)), step(np.ones(1))
+    handle = optimizer.register_step_post_hook(lambda *a: None)
+    with pytest.raises(TypeError, match="step has hooks, which a program would not call"):
+        step(np.ones(1))
+    handle.remove()
+    step(np.ones(1))
+
+
+# Adam's decoupled weight decay
+
+
+def test_adam_with_decoupled_weight_decay_is_adamw_and_pytorchs_and_its_snapshots_load():
+    torch = pytest.importorskip("torch")
+    start, options = np.array([1.0, -2.0]), {"lr": 0.1, "weight_decay": 0.2}
+    ours = [ad.Tensor(start, requires_grad=True) for _ in range(2)]
+    theirs = torch.tensor(start, requires_grad=True)
+    pair = optim.Adam([ours[0]], decoupled_weight_decay=True, **options), optim.AdamW([ours[1]], **options)
+    other = torch.optim.Adam([theirs], decoupled_weight_decay=True, **options)
+    for i in range(6):
+        for w, optimizer in zip([*ours, theirs], [*pair, other]):
+            optimizer.zero_grad(), (w**4).sum().backward(), optimizer.step()
+        if i == 2:
+            pair[0].load_state_dict(other.state_dict())
+            pair[1].load_state_dict(torch.optim.Adam([theirs], **options).state_dict() | {
+                "state": other.state_dict()["state"]})  # fmt: skip
+    for w in ours:
+        np.testing.assert_allclose(w.data, theirs.detach().numpy(), rtol=1e-12)
+    coupled = optim.Adam([ours[0]], **options)
+    coupled.load_state_dict(other.state_dict())
+    assert coupled.param_groups[0]["decoupled_weight_decay"] is True
+    snapshot = optim.AdamW([ours[1]]).state_dict()
+    del snapshot["param_groups"][0]["decoupled_weight_decay"]  # as earlier versions wrote it
+    pair[1].load_state_dict(snapshot)
+    with pytest.raises(TypeError, match="Adam: decoupled_weight_decay is True or False"):
+        optim.Adam([ours[0]], decoupled_weight_decay="yes")

@@ -709,6 +709,10 @@ EVERY = [c for c in vars(optim).values() if inspect.isclass(c) and issubclass(c,
 def test_the_hyper_parameters_of_an_optimiser_are_those_of_its_signature(cls):
     defaults = cls([ad.Tensor([1.0], requires_grad=True)]).defaults
     said = {key: p.default for key, p in inspect.signature(cls).parameters.items() if key not in ("params", "rng")}
+    for key in ("foreach", "fused", "capturable", "differentiable"):  # PyTorch's, of which only "off" is taken
+        assert said.pop(key) is None
+    if cls in (optim.AdamW, optim.LAMB):
+        assert defaults.pop("decoupled_weight_decay") is (cls is optim.AdamW)  # Adam's, which they do not offer
     if cls is optim.LBFGS:
         said["max_eval"] = 25  # 1.25 max_iter, where it is None
     if cls is optim.LAMB:

@@ -152,7 +152,7 @@ def units_of(nodes: Sequence[Node], places: Places, early: set[int]) -> list[Uni
     wholes = {id(x): node for node in nodes if node.op == "whole" for x in node.inputs}
     for node in _numbers_first(nodes):
         how = "call" if id(node) in places.copied else kind(node)
-        if how == "product" and matrices(node, places) is None:
+        if how == "product" and not node.options["small"] and matrices(node, places) is None:
             how = "call"
         if how in ("input", "view", "whole", "piece"):
             continue

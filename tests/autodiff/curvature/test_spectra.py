@@ -253,6 +253,16 @@ def test_probes_go_on_together_and_end_each_where_its_vectors_span_no_more(rng, 
     np.testing.assert_allclose(spectral_density(B + B.T, 5, 20, rng=1).nodes, together.nodes, rtol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_eigenvalues_that_are_found_early_come_once(dtype):
+    values = np.concatenate([np.zeros(300), np.geomspace(1e-3, 1e3, 300)]).astype(dtype)
+    for row in spectral_density(np.diag(values), 2, 80, rng=0).nodes:
+        np.testing.assert_allclose(
+            np.sort(row)[-20:], values[-20:], rtol=20 * np.finfo(dtype).eps, atol=1e-3 * np.finfo(dtype).eps
+        )
+        np.testing.assert_allclose(row[row > 0.99 * values[-30]].size, 30, atol=0)
+
+
 def test_the_vectors_of_a_probe_stay_orthogonal_when_the_spectrum_is_wide():
     values = np.concatenate([np.zeros(60), np.geomspace(1e-3, 1e3, 60)])  # the largest are found early, once each
     for row in spectral_density(np.diag(values), 3, 61, rng=0).nodes:

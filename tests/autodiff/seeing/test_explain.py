@@ -914,5 +914,13 @@ def test_a_complex_table_says_where_it_conjugates_and_descends_by_the_gradient()
     with pytest.raises(TypeError, match="conj is not holomorphic in its complex input 0"):
         table.jacobian("v1")
     np.testing.assert_array_equal(table.jacobian("v2")[0], np.diag(w.data))
+    turned = ad.primitive(
+        lambda z: 1j * np.conj(z),
+        name="turned",
+        vjps=[lambda g, y, z: np.conj(1j * g)],
+        complex=True,
+        derivatives=["i ·*"],
+    )
+    np.testing.assert_array_equal(at(explain(turned(z).real.sum()), "∂v1/∂z*").number, 1j * np.eye(2))
     x = np.sign(z).real.sum()
     assert at(explain(x), "∂v1/∂z").value == "(of z and z*, no one number)"

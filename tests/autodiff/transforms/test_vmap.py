@@ -677,6 +677,27 @@ def test_a_layer_in_two_maps_has_the_second_derivatives_of_the_loop(make, shape)
         np.testing.assert_allclose(d, e, rtol=1e-8, atol=1e-9)
 
 
+@pytest.mark.parametrize("crossed", [False, True])
+def test_attention_of_queries_of_one_map_and_keys_of_another(crossed):
+    q, k = np.random.default_rng(0).normal(size=(2, 3, 1, 4, 2))
+
+    def one(q, k):
+        return (nn.functional.scaled_dot_product_attention(q, k, k) ** 3).sum()
+
+    inner, outer = ((None, 0), (0, None)) if crossed else ((0, None), (None, 0))
+    f = ad.vmap(ad.vmap(ad.grad(one, (0, 1)), inner), outer)
+    for found, i in zip(f(q, k), (0, 1)):
+        each = [[ad.grad(one, (0, 1))(*((a, b) if crossed else (b, a)))[i] for b in (k if crossed else q)] for a in (q if crossed else k)]  # fmt: skip
+        close(found, np.array(each))
+
+
+def test_a_tangent_that_meets_an_infinite_slope_is_that_of_each_example():
+    x = np.random.default_rng(0).normal(size=(3, 4)) ** 2 + 0.5  # below 1 there is no pareto distribution
+    f = lambda x, b: ad.jvp(lambda x, b: ad.stats.pareto.logpdf(x, b), (x, b), (0.3 * x, b))[1]
+    with np.errstate(all="ignore"):
+        close(ad.vmap(f)(x, x + 1), np.stack([f(a, a + 1) for a in x]))
+
+
 @pytest.mark.parametrize("given", [lambda x: x, Tensor])
 def test_what_is_given_is_not_written(given):
     def f(v):

@@ -684,3 +684,28 @@ def test_an_error_in_a_callback_is_not_swallowed():
 
     with pytest.raises(RuntimeError, match="mine"):
         train(callbacks=[fail])
+
+
+@pytest.mark.parametrize("options", [{}, {"compile": True}, {"clip_norm": 1.0}])
+def test_a_network_of_complex_weights_is_trained_and_goes_on_from_its_checkpoint(options, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(24, 3)) + 1j * rng.normal(size=(24, 3))
+    y = x @ (rng.normal(size=(3, 2)) + 1j * rng.normal(size=(3, 2)))
+
+    def run(epochs, **more):
+        start = np.random.default_rng(1)
+        model = nn.Sequential(
+            nn.Linear(3, 4, dtype="complex128", rng=start), nn.Linear(4, 2, dtype="complex128", rng=start)
+        )
+        history = optim.fit(
+            model, lambda out, t: (abs(out - t) ** 2).mean(), (x, y), optimizer=optim.Adam(model.parameters(), lr=0.02),
+            epochs=epochs, batch_size=8, rng=np.random.default_rng(2), progress=False, **more, **options,
+        )  # fmt: skip
+        return [p.data for p in model.parameters()], history
+
+    whole, history = run(12)
+    assert history["train_loss"][-1] < history["train_loss"][0] / 2
+    run(5, checkpoint=tmp_path)
+    again, _ = run(12, checkpoint=tmp_path, resume=True)
+    for a, b in zip(whole, again):
+        np.testing.assert_array_equal(a, b)

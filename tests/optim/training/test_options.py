@@ -462,3 +462,21 @@ def test_names_of_metrics_without_scikit_learn_say_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(ImportError, match="pip install scikit-learn; or give functions"):
         train(network(), metrics="accuracy")
+
+
+def test_the_empirical_natural_gradient_is_told_what_the_loss_counts():
+    X, y = problem()
+    y[::3] = -100
+    by_hand, model, loss = network(), network(), nn.CrossEntropyLoss()
+    options = {"kind": "empirical", "damping": 0.01}
+    optimizer = optim.NaturalGradient(by_hand.parameters(), **options)
+
+    def closure():
+        output = by_hand(X)
+        return output, loss(output, y)
+
+    optimizer.step(closure, float((y >= 0).sum()))
+    natural = optim.NaturalGradient(model.parameters(), **options)
+    train(model, loss, [(ad.Tensor(X), y)], natural, epochs=1)
+    for p, q in zip(model.parameters(), by_hand.parameters(), strict=True):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-12)

@@ -23,6 +23,7 @@ import pytest
 import nn
 import optim
 from autodiff import Tensor
+from autodiff.persistence import encoding
 
 pytest.importorskip("safetensors")
 
@@ -858,8 +859,8 @@ def test_states_come_back_with_their_types():
         "a": {"b": np.ones(1)}, "list": [np.float32(0.1), np.int64(3)], "$odd": 1,
     }  # fmt: skip
     arrays: dict[str, np.ndarray] = {}
-    text = json.dumps(optim.training.encoding.encoded(state, "", arrays), allow_nan=False)
-    back = optim.training.encoding.decoded(json.loads(text), {name: Tensor(array) for name, array in arrays.items()})
+    text = json.dumps(encoding.encoded(state, "", arrays), allow_nan=False)
+    back = encoding.decoded(json.loads(text), {name: Tensor(array) for name, array in arrays.items()})
     assert _plain(back) == _plain(state)
     assert isinstance(back["tuple"], tuple)
     assert back["a.b"][0] == 0
