@@ -27,10 +27,12 @@ from .leaving import DetachWarning as DetachWarning
 from .mode import enable_grad as enable_grad
 from .mode import is_grad_enabled as is_grad_enabled
 from .mode import no_grad as no_grad
+from .ops.bessel import i0 as i0
 from .ops.complex import *
 from .ops.creation import *
 from .ops.elementwise import *
 from .ops.fused import *
+from .ops.index_tricks import *
 from .ops.indexing import *
 from .ops.indexing import at as _at
 from .ops.indexing import getitem as _getitem
@@ -59,6 +61,7 @@ from .transforms.functional import jacobian as jacobian
 from .transforms.functional import jvp as jvp
 from .transforms.functional import value_and_grad as value_and_grad
 from .transforms.functional import vjp as vjp
+from .transforms.stop_gradient import stop_gradient as stop_gradient
 from .transforms.vmap import vmap as vmap
 
 if _TYPE_CHECKING:

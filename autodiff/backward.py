@@ -257,7 +257,7 @@ def _summed_rows(d: Any) -> Any:
     if d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
         return _summed(d, 0)
     if type(d) is not np.ndarray:
-        return np.dot(np.ones_like(d[:, 0]), d) if is_foreign(d) and d.size else _summed(d, 0)
+        return np.dot(np.ones_like(d, shape=d.shape[:1]), d) if is_foreign(d) and d.size else _summed(d, 0)
     return np.dot(_ones(d.shape[0], d.dtype.char), d)
 
 
@@ -440,6 +440,7 @@ def gradients(
     grad_outputs: Any = None,
     *,
     create_graph: bool = False,
+    retain_graph: bool | None = None,
     allow_unused: bool = False,
 ) -> tuple[Any, ...]:
     """The gradients of a recorded computation, without touching any ``.grad``.
@@ -449,6 +450,8 @@ def gradients(
         inputs: the Tensor or Tensors to differentiate by, leaves or results in the outputs' graph.
         grad_outputs: the cotangent of each output (its shape), in the form of `outputs`; 1 for outputs of one element.
         create_graph: record the derivative's own graph, so that it can be differentiated again.
+        retain_graph: False frees the part of the graph that was walked, as `backward` does; None, like True, keeps it
+            (in PyTorch it keeps it with `create_graph` alone).
         allow_unused: give None for an input that the outputs do not depend on, in place of an error.
 
     Returns:
@@ -497,7 +500,8 @@ def gradients(
     # Where there is a leaf that nobody asked for, leave out what only leads there.
     needed = None if leaves.keys() <= wanted.keys() else leading_to(wanted, nodes)
     with differentiating() if create_graph else _as_is:
-        owned = as_owned(reverse(cotangents, nodes, wanted, create_graph, needed), wanted, shared)
+        free = retain_graph is False
+        owned = as_owned(reverse(cotangents, nodes, wanted, create_graph, needed, free), wanted, shared)
     if len(owned) == len(xs):
         return tuple([owned[n] for n in wanted])  # of a list: a tuple of an iterator swells CPython's free lists
     if len(owned) < len(wanted) and not allow_unused:

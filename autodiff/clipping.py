@@ -30,7 +30,8 @@ def clip_grad_norm_(
         parameters: a Tensor or Tensors; those without ``.grad`` are passed over, one given twice counts once. An
             iterator that gives none, because somebody went through it before, is warned about.
         max_norm: the largest norm allowed.
-        norm_type: p of the p-norm, above 0; ``math.inf`` for the largest absolute value.
+        norm_type: p of the p-norm, above 0; ``math.inf`` for the largest absolute value. Of complex numbers their
+            absolute values count.
         error_if_nonfinite: raise for a norm that is infinite or NaN, before anything is changed; otherwise an infinite
             norm makes the gradients 0 (and NaN where they were infinite), a NaN makes all of them NaN.
 
@@ -78,14 +79,14 @@ def _not_finite(p: float, total: Any) -> RuntimeError:
 
 def _clipped_anywhere(held: list[tuple[Tensor, Tensor]], largest: float, p: float, check: bool) -> Tensor:
     """The same in NumPy's functions alone, whose factor is an array, for array types that are not NumPy's."""
-    wide = [plain(g).astype(np.float64) for _, g in held if g.size]
+    wide = [np.abs(plain(g)).astype(np.float64) for _, g in held if g.size]
     if not wide:
         return wrap(np.zeros(()))
-    peak = np.max(np.stack([np.max(np.abs(a)) for a in wide]))
+    peak = np.max(np.stack([np.max(a) for a in wide]))
     total = peak
     if p != math.inf:
         unit = np.where((peak > 0) & (peak < math.inf), peak, 1)  # so that no power over- or underflows
-        total = np.sum(np.stack([np.sum(np.abs(a / unit) ** p) for a in wide])) ** (1 / p) * unit
+        total = np.sum(np.stack([np.sum((a / unit) ** p) for a in wide])) ** (1 / p) * unit
     if check and not common(np.isfinite(total)):
         raise _not_finite(p, total)
     factor = np.minimum(largest / (total + 1e-6), 1)

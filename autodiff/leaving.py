@@ -65,7 +65,18 @@ def line_of(frame: FrameType, number: int | None = None) -> str:
     """The line of this number in a frame's code, or the one now running, as 'file:line: source'."""
     filename, number = frame.f_code.co_filename, number or frame.f_lineno
     source = linecache.getline(filename, number, frame.f_globals).strip()
-    return f"{filename}:{number}: {source}" if source else f"{filename}:{number}"
+    return f"{place_of(filename, number)}: {source}" if source else place_of(filename, number)
+
+
+def place_of(filename: str, number: int) -> str:
+    """A line as 'file:line', of a cell as IPython counts it: 'In [3], line 2'.
+
+    >>> place_of("model.py", 2)
+    'model.py:2'
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cell = getattr(getattr(shell, "compile", None), "format_code_name", lambda _: None)(filename)
+    return f"{filename}:{number}" if cell is None else f"{cell[1].replace('[', ' [')}, line {number}"
 
 
 def _user_frame() -> FrameType | None:
@@ -224,7 +235,7 @@ def no_rule(name: str) -> TypeError:
     asker = asked_by()
     hidden = name.rpartition(".")[2].startswith("_")
     who = name if asker in ("", name) else asker if hidden else f"{asker} (which calls {name})"
-    instead = INSTEAD.get(asker) or INSTEAD.get(name)
+    instead = INSTEAD.get(asker) or INSTEAD.get(name) or _here(asker)
     return TypeError(
         f"{who} has no rule for Tensors. Write {instead or 'operations listed in autodiff'}, declare your own with "
         f"ad.primitive, or pass plain arrays (t.numpy() or t.detach().numpy()) where no gradient is wanted.{_line()}"
@@ -244,6 +255,13 @@ def _line() -> str:
     return f"\n  {line}" if line else ""
 
 
+def _here(asker: str) -> str:
+    """The function of that name here, of SciPy's packages that are here too."""
+    package, _, name = asker.removeprefix("scipy.").partition(".")
+    there = asker.startswith("scipy.") and hasattr(getattr(functions, package, None), name)
+    return f"ad.{package}.{name}(...), as SciPy's" if there else ""
+
+
 functions: Any = None  # the namespace of operations, handed in by `methods.bind`
 
 _OUT = "Where no gradient is wanted, say so: t.item(), t.numpy(), t.tolist(), t.detach(), or do it inside ad.no_grad()."
@@ -253,8 +271,9 @@ def _remedy(asker: str, kind: str) -> str:
     """What to write instead."""
     if kind == "new tensor":
         return f"Use the tensor itself, t + 0 for a copy, or ad.array(t). {_OUT}"
-    if asker in INSTEAD:
-        return f"Write {INSTEAD[asker]}. {_OUT}"
+    instead = INSTEAD.get(asker) or _here(asker)
+    if instead:
+        return f"Write {instead}. {_OUT}"
     if asker.startswith("scipy.sparse") and not asker.startswith("scipy.sparse.linalg"):
         return f"Write ad.sparse_matmul(A, t) for the product of a sparse matrix and a Tensor. {_OUT}"
     if asker.startswith("np.ma"):
@@ -285,6 +304,9 @@ _COMPARED = "np.testing.assert_allclose(t.data, expected)"
 _WRITTEN = "a = ad.array(a).at[i].set(t)"
 _WHERE = "a = np.where(mask, t, a)"
 _SOLVE = "ad.linalg.solve(a, b)"
+_BINOMIAL = "1 / ((n + 1) * ad.special.beta(n - t + 1, t + 1))"
+_FRAMES = "np.lib.stride_tricks.sliding_window_view(t, n)[::step] * window, and np.fft.rfft of these frames"
+_FILTER = "ad.signal.convolve(np.pad(t, r, mode='symmetric'), kernel, 'valid'), for a kernel of 2 * r + 1 places a side"
 _QUADRATURE = "ad.solvers.quad(f, a, b, args=(t,))"
 _STEPS = "ad.solvers.solve_ivp(f, t_span, y0, t_eval=times)"
 _ROOT = "ad.solvers.root(f, x0, args=(t,)), where f(x, t) is 0"
@@ -298,7 +320,7 @@ INSTEAD = {
     "np.frompyfunc": "the function itself with NumPy operations, or ad.stack([f(v) for v in t])",
     "np.ndenumerate": "for i in np.ndindex(t.shape), with t[i]",
     # NumPy: building and writing
-    "np.AxisConcatenator": "ad.concatenate([t, u]) in place of np.r_, ad.column_stack([t, u]) in place of np.c_",
+    "np.AxisConcatenator": "ad.r_[t, u] in place of np.r_[t, u], and ad.c_ in place of np.c_",
     "np.nd_grid": "ad.linspace(a, b, n), and ad.meshgrid for grids",
     "np.full": "ad.full(shape, t)",
     "np.full_like": "ad.full(a.shape, t)",
@@ -322,17 +344,12 @@ INSTEAD = {
     "np.polynomial.hermite.hermval": "ad.polynomial.hermval(x, c)",
     "np.polynomial.hermite_e.hermeval": "ad.polynomial.hermeval(x, c)",
     "np.polynomial.laguerre.lagval": "ad.polynomial.lagval(x, c)",
-    "np.polyfit": "ad.linalg.lstsq(np.vander(x, n + 1), t)[0]",
-    "np.roots": "r - np.polyval(t, r) / np.polyval(np.polyder(p), r) with p = t.detach().numpy() and r = np.roots(p); "
-    "of real roots",
-    "np.poly": "c = ad.polymul(c, ad.array([1.0, -r])) in a loop over the roots r, from c = [1.0]",
     "np.histogram2d": "np.histogram2d of t.detach().numpy(), which has no derivative",
     "np.histogramdd": "np.histogramdd of t.detach().numpy(), which has no derivative",
     "np.union1d": "np.unique(ad.concatenate([ad.ravel(t), ad.ravel(u)]))",
     "np.intersect1d": "np.unique(t[np.isin(t, u)])",
     "np.setdiff1d": "np.unique(t[~np.isin(t, u)])",
     "np.setxor1d": "np.unique(ad.concatenate([t[~np.isin(t, u)], u[~np.isin(u, t)]]))",
-    "np.geomspace": "ad.exp(ad.linspace(ad.log(a), ad.log(b), num))",
     "np.spacing": "np.spacing(t.detach().numpy()), which has no derivative",
     "np.nextafter": "np.nextafter of t.detach().numpy(), which has no derivative",
     "np.savetxt": "np.savetxt(file, t.detach().numpy())",
@@ -348,11 +365,25 @@ INSTEAD = {
     "np.testing.assert_allclose": _COMPARED,
     "np.testing.assert_array_equal": _COMPARED,
     "np.testing.assert_almost_equal": _COMPARED,
-    # SciPy: what exists here under the same or another name
-    "scipy.special.logsumexp": "ad.special.logsumexp(t)",
-    "scipy.special.softmax": "ad.special.softmax(t)",
-    "scipy.special.log_softmax": "ad.special.log_softmax(t)",
-    "scipy.special.polygamma": "ad.special.polygamma(n, t)",
+    "np.einsum_path": "np.einsum_path of t.detach().numpy(), which has no derivative",
+    # SciPy: what has another name here, or none
+    "scipy.special.poch": "ad.special.gamma(t + m) * ad.special.rgamma(t)",
+    "scipy.special.binom": _BINOMIAL,
+    "scipy.special.comb": _BINOMIAL,
+    "scipy.special.kn": "ad.special.kv(n, t)",
+    "scipy.special.gammainccinv": "ad.special.gammaincinv(a, 1 - t)",
+    "scipy.special.chdtr": "ad.special.gammainc(v / 2, t / 2)",
+    "scipy.special.chdtrc": "ad.special.gammaincc(v / 2, t / 2)",
+    "scipy.special.powm1": "ad.expm1(ad.special.xlogy(p, t))",
+    "scipy.special.inv_boxcox1p": "ad.special.inv_boxcox(t, p) - 1",
+    "scipy.special.ellipk": "np.pi / 2 * ad.special.hyp2f1(0.5, 0.5, 1.0, t)",
+    "scipy.special.ellipe": "np.pi / 2 * ad.special.hyp2f1(-0.5, 0.5, 1.0, t)",
+    "scipy.special.spherical_jn": "np.sqrt(np.pi / 2 / t) * ad.special.jv(n + 0.5, t)",
+    "scipy.special.eval_legendre": "ad.polynomial.legval(t, np.eye(n + 1)[n])",
+    "scipy.special.eval_chebyt": "ad.polynomial.chebval(t, np.eye(n + 1)[n])",
+    "scipy.special.eval_hermite": "ad.polynomial.hermval(t, np.eye(n + 1)[n])",
+    "scipy.special.eval_hermitenorm": "ad.polynomial.hermeval(t, np.eye(n + 1)[n])",
+    "scipy.special.eval_laguerre": "ad.polynomial.lagval(t, np.eye(n + 1)[n])",
     "scipy.special.factorial": "ad.special.gamma(t + 1)",
     "scipy.special.exp2": "np.exp2(t)",
     "scipy.special.exp10": "10.0**t",
@@ -362,38 +393,28 @@ INSTEAD = {
     "scipy.special.cosdg": "np.cos(np.deg2rad(t))",
     "scipy.special.sindg": "np.sin(np.deg2rad(t))",
     "scipy.special.tandg": "np.tan(np.deg2rad(t))",
-    "scipy.special.multigammaln": "ad.special.multigammaln(t, d)",
-    "scipy.linalg.solve": _SOLVE,
-    "scipy.linalg.cho_solve": "ad.linalg.cho_solve((c, lower), b)",
     "scipy.linalg.lu_solve": _SOLVE,
-    "scipy.linalg.solve_banded": "ad.linalg.solve_banded((l, u), ab, b)",
     "scipy.linalg.solveh_banded": _SOLVE,
     "scipy.linalg.solve_toeplitz": _SOLVE,
-    "scipy.linalg.solve_triangular": "ad.linalg.solve_triangular(a, b)",
-    "scipy.linalg.lu": "ad.linalg.lu(a)",
-    "scipy.linalg.solve_sylvester": "ad.linalg.solve_sylvester(a, b, q)",
-    "scipy.linalg.inv": "ad.linalg.inv(a)",
-    "scipy.linalg.det": "ad.linalg.det(a)",
     "scipy.linalg.cholesky": "ad.linalg.cholesky(a); the lower factor, its transpose is the upper one",
-    "scipy.linalg.cho_factor": "ad.linalg.cho_factor(a)",
     "scipy.linalg.eigh": "ad.linalg.eigh(a); of a pair (a, b), the values and c.T @ the vectors of c @ a @ c.T with "
     "c = ad.linalg.inv(ad.linalg.cholesky(b))",
     "scipy.linalg.eigvalsh": "ad.linalg.eigvalsh(a); of a pair (a, b), ad.linalg.eigvalsh(c @ a @ c.T) with "
     "c = ad.linalg.inv(ad.linalg.cholesky(b))",
-    "scipy.linalg.eig": "ad.linalg.eigh(a); a must be symmetric",
-    "scipy.linalg.eigvals": "ad.linalg.eigvalsh(a); a must be symmetric",
-    "scipy.linalg.svd": "ad.linalg.svd(a)",
-    "scipy.linalg.svdvals": "ad.linalg.svdvals(a)",
-    "scipy.linalg.qr": "ad.linalg.qr(a)",
-    "scipy.linalg.norm": "ad.linalg.norm(a)",
-    "scipy.linalg.pinv": "ad.linalg.pinv(a)",
-    "scipy.linalg.lstsq": "ad.linalg.lstsq(a, b)",
-    "scipy.linalg.block_diag": "ad.linalg.block_diag(t, u)",
-    "scipy.linalg.toeplitz": "ad.linalg.toeplitz(t)",
+    "scipy.linalg.lu_factor": "ad.linalg.lu(a), or ad.linalg.solve(a, b) for both steps",
+    "scipy.linalg.polar": "(a @ ad.linalg.inv(p), p) with p = ad.linalg.funm_sym(a.T @ a, np.sqrt)",
+    "scipy.linalg.expm_frechet": "ad.jvp(ad.linalg.expm, a, e)",
+    "scipy.linalg.cosm": "ad.linalg.expm(np.block([[0 * a, -a], [a, 0 * a]]))[:n, :n] with n = len(a)",
+    "scipy.linalg.sinm": "ad.linalg.expm(np.block([[0 * a, -a], [a, 0 * a]]))[n:, :n] with n = len(a)",
+    "scipy.linalg.funm": "ad.linalg.funm_sym(a, f); a must be symmetric",
+    "scipy.linalg.solve_continuous_lyapunov": "ad.linalg.solve_sylvester(a, a.T, q)",
+    "scipy.linalg.solve_discrete_lyapunov": "ad.linalg.solve(np.eye(n * n) - np.kron(a, a), q.ravel()).reshape(n, n) "
+    "with n = len(a)",
+    "scipy.linalg.eigh_tridiagonal": "ad.linalg.eigh(np.diag(t) + np.diag(e, 1) + np.diag(e, -1))",
+    "scipy.linalg.khatri_rao": "np.einsum('ij,kj->ikj', a, b).reshape(-1, a.shape[1])",
+    "scipy.linalg.companion": "ad.concatenate([-t[1:][None] / t[0], np.eye(n - 2, n - 1)]) with n = len(t)",
+    "scipy.linalg.hankel": "ad.concatenate([t, 0 * t[1:]])[i[:, None] + i] with i = np.arange(len(t))",
     "scipy.linalg.circulant": "t[(i[:, None] - i) % len(t)] with i = np.arange(len(t))",
-    "scipy.linalg.expm": "ad.linalg.expm(a)",
-    "scipy.linalg.sqrtm": "ad.linalg.sqrtm(a)",
-    "scipy.linalg.logm": "ad.linalg.logm(a)",
     "scipy.linalg.fractional_matrix_power": "ad.linalg.funm_sym(a, lambda v: v**p); a must be symmetric",
     "scipy.sparse.linalg.spsolve": "ad.linalg.solve(A.toarray(), t)",
     "scipy.sparse.linalg.cg": "ad.linalg.solve(A.toarray(), t)",
@@ -420,12 +441,27 @@ INSTEAD = {
     "scipy.spatial.distance.euclidean": "np.linalg.norm(a - b)",
     "scipy.spatial.distance.cosine": "1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))",
     "scipy.spatial.distance.cityblock": "np.abs(a - b).sum()",
-    "scipy.signal.convolve": "ad.signal.convolve(t, u)",
-    "scipy.signal.fftconvolve": "ad.signal.fftconvolve(t, u)",
-    "scipy.signal.lfilter": "ad.signal.lfilter(b, a, t)",
     "scipy.ndimage.map_coordinates": "ad.ndimage.map_coordinates(t, coordinates, order=1)",
     "scipy.signal.detrend": "t - f @ ad.linalg.lstsq(f, t)[0] with f = np.vander(np.arange(len(t)), 2); for "
     "type='constant', t - t.mean(axis=0)",
+    "scipy.signal.stft": _FRAMES,
+    "scipy.signal.spectrogram": _FRAMES,
+    "scipy.signal.welch": _FRAMES,
+    "scipy.signal.csd": _FRAMES,
+    "scipy.signal.periodogram": "abs(np.fft.rfft(t - t.mean())) ** 2, up to a scale",
+    "scipy.signal.sosfilt": "t = ad.signal.lfilter(s[:3], s[3:], t) for each section s",
+    "scipy.ndimage.convolve": _FILTER,
+    "scipy.ndimage.correlate": _FILTER,
+    "scipy.ndimage.convolve1d": _FILTER,
+    "scipy.ndimage.correlate1d": _FILTER,
+    "scipy.ndimage.gaussian_filter": _FILTER,
+    "scipy.ndimage.uniform_filter": _FILTER,
+    "scipy.interpolate.interp1d": "np.interp(x, xp, t)",
+    "scipy.interpolate.RegularGridInterpolator": "ad.ndimage.map_coordinates(t, coordinates, order=1)",
+    "scipy.spatial.distance.sqeuclidean": "((a - b) ** 2).sum()",
+    "scipy.stats.pearsonr": "np.corrcoef(t, u)[0, 1]",
+    "scipy.stats.truncnorm.logpdf": "ad.stats.norm.logpdf(t) - np.log(ad.special.ndtr(b) - ad.special.ndtr(a)); "
+    "between a and b",
     "scipy.stats.zscore": "(t - t.mean(axis=0)) / t.std(axis=0)",
     "scipy.stats.gmean": "np.exp(np.log(t).mean(axis=0))",
     "scipy.stats.hmean": "1 / (1 / t).mean(axis=0)",

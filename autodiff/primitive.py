@@ -78,6 +78,9 @@ class Primitive:
     """Whether the slopes, though they depend on the inputs, are those of a choice, and stay as they are nearby."""
     kinks: Callable[..., Any] | None = None
     """Of the inputs: where a slope of 0 is a choice at a kink (or a jump), and those nearby are others."""
+    multiplies: Callable[..., Any] | None = None
+    """Of an operation that multiplies the rows (along the last axis) of one input by another, where that is a matrix,
+    and may add what is constant: of the inputs, the matrix, the other, and whether the matrix is transposed for it."""
     formula: str = ""
     """The forward formula, ``{0}`` … standing for the inputs."""
     derivatives: tuple[str, ...] = ()
@@ -511,6 +514,7 @@ def declare(
     joint: Rule | None = None,
     selects: bool = False,
     kinks: Callable[..., Any] | None = None,
+    multiplies: Callable[..., Any] | None = None,
     public: bool = True,
     doc: str = "",
     complex: bool | Operation = False,
@@ -539,6 +543,7 @@ def declare(
         singular=singular,
         selects=selects,
         kinks=kinks,
+        multiplies=multiplies,
         jvps=_forward_rules(jvps, name),
         formula=formula,
         derivatives=tuple(derivatives),

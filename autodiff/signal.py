@@ -1,5 +1,5 @@
 """Signals, as `scipy.signal`: ``ad.signal.convolve(t, kernel)``."""
 
-from .ops.signals import convolve, fftconvolve, lfilter
+from .ops.signals import convolve, convolve2d, correlate, correlate2d, fftconvolve, lfilter
 
-__all__ = ["convolve", "fftconvolve", "lfilter"]
+__all__ = ["convolve", "convolve2d", "correlate", "correlate2d", "fftconvolve", "lfilter"]

@@ -46,27 +46,35 @@ if hasattr(np, "astype"):  # NumPy 2.1
 BY_METHODS |= {np.permute_dims: BY_METHODS[np.transpose], np.linalg.matrix_transpose: BY_METHODS[np.matrix_transpose]}
 
 
-def give_operators(kind: type, power: Callable[[Any, Any], Any], in_place: Callable[[Any], Any]) -> None:
+def _by_protocol(ufunc: Any, a: Any, b: Any) -> Any:
+    return ufunc(a, b)
+
+
+def give_operators(
+    kind: type, power: Callable[[Any, Any], Any], in_place: Callable[[Any], Any],
+    call: Callable[[Any, Any, Any], Any] = _by_protocol,
+) -> None:  # fmt: skip
     """Make Python's operators of an array type the ufuncs that NumPy has for them.
 
     Args:
         kind: the array type.
         power: ``x ** p``, for which NumPy's arrays have short cuts.
         in_place: of a ufunc, what the operator that writes into its left side does.
+        call: a ufunc of two things, of which one is of the array type.
     """
     for name, ufunc in (ARITHMETIC | {"divmod": np.divmod}).items():
-        setattr(kind, f"__{name}__", _left(power if name == "pow" else ufunc))
-        setattr(kind, f"__r{name}__", lambda self, other, _ufunc=ufunc: _ufunc(other, self))
+        setattr(kind, f"__{name}__", _left(ufunc, (lambda _, a, b: power(a, b)) if name == "pow" else call))
+        setattr(kind, f"__r{name}__", lambda self, other, _ufunc=ufunc: call(_ufunc, other, self))
         if name != "divmod":
             setattr(kind, f"__i{name}__", in_place(ufunc))
     for name, ufunc in COMPARISONS.items():
-        setattr(kind, f"__{name}__", _left(ufunc))
+        setattr(kind, f"__{name}__", _left(ufunc, call))
     for name, ufunc in SIGNS.items():
         setattr(kind, f"__{name}__", lambda self, _ufunc=ufunc: _ufunc(self))
 
 
-def _left(ufunc: Any) -> Callable[..., Any]:
+def _left(ufunc: Any, call: Callable[[Any, Any, Any], Any]) -> Callable[..., Any]:
     def apply(self: Any, other: Any) -> Any:
-        return NotImplemented if isinstance(other, Tensor) else ufunc(self, other)
+        return NotImplemented if isinstance(other, Tensor) else call(ufunc, self, other)
 
     return apply

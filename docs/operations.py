@@ -25,6 +25,7 @@ FAMILIES = {
     "gamma": "Gamma and beta functions (`ad.special`)",
     "student": "Student's t distribution (`ad.stats`)",
     "bessel": "Bessel functions (`ad.special`)",
+    "hypergeometric": "Hypergeometric functions (`ad.special`)",
     "integrals": "Functions defined by integrals (`ad.special`)",
     "powers": "Powers less 1 (`ad.special`)",
     "statistics": "Statistics",

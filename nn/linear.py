@@ -44,7 +44,9 @@ _SHAPES = [((4, 3), (2, 3)), ((3,), (2, 3)), ((2, 2, 3), (1, 3)), ((0, 3), (2, 3
 
 _linear = declare(
     "linear", _affine, _RULES, formula="{0} · {1}ᵀ + {2}", derivatives=["{1}", "{0}", "1"],
+    multiplies=lambda x, w, b: (w, x, True),
     jvps=[lambda t, y, x, w, b: t @ w.T, lambda t, y, x, w, b: x @ t.T, lambda t, y, x, w, b: t],
+    complex=True,
     samples=lambda rng: [Sample((rng.normal(size=x), rng.normal(size=w), rng.normal(size=w[:1]))) for x, w in _SHAPES],
     doc="x · Wᵀ + b over the last axis of x.",
     expansion=lambda x, w, b: x @ w.T + b,
@@ -52,7 +54,7 @@ _linear = declare(
 
 _linear_without_bias = declare(
     "linear_without_bias", _affine, _RULES[:2], formula="{0} · {1}ᵀ", derivatives=["{1}", "{0}"],
-    jvps="multilinear",
+    jvps="multilinear", multiplies=lambda x, w: (w, x, True), complex=True,
     samples=lambda rng: [Sample((rng.normal(size=x), rng.normal(size=w))) for x, w in _SHAPES],
     doc="x · Wᵀ over the last axis of x.",
     expansion=lambda x, w: x @ w.T,
@@ -85,6 +87,14 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     return _linear(input, weight, bias)
 
 
+def _uniform(rng: np.random.Generator, bound: float, like: Tensor) -> Any:
+    """Initial values within ±bound, the parts of a complex one each."""
+    values = rng.uniform(-bound, bound, like.shape)
+    return (values + 1j * rng.uniform(-bound, bound, like.shape) if like.dtype.kind == "c" else values).astype(
+        like.dtype
+    )
+
+
 class Linear(Module):
     """The fully connected layer y = x Wᵀ + b.
 
@@ -92,9 +102,9 @@ class Linear(Module):
         in_features: length of the input's last axis.
         out_features: length of the output's last axis.
         bias: whether there is a b.
-        dtype: of the parameters; `nn.get_default_dtype()` by default.
-        rng: generator of the initial values, which are uniform within ±1/√in_features (PyTorch's default); the one
-            that `nn.manual_seed` sets by default.
+        dtype: of the parameters, which may be complex; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√in_features (PyTorch's default; of complex
+            ones both parts); the one that `nn.manual_seed` sets by default.
 
     Shapes: input (..., in_features), output (..., out_features), `weight` (out_features, in_features), `bias`
     (out_features,).
@@ -123,7 +133,7 @@ class Linear(Module):
     ) -> None:
         self.in_features = count("Linear", "in_features", in_features)
         self.out_features = count("Linear", "out_features", out_features)
-        dtype = floating(dtype)
+        dtype = floating(dtype, or_complex=True)
         self.weight = Parameter(np.empty((out_features, in_features), dtype))
         self.register_parameter("bias", Parameter(np.empty(out_features, dtype)) if bias else None)
         self.reset_parameters(rng)
@@ -133,12 +143,12 @@ class Linear(Module):
         rng = generator(rng)
         bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
         for p in self.parameters():
-            p.data = rng.uniform(-bound, bound, p.shape).astype(p.dtype)
+            p.data = _uniform(rng, bound, p)
 
     def forward(self, input: Any) -> Tensor:
         """x Wᵀ + b."""
         input = as_tensor(input)
-        if input.shape[-1:] != (self.in_features,) or input.dtype.kind != "f":
+        if input.shape[-1:] != (self.in_features,) or input.dtype.kind not in "fc":
             self._refuse(input)
         if self.bias is None:
             return _linear_without_bias(input, self.weight)
@@ -196,9 +206,9 @@ class Bilinear(Module):
         in2_features: length of the second input's last axis.
         out_features: length of the output's last axis.
         bias: whether there is a b.
-        dtype: of the parameters; `nn.get_default_dtype()` by default.
-        rng: generator of the initial values, which are uniform within ±1/√in1_features (PyTorch's default); the one
-            that `nn.manual_seed` sets by default.
+        dtype: of the parameters, which may be complex; `nn.get_default_dtype()` by default.
+        rng: generator of the initial values, which are uniform within ±1/√in1_features (PyTorch's default; of complex
+            ones both parts); the one that `nn.manual_seed` sets by default.
 
     Shapes: inputs (..., in1_features) and (..., in2_features), output (..., out_features), `weight` (out_features,
     in1_features, in2_features), `bias` (out_features,).
@@ -226,7 +236,7 @@ class Bilinear(Module):
         self.in1_features = count("Bilinear", "in1_features", in1_features, 1)
         self.in2_features = count("Bilinear", "in2_features", in2_features)
         self.out_features = count("Bilinear", "out_features", out_features)
-        dtype = floating(dtype)
+        dtype = floating(dtype, or_complex=True)
         self.weight = Parameter(np.empty((out_features, in1_features, in2_features), dtype))
         self.register_parameter("bias", Parameter(np.empty(out_features, dtype)) if bias else None)
         self.reset_parameters(rng)
@@ -236,7 +246,7 @@ class Bilinear(Module):
         rng = generator(rng)
         bound = 1 / math.sqrt(self.in1_features)
         for p in self.parameters():
-            p.data = rng.uniform(-bound, bound, p.shape).astype(p.dtype)
+            p.data = _uniform(rng, bound, p)
 
     def forward(self, input1: Any, input2: Any) -> Tensor:
         """x₁ᵀ W x₂ + b."""
@@ -248,8 +258,9 @@ class Bilinear(Module):
                 f"{name}: got inputs of shapes {input1.shape} and {input2.shape}, expects (..., {n}) and (..., {m}) "
                 f"with the same axes before"
             )
-        floats(name, input1, self.weight)
-        floats(name, input2, self.weight)
+        for x in (input1, input2):
+            if x.dtype.kind != "c":
+                floats(name, x, self.weight)
         return bilinear(input1, input2, self.weight, self.bias)
 
     def multiply_adds(self, input_shapes: tuple[Any, ...], output_shape: Any) -> int:

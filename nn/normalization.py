@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.batching.batch import Batch, BatchError
 from autodiff.flags import flagged
 from autodiff.machine.kernels import rows_of
 from autodiff.ops.guards import common
@@ -50,6 +51,11 @@ class View(NamedTuple):
     def joint(self) -> bool:
         """Whether all values that share their statistics share their weight."""
         return self.axes == self.over and self.shape == self.applied
+
+    def of_row(self, count: int) -> View:
+        """The same of one of `count` examples."""
+        shape, applied = ((n[0] // count, *n[1:]) for n in (self.shape, self.applied))
+        return self._replace(shape=shape, applied=applied)
 
 
 @lru_cache(maxsize=256)
@@ -147,6 +153,10 @@ class Statistics:
 
     def __init__(self) -> None:
         self._product = (0, -1, None)
+
+    def of_row(self, count: int) -> Statistics:
+        """None yet."""
+        return Statistics()
 
     def leave_product(self, g: Any, product: Any) -> None:
         """Note Σ g (x − μ), which the rule of the input needs and that of the weight, which comes next, as well."""
@@ -578,9 +588,14 @@ def _batch(
     if running and values:
         variance = kept.variance * (values / (values - 1)) if unbiased else kept.variance
         for given, average, new in zip((running_mean, running_var), running, (kept.mean, variance)):
-            old = writable(average)
+            old, part = writable(average), momentum * new.reshape(channels)
+            if isinstance(part, Batch) and not isinstance(old, Batch):
+                raise BatchError(
+                    f"{layer}: inside ad.vmap the statistics differ between examples, which share the running averages "
+                    f"that training moves; use eval(), or track_running_stats=False, or map the averages too"
+                )
             old *= 1 - momentum
-            old += momentum * new.reshape(channels)
+            old += part
             if isinstance(given, Tensor):
                 given.data = old
     return y if narrow is None else y.astype(narrow)

@@ -33,14 +33,14 @@ def get_default_dtype() -> np.dtype[Any]:
     return _default_dtype
 
 
-def floating(dtype: Any) -> np.dtype[Any]:
-    """`dtype` as a NumPy floating-point dtype; None stands for the default one."""
+def floating(dtype: Any, or_complex: bool = False) -> np.dtype[Any]:
+    """`dtype` as a NumPy floating-point dtype, or a complex one where that will do; None stands for the default one."""
     if dtype is None:
         return _default_dtype
     try:
         found: np.dtype[Any] | None = np.dtype(dtype)
     except TypeError:
         found = None
-    if found is None or found.kind != "f":
+    if found is None or found.kind not in ("fc" if or_complex else "f"):
         raise TypeError(f"dtype= of a layer takes a floating-point NumPy dtype such as 'float32', not {dtype!r}")
     return found

@@ -192,9 +192,9 @@ def layer_report(model: Module, batch: Any, loss: Callable[..., Any] | None = No
     Returns:
         A `LayerReport`. With L the loss, δ is ∂L/∂output of a layer, 0 where L does not depend on it. Dead and
         saturated are parts of an activation's units: those with f′ = 0 in the whole batch, and the elements with |f′|
-        less than a twentieth of its largest value (|tanh| above 0.975), f′ being the engine's. What `forward` computes
-        by functions, no module, is not seen. For a recurrent layer the gradient at a time step is ∂L/∂h_t by way of
-        all later steps, which shows whether gradients vanish or explode.
+        less than a twentieth of its largest value (|tanh| above 0.975), f′ being the engine's (not of complex numbers).
+        What `forward` computes by functions, no module, is not seen. For a recurrent layer the gradient at a time step
+        is ∂L/∂h_t by way of all later steps, which shows whether gradients vanish or explode.
 
     Raises:
         TypeError: for anything but a module, and a loss that returns no Tensor of one element; and whatever the model
@@ -233,9 +233,9 @@ def layer_report(model: Module, batch: Any, loss: Callable[..., Any] | None = No
 
             def saw(module: Module, args: tuple[Any, ...], output: Any, path: str = path) -> None:
                 first = next(_tensors(output), None)
-                if first is not None and first.dtype.kind == "f":
+                if first is not None and first.dtype.kind in "fc":
                     seen.setdefault(path, []).append(first)
-                    if isinstance(module, Activation):
+                    if isinstance(module, Activation) and first.dtype.kind == "f":
                         inputs.setdefault(path, []).append(plain(args[0]) if isinstance(args[0], Tensor) else args[0])
 
             handle = module.register_forward_hook(saw)
@@ -252,7 +252,7 @@ def layer_report(model: Module, batch: Any, loss: Callable[..., Any] | None = No
     for path, outputs in seen.items():
         module, values = layers[path], [plain(t) for t in outputs]
         own = [p for p in module.parameters(recurse=False) if p.requires_grad]
-        norms = [float((g.astype(float) ** 2).sum()) for p in own if (g := slopes.of(p)) is not None]
+        norms = [float((np.abs(g).astype(float) ** 2).sum()) for p in own if (g := slopes.of(p)) is not None]
         norm = float(np.sqrt(sum(norms))) if norms else None
         dead, saturated = _stuck(module, inputs[path]) if path in inputs else (None, None)
         rows.append(
@@ -320,12 +320,13 @@ class _Slopes:
         return np.zeros(tensor.shape) if g is None else plain(g)
 
     def mean(self, tensors: list[Tensor]) -> float | None:
-        slopes = [np.ravel(g).astype(float) for t in tensors if (g := self.of(t)) is not None]
-        return float(np.abs(np.concatenate(slopes)).mean()) if slopes and len(slopes) == len(tensors) else None
+        slopes = [np.ravel(np.abs(g)).astype(float) for t in tensors if (g := self.of(t)) is not None]
+        return float(np.concatenate(slopes).mean()) if slopes and len(slopes) == len(tensors) else None
 
 
 def _std(values: list[Array]) -> float | None:
-    flat = np.concatenate([np.ravel(v) for v in values]).astype(float)
+    flat = np.concatenate([np.ravel(v) for v in values])
+    flat = flat.astype(np.result_type(flat, float))
     return float(flat.std()) if flat.size else None
 
 

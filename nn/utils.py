@@ -52,7 +52,7 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
         parameters: leaf Tensors (``model.parameters()``); each keeps its shape and dtype.
 
     Raises:
-        TypeError: for anything but leaf Tensors, or a vector of anything but real numbers.
+        TypeError: for anything but leaf Tensors of real numbers, or a vector of anything else.
         ValueError: for a vector of another length; nothing is written then.
     """
     listed = _listed(parameters, "vector_to_parameters")
@@ -68,6 +68,8 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
     for p in listed:
         if not p.is_leaf:
             raise TypeError(f"vector_to_parameters: parameters are leaves, not results of {p.op}")
+        if p.dtype.kind == "c":
+            raise TypeError(f"vector_to_parameters: a parameter (shape {p.shape}) is complex; assign its p.data")
     assign(listed, values.copy())  # it may be a view of the parameters
 
 

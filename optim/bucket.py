@@ -9,6 +9,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.tensor import is_foreign, plain, writable
+from autodiff.transforms.flat import view_as_real
 
 from .array import Array
 
@@ -100,7 +101,7 @@ class Bucket:
                 if ascent:
                     np.negative(gradient, out=gradient)
                 state = {name: array[start:end] for name, array in self.flat.items()}
-                optimizer.update(values, gradient, state, coefficients)
+                _update(optimizer, values, gradient, state, coefficients)
                 for w, piece in zip(datas[first:last], self.pieces[first:last]):
                     w[...] = piece
         elif optimizer.elementwise and not is_foreign(datas[0]):
@@ -111,7 +112,7 @@ class Bucket:
                 w[...] = values.reshape(w.shape)
         else:
             (w,), (g,) = datas, gradients
-            optimizer.update(w, -g if ascent else g, self.states[0], coefficients)
+            _update(optimizer, w, -g if ascent else g, self.states[0], coefficients)
         for p, w in zip(self.params, datas):
             p.data = w  # written in place; assigning tells the engine that graphs recorded before no longer fit
 
@@ -124,7 +125,15 @@ def _in_pieces(
         w, g = values[piece], gradient[piece]
         if ascent:
             g = np.negative(g, out=optimizer.scratch(g, "negated"))
-        optimizer.update(w, g, {name: array[piece] for name, array in flat.items()}, coefficients)
+        _update(optimizer, w, g, {name: array[piece] for name, array in flat.items()}, coefficients)
+
+
+def _update(optimizer: UpdateRule, w: Array, g: Array, state: dict[str, Any], coefficients: Any) -> None:
+    """The rule on real numbers: of a complex one, as PyTorch does, on its real and its imaginary part."""
+    if w.dtype.kind == "c":
+        w, g = view_as_real(w), view_as_real(g)
+        state = {name: view_as_real(value) if _is_array(value) else value for name, value in state.items()}
+    optimizer.update(w, g, state, coefficients)
 
 
 def _is_array(value: Any) -> bool:
@@ -152,7 +161,8 @@ def buckets(optimizer: UpdateRule, params: Iterable[Tensor], options: dict[str, 
         state = optimizer.state[p]
         for name in names:
             if state.get(name) is None:
-                value, like = optimizer.initial(name, options), plain(p)
+                value: complex = optimizer.initial(name, options)
+                like, value = plain(p), complex(value, value) if p.dtype.kind == "c" else value
                 state[name] = np.full_like(like, value) if is_foreign(like) else np.full(p.shape, value, p.dtype)
             elif np.shape(state[name]) != p.shape:
                 raise ValueError(

@@ -1,8 +1,9 @@
-"""Batches of arrays that belong together, gone through as often as one likes, in order or shuffled."""
+"""Batches of arrays that belong together, or of a data set's samples, gone through as often as one likes, in order or
+shuffled, and changed on their way."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from autodiff.flags import flagged
 from autodiff.tensor import plain, wrap
 
 Rows = Any
-"""An array, a Tensor, or a tuple of them."""
+"""An array, a Tensor, or a tuple of them; or `Samples`."""
 
 
 @flagged
@@ -21,17 +22,19 @@ def batches(
     y: Rows = None,
     batch_size: int | None = 32,
     shuffle: bool = False,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
     drop_last: bool = False,
 ) -> Batches:
     """Cut arrays into batches along their first axis.
 
     Args:
-        X: an array or Tensor of N samples, or a tuple of them; anything else is made an array.
+        X: an array or Tensor of N samples, or a tuple of them; anything else is made an array. Or a data set: an object
+            with ``__len__`` and ``__getitem__`` and without ``__iter__``, whose items are samples, each a pair (x, y)
+            (or x alone) of arrays or numbers; they are taken one by one and stacked.
         y: likewise, the targets; without them the batches are those of X alone.
         batch_size: samples in a batch; None for all in one.
         shuffle: draw a new order (``rng.permutation(N)``) each time the batches are gone through.
-        rng: the generator to draw from; a fresh one by default.
+        rng: the generator to draw from, or a seed; a fresh one by default.
         drop_last: leave the last batch out if it is smaller.
 
     Returns:
@@ -68,18 +71,17 @@ class Batches:
         y: Rows = None,
         batch_size: int | None = 32,
         shuffle: bool = False,
-        rng: np.random.Generator | None = None,
+        rng: np.random.Generator | int | None = None,
         drop_last: bool = False,
     ) -> None:
-        if rng is not None and not isinstance(rng, np.random.Generator):
-            raise TypeError(
-                f"batches: rng= takes a numpy.random.Generator such as np.random.default_rng(0), not {rng!r}"
-            )
-        self.X, self.y = rows(X, "batches: X"), None if y is None else rows(y, "batches: y")
+        self.rng = drawing(rng, "batches")
+        if y is None and is_data_set(X):
+            X = Samples(X, "batches: X")
+        self.X = X if isinstance(X, Samples) else rows(X, "batches: X")
+        self.y = None if y is None else rows(y, "batches: y")
         self.samples = common_length({"X": self.X} if y is None else {"X": self.X, "y": self.y}, "batches")
         self.batch_size = checked_size(batch_size, self.samples, "batches")
         self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
-        self.rng = np.random.default_rng() if rng is None else rng
 
     def __len__(self) -> int:
         whole, rest = divmod(self.samples, self.batch_size)
@@ -99,11 +101,87 @@ class Batches:
         return f"Batches({len(self)} of {self.batch_size} from {self.samples} samples{how})"
 
 
+class Samples:
+    """The samples of a data set, taken one by one.
+
+    Args:
+        data: an object with a length and items.
+        where: begins the messages of errors.
+    """
+
+    def __init__(self, data: Any, where: str) -> None:
+        self.data, self.where = data, where
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def taken(self, chosen: Any) -> Any:
+        """Those at a slice or an array of positions, stacked.
+
+        Raises:
+            ValueError: for samples of different shapes, or of different numbers of parts.
+        """
+        places = range(len(self))[chosen] if isinstance(chosen, slice) else chosen.tolist()
+        items = [self.data[i] for i in places]
+        return self._stacked([tuple(item) if isinstance(item, list) else item for item in items])
+
+    def _stacked(self, items: list[Any]) -> Any:
+        if isinstance(items[0], tuple):
+            if len({len(item) if isinstance(item, tuple) else 0 for item in items}) > 1:
+                raise ValueError(f"{self.where}: the samples of a data set have as many parts, one and all")
+            return tuple(self._stacked(list(parts)) for parts in zip(*items))
+        arrays = [plain(item) if isinstance(item, Tensor) else np.asarray(item) for item in items]
+        if len(shapes := {a.shape for a in arrays}) > 1:
+            raise ValueError(f"{self.where}: samples of shapes {sorted(shapes)} cannot be stacked to a batch")
+        return np.stack(arrays)
+
+
+class Changed:
+    """Batches, each as a function of x and y returns it, whenever they are gone through.
+
+    Args:
+        batches: of pairs (x, y).
+        change: called with them; returns such a pair.
+        where: begins the messages of errors.
+    """
+
+    def __init__(self, batches: Any, change: Callable[[Any, Any], Any], where: str) -> None:
+        self.batches, self.change, self.where = batches, change, where
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches:
+            yield self.change(*pair(batch, self.where))
+
+
 # For who takes data
 
 
+def drawing(rng: Any, where: str) -> np.random.Generator:
+    """The generator to draw from: the one given, that of a seed, or a fresh one.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    seed = rng is None or (isinstance(rng, (int, np.integer)) and not isinstance(rng, bool) and rng >= 0)
+    if not (seed or isinstance(rng, np.random.Generator)):
+        raise TypeError(
+            f"{where}: rng= takes a numpy.random.Generator such as np.random.default_rng(0), or a seed, not {rng!r}"
+        )
+    return np.random.default_rng(rng)
+
+
+def is_data_set(data: Any) -> bool:
+    """Whether this is an object with a length and items that nobody goes through, and no array."""
+    has, without = ("__len__", "__getitem__"), ("__iter__", "__array__")
+    return all(hasattr(data, name) for name in has) and not any(hasattr(data, name) for name in without)
+
+
 def as_batches(data: Any, batch_size: Any, rng: np.random.Generator | None, dtype: Any, where: str) -> Any:
-    """(X, y) as batches of Tensors, in a new order in each epoch if there is a generator; batches as they are.
+    """(X, y), or a data set, as batches of Tensors, in a new order in each epoch if there is a generator; batches as
+    they are.
 
     Floating-point arrays are cast to `dtype`, if there is one; `where` begins the messages of errors.
 
@@ -111,31 +189,66 @@ def as_batches(data: Any, batch_size: Any, rng: np.random.Generator | None, dtyp
         TypeError: for anything else.
         ValueError: for X and y of different lengths, and for NaN or infinity in them, naming array and row.
     """
+    if is_data_set(data):
+        checked_size(batch_size, common_length({"data": (samples := Samples(data, where))}, where), where)
+        batches = Batches(samples, None, batch_size, shuffle=rng is not None, rng=rng)
+        return Changed(batches, lambda x, y: as_constants(x, y, dtype, where), where)
     if not isinstance(data, tuple):
         if isinstance(data, (np.ndarray, Tensor, Mapping, str)) or not hasattr(data, "__iter__"):
-            raise TypeError(f"{where} takes a tuple (X, y), or batches (x, y), not {type(data).__name__}")
+            raise TypeError(
+                f"{where} takes a tuple (X, y), batches (x, y), or a data set (with a length and items (x, y)), not "
+                f"{type(data).__name__}"
+            )
         return data
     if len(data) != 2:
         raise ValueError(f"{where} takes a tuple (X, y), not one of {len(data)}; give batches as a list")
     X, y = (rows(value, f"{where}: {part}") for part, value in zip("Xy", data))
     checked_size(batch_size, common_length({"X": X, "y": y}, where), where.partition(":")[0])
-    X = _constants(X, dtype, f"{where}: X", "")
-    y = _constants(y, dtype, f"{where}: y", "; number the classes 0, 1, 2 …")
+    X = _constants(X, dtype, f"{where}: X", finite=True)
+    y = _constants(y, dtype, f"{where}: y", finite=True)
     return Batches(X, y, batch_size, shuffle=rng is not None, rng=rng)
 
 
-def _constants(value: Rows, dtype: Any, name: str, hint: str) -> Rows:
-    """Constant Tensors of the arrays, without copying; floating-point ones are cast."""
+def augmented(augment: Callable[..., Any], rng: np.random.Generator, dtype: Any, where: str) -> Callable[..., Any]:
+    """``augment(x, y, rng)`` as a change of batches: it is given arrays for Tensors, and Tensors are made of what it
+    returns, as of the arrays of all samples."""
+
+    def change(x: Any, y: Any) -> Any:
+        result = augment(_arrays(x), _arrays(y), rng)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"{where} must return a pair (x, y), not {type(result).__name__}")
+        return as_constants(*result, dtype, where)
+
+    return change
+
+
+def as_constants(x: Any, y: Any, dtype: Any, where: str) -> tuple[Any, Any]:
+    """The arrays of one batch as constant Tensors; floating-point ones are cast."""
+    return _constants(x, dtype, f"{where}: x"), _constants(y, dtype, f"{where}: y")
+
+
+def _arrays(value: Any) -> Any:
     if isinstance(value, tuple):
-        return tuple(_constants(item, dtype, f"{name}[{i}]", hint) for i, item in enumerate(value))
-    array = plain(value) if isinstance(value, Tensor) else value
+        return tuple(map(_arrays, value))
+    return plain(value) if isinstance(value, Tensor) else value
+
+
+def _constants(value: Rows, dtype: Any, name: str, finite: bool = False) -> Rows:
+    """Constant Tensors of the arrays, without copying; those of floats cast, complex ones to as many digits."""
+    if isinstance(value, tuple):
+        return tuple(_constants(item, dtype, f"{name}[{i}]", finite) for i, item in enumerate(value))
+    if isinstance(value, (list, Mapping)):  # of a batch that somebody else made
+        return value
+    array = plain(value) if isinstance(value, Tensor) else np.asarray(value)
     kind = array.dtype.kind
-    if kind not in "fiub":
-        raise TypeError(f"{name} must hold numbers, not {array.dtype}{hint if kind in 'OUS' else ''}")
-    if kind == "f" and dtype is not None:
+    if kind not in "fciub":
+        hint = "; number the classes 0, 1, 2 …" if kind in "OUS" and ": y" in name else ""
+        raise TypeError(f"{name} must hold numbers, not {array.dtype}{hint}")
+    if kind in "fc" and dtype is not None:
+        real = np.zeros(0, dtype).real.dtype
         with np.errstate(over="ignore"):  # which is said below, with the row
-            array = array.astype(dtype, copy=False)
-    fault = not_finite(array, name)
+            array = array.astype(real if kind == "f" else np.result_type(real, np.complex64), copy=False)
+    fault = not_finite(array, name) if finite else None
     if fault is not None:
         raise ValueError(
             f"{fault}{'' if not_finite(value, name) else f' when it is cast to {array.dtype}'}; leave such samples out "
@@ -161,7 +274,7 @@ def not_finite(value: Any, name: str) -> str | None:
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         return next(filter(None, (not_finite(item, f"{name}[{key!r}]") for key, item in items)), None)
     array = plain(value) if isinstance(value, Tensor) else value
-    if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
         return None
     with np.errstate(all="ignore"):
         if np.isfinite(array.sum()):  # one pass; a sum may overflow, but none hides NaN or infinity
@@ -260,4 +373,6 @@ def _taken(value: Rows, chosen: Any) -> Any:
         return value[chosen] if value.requires_grad else wrap(_taken(plain(value), chosen))
     if isinstance(value, tuple):
         return tuple([_taken(item, chosen) for item in value])
+    if isinstance(value, Samples):
+        return value.taken(chosen)
     return value[chosen] if isinstance(chosen, slice) else value.take(chosen, axis=0)

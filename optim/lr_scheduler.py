@@ -30,7 +30,7 @@ class LRScheduler:
             the last epoch that was trained: the schedule stands at the next one, whose rate the optimiser already has.
 
     Raises:
-        TypeError: for anything but an optimiser.
+        TypeError: for anything but an optimiser with a learning rate.
         ValueError: for parameters out of range.
     """
 
@@ -41,8 +41,7 @@ class LRScheduler:
     """Whether a rate follows from the one before; otherwise from η alone."""
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(self).__name__}: takes an optimiser first, not {type(optimizer).__name__}")
+        _require_lr(type(self).__name__, optimizer)
         if isinstance(last_epoch, bool) or not isinstance(last_epoch, (int, np.integer)) or last_epoch < -1:
             raise ValueError(f"{type(self).__name__}: last_epoch is −1 or a count of steps, not {last_epoch!r}")
         self.optimizer = optimizer
@@ -168,6 +167,17 @@ class LRScheduler:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(step {self.last_epoch}, lr={self._last_lr})"
+
+
+def _require_lr(name: str, optimizer: Any) -> None:
+    """Raise TypeError for anything but an optimiser with a learning rate."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{name}: takes an optimiser first, not {type(optimizer).__name__}")
+    if "lr" not in optimizer.defaults:
+        raise TypeError(
+            f"{name}: {type(optimizer).__name__} has no learning rate to set, it finds the length of its steps itself; "
+            f"it has {', '.join(optimizer.defaults)}"
+        )
 
 
 _PYTORCH_S = {
@@ -502,8 +512,7 @@ def _momentum(group: dict[str, Any], value: float) -> None:
 def _momenta(scheduler: LRScheduler, optimizer: Any, low: Any, high: Any, cycled: bool) -> list[tuple[float, float]]:
     """The bounds of the momentum of each group, for an optimiser that has one."""
     name = type(scheduler).__name__
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{name}: takes an optimiser first, not {type(optimizer).__name__}")
+    _require_lr(name, optimizer)
     if cycled and not {"momentum", "betas"} & set(optimizer.defaults):
         raise ValueError(f"{name}: {type(optimizer).__name__} has no momentum to cycle; say cycle_momentum=False")
     groups = len(optimizer.param_groups)

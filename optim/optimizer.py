@@ -16,6 +16,7 @@ from numpy.lib.array_utils import byte_bounds
 
 from autodiff import Tensor, enable_grad
 from autodiff.accepting import accepting
+from autodiff.batching.batch import BatchError
 from autodiff.flags import flags
 from autodiff.tensor import HookHandle, is_foreign, plain
 
@@ -31,7 +32,8 @@ class Optimizer:
     Args:
         params: Tensors (``model.parameters()``), pairs of a name and a Tensor (``model.named_parameters()``), or dicts:
             one group of either under "params", with hyper-parameters of its own. Those that do not require a gradient
-            are left as they are, until they do.
+            are left as they are, until they do. Complex ones move as two real parameters would, their real and
+            imaginary parts, as PyTorch's do; those of `Newton` and its like must be real.
         defaults: the hyper-parameters of groups that do not say otherwise.
 
     Raises:
@@ -79,6 +81,10 @@ class Optimizer:
 
     elementwise = True
     """Whether `update` may be given any piece of the parameters; with False it gets them one by one, and whole."""
+
+    takes_complex = True
+    """Whether parameters may be complex: `update` then gets their real and imaginary parts, which move as two real
+    parameters would."""
 
     beyond: tuple[str, ...] = ()
     """Hyper-parameters that PyTorch lacks: a snapshot without them is accepted, they stay as they are."""
@@ -143,10 +149,10 @@ class Optimizer:
                 raise TypeError(f"{name}: {label} must be a Tensor, not {type(p).__name__}")
             if not p.is_leaf:
                 raise ValueError(f"{name}: {label} is the result of {p.op}, not a leaf; there is nothing to update")
-            if p.dtype.kind != "f":
+            if p.dtype.kind not in ("fc" if self.takes_complex else "f"):
                 raise ValueError(
                     f"{name}: {label} (shape {p.shape}) has dtype {p.dtype}; only floats can be trained"
-                    + (" (of complex numbers, two parameters: z = x + 1j * y)" if p.dtype.kind == "c" else "")
+                    + (" here (of complex numbers, two parameters: z = x + 1j * y)" if p.dtype.kind == "c" else "")
                 )
             if id(p) in known:
                 raise ValueError(f"{name}: {label} (shape {p.shape}) is given twice")
@@ -198,8 +204,15 @@ class Optimizer:
             if len(params) != sum(len(b.params) for b in found) or not all(b.fits(self.state, names) for b in found):
                 self._require_apart()
                 found = self._buckets[i] = buckets(self, params, group)
-            for bucket in found:
-                bucket.step(self, group)
+            try:
+                for bucket in found:
+                    bucket.step(self, group)
+            except BatchError:
+                raise BatchError(
+                    f"{type(self).__name__}.step: inside ad.vmap the gradients differ between examples that share the "
+                    f"parameters; make parameters of its own for each in the mapped function, "
+                    f"ad.Tensor(w, requires_grad=True) of a mapped w, or step outside with the mean of the gradients"
+                ) from None
         return loss
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:

@@ -18,7 +18,7 @@ import numpy as np
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.model_selection import train_test_split
-    from sklearn.utils import check_random_state
+    from sklearn.utils import check_random_state, compute_sample_weight
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 except ImportError as error:
@@ -32,6 +32,7 @@ from autodiff.tensor import plain, wrap
 from .array import Array
 from .data import dtype_of
 from .first_order.adam import Adam
+from .lr_scheduler import LRScheduler
 from .optimizer import Optimizer
 from .training.fit import fit as train
 from .training.history import History
@@ -40,6 +41,7 @@ _ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ad.relu, "tanh": ad.tanh, "sigmoid": ad.sigmoid, "softplus": ad.softplus, "identity": lambda x: x,
 }  # fmt: skip
 _DTYPES = (np.float64, np.float32)
+_OF_MODULE = "module__"
 _ROWS = 4096
 """Predictions are made for so many samples at a time."""
 
@@ -119,6 +121,9 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
         patience: int = 10,
         random_state: Any = None,
         progress: bool = False,
+        callbacks: Sequence[Any] = (),
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        **module_options: Any,
     ) -> None:
         # scikit-learn's rule: keep the arguments as they are, and check them in `fit`.
         self.hidden = hidden
@@ -136,6 +141,37 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
         self.patience = patience
         self.random_state = random_state
         self.progress = progress
+        self.callbacks = callbacks
+        self.scheduler = scheduler
+        for name, value in module_options.items():
+            if not name.startswith(_OF_MODULE):
+                raise TypeError(
+                    f"{type(self).__name__}() has no parameter {name!r}; one of module= is {_OF_MODULE}{name}"
+                )
+            setattr(self, name, value)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name, those of `module` too.
+
+        Args:
+            deep: whether those of parameters that are estimators are among them.
+        """
+        return {**super().get_params(deep), **{k: v for k, v in vars(self).items() if k.startswith(_OF_MODULE)}}
+
+    def set_params(self, **params: Any) -> Any:
+        """Change parameters; returns the estimator itself.
+
+        Args:
+            params: by name; ``module__width=32`` is the parameter `width` of `module`.
+
+        Raises:
+            ValueError: for a name that there is not.
+        """
+        super().set_params(**{name: value for name, value in params.items() if not name.startswith(_OF_MODULE)})
+        for name, value in params.items():
+            if name.startswith(_OF_MODULE):
+                setattr(self, name, value)
+        return self
 
     # What the two define
 
@@ -155,6 +191,10 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
         """By what the samples are stratified when some are held out."""
         return None
 
+    def _weighted(self, y: Array, weight: Array | None) -> Array | None:
+        """The weights of the samples, with those of their classes."""
+        return weight
+
     # Training
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
@@ -173,6 +213,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
             FloatingPointError: if the loss becomes NaN or infinite.
         """
         X, y, weight = self._checked(X, y, sample_weight, reset=True)
+        weight = self._weighted(y, weight)
         self._n_outputs = self._learn_targets(y)
         self._begin(X)
         self._train(X, self._targets(y), weight, self.epochs, bool(self.early_stopping))
@@ -187,7 +228,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
         target = self._targets(y)
         if first:
             self._begin(X)
-        self._train(X, target, weight, 1, False)
+        self._train(X, target, self._weighted(y, weight), 1, False)
         return self
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[Array, Array, Array | None]:
@@ -215,12 +256,26 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
         self._rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         self.module_ = self._network(X.shape[1], self._n_outputs, X.dtype)
         options = {"weight_decay": self.weight_decay} if self.weight_decay else {}
-        self.optimizer_ = self.optimizer(self.module_.parameters(), lr=self.lr, **options)
+        takes = inspect.signature(self.optimizer).parameters
+        if "lr" in takes or any(p.kind is p.VAR_KEYWORD for p in takes.values()):
+            options["lr"] = self.lr
+        elif self.lr != inspect.signature(type(self)).parameters["lr"].default:
+            raise ValueError(f"{type(self).__name__}: lr={self.lr!r} is given, and the optimizer has no learning rate")
+        self.optimizer_ = self.optimizer(self.module_.parameters(), **options)
+        if self.scheduler is not None and not callable(self.scheduler):
+            raise TypeError(
+                f"{type(self).__name__}: scheduler must be a function of the optimiser that makes a schedule, such as "
+                f"lambda o: optim.lr_scheduler.StepLR(o, 10), not {self.scheduler!r}"
+            )
+        self._schedule = None if self.scheduler is None else self.scheduler(self.optimizer_)
         self.history_ = History()
         self.n_iter_ = 0
 
     def _network(self, inputs: int, outputs: int, dtype: Any) -> Any:
         name = type(self).__name__
+        own = {k.removeprefix(_OF_MODULE): v for k, v in vars(self).items() if k.startswith(_OF_MODULE)}
+        if self.module is None and own:
+            raise ValueError(f"{name}: {_OF_MODULE}{next(iter(own))} is a parameter of module=, and there is none")
         if self.module is not None:
             for option in ("hidden", "activation"):
                 value, default = getattr(self, option), inspect.signature(type(self)).parameters[option].default
@@ -235,7 +290,7 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
                     f"fit, not {type(self.module).__name__}; write lambda n, k: nn.Sequential(nn.Linear(n, k))"
                 )
             takes_rng = "rng" in inspect.signature(self.module).parameters
-            return self.module(inputs, outputs, **({"rng": self._rng} if takes_rng else {}))
+            return self.module(inputs, outputs, **({"rng": self._rng} if takes_rng else {}), **own)
         if self.activation not in _ACTIVATIONS:
             raise ValueError(f"{name}: activation must be one of {', '.join(_ACTIVATIONS)}, not {self.activation!r}")
         hidden = [self.hidden] if isinstance(self.hidden, (int, np.integer)) else list(self.hidden)
@@ -286,7 +341,9 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
             epochs=epochs,
             batch_size=self.batch_size,
             validation=validation,
+            scheduler=self._schedule,
             clip_norm=self.clip_norm,
+            callbacks=self.callbacks,
             patience=None if validation is None else self.patience,
             rng=self._rng,
             progress=bool(self.progress),
@@ -314,6 +371,14 @@ class _Net(BaseEstimator):  # type: ignore[misc]  # scikit-learn comes without t
         return np.concatenate(parts)
 
 
+def _names(function: Any) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+
+
+# scikit-learn reads the names here, and those of `module` are no names of its own
+_Net.__init__.__signature__ = inspect.Signature(_names(_Net.__init__))  # type: ignore[attr-defined]
+
+
 class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-learn comes without types
     """A classifier: a network whose outputs are the logits of the classes, trained with the cross-entropy.
 
@@ -324,12 +389,13 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-lear
             ``lambda n, k: nn.Sequential(nn.Linear(n, 32), nn.ReLU(), nn.Linear(32, k))``. There is an output for each
             class. If it has a parameter `rng`, it gets the generator that `random_state` seeds; otherwise initial
             weights come from where its layers take them (`nn.manual_seed`). With ``n_jobs`` it must be a function that
-            can be pickled.
+            can be pickled. Other parameters of it are parameters of the estimator, ``module__width=32``, also of
+            `set_params` and of a search.
         loss: a function of the outputs and the targets (here the classes by number) to minimise instead; its mean, if
             it returns a loss for each sample, which `sample_weight` needs.
         optimizer: a function that makes an optimiser, called as ``optimizer(parameters, lr=lr)``: a class such as
             ``optim.SGD``, or ``functools.partial(optim.SGD, momentum=0.9)``.
-        lr: the learning rate.
+        lr: the learning rate; left out for an optimiser without.
         weight_decay: handed to the optimiser, unless it is 0.
         batch_size: samples in a batch; None for all.
         epochs: passes over the samples, at most.
@@ -339,7 +405,11 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-lear
         validation_fraction: that part, or a number of samples.
         patience: a number of epochs.
         random_state: a seed, a RandomState or None: for initial weights, the order of samples, and what is held out.
-        progress: show a progress bar.
+        progress: show a progress bar, or off a terminal a line for each epoch.
+        callbacks: of the training, see `fit`; ``clone`` copies them.
+        scheduler: a function that makes a schedule of the optimiser, ``lambda o: optim.lr_scheduler.StepLR(o, 10)``.
+        class_weight: weights of the classes by label, which those of their samples are multiplied with; "balanced" for
+            weights such that all classes count the same.
 
     Attributes:
         classes_: the labels, sorted; numbers, strings or anything else that NumPy can sort.
@@ -361,6 +431,24 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-lear
     >>> bool(cross_val_score(model, X, y).mean() > 0.9)
     True
     """
+
+    def __init__(self, *args: Any, class_weight: Mapping[Any, float] | str | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.class_weight = class_weight
+
+    __init__.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [*_names(_Net.__init__), inspect.signature(__init__).parameters["class_weight"]]
+    )
+
+    def _weighted(self, y: Array, weight: Array | None) -> Array | None:
+        if self.class_weight is None:
+            return weight
+        found: Array = compute_sample_weight(self.class_weight, y) * (1 if weight is None else weight)
+        if (found < 0).any() or not found.any():
+            raise ValueError(
+                f"NetClassifier: class_weight must be at least 0, and not 0 for all samples, not {self.class_weight!r}"
+            )
+        return found
 
     def _targets(self, y: Array) -> Array:
         found = np.minimum(np.searchsorted(self.classes_, y), len(self.classes_) - 1)
@@ -398,6 +486,11 @@ class NetClassifier(ClassifierMixin, _Net):  # type: ignore[misc]  # scikit-lear
         Raises:
             TypeError, ValueError: as `fit`; for labels that are not among `classes`; for a first call without it.
         """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"NetClassifier.partial_fit: class_weight={self.class_weight!r} is of all samples, of which a part "
+                f"does not tell; give a dict, such as sklearn.utils.class_weight.compute_class_weight's"
+            )
         known = getattr(self, "classes_", None) if hasattr(self, "module_") else None
         if known is None and classes is None:
             raise ValueError("NetClassifier.partial_fit: the first call needs classes=, all labels that will come")
@@ -425,7 +518,7 @@ class NetRegressor(RegressorMixin, _Net):  # type: ignore[misc]  # scikit-learn 
 
     Args:
         hidden, activation, optimizer, lr, weight_decay, batch_size, epochs, clip_norm, early_stopping,
-        validation_fraction, patience, random_state, progress: as for `NetClassifier`.
+        validation_fraction, patience, random_state, progress, callbacks, scheduler: as for `NetClassifier`.
         module: likewise, with an output for each column of the targets (one, if they have no columns).
         loss: likewise, a function of outputs and targets, both of shape (samples, n_outputs).
 

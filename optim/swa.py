@@ -37,7 +37,7 @@ class _Average:
         kept = self._kept()
         self.updates += 1
         for average, p in zip(self.shadow, self.params):
-            if average.dtype.kind == "f":
+            if average.dtype.kind in "fc":
                 average += (1 - kept) * (p.data - average)
             else:
                 average[...] = p.data

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
@@ -55,30 +55,29 @@ class Level:
         return f"<{self.size} examples>"
 
 
-def batches(values: Iterable[Any]) -> Iterator[Batch]:
-    """The batches among values and in the tuples, lists and slices among them."""
-    for x in values:
-        if isinstance(x, Batch):
-            yield x
-        elif type(x) in (tuple, list):
-            yield from batches(x)
-        elif isinstance(x, slice):
-            yield from batches((x.start, x.stop, x.step))
-
-
-def level_of(values: Iterable[Any]) -> Level:
-    """The innermost level of the batches among values."""
+def level_of(values: Iterable[Any]) -> Any:
+    """The innermost level of the batches among values and in the tuples, lists and slices among them, None without."""
     found: Any = None
-    for x in batches(values):
-        level = x.level
+    for x in values:
+        kind = type(x)
+        if kind is Batch:
+            level = x.level
+        elif kind is tuple or kind is list:
+            level = level_of(x)
+        elif kind is slice:
+            level = level_of((x.start, x.stop, x.step))
+        else:
+            continue
+        if level is found or level is None:
+            continue
         if found is None or level.depth > found.depth:
             found = level
-        elif level is not found and level.depth == found.depth:
+        elif level.depth == found.depth:
             raise BatchError(
                 "ad.vmap: a tensor of an ad.vmap that has ended is used in another one; return it from the function "
                 "that was mapped, and give it to the other as an argument"
             )
-    return cast(Level, found)
+    return found
 
 
 def within(x: Any, level: Level) -> bool:
@@ -112,6 +111,12 @@ def laid_out(x: Any) -> Any:
     return x
 
 
+def refilled(like: Any, array: Any) -> Any:
+    """An array with as many elements as all examples have together as a batch like another, the way back from
+    `laid_out`."""
+    return Batch(like.level, refilled(like.value, array)) if isinstance(like, Batch) else array.reshape(like.shape)
+
+
 def made(level: Level, value: Any, base: Batch | None = None) -> Any:
     """The batch of a result, or a tuple of them."""
     if isinstance(value, (tuple, list)):
@@ -122,8 +127,9 @@ def made(level: Level, value: Any, base: Batch | None = None) -> Any:
     return Batch(level, value, base)
 
 
-def _ndim(x: Any) -> int:
-    return x.ndim if hasattr(x, "ndim") else np.ndim(x)
+def ndim_of(x: Any) -> int:
+    """The axes of an example; `np.ndim` is a function that goes by the protocol, and takes longer."""
+    return x.value.ndim - 1 if type(x) is Batch else x.ndim if hasattr(x, "ndim") else np.ndim(x)
 
 
 FUNCTIONS: dict[Any, Callable[..., Any]] = {}
@@ -136,7 +142,7 @@ OPAQUE: dict[str, Callable[..., Any]] = {}
 def _stacked(level: Level, function: Opaque, args: Any, kwargs: Any) -> Any:
     """A function that takes many examples as it takes one."""
     if function.stacks == "leading":
-        axes = max(map(_ndim, args))
+        axes = max(map(ndim_of, args))
         values = [
             value_in(Batch(level, spread_in(x, level)), level, axes) if within(x, level) or np.ndim(x) else x
             for x in args
@@ -158,17 +164,22 @@ def _stacked(level: Level, function: Opaque, args: Any, kwargs: Any) -> Any:
 
 
 def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
-    """A function run for each example."""
+    """A function run for each example, for want of anything better."""
     if not quiet.get():
         warnings.warn(
             f"ad.vmap: {name} is run {level.size} times, once for each example; it has no form for all at once",
             PerformanceWarning,
             stacklevel=user_level(),
         )
+    return of_each(level, lambda i, *args, **kwargs: function(*args, **kwargs), name, args, kwargs)
+
+
+def of_each(level: Level, function: Callable[..., Any], name: str, args: Any, kwargs: Any) -> Any:
+    """The results of a function of an example's number, its arguments and its options."""
     if not level.size:
         raise BatchError(f"ad.vmap: {name} cannot be run for a batch of no examples")
     found = [
-        function(*_example(args, level, i), **{k: _example(v, level, i) for k, v in kwargs.items()})
+        function(i, *example(args, level, i), **{k: example(v, level, i) for k, v in kwargs.items()})
         for i in range(level.size)
     ]
     first = found[0]
@@ -180,13 +191,14 @@ def one_by_one(level: Level, function: Callable[..., Any], name: str, args: Any,
     return made(level, np.stack([np.asarray(x) if np.isscalar(x) else x for x in found]))
 
 
-def _example(x: Any, level: Level, i: int) -> Any:
+def example(x: Any, level: Level, i: int) -> Any:
+    """What an example has of a value."""
     if within(x, level):
         return x.value[i]
     if type(x) in (tuple, list):
-        return type(x)(_example(v, level, i) for v in x)
+        return type(x)(example(v, level, i) for v in x)
     if isinstance(x, slice):
-        return slice(*(_example(v, level, i) for v in (x.start, x.stop, x.step)))
+        return slice(*(example(v, level, i) for v in (x.start, x.stop, x.step)))
     return x
 
 
@@ -209,8 +221,13 @@ class Batch:
     # What NumPy asks
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
-        if any(isinstance(x, Tensor) for x in inputs):
-            return NotImplemented
+        if out is None and not options and method == "__call__" and ufunc.signature is None:
+            result = _simple(ufunc, *inputs)
+            if result is not None:
+                return result
+        for x in inputs:
+            if isinstance(x, Tensor):
+                return NotImplemented
         level = level_of((*inputs, *(out or ()), *options.values()))
         options = {key: value for key, value in options.items() if value is not None or key == "axis"}
         if method == "at":
@@ -223,7 +240,7 @@ class Batch:
             result = ufunc.accumulate(x.value, axis=normalize_axis_index(axis, x.ndim) + 1, **options)
         elif method == "outer":
             a, b = inputs
-            shape = (*a.shape, *(1,) * _ndim(b)) if hasattr(a, "shape") else ()
+            shape = (*a.shape, *(1,) * ndim_of(b)) if hasattr(a, "shape") else ()
             return ufunc(a.reshape(shape) if shape else a, b, **options)
         elif method == "__call__":
             result = self._called(level, ufunc, inputs, options)
@@ -244,7 +261,7 @@ class Batch:
         where = options.pop("where", True)
         if where is not True:
             raise BatchError(f"ad.vmap: np.{ufunc.__name__}: where= of a batch; write np.where(mask, np.f(x), other)")
-        n = max(map(_ndim, inputs))
+        n = max(map(ndim_of, inputs))
         return ufunc(*(value_in(x, level, n) for x in inputs), **options)
 
     def _reduced(self, level: Level, ufunc: Any, inputs: Any, options: dict[str, Any]) -> Any:
@@ -275,19 +292,24 @@ class Batch:
         ufunc.at(target.value, place.index, *(place.fitted(v, level) for v in values))
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if any(issubclass(t, Tensor) for t in types):
-            return NotImplemented
-        known = level_of((*args, *kwargs.values())) if any(True for _ in batches((*args, *kwargs.values()))) else None
-        level = self.level if known is None else known  # of ``like=`` alone
+        for t in types:
+            if issubclass(t, Tensor):
+                return NotImplemented
+        level = level_of((*args, *kwargs.values()) if kwargs else args)
+        level = self.level if level is None else level  # of ``like=`` alone
         if isinstance(function, Opaque):
             form = OPAQUE.get(function.__name__)
             result = _stacked(level, function, args, kwargs) if form is None else form(level, *args, **kwargs)
             if result is not NotImplemented:
                 return result
             return one_by_one(level, function, function.__name__, args, kwargs)
+        form = FUNCTIONS.get(function)
+        if form is not None and not kwargs:
+            result = form(level, *args)
+            if result is not NotImplemented:
+                return result
         kwargs = {key: value for key, value in kwargs.items() if value is not None or key in ("axis", "axes")}
         name = f"np.{getattr(function, '__name__', function)}"
-        form = FUNCTIONS.get(function)
         if form is None:
             return one_by_one(level, function, name, args, kwargs)
         out = kwargs.pop("out", None)
@@ -324,7 +346,7 @@ class Batch:
     flags = property(lambda self: self.value.flags)
     real: Any = property(lambda self: np.real(self) if self.dtype.kind == "c" else self)
     imag: Any = property(lambda self: np.imag(self))
-    T = property(lambda self: self.transpose())
+    T = property(lambda self: Batch(self.level, self.value.transpose(0, *range(self.ndim, 0, -1)), self))
     mT = property(lambda self: self.swapaxes(-1, -2))
 
     @property
@@ -405,7 +427,7 @@ class Batch:
         return Batch(self.level, self.value.view(dtype) if other else self.value, self)
 
     def __getitem__(self, index: Any) -> Any:
-        return get(self, index, self.level if not any(True for _ in batches((index,))) else level_of((self, index)))
+        return get(self, index, level_of((self, index)))
 
     def __setitem__(self, index: Any, value: Any) -> None:
         level = level_of((self, index, value))
@@ -494,6 +516,41 @@ def _write(level: Level, target: Any, value: Any, name: str, where: Any) -> None
     target.value[...] = value
 
 
+def _simple(ufunc: Any, a: Any, b: Any = None, *more: Any) -> Any:
+    """A ufunc of a batch, or of two things of which one is a batch and the other that of the same level, an array or a
+    number; None for all others."""
+    if more:
+        return None
+    if b is None:
+        return made(a.level, ufunc(a.value))
+    if type(a) is Batch:
+        level, x = a.level, a.value
+        if type(b) is Batch:
+            if b.level is not level:
+                return None
+            y = b.value
+            if x.ndim != y.ndim:
+                n = max(x.ndim, y.ndim) - 1
+                x, y = value_in(a, level, n), value_in(b, level, n)
+        elif _shared(b):
+            y = b
+            if x.ndim <= np.ndim(b):
+                x = value_in(a, level, y.ndim)
+        else:
+            return None
+    elif type(b) is Batch and _shared(a):
+        level, x, y = b.level, a, b.value
+        if y.ndim <= np.ndim(a):
+            y = value_in(b, level, x.ndim)
+    else:
+        return None
+    return made(level, ufunc(x, y))
+
+
+def _shared(x: Any) -> bool:
+    return type(x) is np.ndarray or isinstance(x, (int, float, complex, np.generic))
+
+
 def _core(level: Level, ufunc: Any, inputs: Any, options: dict[str, Any]) -> Any:
     """A ufunc of whole vectors and matrices, as np.matmul: what comes before these is broadcast."""
     if any(key in options for key in ("axis", "axes")):
@@ -501,17 +558,25 @@ def _core(level: Level, ufunc: Any, inputs: Any, options: dict[str, Any]) -> Any
     if ufunc is np.matmul:
         return _product(level, *inputs, **options)
     cores = [part.count(",") + bool(part) for part in ufunc.signature.split("->")[0][1:-1].split("),(")]
-    loops = [_ndim(x) - core for x, core in zip(inputs, cores)]
+    loops = [ndim_of(x) - core for x, core in zip(inputs, cores)]
     return ufunc(*(value_in(x, level, max(loops) + core) for x, core in zip(inputs, cores)), **options)
 
 
 def _product(level: Level, a: Any, b: Any, **options: Any) -> Any:
-    """``a @ b``: where the examples share a matrix, one product for all of them."""
-    n, m = _ndim(a), _ndim(b)
+    """All examples of ``a @ b``."""
+    n, m = ndim_of(a), ndim_of(b)
     if not n or not m:
         raise ValueError("matmul: Input operand does not have enough dimensions")
+    return product_of(level, a, b, n, m, **options)
+
+
+def product_of(level: Level, a: Any, b: Any, n: int, m: int, **options: Any) -> Any:
+    """The same of so many axes, one at least: where the examples share a matrix, one product for all of them."""
     many_a, many_b = within(a, level), within(b, level)
-    x, y = value_in(a, level), value_in(b, level)
+    x, y = a.value if many_a else a, b.value if many_b else b
+    if n == m == 2 and (many_b or not x.size):
+        outer = many_a and many_b and x.shape[-1] == y.shape[-2] == 1 and x.dtype == y.dtype and not options
+        return x * y if outer else np.matmul(x, y, **options)  # in a third of the time
     if many_a and not many_b and m <= 2:
         if n == 2 and x.size and m == 2:
             return np.matmul(x.reshape((-1, x.shape[-1])), y, **options).reshape((*x.shape[:-1], y.shape[-1]))
@@ -521,6 +586,8 @@ def _product(level: Level, a: Any, b: Any, **options: Any) -> Any:
             return np.matmul(y, x if n == 1 else x.swapaxes(-1, -2), **options)
         if n == 1:
             return np.matmul(x, y, **options)
+    if n == 1 and m == 2 and many_a and many_b:
+        return np.matmul(x[:, None], y, **options)[:, 0]
     if m == 1:
         y = y[..., None] if many_b else y[:, None]
     if n == 1:
@@ -646,10 +713,19 @@ def _in_place(ufunc: Any) -> Callable[..., Any]:
     def apply(self: Batch, other: Any) -> Any:
         if isinstance(other, Batch) and other.level.depth > self.level.depth:
             return ufunc(self, other)  # another name for it then shows other values than this one
-        _write(self.level, self, ufunc(self, other).value, ufunc.__name__, True)
+        x, y = self.value, other.value if isinstance(other, Batch) and other.level is self.level else None
+        if y is not None and x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind in "fc" and type(x) is type(y):
+            ufunc(x, y, out=x)
+        else:
+            _write(self.level, self, ufunc(self, other).value, ufunc.__name__, True)
         return self
 
     return apply
 
 
-give_operators(Batch, _power, _in_place)
+def _called(ufunc: Any, a: Any, b: Any) -> Any:
+    found = _simple(ufunc, a, b) if ufunc.signature is None else None
+    return ufunc(a, b) if found is None else found
+
+
+give_operators(Batch, _power, _in_place, _called)

@@ -5,7 +5,7 @@ What is recorded between the two lies in the one graph that everything is record
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -28,10 +28,11 @@ def _enter(x: Any, axis: int, level: Level) -> Any:
 
 
 def _leave(x: Any, axis: int, level: Level) -> Any:
-    return np.moveaxis(spread_in(x, level), 0, axis)
+    value = spread_in(x, level)
+    return np.moveaxis(value, 0, axis) if axis else value
 
 
-_entering = Primitive(
+entering = Primitive(
     "batch",
     _enter,
     (lambda g, y, x, axis, level: left(g, axis, level),),
@@ -39,7 +40,7 @@ _entering = Primitive(
     complex=True,
     formula="{0} of all examples",
 )
-_leaving = Primitive(
+leaving = Primitive(
     "unbatch",
     _leave,
     (lambda g, y, x, axis, level: entered(g, axis, level),),
@@ -47,7 +48,7 @@ _leaving = Primitive(
     complex=True,
     formula="{0}",
 )
-_record_entering, _record_leaving = general(_entering), general(_leaving)
+_record_entering, _record_leaving = general(entering), general(leaving)
 
 
 def entered(x: Any, axis: int, level: Level) -> Any:
@@ -70,29 +71,38 @@ class _Shared:
     sum of their cotangents, the transpose of sharing it."""
 
     def __init__(self, watch: Any, level: Level) -> None:
-        self.watch, self.levels = watch, [level]
-        while watch is not None:  # the last one on duty knows all levels, as they are met in any order
-            self.levels += watch.levels if isinstance(watch, _Shared) else []
-            watch = getattr(watch, "watch", None)
+        self.watch, self.levels = watch, {level}
 
     def pulled(self, d: Any, g: Any, node: Tensor, x: Tensor) -> Any:
         if self.watch is not None:
             d = self.watch.pulled(d, g, node, x)
-        return self._summed(d, x) if isinstance(plain(d), Batch) else d
+        return summed(d, x, self.levels) if isinstance(plain(d), Batch) else d
 
-    def _summed(self, d: Any, x: Tensor) -> Any:
-        """At every depth at which the cotangent differs between examples that share x."""
-        array = plain(d)
-        if not isinstance(array, Batch):
-            return d
-        level = array.level
-        if level in self.levels and not _differs(x._ndarray, level):
-            return self._summed(left(d, 0, level).sum(axis=0), x)
-        if not isinstance(array.value, Batch):
-            return d
-        inside = left(d, 0, level)
-        found = self._summed(inside, x)
-        return d if found is inside else entered(found, 0, level)
+
+def summed(d: Any, x: Tensor, levels: Collection[Level] | None = None) -> Any:
+    """A cotangent of x without the axes of examples that share x, at every depth: of these levels, or of all."""
+    array = plain(d)
+    if not isinstance(array, Batch):
+        return d
+    level = array.level
+    if (levels is None or level in levels) and not _differs(x._ndarray, level):
+        return summed(left(d, 0, level).sum(axis=0), x, levels)
+    if not isinstance(array.value, Batch):
+        return d
+    inside = left(d, 0, level)
+    found = summed(inside, x, levels)
+    return d if found is inside else entered(found, 0, level)
+
+
+def _watching(watch: Any, level: Level) -> Any:
+    """What is on duty in a reverse pass, and a level more: one knows all of them, as they are met in any order."""
+    on_duty = watch
+    while on_duty is not None:
+        if isinstance(on_duty, _Shared):
+            on_duty.levels.add(level)
+            return watch
+        on_duty = getattr(on_duty, "watch", None)
+    return _Shared(watch, level)
 
 
 def _differs(array: Any, level: Level) -> bool:
@@ -125,6 +135,6 @@ def batched(size: int, values: Iterable[Any] = ()) -> Iterator[Level]:
     deep = max([_depth.get(), *(x.level.depth for x in map(plain, values) if isinstance(x, Batch))]) + 1
     token = _depth.set(deep)
     try:
-        yield Level(size, deep, _Shared)
+        yield Level(size, deep, _watching)
     finally:
         _depth.reset(token)

@@ -16,7 +16,22 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from ..ops.indexing import assigned
 from ..standing_in import BY_METHODS
 from ..tensor import is_foreign
-from .batch import FUNCTIONS, OPAQUE, Batch, BatchError, Level, Place, get, made, picked, spread_in, value_in, within
+from .batch import (
+    FUNCTIONS,
+    OPAQUE,
+    Batch,
+    BatchError,
+    Level,
+    Place,
+    get,
+    made,
+    ndim_of,
+    picked,
+    product_of,
+    spread_in,
+    value_in,
+    within,
+)  # fmt: skip
 
 _function: Any
 
@@ -44,7 +59,9 @@ def _passive(function: Any) -> None:
     FUNCTIONS[function] = lambda level, *args, **kwargs: function(*(_one(x, level) for x in args), **kwargs)
 
 
-for _function in (np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj,
+FUNCTIONS[np.shape] = lambda level, x: x.shape
+FUNCTIONS[np.ndim] = lambda level, x: x.ndim
+for _function in (np.size, np.result_type, np.can_cast, np.iscomplexobj, np.isrealobj,
                   np.broadcast_shapes, np.min_scalar_type):  # fmt: skip
     _passive(_function)
 
@@ -190,7 +207,7 @@ def _pad(level: Level, x: Any, pad_width: Any, mode: Any = "constant", **options
     else:
         widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
     options = {
-        k: v if not np.ndim(v) else ((0, 0), *np.broadcast_to(v, (x.ndim, 2)).tolist())
+        k: v if not ndim_of(v) else ((0, 0), *np.broadcast_to(v, (x.ndim, 2)).tolist())
         for k, v in options.items()
     }  # fmt: skip
     return Batch(level, np.pad(x.value, ((0, 0), *map(tuple, widths)), mode, **options))
@@ -328,7 +345,7 @@ def _diff(level: Level, x: Any, n: int = 1, axis: int = -1, **options: Any) -> A
 def _clip(level: Level, x: Any, low: Any = None, high: Any = None, **options: Any) -> Any:
     low, high = options.pop("min", low), options.pop("max", high)
     low, high = options.pop("a_min", low), options.pop("a_max", high)
-    n = max(np.ndim(v) for v in (x, low, high) if v is not None)
+    n = max(ndim_of(v) for v in (x, low, high) if v is not None)
     return Batch(level, np.clip(*(None if v is None else value_in(v, level, n) for v in (x, low, high)), **options))
 
 
@@ -336,7 +353,7 @@ def _elementwise(function: Any) -> None:
     def form(level: Level, *xs: Any, **options: Any) -> Any:
         if any(within(v, level) for v in options.values()):
             return NotImplemented
-        n = max(map(np.ndim, xs))
+        n = max(map(ndim_of, xs))
         return Batch(level, function(*(value_in(x, level, n) for x in xs), **options))
 
     FUNCTIONS[function] = form
@@ -365,7 +382,7 @@ def _isin(level: Level, x: Any, those: Any, assume_unique: Any = False, invert: 
 def _where(level: Level, condition: Any, *branches: Any) -> Any:
     if not branches:
         raise BatchError("ad.vmap: np.where(mask) has another shape for each example; give both branches")
-    n = max(map(np.ndim, (condition, *branches)))
+    n = max(map(ndim_of, (condition, *branches)))
     return Batch(level, np.where(*(value_in(x, level, n) for x in (condition, *branches))))
 
 
@@ -374,11 +391,11 @@ def _where(level: Level, condition: Any, *branches: Any) -> Any:
 
 @_as(np.dot)
 def _dot(level: Level, a: Any, b: Any) -> Any:
-    n, m = np.ndim(a), np.ndim(b)
+    n, m = ndim_of(a), ndim_of(b)
     if not n or not m:
         return np.multiply(a, b)
     if (n <= 2 and m <= 2) or m == 1:
-        return np.matmul(a, b)
+        return Batch(level, product_of(level, a, b, n, m))
     return np.tensordot(a, b, (n - 1, m - 2))
 
 
@@ -391,7 +408,7 @@ def _vdot(level: Level, a: Any, b: Any) -> Any:
 
 @_as(np.inner)
 def _inner(level: Level, a: Any, b: Any) -> Any:
-    n, m = np.ndim(a), np.ndim(b)
+    n, m = ndim_of(a), ndim_of(b)
     return np.multiply(a, b) if not n or not m else np.tensordot(a, b, (-1, -1))
 
 
@@ -409,7 +426,7 @@ def _tensordot(level: Level, a: Any, b: Any, axes: Any = 2) -> Any:
     except TypeError:
         count = operator.index(axes)
         of_a, of_b = range(a.ndim - count, a.ndim), range(count)
-    of_a, of_b = (normalize_axis_tuple(tuple(i) if np.ndim(i) else i, x.ndim) for i, x in ((of_a, a), (of_b, b)))
+    of_a, of_b = (normalize_axis_tuple(tuple(i) if ndim_of(i) else i, x.ndim) for i, x in ((of_a, a), (of_b, b)))
     if [a.shape[i] for i in of_a] != [b.shape[i] for i in of_b]:
         raise ValueError("shape-mismatch for sum")
     rest_a = tuple(i for i in range(a.ndim) if i not in of_a)
@@ -432,18 +449,18 @@ def _einsum(level: Level, subscripts: Any, *operands: Any, **options: Any) -> An
         result = ("..." if "..." in given else "") + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     free = next(c for c in "zyxwvutsrqponmlkjihgfedcbaZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in given)
     if "..." in given:  # their axes are as many as the longest has: name them
-        counts = [np.ndim(x) - len(s.replace("...", "")) for s, x in zip(inputs, operands) if "..." in s]
+        counts = [ndim_of(x) - len(s.replace("...", "")) for s, x in zip(inputs, operands) if "..." in s]
         names = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba" if c not in given + free]
         names = names[: max(counts)]
         broadcast = any(
             np.shape(x)[s.index("...") + i] == 1
             for s, x in zip(inputs, operands) if "..." in s
-            for i in range(np.ndim(x) - len(s.replace("...", "")))
+            for i in range(ndim_of(x) - len(s.replace("...", "")))
         )  # fmt: skip
         if broadcast:
             return NotImplemented
         inputs = [
-            s.replace("...", "".join(names[len(names) - (np.ndim(x) - len(s.replace("...", ""))) :]) if names else "")
+            s.replace("...", "".join(names[len(names) - (ndim_of(x) - len(s.replace("...", ""))) :]) if names else "")
             for s, x in zip(inputs, operands)
         ]
         result = result.replace("...", "".join(names))
@@ -454,8 +471,8 @@ def _einsum(level: Level, subscripts: Any, *operands: Any, **options: Any) -> An
 
 @_as(np.kron)
 def _kron(level: Level, a: Any, b: Any) -> Any:
-    n = max(np.ndim(a), np.ndim(b))
-    a, b = (np.reshape(x, (1,) * (n - np.ndim(x)) + np.shape(x)) for x in (a, b))
+    n = max(ndim_of(a), ndim_of(b))
+    a, b = (np.reshape(x, (1,) * (n - ndim_of(x)) + np.shape(x)) for x in (a, b))
     wide = a.reshape(tuple(k for length in a.shape for k in (length, 1)))
     other = b.reshape(tuple(k for length in b.shape for k in (1, length)))
     return (wide * other).reshape(tuple(i * j for i, j in zip(a.shape, b.shape)))
@@ -502,9 +519,9 @@ def _vstack(level: Level, arrays: Any, **options: Any) -> Any:
 @_as(np.split, np.array_split)
 def _split(level: Level, x: Any, sections: Any, axis: int = 0) -> Any:
     axis = normalize_axis_index(axis, x.ndim)
-    parts = np.split if np.ndim(sections) else np.array_split
+    parts = np.split if ndim_of(sections) else np.array_split
     n = x.shape[axis]
-    if not np.ndim(sections) and n % sections:
+    if not ndim_of(sections) and n % sections:
         return [x[(slice(None),) * axis + (slice(int(i[0]), int(i[-1]) + 1) if len(i) else slice(0, 0),)]
                 for i in np.array_split(np.arange(n), sections)]  # fmt: skip
     return made(level, parts(x.value, sections, axis + 1), x)
@@ -572,7 +589,7 @@ def _stacked(function: Any, axes: tuple[int, ...]) -> None:
         arrays, rest = args[: len(axes)], args[len(axes) :]
         if any(within(v, level) for v in (*rest, *options.values())):
             return NotImplemented
-        loops = max(np.ndim(x) - n for x, n in zip(arrays, axes))
+        loops = max(ndim_of(x) - n for x, n in zip(arrays, axes))
         return made(level, function(*(value_in(x, level, loops + n) for x, n in zip(arrays, axes)), *rest, **options))
 
     FUNCTIONS[function] = form
@@ -585,9 +602,9 @@ for _name in ("inv", "det", "slogdet", "cholesky", "qr", "svd", "svdvals", "eig"
 
 @_as(np.linalg.solve)
 def _solve(level: Level, a: Any, b: Any) -> Any:
-    if np.ndim(b) == 1:
+    if ndim_of(b) == 1:
         return np.linalg.solve(a, b[:, None])[..., 0]
-    loops = max(np.ndim(a), np.ndim(b)) - 2
+    loops = max(ndim_of(a), ndim_of(b)) - 2
     return Batch(level, np.linalg.solve(value_in(a, level, loops + 2), value_in(b, level, loops + 2)))
 
 

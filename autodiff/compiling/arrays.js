@@ -79,6 +79,12 @@ const np = (() => {
     return v;
   }, x);
 
+  // Integers of so many bits, which go on at the other end.
+  const wrapped = (x, bits, signed) => map((v) => {
+    const rest = remainder(v, 2 ** bits);
+    return signed && rest >= 2 ** (bits - 1) ? rest - 2 ** bits : rest;
+  }, x);
+
   const even = (x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)); // halves to even numbers
   const sameSign = (size, sign) => (sign < 0 || Object.is(sign, -0) ? -Math.abs(size) : Math.abs(size));
 
@@ -171,6 +177,8 @@ const np = (() => {
     }
     return (2 / Math.sqrt(Math.PI)) * h * sum;
   }
+
+  const scaled = (x) => (x < 0.5 ? Math.exp(x * x) * erfc(x) : x < 2.5 ? scaledTail(x) : erfcx(x));
 
   const ndtr = (x) => (x < -0.7 ? erfc(-x / Math.SQRT2) / 2 : (1 + erf(x / Math.SQRT2)) / 2);
 
@@ -281,6 +289,15 @@ const np = (() => {
     return x < 0.5 ? Math.PI / sinpi(x) / gamma(1 - x) : Math.exp(gammaln(x));
   }
 
+  function betaln(a, b) {
+    if (!(a > 0 && b > 0)) throw new Unmet("the beta function of a number that is not positive");
+    const [low, high] = a < b ? [a, b] : [b, a];
+    if (high < 10) return gammaln(low) + gammaln(high) - gammaln(low + high);
+    const sum = low + high, tail = (v) => STIRLING.reduceRight((s, c) => s / v / v + c, 0) / v;
+    const far = tail(high) - tail(sum) + (high - 0.5) * Math.log1p(-low / sum); // log Γ(high)/Γ(sum) but for the rest
+    return gammaln(low) + far - low * Math.log(sum) + low;
+  }
+
   function beta(a, b) {
     if (!(a > 0 && b > 0)) throw new Unmet("the beta function of a number that is not positive");
     return a + b < 150 ? (gamma(a) / gamma(a + b)) * gamma(b) : Math.exp(gammaln(a) + gammaln(b) - gammaln(a + b));
@@ -302,6 +319,11 @@ const np = (() => {
     return value * Math.PI ** order;
   }
 
+  // (xᵖ − 1) / p, in the limit log x.
+  const boxcox = (x, p) => (p === 0 ? Math.log(x) : Math.expm1(p * Math.log(x)) / p);
+  const boxcox1p = (x, p) => (p === 0 ? Math.log1p(x) : Math.expm1(p * Math.log1p(x)) / p);
+  const inv_boxcox = (x, p) => (p === 0 ? Math.exp(x) : Math.exp(Math.log1p(p * x) / p));
+
   const xlogy = (a, b) => (a === 0 && !Number.isNaN(b) ? 0 : a * Math.log(b));
 
   function rel_entr(x, y) {
@@ -314,7 +336,9 @@ const np = (() => {
     rel_entr, kl_div: (x, y) => rel_entr(x, y) - x + y, cosm1: (x) => -2 * Math.sin(x / 2) ** 2,
     huber: (d, r) => (d < 0 ? Infinity : Math.abs(r) > d ? d * (Math.abs(r) - 0.5 * d) : 0.5 * r * r),
     pseudo_huber: (d, r) => (d < 0 ? Infinity : d === 0 || r === 0 ? 0 : (r * r) / (Math.sqrt(1 + (r / d) ** 2) + 1)),
-    erf, erfc, erfinv, ndtr, ndtri, log_ndtr, beta, gamma, gammaln, psi: (x) => polygamma(0, x), xlogy,
+    erf, erfc, erfcx: scaled, erfinv, erfcinv: (q) => (q > 0.5 ? erfinv(1 - q) : q > 0 ? tailInverse(q) : q === 0 ? Infinity : NaN),
+    betaln, loggamma: (x) => (x < 0 ? NaN : gammaln(x)), rgamma: (x) => (x <= 0 && x === Math.floor(x) ? 0 : 1 / gamma(x)),
+    boxcox, boxcox1p, inv_boxcox, exprel: (x) => (x === 0 ? 1 : Math.expm1(x) / x), ndtr, ndtri, log_ndtr, beta, gamma, gammaln, psi: (x) => polygamma(0, x), xlogy,
     xlog1py: (a, b) => (a === 0 && !Number.isNaN(b) ? 0 : a * Math.log1p(b)),
     entr: (x) => (x < 0 ? -Infinity : -xlogy(x, x)), logit: (x) => Math.log(x / (1 - x)),
     expit: (x) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x))),
@@ -412,6 +436,43 @@ const np = (() => {
       for (let j = 0; j < steps[0].length; j++) sum += operands.reduce((product, x, k) => product * x.data[starts[k][i] + steps[k][j]], 1);
       return sum;
     }));
+  }
+
+  // Sums over triples of an output's place y, a place in the input x and one in the weight w, which are (N, C, …),
+  // (out, C / groups, …) and (N, out, …); `kind` says which of the three is made of the two that are given.
+  function convolution(kind, a, b, shapeX, shapeW, shapeY, stride, padding, dilation, groups) {
+    const [lengths, kernel, places_] = [shapeX, shapeW, shapeY].map((shape) => shape.slice(2)), taps = [];
+    const [perX, perW, perY] = [lengths, kernel, places_].map(size), steps = [lengths, kernel, places_].map(stridesOf);
+    const index = (i, shape, strides) => shape.map((n, axis) => Math.floor(i / strides[axis]) % n);
+    for (let o = 0; o < perY; o++) {
+      for (let k = 0; k < perW; k++) {
+        const at = index(o, places_, steps[2]), tap = index(k, kernel, steps[1]);
+        const i = at.map((n, axis) => n * stride[axis] + tap[axis] * dilation[axis] - padding[axis]);
+        if (i.every((n, axis) => n >= 0 && n < lengths[axis])) taps.push([i.reduce((sum, n, axis) => sum + n * steps[0][axis], 0), k, o]);
+      }
+    }
+    const [outs, own] = shapeW, result = new Float64Array(size({ forward: shapeY, back: shapeX, weight: shapeW }[kind]));
+    for (let n = 0; n < shapeX[0]; n++) {
+      for (let out = 0; out < outs; out++) {
+        for (let c = 0; c < own; c++) {
+          const channel = Math.floor(out / (outs / groups)) * own + c, y = (n * outs + out) * perY, x = (n * shapeX[1] + channel) * perX, w = (out * own + c) * perW;
+          for (const [i, k, o] of taps) {
+            if (kind === "forward") result[y + o] += a.data[x + i] * b.data[w + k];
+            else if (kind === "back") result[x + i] += a.data[y + o] * b.data[w + k];
+            else result[w + k] += a.data[y + o] * b.data[x + i];
+          }
+        }
+      }
+    }
+    return array({ forward: shapeY, back: shapeX, weight: shapeW }[kind], result);
+  }
+
+  // Σⱼ a[j] b[i − j], of all i at which anything is there.
+  function convolve(a, b) {
+    const shape = a.shape.map((n, axis) => n + b.shape[axis] - 1), data = new Float64Array(size(shape)), strides = stridesOf(shape);
+    const [left, right] = [a, b].map((x) => walk(x.shape, strides));
+    left.forEach((i, j) => right.forEach((k, l) => { data[i + k] += a.data[j] * b.data[l]; }));
+    return array(shape, data);
   }
 
   // Choosing and writing
@@ -522,6 +583,61 @@ const np = (() => {
     return array(b.shape, Float64Array.from(right.flat()));
   }
 
+  // What a function of matrices gives for all of them along the axes in front.
+  const stacked = (f) => (...xs) => {
+    const front = commonShape([[], ...xs.map((x) => x.shape.slice(0, -2))]), n = size(front);
+    if (!front.length) return f(...xs);
+    const all = xs.map((x) => spread(x, [...front, ...x.shape.slice(-2)]));
+    const found = count(n).map((i) => f(...all.map((x) => {
+      const length = x.data.length / n;
+      return array(x.shape.slice(-2), x.data.slice(i * length, (i + 1) * length));
+    })));
+    const joined = (parts) => array([...front, ...parts[0].shape], Float64Array.from(parts.flatMap((x) => [...x.data])));
+    return Array.isArray(found[0]) ? found[0].map((_, k) => joined(found.map((parts) => parts[k]))) : joined(found);
+  };
+
+  function cofactor(a) {
+    const n = a.shape[0], minor = (row, column) => a.data.filter((_, i) => Math.floor(i / n) !== row && i % n !== column);
+    return array(a.shape, Float64Array.from(a.data, (_, i) => {
+      const row = Math.floor(i / n), column = i % n, sign = (row + column) % 2 ? -1 : 1;
+      return n === 1 ? 1 : sign * det(array([n - 1, n - 1], minor(row, column))).data[0];
+    }));
+  }
+
+  function solve_triangular(a, b, trans, lower, unit) {
+    const n = a.shape.at(-1), rows = a.shape.length - 2, order = count(a.shape.length);
+    const kept = array(a.shape, a.data.map((v, i) => {
+      const row = Math.floor(i / n) % n, column = i % n;
+      return row === column ? (unit ? 1 : v) : (row > column) === lower ? v : 0;
+    }));
+    return solveAll(trans ? transpose(kept, [...order.slice(0, rows), rows + 1, rows]) : kept, b);
+  }
+
+  // By reflections, as LAPACK does it: a column that is zero below the diagonal stays as it is.
+  function qr(a) {
+    const [m, n] = a.shape, k = Math.min(m, n), R = rowsOf(a), Q = count(m).map((i) => count(m).map((j) => Number(i === j)));
+    for (let j = 0; j < Math.min(m - 1, n); j++) {
+      const below = count(m - j - 1).some((i) => R[i + j + 1][j] !== 0);
+      if (!below) continue;
+      const v = count(m - j).map((i) => R[i + j][j]), norm = Math.hypot(...v);
+      v[0] += sameSign(norm, v[0]);
+      const scale = 2 / v.reduce((sum, x) => sum + x * x, 0);
+      for (let c = 0; c < n; c++) {
+        const along = scale * v.reduce((sum, x, i) => sum + x * R[i + j][c], 0);
+        v.forEach((x, i) => { R[i + j][c] -= along * x; });
+      }
+      for (const row of Q) {
+        const along = scale * v.reduce((sum, x, i) => sum + x * row[i + j], 0);
+        v.forEach((x, i) => { row[i + j] -= along * x; });
+      }
+    }
+    const flat = (rows, f) => Float64Array.from(rows.flatMap(f));
+    return [array([m, k], flat(Q, (row) => row.slice(0, k))), array([k, n], flat(R.slice(0, k), (row, i) => row.map((x, c) => (c < i ? 0 : x))))];
+  }
+
+  const solveAll = (a, b) => (b.shape.length > 1 ? stacked(solve)(a, b)
+    : (a.shape.length < 3 ? solve(a, b) : reshape(stacked(solve)(a, reshape(b, [...b.shape, 1])), a.shape.slice(0, -1))));
+
   function cholesky(a) {
     const rows = rowsOf(a), n = rows.length, L = rows.map((row) => row.map(() => 0));
     for (let i = 0; i < n; i++) {
@@ -545,10 +661,11 @@ const np = (() => {
 
   const each_of = (table) => Object.fromEntries(Object.entries(table).map(([name, f]) => [name, (...xs) => map(f, ...xs)]));
   return {
-    Unmet, array, f32, whole, expect, reshape, transpose, broadcast_to, moved, zeros, put, ...each_of(scalar),
+    Unmet, array, f32, whole, wrapped, expect, reshape, transpose, broadcast_to, moved, zeros, put, ...each_of(scalar),
     special: each_of({ ...special, polygamma, inverse_mills, sinc }),
     reduce, argmax, argmin, accumulate, linear_recurrence, outer, matmul, vecdot, einsum, concatenate, getitem, setitem, at, take, take_along_axis, sort, argsort,
-    var: squares, std: (...given) => map(Math.sqrt, squares(...given)), linalg: { det, slogdet, inv, solve, cholesky },
+    var: squares, std: (...given) => map(Math.sqrt, squares(...given)), convolution, convolve,
+    linalg: { det: stacked(det), slogdet: stacked(slogdet), inv: stacked(inv), solve: solveAll, cholesky: stacked(cholesky), qr: stacked(qr), cofactor: stacked(cofactor), solve_triangular },
     scatter_put: (shape, places, from, value) => put(zeros(shape), places, from, value),
     scatter_add: (shape, places, from, value) => put(zeros(shape), places, from, value, scalar.add),
   };

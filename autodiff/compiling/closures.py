@@ -74,6 +74,7 @@ class Closure:
         self.unwatched = ""
         """The name of something that is one of too many."""
         self._places: list[tuple[str, str, Any, Any, Any]] = []  # name, kind of place, holder, key, value
+        self._settled: set[int] = set()  # numbers of places where nothing else can come to stand
         self._met: list[tuple[str, Any]] = []  # arrays by name
         self._fixed: set[int] = set()  # ids of arrays that are reached where nothing can be put
         self._codes: set[str] = set()  # names that the user's code mentions
@@ -99,6 +100,16 @@ class Closure:
         for name, x, before in self._arrays:
             if _digest(x) != before:
                 yield name
+
+    @property
+    def arrays(self) -> list[Any]:
+        """The arrays that are compared."""
+        return [x for _, x, _ in self._arrays]
+
+    def without(self, name: str) -> list[dict[str, Any]]:
+        """The global variables of functions that read one of this name, which is Python's own there."""
+        found = {id(holder): holder for _, kind, holder, key, _ in self._places if kind == "get" and key == name}
+        return [*found.values()]
 
     def undo(self) -> None:
         """Let what was found stand again where something else is now, and take away what came."""
@@ -161,11 +172,13 @@ class Closure:
                 kept = [*(_kept(f) or {}).values(), *(read("attribute", f, n) for n in _slots(type(f)))]
                 stack += filter(_may_be_called, kept if not _is_ours(f) else [getattr(f, "__wrapped__", None)])
 
-    def _place(self, name: str, kind: str, holder: Any, key: Any) -> None:
-        """Look at what stands at a place."""
+    def _place(self, name: str, kind: str, holder: Any, key: Any, settled: bool = False) -> None:
+        """Look at what stands at a place, for ever if that is settled."""
         value = read(kind, holder, key)
         if isinstance(value, (types.BuiltinFunctionType, np.ufunc)) or _is_librarys_module(value):
             return
+        if settled:
+            self._settled.add(len(self._places))
         self._places.append((name, kind, holder, key, value))
         self._visit(value, name, True)
 
@@ -215,7 +228,7 @@ class Closure:
             if isinstance(x, list):
                 self._places.append((name, "length", x, None, len(x)))
             for i in range(len(x)):
-                self._place(f"{name}[{i}]", "item", x, i)
+                self._place(f"{name}[{i}]", "item", x, i, isinstance(x, tuple))
         elif isinstance(x, _MAPPINGS):
             self._places.append((name, "values", x, None, tuple(x)))
             if len(x) > 64 and all(isinstance(v, _PLAIN) for v in x.values()):
@@ -254,17 +267,18 @@ class Closure:
             self._object(x, name)
 
     def _function(self, f: types.FunctionType, name: str) -> None:
-        code = f.__code__
+        code, ours = f.__code__, _is_projects(str(f.__globals__.get("__name__")))  # which binds its variables once
         for variable, cell in zip(code.co_freevars, f.__closure__ or ()):
             late = _cell(cell) is None and not is_users_code(code.co_filename)  # what a library loads when it is needed
             if _cell(cell) is not _EMPTY and not late:
-                self._place(_joined("", variable), "cell", cell, None)
+                self._place(_joined("", variable), "cell", cell, None, ours)
         for i, value in enumerate(f.__defaults__ or ()):
             self._visit(value, f"{name or f.__name__} (default {i})")
-        self._visit(f.__kwdefaults__ or {}, f"{name or f.__name__} (defaults)")
+        if f.__kwdefaults__:
+            self._visit(f.__kwdefaults__, f"{name or f.__name__} (defaults)")
         if not is_users_code(code.co_filename):
             return
-        for key in ("__code__", "__defaults__"):
+        for key in ("__code__", "__defaults__", "__kwdefaults__"):
             self._places.append((f"{name or f.__name__}.{key}", "attribute", f, key, getattr(f, key)))
         self._attributes(f, name or f.__name__)
         codes = [code]
@@ -336,10 +350,15 @@ class Closure:
         names: dict[str, Any] = {"digest": _digest, "same": _same, "empty": _EMPTY}
         terms = []
         for i, (_, kind, holder, key, value) in enumerate(self._places):
+            if i in self._settled:
+                continue
             names |= {f"h{i}": holder, f"v{i}": value, f"k{i}": key}
             text = {"cell": f"h{i}.cell_contents", "item": f"h{i}[k{i}]", "length": f"len(h{i})",
                     "values": f"tuple(h{i})", "attribute": f"getattr(h{i}, k{i}, empty)",
                     "get": f"h{i}.get(k{i}, empty)", "call": f"h{i}()"}[kind]  # fmt: skip
+            if kind == "get" and value is _EMPTY:
+                terms.append(f"k{i} not in h{i}")
+                continue
             if kind == "attribute" and value is not _EMPTY and key.isidentifier():
                 text = f"h{i}.{key}"
             if kind == "values" and all(type(x) is str for x in value):  # names, as most are
@@ -350,14 +369,14 @@ class Closure:
         for i, (_, x, before) in enumerate(self._arrays):
             names |= {f"a{i}": x, f"d{i}": before}
             terms.append(f"digest(a{i}) == d{i}")
-        check: Callable[[], bool] = eval(f"lambda: {' and '.join(terms) or 'True'}", names)
-
-        def unchanged() -> bool:
-            try:
-                return check()
-            except (KeyError, IndexError, ValueError, AttributeError):  # what stood there is gone
-                return False
-
+        text = f"""def unchanged():
+    try:
+        return {" and ".join(terms) or True}
+    except (KeyError, IndexError, ValueError, AttributeError):  # what stood there is gone
+        return False
+"""
+        exec(text, names)
+        unchanged: Callable[[], bool] = names.pop("unchanged")  # which would keep itself alive
         return unchanged
 
 
@@ -458,7 +477,7 @@ def _is_ours(x: Any) -> bool:
 def _slots(kind: type) -> list[str]:
     """The names of what objects of a class keep without a ``__dict__``."""
     found = [(key, value) for c in kind.__mro__ if c.__module__ != "builtins" for key, value in vars(c).items()]
-    return [key for key, value in found if isinstance(value, types.MemberDescriptorType)]
+    return [key for key, value in found if isinstance(value, types.MemberDescriptorType) and key != "__dict__"]
 
 
 def _may_be_called(value: Any) -> bool:
@@ -520,4 +539,8 @@ def _of_library(x: Any) -> bool:
 
 
 def _is_of_library(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in ("autodiff", "nn", "optim")
+    return _is_projects(str(kind.__module__))
+
+
+def _is_projects(module: str) -> bool:
+    return module.partition(".")[0] in ("autodiff", "nn", "optim")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import leading_to, reverse
-from ..batching.batch import Batch
+from ..batching.batch import Batch, laid_out
 from ..mode import differentiating, is_grad_enabled, mode
 from ..ops.guards import common
 from ..primitive import Primitive, as_tensor, new_node, watched
@@ -27,6 +27,7 @@ from ..transforms.forward import push
 from ..transforms.tree import Form, flatten
 from ..untaken import answered
 from .closures import Closure
+from .examples import along_examples, along_steps, as_examples, levels_of, spread
 from .packing import Packing
 from .program import Node, Program, program_of
 from .regions import Graph, Spans, program_within
@@ -60,16 +61,18 @@ class Loops:
         trace = self.trace
         if not loop.length:
             return NotImplemented
-        first, start = loop.length - 1 if loop.reverse else 0, clock()
-        with self._repeatable(loop.f), trace.inside():
-            carry = [self.stand_in(c, "", is_grad_enabled()) for c in loop.carry]
+        first, moves = loop.length - 1 if loop.reverse else 0, is_grad_enabled()
+
+        def run(given: Leaves) -> Step:
+            carry = [self.stand_in(c, "", moves) for c in given]
             slices = [self.stand_in(x, "", x._requires_grad, x._ndarray[first]) for x in loop.xs]
-            following, ys = loop.step(carry, slices, first)
-        self.refuse_examples([*following, *ys])
-        _call(carry, "carry")
-        _call(slices, "x")
-        step = Step(carry, slices, following, ys, ((start, clock()),))
-        made = self.looped(step, loop.carry, loop.xs, loop.length, loop.reverse, traced_only=True)
+            return Step(carry, slices, *loop.step(carry, slices, first), ())
+
+        with self._repeatable(loop.f), trace.inside():
+            step, begun = self.stepped(run, loop.carry)
+        _call(step.carry, "carry")
+        _call(step.slices, "x")
+        made = self.looped(step, begun, loop.xs, loop.length, loop.reverse, traced_only=True)
         if made is None:
             return NotImplemented
         assert loop.y_form is not None
@@ -132,6 +135,7 @@ class Loops:
         """One operation for all steps; where a derivative is taken, a scan of the largest number of them.
         NotImplemented where nothing in the steps is traced, or there is no largest number."""
         trace, start = self.trace, clock()
+        self.refuse_examples(loop.state)
         with self._repeatable(loop.cond_fun, loop.body_fun), trace.inside():
             state = [self.stand_in(x, "", is_grad_enabled()) for x in loop.state]
             holds = truth_value("while_loop: the condition", loop.condition(state))
@@ -142,6 +146,7 @@ class Loops:
                     raise
                 trace.failure = None  # of a step that does not run
                 trace.unroll()
+        self.refuse_examples(following)
         _call(state, "state")
         step = Step(state, [], following, [], ((start, clock()),))
         given = [plain(x) for x in state]
@@ -169,6 +174,32 @@ class Loops:
         if another or len(self.trace.draws) > draws:
             self.trace.unroll()
 
+    def attempted(self, f: Callable[[], Any]) -> Any:
+        """What a function gives; where it fails, the trace is as it was."""
+        before = self.trace.state()
+        try:
+            return f()
+        except Exception:
+            self.trace.back_to(before)
+            raise
+
+    def stepped(self, run: Callable[[Leaves], Step], carry: Leaves) -> tuple[Step, Leaves]:
+        """A step that `run` makes of a carry, and the carry to begin with. Where anything differs between the examples
+        of a `vmap`, all that is carried and given does."""
+        before, outer = self.trace.state(), levels_of(carry)
+        while True:
+            begun, start = [spread(c, outer) for c in carry], clock()
+            step = run(begun)
+            levels = levels_of([*begun, *step.following, *step.ys])
+            if set(levels) <= set(outer):
+                break
+            self.trace.back_to(before)  # and once more, with a carry that differs
+            outer = levels
+        step.following = [spread(x, outer) for x in step.following]
+        step.ys = [spread(x, outer) for x in step.ys]
+        step.spans = (*step.spans, (start, clock()))
+        return step, begun
+
     def refuse_complex(self, values: Iterable[Tensor]) -> None:
         """Write the steps out where one is complex: results that are taken apart and put together are real here."""
         if any(x.dtype.kind == "c" for x in values):
@@ -181,9 +212,9 @@ class Loops:
 
     def stand_in(self, like: Tensor, name: str, moves: Any, value: Any = None) -> Tensor:
         """A Tensor in place of one that changes from step to step."""
-        self.refuse_examples([like])
-        tracer: Any = self.trace.stand_in(like._ndarray if value is None else value, name)
-        return variable(tracer) if moves and tracer.dtype.kind == "f" else wrap(tracer)
+        value = like._ndarray if value is None else value
+        x: Any = as_examples(self.trace.stand_in(laid_out(value), name), levels_of([value]))
+        return variable(x) if moves and x.dtype.kind == "f" else wrap(x)
 
     def looped(
         self, step: Step, carry: Leaves, xs: Leaves, length: int, reverse: bool, traced_only: bool = False
@@ -192,17 +223,22 @@ class Loops:
         in the steps is traced."""
         scanned = Scanned(self, step, carry, xs, length, reverse)
         kept = step.carry if scanned.moving else []
-        outputs = [plain(y) for y in (*step.following, *step.ys, *kept)]
+        following, n = [*step.following, *step.ys, *kept], len(carry)
+        outputs = [laid_out(plain(y)) for y in following]
         self.trace.held |= {y.node: y.value for y in outputs if _is_traced(y)}
-        given = [plain(x) for x in (*step.carry, *step.slices)]
+        given = [laid_out(plain(x)) for x in (*step.carry, *step.slices)]
         program, outside = program_within(self.trace, given, outputs)
-        if traced_only and not outside and not any(_is_traced(x._ndarray) for x in (*carry, *xs)):
+        if traced_only and not outside and not any(_is_traced(laid_out(x._ndarray)) for x in (*carry, *xs)):
             return None
         options = {
             "step": program, "carry": len(carry), "slices": len(xs), "length": length, "reverse": reverse,
         }  # fmt: skip
-        results = self.recorded("scan", [plain(x) for x in (*carry, *xs)], outside, options)
-        return scanned.recorded([wrap(y) for y in results])
+        arrays = [laid_out(x._ndarray) for x in carry]
+        arrays += [along_steps(laid_out(x._ndarray), levels_of([x])) for x in xs]
+        found = self.recorded("scan", arrays, outside, options)
+        levels = [levels_of([y]) for y in following]
+        found = [*found[:n], *map(along_examples, found[n:], levels[n:])]
+        return scanned.recorded([wrap(as_examples(y, each)) for y, each in zip(found, levels)])
 
     def recorded(self, op: str, given: list[Any], outside: list[Node], options: dict[str, Any]) -> list[Any]:
         """The results of an operation that is made of programs."""
@@ -222,7 +258,7 @@ class Loops:
 def _call(stand_ins: Leaves, name: str) -> None:
     """Name those for which the user has no variable."""
     for x in stand_ins:
-        node = plain(x).node
+        node = laid_out(plain(x)).node
         node.name = node.name or name
 
 
@@ -319,22 +355,22 @@ class Scanned:
         gs = [tensor(self.packing.part(g, k)) for k in range(len(self.packing.shapes))]
         kept, xs, weights = self.given(y, inputs)
         last = 0 if self.reverse else self.length - 1
-        n, start = len(self.carries), clock()
-        with loops.trace.inside(), answered(None), differentiating() if create else nullcontext():
-            carry = [loops.stand_in(x, "g", create) for x in gs[:n]]
-            sums = [wrap(np.zeros(w.shape, w.dtype)) for w in weights]
-            added = [loops.stand_in(x, "total", create) for x in sums]
-            ends = [step.following[k] for k in self.carries] + [step.ys[k] for k in self.ys]
-            ends += [step.carry[k] for k in self.carries]
-            there = [i for i, x in enumerate(gs) if i < n or not _is_zero(x)]
-            ends, stacked = [ends[i] for i in there], [gs[i] for i in there[n:]]
+        n, nodes = len(self.carries), self.graph.nodes
+        sums = [wrap(np.zeros(w.shape, w.dtype)) for w in weights]
+        ends = [step.following[k] for k in self.carries] + [step.ys[k] for k in self.ys]
+        ends += [step.carry[k] for k in self.carries]
+        there = [i for i, x in enumerate(gs) if i < n or not _is_zero(x)]
+        ends, stacked = [ends[i] for i in there], [gs[i] for i in there[n:]]
+
+        def run(begun: Leaves) -> Step:
+            carry = [loops.stand_in(x, "g", create) for x in begun[:n]]
+            added = [loops.stand_in(x, "total", create) for x in begun[n:]]
             slices = [loops.stand_in(x, "g", create, x._ndarray[last]) for x in stacked]
             cotangents: dict[int, Any] = {}
             for end, d in zip(ends, (*carry, *slices)):
                 if end._requires_grad:
                     d, number = d if create else d._ndarray, end._number
                     cotangents[number] = cotangents[number] + d if number in cotangents else d
-            nodes = self.graph.nodes
             needed = leading_to({number: _ANY for number in self.moving}, nodes)
             reverse(cotangents, dict(nodes), {}, create, needed, changes=True)
 
@@ -345,10 +381,11 @@ class Scanned:
             for total, w in zip(added, self.weights):
                 following.append(total + of(w) if w._number in cotangents else total)
             found = [of(step.slices[k]) for k in self.slices]
-        back = Step(
-            [*carry, *added], [*step.carry, *step.slices, *slices], following, found, (*step.spans, (start, clock()))
-        )
-        result = loops.looped(back, [*gs[:n], *sums], [*kept, *xs, *stacked], self.length, not self.reverse)
+            return Step([*carry, *added], [*step.carry, *step.slices, *slices], following, found, step.spans)
+
+        with loops.trace.inside(), answered(None), differentiating() if create else nullcontext():
+            back, begun = loops.stepped(run, [*gs[:n], *sums])
+        result = loops.looped(back, begun, [*kept, *xs, *stacked], self.length, not self.reverse)
         assert result is not None
         firsts = [result[0][self.carries.index(k)] for k in self.first]
         return [x if create else x._ndarray for x in (*firsts, *result[1], *result[0][n:])]
@@ -365,10 +402,10 @@ class Scanned:
             for k in self.carries
         ]
         moved = [(k, tensor(t)) for k, t in zip(self.slices, ts[b:c]) if t is not None]
-        start = clock()
         first = self.length - 1 if self.reverse else 0
-        with loops.trace.inside(), differentiating() if create else nullcontext():
-            carry = [loops.stand_in(t, "t", create) for t in tangents]
+
+        def run(begun: Leaves) -> Step:
+            carry = [loops.stand_in(t, "t", create) for t in begun]
             slices = [loops.stand_in(t, "t", create, t._ndarray[first]) for _, t in moved]
             known = {step.carry[k]._number: t for k, t in zip(self.carries, carry)}
             known |= {step.slices[k]._number: t for (k, _), t in zip(moved, slices)}
@@ -381,10 +418,11 @@ class Scanned:
 
             following = [of(step.following[k]) for k in self.carries]
             found = [of(step.ys[k]) for k in self.ys]
-        ahead = Step(
-            carry, [*step.carry, *step.slices, *slices], following, [*found, *carry], (*step.spans, (start, clock()))
-        )
-        result = loops.looped(ahead, tangents, [*kept, *xs, *(t for _, t in moved)], self.length, self.reverse)
+            return Step(carry, [*step.carry, *step.slices, *slices], following, [*found, *carry], step.spans)
+
+        with loops.trace.inside(), differentiating() if create else nullcontext():
+            ahead, begun_with = loops.stepped(run, tangents)
+        result = loops.looped(ahead, begun_with, [*kept, *xs, *(t for _, t in moved)], self.length, self.reverse)
         assert result is not None
         parts = [*result[0], *result[1]]
         return self.packing.joined(parts if create else [x._ndarray for x in parts])
@@ -399,7 +437,8 @@ def _is_traced(x: Any) -> bool:
 
 def _is_zero(x: Tensor) -> bool:
     """Whether it is a constant 0, whatever is differentiated."""
-    return not x._requires_grad and not _is_traced(x._ndarray) and not np.any(values_of(x._ndarray))
+    array = laid_out(x._ndarray)
+    return not x._requires_grad and not _is_traced(array) and not np.any(values_of(array))
 
 
 def _recorded(record: Primitive, data: Any, inputs: tuple[Tensor, ...], params: dict[str, Any]) -> Tensor:

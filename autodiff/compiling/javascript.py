@@ -27,8 +27,8 @@ BINARY = (
     "logical_and logical_or logical_xor"
 )
 SPECIAL = (
-    "rel_entr kl_div cosm1 huber pseudo_huber erf erfc erfinv ndtr ndtri log_ndtr beta gamma gammaln psi xlogy xlog1py "
-    "entr logit expit"
+    "rel_entr kl_div cosm1 huber pseudo_huber erf erfc erfcx erfinv erfcinv ndtr ndtri log_ndtr beta betaln gamma "
+    "gammaln loggamma rgamma psi xlogy xlog1py entr logit expit boxcox boxcox1p inv_boxcox exprel"
 )
 _FUNCTIONS = frozenset(
     [*f"{UNARY} {BINARY} ldexp where vecdot".split(), *(f"special.{name}" for name in SPECIAL.split())]
@@ -39,10 +39,17 @@ _OF_BOOLEANS = {"bitwise_and": "logical_and", "bitwise_or": "logical_or", "bitwi
 _EXTREMES = {"np.max": "maximum", "np.maximum.reduce": "maximum", "np.min": "minimum", "np.minimum.reduce": "minimum"}
 _MOVES = frozenset({"np.roll", "np.pad", "np.tril", "np.triu", "np.repeat", "np.tile", "np.diagonal", "np.rot90"})
 """Functions whose results are elements of their first argument, and zeros."""
-_MATRICES = frozenset({"np.linalg.inv", "np.linalg.solve", "np.linalg.det", "np.linalg.cholesky",
-                       "np.linalg.slogdet"})  # fmt: skip
+_MATRICES = frozenset({"np.linalg.inv", "np.linalg.solve", "np.linalg.det", "np.linalg.cholesky", "np.linalg.slogdet",
+                       "np.linalg.qr"})  # fmt: skip
 _OPAQUE = frozenset({"inverse_mills", "sinc", "polygamma"})
 """Functions of this library that are called whole, of an order of derivative and an array."""
+_OWN = frozenset({"linear_recurrence", "scatter_add", "cofactor", "solve_triangular", "convolve_full"})
+_CONVOLUTIONS = {
+    "convolution": "forward", "convolution_without_bias": "forward", "transposed_convolution": "back",
+    "transposed_convolution_without_bias": "back", "convolution_by_weight": "weight",
+}  # fmt: skip
+HAVE_FORM = _OPAQUE | _OWN | frozenset(_CONVOLUTIONS)
+"""Functions that are taken whole and have a form here."""
 _KINDS = "?bhilqBHILQfd"
 _RESERVED = frozenset(
     "np program arguments await break case catch class const continue debugger default delete do else enum eval export "
@@ -163,7 +170,9 @@ class JavaScript:
                     return ""
             text, computed = self._call(node)
             if computed and node.dtype.kind in "iu" and node.dtype.itemsize < 8:
-                raise Formless  # it would wrap around
+                if node.op not in ("add", "subtract"):
+                    raise Formless  # it would wrap around
+                text = f"np.wrapped({text}, {8 * node.dtype.itemsize}, {_literal(node.dtype.kind == 'i')})"
         except Formless:
             self.formless[node] = node.options.get("name", node.op)
             return ""
@@ -245,27 +254,41 @@ class JavaScript:
         name, first = options["name"], inputs[0] if inputs else None
         given = [self._of(x) for x in inputs if isinstance(x, (Node, np.ndarray, int, float))]
         called = getattr(options["function"], "function", None)
-        own = not path and (getattr(called, "__module__", None) or "").startswith("autodiff.ops.")
+        module = "" if path else getattr(called, "__module__", None) or ""
+        own = module.startswith("autodiff.ops.")
+        if module == "nn.images.conv" and name in _CONVOLUTIONS:
+            return self._convolution(node, given), True
         if own and name == "linear_recurrence" and len(inputs) == 2 and not options["function"].kwargs:
             return f"np.linear_recurrence({', '.join(given)})", True
         if own and name == "scatter_add" and len(inputs) == 2:
             return f'np.at("add", np.zeros({_list(node.shape)}), {self._traced_index(inputs[1])}, {given[0]})', True
+        if (own and name == "convolve_full") or path == "np.convolve":
+            return self._convolved(node, given), True
+        if own and name == "cofactor" and len(inputs) == 1:
+            return f"np.linalg.cofactor({given[0]})", True
+        if own and name == "solve_triangular":
+            how = options["function"].kwargs
+            flags = [_literal(how.get(key, 0) not in (0, "N")) for key in ("trans", "lower", "unit_diagonal")]
+            return f"np.linalg.solve_triangular({', '.join([*given, *flags])})", True
         if own and name in _OPAQUE:
             order = [*options["function"].kwargs.values(), *inputs[1:]] or [0]
             if len(order) != 1 or type(order[0]) is not int:
                 raise Formless
             return f"np.special.{name}({order[0]}, {given[0]})", True
         keepdims = _literal(keywords.pop("keepdims", False))
-        if path in _EXTREMES or path in ("np.argmax", "np.argmin", "np.var", "np.std"):
+        if path in _EXTREMES or path in ("np.argmax", "np.argmin", "np.var", "np.std", "np.mean"):
             axes = _axes(keywords.pop("axis", inputs[1] if len(inputs) > 1 else None), np.shape(_shaped(first)))
             if path in _EXTREMES and not {*keywords} - {"initial"}:
                 initial = f", {_literal(keywords['initial'])}" if "initial" in keywords else ""
                 return f'np.reduce("{_EXTREMES[path]}", {given[0]}, {_list(axes)}, {keepdims}{initial})', False
             if path in ("np.argmax", "np.argmin") and not keywords:
                 return f"{path}({given[0]}, {_list(axes)}, {keepdims})", False
+            if path == "np.mean" and not keywords:
+                n = max(np.size(_shaped(first)), 1) // max(node.size, 1)
+                return f'np.divide(np.reduce("add", {given[0]}, {_list(axes)}, {keepdims}), {n})', True
             if path in ("np.var", "np.std") and not {*keywords} - {"ddof"}:
                 return f"{path}({given[0]}, {_list(axes)}, {keepdims}, {_literal(keywords.get('ddof', 0))})", True
-        if path in _MATRICES and not keywords and {np.ndim(_shaped(x)) for x in inputs} in ({2}, {1, 2}):
+        if path in _MATRICES and not keywords and all(np.size(_shaped(x)) for x in inputs):
             return f"{path}({', '.join(given)})", node not in self._apart
         if path == "np.round" and not {*keywords} - {"decimals"} and len(inputs) == 1:
             power = 10 ** abs(keywords.get("decimals", 0))
@@ -281,6 +304,28 @@ class JavaScript:
                     moved = called(_places(first) + 1, *inputs[1:], **options["keywords"]) - 1
                     return f"np.moved({given[0]}, {_list(moved)}, {_list(node.shape)})", False
         raise Formless
+
+    def _convolution(self, node: Node, given: list[str]) -> str:
+        """A convolution or one of its two derivatives: all three are sums over the same triples of elements."""
+        kind, how, shapes = _CONVOLUTIONS[node.options["name"]], node.options["function"].kwargs, [node.shape]
+        shapes += [np.shape(_shaped(x)) for x in node.inputs[:2]]
+        x, w, y = {"forward": (1, 2, 0), "back": (0, 2, 1), "weight": (2, 0, 1)}[kind]
+        lists = [_list(shapes[i]) for i in (x, w, y)]
+        lists += [_list(how["stride"]), _list([before for before, _ in how["padding"]]), _list(how["dilation"])]
+        text = f'np.convolution("{kind}", {given[0]}, {given[1]}, {", ".join(lists)}, {how["groups"]})'
+        bias = [f"np.reshape({b}, {_list([node.shape[1], *[1] * (len(node.shape) - 2)])})" for b in given[2:]]
+        return f"np.add({text}, {bias[0]})" if bias else text
+
+    def _convolved(self, node: Node, given: list[str]) -> str:
+        """A convolution as signals have it, whole or its middle."""
+        shapes = [np.shape(_shaped(x)) for x in node.inputs[:2]]
+        whole = [m + n - 1 for m, n in zip(*shapes)]
+        begin = [(m - n) // 2 for m, n in zip(whole, node.shape)]
+        text = f"np.convolve({given[0]}, {given[1]})"
+        if tuple(whole) == node.shape:
+            return text
+        kept = np.arange(int(np.prod(whole))).reshape(whole)[tuple(slice(b, b + n) for b, n in zip(begin, node.shape))]
+        return f"np.moved({text}, {_list(kept)}, {_list(node.shape)})"
 
     def _einsum(self, subscripts: str, given: list[str], inputs: Any) -> str:
         text = subscripts.replace(" ", "")
@@ -356,7 +401,7 @@ class JavaScript:
 
 
 START = frozenset({"add", "multiply", "logical_and", "logical_or"})
-_EXTREME = frozenset({"maximum", "minimum"})
+_EXTREME = frozenset({"maximum", "minimum", "fmax", "fmin"})
 
 
 def _shaped(x: Any) -> Any:

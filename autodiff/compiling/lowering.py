@@ -128,6 +128,7 @@ def _flip(trace: Trace, x: Any, axis: Any = None) -> Any:
 # Reductions
 
 _EXTREMES: dict[Any, Any] = {np.max: np.maximum, np.min: np.minimum, np.any: np.logical_or, np.all: np.logical_and}
+_LEAST = {np.maximum: -np.inf, np.minimum: np.inf}
 _TOTALS: dict[Any, Any] = {np.sum: np.add, np.prod: np.multiply}
 _RUNNING: dict[Any, Any] = {np.cumsum: np.add, np.cumprod: np.multiply}
 
@@ -138,6 +139,8 @@ for _reduce, _ufunc in _EXTREMES.items():
         if set(options) == {"initial", "where"}:  # what is left out counts as the initial value
             x, options = np.where(options["where"], x, options["initial"]), {"initial": options["initial"]}
             return _ufunc(_ufunc.reduce(x, axis=axis, keepdims=keepdims), options["initial"])
+        if x.dtype.kind == "f" and x.size and options == {"initial": _LEAST.get(_ufunc)}:  # which changes nothing
+            options = {}
         return NotImplemented if options else _ufunc.reduce(x, axis=axis, keepdims=keepdims)
 
     FUNCTIONS[_reduce] = _reduced
@@ -194,7 +197,14 @@ def _dot(trace: Trace, a: Any, b: Any) -> Any:
 
 @_as(np.vdot)
 def _vdot(trace: Trace, a: Any, b: Any) -> Any:
-    a, b = (_tracer(trace, x).reshape(-1) for x in (a, b))
+    a, b = _tracer(trace, a), _tracer(trace, b)
+    if (a.shape, a.value.strides) == (
+        b.shape,
+        b.value.strides,
+    ):  # in the order of memory, without a copy
+        axes = tuple(sorted(range(a.ndim), key=lambda i: -abs(a.value.strides[i])))
+        a, b = (x.transpose(axes) for x in (a, b))
+    a, b = a.reshape(-1), b.reshape(-1)
     a = a.conj()
     return trace.record("dot", (a, b), {}, np.dot(a.value, b.value))
 

@@ -45,9 +45,14 @@ def takes_out(node: Node) -> bool:
         return True
     if node.op.endswith(".reduce"):
         return True
-    if node.op == "dot":
+    if node.op in ("dot", "matmul"):
         kinds = {x.dtype if isinstance(x, (Node, np.ndarray)) else None for x in node.inputs}
-        return kinds == {node.dtype} and node.dtype.kind == "f" and _order(node) == tuple(range(len(node.shape)))
+        order = _order(node)
+        if node.op == "dot" or len(node.shape) < 2 or any(len(np.shape(x)) < 2 for x in node.inputs):
+            fits = order == tuple(range(len(node.shape)))
+        else:
+            fits = order is not None and order[-1] == len(order) - 1  # rows without gaps, which BLAS writes
+        return kinds == {node.dtype} and node.dtype.kind == "f" and fits
     return node.op == "where" and node.nbytes >= 1 << 16
 
 

@@ -27,8 +27,9 @@ Back ends read this file alone. `Node.op` is one of a fixed set of names:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,35 @@ def apart(program: Program) -> Program:
         [copies[x] for x in program.assumptions],
         [(copies[x], value) for x, value in program.guards],
     )
+
+
+def arranged(program: Program) -> Program:
+    """The same, where a product of matrices that is turned and copied at once lies in memory as the copy would, which
+    is then a view of it."""
+    readers: dict[Node, list[Node | None]] = {}
+    for node in program.nodes:
+        for x in node.operands:
+            readers.setdefault(x, []).append(node)
+    for x in nodes_in([*program.outputs, *program.assumptions, *(node for node, _ in program.guards)]):
+        readers.setdefault(x, []).append(None)
+    for node in program.nodes:
+        turned = node.inputs[0] if node.op == "reshape" and node.options["order"] == "C" else node
+        if node.view or not isinstance(turned, Node) or turned.op != "transpose":
+            continue
+        product, axes = turned.inputs[0], turned.options["axes"]
+        alone = len(readers[product]) == 1 and (
+            None not in readers[node] if turned is node else len(readers[turned]) == 1
+        )
+        if product.op == "matmul" and alone and axes[-1] == len(axes) - 1:  # whose rows BLAS can write
+            turned.strides = contiguous(turned.shape, turned.dtype)
+            product.strides = tuple(turned.strides[axes.index(a)] for a in range(len(axes)))
+            turned.view = node.view = True
+    return program
+
+
+def contiguous(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """The strides of memory without gaps whose axes are in order."""
+    return tuple(dtype.itemsize * prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
 def trimmed(program: Program) -> Program:

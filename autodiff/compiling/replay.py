@@ -7,12 +7,14 @@ What an operation of a user's reads besides its inputs is not seen, so that it i
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..batching.batch import Batch, laid_out
+from ..batching.examples import entering, leaving
 from ..ops.elementwise import where
 from ..primitive import REGISTRY, Primitive, general
 from ..tensor import Tensor, wrap
@@ -51,7 +53,7 @@ def replayed(
         if x._number not in made:
             origin = copies.get(x._number)
             data = leaves.get(x._number) if origin is None else made[origin]._ndarray
-            made[x._number] = _alike(wrap(trace.constant(x._ndarray) if data is None else data), x)
+            made[x._number] = _alike(wrap(_inside(x._ndarray, trace.constant) if data is None else data), x)
         return made[x._number]
 
     for node in results:
@@ -75,6 +77,8 @@ def _result(trace: Trace, node: Tensor, inputs: tuple[Any, ...], given: Sequence
     params = {key: _own(value) for key, value in (node._params or {}).items()}
     if record is REGISTRY["where"]:  # it marks itself where it hides what is no number
         return where(*inputs)
+    if record in (entering, leaving):
+        return general(record)(*inputs, **(node._params or {}))
     own = REGISTRY.get(record.name) is record
     if own and all(map(_is_plain, params.values())):
         try:
@@ -85,6 +89,8 @@ def _result(trace: Trace, node: Tensor, inputs: tuple[Any, ...], given: Sequence
             trace.failure, made = None, wrap(node._ndarray)  # what no program can follow is repeated whole
         if (_depends(made) or not any(map(_depends, inputs))) and _rules_run(node):
             return made
+    if any(isinstance(x._ndarray, Batch) for x in (node, *node._inputs) if isinstance(x, Tensor)):
+        raise TraceError(f"{record.name} cannot be followed, and runs for all examples of a vmap")
     return general(_whole(trace, node, given))(*inputs, **(node._params or {}))
 
 
@@ -92,8 +98,8 @@ def _rules_run(node: Tensor) -> bool:
     """Whether the rules of an operation run on traced arrays, tried apart."""
     record, params, trace = node._primitive, node._params or {}, Trace(rare=True)
     arrays = [x._ndarray if isinstance(x, Tensor) else x for x in node._inputs]
-    arrays = [trace.input(a) if isinstance(a, (np.ndarray, np.generic)) else a for a in arrays]
-    y, g = trace.input(node._ndarray), trace.input(np.ones_like(node._ndarray))
+    arrays = [_inside(a, trace.input) if isinstance(a, (np.ndarray, np.generic, Batch)) else a for a in arrays]
+    y, g = _inside(node._ndarray, trace.input), _inside(np.ones_like(node._ndarray), trace.input)
     try:
         rules, given = record.pullbacks(len(arrays), g, y, arrays, params)
         for x, rule in zip(node._inputs, rules):
@@ -106,9 +112,14 @@ def _rules_run(node: Tensor) -> bool:
     return True
 
 
+def _inside(array: Any, made: Callable[[Any], Any]) -> Any:
+    """What is made of an array, in a batch of the examples of it."""
+    return Batch(array.level, _inside(array.value, made)) if isinstance(array, Batch) else made(array)
+
+
 def _depends(x: Any) -> bool:
     """Whether a value is computed from what is traced."""
-    array = x._ndarray if isinstance(x, Tensor) else x
+    array = laid_out(x._ndarray if isinstance(x, Tensor) else x)
     return isinstance(array, Tracer) and isinstance(array.node, Node)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..leaving import place_of
 from .memory import VIEWS, Place, Plan, elementwise
 from .program import Node, Program
 
@@ -209,7 +210,7 @@ class Source:
             if node.line is not None and node.line != last:
                 last = node.line
                 said = textwrap.shorten(linecache.getline(*node.line), 90, placeholder=" …")
-                lines.append(f"# {os.path.basename(node.line[0])}:{node.line[1]}" + (f": {said}" if said else ""))
+                lines.append(f"# {os.path.basename(place_of(*node.line))}" + (f": {said}" if said else ""))
             call = self._as_the_user_calls_it(node, self._call(node))
             lines += [*self._before, *call]
             self._before.clear()
@@ -322,8 +323,8 @@ class Source:
             return [f"{name} = {self._expression(node, given)}"]
         if node.op.endswith(".reduce"):
             return [f"np.{node.op}({self._reduction(node, given[0], name)})"]
-        if node.op == "dot":
-            return [f"np.dot({given[0]}, {given[1]}, {name})"]
+        if node.op in ("dot", "matmul"):
+            return [f"np.{node.op}({given[0]}, {given[1]}, {name})"]
         if node.op == "concatenate":
             return [f"np.concatenate(({', '.join(given)},), {node.options['axis']}, {name})"]
         if node.op == "where":
@@ -423,8 +424,11 @@ class Source:
         return f"{self._views[place]} = {text}"
 
     def _operands(self, node: Node) -> list[str]:
-        """The inputs of a call as text. Those of a ufunc: Python numbers as arrays of the dtype in which NumPy takes
-        them, which is faster, and arrays of one number as that."""
+        """The inputs of a call as text. An array of one number, into which a part is written, is that number. Those of
+        a ufunc: Python numbers as arrays of the dtype in which NumPy takes them, which is faster, and arrays of one
+        number as that."""
+        if node.op == "setitem" and node in self.plan.places and _filled(first := node.inputs[0]):
+            return [self._scalar(first.reshape(-1)[0].item(), first.dtype), *map(self.of, node.inputs[1:])]
         if not elementwise(node):
             return [self.of(x) for x in node.inputs]
         dtypes = [x.dtype for x in node.inputs if isinstance(x, np.ndarray) or (isinstance(x, Node) and not _weak(x))]
@@ -596,7 +600,7 @@ def decision(value: Any) -> str:
 
 def where(what: str, node: Node) -> str:
     """What a node is for, and on which line of the user."""
-    place = "" if node.line is None else f" at {os.path.basename(node.line[0])}:{node.line[1]}"
+    place = "" if node.line is None else f" at {os.path.basename(place_of(*node.line))}"
     return f"{what}{place}"
 
 

@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from ..batching.batch import Batch, batches, get, level_of
+from ..batching.batch import Batch, get, level_of
 from ..leaving import user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
 from ..standing_in import ARITHMETIC, COMPARISONS, METHODS, SIGNS, give_operators
 from ..tensor import Tensor
-from .program import Node, Program, program_of, trimmed
+from .program import Node, Program, arranged, program_of, trimmed
 
 
 class TraceError(TypeError):
@@ -51,10 +51,11 @@ class Trace:
 
     Args:
         rare: whether a rule that does not take its common branch is followed, under a guard, for want of other values.
+        opened: of which functions that are taken whole, by name, the calls inside are written down where that can be.
     """
 
-    def __init__(self, rare: bool = False) -> None:
-        self.rare = rare
+    def __init__(self, rare: bool = False, opened: Callable[[str], bool] = lambda name: False) -> None:
+        self.rare, self.opened = rare, opened
         self.inputs: list[Node] = []
         self.assumptions: dict[Node, None] = {}
         self.guards: dict[Node, Any] = {}
@@ -68,6 +69,9 @@ class Trace:
         self.draws: list[Node] = []
         self.generators: dict[np.random.Generator, Any] = {}
         """What draws inside calls that the program repeats, and its state before the first of them."""
+        self.stand_ins: dict[Any, np.random.Generator] = {}
+        """The generator for which each stand-in is."""
+        self._states: dict[np.random.Generator, str] = {}  # in which the latest draw has left them
         self.depth = 0
         """In how many steps of loops and branches it is."""
         self.held: dict[Node, Any] = {}
@@ -110,6 +114,24 @@ class Trace:
             self.depth -= 1
             self._known = before
 
+    def followed(self, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
+        """What a function of traced arrays gives, call by call; NotImplemented where it cannot be followed."""
+        before = self.state()
+        try:
+            return function(*args, **kwargs)
+        except Exception:
+            self.back_to(before)
+            return NotImplemented
+
+    def state(self) -> Any:
+        """What a run that may come to nothing adds to, but for nodes, which nobody takes then."""
+        return dict(self.guards), dict(self.assumptions), self.failure, self.raised, len(self.draws)
+
+    def back_to(self, state: Any) -> None:
+        """As it was in that state."""
+        self.guards, self.assumptions, self.failure, self.raised, draws = state
+        del self.draws[draws:]
+
     def stand_in(self, like: Any, name: str) -> Tracer:
         """What a step is given in place of a value."""
         value = np.array(values_of(like), order="C")
@@ -134,6 +156,23 @@ class Trace:
         for x in (*args, *kwargs.values()):
             if isinstance(x, np.random.Generator) and x not in self.generators:
                 self.generators[x] = x.bit_generator.state
+                self._states[x] = repr(self.generators[x])
+        self.drawn_elsewhere()
+
+    def drawn(self, args: Any, kwargs: dict[str, Any]) -> None:
+        """Note in what state a draw has left them."""
+        for x in (*args, *kwargs.values()):
+            if isinstance(x, np.random.Generator):
+                self._states[x] = repr(x.bit_generator.state)
+
+    def drawn_elsewhere(self) -> None:
+        """Refuse what was drawn from them in ways that the program does not repeat."""
+        if any(repr(x.bit_generator.state) != state for x, state in self._states.items()):
+            self.refuse(
+                "random numbers are drawn from a generator that the program draws from too, which would be the same at "
+                "every call",
+                "give the generator as an argument, and draw from that",
+            )
 
     def number(self, value: float, name: str = "") -> Number:
         """A new input of the program that is a Python number at every call."""
@@ -149,7 +188,7 @@ class Trace:
         """The tracer of a call's result, or a tuple of them. Of constants it is a constant."""
         if threading.get_ident() != self._thread:
             self.refuse("another thread computes with what is traced here", "compile in each thread, or before")
-        constant = not any(True for _ in nodes_of(map(stripped, inputs)))
+        constant = "draw" not in options and not any(True for _ in nodes_of(map(stripped, inputs)))
         if isinstance(value, (tuple, list)):
             if constant:
                 items = [self.constant(_known(v).copy()) for v in value]
@@ -247,7 +286,7 @@ class Trace:
             nodes_of(outputs)
         ):
             self.unroll()  # a value of a step is used outside of its loop
-        return found
+        return arranged(found)
 
 
 def _known(value: Any) -> Any:
@@ -512,8 +551,15 @@ class Tracer:
             if any(True for _ in traced(kwargs.values())):
                 trace.refuse(f"{function.__name__}: a traced option", "give numbers or arrays of the closure")
             if function.draws:
+                args = tuple([trace.stand_ins.get(x, x) if isinstance(x, np.random.Generator) else x for x in args])
                 trace.drawing(args, kwargs)
+            elif trace.opened(function.__name__):
+                result = trace.followed(function.written, args, kwargs)
+                if result is not NotImplemented:
+                    return result
             value = function.function(*map(values_of, args), **kwargs)
+            if function.draws:
+                trace.drawn(args, kwargs)
             return call(trace, function.function, args, kwargs, value, "", function.__name__, function.draws)
         kwargs = {key: value for key, value in kwargs.items() if value is not None or key in ("axis", "axes")}
         name = f"np.{getattr(function, '__name__', function)}"
@@ -647,8 +693,9 @@ class Tracer:
             trace.refuse("a boolean index: its shape depends on values", "use np.where, or the mask as a factor")
         if any(isinstance(i, slice) and any(True for _ in traced((i,))) for i in parts):
             trace.refuse("a slice between traced positions: its shape depends on values", "use Python integers")
-        if any(True for _ in batches(parts)):
-            return get(self, index, level_of(parts))
+        level = level_of(parts)
+        if level is not None:
+            return get(self, index, level)
         value = self.current().value[values_of(index)]
         if any(True for _ in traced(parts)):
             return trace.record("getitem", (self, index), {}, value)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from ..leaving import is_users_file, line_of
+from ..leaving import is_users_file, line_of, place_of
 from ..mode import is_grad_enabled, mode
 from ..tensor import Tensor, clock, wrap
 from ..transforms.control import staging
@@ -28,10 +28,13 @@ from ..transforms.tree import Form, flatten
 from . import lowering as lowering
 from .closures import Closure, put, read
 from .control import Loops
+from .generators import TracedGenerator
+from .kinds import types_of_arrays
 from .outside import refused_outside
 from .program import Node, Program
 from .tracer import Trace, TraceError, Tracer, Uncommon, Unrolled
 from .training import Steps
+from .undoing import undoing
 from .variables import named_variables
 
 
@@ -118,9 +121,11 @@ def trace(
     params: dict[str, Tensor],
     optimizer: Any,
     returns_values: bool,
+    again: Callable[[], None] = lambda: None,
 ) -> Traced:
     """Run the function on these leaves of its arguments. Large arrays that it closes over are inputs of the program;
-    where it does with them what no traced array can do, it is run again, and they are constants.
+    where it does with them what no traced array can do, it is run again, and they are constants. `again` is called
+    before every run but the first.
 
     Raises:
         TraceError: for what no program can repeat.
@@ -133,21 +138,23 @@ def trace(
     ]
     more: dict[int, Tensor] = {}
     lifting = rolled = True
-    for _ in range(5):
+    for attempt in range(5):
+        if attempt:
+            again()
         found: dict[int, Tensor] = {}
         known = set() if optimizer is None else {id(optimizer)}
         closure = Closure([function, *(x for x, _ in objects)], known, ["", *(name for _, name in objects)], lifting)
-        run = _Run(closure, params, more, optimizer)
+        run, undo = _Run(closure, params, more, optimizer), undoing(closure)
         token = staging.set(Loops(run.trace) if rolled else None)
         try:
             result = run.run(function, form, leaves, names, found, returns_values)
         except Unrolled:
-            closure.undo()
+            undo()
             rolled = False
             continue
         except Exception as error:
             if closure.large or isinstance(error, (TraceError, Uncommon)):
-                closure.undo()  # what is run again or not at all leaves nothing behind
+                undo()  # what is run again or not at all leaves nothing behind
             if not closure.large:
                 raise
             lifting = False
@@ -156,7 +163,7 @@ def trace(
             staging.reset(token)
         if not found:
             return result
-        closure.undo()
+        undo()
         if run.steps is not None:
             run.steps.forget()
         more |= found
@@ -208,6 +215,9 @@ class _Run:
                 fresh[i]._requires_grad, fresh[i]._name = bool(x._requires_grad), x._name
                 if x._grad is not None:
                     fresh[i]._grad = wrap(trace.input(x._grad._ndarray, f"{names[i]}.grad"))
+        for i, x in enumerate(leaves):
+            if type(x) is np.random.Generator:
+                replaced[i] = TracedGenerator(trace, x)
         had = {i: t._grad._ndarray for i, t in fresh.items() if t._grad is not None}
         before = self._draws()
         looks = iter(range(_LOOKS))
@@ -221,6 +231,7 @@ class _Run:
         with ExitStack() as stack:
             stack.enter_context(self._replaced())
             stack.enter_context(_seeded(trace))
+            stack.enter_context(types_of_arrays(closure.without("type")))
             stack.enter_context(named_variables(draws))
             stack.enter_context(refused_outside(trace))
             if self.steps is not None:
@@ -231,6 +242,7 @@ class _Run:
             args, kwargs = given = form.build(replaced)
             try:
                 result = function(*args, **kwargs)
+                trace.drawn_elsewhere()
             except Exception as error:
                 if trace.failure is not None and error is not trace.failure:
                     raise trace.failure from error
@@ -238,7 +250,7 @@ class _Run:
                     lines = [x for x in traceback.extract_tb(error.__traceback__) if is_users_file(x.filename)]
                     raise TraceError(
                         f"ad.compile: {error}, as a traced array is; compute with NumPy's functions and operators"
-                        + "".join(f"\n  {x.filename}:{x.lineno}: {x.line}" for x in lines[-1:])
+                        + "".join(f"\n  {place_of(x.filename, x.lineno or 0)}: {x.line}" for x in lines[-1:])
                     ) from error
                 raise
             finally:
@@ -261,6 +273,7 @@ class _Run:
                     "return a new one, [*xs, x] or {**d, key: x}",
                 )
             outputs, output_form = flatten(result)
+            outputs = [trace.stand_ins[x] if isinstance(x, TracedGenerator) else x for x in outputs]
             ends = [(t.tensor._ndarray, t.tensor._grad) for t in self.lifted]
         self._check(before)
         return self._collected(leaves, tracers, fresh, had, outputs, output_form, ends, recording and not plain)
@@ -311,7 +324,7 @@ class _Run:
         if drawn:
             self.trace.refuse(
                 f"random numbers are drawn ({drawn[0]}), which would be the same at every call",
-                "draw outside and give them as an argument (a mask of dropout, say), or model.eval()",
+                "give the generator as an argument and draw from that (or the numbers themselves), or model.eval()",
                 self.drawn.get(drawn[0]),
             )
         changed = next(self.closure.changes(), None)

@@ -53,14 +53,12 @@ class Steps:
         self.optimizer = optimizer
         self.arrays: list[tuple[Tracer, Tensor, str, Any]] = []
         """The state's arrays: tracer, the parameter whose state has it, its name there, shape, dtype and strides."""
-        self.parts: list[tuple[list[Tensor], dict[str, Any], list[Any]]] = []
-        """For each call of `advance`: the parameters whose numbers it brings forward, the options, and the leaves of
-        the coefficients, None where one is an input."""
+        self.parts: list[tuple[list[Tensor], dict[str, Any], list[Any], tuple[str, ...]]] = []
+        """For each call of `advance`: the parameters whose numbers it brings forward, the options, the leaves of the
+        coefficients, None where one is an input, and the names of the arrays."""
         self._groups = [
             (group, list(group["params"]), self._ways(group), [*group.values()]) for group in optimizer.param_groups
         ]
-        self._latest: list[Any] = []
-        """The state's arrays at the last call."""
         self.made: list[tuple[dict[str, Any], str]] = []
         """What was added to the state for this trace."""
         self.numbers: list[Node] = []
@@ -104,7 +102,9 @@ class Steps:
                 state = optimizer.state[p]
                 for name in names:
                     if state.get(name) is None:
-                        state[name] = np.full(p.shape, optimizer.initial(name, group), p.dtype)
+                        value = optimizer.initial(name, group)
+                        begun = complex(value, value) if p.dtype.kind == "c" else value
+                        state[name] = np.full(p.shape, begun, p.dtype)
                         self.made.append((state, name))
                 numbers = tuple(sorted((k, v) for k, v in state.items() if not isinstance(v, np.ndarray)))
                 together.setdefault(numbers, []).append(p)
@@ -121,7 +121,7 @@ class Steps:
                 numbered.append(trace.number(x, label) if type(x) in (float, int) else x)
             coefficients = form.build(numbered)
             self.numbers += [x.node for x in numbered if isinstance(x, Number)]
-            self.parts.append((params, group, fixed))
+            self.parts.append((params, group, fixed, names))
             for p in params:
                 self._one(trace, p, group, names, coefficients, forward)
 
@@ -140,7 +140,17 @@ class Steps:
         kept = dict(buffers)
         if not self.optimizer.elementwise:
             buffers = {**numbers, **buffers}
-        self.optimizer.update(w, np.negative(g) if group.get("maximize") else g, buffers, coefficients)
+        g = np.negative(g) if group.get("maximize") else g
+        if p.dtype.kind == "c":  # the real and the imaginary parts are updated, and written back together
+            pairs, g = {name: _parts(x) for name, x in kept.items()}, _parts(g)
+            moved = _parts(w)
+            buffers.update(pairs)
+            self.optimizer.update(moved, g, buffers, coefficients)
+            for x, pair in ((w, moved), *zip(kept.values(), pairs.values())):
+                x[...] = pair[..., 0] + 1j * pair[..., 1]
+            kept = pairs
+        else:
+            self.optimizer.update(w, g, buffers, coefficients)
         if any(buffers[name] is not tracer for name, tracer in kept.items()) or len(buffers) > len(names) + (
             0 if self.optimizer.elementwise else len(numbers)
         ):
@@ -174,14 +184,18 @@ class Steps:
             return None
         state = self.optimizer.state
         values: list[Any] = []
+        arrays: list[Any] = []
         after = []
-        for params, group, fixed in self.parts:
+        for params, group, fixed, names in self.parts:
             states = [state[p] for p in params]
+            count = len(states[0])
             numbers = {k: v for k, v in states[0].items() if not isinstance(v, np.ndarray)}
-            kept = len(states[0]) - len(numbers)
             for other in states:
-                if len(other) - kept != len(numbers) or any([other.get(k, state) != v for k, v in numbers.items()]):
+                if len(other) != count:
                     return None
+                for k, v in numbers.items():
+                    if other.get(k, state) != v:
+                        return None
             forward = dict(numbers)
             given = self.optimizer.advance(forward, group)
             flat = isinstance(given, tuple) and len(given) == len(fixed)  # as most are
@@ -195,16 +209,24 @@ class Steps:
                     values.append(x)
                 elif x != known:
                     return None
-            after.append((states, forward))
-        arrays: list[Any] = [state[p].get(name) for _, p, name, _ in self.arrays]
-        if len(arrays) != len(self._latest) or not all(map(is_, arrays, self._latest)):
-            if any(not isinstance(x, np.ndarray) for x in arrays):
-                return None
-            self._latest = arrays
-        for x, (_, _, _, (shape, dtype, strides)) in zip(arrays, self.arrays):
-            if x.shape != shape or (x.dtype is not dtype and x.dtype != dtype) or x.strides != strides:
-                return None
+            if forward:
+                after.append((states, forward))
+            arrays += [own.get(name) for own in states for name in names]
         return values, after, arrays
+
+    def fits(self, arrays: list[Any]) -> bool:
+        """Whether the state's arrays are such as the program was made for."""
+        return all(
+            isinstance(x, np.ndarray)
+            and x.shape == shape
+            and (x.dtype is dtype or x.dtype == dtype)
+            and x.strides == strides
+            for x, (_, _, _, (shape, dtype, strides)) in zip(arrays, self.arrays, strict=True)
+        )
+
+
+def _parts(z: Any) -> Any:
+    return np.stack([z.real, z.imag], -1)
 
 
 def _layout(array: Any) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """Curvature that can be used: Hessian, Gauss–Newton and Fisher products as SciPy operators, spectra, traces, models.
 
 Read in this order: recorded (a graph that is walked again and again), operators, fisher, presentation (results in a
-line), eigen, probes, density, quadratic. Needs SciPy, which is why ``import autodiff`` leaves this package to its first
-use.
+line), eigen, probes, density, quadratic, per_example. Needs SciPy, which is why ``import autodiff`` leaves this package
+to its first use.
 """
 
 from .density import SpectralDensity as SpectralDensity
@@ -16,6 +16,8 @@ from .fisher import Fisher as Fisher
 from .operators import GaussNewton as GaussNewton
 from .operators import Hessian as Hessian
 from .operators import Jacobian as Jacobian
+from .per_example import per_example_gradients as per_example_gradients
+from .per_example import per_example_norms as per_example_norms
 from .probes import Estimate as Estimate
 from .probes import diagonal as diagonal
 from .probes import trace as trace

@@ -13,6 +13,9 @@ from ..figures import LARGEST, axes_for, dotted, drawable, line_style, note
 from ..tensor import Array
 from .eigen import symmetric
 
+ROOM = 1 << 25
+"""So many numbers of the vectors of several probes are kept at once."""
+
 
 @dataclass(frozen=True)
 class SpectralDensity:
@@ -93,8 +96,9 @@ def spectral_density(
     Args:
         op: a symmetric operator or matrix of size n.
         num_probes: random vectors.
-        steps: products for each, at most; the resolution is best at the ends of the spectrum. The vectors of one
-            probe (steps × n) are kept, so that rounding does not repeat eigenvalues.
+        steps: products for each, at most; the resolution is best at the ends of the spectrum. The vectors of a probe
+            (steps × n) are kept, so that rounding does not repeat eigenvalues; where there is room for those of
+            several (256 MB), these go on together, with one product for all of them in each step.
         rng: a `numpy.random.Generator`, a seed or None.
         grid: abscissae, or how many to spread over the spectrum.
         width: of the Gaussian; a hundredth of the spectrum's extent by default.
@@ -122,9 +126,11 @@ def spectral_density(
     n = operator.shape[0]
     steps = min(int(steps), n)
     nodes, weights = np.zeros((num_probes, steps)), np.zeros((num_probes, steps))
-    for p in range(num_probes):
-        z = rng.choice([-1.0, 1.0], n)
-        diagonal, off = lanczos(operator, z, steps)
+    tridiagonal: list[tuple[Array, Array]] = []
+    while len(tridiagonal) < num_probes:
+        together = min(num_probes - len(tridiagonal), max(1, ROOM // (steps * n)))
+        tridiagonal += lanczos(operator, rng.choice([-1.0, 1.0], (together, n)).T, steps)
+    for p, (diagonal, off) in enumerate(tridiagonal):
         values, vectors = eigh_tridiagonal(diagonal, off)
         nodes[p, : len(values)], weights[p, : len(values)] = values, vectors[0] ** 2
         nodes[p, len(values) :] = values[-1]  # of weight 0
@@ -146,28 +152,73 @@ def _smoothed(t: Array, nodes: Array, weights: Array, width: float) -> Array:
     return (np.exp(-0.5 * x * x) @ weights) / (width * np.sqrt(2 * np.pi))
 
 
-def lanczos(operator: LinearOperator, z: Array, steps: int) -> tuple[Array, Array]:
-    """Diagonal and off-diagonal of the tridiagonal matrix QᵀHQ, with Q an orthonormal basis of z, Hz, H²z, …; fewer
-    than `steps` rows where these vectors span less.
+def lanczos(operator: LinearOperator, Z: Array, steps: int) -> list[tuple[Array, Array]]:
+    """For each column z of Z the diagonal and off-diagonal of the tridiagonal matrix QᵀHQ, with Q an orthonormal basis
+    of z, Hz, H²z, …; fewer than `steps` rows where these vectors span less. All columns go on together, a product with
+    all of them in each step.
 
-    >>> lanczos(symmetric("lanczos", np.diag([1.0, 3.0])), np.ones(2), 2)
-    (array([2., 2.]), array([1.]))
+    >>> lanczos(symmetric("lanczos", np.diag([1.0, 3.0])), np.ones((2, 1)), 2)
+    [(array([2., 2.]), array([1.]))]
     """
     dtype = operator.dtype
-    Q = np.empty((steps, len(z)), dtype)
-    Q[0] = z / np.linalg.norm(z)
-    diagonal: list[float] = []
-    off: list[float] = []
-    scale = 0.0
+    bases = np.empty((Z.shape[1], steps, len(Z)), dtype)
+    bases[:, 0] = (Z / np.linalg.norm(Z, axis=0)).T
+    found: list[tuple[list[float], list[float]]] = [([], []) for _ in bases]
+    scales = [0.0] * len(bases)
+    losses = [_Loss(dtype) for _ in bases]
+    going = list(range(len(bases)))
     for i in range(steps):
-        w = operator.matvec(Q[i])
-        scale = max(scale, float(np.linalg.norm(w)))
-        diagonal.append(float(Q[i] @ w))
-        for _ in range(2):  # orthogonalised twice against all: once leaves a remainder of rounding
-            w = w - (Q[: i + 1] @ w) @ Q[: i + 1]
-        beta = float(np.linalg.norm(w))
-        if i + 1 == steps or beta <= 100 * np.finfo(dtype).eps * scale:
+        products = operator.matmat(bases[going, i].T).T
+        for p, w in zip(list(going), products):
+            Q, (diagonal, off) = bases[p, : i + 1], found[p]
+            scales[p] = max(scales[p], float(np.linalg.norm(w)))
+            diagonal.append(float(Q[i] @ w))
+            w = w - dtype.type(diagonal[i]) * Q[i]
+            if i:
+                w -= dtype.type(off[i - 1]) * Q[i - 1]
+            beta = float(np.linalg.norm(w))
+            for _ in range(2 if losses[p].grown(diagonal, off, beta, scales[p]) else 0):
+                before = beta  # against all: again, where so much was taken away that a remainder of rounding is left
+                w -= (Q @ w) @ Q
+                beta = float(np.linalg.norm(w))
+                if 2 * beta > before:
+                    break
+            if i + 1 == steps or beta <= 100 * np.finfo(dtype).eps * scales[p]:
+                going.remove(p)
+                continue
+            off.append(beta)
+            np.divide(w, beta, out=bases[p, i + 1])
+        if not going:
             break
-        off.append(beta)
-        Q[i + 1] = w / beta
-    return np.array(diagonal), np.array(off)
+    return [(np.array(diagonal), np.array(off)) for diagonal, off in found]
+
+
+class _Loss:
+    """How far from orthogonal the vectors of Lanczos's method are at most, ωₖ = |qₖ · qᵢ₊₁|, by the recurrence that
+    rounding obeys. Up to √ε it changes the tridiagonal matrix by rounding alone; from there on two vectors in a row are
+    orthogonalised against all.
+
+    Source: Simon, "The Lanczos algorithm with partial reorthogonalization", 1984.
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self.eps = float(np.finfo(dtype).eps)
+        self.before, self.now = np.zeros(0), np.ones(1)
+        self.again = False
+
+    def grown(self, diagonal: list[float], off: list[float], beta: float, scale: float) -> bool:
+        """Whether the next vector has to be orthogonalised, given its length before that."""
+        i = len(off)
+        a, b, now = np.array(diagonal), np.array(off), self.now
+        new = (a[:i] - a[i]) * now[:i] + b * now[1:] - (b[-1] * self.before if i else 0.0)
+        new[1:] += b[: i - 1] * now[: i - 1] if i else 0.0
+        close = beta <= self.eps**0.5 * scale
+        if not close:
+            new = (new + np.copysign(2 * self.eps * scale, new)) / beta
+        grown = close or bool(np.abs(new).max(initial=0) > self.eps**0.5)
+        do = grown or self.again
+        self.again = grown and not self.again
+        if do:
+            new = np.full(i, self.eps)
+        self.before, self.now = now, np.concatenate([new, [self.eps, 1.0]])
+        return do

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,7 +170,9 @@ class _FisherAt:
         params: list[Tensor],
     ) -> None:  # fmt: skip
         self.count = count
-        self.output, self.residuals, self.scale = output, residuals, z.dtype.type(scale)
+        self.output = output
+        self.roots: Sequence[Tensor] = [output]
+        self.residuals, self.scale = residuals, z.dtype.type(scale)
         self.p = _softmax(z) if likelihood == "softmax" and residuals is None else None
         self.shape = z.shape
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)

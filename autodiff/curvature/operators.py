@@ -17,9 +17,33 @@ from ..backward import gradients
 from ..tensor import Array, Tensor, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
-from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
+from .recorded import Many, Parts, Pullback, Pushforward, Together, evaluated, scalar
 
 # Parameters as one vector
+
+
+def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters, after checking that curvature can be taken by them."""
+    found = list(params)
+    seen: dict[int, int] = {}
+    for i, p in enumerate(found):
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{where}: params must be Tensors, but params[{i}] is {type(p).__name__}")
+        if not p.requires_grad:
+            raise ValueError(
+                f"{where}: params[{i}] (shape {p.shape}) does not require a gradient; "
+                f"create it with requires_grad=True before the computation"
+            )
+        if p.dtype.kind == "c":
+            raise TypeError(
+                f"{where}: params[{i}] (shape {p.shape}) is complex, and curvature is that of real parameters; "
+                f"take its real and its imaginary part, z = x + 1j * y"
+            )
+        if seen.setdefault(p._number, i) != i:
+            raise ValueError(f"{where}: params[{i}] is params[{seen[p._number]}] again")
+    if not found:
+        raise ValueError(f"{where}: needs at least one parameter")
+    return found
 
 
 class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no types
@@ -31,29 +55,12 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def __init__(self, params: Tensor | Iterable[Tensor]) -> None:
         self.name = type(self).__name__
-        self.params = [params] if isinstance(params, Tensor) else list(params)
-        seen: dict[int, int] = {}
-        for i, p in enumerate(self.params):
-            if not isinstance(p, Tensor):
-                raise TypeError(f"{self.name}: params must be Tensors, but params[{i}] is {type(p).__name__}")
-            if not p.requires_grad:
-                raise ValueError(
-                    f"{self.name}: params[{i}] (shape {p.shape}) does not require a gradient; "
-                    f"create it with requires_grad=True before the computation"
-                )
-            if p.dtype.kind == "c":
-                raise TypeError(
-                    f"{self.name}: params[{i}] (shape {p.shape}) is complex, and curvature is that of real parameters; "
-                    f"take its real and its imaginary part, z = x + 1j * y"
-                )
-            if seen.setdefault(p._number, i) != i:
-                raise ValueError(f"{self.name}: params[{i}] is params[{seen[p._number]}] again")
-        if not self.params:
-            raise ValueError(f"{self.name}: needs at least one parameter")
+        self.params = checked_parameters(self.name, [params] if isinstance(params, Tensor) else params)
         self.size = sum(p.size for p in self.params)
         """How many entries all parameters have together."""
         ends = np.cumsum([p.size for p in self.params]).tolist()
         self._slices = [slice(end - p.size, end) for p, end in zip(self.params, ends)]
+        self._together = Together()
         self._take_point()
         dtype = np.result_type(np.float32, *(p.dtype for p in self.params))
         super().__init__(dtype, self._shape_of_matrix())
@@ -138,22 +145,32 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         m, n = self.shape
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
-    def _tangents(self, vector: Array) -> list[Array]:
-        return [vector[s].reshape(p.shape).astype(p.dtype, copy=False) for s, p in zip(self._slices, self.params)]
+    def _tangents(self, rows: Array) -> Many:
+        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self._slices, self.params)]
 
-    def _write(self, row: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
+    def _write(self, rows: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
         for s, part in zip(self._slices, parts):
             if part is None:
                 if not add:
-                    row[s] = 0
+                    rows[:, s] = 0
                 continue
-            part = np.ravel(part)
+            part = part.reshape(len(rows), -1)
             if weight != 1:
                 part = part * part.dtype.type(weight)
             if add:
-                row[s] += part
+                rows[:, s] += part
             else:
-                row[s] = part
+                rows[:, s] = part
+
+
+def _rows(X: Array) -> Array:
+    """The columns as rows, contiguous; copied in pieces that stay in the cache, in a half to a quarter of the time."""
+    if X.flags.f_contiguous:
+        return X.T
+    rows = np.empty(X.shape[::-1], X.dtype)
+    for start in range(0, len(X), 4096):
+        rows[:, start : start + 4096] = X[start : start + 4096].T
+    return rows
 
 
 # The Jacobian
@@ -183,7 +200,7 @@ class Jacobian(ParameterOperator):
     """
 
     def __init__(self, output: Tensor | Callable[[], Any], params: Tensor | Iterable[Tensor]) -> None:
-        self._source = _source("Jacobian", "output", output)
+        self._source = recorded_or_function("Jacobian", "output", output)
         self._output = evaluated("Jacobian", "output", output, ())
         super().__init__(params)
         self._connect()
@@ -214,15 +231,17 @@ class Jacobian(ParameterOperator):
     def _matmat(self, X: Array) -> Array:
         self._require_point()
         Y = np.empty((X.shape[1], self.shape[0]), self.dtype)
-        for v, y in zip(np.ascontiguousarray(X.T), Y):
-            y[...] = np.ravel(self._push(self._tangents(v)))
+        for piece, parts in self._together([self._output], lambda v: [self._push(v)], self._tangents(_rows(X))):
+            for y in parts:
+                Y[piece] = np.asarray(y).reshape(-1, self.shape[0])
         return Y.T
 
     def _rmatmat(self, X: Array) -> Array:
         self._require_point()
         Y = np.empty((X.shape[1], self.size), self.dtype)
-        for u, y in zip(np.ascontiguousarray(X.T), Y):
-            self._write(y, self._pull([u.reshape(self._output.shape).astype(self._output.dtype, copy=False)]))
+        cotangents = _rows(X).reshape(-1, *self._output.shape).astype(self._output.dtype, copy=False)
+        for piece, parts in self._together([self._output], self._pull, [cotangents]):
+            self._write(Y[piece], parts)
         return Y.T
 
     def _matvec(self, x: Array) -> Array:
@@ -232,7 +251,7 @@ class Jacobian(ParameterOperator):
         return self._rmatmat(x.reshape(-1, 1))[:, 0]
 
 
-def _source(where: str, what: str, given: Any) -> Any:
+def recorded_or_function(where: str, what: str, given: Any) -> Any:
     """A recorded Tensor or a function, after checking that it is one of them."""
     if isinstance(given, Tensor):
         if not given.requires_grad:
@@ -249,9 +268,10 @@ def _source(where: str, what: str, given: Any) -> Any:
 
 
 class Recorded(Protocol):
-    """One recorded graph of a curvature operator: what its mean divides by, the loss, its gradient, and products of
-    the curvature with vectors, these in the parameters' shapes."""
+    """One recorded graph of a curvature operator: what it was recorded up to, what its mean divides by, the loss, its
+    gradient, and products of the curvature with vectors, these in the parameters' shapes."""
 
+    roots: Sequence[Tensor]
     count: float
     value: float
     gradient: Parts
@@ -282,7 +302,7 @@ class CurvatureOperator(ParameterOperator):
             raise TypeError(f"{name}: count must be a function of a batch, not {type(count).__name__}")
         self._count = count
         for what, given in functions.items():
-            _source(name, what, given)
+            recorded_or_function(name, what, given)
             if batches is not None and isinstance(given, Tensor):
                 raise TypeError(f"{name}: with batches= the {what} must be a function of a batch, not a Tensor")
         if reduction not in ("mean", "sum"):
@@ -384,7 +404,7 @@ class CurvatureOperator(ParameterOperator):
             for weight, at in self._recordings():
                 total += weight
                 value += weight * at.value
-                self._write(gradient, at.gradient, weight, add=True)
+                self._write(gradient[None], [None if d is None else d[None] for d in at.gradient], weight, add=True)
                 del at
             divisor = total if self.reduction == "mean" else 1.0
             self._summary = value / divisor, gradient / self.dtype.type(divisor)
@@ -395,8 +415,8 @@ class CurvatureOperator(ParameterOperator):
         Y = np.empty(V.shape, self.dtype)
         total = 0.0
         for weight, at in self._recordings():
-            for v, y in zip(V, Y):
-                self._write(y, at.product(self._tangents(v)), weight, add=total > 0)
+            for piece, parts in self._together(at.roots, at.product, self._tangents(V)):
+                self._write(Y[piece], parts, weight, add=total > 0)
             total += weight
             del at  # or the next graph would be recorded while this one is alive
         if self.reduction == "mean" and total != 1:
@@ -409,7 +429,7 @@ class CurvatureOperator(ParameterOperator):
         return self._products(x.reshape(1, -1))[0]
 
     def _matmat(self, X: Array) -> Array:
-        return self._products(np.ascontiguousarray(X.T)).T
+        return self._products(_rows(X)).T
 
     _rmatvec, _rmatmat = _matvec, _matmat
 
@@ -482,6 +502,7 @@ class _HessianAt:
     def __init__(self, loss: Tensor, params: list[Tensor], count: float) -> None:
         self.count, self.value = count, loss.item()
         self.loss, self.params = loss, params
+        self.roots: Sequence[Tensor] = [loss]
         self.gradient: Parts
         self.twice: Pullback | None = None
         try:
@@ -565,6 +586,7 @@ class GaussNewton(CurvatureOperator):
 class _GaussNewtonAt:
     def __init__(self, output: Tensor, outer: _HessianAt, params: list[Tensor]) -> None:
         self.outer = outer
+        self.roots: Sequence[Tensor] = [output]
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
         self.count, self.value = outer.count, outer.value
         self.gradient: Parts = self.pull(outer.gradient)

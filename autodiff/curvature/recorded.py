@@ -1,17 +1,21 @@
-"""Graphs that are recorded once and walked many times: a transposed Jacobian, and from two of them a Jacobian."""
+"""Graphs that are recorded once and walked many times: a transposed Jacobian, from two of them a Jacobian, and any of
+these for many vectors at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from ..backward import gradients, leading_to, reachable, reverse
-from ..mode import differentiating
+from ..batching.batch import Batch, quiet, spread_in
+from ..batching.examples import batched
+from ..mode import differentiating, mode
 from ..tensor import Array, Tensor, variable
 from ..transforms import forward
+from ..transforms.functional import ROOM
 
 Parts = Sequence["Array | None"]
 """An array for each parameter (or output); None stands for zeros."""
@@ -30,6 +34,7 @@ class Pullback:
         self.wanted = dict(zip(self.numbers, inputs))
         self.nodes, leaves = reachable([y for y in self.outputs if y is not None])
         self.needed = None if leaves.keys() <= self.wanted.keys() else leading_to(self.wanted, self.nodes)
+        self.looked_at = any([x._hooks for found in (self.nodes, leaves) for x in found.values()])
 
     def __call__(self, cotangents: Parts) -> list[Array | None]:
         """The cotangents of the inputs; None where they are zero. They may share memory: never write into them."""
@@ -38,6 +43,8 @@ class Pullback:
                 "curvature: the recorded graph is gone, because backward(retain_graph=False) went through it or the "
                 ".data of one of its results were assigned; make the operator anew"
             )
+        if self.looked_at and any([isinstance(g, Batch) for g in cotangents]):
+            raise forward.Unsupported  # hooks hear one cotangent after the other
         seeds: dict[int, Any] = {}
         for y, g in zip(self.outputs, cotangents):
             if y is not None and g is not None:  # two outputs may be one tensor: ∂(a + b)² by a and by b
@@ -77,6 +84,56 @@ class Pushforward:
             self.twice = Pullback(pulled, [u])
         (pushed,) = self.twice(tangents)
         return np.zeros(self.output.shape, self.output.dtype) if pushed is None else pushed
+
+
+FEW = 3
+"""Fewer vectors are taken one by one."""
+
+Many = Sequence[Array]
+"""Of several vectors: for each parameter (or output) an array with the vectors along its first axis."""
+
+
+class Together:
+    """Products of recorded linear maps with many vectors: with as many at once as there is room for, hidden in batches;
+    one by one where hooks look at them, where values are watched, and from when a rule has failed on a batch."""
+
+    def __init__(self) -> None:
+        self.alone = False
+
+    def __call__(
+        self, roots: Sequence[Tensor], product: Callable[[Parts], Parts], many: Many
+    ) -> Iterator[tuple[slice, Parts]]:
+        """The products piece by piece: of which vectors, and their parts as `Many`, None where they are zero. `roots`
+        is what the product's graph was recorded up to."""
+        count, start = len(many[0]), 0
+        room = self._room(roots) if count >= FEW else 1
+        while start < count:
+            piece = slice(start, start + room)
+            found = self._at_once(product, [part[piece] for part in many]) if room > 1 else None
+            if found is None:
+                room, piece = 1, slice(start, start + 1)
+                one = product([part[start] for part in many])
+                found = [None if y is None else np.asarray(y)[None] for y in one]
+            yield piece, found
+            start = piece.stop
+
+    def _room(self, roots: Sequence[Tensor]) -> int:
+        if self.alone or not isinstance(mode.get(), bool):
+            return 1
+        nodes, leaves = reachable([y for y in roots if y._requires_grad])
+        return max(ROOM // max([x.size for found in (nodes, leaves) for x in found.values()], default=1), 1)
+
+    def _at_once(self, product: Callable[[Parts], Parts], many: Many) -> Parts | None:
+        with batched(len(many[0])) as level:
+            token = quiet.set(True)
+            try:
+                found = product([Batch(level, part) for part in many])
+            except Exception:  # a rule fails on a batch in ways of its own; a true error comes again, for one vector
+                self.alone = True
+                return None
+            finally:
+                quiet.reset(token)
+            return [None if y is None else spread_in(y, level) for y in found]
 
 
 def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], arguments: Sequence[Any]) -> Tensor:

@@ -1,7 +1,8 @@
 """Calls of machine code with arrays: how it finds their memory.
 
 A function takes a tuple of arrays. It reads the addresses from the objects themselves, which costs nothing; where this
-Python lays objects out in another way, from a copy that looks the same. Order: how objects lie in memory, calls.
+Python lays objects out in another way, from a copy that looks the same. Order: how objects lie in memory, calls by
+ctypes, calls as of Python's own functions, which take a tenth of the time.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-ITEMS = 24
-"""Bytes before a tuple's first item."""
+LENGTH, ITEMS = 16, 24
+"""Bytes before a tuple's length and its first item."""
 TYPE, DATA, AXES, SHAPE, STRIDES, DTYPE, FLAGS = 8, 16, 24, 32, 40, 56, 64
 """Bytes before what an array keeps: its type, address, number of axes, addresses of shape and strides, dtype, flags."""
 ALIGNED, WRITEABLE = 0x100, 0x400
@@ -30,7 +31,7 @@ def as_expected() -> bool:
         return ctypes.c_void_p.from_address(place).value
 
     base = id(array)
-    if word(id(probe) + ITEMS + 8) != base or word(base + DATA) != array.ctypes.data:
+    if word(id(probe) + LENGTH) != 2 or word(id(probe) + ITEMS + 8) != base or word(base + DATA) != array.ctypes.data:
         return False
     shape, strides = word(base + SHAPE), word(base + STRIDES)
     return (
@@ -68,3 +69,36 @@ def function(address: int, long: bool, integers: int = 0) -> Callable[..., Any]:
         call(table.ctypes.data, *numbers)
 
     return boxed
+
+
+class _Definition(ctypes.Structure):
+    """Python's PyMethodDef."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    )
+
+
+def method(address: int, *kept: Any) -> Callable[[tuple[Any, ...]], Any]:
+    """The function at an address as one of Python's own: of a tuple of what is kept for it and of its argument, a tuple
+    that nobody checks. It returns an object, of which it has counted the reference."""
+    takes_one = 8  # METH_O
+    definition = _Definition(b"machine code", address, takes_one, None)
+    made: Callable[[tuple[Any, ...]], Any] = _method_maker()(definition, (*kept, definition), None)
+    return made
+
+
+@functools.cache
+def _method_maker() -> Callable[..., Any]:
+    kind = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.POINTER(_Definition), ctypes.py_object, ctypes.c_void_p)
+    return kind(("PyCFunction_NewEx", ctypes.pythonapi))
+
+
+def symbols() -> dict[str, int]:
+    """Addresses of what a method needs to return an object."""
+    count = ctypes.cast(ctypes.pythonapi.Py_IncRef, ctypes.c_void_p).value
+    assert count is not None
+    return {"Py_IncRef": count, "autodiff_none": id(None)}

@@ -129,7 +129,7 @@ def _in_library(name: str) -> bool:
 
 
 LIBRARY = {
-    "sinh": "sinh", "cosh": "cosh", "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
+    "tan": "tan", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
     "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh", "cbrt": "cbrt", "log10": "log10", "arctan2": "atan2",
     "hypot": "hypot", "power": "pow",
 }  # fmt: skip

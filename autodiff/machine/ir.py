@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class Builder:
     def __init__(self, module: Module, lanes: int) -> None:
         self.module, self.lanes = module, lanes
         self.lines: list[str] = []
-        self.count = 0
+        self.count = self.loops = 0
 
     # text
 
@@ -90,6 +91,24 @@ class Builder:
         """The start of a block."""
         self.lines.append(f"{name}:")
 
+    @contextmanager
+    def loop(self, start: str, stop: str, step: int = 1) -> Iterator[str]:
+        """A loop that runs at least once: the register that counts from `start` to `stop`."""
+        self.loops += 1
+        k = self.loops
+        self.put(f"br label %before{k}")
+        self.label(f"before{k}")
+        self.put(f"br label %head{k}")
+        self.label(f"head{k}")
+        self.put(f"%i{k} = phi i64 [ {start}, %before{k} ], [ %n{k}, %latch{k} ]")
+        yield f"%i{k}"
+        self.put(f"br label %latch{k}")
+        self.label(f"latch{k}")
+        self.put(f"%n{k} = add nuw nsw i64 %i{k}, {step}")
+        over = self(f"icmp eq i64 %n{k}, {stop}")
+        self.put(f"br i1 {over}, label %done{k}, label %head{k}")
+        self.label(f"done{k}")
+
     def vector(self, scalar: str) -> str:
         """LLVM's type of a vector of a scalar type."""
         return scalar if self.lanes == 1 else f"<{self.lanes} x {scalar}>"
@@ -110,6 +129,14 @@ class Builder:
 
     def splat(self, text: str, scalar: str) -> str:
         return text if self.lanes == 1 else f"splat ({scalar} {text})"
+
+    def spread(self, t: str, number: str) -> str:
+        """A vector of one number."""
+        if self.lanes == 1:
+            return number
+        kind = self.type(t)
+        one = self(f"insertelement {kind} poison, {SCALAR[t]} {number}, i64 0")
+        return self(f"shufflevector {kind} {one}, {kind} poison, <{self.lanes} x i32> zeroinitializer")
 
     # instructions
 

@@ -212,6 +212,27 @@ def tanh(b: Builder, t: str, x: str) -> str:
     return b.intrinsic("copysign", t, b.div(t, m, b.add(t, m, b.constant(2, t))), x)
 
 
+def _half_exp(b: Builder, t: str, a: str) -> str:
+    """eᵃ/2 of what is not negative, as large as numbers are."""
+    _, n, r = _reduced(b, t, _at_most(b, t, a, {"f": 90, "d": 711}[t]))
+    return _scaled(b, t, b.add(t, _exp_less_one(b, t, r), b.constant(1, t)), b.sub(t, n, b.constant(1, t)))
+
+
+def cosh(b: Builder, t: str, x: str) -> str:
+    """h + 1/(4h) of h = eᵃ/2, a = |x|."""
+    h = _half_exp(b, t, b.intrinsic("fabs", t, x))
+    return b.add(t, h, b.div(t, b.constant(0.25, t), h))
+
+
+def sinh(b: Builder, t: str, x: str) -> str:
+    """(m + m/(m + 1))/2 of m = eᵃ − 1, a = |x|; far out eᵃ/2."""
+    a = b.intrinsic("fabs", t, x)
+    m = expm1(b, t, a)
+    near = b.mul(t, b.add(t, m, b.div(t, m, b.add(t, m, b.constant(1, t)))), b.constant(0.5, t))
+    far = b.compare("ogt", t, a, b.constant({"f": 20, "d": 40}[t], t))
+    return b.intrinsic("copysign", t, b.select(t, far, _half_exp(b, t, a), near), x)
+
+
 def expit(b: Builder, t: str, x: str) -> str:
     """1/(1 + e⁻ˣ), or eˣ/(1 + eˣ) below 0."""
     one = b.constant(1, t)
@@ -444,7 +465,8 @@ def cos(b: Builder, t: str, x: str) -> str:
 
 
 FUNCTIONS: dict[str, Callable[[Builder, str, str], str]] = {
-    "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log1p": log1p, "tanh": tanh,
-    "special.expit": expit, "special.erf": erf, "special.erfc": erfc, "special.ndtr": ndtr, "sin": sin, "cos": cos,
+    "exp": exp, "exp2": exp2, "expm1": expm1, "log": log, "log2": log2, "log1p": log1p, "sinh": sinh,
+    "cosh": cosh, "tanh": tanh, "special.expit": expit, "special.erf": erf, "special.erfc": erfc, "special.ndtr": ndtr,
+    "sin": sin, "cos": cos,
 }  # fmt: skip
 """By the names of programs."""

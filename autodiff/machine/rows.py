@@ -67,20 +67,13 @@ class Memory:
     def number(self) -> Any:
         """The row's first number."""
         b = self.builder
-        return Value(b, self.t, spread(b, self.t, b(f"load {SCALAR[self.t]}, ptr {self.address}")))
+        return Value(b, self.t, b.spread(self.t, b(f"load {SCALAR[self.t]}, ptr {self.address}")))
 
     @number.setter
     def number(self, value: Value) -> None:
         b = self.builder
         first = b(f"extractelement {b.type(self.t)} {value.name}, i64 0")
         b.put(f"store {SCALAR[self.t]} {first}, ptr {self.address}")
-
-
-def spread(b: Builder, t: str, number: str) -> str:
-    """A vector of one number."""
-    kind = b.type(t)
-    one = b(f"insertelement {kind} poison, {SCALAR[t]} {number}, i64 0")
-    return b(f"shufflevector {kind} {one}, {kind} poison, <{b.lanes} x i32> zeroinitializer")
 
 
 class Row:
@@ -98,7 +91,7 @@ class Row:
         """How many columns there are, as a number."""
         b = self.builder
         n = b("sub i64 %stop, %start")
-        return Value(b, self.t, spread(b, self.t, b(f"sitofp i64 {n} to {SCALAR[self.t]}")))
+        return Value(b, self.t, b.spread(self.t, b(f"sitofp i64 {n} to {SCALAR[self.t]}")))
 
     def each(self, body: Callable[[Index], Any]) -> None:
         """Run a body for all columns."""
@@ -190,7 +183,7 @@ class Row:
         b, t, lanes = self.builder, self.t, self.builder.lanes
         number = folded(b, t, lanes, value.name, TABLE[name][1])
         b.lanes = lanes
-        return Value(b, t, spread(b, t, number))
+        return Value(b, t, b.spread(t, number))
 
 
 def module_text(write: Callable[..., Any], count: int, t: str, width: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Sample, polymorphic
+from ..protocols import implements
 from .guards import times
 from .samples import PAIRS, Samples, draw, unary
 from .ufuncs import declare, scipy_ufunc
@@ -78,6 +79,7 @@ i1 = _of_order_1("i1", "I", lambda x: _of["i0"](x) + _iv_of(2.0, x), -4.0, "+ +"
 i0 = _of_order_0("i0", "I", lambda x: _of["i1"](x), -4.0, "", f"modified {_FIRST}")
 k1 = _of_order_1("k1", "K", lambda x: -_of["k0"](x) - _kv_of(2.0, x), 0.5, "− −", f"modified {_SECOND}")
 k0 = _of_order_0("k0", "K", lambda x: -_of["k1"](x), 0.5, "−", f"modified {_SECOND}")
+implements(np.i0)(i0)
 _of |= {f.__name__: polymorphic(f) for f in (j0, j1, y0, y1, i0, i1, k0, k1)}
 
 

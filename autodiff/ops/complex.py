@@ -1,5 +1,8 @@
 """Parts of complex numbers: operations that are not holomorphic. (What a cotangent is there says backward.py.)
 
+The derivatives are said as that of a holomorphic function is, the factor d of dL = Re(g d dz), and with the place of g
+where there is no such factor.
+
 Order: real and imaginary part, the conjugate, the angle, and size and direction, which stand in for `absolute` and
 `sign` of complex numbers.
 """
@@ -26,13 +29,13 @@ def _points(rng: np.random.Generator) -> list[Sample]:
 
 _real = declare(
     "real", lambda x: x.real, [lambda g, y, x: g], complex=True,
-    jvps="linear", formula="Re {0}", derivatives=["Re"],
+    jvps="linear", formula="Re {0}", derivatives=["1"],
     samples=lambda rng: [*_points(rng), Sample((draw(rng, (3,)),))],
 )  # fmt: skip
 
 _imag = declare(
     "imag", lambda x: x.imag, [lambda g, y, x: g * -1j if x.dtype.kind == "c" else np.zeros_like(x)], complex=True,
-    jvps="linear", formula="Im {0}", derivatives=["Im"],
+    jvps="linear", formula="Im {0}", derivatives=["−i"],
     samples=lambda rng: [*_points(rng), Sample((draw(rng, (3,)),))],
 )  # fmt: skip
 
@@ -53,13 +56,13 @@ _angle = declare(
 direction = internal(declare(
     "direction", np.sign, [lambda g, y, x: (times(g, 1 / np.absolute(x)) * y).imag * 1j * np.conjugate(y)], arity=1,
     jvps=[lambda t, y, x: (times(t, 1 / np.absolute(x)) * np.conjugate(y)).imag * 1j * y], complex=True, singular=True,
-    formula="{0} / |{0}|", derivatives=["i {y} Im({y}* ·) / |{0}|"], samples=_points,
+    formula="{0} / |{0}|", derivatives=["i {y}* Im({y} ·) / |{0}|"], samples=_points,
     doc="z/|z| of complex numbers, 0 at 0, where its derivative is NaN.",
 ))  # fmt: skip
 
 size = internal(declare(
     "modulus", np.absolute, [lambda g, y, x: g * np.conjugate(np.sign(x))], arity=1, jvps="elementwise", complex=True,
-    formula="|{0}|", derivatives=["Re(({0} / |{0}|)* ·)"], samples=_points,
+    formula="|{0}|", derivatives=["({0} / |{0}|)*"], samples=_points,
     doc="|z| of complex numbers; the derivative at 0 is 0, the second NaN.",
 ))  # fmt: skip
 

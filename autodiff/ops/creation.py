@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import holds_tensors
+from ..primitive import as_tensor, holds_tensors
 from ..protocols import implements, optioned
 from ..tensor import Tensor, as_array, plain, wrap
-from .elementwise import astype, copy, power
-from .guards import checked_axis
+from .elementwise import astype, copy, exp, log, power
+from .guards import checked_axis, common, raw
 from .shape import broadcast_to, moveaxis, reshape, stack
 
 __all__ = [
@@ -364,15 +364,33 @@ def logspace(
     return _made(values, requires_grad, name)
 
 
-@optioned
+@implements(np.geomspace)
 def geomspace(
     start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0,
     *, requires_grad: bool = False, name: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """`num` numbers with a constant ratio from `start` to `stop`, as `numpy.geomspace`; of constants only."""
-    if _records(_given(start), _given(stop)):
-        raise TypeError(
-            "geomspace: has no derivative by its ends; write ad.exp(ad.linspace(ad.log(a), ad.log(b), num))"
-        )
+    """`num` numbers with a constant ratio from `start` to `stop`, as `numpy.geomspace`; differentiable by both ends.
+
+    Raises:
+        ValueError: ends that are 0, or of different signs. TypeError: complex ends that require a gradient.
+
+    >>> b = Tensor(8.0, requires_grad=True)
+    >>> geomspace(2.0, b, 3).sum().backward()
+    >>> b.grad
+    Tensor(1.25)
+    """
+    start, stop = _given(start), _given(stop)
+    if _records(start, stop):
+        start, stop = as_tensor(start, "geomspace"), as_tensor(stop, "geomspace")
+        if "c" in (start.dtype.kind, stop.dtype.kind):
+            raise TypeError(
+                "geomspace: complex ends have no derivative here; write ad.exp(ad.linspace(ad.log(a), ad.log(b), num))"
+            )
+        sign = np.sign(raw(start))
+        if not common(((sign != 0) & (sign == np.sign(raw(stop)))).all()):
+            raise ValueError(f"geomspace: from {raw(start)} to {raw(stop)} there is no constant ratio; one sign, no 0")
+        y: Tensor = exp(linspace(log(start * sign), log(stop * sign), num, endpoint)) * sign
+        y = y if axis == 0 else moveaxis(y, 0, checked_axis("geomspace", axis, y.shape))
+        return _result(y if dtype is None else astype(y, dtype), "geomspace", requires_grad, name)
     values = _named("geomspace", np.geomspace, start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis)
     return _made(values, requires_grad, name)

@@ -29,7 +29,7 @@ _OPPOSITE: dict[Any, Any] = {"backward": "forward", "ortho": "ortho", "forward":
 """The scale that the transform the other way has under the other name."""
 
 
-def _resized(x: Any, lengths: dict[int, int]) -> Any:
+def resized(x: Any, lengths: dict[int, int]) -> Any:
     """x cut, or continued with zeros, to these lengths along some axes: the transpose of how a transform does that."""
     for axis, n in lengths.items():
         if x.shape[axis] > n:
@@ -47,7 +47,7 @@ def _fft_forward(x: Any, n: Any, axes: Any, norm: Any, inverse: bool = False) ->
 
 
 def _fft_rule(g: Any, y: Any, x: Any, n: Any, axes: Any, norm: str, inverse: bool = False) -> Any:
-    return _resized(_fft_forward(g, n, axes, norm, inverse), {a: x.shape[a] for a in axes})
+    return resized(_fft_forward(g, n, axes, norm, inverse), {a: x.shape[a] for a in axes})
 
 
 _CASES: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = [
@@ -69,7 +69,7 @@ def _rfft_forward(x: Any, n: int, axis: int, norm: Any) -> Any:
 
 _rfft = declare(
     "rfft", _rfft_forward,
-    [lambda g, y, x, n, axis, norm: _resized(np.fft.fft(g, n, axis, norm).real, {axis: x.shape[axis]})],
+    [lambda g, y, x, n, axis, norm: resized(np.fft.fft(g, n, axis, norm).real, {axis: x.shape[axis]})],
     jvps="linear", formula="rfft {0}", derivatives=["Fᵀ"],
     samples=lambda rng: [Sample((draw(rng, s),), {"n": n[0], "axis": axes[0], "norm": norm})
                          for (s, n, axes), norm in zip(_CASES, [*_OPPOSITE, *_OPPOSITE])],
@@ -83,7 +83,7 @@ def _irfft_rule(g: Any, y: Any, x: Any, n: int, axis: int, norm: Any) -> Any:
     twice[0] = 1
     twice[(n + 1) // 2 :] = 1
     twice = twice.reshape((-1,) + (1,) * (d.ndim - axis - 1))
-    return _resized(d * np.asarray(twice, like=raw(d)), {axis: x.shape[axis]})
+    return resized(d * np.asarray(twice, like=raw(d)), {axis: x.shape[axis]})
 
 
 _irfft = declare(

@@ -25,6 +25,7 @@ from .ufuncs import declare, scipy_ufunc
 
 __all__ = [
     "beta", "betainc", "betaincc", "betaln", "digamma", "gamma", "gammainc", "gammaincc", "gammaincinv", "gammaln",
+    "gammasgn",
     "loggamma", "multigammaln", "polygamma", "rgamma", "zeta",
 ]  # fmt: skip
 
@@ -83,6 +84,12 @@ gamma = declare(
     "gamma", scipy_ufunc("gamma"), [lambda g, y, x: times(g, y * polygamma_at(x))], arity=1, scipy="gamma",
     formula="Γ({0})", derivatives=["{y} · ψ({0})"], samples=unary(0.6, 4.0),
     doc="The gamma function, (x − 1)! for whole numbers.",
+)  # fmt: skip
+
+gammasgn = declare(
+    "gammasgn", scipy_ufunc("gammasgn"), [lambda g, y, x: 0 * y], arity=1, scipy="gammasgn", formula="sign Γ({0})",
+    derivatives=["0"], samples=unary(-1.8, -1.2),
+    doc="The sign of the gamma function, NaN at its poles left of 0; the derivative is 0.",
 )  # fmt: skip
 
 loggamma = declare(

@@ -1,4 +1,5 @@
-"""Functions defined by integrals: of the bell curve (erfcx, Dawson's, Owen's), exponential, sine and cosine ones."""
+"""Functions defined by integrals: of the bell curve (erfcx, Dawson's, Owen's), exponential ones,
+sines and cosines."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .guards import nonnegative, times
 from .samples import PAIRS, binary, draw, unary, with_params
-from .special import erf
+from .special import erf, ndtr
 from .ufuncs import declare, scipy_ufunc
 
-__all__ = ["dawsn", "erfcx", "exp1", "expi", "expn", "owens_t", "sici"]
+__all__ = ["dawsn", "erfcx", "exp1", "expi", "expn", "fresnel", "owens_t", "sici"]
 
 
 # Of the bell curve
@@ -78,6 +79,7 @@ dawsn = _growing(
     "exp(−{0}²) ∫₀ exp(t²) dt",
 )  # fmt: skip
 _erf: Any = polymorphic(erf)
+_ndtr: Any = polymorphic(ndtr)
 
 
 def _owens_by_h(g: Any, y: Any, h: Any, a: Any) -> Any:
@@ -94,6 +96,51 @@ owens_t = declare(
     formula="T({0}, {1})",
     derivatives=["−exp(−{0}²/2) erf({0} {1} / √2) / √(8π)", "exp(−{0}² (1 + {1}²)/2) / (2π (1 + {1}²))"],
     samples=binary(), doc="Owen's T function, ∫₀ᵃ exp(−h² (1 + t²)/2) / (1 + t²) dt / (2π).",
+)  # fmt: skip
+
+
+def _bivariate_normal_forward(h: Any, k: Any, r: Any) -> Any:
+    """By Owen's T function (Annals of Mathematical Statistics 27, 1956, equation 2.1)."""
+    from scipy.special import ndtr, owens_t
+
+    kind = np.result_type(h, k, r)
+    h, k, r = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (h, k, r)))
+    h, k = np.clip(h, -_END, _END) + 0.0, np.clip(k, -_END, _END) + 0.0  # no −0, of which 1/h has another sign
+    with np.errstate(all="ignore"):
+        root = np.sqrt((1 - r) * (1 + r))
+        parts = owens_t(h, (k - r * h) / (h * root)) + owens_t(k, (h - r * k) / (k * root))
+        apart = (h * k < 0) | ((h * k == 0) & (h + k < 0))
+        y = (ndtr(h) + ndtr(k)) / 2 - parts - np.where(apart, 0.5, 0)
+        return np.where((h == 0) & (k == 0), 0.25 + np.arcsin(r) / (2 * np.pi), y).astype(
+            kind if kind.kind == "f" else float
+        )[()]
+
+
+_END = 40.0
+"""From where on the normal distribution function is 0 and 1 in double precision, and its derivatives are 0."""
+
+
+def _bivariate_by_limit(g: Any, h: Any, k: Any, r: Any) -> Any:
+    h, k = np.clip(h, -_END, _END), np.clip(k, -_END, _END)
+    rest = (k - r * h) / np.sqrt((1 - r) * (1 + r))
+    return g * (np.exp(-0.5 * h * h) / math.sqrt(2 * math.pi) * _ndtr(rest))
+
+
+def _bivariate_by_correlation(g: Any, y: Any, h: Any, k: Any, r: Any) -> Any:
+    h, k, square = np.clip(h, -_END, _END), np.clip(k, -_END, _END), (1 - r) * (1 + r)
+    return g * (np.exp(-0.5 * (h * h - 2 * r * h * k + k * k) / square) / (2 * math.pi * np.sqrt(square)))
+
+
+bivariate_normal = declare(
+    "bivariate_normal", _bivariate_normal_forward,
+    [lambda g, y, h, k, r: _bivariate_by_limit(g, h, k, r), lambda g, y, h, k, r: _bivariate_by_limit(g, k, h, r),
+     _bivariate_by_correlation],
+    formula="Φ({0}, {1}; {2})",
+    derivatives=["φ({0}) Φ(({1} − {2} {0}) / √(1 − {2}²))", "φ({1}) Φ(({0} − {2} {1}) / √(1 − {2}²))",
+                 "exp(−({0}² − 2 {2} {0} {1} + {1}²) / (2 (1 − {2}²))) / (2π √(1 − {2}²))"],
+    opaque="SciPy, in double precision", stacks="leading",
+    samples=lambda rng: [Sample((draw(rng, s), draw(rng, t), draw(rng, t, -0.8, 0.8))) for s, t in PAIRS],
+    doc="The distribution function of two standard normal variables with correlation r, |r| < 1, at h and k.",
 )  # fmt: skip
 
 
@@ -136,7 +183,7 @@ expn = declare(
 _expn_of: Any = polymorphic(expn)
 
 
-# Sine and cosine integrals
+# Sine and cosine integrals, Fresnel's integrals
 
 _si = declare(
     "si", lambda x: scipy_ufunc("sici")(x)[0], [lambda g, y, x: g * np.sinc(x / math.pi)],
@@ -160,3 +207,26 @@ def sici(x: Any) -> tuple[Tensor, Tensor]:
 
 
 SCIPY_UFUNCS["sici"] = sici
+
+
+_fresnel_s = declare(
+    "fresnel_s", lambda x: scipy_ufunc("fresnel")(x)[0], [lambda g, y, x: g * np.sin(math.pi / 2 * x * x)],
+    formula="S({0})", derivatives=["sin(π/2 · {0}²)"], samples=unary(), opaque="SciPy, two results", stacks="leading",
+)  # fmt: skip
+_fresnel_c = declare(
+    "fresnel_c", lambda x: scipy_ufunc("fresnel")(x)[1], [lambda g, y, x: g * np.cos(math.pi / 2 * x * x)],
+    formula="C({0})", derivatives=["cos(π/2 · {0}²)"], samples=unary(), opaque="SciPy, two results", stacks="leading",
+)  # fmt: skip
+
+
+def fresnel(x: Any) -> tuple[Tensor, Tensor]:
+    """Fresnel's integrals, as `scipy.special.fresnel`: ∫₀ˣ sin(π t²/2) dt and ∫₀ˣ cos(π t²/2) dt.
+
+    >>> fresnel(1.0)
+    (Tensor(0.43825915), Tensor(0.7798934))
+    """
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    return _fresnel_s(x), _fresnel_c(x)
+
+
+SCIPY_UFUNCS["fresnel"] = fresnel

@@ -1,4 +1,7 @@
-"""Polynomials given by their coefficients from the highest power down, as NumPy's functions of that name take them."""
+"""Polynomials given by their coefficients from the highest power down, as NumPy's functions of that name take them.
+
+Order: values and powers, arithmetic, calculus, roots, fits.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,16 @@ import numpy as np
 from ..primitive import as_tensor
 from ..protocols import implements
 from ..tensor import Tensor, wrap
-from .elementwise import astype
-from .guards import raw
+from .elementwise import astype, where
+from .guards import common, raw
+from .linalg import as_real, eigvals, inv, lstsq
+from .norms import norm
 from .sampled import convolve
-from .shape import concatenate
+from .shape import concatenate, stack
 
-__all__ = ["polyadd", "polyder", "polyint", "polymul", "polysub", "polyval", "vander"]
+__all__ = [
+    "poly", "polyadd", "polyder", "polydiv", "polyfit", "polyint", "polymul", "polysub", "polyval", "roots", "vander",
+]  # fmt: skip
 
 
 def _coefficients(name: str, p: Any) -> Tensor:
@@ -109,6 +116,25 @@ def polymul(a1: Any, a2: Any) -> Tensor:
     return convolve(_coefficients("polymul", a1), _coefficients("polymul", a2))
 
 
+@implements(np.polydiv)
+def polydiv(u: Any, v: Any) -> tuple[Tensor, Tensor]:
+    """The coefficients of the quotient and the remainder of two polynomials, as `numpy.polydiv`.
+
+    >>> polydiv([1.0, 5.0, 7.0], [1.0, 2.0])
+    (Tensor([1., 3.]), Tensor([1.]))
+    """
+    u, v = _coefficients("polydiv", u), _coefficients("polydiv", v)
+    rest, n, quotient = list(u + 0.0 * v[0]), v.size - 1, []
+    for k in range(max(u.size - n, 0)):
+        d = rest[k] / v[0]
+        quotient.append(d)
+        rest[k : k + n + 1] = [rest[k + i] - d * v[i] for i in range(n + 1)]
+    first = 0
+    while first < u.size - 1 and np.isclose(raw(rest[first]), 0, rtol=1e-14):
+        first += 1
+    return stack(quotient or [0.0 * rest[0]]), stack(rest[first:])
+
+
 @implements(np.polyder, passing=True)
 def polyder(p: Any, m: int = 1) -> Tensor:
     """The coefficients of a polynomial's m-th derivative, as `numpy.polyder`.
@@ -139,3 +165,128 @@ def polyint(p: Any, m: int = 1, k: Any = None) -> Tensor:
     for i in range(m):
         p = concatenate([p / np.arange(p.size, 0, -1), constants[i : i + 1]])
     return p
+
+
+# Roots
+
+
+@implements(np.poly)
+def poly(seq_of_zeros: Any) -> Tensor:
+    """The coefficients of the polynomial with these roots, 1 first, as `numpy.poly`.
+
+    Args:
+        seq_of_zeros: a vector, or a square matrix, whose eigenvalues are meant.
+
+    Raises:
+        ValueError: another shape.
+
+    >>> poly([1.0, 2.0])
+    Tensor([ 1., -3.,  2.])
+    """
+    r = as_tensor(seq_of_zeros, "poly")
+    if r.ndim == 2 and r.shape[0] == r.shape[1] and r.size:
+        r = eigvals(r)
+    if r.ndim > 1:
+        raise ValueError(f"poly: takes a vector of roots or a square matrix, not shape {r.shape}")
+    c = wrap(np.ones_like(raw(r), shape=(1,)))
+    for k in range(r.size):
+        c = convolve(c, concatenate([np.ones_like(raw(r[k : k + 1])), -r[k : k + 1]]))
+    v = raw(r)
+    if v.dtype.kind == "c" and common(np.all(np.sort(v) == np.sort(v.conj()))):
+        return c.real
+    return c
+
+
+@implements(np.roots, passing=True)
+def roots(p: Any) -> Tensor:
+    """The roots of the polynomial with these coefficients, as `numpy.roots`: eigenvalues of its companion matrix.
+
+    Args:
+        p: coefficients (n,), the highest power first.
+
+    Returns:
+        The roots, in NumPy's order, complex where one of them is. Those that repeat have no derivative: it is NaN, as
+        for `eig`.
+
+    Raises:
+        ValueError: another shape.
+
+    >>> roots([1.0, -3.0, 2.0])
+    Tensor([2., 1.])
+    """
+    p = _coefficients("roots", p)
+    there = np.nonzero(raw(p))[0]
+    if not there.size:
+        return wrap(np.zeros(0))
+    p = p[there[0] :]
+    zeros = p.size - 1 - (int(there[-1]) - int(there[0]))
+    p = p if p.requires_grad or not zeros else p[: p.size - zeros]
+    n = p.size - 1
+    if n < 1:
+        return wrap(np.zeros(zeros))
+    r = eigvals(concatenate([(-p[1:] / p[0])[None], np.eye(n - 1, n, dtype=np.result_type(p.dtype, float))]))
+    if not zeros:
+        return r
+    if not p.requires_grad:
+        return concatenate([r, wrap(np.zeros(zeros, r.dtype))])
+    r = r[np.argsort(np.argsort(np.abs(raw(r)), kind="stable") < zeros, kind="stable")]  # roots at 0 are the last
+    at_0 = np.arange(n) >= n - zeros
+    return r - np.where(at_0, raw(r), 0)
+
+
+# Fits
+
+
+@implements(np.polyfit)
+def polyfit(
+    x: Any, y: Any, deg: int, rcond: float | None = None, full: bool = False, w: Any = None, cov: Any = False
+) -> Any:
+    """The coefficients of the polynomial of least squares through points, as `numpy.polyfit`; with gradients to all.
+
+    Args:
+        x: places (m,). y: values (m,) or (m, k).
+        deg: the degree.
+        rcond: singular values up to this times the largest count as 0; by default the precision times m.
+        full: False; its diagnosis is NumPy's alone.
+        w: weights (m,) of the residuals, not of their squares.
+        cov: also return the coefficients' covariance matrix; "unscaled" leaves the variance of the residuals out.
+
+    Returns:
+        Coefficients (deg + 1,) or (deg + 1, k), and the covariance (deg + 1, deg + 1) or (deg + 1, deg + 1, k).
+
+    Raises:
+        ValueError: shapes that do not fit, a negative degree, or too few points for `cov`. TypeError: `full`.
+
+    >>> polyfit([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], 1).round(12)
+    Tensor([2., 1.])
+    """
+    if full:
+        raise TypeError("polyfit: full=True has no rule; call ad.linalg.lstsq(np.vander(x, deg + 1), y)")
+    x, y = as_real(x, "polyfit"), as_tensor(y, "polyfit") + 0.0
+    order = int(deg) + 1
+    if order < 1 or x.ndim != 1 or not x.size or y.ndim not in (1, 2) or y.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"polyfit: x of shape {x.shape}, y of shape {y.shape}, degree {deg}: needs (m,), (m,) or (m, k)"
+        )
+    rows, target = vander(x, order), y
+    if w is not None:
+        w = as_tensor(w, "polyfit") + 0.0
+        if w.shape != x.shape:
+            raise ValueError(f"polyfit: weights of shape {w.shape} for {x.shape[0]} points")
+        rows, target = rows * w[:, None], (target.T * w).T
+    scale = norm(rows, axis=0)
+    scale = scale if common((raw(scale) > 0).all()) else where(raw(scale) > 0, scale, 1)
+    rows = rows / scale
+    rcond = len(x) * np.finfo(x.dtype).eps if rcond is None else rcond
+    c, squares, _, _ = lstsq(rows, target, rcond)
+    c = (c.T / scale).T
+    if not cov:
+        return c
+    spread = inv(rows.T @ rows) / np.outer(scale, scale)
+    if isinstance(cov, str) and cov == "unscaled":
+        factor: Any = np.ones(())
+    elif x.size <= order:
+        raise ValueError(f"polyfit: {x.size} points do not show how far those of degree {deg} are off; cov='unscaled'")
+    else:
+        factor = squares / (x.size - order)
+    return c, spread[:, :, None] * factor if y.ndim == 2 else spread * factor.reshape(())

@@ -1,4 +1,5 @@
-"""Powers and exponentials less 1, without the digits that a difference loses: exprel, cosm1, Box–Cox transforms.
+"""Powers and exponentials less 1, without the digits that a difference loses: exprel, cosm1, Box–Cox
+transforms, Spence's function.
 
 They are made of the derivatives, of every order, of ``exprel(u) = (eᵘ − 1)/u`` and of ``log(1 + u)/u``, which are
 ∫₀¹ tⁿ e^(u t) dt and (−1)ⁿ n! ∫₀¹ tⁿ/(1 + u t)ⁿ⁺¹ dt: integrals of positive functions.
@@ -19,7 +20,7 @@ from .guards import times
 from .samples import PAIRS, binary, draw, unary, with_params
 from .ufuncs import declare, scipy_ufunc
 
-__all__ = ["boxcox", "boxcox1p", "cosm1", "exprel", "inv_boxcox"]
+__all__ = ["boxcox", "boxcox1p", "cosm1", "exprel", "inv_boxcox", "spence"]
 
 SCIPY_UFUNCS |= {"expm1": expm1, "log1p": log1p}
 
@@ -120,7 +121,7 @@ boxcox1p = declare(
 )  # fmt: skip
 
 
-# Its inverse: exp(y l(p y)) with l(u) = log(1 + u)/u
+# Its inverse, exp(y l(p y)) with l(u) = log(1 + u)/u, and the integral of l
 
 
 def _logrel_moved_forward(u: Any, order: int = 0) -> Any:
@@ -144,6 +145,13 @@ _logrel_moved = declare(
     samples=with_params(unary(-0.6, 2.0), {"order": 0}, {"order": 1}),
 )  # fmt: skip
 _logrel_of: Any = polymorphic(_logrel_moved)
+
+
+spence = declare(
+    "spence", scipy_ufunc("spence"), [lambda g, y, x: times(g, -_logrel_of(x - 1.0))], arity=1, scipy="spence",
+    singular=True, formula="Li₂(1 − {0})", derivatives=["log {0} / (1 − {0})"], samples=unary(0.3, 3.0),
+    doc="Spence's function, the dilogarithm Li₂(1 − x) = ∫₁ˣ log t / (1 − t) dt, x ≥ 0.",
+)  # fmt: skip
 
 
 def _inverse_by_y(g: Any, x: Any, y: Any, p: Any) -> Any:

@@ -131,7 +131,7 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
 
 
 matmul = declare(
-    "matmul", _product, [_matmul_left, _matmul_right], arity=2, numpy=np.matmul,
+    "matmul", _product, [_matmul_left, _matmul_right], arity=2, numpy=np.matmul, multiplies=lambda a, b: (b, a, False),
     jvps="multilinear", complex=True, formula="{0} @ {1}", derivatives=["{1}ᵀ", "{0}ᵀ"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [
         ((2, 3), (3, 2)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 1, 2, 3), (4, 3, 1)),

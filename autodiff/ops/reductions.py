@@ -215,6 +215,21 @@ def _mean_where(a: Tensor, mask: Any, axis: Any, keepdims: Any) -> Any:
     return y if common((n > 0).all()) else elementwise.where(n > 0, y, np.nan)
 
 
+def weights_like(name: str, w: Tensor, shape: tuple[int, ...], axis: Any) -> Tensor:
+    """Weights in a shape, given in it or in that of its `axis`.
+
+    Raises:
+        ValueError: naming the function `name`, for others.
+    """
+    if w.shape == shape:
+        return w
+    axes = () if axis is None else checked_axes(name, axis, shape)
+    if not axes or w.shape != tuple([shape[i] for i in axes]):
+        raise ValueError(f"{name}: weights of shape {w.shape} fit neither shape {shape} nor its axis {axis}")
+    w = w.transpose(tuple(np.argsort(axes))).reshape([n if i in axes else 1 for i, n in enumerate(shape)])
+    return spread(w, shape)
+
+
 @implements(np.average)
 def average(a: Any, axis: Any = None, weights: Any = None, returned: Any = False, *, keepdims: Any = False) -> Any:
     """Mean weighted by `weights`, as `numpy.average`.
@@ -237,12 +252,7 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: Any = False
         y = mean(a, axis, keepdims=keepdims)
         return (y, Tensor(np.full(y.shape, count_of(a.shape, axis), y.dtype))) if returned else y
     w = as_tensor(weights, "average")
-    if w.shape != a.shape:
-        axes = () if axis is None else checked_axes("average", axis, a.shape)
-        if not axes or w.shape != tuple([a.shape[i] for i in axes]):
-            raise ValueError(f"average: weights of shape {w.shape} fit neither shape {a.shape} nor its axis {axis}")
-        w = w.transpose(tuple(np.argsort(axes))).reshape([n if i in axes else 1 for i, n in enumerate(a.shape)])
-        w = spread(w, a.shape)
+    w = weights_like("average", w, a.shape, axis)
     kind = np.result_type(a.dtype, w.dtype)
     if kind == HALF:  # products and sums exceed 65504 long before their ratio does
         a, w = astype(a, np.float32), astype(w, np.float32)
@@ -664,8 +674,9 @@ def _var_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, 
 @in_single
 def _std_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, ddof: float = 0) -> Any:
     centred = _conjugate(x - x.mean(axis=axis, keepdims=True))
-    y, g = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims)
-    return g * (_per(count_of(x.shape, axis) - ddof) * quotient_or_zero(centred, y))
+    y, g, n = restored(y, axis, x.ndim, keepdims), restored(g, axis, x.ndim, keepdims), count_of(x.shape, axis)
+    slope = centred if n == 1 else quotient_or_zero(centred, y)  # of one element it is always 0
+    return g * (_per(n - ddof) * slope)
 
 
 def _mean_of_squares(x: Tensor, axis: Any, keepdims: bool, n: float) -> Tensor:

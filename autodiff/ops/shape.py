@@ -383,17 +383,29 @@ def _several(name: str, arrays: Any) -> list[Any]:
     return tensors
 
 
+def _cast(name: str, y: Tensor, dtype: Any, casting: str) -> Tensor:
+    if dtype is None or y.dtype == dtype:
+        return y
+    if not np.can_cast(y.dtype, dtype, casting):  # type: ignore[arg-type]
+        raise TypeError(
+            f"{name}: {y.dtype} becomes no {np.dtype(dtype)} with casting={casting!r}; pass casting='unsafe'"
+        )
+    return astype(y, dtype)
+
+
 @implements(np.concatenate)
-def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None) -> Tensor:
+def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None, casting: str = "same_kind") -> Tensor:
     """Tensors joined along an axis that they have, as `numpy.concatenate`.
 
     Args:
         arrays: Tensors or arrays whose shapes differ along `axis` at most.
         axis: where to join; None joins the flattened ones.
         dtype: the result's dtype.
+        casting: which changes of dtype are allowed, as NumPy's.
 
     Raises:
-        ValueError: shapes that do not fit, or nothing to join. AxisError: no such axis.
+        ValueError: shapes that do not fit, or nothing to join. AxisError: no such axis. TypeError: a dtype that
+            `casting` does not allow.
 
     >>> concatenate([[1.0, 2.0], Tensor([3.0])])
     Tensor([1., 2., 3.])
@@ -401,35 +413,33 @@ def concatenate(arrays: Any, axis: int | None = 0, *, dtype: Any = None) -> Tens
     arrays = _several("concatenate", arrays)
     if axis is None:
         arrays, axis = [ravel(a) for a in arrays], 0
-    y = _concatenate(*arrays, axis=axis)
-    return y if dtype is None or y.dtype == dtype else astype(y, dtype)
+    return _cast("concatenate", _concatenate(*arrays, axis=axis), dtype, casting)
 
 
 concat = concatenate
 
 
 @implements(np.stack)
-def stack(arrays: Any, axis: int = 0, *, dtype: Any = None) -> Tensor:
+def stack(arrays: Any, axis: int = 0, *, dtype: Any = None, casting: str = "same_kind") -> Tensor:
     """Tensors of one shape joined along a new axis, as `numpy.stack`.
 
     >>> stack([Tensor(1.0), 2.0])
     Tensor([1., 2.])
     """
-    y = _stack(*_several("stack", arrays), axis=axis)
-    return y if dtype is None or y.dtype == dtype else astype(y, dtype)
+    return _cast("stack", _stack(*_several("stack", arrays), axis=axis), dtype, casting)
 
 
 @implements(np.vstack)
-def vstack(tup: Any, *, dtype: Any = None) -> Tensor:
+def vstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Tensor:
     """Joined along the first of at least two axes, as `numpy.vstack`."""
-    return concatenate([atleast_2d(a) for a in _several("vstack", tup)], 0, dtype=dtype)
+    return concatenate([atleast_2d(a) for a in _several("vstack", tup)], 0, dtype=dtype, casting=casting)
 
 
 @implements(np.hstack)
-def hstack(tup: Any, *, dtype: Any = None) -> Tensor:
+def hstack(tup: Any, *, dtype: Any = None, casting: str = "same_kind") -> Tensor:
     """Joined along the second axis, the first for tensors of one axis, as `numpy.hstack`."""
     arrays = [atleast_1d(a) for a in _several("hstack", tup)]
-    return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, dtype=dtype)
+    return concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, dtype=dtype, casting=casting)
 
 
 @implements(np.dstack)

@@ -1,6 +1,6 @@
 """Convolutions and recursive filters of signals: SciPy computes, the derivatives are convolutions and filters again.
 
-Order: convolution, recursive filters.
+Order: convolution, with a boundary, recursive filters.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from ..tensor import Tensor
 from .guards import checked_axis, common, raw
 from .linalg import as_real
 from .samples import draw
-from .shape import moveaxis
+from .shape import moveaxis, pad
 
-__all__ = ["convolve", "fftconvolve", "lfilter"]
+__all__ = ["convolve", "convolve2d", "correlate", "correlate2d", "fftconvolve", "lfilter"]
 
 
 # Convolution
@@ -95,6 +95,64 @@ def fftconvolve(in1: Any, in2: Any, mode: str = "full") -> Tensor:
     array([1., 3., 2.])
     """
     return _convolved("fftconvolve", in1, in2, mode, "fft")
+
+
+def correlate(in1: Any, in2: Any, mode: str = "full", method: str = "auto") -> Tensor:
+    """The correlation of two arrays, as `scipy.signal.correlate`: the convolution of in1 with in2 turned around.
+    Arguments and errors as `convolve`.
+
+    >>> correlate([1.0, 2.0, 3.0], [0.0, 1.0, 0.5])
+    Tensor([0.5, 2. , 3.5, 3. , 0. ])
+    """
+    return convolve(in1, _flipped(as_real(in2, "correlate")), mode, method)
+
+
+# With a boundary
+
+_BOUNDARIES = {"fill": "constant", "wrap": "wrap", "symm": "symmetric"}
+"""By SciPy's name, the mode of `numpy.pad`."""
+
+
+def _bounded(name: str, a: Any, b: Any, mode: str, boundary: str, fillvalue: Any, late: int = 0) -> Tensor:
+    """`late` is 1 where the middle of an even length lies behind it."""
+    a, b = as_real(a, name), as_real(b, name)
+    if boundary not in _BOUNDARIES:
+        raise ValueError(f'{name}: boundary={boundary!r}; it is "fill", "wrap" or "symm"')
+    if a.ndim != 2 or b.ndim != 2:
+        raise ValueError(f"{name}: shapes {a.shape} and {b.shape}; both have two axes")
+    if mode not in ("full", "same") or 0 in (*a.shape, *b.shape):
+        return _convolved(name, a, b, mode, "auto")
+    options = {"constant_values": fillvalue} if boundary == "fill" else {}
+    wide = pad(a, [(n - 1, n - 1) for n in b.shape], _BOUNDARIES[boundary], **options)
+    y = _convolved(name, wide, b, "valid", "auto")
+    starts = [(n - 1 + late) // 2 for n in b.shape]
+    return y if mode == "full" else y[tuple([slice(i, i + m) for i, m in zip(starts, a.shape)])]
+
+
+def convolve2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Tensor:
+    """The convolution of two images, as `scipy.signal.convolve2d`.
+
+    Args:
+        in1, in2: matrices; in1 is the one that is continued.
+        mode: "full", "same" or "valid", as of `convolve`.
+        boundary: how in1 goes on outside: "fill" (`fillvalue` everywhere), "wrap" (from the other side) or "symm" (as
+            in a mirror).
+        fillvalue: a number.
+
+    Raises:
+        ValueError: shapes that do not fit, another mode or boundary.
+
+    >>> convolve2d([[1.0, 2.0]], [[1.0, 1.0]], "same", "wrap")
+    Tensor([[3., 3.]])
+    """
+    return _bounded("convolve2d", in1, in2, mode, boundary, fillvalue)
+
+
+def correlate2d(in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Tensor:
+    """The correlation of two images, as `scipy.signal.correlate2d`: the convolution of in1 with in2 turned around.
+    Arguments and errors as `convolve2d`."""
+    a, b = as_real(in1, "correlate2d"), as_real(in2, "correlate2d")
+    return _bounded("correlate2d", a, _flipped(b), mode, boundary, fillvalue, late=1)
 
 
 # Recursive filters

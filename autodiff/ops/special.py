@@ -19,8 +19,8 @@ from .samples import binary, draw, unary
 from .ufuncs import declare, scipy_ufunc
 
 __all__ = [
-    "entr", "erf", "erfc", "erfcinv", "erfinv", "expit", "huber", "kl_div", "log_expit", "log_ndtr", "logit", "ndtr",
-    "ndtri", "pseudo_huber", "rel_entr", "xlog1py", "xlogy",
+    "entr", "erf", "erfc", "erfcinv", "erfi", "erfinv", "expit", "huber", "kl_div", "log_expit", "log_ndtr", "logit",
+    "ndtr", "ndtri", "pseudo_huber", "rel_entr", "xlog1py", "xlogy",
 ]  # fmt: skip
 
 
@@ -28,21 +28,29 @@ __all__ = [
 
 
 def _bell(x: Any) -> Any:
-    """exp(−x²), whose derivatives are 0 far out, not 0 · ∞."""
-    x = x if common(np.isfinite(raw(x)).all()) else np.clip(x, -60, 60)
+    """exp(−x²), whose derivatives are 0 far out, not 0 · ∞; of complex numbers, which may grow, as it stands."""
+    x = x if x.dtype.kind == "c" or common(np.isfinite(raw(x)).all()) else np.clip(x, -60, 60)
     return np.exp(-x * x)
 
 
 erf = declare(
     "erf", scipy_ufunc("erf"), [lambda g, y, x: g * (2 / math.sqrt(math.pi) * _bell(x))], arity=1, scipy="erf",
+    complex=True,
     formula="erf {0}", derivatives=["2/√π · exp(−{0}²)"], samples=unary(),
     doc="The error function, 2/√π ∫₀ˣ exp(−t²) dt.",
 )  # fmt: skip
 
 erfc = declare(
     "erfc", scipy_ufunc("erfc"), [lambda g, y, x: g * (-2 / math.sqrt(math.pi) * _bell(x))], arity=1, scipy="erfc",
+    complex=True,
     formula="erfc {0}", derivatives=["−2/√π · exp(−{0}²)"], samples=unary(),
     doc="1 − erf x, accurate for large x.",
+)  # fmt: skip
+
+erfi = declare(
+    "erfi", scipy_ufunc("erfi"), [lambda g, y, x: times(g, 2 / math.sqrt(math.pi) * np.exp(x * x))], arity=1,
+    scipy="erfi", singular=True, formula="erfi {0}", derivatives=["2/√π · exp({0}²)"], samples=unary(),
+    doc="The imaginary error function, 2/√π ∫₀ˣ exp(t²) dt.",
 )  # fmt: skip
 
 erfinv = declare(

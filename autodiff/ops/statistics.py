@@ -21,7 +21,7 @@ from .guards import axes_of, checked_axes, common, raw, restored
 from .indexing import scatter_add, take, take_along_axis
 from .precision import in_single
 from .products import dot
-from .reductions import average, count, cumprod, cumsum, mask_of, mean, prod, std, sum, var
+from .reductions import average, count, cumprod, cumsum, mask_of, mean, prod, std, sum, var, weights_like
 from .samples import draw
 from .shape import atleast_2d, concatenate, diagonal, moveaxis, ravel, reshape, sort
 
@@ -230,12 +230,13 @@ def _quantile(
 ) -> Tensor:
     if out is not None:
         raise TypeError(f"np.{name}: out= is refused on a Tensor; write result = np.{name}(...), a new Tensor.")
-    if weights is not None:
-        raise TypeError(f"{name}: weights= has no rule; repeat the values instead, np.repeat(t, counts)")
     if method not in _PLACES:
         raise ValueError(f"{name}: method {method!r} is none of {', '.join(_PLACES)}")
-    if getattr(q, "requires_grad", False):
-        raise TypeError(f"{name}: has no derivative by q; pass plain numbers, q.item() or q.numpy()")
+    if weights is not None and method != "inverted_cdf":
+        raise ValueError(f"{name}: weights= takes method='inverted_cdf', as in NumPy, not {method!r}")
+    for given, v in (("q", q), ("weights", weights)):
+        if getattr(v, "requires_grad", False):
+            raise TypeError(f"{name}: has no derivative by {given}; pass plain numbers, {given}.numpy()")
     q, whole = np.asarray(plain(q), float), 100 if "percentile" in name else 1
     if not ((q >= 0) & (q <= whole)).all():
         raise ValueError(f"{name}: q lies between 0 and {whole}, not {q}")
@@ -246,11 +247,18 @@ def _quantile(
     a = a if a.dtype.kind == "f" else astype(a, np.float64)
     axes = tuple(range(a.ndim)) if axis is None else checked_axes(name, axis, a.shape)
     rest = tuple([n for i, n in enumerate(a.shape) if i not in axes])
-    x = reshape(moveaxis(a, axes, tuple(range(len(axes)))), (-1, *rest) if a.size or not rest else (0, *rest))
+
+    def in_front(t: Tensor) -> Tensor:
+        return reshape(moveaxis(t, axes, tuple(range(len(axes)))), (-1, *rest) if a.size or not rest else (0, *rest))
+
+    x = in_front(a)
     kept = tuple([1 if i in axes else n for i, n in enumerate(a.shape)]) if keepdims else rest
     if x.shape[0] == 0:
         return wrap(np.full(q.shape + kept, np.nan, a.dtype))
-    return reshape(_at_quantiles(x, q, _PLACES[method], skip), q.shape + kept)
+    if weights is None:
+        return reshape(_at_quantiles(x, q, _PLACES[method], skip), q.shape + kept)
+    w = raw(in_front(weights_like(name, as_tensor(weights, name), a.shape, axis)))
+    return reshape(_at_weighted_quantiles(name, x, w, q, skip), q.shape + kept)
 
 
 @in_single
@@ -274,6 +282,27 @@ def _at_quantiles(x: Tensor, q: Any, place: Place, skip: bool) -> Tensor:
     return y * np.where(missing.any(axis=0), np.nan, 1).astype(x.dtype)
 
 
+def _at_weighted_quantiles(name: str, x: Tensor, w: Any, q: Any, skip: bool) -> Tensor:
+    """The quantiles along the first axis: the first elements below and at which a part q of the weights lies."""
+    if not common(((w >= 0) & np.isfinite(w)).all()):
+        raise ValueError(f"{name}: weights are finite and not negative")
+    missing = np.isnan(raw(x))
+    w = np.where(missing, 0, w) if skip else w
+    order = np.argsort(raw(x), axis=0, kind="stable")
+    part = np.cumsum(np.take_along_axis(w, order, 0), axis=0, dtype=float)
+    empty = part[-1] == 0
+    if not common(~(empty & ~missing.all(axis=0)).any()):
+        raise ValueError(f"{name}: weights that are all 0 have no quantile")
+    part = part / np.where(empty, 1, part[-1])
+    before = (part < q.reshape(-1, *(1,) * x.ndim)) | (
+        part == 0
+    )  # what weighs nothing in front is passed over at q = 0
+    place = np.minimum(before.sum(axis=1), x.shape[0] - 1)
+    lost = missing.all(axis=0) if skip else missing.any(axis=0)
+    y = take_along_axis(x, np.take_along_axis(order, place, 0), 0)
+    return y if common(~lost.any()) else y * np.where(lost, np.nan, 1).astype(x.dtype)
+
+
 @implements(np.quantile)
 def quantile(
     a: Any, q: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, method: str = "linear",
@@ -285,17 +314,19 @@ def quantile(
         a: a Tensor or array.
         q: a number from 0 to 1, or an array of them, whose axes come first in the result.
         axis: an axis or several, all by default.
-        out, weights: nothing; they have no rule.
+        out: nothing; it has no rule.
         overwrite_input: accepted for NumPy's sake; nothing is overwritten.
         method: "linear" (between the two nearest of the sorted values), or another of NumPy's thirteen.
         keepdims: keep the axes, with length 1.
+        weights: how much each element counts, of a's shape or that of its `axis`, for ``method="inverted_cdf"`` alone.
 
     Returns:
         A Tensor. The gradient goes to the one or two elements that it is taken from; of equal ones, to that which
         `sort` puts there. Where there is a NaN, the quantile is NaN.
 
     Raises:
-        ValueError: q outside, or another method. TypeError: a q that requires a gradient, by which there is none.
+        ValueError: q outside, another method, or weights that do not fit, are negative or all 0. TypeError: q or
+            weights that require a gradient, by which there is none.
 
     >>> x = Tensor([3.0, 1.0, 2.0, 10.0], requires_grad=True)
     >>> y = quantile(x, 0.25)

@@ -11,7 +11,7 @@ import numpy as np
 from ..tensor import Tensor
 from .arrays import Array
 
-_TUPLE, _ARRAY, _TENSOR, _NUMBER, _ITEMS = "$tuple", "$array", "$tensor", "$float", "$items"
+_TUPLE, _ARRAY, _TENSOR, _NUMBER, _ITEMS, _COMPLEX = "$tuple", "$array", "$tensor", "$float", "$items", "$complex"
 
 
 def encoded(value: Any, path: str, arrays: dict[str, Array]) -> Any:
@@ -22,12 +22,14 @@ def encoded(value: Any, path: str, arrays: dict[str, Array]) -> Any:
     """
     if value is None or isinstance(value, (bool, str)):
         return value
-    if isinstance(value, (np.bool_, np.integer, np.floating)):
+    if isinstance(value, (np.bool_, np.number)):
         value = value.item()
     if isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {_NUMBER: str(value)}
+    if isinstance(value, complex):
+        return {_COMPLEX: [encoded(part, path, arrays) for part in (value.real, value.imag)]}
     if isinstance(value, (np.ndarray, Tensor)):
         while path in arrays:  # names may contain dots of their own
             path += "_"
@@ -61,6 +63,8 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
             return tuple([decoded(item, arrays) for item in items])
         case {"$float": ("nan" | "inf" | "-inf") as number, **rest} if not rest:
             return float(number)
+        case {"$complex": [real, imag], **rest} if not rest:
+            return complex(decoded(real, arrays), decoded(imag, arrays))
         case {"$array": str(name), **rest} if not rest and name in arrays:
             return arrays[name].data
         case {"$tensor": str(name), **rest} if not rest and name in arrays:
@@ -69,7 +73,7 @@ def decoded(value: Any, arrays: Mapping[str, Tensor]) -> Any:
             isinstance(pair, list) and len(pair) == 2 for pair in pairs
         ):
             items = [(decoded(key, arrays), decoded(item, arrays)) for key, item in pairs]
-            if all(isinstance(key, (str, int, float, tuple, type(None))) for key, _ in items):
+            if all(isinstance(key, (str, int, float, complex, tuple, type(None))) for key, _ in items):
                 return dict(items)
     if any(key.startswith("$") for key in value):
         raise ValueError(f"{str(value)[:100]} stands for no value")

@@ -159,9 +159,9 @@ def _read_npy(file: IO[bytes], size: int, name: str) -> Array:
         raise
     except Exception as error:  # whatever NumPy's parser makes of a header that a foreign file has
         raise Refused(f"{name!r} is no npy file: {error}") from None
-    if dtype.kind not in "fiub":
+    if dtype.kind not in "fciub":
         what = "holds pickled Python objects, which are never read" if dtype.hasobject else f"has dtype {dtype}"
-        raise Refused(f"{name!r} {what}; integers, floats and booleans can be loaded")
+        raise Refused(f"{name!r} {what}; integers, floats, complex numbers and booleans can be loaded")
     start = file.tell()
     if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != size - start:
         raise Refused(f"{name!r} of shape {shape} and dtype {dtype} does not fit its {size - start} bytes")

@@ -1,4 +1,5 @@
-"""The safetensors format. What `write` wrote also has a checksum, which the format itself lacks, in its metadata.
+"""The safetensors format. What `write` wrote also has in its metadata what the format itself lacks: a checksum, and the
+names of the complex128 arrays, which are stored as float64, (...) as (..., 2), the real and the imaginary parts.
 
 Layout: 8 bytes, the length of the header; the header, JSON; then all numbers, without gaps.
 """
@@ -16,11 +17,11 @@ import numpy as np
 from .arrays import CHUNK, Array, Refused, filled_from, require_encodable
 
 _DTYPES = {
-    "F64": "float64", "F32": "float32", "F16": "float16", "BOOL": "bool",
+    "F64": "float64", "F32": "float32", "F16": "float16", "C64": "complex64", "BOOL": "bool",
     "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
     "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8",
 }  # fmt: skip
-_METADATA, _CHECKSUM, _STATE = "__metadata__", "autodiff.sha256", "autodiff.state"
+_METADATA, _CHECKSUM, _STATE, _PAIRS = "__metadata__", "autodiff.sha256", "autodiff.state", "autodiff.complex128"
 _LONGEST_HEADER = 100_000_000  # the library's own limit
 
 
@@ -31,18 +32,28 @@ def write(file: IO[bytes], arrays: dict[str, Array], state: str | None = None) -
         TypeError, ValueError: for dtypes and names that the format does not have, and a text that is too long for it.
         ImportError: without the library.
     """
+    pairs = [name for name, array in arrays.items() if array.dtype == np.complex128]
+    arrays = {**arrays, **{name: arrays[name][..., None].view(np.float64) for name in pairs}}
     for name, array in arrays.items():
         if name == _METADATA:
             raise ValueError(f"save: safetensors keeps the name {_METADATA!r} for itself")
         if array.dtype.name not in _DTYPES.values():
             raise TypeError(f"save: {name!r} has dtype {array.dtype}, which safetensors does not have; use .npz")
         require_encodable(name)
-    written = memoryview(_library().numpy.save(arrays))
+    library = _library()
+    try:
+        written = memoryview(library.numpy.save(arrays))
+    except (library.SafetensorError, KeyError) as error:  # complex64 came late
+        raise TypeError(
+            f"save: this version of the safetensors library cannot write these dtypes ({error}); use .npz"
+        ) from None
     length = int.from_bytes(written[:8], "little")
     entries, numbers = json.loads(bytes(written[8 : 8 + length])), written[8 + length :]
     checksum = _begun(entries, state)
     checksum.update(numbers)
     metadata = {_CHECKSUM: checksum.hexdigest()} | ({} if state is None else {_STATE: state})
+    if pairs:
+        metadata[_PAIRS] = json.dumps(pairs)
     header = json.dumps({_METADATA: metadata, **entries}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the numbers begin at a multiple of 8 bytes
     if len(header) > _LONGEST_HEADER:
@@ -89,6 +100,7 @@ def read(file: IO[bytes], size: int, path: Path) -> tuple[dict[str, Array], str 
         _require_checksum(file, 8 + length, _begun(entries, state), metadata[_CHECKSUM])
     elif state is not None:
         raise Refused("is damaged: the checksum that it was saved with is missing")
+    pairs = _complex(metadata, entries)
     arrays = {}
     for name, entry in entries.items():
         kind, shape, begin, end = _checked(name, entry)
@@ -101,7 +113,7 @@ def read(file: IO[bytes], size: int, path: Path) -> tuple[dict[str, Array], str 
         array = filled_from(file, shape, stored, name)
         if kind == "BF16":  # a float32 without its lower half
             array = np.left_shift(array, 16, dtype=np.uint32, out=np.empty(array.shape, np.uint32)).view(np.float32)
-        arrays[name] = array
+        arrays[name] = array.view(np.complex128)[..., 0] if name in pairs else array
     return arrays, state
 
 
@@ -124,6 +136,24 @@ def _checked(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
         ):
             return kind, tuple(shape), begin, end
     raise Refused(f"is no valid safetensors file: {name!r} has the entry {str(entry)[:200]}")
+
+
+def _complex(metadata: Any, entries: dict[str, Any]) -> set[str]:
+    """The names of the arrays that hold complex128 as pairs."""
+    said = metadata.get(_PAIRS) if isinstance(metadata, dict) else None
+    if said is None:
+        return set()
+    try:
+        names = json.loads(said)
+    except (TypeError, ValueError, RecursionError):
+        names = None
+    if isinstance(names, list) and all(isinstance(name, str) and name in entries for name in names):
+        kinds = [_checked(name, entries[name])[:2] for name in names]
+        if all(kind == "F64" and shape[-1:] == (2,) for kind, shape in kinds):
+            return set(names)
+    raise Refused(
+        f"is no valid safetensors file: of complex128 it says {str(said)[:200]}, which does not fit its arrays"
+    )
 
 
 def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

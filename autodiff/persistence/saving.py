@@ -21,15 +21,17 @@ def save(tensors: Mapping[str, Any], path: FilePath) -> None:
     """Write tensors by name to a file, which is replaced as a whole or, if anything goes wrong, left as it was.
 
     Args:
-        tensors: Tensors, arrays or numbers by name; integers, floats and booleans of any shape. Or a dict with dicts in
-            it, a checkpoint: then its items, and theirs, are Tensors, arrays, numbers, strings, None, and lists, tuples
-            and dicts of these, and come back as such. (It needs ``.safetensors``, where others find each array under
-            its path, ``model.0.weight``, and the rest as JSON in the header.)
+        tensors: Tensors, arrays or numbers by name; integers, floats, complex numbers and booleans of any shape. Or a
+            dict with dicts in it, a checkpoint: then its items, and theirs, are Tensors, arrays, numbers, strings,
+            None, and lists, tuples and dicts of these, and come back as such. (It needs ``.safetensors``, where others
+            find each array under its path, ``model.0.weight``, and the rest as JSON in the header.)
         path: a file whose name ends in ``.safetensors`` (read by PyTorch, JAX … too; needs the ``safetensors``
-            library) or ``.npz`` (read by `numpy.load`).
+            library; which has no complex128: that is written as pairs of float64, shape (..., 2), and read as
+            it was by `load`) or ``.npz`` (read by `numpy.load`).
 
     Raises:
-        TypeError: for anything but a mapping from strings to real numbers or a checkpoint, naming the key.
+        TypeError: for anything but a mapping from strings to numbers or a checkpoint, or a dtype that the format lacks,
+            naming the key.
         ValueError: for another suffix, a name that the format cannot hold, or dicts that contain themselves.
         OSError: if the file cannot be written, naming it.
         ImportError: for ``.safetensors`` without the library.
@@ -77,7 +79,7 @@ def load(path: FilePath) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         OSError: for what is no file: a folder, a pipe, a device; none is waited for.
         ValueError: for another suffix, and for a file that is damaged, cut short, of another format, contradicts
-            itself, or holds what is no array of real numbers (pickled objects are never read); naming the file. Damage
+            itself, or holds what is no array of numbers (pickled objects are never read); naming the file. Damage
             is found by checksums, which npz files have, and those safetensors files that `save` wrote.
         ImportError: for ``.safetensors`` without the library.
     """
@@ -128,6 +130,8 @@ def _checked_array(name: str, value: Any) -> Array:
         array = value.data if isinstance(value, Tensor) else np.asarray(value)
     except Exception as error:
         raise TypeError(f"save: {name!r} is no array ({error})") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"save: {name!r} has dtype {array.dtype}; integers, floats and booleans can be saved")
+    if array.dtype.kind not in "fciub":
+        raise TypeError(
+            f"save: {name!r} has dtype {array.dtype}; integers, floats, complex numbers and booleans can be saved"
+        )
     return np.asarray(array, array.dtype.newbyteorder("="), order="C")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import reachable
+from ..backward import of_dtype, reachable
 from ..tensor import Tensor
 from . import formats
 from .expansion import expanded
@@ -21,7 +21,7 @@ from .graph import results_behind
 from .names import variables as variables_of
 from .rows import PHASES, Row
 from .spreadsheets import comma_separated
-from .steps import Pass, Table, jacobians
+from .steps import Pass, Table, jacobians, linearity
 
 
 class Explanation:
@@ -111,8 +111,8 @@ class Explanation:
             live: whether the page computes with other values.
 
         Raises:
-            TypeError, ValueError: for what is no path; a live page of a leaf, or of so large a graph that its page
-                would not answer at once.
+            TypeError, ValueError: for what is no path; a live page of a leaf, of complex numbers, or of so large a
+                graph that its page would not answer at once.
             RuntimeError: a live page of a graph that was freed or written since.
             OSError: for a path that cannot be written.
 
@@ -140,7 +140,8 @@ class Explanation:
 
         Raises:
             ValueError: for a tensor that is not in this computation, or that no operation made.
-            TypeError: for what is neither a Tensor nor a name.
+            TypeError: for what is neither a Tensor nor a name, and for an operation on complex numbers that is not
+                holomorphic.
             RuntimeError: the graph was freed.
         """
         node = self._find(tensor, "jacobian")
@@ -150,6 +151,12 @@ class Explanation:
             raise RuntimeError(
                 f"Explanation.jacobian: the graph of this {node._primitive.name} is gone; record it again"
             )
+        for i, x in enumerate(node._inputs):
+            if isinstance(x, Tensor) and linearity(node, i) != "linear":
+                raise TypeError(
+                    f"Explanation.jacobian: {node._primitive.name} is not holomorphic in its complex input {i}, so it "
+                    f"has no Jacobian of complex numbers; write it of real and imaginary parts"
+                )
         return tuple(jacobians(node))
 
     def delta(self, tensor: Tensor | str) -> Any:
@@ -173,7 +180,8 @@ class Explanation:
         nodes, leaves = reachable([self.output])
         if x._number not in nodes and x._number not in leaves:
             raise ValueError(f"Explanation.delta: the output does not depend on {self._called(x)}")
-        return np.array(Pass(self.output, nodes, {x._number: x}).results[x._number], x.dtype)
+        found = np.array(Pass(self.output, nodes, {x._number: x}).results[x._number])
+        return of_dtype(found.conj() if x.dtype.kind == "c" else found, x.dtype)
 
     def _called(self, tensor: Tensor) -> str:
         return (
@@ -211,6 +219,10 @@ def explain(
     The numbers are those of the engine's own passes over the graph (hooks run, as in `gradients`); no ``.grad`` is
     changed.
 
+    Of complex z, ∂L/∂z stands for the number with dL = Re(∂L/∂z · dz), for which the chain rule is the product that it
+    is of real numbers; the gradient against which one descends is its conjugate, and is shown as ``grad z``. Where an
+    operation conjugates, so does its row: y = z* passes on (∂L/∂y · ∂y/∂z*)*.
+
     Args:
         output: a Tensor of one element (or any leaf).
         wrt: the tensors to which gradients are shown, leaves or results; by default all leaves that require one, in
@@ -230,8 +242,8 @@ def explain(
         ``.to_html(path)``, or read its ``.rows``.
 
     Raises:
-        TypeError: `output` is no Tensor, its gradient goes through complex numbers, or an argument is not of the kind
-            described.
+        TypeError: `output` is no Tensor, or a complex number, `hvp` is given for a computation with complex numbers, or
+            an argument is not of the kind described.
         ValueError: `output` has not one element, a tensor or name is not in the graph, a vector's shape is wrong, or
             an option does not exist, or `expand` names nothing that can be opened.
         RuntimeError: the graph was freed or its data were changed.
@@ -279,10 +291,15 @@ def explain(
     if rate is not None and all(x._primitive is not None for x in targets):
         raise ValueError("explain: update needs a leaf that requires a gradient, and there is none in wrt")
     if results and targets:
-        if any(x.dtype.kind == "c" for x in table.tensors.values()):
+        if output.dtype.kind == "c":
             raise TypeError(
-                "explain: this computation has complex numbers, whose derivatives have no table; write it of real and "
-                "imaginary parts, or look at ad.graph(output)"
+                "explain: the output is complex, and only a real number has a gradient; explain a real one made of it "
+                "(abs(y) ** 2, y.real)"
+            )
+        if hvp is not None and table.complex:
+            raise TypeError(
+                "explain: hvp= shows second derivatives of real numbers, and this computation has complex ones; leave "
+                "it out (ad.hvp gives the product), or write the computation of real and imaginary parts"
             )
         table.passes(targets, rate, vectors)
     return Explanation(output, table.rows, table.names.by_number, targets, int(digits), rate, vectors)

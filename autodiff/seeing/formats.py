@@ -41,18 +41,20 @@ def text_of(value: Any, digits: int) -> str:
     if array.dtype.kind == "b":
         return f"{size(array)}: {np.count_nonzero(array)} of {array.size} true"
     if array.dtype.kind == "c":
-        return f"{size(array)}: sizes {range_of(np.abs(array), digits)}"
+        return f"{size(array)}: {range_of(array, digits)}"
     with np.errstate(all="ignore"):
         mean = float(array.mean(dtype=np.float64))
     return f"{size(array)}: {range_of(array, digits)}, mean {_number(mean, digits)}"
 
 
 def range_of(array: Any, digits: int) -> str:
-    """The smallest and the largest finite value of an array, and how many are none.
+    """The smallest and the largest finite value of an array, of complex ones their sizes, and how many are none.
 
     >>> range_of(np.array([1.0, np.nan, -2.5, np.inf]), 3)
     '-2.5 … 1, 1 nan, 1 inf'
     """
+    if array.dtype.kind == "c":
+        return f"sizes {range_of(np.abs(array), digits)}"
     finite, others = array[np.isfinite(array)], special(array)
     said = [f"{n:,} {name}" for name, n in others.items()]
     if finite.size:

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..backward import reachable
-from ..compiling.javascript import Formless, JavaScript, library
+from ..batching.batch import laid_out
+from ..compiling.javascript import HAVE_FORM, Formless, JavaScript, library
 from ..compiling.replay import replayed
 from ..compiling.tracer import Trace, TraceError, Tracer, stripped
 from ..mode import mode
@@ -69,12 +70,18 @@ def live_page(explanation: Explained) -> Live:
     """What makes the page of an explanation live.
 
     Raises:
+        TypeError: for complex numbers.
         ValueError: for a leaf, and for a graph that is too large.
         RuntimeError: for a graph that was freed or written.
     """
     results = results_behind(explanation.output, "to_html")
     if not results:
         raise ValueError("to_html: live=True needs a computation; this output is a leaf, nothing was computed")
+    if any(row.number is not None and row.number.dtype.kind == "c" for row in explanation.rows):
+        raise TypeError(
+            "to_html: live=True computes with real numbers, and this computation has complex ones; leave live out, or "
+            "write it of real and imaginary parts"
+        )
     if len(results) > OPERATIONS:
         raise ValueError(
             f"to_html: live=True takes graphs of up to {OPERATIONS:,} operations, not {len(results):,}, for a page "
@@ -108,27 +115,28 @@ class _Numbers(Table):
     """A table whose rows hold traced arrays, and no texts."""
 
     def shown(self, number: Any, style: str, sources: tuple[int, ...]) -> tuple[str, Any]:
-        return "", number
+        return "", laid_out(number)
 
 
 class _Traced:
     """The passes of an explanation, written down."""
 
     def __init__(self, explanation: Explained, results: list[Tensor]) -> None:
-        self.trace = Trace(rare=True)  # there are no other values to wait for
+        # There are no other values to wait for, and what has no form may be made of calls that have one.
+        self.trace = Trace(rare=True, opened=lambda name: name not in HAVE_FORM)
         tensors = {x._number: x for node in results for x in (*node._inputs, node) if isinstance(x, Tensor)}
         constants = {id(x): x for node in results for x in node._inputs if isinstance(x, np.ndarray)}
         copies = {}
         for origin, leaf in cuts_between([*tensors.values(), *constants.values()]):
             array = leaf._ndarray if isinstance(leaf, Tensor) else leaf
-            if not np.array_equal(array, origin._ndarray, equal_nan=array.dtype.kind == "f"):
+            if not np.array_equal(laid_out(array), laid_out(origin._ndarray), equal_nan=array.dtype.kind == "f"):
                 raise _Unable("a leaf holds a part of a result, detached, and would have to follow it")
             copies[leaf._number if isinstance(leaf, Tensor) else id(leaf)] = origin._number
         leaves: dict[int, Any] = {}
         arrays: dict[int, Any] = {}
         for x in tensors.values():
-            if x._primitive is None and x._number not in copies and x.dtype.char in "fd":
-                if x._requires_grad or x.size <= SMALL:
+            if x._primitive is None and x._number not in copies and type(x._ndarray) is np.ndarray:
+                if x.dtype.char in "fd" and (x._requires_grad or x.size <= SMALL):
                     leaves[x._number] = self.trace.input(x._ndarray.copy(), x._name or "")
         for key, array in constants.items():
             if key in copies:

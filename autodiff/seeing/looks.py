@@ -130,6 +130,8 @@ def _values(array: Any) -> list[str]:
 def _statistics(array: Any) -> str:
     if array.dtype.kind == "b":
         return f"{np.count_nonzero(array)} of {array.size} true"
+    if array.dtype.kind == "c":
+        return f"sizes {_statistics(np.abs(array))}"
     with np.errstate(all="ignore"):
         low, high, mean = array.min().item(), array.max().item(), float(array.mean(dtype=np.float64))
     return f"all {low:.4g}" if low == high else f"{low:.3g} … {high:.3g}, mean {mean:.3g}"

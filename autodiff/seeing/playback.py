@@ -151,17 +151,19 @@ def substituted(row: Row, known: Mapping[str, str]) -> str:
 
     def number(name: str) -> str:
         text = known.get(name, "")
-        return f"({text})" if text.startswith("-") else text
+        return f"({text})" if text.startswith("-") or text.endswith("j") else text
 
     formula = row.formula
     read = formula.reads()
-    inputs = [number(name) or (name if re.fullmatch(r"\(?-?[\d.]+\)?", name) else "") for name in formula.inputs]
+    inputs = [
+        number(name) or (name if re.fullmatch(r"\(?-?[\d.]+([+-][\d.]+j)?\)?", name) else "") for name in formula.inputs
+    ]
     output = number(formula.output)
     if not read or any(not (output if place == "y" else inputs[int(place)]) for place in read):
         return ""
     text = str(Formula(formula.template, tuple(inputs), output, formula.numbers, formula.options))
     text = re.sub(r"−0(?![\d.])", "0", text)
-    return re.sub(r"\((\(-[^()]*\))\)", r"\1", text)  # one pair of brackets around a negative number is enough
+    return re.sub(r"\((\((?:-[^()]*|[^()]*j)\))\)", r"\1", text)  # one pair of brackets around a number is enough
 
 
 def _question(row: Shown) -> tuple[str, str] | None:
@@ -186,10 +188,12 @@ LEVELS = 252
 def _heat(number: Any) -> str:
     """A large matrix as a heat map: rows, columns, the length of a block's sides, the range of the cells, how many
     entries are NaN, ∞ and −∞, and each cell as a byte in base 64. A cell is the mean of its block: the finite ones
-    lie in the range, any other has a byte of its own."""
-    if number is None or np.ndim(number) not in (1, 2) or np.size(number) <= 16 or number.dtype.kind not in "fiu":
+    lie in the range, any other has a byte of its own. Complex numbers are shown by their sizes, as the value beside
+    says."""
+    if number is None or np.ndim(number) not in (1, 2) or np.size(number) <= 16 or number.dtype.kind not in "fiuc":
         return ""
-    array = np.atleast_2d(np.asarray(laid_out(number), float))
+    array = laid_out(number)
+    array = np.atleast_2d(np.asarray(np.abs(array) if array.dtype.kind == "c" else array, float))
     side = [-(-n // CELLS) for n in array.shape]
     rows, columns = (range(0, n, k) for n, k in zip(array.shape, side))
     means = np.array([[_mean(array[i : i + side[0], j : j + side[1]]) for j in columns] for i in rows])

@@ -12,13 +12,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from ..ops import bessel, elementwise, gamma, guards, integrals, powers, special, student
+from ..ops import complex as of_complex_numbers
 from ..primitive import REGISTRY, Primitive
 from ..tensor import Tensor
 from .formulas import Formula, numbers_of
 from .indices import index_text
 from .printable import printable
 
-_BY_ELEMENT = {family.__name__ for family in (elementwise, special, gamma, student, bessel, integrals, powers, guards)}
+_BY_ELEMENT = {
+    family.__name__
+    for family in (elementwise, of_complex_numbers, special, gamma, student, bessel, integrals, powers, guards)
+}
 ELEMENTWISE = {
     record
     for record in REGISTRY.values()
@@ -120,7 +124,7 @@ def _share(node: Tensor, i: int, text: str, inputs: Sequence[str], output: str, 
         words, elementwise = "{" not in text and text[:2].isalpha(), is_elementwise(record)
         if elementwise and slope in ("1", "-1", "−1"):
             return f"{summed}{'−' * (slope != '1')}{cotangent}"
-        if elementwise or (node.ndim == 0 and not words):  # of a number, the Jacobian has the input's shape
+        if (elementwise or node.ndim == 0) and not words:  # of a number, the Jacobian has the input's shape
             return f"{summed * elementwise}{cotangent} · {f'({slope})' if ' ' in slope else slope}"
         if slope == "1" and np.size(node._inputs[i]) == node.size and record.formula == "{0}":
             return f"{cotangent} in the shape of {inputs[i]}"
@@ -149,5 +153,7 @@ _MATRICES = {
 }
 """What the inputs of an operation on matrices get of the cotangent ``{y}``, by the operation's formula."""
 
-_BETWEEN = frozenset("inv pinv solve solve_triangular cholesky eigvalsh svdvals funm_sym dyads projectors".split())
+_BETWEEN = frozenset(
+    "conj direction inv pinv solve solve_triangular cholesky eigvalsh svdvals funm_sym dyads projectors".split()
+)
 """Operations in whose local derivatives a dot is the place of the cotangent."""

@@ -84,7 +84,9 @@ def fills(rows: Sequence[Numbered], kinds: Sequence[str], slots: Sequence[str], 
         else:
             found.append(Fill(slot, tuple(written)))
         if slot == "grad" and (fill := found[-1]) is not None:
-            found[-1] = Fill(slot, (f"grad {fill.lines[0]}", *fill.lines[1:]), fill.added)
+            inner = row.phase != "gradient" and row.tensor is not None and row.tensor.dtype.kind == "c"
+            word = "∂" if inner else "grad"  # of a complex number the gradient is the conjugate of the derivative
+            found[-1] = Fill(slot, (f"{word} {fill.lines[0]}", *fill.lines[1:]), fill.added)
     return found
 
 

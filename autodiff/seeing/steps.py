@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backward import leading_to, reachable, reverse, unbroadcast
+from ..backward import leading_to, of_dtype, reachable, reverse, unbroadcast
 from ..batching.batch import laid_out
+from ..batching.examples import summed
 from ..mode import differentiating, mode
 from ..primitive import Primitive, general
 from ..tensor import Tensor, as_array, wrap
@@ -47,6 +48,7 @@ class Table:
         arrays = [x for node in results for x in node._inputs if isinstance(x, np.ndarray)]
         self.origins = {id(leaf): result for result, leaf in cuts_between([*self.tensors.values(), *arrays])}
         """The result whose values a leaf, a tensor or an array, holds, by the leaf's id."""
+        self.complex = any(x.dtype.kind == "c" for x in self.tensors.values())
         self.rows: list[Row] = []
         self.names = Names()
         self.steps: dict[int, int] = {}
@@ -106,7 +108,7 @@ class Table:
             return names[x._number]
         if np.ndim(x) == 0:
             text = text_of(x, self.digits)
-            return f"({text})" if text.startswith("-") else text
+            return f"({text})" if text.startswith("-") or text.endswith("j") else text
         return self.arrays[id(x)][0]
 
     def targets(self, wrt: Any) -> list[Tensor]:
@@ -224,11 +226,15 @@ class Table:
             kind = "gradient" if first and n in wanted else phase
             final = walk.results[n]
             if x._primitive is None:
-                final = final.astype(x.dtype, copy=False)
+                final = of_dtype(final, x.dtype)
             quantity = partial(top, self.called(x))
             if x._hooks and any(hook is not None for hook in x._hooks.values()):
                 before = self.add(phase, f"{quantity} before hooks", expression, number, sources, x)
                 expression, sources = f"hooks of {self.called(x)}", (before,)
+            if kind == "gradient" and x.dtype.kind == "c":
+                step = self.cotangents[y._number, n] = self.add(phase, quantity, expression, final, sources, x)
+                self.add(kind, f"grad {self.called(x)}", Formula("({0})*", (quantity,)), np.conj(final), (step,), x)
+                return
             self.cotangents[y._number, n] = self.add(kind, quantity, expression, final, sources, x)
 
         finished(y, "1", walk.seed, ())
@@ -241,14 +247,20 @@ class Table:
             for i, x, d in pulled:
                 n = x._number
                 mark = f" [{i + 1}]" if twice else ""
-                quantity = partial(self.called(node), self.called(x)) + mark
+                way = linearity(node, i) if self.complex else "linear"
+                by = self.called(x) + "*" * (way == "antilinear")
+                quantity = partial(self.called(node), by) + mark
                 if node is y:
                     quantity += " (local)"
                 text, used = self.derivative(node, i)
+                if way == "antilinear":
+                    local[i] = np.conj(local[i])
+                elif way == "neither":
+                    local[i] = f"(of {self.called(x)} and {self.called(x)}*, no one number)"
                 style = _jacobian_style(local[i], node)
                 step = self.add(local_phase, quantity, text, local[i], self.sources(node, used), node, style)
-                product, factors = self.product(node, i, incoming, quantity)
-                number = unbroadcast(d, x.shape)
+                product, factors = self.product(node, i, incoming, quantity, way)
+                number = unbroadcast(summed(of_dtype(d, x.dtype) if self.complex else d, x), x.shape)
                 if uses[n] == 1:
                     finished(x, product, number, (given, step, *factors))
                     if not x._hooks:
@@ -282,15 +294,21 @@ class Table:
         used += [node] * ("{y}" in text)
         return formula_of(text, [self.called(x) for x in inputs], self.called(node), node), used
 
-    def product(self, node: Tensor, i: int, incoming: str, local: str) -> tuple[Formula, list[int]]:
+    def product(self, node: Tensor, i: int, incoming: str, local: str, way: str) -> tuple[str | Formula, list[int]]:
         """The product that gives the contribution of `node` to its input i, and rows of factors it names besides."""
         inputs, x = node._inputs, node._inputs[i]
+        if way == "neither":
+            return f"rule of {printable(node._primitive.name)}", []
+        around = "({})*" if way == "antilinear" else "{}"
+        if node.dtype.kind == "c" and x.dtype.kind != "c":  # who moves along the real axis alone
+            around = "Re({})"
         if text := contribution(node, i):
             used = [inputs[int(k)] for k in re.findall(r"\{(\d)\}", text)]
-            return Formula(text, tuple(self.called(x) for x in inputs), incoming), self.sources(node, used)
+            names = tuple(self.called(x) for x in inputs)
+            return Formula(around.replace("{}", text), names, incoming), self.sources(node, used)
         # Summed over the axes along which x was broadcast.
         text = "Σ {0} · {1}" if is_elementwise(node._primitive) and x.shape != node.shape else "{0} · {1}"
-        return Formula(text, (incoming, local)), []
+        return Formula(around.replace("{}", text), (incoming, local)), []
 
     # After it
 
@@ -307,9 +325,12 @@ class Table:
         for x in targets:
             if x._primitive is None:
                 gradient = self.cotangents[self.output._number, x._number]
-                name = self.called(x)
-                expression = Formula("{0} − {1} · {2}", (name, lr, partial(self.called(self.output), name)))
-                new = x._ndarray - rate * gradients[x._number].astype(x.dtype)
+                name, slope = self.called(x), of_dtype(gradients[x._number], x.dtype)
+                quantity = partial(self.called(self.output), name)
+                if x.dtype.kind == "c":  # the row after it
+                    gradient, slope, quantity = gradient + 1, np.conj(slope), f"grad {name}"
+                expression = Formula("{0} − {1} · {2}", (name, lr, quantity))
+                new = x._ndarray - rate * slope
                 self.add("update", f"{name}⁺", expression, new, (self.steps[x._number], gradient), x, "distinct")
 
     def second_pass(self, output: Tensor, targets: list[Tensor], vectors: list[Any]) -> None:
@@ -503,10 +524,14 @@ def _arrays(node: Tensor) -> list[Any]:
 
 def _pulled(node: Tensor, g: Any, slots: Sequence[int]) -> list[Any]:
     """What the rules of the operation that made `node` return for the cotangent g."""
-    params, arrays = node._params or {}, _arrays(node)
+    params, arrays, y = node._params or {}, _arrays(node), node._ndarray
     with np.errstate(all="ignore"):
-        rules, given = node._primitive.pullbacks(len(arrays), g, node._ndarray, arrays, params)
-        return [None if (rule := rules[i]) is None else rule(g, node._ndarray, *given, **params) for i in slots]
+        rules, given = node._primitive.pullbacks(len(arrays), g, y, arrays, params)
+        found: list[Any] = [None if (rule := rules[i]) is None else rule(g, y, *given, **params) for i in slots]
+    real = [
+        y.dtype.kind != "c" and not np.iscomplexobj(arrays[i]) for i in slots
+    ]  # who moves along the real axis alone
+    return [d.real if alone and np.iscomplexobj(d) else d for d, alone in zip(found, real)]
 
 
 def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
@@ -525,6 +550,23 @@ def _locals(node: Tensor, slots: Sequence[int]) -> dict[int, Any]:
     return {i: formed[i] if i in formed else f"({size(y)} by {size(arrays[i])}, too large to show)" for i in slots}
 
 
+def linearity(node: Tensor, i: int) -> str:
+    """How the cotangent of input i hangs on that of the result: "linear", as of every real and every holomorphic
+    function; "antilinear", on its conjugate; or "neither"."""
+    if node.dtype.kind != "c" or node._inputs[i].dtype.kind != "c":
+        return "linear"
+    y = node._ndarray
+    g = np.asarray(np.exp(1j * np.arange(1, y.size + 1)).reshape(y.shape), y.dtype)[()]
+    (one,), (other,) = (_pulled(node, factor * g, [i]) for factor in (1, 1j))
+    if one is None:
+        return "linear"
+    size = np.abs(one).max(initial=0, where=np.isfinite(one))
+    for way, right in (("linear", 1j * one), ("antilinear", -1j * one)):
+        if np.allclose(other, right, rtol=0, atol=1e3 * np.finfo(y.dtype).eps * size, equal_nan=True):
+            return way
+    return "neither"
+
+
 def jacobians(node: Tensor, slots: Sequence[int] | None = None) -> list[Any]:
     """The local Jacobians by these inputs, of shape output + input: row k is what the rule pulls back from eₖ."""
     y, arrays = node._ndarray, _arrays(node)
@@ -539,11 +581,8 @@ def jacobians(node: Tensor, slots: Sequence[int] | None = None) -> list[Any]:
     jacobians: list[Any] = []
     for row, i in zip(rows, slots):
         shape = y.shape + np.shape(arrays[i])
+        kind = np.result_type(y.dtype, np.complex64) if np.iscomplexobj(arrays[i]) else y.dtype
         jacobians.append(
-            None
-            if rules[i] is None
-            else np.stack(row).astype(y.dtype).reshape(shape)
-            if row
-            else np.empty(shape, y.dtype)
+            None if rules[i] is None else np.stack(row).astype(kind).reshape(shape) if row else np.empty(shape, kind)
         )
     return jacobians

@@ -11,6 +11,11 @@ from .continuous import cauchy as cauchy
 from .continuous import chi2 as chi2
 from .continuous import expon as expon
 from .continuous import gamma as gamma
+from .continuous import gennorm as gennorm
+from .continuous import gumbel_l as gumbel_l
+from .continuous import gumbel_r as gumbel_r
+from .continuous import halfnorm as halfnorm
+from .continuous import invgamma as invgamma
 from .continuous import laplace as laplace
 from .continuous import logistic as logistic
 from .continuous import lognorm as lognorm
@@ -18,8 +23,11 @@ from .continuous import norm as norm
 from .continuous import pareto as pareto
 from .continuous import t as t
 from .continuous import uniform as uniform
+from .continuous import vonmises as vonmises
 from .continuous import weibull_min as weibull_min
+from .continuous import wrapcauchy as wrapcauchy
 from .discrete import bernoulli as bernoulli
+from .discrete import betabinom as betabinom
 from .discrete import binom as binom
 from .discrete import geom as geom
 from .discrete import nbinom as nbinom

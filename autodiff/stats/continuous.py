@@ -1,4 +1,4 @@
-"""The continuous families, in standard form: a table, sorted from the normal distribution to those of extremes."""
+"""The continuous families, in standard form: a table, from the normal distribution to those of extremes and circles."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.bessel import i0e
 from ..ops.gamma import betainc, betaincc, betaln, gammainc, gammaincc, gammaincinv, gammaln
-from ..ops.special import expit, log_expit, log_ndtr, ndtr, xlog1py, xlogy
+from ..ops.powers import cosm1
+from ..ops.special import erf, expit, log_expit, log_ndtr, ndtr, xlog1py, xlogy
 from ..ops.student import half_step_at, stdtr
 from ..tensor import Tensor
 from .family import Continuous
@@ -49,6 +51,29 @@ def _normal_draws(numbers: Any) -> Any:
 norm = Continuous(
     "norm", _normal_log, ndtr, density=lambda y: np.exp(-y * y / 2) / math.sqrt(2 * math.pi),
     sf_of=lambda y: ndtr(-y), logcdf_of=log_ndtr, logsf_of=lambda y: log_ndtr(-y), draw=_normal_draws,
+)  # fmt: skip
+
+halfnorm = Continuous(
+    "halfnorm", lambda y: -(y * y + _LOG_2PI) / 2 + math.log(2), lambda y: erf(y / math.sqrt(2)),
+    support=(0.0, np.inf), sf_of=lambda y: 2 * ndtr(-y), logsf_of=lambda y: math.log(2) + log_ndtr(-y),
+    draw=lambda numbers: np.abs(_normal_draws(numbers)),
+)  # fmt: skip
+
+
+def _general_tail(y: Any, beta: Any) -> Any:
+    """The probability of more than |y|, on one side."""
+    return gammaincc(1 / beta, np.abs(y) ** beta) / 2
+
+
+def _general_cdf(y: Any, beta: Any) -> Any:
+    tail = _general_tail(y, beta)
+    return np.where(y._ndarray > 0, 1 - tail, tail)
+
+
+gennorm = Continuous(
+    "gennorm", lambda y, beta: np.log(beta / 2) - gammaln(1 / beta) - np.abs(y) ** beta, _general_cdf, ("beta",),
+    _positive, sf_of=lambda y, beta: _general_cdf(-y, beta),
+    draw=lambda numbers, beta: np.sign(numbers("random") - 0.5) * _gamma_draws(numbers, 1 / beta) ** (1 / beta),
 )  # fmt: skip
 
 t = Continuous(
@@ -117,6 +142,12 @@ beta = Continuous(
     ("a", "b"), _positive, (0.0, 1.0), sf_of=lambda y, a, b: betaincc(a, b, y), draw=_beta_draws,
 )  # fmt: skip
 
+invgamma = Continuous(
+    "invgamma", lambda y, a: -(a + 1) * np.log(y) - gammaln(a) - 1 / y, lambda y, a: gammaincc(a, 1 / y), ("a",),
+    _positive, (0.0, np.inf), sf_of=lambda y, a: gammainc(a, 1 / y),
+    draw=lambda numbers, a: 1 / _gamma_draws(numbers, a), open_below=True,
+)  # fmt: skip
+
 lognorm = Continuous(
     "lognorm", lambda y, s: _normal_log(np.log(y) / s) - np.log(s) - np.log(y), lambda y, s: ndtr(np.log(y) / s),
     ("s",), _positive, (0.0, np.inf), sf_of=lambda y, s: ndtr(-np.log(y) / s),
@@ -136,4 +167,26 @@ weibull_min = Continuous(
     (0.0, np.inf), density=lambda y, c: c * y ** (c - 1) * np.exp(-(y**c)),
     sf_of=lambda y, c: np.exp(-(y**c)), logsf_of=lambda y, c: -(y**c),
     draw=lambda numbers, c: (-np.log(_open(numbers))) ** (1 / c),
+)  # fmt: skip
+
+gumbel_r = Continuous(
+    "gumbel_r", lambda y: -y - np.exp(-y), lambda y: np.exp(-np.exp(-y)), sf_of=lambda y: -np.expm1(-np.exp(-y)),
+    logcdf_of=lambda y: -np.exp(-y), draw=lambda numbers: -np.log(-np.log(_open(numbers))),
+)  # fmt: skip
+
+gumbel_l = Continuous(
+    "gumbel_l", lambda y: y - np.exp(y), lambda y: -np.expm1(-np.exp(y)), sf_of=lambda y: np.exp(-np.exp(y)),
+    logsf_of=lambda y: -np.exp(y), draw=lambda numbers: np.log(-np.log(_open(numbers))),
+)  # fmt: skip
+
+# On the circle
+
+vonmises = Continuous(
+    "vonmises", lambda y, kappa: kappa * cosm1(y) - np.log(i0e(kappa)) - _LOG_2PI, None, ("kappa",),
+    lambda kappa: kappa >= 0,
+)  # fmt: skip
+
+wrapcauchy = Continuous(
+    "wrapcauchy", lambda y, c: np.log1p(-c * c) - _LOG_2PI - np.log((1 - c) ** 2 - 2 * c * cosm1(y)), None, ("c",),
+    lambda c: (c > 0) & (c < 1), (0.0, 2 * math.pi),
 )  # fmt: skip

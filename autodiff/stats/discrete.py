@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.gamma import betainc, betaincc, gammainc, gammaincc, gammaln
+from ..ops.gamma import betainc, betaincc, betaln, gammainc, gammaincc, gammaln
 from ..ops.special import xlog1py, xlogy
 from .family import Discrete, Trials
 
@@ -46,4 +46,9 @@ nbinom = Discrete(
     "nbinom", lambda k, n, p: gammaln(n + k) - gammaln(k + 1) - gammaln(n) + n * np.log(p) + xlog1py(k, -p),
     lambda k, n, p: betainc(n, k + 1, p), ("n", "p"), lambda n, p: (n > 0) & (p > 0) & (p <= 1), (0, np.inf),
     sf_of=lambda k, n, p: betaincc(n, k + 1, p),
+)  # fmt: skip
+
+betabinom = Trials(
+    "betabinom", lambda k, n, a, b: _ways(n, k) + betaln(k + a, n - k + b) - betaln(a, b), None, ("n", "a", "b"),
+    lambda n, a, b: (n >= 0) & (n == np.floor(n)) & (a > 0) & (b > 0), (0, np.inf),
 )  # fmt: skip

@@ -146,7 +146,8 @@ class Family(Distribution):
 
     name: str
     log_density: Function
-    cdf_of: Function
+    cdf_of: Function | None
+    """None where it has no closed form."""
     shapes: tuple[str, ...] = ()
     valid: Function | None = None
     """Of the values of the shapes: where they are those of a distribution."""
@@ -179,6 +180,11 @@ class Family(Distribution):
             return given(y, *shapes)
         if which == "pdf":
             return np.exp(self.log_density(y, *shapes))
+        if self.cdf_of is None:
+            raise TypeError(
+                f"{self.name}.{which}: has no closed form and no derivative here; where none is wanted, call "
+                f"scipy.stats.{self.name}.{which} of arrays (t.detach().numpy())"
+            )
         if which == "sf":
             return 1 - self.cdf_of(y, *shapes)
         small, other = ("cdf", "sf") if which == "logcdf" else ("sf", "cdf")
@@ -241,7 +247,10 @@ class Continuous(Family):
 
         Raises:
             ValueError: parameters of no distribution, or that do not broadcast to `size`.
+            TypeError: a family whose draws have no such form.
         """
+        if self.draw is None:
+            raise TypeError(f"{self.name}.rvs: has no draws that move with its parameters; scipy.stats draws constants")
         *shapes, loc, scale = self._arguments("rvs", (), {"loc": 0.0, "scale": 1.0}, args, kwargs)
         if not common((self._are_valid(shapes) & (raw(scale) > 0)).all()):
             met = ", ".join(f"{n}={raw(v)!s}" for n, v in zip((*self.shapes, "scale"), (*shapes, scale)))
@@ -255,8 +264,7 @@ class Continuous(Family):
         if not fits:
             shown = ", ".join(map(str, parameters))
             raise ValueError(f"{self.name}.rvs: parameters of shapes {shown} do not broadcast to size {size}")
-        draw: Any = self.draw
-        return draw(source(rng, shape, *shapes, loc, scale), *shapes) * scale + loc
+        return self.draw(source(rng, shape, *shapes, loc, scale), *shapes) * scale + loc
 
 
 class Discrete(Family):

@@ -9,10 +9,13 @@ import numpy as np
 
 from ..ops.gamma import gammaincinv, gammaln
 from ..ops.guards import common, raw
+from ..ops.integrals import bivariate_normal
 from ..ops.linalg import as_real, cholesky, solve_triangular
-from ..ops.special import xlogy
+from ..ops.special import ndtr, xlogy
 from ..tensor import Tensor
 from .family import Distribution, bound, checked, nothing, source, whole
+
+_HALF_LOG_2PI = math.log(2 * math.pi) / 2
 
 
 def _shape(size: Any) -> tuple[int, ...]:
@@ -21,13 +24,16 @@ def _shape(size: Any) -> tuple[int, ...]:
 
 class MultivariateNormal(Distribution):
     """The normal distribution of vectors: ``multivariate_normal.logpdf(x, mean=None, cov=1)``, as SciPy's, by all of
-    its arguments. (Its distribution function has no closed form and no derivative here.)
+    its arguments.
 
     Shapes: x (..., k), mean (k,), cov (k, k), symmetric and positive definite; a number stands for that times the
-    identity, a vector for a diagonal. Without a mean it is 0. Where k is 1, x may be (n,) for n numbers.
+    identity, a vector for a diagonal. Without a mean it is 0. Where k is 1, x may be (n,) for n numbers. A constant
+    singular cov is taken with ``allow_singular=True``: the density is that on the plane around the mean which it
+    spreads over, along which its derivatives are, and 0 off it.
 
     Raises:
         LinAlgError: cov is not positive definite. ValueError: shapes that do not fit, cov not symmetric.
+        TypeError: a singular cov that requires a gradient, by which there is none.
 
     >>> MultivariateNormal().logpdf([0.0, 0.0], cov=[1.0, 1.0])
     Tensor(-1.83787707)
@@ -36,7 +42,7 @@ class MultivariateNormal(Distribution):
     name = "multivariate_normal"
 
     def _parameters(self, which: str, mean: Any, cov: Any) -> tuple[Any, Any]:
-        """The mean (k,) and the Cholesky factor of cov."""
+        """The mean (k,) and cov (k, k)."""
         name = f"{self.name}.{which}"
         cov = as_real(cov, name)
         mean = np.zeros(cov.shape[-1:], cov.dtype) if mean is None else as_real(mean, name)
@@ -46,29 +52,88 @@ class MultivariateNormal(Distribution):
             cov = cov[..., None] * np.eye(k, dtype=cov.dtype)
         if cov.shape != (k, k) or mean.shape != (k,):
             raise ValueError(f"{name}: mean of shape {mean.shape} and cov of shape {cov.shape} do not fit")
-        return mean, cholesky(cov)
+        return mean, cov
 
-    def logpdf(self, *args: Any, **kwargs: Any) -> Tensor:
-        """The logarithm of the density at x: shape (...)."""
-        name = f"{self.name}.logpdf"
-        x, mean, cov = bound(name, ("x",), {"mean": None, "cov": 1}, args, kwargs)
-        mean, root = self._parameters("logpdf", mean, cov)
+    def _away(self, which: str, x: Any, mean: Any) -> tuple[Any, tuple[int, ...]]:
+        """x − mean as (n, k), and the shape of the n."""
+        name = f"{self.name}.{which}"
         x, k = as_real(x, name), mean.shape[0]
         x = x[..., None] if x.ndim == 0 or (x.ndim == 1 and k == 1) else x
         if x.shape[-1] != k:
             raise ValueError(f"{name}: x of shape {x.shape} and a mean of {k} components do not fit")
-        away = (x - mean).reshape(-1, k).T
-        z = solve_triangular(root, away, lower=True, check_finite=False)
-        spread = np.log(np.diagonal(root)).sum() + k * math.log(2 * math.pi) / 2
-        return (-(z * z).sum(axis=0) / 2 - spread).reshape(x.shape[:-1])
+        return (x - mean).reshape(-1, k), x.shape[:-1]
+
+    def _plane(self, which: str, cov: Any) -> tuple[Any, Any] | None:
+        """The eigenvectors of a singular cov, over the roots of their eigenvalues, and those of the eigenvalue 0."""
+        values = raw(cov)
+        w, v = np.linalg.eigh(values)
+        rest = np.abs(w).max(initial=0) * np.finfo(w.dtype).eps * 1e6  # SciPy's bound
+        if (w > rest).all():
+            return None
+        if (w < -rest).any():
+            raise np.linalg.LinAlgError(f"{self.name}.{which}: cov has the negative eigenvalue {w[0]:.3g}")
+        if cov.requires_grad:
+            raise TypeError(
+                f"{self.name}.{which}: has no derivative by a singular cov, which requires a gradient; pass it "
+                f"detached (t.detach()), or add to its diagonal"
+            )
+        return v[:, w > rest] / np.sqrt(w[w > rest]), v[:, w <= rest]
+
+    def logpdf(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The logarithm of the density at x: shape (...)."""
+        optional = {"mean": None, "cov": 1, "allow_singular": False}
+        x, mean, cov, singular = bound(f"{self.name}.logpdf", ("x",), optional, args, kwargs)
+        mean, cov = self._parameters("logpdf", mean, cov)
+        away, shape = self._away("logpdf", x, mean)
+        plane = self._plane("logpdf", cov) if singular else None
+        if plane is None:
+            root = cholesky(cov)
+            z = solve_triangular(root, away.T, lower=True, check_finite=False)
+            spread = np.log(np.diagonal(root)).sum() + mean.shape[0] * _HALF_LOG_2PI
+            return (-(z * z).sum(axis=0) / 2 - spread).reshape(shape)
+        inverse, across = plane
+        z = away @ inverse
+        y = -(z * z).sum(axis=1) / 2 + np.log(np.linalg.norm(inverse, axis=0)).sum() - z.shape[1] * _HALF_LOG_2PI
+        off = np.linalg.norm(raw(away) @ across, axis=1) >= 1e9 * np.finfo(y.dtype).eps * np.abs(raw(cov)).max(
+            initial=0
+        )
+        return np.where(off, nothing(away.sum(axis=1)), y).reshape(shape)
 
     def pdf(self, *args: Any, **kwargs: Any) -> Tensor:
         """The density at x: shape (...)."""
         return np.exp(self.logpdf(*args, **kwargs))  # type: ignore[return-value]
 
+    def cdf(self, *args: Any, **kwargs: Any) -> Tensor:
+        """The probability that no component exceeds that of x, of one or two components: shape (...).
+
+        Raises:
+            ValueError: three components or more, of which SciPy's value is an estimate.
+        """
+        x, mean, cov = bound(f"{self.name}.cdf", ("x",), {"mean": None, "cov": 1}, args, kwargs)
+        mean, cov = self._parameters("cdf", mean, cov)
+        if mean.shape[0] > 2:
+            raise ValueError(
+                f"{self.name}.cdf: is differentiable for one and two components, not for {mean.shape[0]}; without "
+                f"derivatives, call scipy.stats.multivariate_normal.cdf of arrays (t.detach().numpy())"
+            )
+        away, shape = self._away("cdf", x, mean)
+        root = cholesky(cov)
+        if mean.shape[0] == 1:
+            return ndtr(away / root[0, 0]).reshape(shape)
+        scale = np.hypot(root[1, 0], root[1, 1])
+        y: Tensor = bivariate_normal(away[:, 0] / root[0, 0], away[:, 1] / scale, root[1, 0] / scale)
+        return y.reshape(shape)
+
+    def entropy(self, mean: Any = None, cov: Any = 1) -> Tensor:
+        """The differential entropy, log det(2π e cov) / 2."""
+        mean, cov = self._parameters("entropy", mean, cov)
+        y: Tensor = np.log(np.diagonal(cholesky(cov))).sum() + mean.shape[0] * (_HALF_LOG_2PI + 0.5)
+        return y
+
     def rvs(self, mean: Any = None, cov: Any = 1, size: Any = None, rng: np.random.Generator | None = None) -> Tensor:
         """Draws of shape (*size, k), mean + L z with L Lᵀ = cov: a differentiable function of mean and cov."""
-        mean, root = self._parameters("rvs", mean, cov)
+        mean, cov = self._parameters("rvs", mean, cov)
+        root = cholesky(cov)
         z = source(rng, (*_shape(size), mean.shape[-1]), root.sum())("standard_normal")
         return z @ root.T + mean
 

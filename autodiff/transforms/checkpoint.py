@@ -12,6 +12,7 @@ import numpy as np
 from ..backward import of_dtype, reverse
 from ..batching.examples import depth, no_less
 from ..mode import differentiating, is_grad_enabled, mode
+from ..opaque import drawing
 from ..ops.guards import common
 from ..ops.shape import concatenate
 from ..primitive import Primitive, new_node, watched
@@ -104,21 +105,9 @@ class _Call:
     """What is needed to run the function again exactly as it ran first."""
 
     __slots__ = (
-        "args", "constants", "depth", "f", "generators", "inputs", "inside", "kwargs", "node", "numbers", "states",
-    )  # fmt: skip
-    __slots__ = (
-        "args",
-        "constants",
-        "depth",
-        "f",
-        "generators",
-        "inputs",
-        "inside",
-        "kwargs",
-        "node",
-        "numbers",
+        "args", "asked", "constants", "depth", "f", "generators", "inputs", "inside", "kwargs", "node", "numbers",
         "states",
-    )
+    )  # fmt: skip
 
     inputs: tuple[Tensor, ...]  # the tensors that require a gradient, and are older, on which the outputs depend
     numbers: tuple[int, ...]  # theirs at the first run
@@ -135,6 +124,7 @@ class _Call:
             if not isinstance(generator, np.random.Generator):
                 raise TypeError(f"checkpoint: rng= takes a numpy.random.Generator or several, not {generator!r}")
         self.states = [generator.bit_generator.state for generator in self.generators]
+        self.asked = drawing.get()
 
     def __repr__(self) -> str:
         return getattr(self.f, "__name__", type(self.f).__name__)
@@ -229,9 +219,11 @@ class _Call:
         now = [generator.bit_generator.state for generator in self.generators]
         for generator, state in zip(self.generators, self.states):
             generator.bit_generator.state = state
+        token = drawing.set(self.asked)
         try:
             yield
         finally:
+            drawing.reset(token)
             for generator, state in zip(self.generators, now):
                 generator.bit_generator.state = state
 

@@ -1,4 +1,6 @@
-"""A list of tensors seen as one vector, as solvers and line searches want them."""
+"""A list of tensors seen as one real vector, as solvers and line searches want them; a complex entry is two numbers of
+it, its real and its imaginary part.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,15 @@ from ..tensor import Tensor, writable
 Array = np.ndarray[Any, Any]
 
 
+def view_as_real(array: Array) -> Array:
+    """The same memory as real numbers, that of shape (...) as shape (..., 2); real arrays as they are.
+
+    >>> view_as_real(np.array([1 + 2j, 3j])).tolist()
+    [[1.0, 2.0], [0.0, 3.0]]
+    """
+    return array[..., None].view(array.real.dtype) if array.dtype.kind == "c" else array
+
+
 def flatten(values: Sequence[Any], like: Sequence[Tensor] | None = None) -> Array:
     """The entries of Tensors or arrays in one vector (a copy), in order; a None among them stands for the zeros of the
     tensor of `like` in its place.
@@ -23,7 +34,8 @@ def flatten(values: Sequence[Any], like: Sequence[Tensor] | None = None) -> Arra
     for i, v in enumerate(values):
         if v is None and like is not None:
             v = np.zeros(like[i].size, like[i].dtype)
-        arrays.append(np.ravel(v._ndarray if isinstance(v, Tensor) else v))
+        array = v._ndarray if isinstance(v, Tensor) else v
+        arrays.append(np.ravel(view_as_real(array) if np.iscomplexobj(array) else array))
     return np.concatenate(arrays) if arrays else np.empty(0)
 
 
@@ -36,13 +48,17 @@ def split(vector: Array, like: Sequence[Any]) -> list[Array]:
     >>> [part.tolist() for part in split(np.arange(5.0), [np.eye(2), np.ones(1)])]
     [[[0.0, 1.0], [2.0, 3.0]], [4.0]]
     """
-    size = sum(x.size for x in like)
+    sizes = [2 * x.size if x.dtype.kind == "c" else x.size for x in like]
+    size = sum(sizes)
     if np.shape(vector) != (size,):
         raise ValueError(f"split: the parameters have {size} entries, the vector has shape {np.shape(vector)}")
     parts, start = [], 0
-    for x in like:
-        parts.append(vector[start : start + x.size].reshape(x.shape))
-        start += x.size
+    for x, n in zip(like, sizes):
+        part = vector[start : start + n]
+        if x.dtype.kind == "c":
+            part = np.ascontiguousarray(part).view(np.result_type(part.dtype, np.complex64))
+        parts.append(part.reshape(x.shape))
+        start += n
     return parts
 
 

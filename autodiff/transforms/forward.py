@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..backward import fitted, leading_to, of_dtype, reachable, reverse
+from ..batching.batch import laid_out
 from ..mode import differentiating, mode
 from ..ops.guards import axes_of, common, raw
 from ..ops.shape import spread
@@ -296,7 +297,7 @@ _ANY = wrap(np.zeros(()))
 
 def _finite(results: list[Any]) -> list[Any]:
     for d in results:
-        a = d._ndarray if isinstance(d, Tensor) else d
+        a = laid_out(d._ndarray if isinstance(d, Tensor) else d)
         if a is not None and not common(np.vdot(a, a) < math.inf) and not common(np.isfinite(a).all()):
             raise Unsupported
     return results

@@ -7,6 +7,7 @@ curvature products. Primals go into a function, tangents are directions in which
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..ops.elementwise import positive
 from ..ops.guards import common
 from ..primitive import new_node
 from ..tensor import HANDED_OUT, Tensor, as_array, clock, is_foreign, plain, settled, variable, wrap
+from .control import staging
 from .forward import ForwardOverReverse, Pushforward, Unsupported
 from .tree import flatten
 
@@ -412,10 +414,11 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
     if (
         common(~unknown.any())
         or any(x.dtype.kind == "c" for x in (y, *tangents))
-        or any(np.isnan(v._ndarray).any() for v in tangents)
+        or not all(common(~np.isnan(v._ndarray).any()) for v in tangents)
     ):
         return pushed
-    places = range(y.size) if create_graph else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
+    everywhere = create_graph or is_foreign(unknown)
+    places = range(y.size) if everywhere else np.flatnonzero(unknown).tolist()  # NaN stays in what is recorded
     with differentiating():
         known: Any = np.stack(
             [
@@ -430,6 +433,8 @@ def _by_rows(run: _Run, y: Tensor, pushed: Tensor, tangents: Sequence[Tensor], c
         )
     if create_graph:
         return cast(Tensor, known.reshape(y.shape))
+    if everywhere:
+        return wrap(np.where(unknown, known._ndarray.reshape(y.shape), pushed._ndarray))
     filled = np.array(pushed._ndarray)
     filled.reshape(-1)[places] = known._ndarray
     return wrap(filled)
@@ -503,7 +508,7 @@ FEW = 4
 """Fewer rows of a Jacobian are pulled back one by one."""
 
 ROOM = 1 << 22
-"""So many elements one array of a pass for several rows may have."""
+"""So many elements one array of a pass for several rows may have, those apart that the result is made of."""
 
 
 def _rows(run: _Run, y: Tensor, holomorphic: bool) -> list[list[Tensor]]:
@@ -511,12 +516,16 @@ def _rows(run: _Run, y: Tensor, holomorphic: bool) -> list[list[Tensor]]:
     reverse pass for many rows, whose cotangents are a batch; one for each, where hooks look at them or a branch depends
     on them."""
     nodes, leaves = reachable([y]) if y._requires_grad else ({}, {})
-    largest = max([x.size for found in (nodes, leaves) for x in found.values()], default=1)
+    own = {x._number for x in run.variables}
+    largest = max([x.size for found in (nodes, leaves) for n, x in found.items() if n not in own], default=1)
     together = min(y.size, ROOM // max(largest, 1))
     looked_at = any(x._hooks for found in (nodes, leaves) for x in found.values())
-    if together >= FEW and not (looked_at or holomorphic) and isinstance(mode.get(), bool):
+    whole = staging.get()
+    if together >= FEW and not (looked_at or holomorphic) and (whole is not None or isinstance(mode.get(), bool)):
         try:
-            pieces = [_several_rows(run, y, range(i, min(i + together, y.size))) for i in range(0, y.size, together)]
+            parts = [range(i, min(i + together, y.size)) for i in range(0, y.size, together)]
+            batches = partial(_several_rows, run, y)
+            pieces = [batches(part) if whole is None else whole.attempted(partial(batches, part)) for part in parts]
             return [list(column) for column in zip(*pieces)]
         except Exception:  # a rule fails on a batch in ways of its own; a true error comes again below
             pass

@@ -21,7 +21,7 @@ from .tree import flatten
 # The transform
 
 
-def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable[..., Any]:
+def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, randomness: str = "error") -> Callable[..., Any]:
     """The function that does for many examples at once what `f` does for one.
 
     Every operation inside runs once, on arrays with one axis more; `f` sees the axes of one example. It composes with
@@ -35,28 +35,40 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         out_axes: the axis along which the results of the examples are put together: a number for all outputs or a
             nested structure in the form of the output (or of its upper part); None for an output that is the same for
             all examples.
+        randomness: what dropout and the ``rvs`` of distributions do inside: "error" refuses to draw, "different" draws
+            for one example after the other, "same" lets each draw what the first draws. A `numpy.random.Generator`
+            among the arguments is split where it is mapped (into ``default_rng(words)``, for each example four words
+            that it draws): the function gets one whose numbers differ between examples; where it is shared (in_axes
+            None) what its methods draw is the same for all.
 
     Returns:
         A function of the same arguments. It returns Tensors where an argument is a Tensor, or a recorded Tensor is
         reached from the result, and arrays otherwise.
 
     Raises:
-        ValueError: the examples of two arguments are not as many, an axis does not exist, nothing is mapped, or an
-            output with out_axes None differs between examples.
+        ValueError: the examples of two arguments are not as many, an axis does not exist, nothing is mapped, an output
+            with out_axes None differs between examples, or `randomness` is another word.
         TypeError: f is no function, or does what can be done with one example alone: a branch on a value, float(),
             an index by a mask (`autodiff.batching.batch.BatchError`).
 
     An operation for which no form for all examples is known is run for each, with a `PerformanceWarning` that names it.
-    Random numbers that are drawn inside are shared by all examples: draw outside, or give each its own generator.
+    Numbers from a generator of NumPy's that the function closes over are drawn once, and shared by all examples.
 
     >>> vmap(lambda x, y: x @ y)(np.ones((3, 2)), np.arange(6.0).reshape(3, 2))
     array([1., 5., 9.])
     >>> from autodiff import grad
     >>> vmap(grad(lambda w, x: (w * x).sum() ** 2), in_axes=(None, 0))(2.0, np.array([[1.0, 2.0], [0.0, 1.0]]))
     array([36.,  4.])
+    >>> noisy = vmap(lambda x, rng: x + rng.normal())
+    >>> bool(np.ptp(noisy(np.zeros(3), np.random.default_rng(0))) > 0)
+    True
     """
     if not callable(f):
         raise TypeError(f"vmap: needs a function, not {f!r}")
+    from ..batching.draws import RANDOMNESS, drawn  # loads numpy.random, which `import autodiff` does without
+
+    if randomness not in RANDOMNESS:
+        raise ValueError(f"vmap: randomness must be one of {', '.join(map(repr, RANDOMNESS))}, not {randomness!r}")
 
     @wraps(f)
     def of_all(*args: Any, **kwargs: Any) -> Any:
@@ -64,7 +76,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callable
         axes = _axes("in_axes", _for_each(in_axes, args), args)
         paths = form.paths()
         size = _size(leaves, axes, paths, f)
-        with batched(size, leaves) as level:
+        with batched(size, leaves) as level, drawn(level, randomness):
             given = [_shared(x) if axis is None else _as_batch(x, axis, level) for x, axis in zip(leaves, axes)]
             result = f(*form.build(given), **kwargs)
         outputs, output_form = flatten(result)
@@ -85,7 +97,11 @@ def _shared(x: Any) -> Any:
     return wrap(x) if (type(x) is np.ndarray or is_foreign(x)) and x.dtype.kind in "fiubc" else x
 
 
-def _as_batch(x: Any, axis: int, level: Level) -> Tensor:
+def _as_batch(x: Any, axis: int, level: Level) -> Any:
+    if isinstance(x, np.random.Generator):
+        from ..batching.draws import split
+
+        return split(x, level)
     tensor = x if isinstance(x, Tensor) else wrap(as_array(x, copy=False))
     return entered(tensor, normalize_axis_index(axis, tensor.ndim), level)
 
@@ -142,7 +158,7 @@ def _size(leaves: Sequence[Any], axes: Sequence[int | None], paths: Sequence[str
     """How many examples there are."""
     size, first = None, ""
     for x, axis, path in zip(leaves, axes, paths):
-        if axis is None:
+        if axis is None or isinstance(x, np.random.Generator):
             continue
         shape = np.shape(plain(x)) if not hasattr(x, "shape") else x.shape
         if not -len(shape) <= axis < len(shape):

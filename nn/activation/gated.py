@@ -84,8 +84,24 @@ def _density(x: Any) -> Any:
     return np.exp(x * x * -0.5) * kernels.DENSITY
 
 
+def _tail(x: Any) -> Any:
+    """Φ(−|x|) in single precision, of NumPy's calls alone: what a program of them takes half of SciPy's time for."""
+    t = 1 / (1 + 0.3 * np.minimum(np.abs(x), 30))
+    p = kernels.TAIL[0] * t
+    for c in kernels.TAIL[1:]:
+        p = (p + c) * t
+    return p * np.exp(x * x * -0.5)
+
+
+def _is_single(*arrays: Any) -> bool:
+    """Whether these are arrays that no derivative follows, in single precision."""
+    return all(not isinstance(a, Tensor) and a.ndim and a.dtype == np.float32 for a in arrays)
+
+
 def _gelu_forward(x: Any) -> Any:
     if type(x) is not np.ndarray or not x.ndim:
+        if _is_single(x):
+            return np.maximum(x, 0) - np.minimum(np.abs(x), 30) * _tail(x)
         return x * _ndtr_of(x)
     if (kernel := kernels.GELU.get(x.dtype.char)) and (y := kernel(x)) is not None:
         return y
@@ -115,6 +131,9 @@ def _gelu_rule(g: Any, y: Any, x: Any) -> Any:
             return d
         if x.dtype == np.float32 == g.dtype:
             return _blockwise(_gelu_block_rule, x, y, g)
+    elif _is_single(g, x):
+        tail = _tail(x)
+        return g * ((x > 0) * (1 - 2 * tail) + tail + x * _density(x))
     return g * (_ndtr_of(x) + x * _density(x))
 
 

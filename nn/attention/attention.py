@@ -16,6 +16,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.backward import unbroadcast
+from autodiff.batching.batch import Batch
 from autodiff.flags import flagged
 from autodiff.machine.kernels import rows_of
 from autodiff.ops.guards import common
@@ -38,8 +39,10 @@ _single = partial(in_single, together=True)
 
 def _product(a: Any, b: Any, like: Any) -> Any:
     """a b over batches of matrices; an array is laid out in memory as `like` is."""
-    alike = type(a) is type(b) is type(like)  # and no Tensors, which are not written into
-    if not alike or isinstance(a, Tensor) or like.ndim != max(a.ndim, b.ndim):
+    alike = (
+        type(a) is type(b) is type(like)
+    )  # and no Tensors, which are not written into, nor batches of several levels
+    if not alike or isinstance(a, (Tensor, Batch)) or like.ndim != max(a.ndim, b.ndim):
         return a @ b
     rows = a.shape[:-1]
     if a.shape[:-2] != b.shape[:-2]:

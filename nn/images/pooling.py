@@ -21,7 +21,7 @@ from autodiff.flags import flagged
 from autodiff.opaque import opaque
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, polymorphic
-from autodiff.tensor import plain
+from autodiff.tensor import is_foreign, plain
 
 from ..arguments import as_tensor, count, counts, floats
 from ..module.module import Module
@@ -106,7 +106,7 @@ _first_maximum: Any = opaque(_first_in_memory, "first_maximum", _SLICES, stacks=
 
 def _only(values: Any, mask: Any) -> Any:
     """The values where the mask is true, else 0: by bits, as a product would make NaN of 0 · ∞."""
-    if values.itemsize > 8:
+    if values.itemsize > 8 or is_foreign(values):
         return np.where(mask, values, 0)
     bits = values.view(f"i{values.itemsize}") & np.negative(mask.view(np.int8))
     return bits.view(values.dtype)

@@ -440,6 +440,9 @@ class BCELoss(_Weighted):
     Tensor(0.69314718)
     """
 
+    threshold = 0.5
+    """The output above which class 1 is the more probable one."""
+
     def forward(self, input: Any, target: Any) -> Tensor:
         """−t log p − (1 − t) log(1 − p), reduced."""
         return binary_cross_entropy(input, target, self.weight, reduction=self.reduction)
@@ -451,6 +454,9 @@ class BCEWithLogitsLoss(_Weighted):
     >>> BCEWithLogitsLoss()(ad.Tensor([0.0]), [1.0])
     Tensor(0.69314718)
     """
+
+    threshold = 0.0
+    """The output above which class 1 is the more probable one."""
 
     pos_weight: Tensor | None
 

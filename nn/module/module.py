@@ -610,7 +610,7 @@ def _fitting(value: Any, target: Tensor) -> tuple[Any, str | None]:
     if array.dtype == target.dtype:
         return array, None
     real = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-    if target.dtype.kind == "f" and real:
+    if (target.dtype.kind == "f" and real) or (target.dtype.kind == "c" and (real or array.dtype.kind == "c")):
         with np.errstate(over="ignore"):
             return array.astype(target.dtype), None
     if array.dtype.kind in "iu" and target.dtype.kind in "iuf":

@@ -19,6 +19,7 @@ from autodiff.machine.kernels import plain as plain_arrays
 from autodiff.opaque import opaque
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
+from autodiff.transforms.checkpoint import result_of
 
 from ..linear import linear
 from .kernels import GRU_STEP, GRU_STEP_BACK, LSTM_STEP, LSTM_STEP_BACK
@@ -109,7 +110,7 @@ def _opened(layout: Layout, cell: Cell, flat: Tensor, x: Any) -> tuple[Any, Any,
 
 
 def _tangent_forward(v: Any, a: Any, b: Any, w: Any) -> Any:
-    y = np.array(v)
+    y = v.copy()
     for t in range(1, v.shape[1]):
         s = y[:, t - 1]
         y[:, t] += (a[:, :, t] * (s[0] @ w.swapaxes(-1, -2))).sum(axis=1) + (b[:, :, t] * s).sum(axis=1)
@@ -117,11 +118,12 @@ def _tangent_forward(v: Any, a: Any, b: Any, w: Any) -> Any:
 
 
 def _adjoint_forward(g: Any, a: Any, b: Any, w: Any) -> Any:
-    y = np.array(g)
+    y = g.copy()
     for t in range(g.shape[1] - 1, 0, -1):
         s = y[:, t, None]
+        by_product = ((a[:, :, t] * s).sum(axis=0) @ w).sum(axis=0)
         y[:, t - 1] += (b[:, :, t] * s).sum(axis=0)
-        y[0, t - 1] += ((a[:, :, t] * s).sum(axis=0) @ w).sum(axis=0)
+        y[0, t - 1] += by_product
     return y
 
 
@@ -551,7 +553,21 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
             found.append((rows @ w_ih).sum(axis=0))
         return _vector(*found)
 
-    whole, back = opaque(steps_of, f"{name}: steps", _STEPS), opaque(sweep, f"{name}: sweep", _STEPS)
+    def steps_written(flat: Any, constant: Any, layout: Layout) -> Any:
+        with ad.no_grad():
+            return plain(result_of(expansion(Tensor(flat), constant, layout=layout)))
+
+    def swept(g: Any, y: Any, flat: Any, constant: Any, layout: Layout) -> Any:
+        w_ih, _, b_ih, _, states, x = parts = layout.parts(cell, flat, constant)
+        d, hidden, initial = _differentiable(cell, g, y, *parts)
+        return cotangents(d, hidden, initial, y, w_ih, b_ih, states, x, constant is None, layout.batch)
+
+    def sweep_written(g: Any, y: Any, flat: Any, constant: Any, gates: Any, layout: Layout) -> Any:
+        with ad.no_grad():
+            return plain(swept(g, y, flat, constant, layout))
+
+    whole = opaque(steps_of, f"{name}: steps", _STEPS, written=steps_written)
+    back = opaque(sweep, f"{name}: sweep", _STEPS, written=sweep_written)
 
     def run_of(flat: Any, constant: Any, layout: Layout) -> Run:
         found = whole(flat, constant, layout=layout)
@@ -564,9 +580,7 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
         if not isinstance(g, Tensor):
             return back(g, y, flat, constant, (run or run_of(flat, constant, layout)).gates, layout=layout)
         # It is to be differentiated again, and so must depend on the inputs visibly.
-        w_ih, _, b_ih, _, states, x = parts = layout.parts(cell, flat, constant)
-        d, hidden, initial = _differentiable(cell, g, y, *parts)
-        return cotangents(d, hidden, initial, y, w_ih, b_ih, states, x, constant is None, layout.batch)
+        return swept(g, y, flat, constant, layout)
 
     def expansion(flat: Tensor, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         w_ih, w_hh, b_ih, b_hh, states, x = _opened(layout, cell, flat, constant)

@@ -28,6 +28,7 @@ class SecondOrder(Optimizer):
     nothing. From step to step it may change as it likes; nothing is kept of a graph.
     """
 
+    takes_complex = False
     pair = False
     """Whether the closure returns (output, loss)."""
 

@@ -185,8 +185,8 @@ class LBFGS(Optimizer):
         """
         saved = state_dict.get("state", {}) if isinstance(state_dict, Mapping) else {}
         saved = saved.get(0, saved.get("0", {}))
-        dtype = np.result_type(*(p.dtype for p in self._all()))
-        size = sum(p.size for p in self._all())
+        like = flatten(self._all())
+        dtype, size = like.dtype, like.size
 
         def vector(value: Any) -> Array:
             array = np.asarray(value).astype(dtype)

@@ -16,9 +16,10 @@ from autodiff.figures import PALETTE, axes_for, legend
 from autodiff.leaving import user_level
 
 from ..array import Array
-from ..data import as_batches, dtype_of, pair
+from ..data import as_batches, drawing, dtype_of, pair
 from ..hyperparameters import at_least, require, within
 from ..optimizer import Optimizer
+from ..second_order.base import SecondOrder
 from ..training.fit import check_parts, one_number
 
 
@@ -87,7 +88,7 @@ def lr_find(
     batch_size: int | None = 32,
     smoothing: float = 0.8,
     stop_factor: float = 4.0,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
 ) -> LearningRates:
     """Suggest a learning rate: the one at which the loss falls most steeply while the rate grows exponentially.
 
@@ -114,7 +115,7 @@ def lr_find(
         smoothing: β, at least 0 (no smoothing) and less than 1.
         stop_factor: stop when the average of the losses so far (weights β^(i−j)) has risen above the lowest such
             average by more than `stop_factor` − 1 times the first loss. A loss that is not finite stops, too.
-        rng: the generator that shuffles; a fresh one by default.
+        rng: the generator that shuffles, or a seed; a fresh one by default.
 
     Returns:
         The suggestion and the curves, to be drawn with ``.plot()``. If the loss never fell, a RuntimeWarning says so.
@@ -136,7 +137,12 @@ def lr_find(
     """
     check_parts(model, loss, optimizer, "lr_find")
     _check(start, end, steps, smoothing, stop_factor)
-    rng = np.random.default_rng() if rng is None else rng
+    if "lr" not in optimizer.defaults or (isinstance(optimizer, SecondOrder) and optimizer.pair):
+        raise TypeError(
+            f"lr_find: takes an optimiser whose learning rate says how far it steps along the loss's gradient, not "
+            f"{type(optimizer).__name__}"
+        )
+    rng = drawing(rng, "lr_find")
     feed = _forever(as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data"))
     rates = np.geomspace(start, end, steps)
     losses: list[float] = []

@@ -7,33 +7,36 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
-from autodiff.averaging import count_of, counted
 from autodiff.flags import flagged
 from autodiff.leaving import user_level
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
 from autodiff.tensor import plain
 
-from ..data import as_batches, dtype_of, length, not_finite, pair
+from ..data import Changed, as_batches, augmented, drawing, dtype_of, not_finite, pair
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
+from ..second_order.base import SecondOrder
 from ..second_order.lbfgs import LBFGS
+from ..swa import EMA, SWA
 from .checkpointing import Checkpoints
 from .early_stopping import EarlyStopping
 from .generators import generators
 from .history import History
+from .metrics import Means, Metric, named
 from .parts import Parts
-from .step import NotFinite, Step, backend_of, require_one_number
+from .progress import Progress
+from .step import NotFinite, Step, backend_of, require_applicable, require_one_number
 
 
 @dataclass
@@ -76,13 +79,18 @@ def fit(
     validation: Any = None,
     metrics: Any = None,
     scheduler: LRScheduler | None = None,
+    penalty: Callable[[Any], Tensor] | None = None,
     clip_norm: float | None = None,
+    clip_value: float | None = None,
+    accumulate: int = 1,
+    ema: float | EMA | SWA | None = None,
+    augment: Callable[[Any, Any, np.random.Generator], tuple[Any, Any]] | None = None,
     patience: float | EarlyStopping | None = None,
     restore_best_weights: bool = True,
     callbacks: Iterable[Any] = (),
     checkpoint: FilePath | None = None,
     resume: bool = False,
-    rng: np.random.Generator | None = None,
+    rng: np.random.Generator | int | None = None,
     progress: bool | None = None,
     compile: Any = False,
 ) -> History:
@@ -97,19 +105,36 @@ def fit(
             if X is a tuple, with its items.
         loss: called with the model's output and a batch of y; returns one number, a Tensor (a mean over the batch).
         data: (X, y), a tuple of arrays of N samples, or of tuples of them, cut into batches in a new order in each
-            epoch; floating-point arrays are cast to the dtype of the model's parameters. Or batches (x, y): a list, or
-            anything else that can be iterated over again and again, such as `batches` returns.
-        optimizer: of the model's parameters.
+            epoch; floating-point arrays are cast to the dtype of the model's parameters. Or a data set, an object with
+            ``__len__`` and ``__getitem__`` and without ``__iter__``, whose items are samples (x, y); they are stacked
+            to such batches. Or batches (x, y): a list, or anything else that can be iterated over again and again, such
+            as `batches` returns.
+        optimizer: of the model's parameters. Those whose `step` needs a closure get one: of the loss (with the
+            penalty), or of the pair (output, loss) for `HessianFree` and `NaturalGradient`, whose curvature has no part
+            of the penalty. Within a step the closure is one function, random numbers included.
         epochs: at most so many.
-        batch_size: samples in a batch of (X, y); None for all.
+        batch_size: samples in a batch of (X, y) or of a data set; None for all.
         validation: data like `data`; its order is kept.
-        metrics: functions of an output and a batch of y that return a number, in a dict by name, or a list of them.
-            They are averaged over batches, each weighted by its number of samples; the losses too, or where the loss
-            says what its mean divides by (``loss.count(y)``: targets not ignored, class weights), by that; a batch of
-            which it counts nothing is passed over.
-        scheduler: of this optimiser; `OneCycleLR` and `CyclicLR` (also inside others) make a step after each batch, all
-            others after each epoch; `ReduceLROnPlateau` takes the validation loss, else the training loss.
+        metrics: functions of an output and a batch of y that return a number, and names of scikit-learn's metrics
+            (those of its `get_scorer`, such as "accuracy", "f1_macro" or "r2"), in a dict by name or a list. Functions
+            are averaged over batches, each weighted by its number of samples; the losses too, or where the loss says
+            what its mean divides by (``loss.count(y)``: targets not ignored, class weights), by that; a batch of which
+            it counts nothing is passed over. Named metrics are of all outputs of the epoch together, which are kept so
+            long. The class is the largest of several outputs; of a single one, the side of ``loss.threshold``.
+        scheduler: of this optimiser; `OneCycleLR` and `CyclicLR` (also inside others) make a step after each of the
+            optimiser's, all others after each epoch; `ReduceLROnPlateau` takes the validation loss, else the training
+            loss.
+        penalty: a function of the model that returns one number, a Tensor, which is added to the loss in training:
+            ``lambda model: nn.penalty.l2(model, 1e-3)``.
         clip_norm: largest norm of all gradients together.
+        clip_value: largest absolute value of a gradient's entries; clipped before the norm is taken.
+        accumulate: batches for one step of the optimiser, whose gradient is that of the mean over all their samples
+            (each batch weighted as in the mean loss). The last step of an epoch takes what is left.
+        ema: average the parameters over the steps: a decay for `optim.swa.EMA`, or such an object of your own (or an
+            `SWA`). The averages are measured on the validation data, and are the best and the final weights; callbacks
+            and the next step meet the parameters themselves. Buffers are not averaged.
+        augment: called with each batch of training, as arrays, and with `rng`; returns another one (x, y), whose arrays
+            are cast as those of `data` are.
         patience: stop when the validation loss (without validation, the training loss) has not improved for so many
             epochs, or when an `EarlyStopping` says so.
         restore_best_weights: with `validation` or `patience`, end with the weights of the epoch whose loss was lowest
@@ -123,9 +148,10 @@ def fit(
         resume: continue from it (if it is there) as if training had never stopped, to the last bit: with the same
             arguments and freshly made objects. An epoch that was interrupted starts again. Random generators are
             continued where they are found: `rng`, NumPy's and Python's global ones, the default one of nn, and those
-            that are attributes of the model's modules, the loss, the data or a callback.
-        rng: generator for the order of the samples; a fresh one by default.
-        progress: show a progress bar (tqdm) on stderr; by default if that is a terminal.
+            that are attributes of the model's modules, the loss, the optimiser, the data, `augment` or a callback.
+        rng: generator for the order of the samples and for `augment`, or a seed; a fresh one by default.
+        progress: show how far it is, on stderr: a progress bar (tqdm) on a terminal and in a notebook (with
+            ipywidgets), elsewhere a line for each epoch; by default on a terminal alone.
         compile: True to run the steps and the validation as programs (`autodiff.compile`), in machine code where
             llvmlite is installed; "numpy" or "native" for one of its back ends. The numbers are the same to rounding,
             which over many steps grows, in float32 into digits that are seen. Each shape of batch is traced and
@@ -135,16 +161,19 @@ def fit(
             then.
 
     Returns:
-        The history: "train_loss", "val_loss", "train_" and "val_" and the name for each metric, and "lr", the learning
-        rate at the start of the epoch. The training loss is the mean of the batches' losses as they went by. Ctrl-C
-        ends the training early, and the history of complete epochs is returned.
+        The history: "train_loss" (without the penalty), "val_loss", "train_" and "val_" and the name for each metric,
+        "penalty", with `clip_norm` "grad_norm" (of the gradient before it was scaled), both as means over the epoch,
+        and "lr", the learning rate at the start of the epoch, if the optimiser has one; ``history.seconds`` says how
+        long each epoch took. The training loss is the mean of the batches' losses as they went by. Ctrl-C ends the
+        training early, and the history of complete epochs is returned.
 
     Raises:
         FloatingPointError: if a loss, a gradient or a parameter becomes NaN or infinite, naming epoch and batch, and
             the row of the batch if that is where it comes from. Of a
             loss or a gradient, the weights are those before its step; a checkpoint always holds finite ones.
         RuntimeError: if another training that is still going on writes into the folder `checkpoint`.
-        ValueError: if its files are damaged or missing, or of a training with other parts; nothing is changed then.
+        ValueError: if its files are damaged or missing, or of a training with other parts; nothing is changed then. For
+            clipping or accumulation of an optimiser that takes the loss's derivatives by itself.
         TypeError, ValueError: for data that are empty, of different lengths, sparse or no numbers, for NaN or infinity
             in arrays of all samples, and for arguments out of range.
         Whatever the model and the loss raise (labels of a wrong kind, say).
@@ -166,39 +195,64 @@ def fit(
         raise ValueError(f"fit: epochs must be an integer of at least 1, not {epochs!r}")
     if scheduler is not None and getattr(scheduler, "optimizer", None) is not optimizer:
         raise ValueError(f"fit: scheduler= takes a schedule of the same optimiser, not {scheduler!r}")
-    numeric = isinstance(clip_norm, (int, float, np.number)) and not isinstance(clip_norm, bool)
-    if clip_norm is not None and not (numeric and 0 < clip_norm < math.inf):
-        raise ValueError(f"fit: clip_norm must be a positive number, not {clip_norm!r}")
-    if rng is not None and not isinstance(rng, np.random.Generator):
-        raise TypeError(f"fit: rng= takes a numpy.random.Generator such as np.random.default_rng(0), not {rng!r}")
+    for name, bound in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+        numeric = isinstance(bound, (int, float, np.number)) and not isinstance(bound, bool)
+        if bound is not None and not (numeric and 0 < bound < math.inf):
+            raise ValueError(f"fit: {name} must be a positive number, not {bound!r}")
+    if isinstance(accumulate, bool) or not isinstance(accumulate, (int, np.integer)) or accumulate < 1:
+        raise ValueError(f"fit: accumulate must be a number of batches, at least 1, not {accumulate!r}")
+    require_applicable(
+        optimizer, clip_norm=clip_norm, clip_value=clip_value, accumulate=None if accumulate == 1 else accumulate
+    )
+    for name, function in (("penalty", penalty), ("augment", augment)):
+        if function is not None and (not callable(function) or isinstance(function, type)):
+            raise TypeError(
+                f"fit: {name}= takes a function of {'the model' if name == 'penalty' else 'x, y and a generator'}, not "
+                f"{function!r}"
+            )
     if checkpoint is not None and not isinstance(checkpoint, (str, os.PathLike)):
         raise TypeError(f"fit: checkpoint= takes the path of a folder, not {checkpoint!r}")
     if resume and checkpoint is None:
         raise ValueError("fit: resume=True needs checkpoint=, the folder to continue from")
-    rng = np.random.default_rng() if rng is None else rng
+    rng = drawing(rng, "fit")
     stopping = patience
     if not isinstance(stopping, EarlyStopping):
         stopping = EarlyStopping(math.inf if stopping is None else stopping, restore_best=restore_best_weights)
     if callable(callbacks) or not isinstance(callbacks, Iterable):
         raise TypeError(f"fit: callbacks= takes a list of functions or objects, not {callbacks!r}")
     callbacks, dtype = list(callbacks), dtype_of(model)
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
+    train = as_batches(data, batch_size, rng, dtype, "fit: data")
+    if augment is not None:
+        train = Changed(train, augmented(augment, rng, dtype, "fit: augment"), "fit: data")
+
+    def found() -> dict[str, Any]:
+        return generators(
+            rng=rng, model=model, loss=loss, optimizer=optimizer, data=data, validation=validation, augment=augment,
+            callbacks=callbacks,
+        )  # fmt: skip
+
+    step = Step(
+        model, loss, optimizer, trained, clip_norm=clip_norm, clip_value=clip_value, penalty=penalty,
+        accumulate=int(accumulate), generators=found, backend=backend_of(compile),
+    )  # fmt: skip
     run = _Run(
         model=model,
         loss=loss,
-        train=as_batches(data, batch_size, rng, dtype, "fit: data"),
+        train=train,
         validation=None if validation is None else as_batches(validation, batch_size, None, dtype, "fit: validation"),
-        metrics=_named(metrics),
-        clip_norm=clip_norm,
+        metrics=named(metrics),
+        params=trained,
+        step=step,
+        average=average,
         stopping=stopping,
         monitored=validation is not None or patience is not None,
         restores=bool(restore_best_weights) and stopping.restore_best,
         callbacks=callbacks,
-        generators=lambda: generators(
-            rng=rng, model=model, loss=loss, data=data, validation=validation, callbacks=callbacks
-        ),
+        generators=found,
         checkpoints=None if checkpoint is None else Checkpoints(checkpoint),
         state=TrainingState(model, optimizer, scheduler, int(epochs), History()),
-        backend=backend_of(compile),
     )
     if run.checkpoints is None:
         stopping.reset()
@@ -242,26 +296,6 @@ def one_number(value: Any, where: str) -> float:
     return float(value.item())
 
 
-def _named(metrics: Any) -> dict[str, Callable[[Any, Any], Any]]:
-    if metrics is None:
-        return {}
-    if callable(metrics):
-        metrics = [metrics]
-    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
-        raise TypeError(f"fit: metrics= takes a dict of functions or a list of them, not {metrics!r}")
-    if not isinstance(metrics, Mapping):
-        listed = list(metrics)
-        metrics = {getattr(f, "__name__", type(f).__name__): f for f in listed}
-        if len(metrics) < len(listed):
-            raise ValueError(f"fit: metrics have the same name, {list(metrics)}; give a dict of functions by name")
-    for name, function in metrics.items():
-        if not isinstance(name, str) or not callable(function):
-            raise TypeError(f"fit: metrics= takes functions by name, not {name!r}: {function!r}")
-        if name in ("loss", "lr"):
-            raise ValueError(f"fit: the name {name!r} is taken; give the metric another one")
-    return dict(metrics)
-
-
 def _every_batch(scheduler: Any) -> bool:
     """Whether a schedule counts batches."""
     inside = getattr(scheduler, "schedulers", ())
@@ -281,8 +315,10 @@ class _Run:
     loss: Callable[[Any, Any], Tensor]
     train: Any
     validation: Any
-    metrics: dict[str, Callable[[Any, Any], Any]]
-    clip_norm: float | None
+    metrics: tuple[dict[str, Metric], dict[str, str]]
+    params: list[Tensor]
+    step: Step
+    average: EMA | SWA | None
     stopping: EarlyStopping
     monitored: bool
     restores: bool
@@ -290,10 +326,8 @@ class _Run:
     generators: Callable[[], dict[str, Any]]
     checkpoints: Checkpoints | None
     state: TrainingState
-    backend: str | None
 
     def __post_init__(self) -> None:
-        self.params = [p for group in self.state.optimizer.param_groups for p in group["params"]]
         named = {id(p) for owner in (self.model, self.loss) for p in getattr(owner, "parameters", tuple)()}
         others = [p for p in self.params if id(p) not in named]  # a checkpoint has to have them too
         self.names = {
@@ -303,10 +337,9 @@ class _Run:
         }
         self.parts = Parts(
             self.model, self.state.optimizer, self.state.scheduler, self.loss, self.callbacks, others, self.stopping,
-            self.generators,
+            self.generators, self.average,
         )  # fmt: skip
         self.every_batch = _every_batch(self.state.scheduler)
-        self.step = Step(self.model, self.loss, self.state.optimizer, self.params, self.clip_norm, self.backend)
         self.warned = False
         self.after_epoch: list[Callable[[TrainingState], Any]] = []
         self.after_batch: list[Callable[[TrainingState], Any]] = []
@@ -325,12 +358,12 @@ class _Run:
     def __call__(self, progress: bool | None) -> History:
         state, history, stopping = self.state, self.state.history, self.stopping
         recording = mode.get()
-        bar = _bar(progress, self.train, state)
+        self.progress = Progress(progress, self.train, state.epochs, state.epoch)
         try:
             while state.epoch < state.epochs and not stopping.stopped:
                 state.epoch += 1
                 state.batch = 0
-                if not self.epoch(bar):
+                if not self.epoch():
                     history.stopped = "callback"
                     break
             else:
@@ -341,28 +374,33 @@ class _Run:
             self.settle()
         finally:
             state.output = None
-            if bar is not None:
-                bar.close()
+            self.progress.close()
+        if self.average is not None:
+            self.average.copy_to()
         if self.monitored and self.restores:
             stopping.restore(self.model)
         self.model.eval()
         return history
 
-    def epoch(self, bar: Any) -> bool:
+    def averaged(self) -> AbstractContextManager[None]:
+        """A context inside which the weights are the averages, if there are any."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def epoch(self) -> bool:
         """Train for an epoch, and measure, note and keep the results; returns whether to go on."""
         state = self.state
-        start, rate = time.perf_counter(), state.optimizer.param_groups[0]["lr"]
-        if bar is not None:
-            bar.set_description(f"epoch {state.epoch}/{state.epochs}", refresh=False)
+        start, group = time.perf_counter(), state.optimizer.param_groups[0]
+        rate = {"lr": group["lr"]} if "lr" in group else {}
+        self.progress.begin(state.epoch)
         self.model.train()
         with enable_grad():
             try:
-                row = self.learn(bar)
+                row = self.learn()
             except _Stop:
                 return False
         if self.validation is not None:
             self.model.eval()
-            with no_grad():
+            with no_grad(), self.averaged():
                 row |= self.measure()
         monitor = row.get("val_loss", row["train_loss"])
         state.history.compiled = self.step.explain()
@@ -371,7 +409,7 @@ class _Run:
             warnings.warn(
                 f"fit: parts of this training are not compiled: {'; '.join(self.step.reasons)}", stacklevel=user_level()
             )
-        state.history.append(**row, lr=rate)
+        state.history.append(**row, **rate)
         state.history.seconds.append(time.perf_counter() - start)
         if state.scheduler is not None and not self.every_batch:
             if isinstance(state.scheduler, ReduceLROnPlateau):
@@ -379,9 +417,9 @@ class _Run:
             else:
                 state.scheduler.step()
         if self.monitored:
-            self.stopping.step(monitor, self.model if self.restores else None)
-        if bar is not None:
-            bar.set_postfix({name: f"{value:.4g}" for name, value in row.items()})
+            with self.averaged():
+                self.stopping.step(monitor, self.model if self.restores else None)
+        self.progress.end(row)
         go_on = not any([_says_stop(callback(state)) for callback in self.after_epoch])
         self.save(best=self.monitored and self.stopping.best_epoch == len(state.history))
         return go_on
@@ -393,7 +431,7 @@ class _Run:
                 continue
             array = plain(value) if isinstance(value, Tensor) else value
             if (
-                not math.isfinite(np.vdot(array, array)) and not np.isfinite(array).all()
+                not math.isfinite(np.vdot(array, array).real) and not np.isfinite(array).all()
             ):  # vdot: one pass, no temporary
                 bad = int(array.size - np.isfinite(array).sum())
                 name = self.names.get(id(p), "outside the model")
@@ -408,58 +446,78 @@ class _Run:
         history = self.state.history
         history.cut(len(history.seconds))
         if self.monitored and len(history) > self.stopping.epoch:
-            self.stopping.step(history.monitored[-1], self.model if self.restores else None)
+            with self.averaged():
+                self.stopping.step(history.monitored[-1], self.model if self.restores else None)
 
-    def learn(self, bar: Any) -> dict[str, float]:
-        """One pass over the data, with a step after each batch; the mean loss and metrics."""
-        state, params, step = self.state, self.params, self.step
-        optimizer, scheduler = state.optimizer, state.scheduler if self.every_batch else None
-        searches = isinstance(optimizer, LBFGS)
-        means = _Means("train", self.loss, self.metrics)
+    def learn(self) -> dict[str, float]:
+        """One pass over the data, with a step after each batch, or after several; the mean loss and metrics."""
+        state, means = self.state, Means("train", self.loss, *self.metrics)
         for batch in self.train:
             x, y = pair(batch, "fit: data")
             state.batch += 1
             count = means.count_in(y)
             if count == 0:
-                if bar is not None:
-                    bar.update()
+                self.progress.batch()
                 continue
-            before = [p.data.copy() for p in params] if searches else []
-            try:
-                value, output = step(x, y)
-            except NotFinite as found:
-                _number(found.loss, state, "", x, y)
-                self.require_finite("the gradient of", [p.grad for p in params])
-                raise
-            number = _number(value, state, "", x, y)
-            if searches:
-                try:
-                    self.require_finite("after the step,", [p.data for p in params])
-                except FloatingPointError:
-                    for p, data in zip(params, before):
-                        p.data = data
-                    raise
-            state.loss, state.output = number, output
-            means.add(x, y, output, number, count)
-            if scheduler is not None:
-                scheduler.step()
-            if bar is not None:
-                bar.update()
+            samples = means.samples_in(x, y)
+            value, state.output, numbers = self.advance(x, y, samples if count is None else count, count)
+            state.loss = _number(value, state, "", x, y)
+            means.add(samples, y, state.output, state.loss, count)
+            means.note(numbers)
+            if not self.step.pending:
+                self.stepped()
+            self.progress.batch()
             if self.after_batch and any([_says_stop(callback(state)) for callback in self.after_batch]):
                 raise _Stop
-        return means.result(state)
+        if self.step.pending:
+            means.note(self.step.finish())
+            self.stepped()
+        return means.result(state.epoch)
+
+    def advance(self, x: Any, y: Any, weight: float, count: float | None) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """A step on a batch, or a part of one; before one that leads to what is not finite, the weights are kept."""
+        searches = isinstance(self.state.optimizer, (LBFGS, SecondOrder))
+        before = [p.data.copy() for p in self.params] if searches else []
+        try:
+            found = self.step(x, y, weight, count)
+            if searches:
+                self.require_finite("after the step,", [p.data for p in self.params])
+        except NotFinite as error:
+            value, _, numbers = error.found
+            _number(value, self.state, "", x, y)
+            for name, number in numbers.items():
+                _number(number, self.state, f"{name} beside the ", x, y)
+            self.require_finite("the gradient of", [p.grad for p in self.params])
+            where = f"epoch {self.state.epoch}, batch {self.state.batch}"
+            raise FloatingPointError(f"fit: {error.__cause__ or error} in {where}") from error
+        except FloatingPointError:
+            for p, data in zip(self.params, before):
+                p.data = data
+            raise
+        except np.linalg.LinAlgError as error:
+            error.add_note(f"fit: in epoch {self.state.epoch}, batch {self.state.batch}")
+            raise
+        return found
+
+    def stepped(self) -> None:
+        """What follows a step of the optimiser."""
+        if self.average is not None:
+            self.average.update()
+        if self.every_batch and self.state.scheduler is not None:
+            self.state.scheduler.step()
 
     def measure(self) -> dict[str, float]:
         """The mean loss and metrics of the validation data."""
-        means = _Means("val", self.loss, self.metrics)
+        means = Means("val", self.loss, *self.metrics)
         for i, batch in enumerate(self.validation, 1):
             x, y = pair(batch, "fit: validation")
             count = means.count_in(y)
             if count == 0:
                 continue
             value, output = self.step.measure(x, y)
-            means.add(x, y, output, _number(value, self.state, "validation ", x, y, i), count)
-        return means.result(self.state)
+            number = _number(value, self.state, "validation ", x, y, i)
+            means.add(means.samples_in(x, y), y, output, number, count)
+        return means.result(self.state.epoch)
 
     # Checkpoints
 
@@ -470,7 +528,9 @@ class _Run:
         state = self.state
         if state.epoch:
             self.require_finite("after the last step,", [p.data for p in self.params])
-        self.checkpoints.write(self.model.state_dict(), self.parts.state(state.epoch, state.history), best=best)
+        rest = self.parts.state(state.epoch, state.history)
+        with self.averaged():
+            self.checkpoints.write(self.model.state_dict(), rest, best=best)
 
     def load(self, checkpoints: Checkpoints) -> bool:
         """Continue from a checkpoint; returns whether there is one."""
@@ -483,51 +543,6 @@ class _Run:
             what = str(error) if isinstance(error, (ValueError, RuntimeError)) else repr(error)
             raise ValueError(f"fit: the checkpoint {checkpoints.index} does not fit this training: {what}") from error
         return True
-
-
-class _Means:
-    """Means of the metrics over samples, and of the loss over what its own mean divides by (see `count_of`)."""
-
-    def __init__(self, prefix: str, loss: Any, metrics: dict[str, Callable[[Any, Any], Any]]) -> None:
-        self.prefix, self.count, self.metrics = prefix, count_of(loss), metrics
-        self.sums = dict.fromkeys(metrics, 0.0)
-        self.samples, self.loss, self.counted, self.passed_over = 0, 0.0, 0.0, False
-
-    def count_in(self, y: Any) -> float | None:
-        """What the loss counts of a batch; 0 if it ignores all targets, and there is neither a mean nor a gradient."""
-        count = counted(self.count, y)
-        self.passed_over |= count == 0
-        return count
-
-    def add(self, x: Any, y: Any, output: Any, loss: float, count: float | None) -> None:
-        n = len(x) if type(x) is Tensor and x.ndim else length(x, y, f"fit: {self.prefix}")
-        self.samples += n
-        weight = n if count is None else count
-        self.loss += weight * loss
-        self.counted += weight
-        if self.metrics:
-            with no_grad():
-                constant = _detached(output)
-                for name, function in self.metrics.items():
-                    value = function(constant, y)
-                    try:
-                        self.sums[name] += n * float(value)
-                    except (TypeError, ValueError):
-                        raise TypeError(f"fit: the metric {name!r} must return a number, not {value!r}") from None
-
-    def result(self, state: TrainingState) -> dict[str, float]:
-        if not self.samples:
-            what = "data" if self.prefix == "train" else "validation data"
-            if self.passed_over:
-                raise ValueError(f"fit: the loss ignores every target of the {what}")
-            again = (
-                "; a generator can be gone through only once, give a list or optim.batches(...)"
-                if state.epoch > 1
-                else ""
-            )
-            raise ValueError(f"fit: there are no batches of {what} in epoch {state.epoch}{again}")
-        means = {f"{self.prefix}_loss": self.loss / self.counted}
-        return means | {f"{self.prefix}_{name}": total / self.samples for name, total in self.sums.items()}
 
 
 def _number(value: Any, state: TrainingState, what: str, x: Any, y: Any, batch: int | None = None) -> float:
@@ -547,31 +562,5 @@ def _number(value: Any, state: TrainingState, what: str, x: Any, y: Any, batch: 
     return number
 
 
-def _detached(output: Any) -> Any:
-    if isinstance(output, Tensor):
-        return output.detach()
-    return type(output)(map(_detached, output)) if type(output) in (tuple, list) else output
-
-
 def _says_stop(answer: Any) -> bool:
     return answer is True or (isinstance(answer, np.bool_) and bool(answer))
-
-
-def _bar(progress: bool | None, train: Any, state: TrainingState) -> Any:
-    """A progress bar over all batches of all epochs, or None."""
-    if progress is None:
-        progress = sys.stderr is not None and sys.stderr.isatty()
-        needed = False
-    else:
-        needed = True
-    if not progress:
-        return None
-    try:
-        from tqdm.auto import tqdm
-    except ImportError as error:
-        if needed:
-            raise ImportError("fit: progress=True needs tqdm: pip install tqdm") from error
-        return None
-    batches = len(train) if hasattr(train, "__len__") else None
-    total = None if batches is None else batches * state.epochs
-    return tqdm(total=total, initial=(batches or 0) * state.epoch, unit="batch")

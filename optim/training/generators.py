@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -43,6 +44,11 @@ def random_state(found: Mapping[str, Any]) -> dict[str, Any]:
     version, words, gauss = random.getstate()
     python = {"version": version, "words": np.array(words, np.uint64), "gauss": gauss}
     return {"generators": states, "numpy": np.random.get_state(legacy=False), "python": python}
+
+
+def differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two such states are not the same, to the last bit."""
+    return pickle.dumps(one) != pickle.dumps(other)
 
 
 def set_random_state(found: Mapping[str, Any], state: Mapping[str, Any]) -> None:

@@ -39,7 +39,8 @@ class Diagnosis:
 class History:
     """Losses, metrics and learning rates by epoch: what `fit` returns.
 
-    ``history["val_loss"]`` is a list with a number for each epoch; ``len(history)`` is the number of epochs.
+    ``history["val_loss"]``, or ``history.val_loss``, is a list with a number for each epoch, and so is any column;
+    ``len(history)`` is the number of epochs.
 
     Attributes:
         seconds: how long each epoch took (not part of `to_dict`, since no two runs agree in it).
@@ -134,15 +135,15 @@ class History:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, History) and self._columns == other._columns
 
-    @property
-    def train_loss(self) -> list[float]:
-        """The training loss of each epoch."""
-        return self["train_loss"]
+    def __getattr__(self, name: str) -> list[float]:
+        columns = self.__dict__.get("_columns", {})  # which an object that is being copied has not yet
+        if name in columns:
+            found: list[float] = columns[name]
+            return found
+        raise AttributeError(f"the history has no {name!r}; it has {', '.join(columns) or 'no columns'}")
 
-    @property
-    def val_loss(self) -> list[float]:
-        """The validation loss of each epoch."""
-        return self["val_loss"]
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *filter(str.isidentifier, self._columns)})
 
     @property
     def best_epoch(self) -> int:

@@ -13,6 +13,7 @@ from autodiff import Tensor
 
 from ..lr_scheduler import LRScheduler
 from ..optimizer import Optimizer
+from ..swa import EMA, SWA
 from .early_stopping import EarlyStopping
 from .generators import random_state, set_random_state
 from .history import History
@@ -31,6 +32,8 @@ class Parts:
         others: parameters of the optimiser that neither the model nor the loss has.
         stopping: with its best weights.
         generators: the random generators that draw, by place.
+        average: of the parameters, or None. The weights in the file are then the averages, the parameters themselves
+            are in the state.
     """
 
     model: Any
@@ -41,6 +44,7 @@ class Parts:
     others: list[Tensor]
     stopping: EarlyStopping
     generators: Callable[[], Mapping[str, Any]]
+    average: EMA | SWA | None
 
     def __post_init__(self) -> None:
         self.owners = [self.loss, *(callback for callback in self.callbacks if _state_of(callback) is not None)]
@@ -60,6 +64,9 @@ class Parts:
             "callbacks": callbacks,
             "others": [p.data for p in self.others],
             "random": random_state(self.generators()),
+            "average": None
+            if self.average is None
+            else {"state": self.average.state_dict(), "params": [p.data for p in self.average.params]},
         }
 
     def restore(self, weights: Mapping[str, Any], best: Mapping[str, Any] | None, saved: Any) -> tuple[int, History]:
@@ -92,6 +99,12 @@ class Parts:
             set_random_state(found, saved["random"])
             undo.callback(_own_state(self.model))
             self.model.load_state_dict(weights)
+            if self.average is not None:
+                undo.callback(_own_state(self.average))
+                self.average.load_state_dict(saved["average"]["state"])
+                for p, data in zip(self.average.params, saved["average"]["params"], strict=True):
+                    undo.callback(setattr, p, "data", p.data)
+                    p.data = data.astype(p.dtype)
             undo.pop_all()
         return epoch, history
 
@@ -109,6 +122,8 @@ class Parts:
         if (saved["scheduler"] is None) != (self.scheduler is None):
             had = "no" if saved["scheduler"] is None else "a"
             raise ValueError(f"the training had {had} scheduler; resume it with the same")
+        if (saved.get("average") is None) != (self.average is None):
+            raise ValueError(f"the training had {'an' if self.average is None else 'no'} average of its weights, ema=")
         if len(saved["callbacks"]) != len(self.owners) - 1 or (_state_of(self.loss) is None) != (saved["loss"] is None):
             raise ValueError("the training had another loss, or other callbacks with a state_dict()")
         if [p.shape for p in self.others] != [np.shape(data) for data in saved["others"]]:

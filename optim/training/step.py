@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.clipping import clip_grad_norm_
+from autodiff.clipping import clip_grad_norm_, clip_grad_value_
 from autodiff.ops.guards import common
 from autodiff.tensor import plain
 
 from ..optimizer import Optimizer
+from ..second_order.base import SecondOrder
 from ..second_order.lbfgs import LBFGS
+from ..second_order.natural_gradient import NaturalGradient
+from .generators import differ, random_state, set_random_state
+
+Found = tuple[Tensor, Any, dict[str, Tensor]]
+"""The loss of a batch, the model's output, and other numbers of the step, by the name of their column."""
 
 
 class NotFinite(ArithmeticError):
     """The loss of a batch, or a gradient of it, is NaN or infinite; the weights are those before the step.
 
     Attributes:
-        loss: as the loss function returned it.
+        found: what the step had found up to there.
     """
 
-    def __init__(self, loss: Tensor) -> None:
+    def __init__(self, found: Found) -> None:
         super().__init__("the loss or a gradient is not finite")
-        self.loss = loss
+        self.found = found
 
 
 def backend_of(compile: Any) -> str | None:
@@ -43,63 +49,123 @@ def backend_of(compile: Any) -> str | None:
     return "native" if importlib.util.find_spec("llvmlite") is not None else "numpy"
 
 
+def require_applicable(optimizer: Optimizer, **options: Any) -> None:
+    """Raise ValueError for options (None where not given) that this optimiser makes no sense of."""
+    given = next((name for name, value in options.items() if value is not None), None)
+    if given is not None and isinstance(optimizer, (LBFGS, SecondOrder)):
+        advice = "give a larger batch_size" if given == "accumulate" else "leave it out"
+        raise ValueError(
+            f"fit: {given}= is not for {type(optimizer).__name__}, whose step follows from the loss and its own "
+            f"derivatives, taken as often as it needs; {advice}"
+        )
+
+
 class Step:
-    """``step(x, y)``, a step of the training, and ``step.measure(x, y)``; each returns the loss and the model's output.
+    """``step(x, y)``, a step of the training, and ``step.measure(x, y)``, the loss and the model's output.
 
     Args:
-        model, loss, optimizer, clip_norm: as for `fit`.
+        model, loss, optimizer, clip_norm, clip_value, penalty: as for `fit`.
         params: what the optimizer trains.
+        accumulate: of how many batches a step of the optimiser is.
+        generators: gives the random generators that draw, by place.
         backend: None, "numpy" or "native".
     """
 
     def __init__(
-        self, model: Any, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer, params: list[Tensor],
-        clip_norm: float | None, backend: str | None,
+        self, model: Any, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer, params: list[Tensor], *,
+        clip_norm: float | None, clip_value: float | None, penalty: Callable[[Any], Tensor] | None, accumulate: int,
+        generators: Callable[[], Mapping[str, Any]], backend: str | None,
     ) -> None:  # fmt: skip
         def measure(x: Any, y: Any) -> tuple[Tensor, Any]:
             output = model(*x) if type(x) is tuple else model(x)
             return loss(output, y), output
 
-        def differentiate(x: Any, y: Any, checked: bool) -> tuple[Tensor, Any]:
-            for p in params:
-                p.zero_grad()
+        def objective(x: Any, y: Any) -> tuple[Tensor, Found]:
             value, output = measure(x, y)
             require_one_number(value, "fit")
-            if checked and not _finite([value]):
-                raise NotFinite(value)
-            value.backward(retain_graph=False)
+            if penalty is None:
+                return value, (value, output, {})
+            added = penalty(model)
+            require_one_number(added, "fit", "penalty")
+            return value + added, (value, output, {"penalty": added})
+
+        def differentiate(x: Any, y: Any, checked: bool) -> Found:
+            for p in params:
+                p.zero_grad()
+            total, found = objective(x, y)
+            if checked and not _finite([total]):
+                raise NotFinite(found)
+            total.backward(retain_graph=False)
             if checked and not _finite([p.grad for p in params if p.grad is not None]):
-                raise NotFinite(value)
-            if clip_norm is not None:
-                clip_grad_norm_(params, clip_norm)
-            return value, output
-
-        def step(x: Any, y: Any) -> tuple[Tensor, Any]:
-            found = differentiate(x, y, True)
-            optimizer.step()
+                raise NotFinite(found)
             return found
 
-        def search(x: Any, y: Any) -> tuple[Tensor, Any]:
-            found: list[tuple[Tensor, Any]] = []
+        def go() -> dict[str, Tensor]:
+            if clip_value is not None:
+                clip_grad_value_(params, clip_value)
+            norm = {} if clip_norm is None else {"grad_norm": clip_grad_norm_(params, clip_norm)}
+            optimizer.step()
+            return norm
 
-            def closure() -> Tensor:  # called more than once, also at points that are too far
-                found.append(self._differentiate(x, y, not found))
-                return found[-1][0]
+        def step(x: Any, y: Any) -> Found:
+            value, output, numbers = differentiate(x, y, True)
+            return value, output, numbers | go()
 
-            optimizer.step(closure)
+        def outside(x: Any, y: Any, weight: float, count: float | None) -> Found:
+            value, output, numbers = self._differentiate(x, y, True)
+            return value, output, numbers | go()
+
+        def gather(x: Any, y: Any, weight: float, count: float | None) -> Found:
+            value, output, numbers = self._differentiate(x, y, True)
+            self._weight += weight
+            for i, p in enumerate(params):
+                mean, g = self._means.get(i), None if p.grad is None else plain(p.grad)
+                if mean is not None:
+                    mean += (weight / self._weight) * ((0 if g is None else g) - mean)
+                elif g is not None:
+                    self._means[i] = (weight / self._weight) * g
+            self.pending += 1
+            return value, output, numbers | (self.finish() if self.pending == accumulate else {})
+
+        def search(x: Any, y: Any, weight: float, count: float | None) -> Found:
+            found: list[Found] = []
+            draw = generators()
+            before, drew = random_state(draw), False
+
+            def closure() -> Any:  # called more than once, also at points that are too far: with the same draws
+                nonlocal drew
+                if drew or (len(found) == 1 and differ(before, random_state(draw))):
+                    drew = True
+                    set_random_state(draw, before)
+                if isinstance(optimizer, SecondOrder):
+                    total, new = objective(x, y)
+                    found.append(new)
+                    return (new[1], total) if optimizer.pair else total
+                new = self._differentiate(x, y, not found)
+                found.append(new)
+                return new[0] + new[2]["penalty"] if new[2] else new[0]
+
+            try:
+                optimizer.step(*([closure, count] if isinstance(optimizer, NaturalGradient) else [closure]))
+            except FloatingPointError as error:
+                if not found:
+                    raise
+                raise NotFinite(found[0]) from error
             return found[0]
-
-        def outside(x: Any, y: Any) -> tuple[Tensor, Any]:
-            found = self._differentiate(x, y, True)
-            optimizer.step()
-            return found
 
         self._programs: dict[str, Any] = {}
         self.why = ""
         """Why the optimiser's step is no part of a program."""
-        self.measure, self._differentiate, self._step = measure, differentiate, step
-        if isinstance(optimizer, LBFGS):
+        self.pending = 0
+        """Batches whose gradients wait for a step of the optimiser."""
+        self._means: dict[int, Any] = {}
+        self._weight, self._params, self._go = 0.0, params, go
+        self.measure, self._differentiate = measure, differentiate
+        self._step: Callable[..., Found] = outside
+        if isinstance(optimizer, (LBFGS, SecondOrder)):
             self._step = search
+        elif accumulate > 1:
+            self._step = gather
         if backend is not None:
             for p in params:  # as at all later calls, so that the first needs no program of its own
                 if p.grad is None and p.requires_grad:
@@ -113,21 +179,40 @@ class Step:
                 self._programs[function.__name__] = made
                 return made
 
-            try:
-                self._step = program(step, optimizer)
-            except TypeError as error:  # it has no rule for one parameter: the gradient alone is compiled
-                self.why = str(error).removeprefix("ad.compile: optimizer= takes ").partition(". Compile")[0]
+            if isinstance(optimizer, SecondOrder):
+                self.why = f"{type(optimizer).__name__} takes products with curvature from recorded graphs"
+            elif accumulate > 1:
+                self.why = f"it takes the mean of the gradients of {accumulate} batches"
                 self._differentiate = program(differentiate)
-                self._step = search if isinstance(optimizer, LBFGS) else outside
+            else:
+                try:
+                    whole = program(step, optimizer)
+                    self._step = lambda x, y, weight, count: whole(x, y)
+                except TypeError as error:  # it has no rule for one parameter: the gradient alone is compiled
+                    text = str(error).removeprefix("ad.compile: optimizer= takes ").partition(". Compile")[0]
+                    self.why = f"it takes {text}"
+                    self._differentiate = program(differentiate)
             self.measure = program(measure)
 
-    def __call__(self, x: Any, y: Any) -> tuple[Tensor, Any]:
+    def __call__(self, x: Any, y: Any, weight: float, count: float | None) -> Found:
         """Train on a batch.
+
+        Args:
+            x, y: the batch.
+            weight: how much its mean counts among those that are accumulated.
+            count: what the loss says about it, see `counted`.
 
         Raises:
             NotFinite: the optimiser has made no step.
         """
-        return self._step(x, y)
+        return self._step(x, y, weight, count)
+
+    def finish(self) -> dict[str, Tensor]:
+        """Step with the mean of the gradients that are pending; returns the numbers of the step."""
+        for i, p in enumerate(self._params):
+            p.grad = Tensor(self._means[i]) if i in self._means else None
+        self._means, self._weight, self.pending = {}, 0.0, 0
+        return self._go()
 
     @property
     def reasons(self) -> list[str]:
@@ -136,16 +221,16 @@ class Step:
 
     def explain(self) -> str:
         """What was compiled, and what runs as it is and why; '' where nothing was to be compiled."""
-        texts = [f"the optimiser's step runs as it is: it takes {self.why}"] if self.why else []
+        texts = [f"the optimiser's step runs as it is: {self.why}"] if self.why else []
         return "\n".join([*(program.explain() for program in self._programs.values()), *texts])
 
 
-def require_one_number(value: Any, where: str) -> None:
-    """Raise unless a loss returned one number."""
+def require_one_number(value: Any, where: str, what: str = "loss") -> None:
+    """Raise unless a loss (or what else) returned one number."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{where}: the loss must return a Tensor, not {type(value).__name__}")
+        raise TypeError(f"{where}: the {what} must return a Tensor, not {type(value).__name__}")
     if value.size != 1:
-        raise ValueError(f"{where}: the loss must return one number (reduction='mean'), not shape {value.shape}")
+        raise ValueError(f"{where}: the {what} must return one number (reduction='mean'), not shape {value.shape}")
 
 
 def _finite(values: list[Tensor]) -> bool:

@@ -190,6 +190,22 @@ def test_retain_graph_false_frees_the_graph_and_a_second_backward_says_so():
     (x * x).backward()  # the leaf itself is as good as new
 
 
+@pytest.mark.parametrize("retain_graph", [None, True, False])
+def test_gradients_keep_the_graph_unless_told_otherwise(retain_graph):
+    x, other = leaf(3.0), leaf(2.0)
+    y = np.exp(x) * other
+    z = y * other
+    (g,) = ad.gradients(z, x, retain_graph=retain_graph)
+    equal(g, 4 * np.exp(3.0))
+    if retain_graph is False:
+        with pytest.raises(RuntimeError, match="retain_graph=False"):
+            ad.gradients(z, x)
+        assert not z.inputs and not y.inputs
+    else:
+        equal(ad.gradients(z, x, create_graph=True, retain_graph=retain_graph)[0], 4 * np.exp(3.0))
+        equal(ad.gradients(z, x)[0], 4 * np.exp(3.0))
+
+
 # Changed data
 
 

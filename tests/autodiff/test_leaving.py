@@ -1014,7 +1014,7 @@ def test_the_distribution_of_scipys_that_was_called_is_named():
         "gamma.logpdf": lambda: distributions.gamma.logpdf(1.0, t),
         "poisson.pmf": lambda: distributions.poisson.pmf(1, t),
         "multivariate_normal.logpdf": lambda: distributions.multivariate_normal.logpdf(t),
-        "pearsonr": lambda: distributions.pearsonr(t, t),
+        "spearmanr": lambda: distributions.spearmanr(t, t),
         "gaussian_kde": lambda: distributions.gaussian_kde([1.0, 2.0])(t),
     }.items():
         with pytest.raises(

@@ -23,7 +23,34 @@ def test_convolutions_are_scipys_with_the_derivatives_of_differences(mode, shape
     gradgradcheck(lambda a, b: signal.fftconvolve(a, b, mode), (a, b))
 
 
+@pytest.mark.parametrize("mode", ["full", "same", "valid"])
+@pytest.mark.parametrize("shapes", [((6,), (3,)), ((3,), (6,)), ((6,), (4,)), ((4, 5), (2, 3))])
+def test_correlations_are_scipys(mode, shapes):
+    a, b = (RNG.normal(size=s) for s in shapes)
+    np.testing.assert_allclose(signal.correlate(a, b, mode), scipy.signal.correlate(a, b, mode), rtol=1e-12, atol=1e-13)
+    gradcheck(lambda a, b: signal.correlate(a, b, mode), (a, b))
+
+
+@pytest.mark.parametrize("boundary", ["fill", "wrap", "symm"])
+@pytest.mark.parametrize("name", ["convolve2d", "correlate2d"])
+def test_convolutions_of_images_go_on_at_their_boundary_as_scipys(name, boundary):
+    ours, theirs = getattr(signal, name), getattr(scipy.signal, name)
+    for shapes in (((4, 5), (2, 3)), ((3, 4), (4, 2)), ((2, 2), (5, 5)), ((4, 3), (1, 1))):
+        a, b = (RNG.normal(size=s) for s in shapes)
+        for mode in ("full", "same", "valid"):
+            if mode == "valid" and shapes == ((3, 4), (4, 2)):
+                continue
+            options = (mode, boundary, 0.7)
+            np.testing.assert_allclose(ours(a, b, *options), theirs(a, b, *options), rtol=1e-12, atol=1e-13)
+    gradcheck(lambda a, b: ours(a, b, "same", boundary), (a, b))
+    gradgradcheck(lambda a, b: ours(a, b, "full", boundary), (a, b))
+
+
 def test_shapes_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"convolve2d: shapes \(3,\) and \(2, 2\); both have two axes"):
+        signal.convolve2d(np.ones(3), np.ones((2, 2)))
+    with pytest.raises(ValueError, match="correlate2d: boundary='mirror'"):
+        signal.correlate2d(np.ones((3, 3)), np.ones((2, 2)), boundary="mirror")
     with pytest.raises(ValueError, match=r"convolve: shapes \(3,\) and \(2, 2\) do not fit"):
         signal.convolve(np.ones(3), np.ones((2, 2)))
     with pytest.raises(ValueError, match="neither holds the other"):

@@ -183,6 +183,17 @@ def test_std_of_equal_values_has_gradient_zero_and_no_second_derivative(x):
     assert np.isnan(h.data).all()
 
 
+def test_std_of_one_element_is_0_with_all_its_derivatives():
+    for x, options in ((2.0, {}), (np.array([[1.0, 2.0]]), {"axis": 0}), (3.0 + 1j, {})):
+        t = Tensor(x, requires_grad=True)
+        y = np.std(t, **options).sum()
+        for _ in range(2):
+            (g,) = ad.gradients(y, t, create_graph=True)
+            assert y == 0 and (g.data == 0).all()
+            y = abs(g).sum() if g.dtype.kind == "c" else g.sum()
+    assert np.isnan(ad.grad(lambda x: np.std(x, ddof=1))(2.0))
+
+
 # sinc, removable singularities
 
 

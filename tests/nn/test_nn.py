@@ -125,6 +125,33 @@ def test_the_fused_linear_operation_passes_the_finite_difference_checks(bias):
 # Initial values, random numbers, dtypes
 
 
+def test_linear_layers_may_be_complex_and_have_pytorchs_values_and_gradients():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 3)) + 1j * rng.normal(size=(5, 3))
+    for make, inputs in (
+        (lambda n, dtype: n.Linear(3, 4, dtype=dtype), [x]),
+        (lambda n, dtype: n.Linear(3, 2, bias=False, dtype=dtype), [x[0]]),
+        (lambda n, dtype: n.Bilinear(3, 3, 2, dtype=dtype), [x, x.conj()]),
+    ):
+        ours, theirs = make(nn, "complex128"), make(torch.nn, torch.complex128)
+        ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+        y, given = ours(*inputs), [*map(torch.tensor, inputs)]
+        if len(given) == 1:
+            t = theirs(*given)
+        else:  # PyTorch's has no derivative there
+            t = torch.einsum("bi,oij,bj->bo", given[0], theirs.weight, given[1]) + theirs.bias
+        np.testing.assert_allclose(y.data, t.detach().numpy(), rtol=1e-12)
+        (abs(y) ** 2).sum().backward(), (abs(t) ** 2).sum().backward()
+        for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+            np.testing.assert_allclose(p.grad.data, q.grad.numpy(), rtol=1e-12)
+    weight = nn.Linear(400, 500, dtype="complex64").weight.data  # both parts within ±1/√in, as PyTorch's
+    assert weight.dtype == np.complex64
+    for part in (weight.real, weight.imag):
+        assert abs(part).max() <= 0.05 and part.var() == pytest.approx(0.05**2 / 3, rel=0.01)
+    assert abs(np.vdot(weight.real, weight.imag)) < 0.01 * np.vdot(weight, weight).real
+
+
 def test_initial_values_are_uniform_within_one_over_root_fan_in():
     layer = nn.Linear(400, 500)
     for p in layer.parameters():

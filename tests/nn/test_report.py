@@ -198,3 +198,18 @@ def test_the_representation_is_a_table_and_a_notebook_gets_one_too(rng):
     assert repr(report).splitlines()[0].split() == ["layer", "std", "mean", "|δ|", "‖∇θ‖", "dead", "saturated"]
     assert "<table" in report._repr_html_()
     assert report.table().rows[0]["std"] == report.rows[0].std
+
+
+def test_a_report_of_complex_layers_measures_absolute_values():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(3, 4, dtype="complex128", rng=rng), nn.Tanh())
+    x = rng.normal(size=(5, 3)) + 1j * rng.normal(size=(5, 3))
+    report = nn.layer_report(model, x, lambda out: (abs(out) ** 2).sum())
+    out = model[0](x)
+    loss = (abs(np.tanh(out)) ** 2).sum()
+    slopes = ad.gradients(loss, [out, *model.parameters()])
+    linear, tanh = report.rows
+    assert linear.std == pytest.approx(np.sqrt((abs(out.data - out.data.mean()) ** 2).mean()))
+    assert linear.gradient == pytest.approx(abs(slopes[0].data).mean())
+    assert linear.parameter_gradient == pytest.approx(np.sqrt(sum((abs(g.data) ** 2).sum() for g in slopes[1:])))
+    assert tanh.dead is None and tanh.saturated is None

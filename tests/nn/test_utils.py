@@ -168,6 +168,22 @@ def test_the_norm_of_many_small_values_is_summed_in_double_precision():
     assert total.item() == pytest.approx(math.sqrt(3_000_000) * float(np.float32(0.1)), rel=1e-12)
 
 
+@pytest.mark.parametrize("norm_type", [0.5, 1, 2, 3, math.inf])
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+def test_complex_gradients_are_clipped_by_their_absolute_values_as_pytorchs(norm_type, dtype):
+    torch = pytest.importorskip("torch")
+    values = (np.array([3 - 4j, 1e-3j, -2], dtype), np.array([[0.5]], "float64"))
+    ours, theirs = [ad.Tensor(v, requires_grad=True) for v in values], [torch.tensor(v) for v in values]
+    for a, b in zip(ours, theirs):
+        a.grad, b.grad = a.detach() * 1, b.clone()
+    found = nn.utils.clip_grad_norm_(ours, 1.5, norm_type)
+    wanted = torch.nn.utils.clip_grad_norm_(theirs, 1.5, norm_type)
+    np.testing.assert_allclose(found.item(), wanted.item(), rtol=1e-6)
+    for a, b in zip(ours, theirs):
+        assert a.grad.dtype == a.dtype
+        np.testing.assert_allclose(a.grad.data, b.grad.numpy(), rtol=1e-5)
+
+
 def test_a_parameter_given_twice_counts_once_and_nothing_at_all_has_norm_zero():
     p = with_grad([3.0, 4.0])
     assert clip_grad_norm_([p, p], 10.0).item() == 5.0

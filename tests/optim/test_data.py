@@ -83,7 +83,7 @@ def test_a_pandas_like_object_is_made_an_array():
         (([[1, 2], [3]], None), ValueError, "cannot be made an array"),
         ((np.ones(5), None, 0), ValueError, "batch_size must be at least 1, not 0"),
         ((np.ones(5), None, 2.5), TypeError, "batch_size must be an integer"),
-        ((np.ones(5), None, 2, True, 0), TypeError, r"rng= takes a numpy.random.Generator"),
+        ((np.ones(5), None, 2, True, 0.5), TypeError, r"rng= takes a numpy.random.Generator .*, or a seed, not 0.5"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, error, text):

@@ -69,6 +69,98 @@ def test_on_a_quadratic_each_of_50_steps_is_pytorchs(torch, name, options):
         assert largest_error([x, lone], [t, other]) < 1e-9
 
 
+def complex_problem(torch):
+    """Two complex parameters, one of them a number, and a real one; and the loss of ours and of PyTorch's."""
+    rng = np.random.default_rng(3)
+    a, z = (rng.normal(size=shape) + 1j * rng.normal(size=shape) for shape in ((5, 5), 5))
+    values = (z, np.array(0.5 - 1j), np.array(1.5))
+    ours = [ad.Tensor(v, requires_grad=True) for v in values]
+    theirs = [torch.tensor(v, requires_grad=True) for v in values]
+
+    def loss(a, z, shift, scale):
+        return 0.01 * (1 + scale**2) * ((abs(a @ z - shift) ** 2).sum() + (abs(z) ** 4).sum())
+
+    return ours, theirs, lambda: loss(a, *ours), lambda: loss(torch.tensor(a), *theirs)
+
+
+@pytest.mark.parametrize("name, options", CASES)
+def test_complex_parameters_move_as_pytorchs_and_its_snapshots_go_on_here(torch, name, options):
+    x, t, our_loss, their_loss = complex_problem(torch)
+    ours, theirs = getattr(optim, name)(x, **options), getattr(torch.optim, name)(t, **options)
+    for i in range(12):
+        if i == 6:
+            ours = getattr(optim, name)(x, **options)
+            ours.load_state_dict(theirs.state_dict() | {"state": {
+                k: {n: v.numpy() if hasattr(v, "numpy") else v for n, v in s.items()}
+                for k, s in theirs.state_dict()["state"].items()}})  # fmt: skip
+        ours.zero_grad(), theirs.zero_grad()
+        our_loss().backward(), their_loss().backward()
+        ours.step(), theirs.step()
+        assert largest_error(x, t) < 1e-13
+    again = getattr(optim, name)(x, **options)
+    again.load_state_dict(copy.deepcopy(ours.state_dict()))
+    for p, state in again.state.items():
+        assert all(v.dtype == p.dtype for v in state.values() if isinstance(v, np.ndarray))
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adagrad", "Adam", "Rprop"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_complex_parameters_of_any_layout_and_size_move_as_pytorchs(torch, name, compiled):
+    rng = np.random.default_rng(4)
+    values = [rng.normal(size=(200, 60)) + 1j, rng.normal(size=(2, 6)).T - 2j]  # more than one piece; not contiguous
+    x, t = [ad.Tensor(v, requires_grad=True) for v in values], [torch.tensor(v, requires_grad=True) for v in values]
+    x[1].data = np.asfortranarray(x[1].data)
+    options = {"lr": 0.1, "momentum": 0.9} if name == "SGD" else {"lr": 0.1}
+    ours, theirs = getattr(optim, name)(x, **options), getattr(torch.optim, name)(t, **options)
+    loss = lambda params: sum((abs(p - (1 + 1j)) ** 2).mean() for p in params)
+
+    def step():
+        ours.zero_grad()
+        y = loss(x)
+        y.backward()
+        ours.step()
+        return y
+
+    step = ad.compile(step, params=x, optimizer=ours) if compiled else step
+    for _ in range(4):
+        theirs.zero_grad(), loss(t).backward(), theirs.step()
+        step()
+    assert largest_error(x, t) < 1e-13
+
+
+def test_lars_and_lamb_of_complex_parameters_are_those_of_their_two_parts():
+    rng = np.random.default_rng(5)
+    target = rng.normal(size=(4, 2))
+    for name, options in OWN:
+        pairs = ad.Tensor(rng.normal(size=(4, 2)), requires_grad=True)
+        z = ad.Tensor(pairs.data[:, 0] + 1j * pairs.data[:, 1], requires_grad=True)
+        a, b = getattr(optim, name)([pairs], **options), getattr(optim, name)([z], **options)
+        for _ in range(3):
+            a.zero_grad(), b.zero_grad()
+            ((pairs - target) ** 2).sum().backward(), (abs(z - target @ [1, 1j]) ** 2).sum().backward()
+            a.step(), b.step()
+        np.testing.assert_allclose(np.stack([z.data.real, z.data.imag], -1), pairs.data, rtol=1e-13)
+
+
+@pytest.mark.parametrize("options", [{"lr": 0.1, "max_iter": 5}, {"line_search_fn": "strong_wolfe", "max_iter": 5}])
+def test_lbfgs_takes_pytorchs_steps_on_complex_parameters(torch, options):
+    x, t, our_loss, their_loss = complex_problem(torch)
+    ours, theirs = optim.LBFGS(x, **options), torch.optim.LBFGS(t, **options)
+
+    def closure(optimizer, loss):
+        optimizer.zero_grad()
+        y = loss()
+        y.backward()
+        return y
+
+    for i in range(4):
+        if i == 2:
+            ours, before = optim.LBFGS(x, **options), ours.state_dict()
+            ours.load_state_dict(before)
+        ours.step(lambda: closure(ours, our_loss)), theirs.step(lambda: closure(theirs, their_loss))
+    assert largest_error(x, t) < 1e-9
+
+
 @pytest.mark.parametrize("name, options", CASES)
 def test_on_a_network_each_of_50_steps_is_pytorchs(torch, name, options):
     torch.manual_seed(0)

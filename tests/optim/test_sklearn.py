@@ -329,6 +329,76 @@ def test_a_factory_with_a_generator_is_reproducible(iris):
     assert NetClassifier(module=network, epochs=1).fit(X, y).module_[0].out_features == 9
 
 
+def wide(n, k, width=8, depth=1, rng=None):
+    return nn.MLP([n, *[width] * depth, k], rng=rng)
+
+
+def test_parameters_of_the_module_are_parameters_of_the_estimator(iris):
+    X, y = iris
+    model = NetClassifier(module=wide, module__width=5, epochs=2, random_state=0)
+    assert clone(model).get_params()["module__width"] == 5
+    assert "module__width=5" in repr(model)
+    search = GridSearchCV(model, {"module__width": [3, 7], "module__depth": [1, 2], "lr": [0.1]}, cv=2).fit(X, y)
+    best = search.best_params_
+    assert search.best_estimator_.module_[0].out_features == best["module__width"] in (3, 7)
+    assert len(search.cv_results_["params"]) == 4
+    assert model.set_params(module__width=4, lr=0.2).fit(X, y).module_[0].out_features == 4 and model.lr == 0.2
+    assert (pickle.loads(pickle.dumps(model)).predict(X) == model.predict(X)).all()
+    with pytest.raises(TypeError, match="no parameter 'width'; one of module= is module__width"):
+        NetClassifier(module=wide, width=5)
+    with pytest.raises(ValueError, match="module__width is a parameter of module=, and there is none"):
+        NetRegressor(module__width=5).fit(X, y)
+
+
+def test_class_weights_are_scikit_learns(rng):
+    X, y = rng.normal(size=(300, 2)), np.array(["a"] * 270 + ["b"] * 30)
+    X[y == "b"] += 1
+    for weight in ("balanced", {"a": 0.2, "b": 3.0}):
+        theirs = LogisticRegression(C=np.inf, tol=1e-10, class_weight=weight).fit(X, y)
+        ours = NetClassifier(
+            (), optimizer=functools.partial(optim.LBFGS, line_search_fn="strong_wolfe"), lr=1.0, batch_size=None,
+            epochs=20, class_weight=weight, random_state=0,
+        ).fit(X, y)  # fmt: skip
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-4)
+    sample_weight = rng.random(300) + 0.1
+    both = NetClassifier((4,), class_weight={"b": 2.0}, epochs=2, random_state=0).fit(X, y, sample_weight)
+    alone = NetClassifier((4,), epochs=2, random_state=0).fit(X, y, sample_weight * np.where(y == "b", 2.0, 1.0))
+    assert (both.predict_proba(X) == alone.predict_proba(X)).all()
+    with pytest.raises(ValueError, match="class_weight='balanced' is of all samples"):
+        NetClassifier(class_weight="balanced").partial_fit(X, y, classes=["a", "b"])
+    for wrong in ({"a": -1.0}, {"a": 0, "b": 0}):
+        with pytest.raises(ValueError, match="class_weight must be at least 0"):
+            NetClassifier(class_weight=wrong).fit(X, y)
+    with pytest.raises(TypeError, match="class_weight"):
+        NetRegressor(class_weight="balanced")
+
+
+def test_callbacks_and_a_schedule_go_with_the_training(iris):
+    X, y = iris
+    seen = []
+    model = NetClassifier(
+        (4,), lr=0.1, epochs=3, callbacks=[lambda state: seen.append(state.epoch)], random_state=0,
+        scheduler=lambda optimizer: optim.lr_scheduler.ExponentialLR(optimizer, 0.5),
+    ).fit(X, y)  # fmt: skip
+    assert seen == [1, 2, 3] and model.history_.lr == [0.1, 0.05, 0.025]
+    model.partial_fit(X, y)  # which goes on with the schedule, too
+    assert model.history_.lr[-1] == 0.0125
+    assert NetClassifier((4,), epochs=9, callbacks=[lambda state: state.epoch == 2]).fit(X, y).n_iter_ == 2
+    with pytest.raises(TypeError, match="scheduler must be a function of the optimiser"):
+        NetClassifier(scheduler="cosine").fit(X, y)
+
+
+@pytest.mark.parametrize("kind", [optim.NewtonCG, optim.HessianFree, optim.NaturalGradient])
+def test_optimisers_of_second_order_train_estimators(iris, kind):
+    X, y = iris
+    lr = {"lr": 1.0} if kind is optim.NaturalGradient else {}
+    model = NetClassifier((4,), optimizer=kind, batch_size=None, epochs=15, random_state=0, **lr).fit(X, y)
+    assert model.score(X, y) > 0.9
+    if not lr:
+        with pytest.raises(ValueError, match=r"lr=0\.5 is given, and the optimizer has no learning rate"):
+            model.set_params(lr=0.5).fit(X, y)
+
+
 def test_another_loss_may_be_minimised(rng):
     X = rng.normal(size=(200, 1))
     y = 3 * X[:, 0] + (rng.random(200) > 0.8) * 50.0

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ...machine.arrays import DATA, ITEMS, function
+from ...machine.arrays import DATA, ITEMS, as_expected, function, method, symbols
 from ...machine.ir import Module
+from ...machine.layouts import differ
 from ...machine.machine import Machine, vector_bits
 from ...machine.threads import ranges, together
 from ..program import Node, Program, nodes_in
@@ -18,7 +19,6 @@ from ..source import decision, number_text, where
 from .calls import called
 from .control import call, checked_after, points, rolled
 from .elementwise import is_weak
-from .entry import check, check_text, symbols
 from .fusion import Nest, Unit, before, donations, kept_in_memory, units_of
 from .layout import Places, dense
 from .loops import NestCode
@@ -72,14 +72,11 @@ class Compiled:
         """Ids of what machine code reads in loops."""
         self._variables(units, kept)
         steps = self._steps(units)
-        arrays = [i for i, x in enumerate(self._inputs) if not is_weak(x)]
-        donated = set(program.donated.values())
-        text = check_text([self._inputs[i] for i in arrays], [k for k, i in enumerate(arrays) if i in donated])
-        if text:
-            self._module.functions["check"] = text
         self.ir: str = self._module.text
         """In LLVM's language."""
         self._machine = Machine.of(self.ir, addresses() | symbols())
+        self.alone: bool = all(line.startswith("segment") for line in steps) and not any(map(is_weak, self._inputs))
+        """Whether NumPy and Python have no part in it but for the memory."""
         self.source: str = ""
         """The Python around the machine code."""
         self.run: Callable[..., tuple[Any, ...]] = self._written(steps)
@@ -224,10 +221,14 @@ class Compiled:
             loads.append(f"  {base}.data = getelementptr i8, ptr {base}.object, i64 {DATA}")
             loads.append(f"  {base} = load ptr, ptr {base}.data")
         name = f"segment{len(self._segments)}"
-        numbers = ", i64 %lo, i64 %hi, i64 %part" if shared else ""
-        text = "\n".join([f"define void @{name}(ptr %arrays{numbers}) #0 {{", *loads, *lines, "  ret void", "}"])
-        self._module.functions[name] = text
-        self._segments.append((name, sum(map(points, segment)) >= LONG, 3 if shared else 0))
+        long = bool(shared) or sum(map(points, segment)) >= LONG or not as_expected()
+        head, end = (f"void @{name}(ptr %arrays{', i64 %lo, i64 %hi, i64 %part' if shared else ''})", ["  ret void"])
+        if not long:
+            self._module.declared |= {"@autodiff_none = external global i8", "declare void @Py_IncRef(ptr)"}
+            head = f"ptr @{name}(ptr %self, ptr %arrays)"
+            end = ["  call void @Py_IncRef(ptr @autodiff_none)", "  ret ptr @autodiff_none"]
+        self._module.functions[name] = "\n".join([f"define {head} #0 {{", *loads, *lines, *end, "}"])
+        self._segments.append((name, long, 3 if shared else 0))
         arrays = f"({', '.join(variables)},)"
         if shared is None:
             steps.append(f"{name}({arrays})")
@@ -279,7 +280,8 @@ class Compiled:
             "math": math,
         }  # fmt: skip
         for name, long, integers in self._segments:
-            names[name] = function(self._machine.address(name), long, integers)
+            address = self._machine.address(name)
+            names[name] = function(address, long, integers) if long else method(address, self._machine)
         body: list[str] = []
         arrays: list[str] = []
         slow: list[str] = []
@@ -292,12 +294,17 @@ class Compiled:
             names |= {f"input{i}": node}
             arrays.append(f"x{i}")
             slow.append(f"x{i} = argument(x{i}, input{i}, {i}, {i in self._program.donated.values()})")
-        if "check" in self._module.functions and arrays:
-            names["check"] = check(self._machine.address("check"))
+        inputs = [x for x in self._inputs if not is_weak(x)]
+        donated = [arrays.index(f"x{i}") for i in dict.fromkeys(self._program.donated.values())]
+        self.differ = differ([(x.shape, x.dtype, x.strides) for x in inputs], donated)
+        """Whether arrays are anything else than the inputs for which it was made, without the Python numbers, are; None
+        where that cannot be asked."""
+        if self.differ is not None:
+            names["differ"] = self.differ
             if self._taken:
                 listed = f"({', '.join(arrays)},)"
                 slow.append(f"{listed} = apart({listed}, {[arrays.index(f'x{i}') for i in self._taken.values()]})")
-            slow = [f"if check(({', '.join(arrays)},)): {'; '.join(slow)}"]
+            slow = [f"if differ(({', '.join(arrays)},)): {'; '.join(slow)}"]
         body += slow
         checks, end = self._end()
         views = list(self._scratch_views)
@@ -444,8 +451,3 @@ def _apart_from_each_other(shape: tuple[int, ...], strides: tuple[int, ...], ite
             return False
         end += step * (n - 1)
     return True
-
-
-def machine_function(program: Program) -> tuple[Callable[..., tuple[Any, ...]], type[Exception]]:
-    """The function that a program is as machine code, and what it raises where the program does not hold."""
-    return Compiled(program).run, Unmet

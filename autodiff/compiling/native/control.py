@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from ...machine.ir import LETTER, MEMORY, Module
-from ..program import Node, Program, apart, program_of
+from ..program import Node, Program, apart, contiguous, program_of
 from .fusion import Nest, Unit, kept_in_memory, units_of
-from .layout import Places, contiguous, dense
+from .layout import Places, dense
 from .loops import NestCode
 from .lowering import VIEWS, lowered
 from .memory import ALIGNED, planned
-from .products import matrices, product_function
+from .products import product_function
 
 Pointer = Callable[[Node, int], str]
 """The register with the address so many bytes into a root's memory; what it takes to compute that is written first."""
@@ -249,12 +249,10 @@ def call(
         name, rest = code.name, ", i64 %lo, i64 %hi, i64 %part" if ranged else f", i64 0, i64 {code.extent}, i64 0"
         given = [pointer(root, offset) for (_, offset), (_, root) in code.parameters.items()]
     elif unit.what == "product":
-        product = matrices(node, places)
-        assert product is not None
+        name, swapped = product_function(module, node, places)
         operands = [places.of(x) for x in node.inputs]
-        given = [pointer(p.root, p.offset) for p in (reversed(operands) if product.swapped else operands)]
+        given = [pointer(p.root, p.offset) for p in (reversed(operands) if swapped else operands)]
         given.append(pointer(node, 0))
-        name = product_function(module, node, product)
     elif unit.what == "loop":
         name = _loop(module, node)
         given = [pointer(p.root, p.offset) for p in map(places.of, node.inputs)]

@@ -83,6 +83,22 @@ class Nest(Unit):
         """The axes of the space along which a member reads its operands."""
         return tuple(range(len(self.space))) if self.role[id(node)] == "reduced" else self.axes[id(node)]
 
+    def with_members_of(self, other: Nest) -> Nest | None:
+        """The nest of the members of both, None where that is none."""
+        members = [(m, nest.role[id(m)], nest.axes[id(m)]) for nest in (self, other) for m in nest.members]
+        if self.space != other.space or len(members) > LARGEST_NEST or any(role == "part" for _, role, _ in members):
+            return None
+        if self.reduced != other.reduced and None not in (self.reduced, other.reduced):
+            return None
+        both = Nest(self.space, self.places)
+        both.reduced = other.reduced if self.reduced is None else self.reduced
+        for node, role, axes in members:
+            found = both.fits(node, "reduction" if role == "reduced" else "elementwise")
+            if found != (role, axes) or not both.reads_well(node, role, axes, {id(m) for m in both.members}):
+                return None
+            both.add(node, role, axes)
+        return both
+
     def fits(self, node: Node, how: str) -> tuple[str, tuple[int, ...]] | None:
         """Role and axes that a node would have here; None if it has none."""
         everything = tuple(range(len(self.space)))
@@ -134,9 +150,9 @@ def units_of(nodes: Sequence[Node], places: Places, early: set[int]) -> list[Uni
     units: list[Unit] = []
     made: dict[int, int] = {}  # id of a root → the unit that makes it
     wholes = {id(x): node for node in nodes if node.op == "whole" for x in node.inputs}
-    for node in nodes:
+    for node in _numbers_first(nodes):
         how = "call" if id(node) in places.copied else kind(node)
-        if how == "product" and matrices(node, places) is None:
+        if how == "product" and not node.options["small"] and matrices(node, places) is None:
             how = "call"
         if how in ("input", "view", "whole", "piece"):
             continue
@@ -160,7 +176,35 @@ def units_of(nodes: Sequence[Node], places: Places, early: set[int]) -> list[Uni
             nest.reduced = _reduced_axes(node)
         nest.add(node, "part" if how == "part" else role, axes)
         made[id(root)] = number
-    return units
+    return _merged(units, places, made, early)
+
+
+def _merged(units: list[Unit], places: Places, made: dict[int, int], early: set[int]) -> list[Unit]:
+    """The same units, but nests as part of those that they read where nothing that they need is made in between."""
+    found: list[Unit | None] = list(units)
+    for number, nest in enumerate(units):
+        if not isinstance(nest, Nest):
+            continue
+        own = {id(m) for m in nest.members}
+        read = {made.get(id(places.of(x).root), -1) for m in nest.members for x in m.operands} - {number}
+        first = found[max(read, default=-1)] if max(read, default=-1) >= 0 else None
+        if not isinstance(first, Nest) or (id(first.members[0]) in early) != (id(nest.members[0]) in early):
+            continue
+        both = first.with_members_of(nest)
+        if both is not None:
+            found[max(read)], found[number] = both, None
+            made |= {key: max(read) for key in own}
+    return [unit for unit in found if unit is not None]
+
+
+def _numbers_first(nodes: Sequence[Node]) -> list[Node]:
+    """The same nodes, numbers that depend on numbers alone before all others, so that no nest has to wait for them."""
+    found: set[int] = set()
+    for node in nodes:
+        if kind(node) == "input" or (not node.shape and kind(node) == "elementwise"):
+            if all(id(x) in found for x in node.operands):
+                found.add(id(node))
+    return sorted(nodes, key=lambda node: id(node) not in found)
 
 
 def _position(

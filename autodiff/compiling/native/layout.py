@@ -6,7 +6,6 @@ A `Place` says it for a node, an access for one use of it within a loop nest: st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,11 +29,6 @@ def dense(node: Node) -> tuple[int, ...]:
         strides[axis] = step
         step *= node.shape[axis]
     return tuple(strides)
-
-
-def contiguous(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[int, ...]:
-    """The strides of memory without gaps whose axes are in order."""
-    return tuple(dtype.itemsize * prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
 def viewed(node: Node, place: Place) -> Place | None:

@@ -14,7 +14,7 @@ from math import inf, prod
 import numpy as np
 
 from ...machine.elementwise import DEAR, TABLE, folded
-from ...machine.ir import LETTER, MEMORY, SCALAR, SIZE, Builder, Module
+from ...machine.ir import LETTER, MEMORY, SIZE, Builder, Module
 from ..program import Node
 from .elementwise import signature, written
 from .fusion import Nest
@@ -50,7 +50,6 @@ class NestCode:
         self.values: dict[int, str] = {}
         self.rows: dict[int, tuple[str, int]] = {}  # reduced and kept values, with their lanes
         self.loaded: dict[tuple[Key, str], str] = {}
-        self.loops = 0
         self.extent = 1
         """Of the outermost loop, which may be run in ranges."""
         self.partial = nest.alone
@@ -199,25 +198,6 @@ class NestCode:
 
     # The loops
 
-    @contextmanager
-    def loop(self, start: str, stop: str, step: int = 1) -> Iterator[str]:
-        """A loop that runs at least once."""
-        b = self.b
-        self.loops += 1
-        k = self.loops
-        b.put(f"br label %before{k}")
-        b.label(f"before{k}")
-        b.put(f"br label %head{k}")
-        b.label(f"head{k}")
-        b.put(f"%i{k} = phi i64 [ {start}, %before{k} ], [ %n{k}, %latch{k} ]")
-        yield f"%i{k}"
-        b.put(f"br label %latch{k}")
-        b.label(f"latch{k}")
-        b.put(f"%n{k} = add nuw nsw i64 %i{k}, {step}")
-        over = b(f"icmp eq i64 %n{k}, {stop}")
-        b.put(f"br i1 {over}, label %done{k}, label %head{k}")
-        b.label(f"done{k}")
-
     def outside(self) -> None:
         """The loops over what is not reduced."""
         self.b.lanes = self.lanes
@@ -229,7 +209,7 @@ class NestCode:
                 if ranged:
                     self.outermost, self.extent = d, self.lengths[d]
                 bounds = ("%lo", "%hi") if ranged else ("0", str(self.lengths[d]))
-                self.index[d] = stack.enter_context(self.loop(*bounds))
+                self.index[d] = stack.enter_context(self.b.loop(*bounds))
             if self.vector in self.outer:
                 self.tiles(self.vector)
             else:
@@ -250,7 +230,7 @@ class NestCode:
             if left and self.in_place:
                 self.lanes, self.b.lanes, self.loaded = 1, 1, {}
                 self.hoist(0, d)
-                with self.loop(str(n - left), str(n)) as i:
+                with self.b.loop(str(n - left), str(n)) as i:
                     self.index[d] = i
                     self.iteration()
             elif left:
@@ -263,7 +243,7 @@ class NestCode:
         bounds = ("0", str(self.lengths[d] // w * w))
         if ranged:
             bounds = (self.b(f"mul i64 %lo, {w}"), self.b(f"mul i64 %hi, {w}"))
-        with self.loop(*bounds, w) as i:
+        with self.b.loop(*bounds, w) as i:
             yield i
 
     @contextmanager
@@ -308,7 +288,7 @@ class NestCode:
             for d in loops:
                 ranged = self.partial and d == loops[0]
                 bounds = ("%lo", "%hi") if ranged else ("0", str(self.lengths[d]))
-                self.index[d] = stack.enter_context(self.loop(*bounds))
+                self.index[d] = stack.enter_context(self.b.loop(*bounds))
             if innermost is None:
                 self.body(p, wanted, sums)
             else:
@@ -343,8 +323,8 @@ class NestCode:
         if not any(s.total for s in sums.values()):
             return
         b = self.b
-        self.loops += 1
-        k = self.loops
+        b.loops += 1
+        k = b.loops
         low = b(f"and i64 {i}, {(BLOCK - 1) * w}")
         full = b(f"icmp eq i64 {low}, {(BLOCK - 1) * w}")
         b.put(f"br i1 {full}, label %flush{k}, label %on{k}")
@@ -398,7 +378,7 @@ class NestCode:
             value = self.values[root]
         elif root in self.rows:
             value, lanes = self.rows[root]
-            value = self.splat(s, value) if lanes < b.lanes else value
+            value = b.spread(s, value) if lanes < b.lanes else value
         else:
             key = self.reads[id(node), i]
             if (key, s) not in self.loaded:
@@ -437,14 +417,6 @@ class NestCode:
             total = b(f"mul i64 %part, {self.sizes[key]}")
         return b(f"getelementptr i8, ptr {self.pointer(key)}, i64 {total or 0}")
 
-    def splat(self, t: str, scalar: str) -> str:
-        b = self.b
-        if b.lanes == 1:
-            return scalar
-        kind = b.type(t)
-        one = b(f"insertelement {kind} poison, {SCALAR[t]} {scalar}, i64 0")
-        return b(f"shufflevector {kind} {one}, {kind} poison, <{b.lanes} x i32> zeroinitializer")
-
     def load(self, key: Key, t: str) -> str:
         b, address = self.b, self.address(key)
         step = self.steps[key][self.vector] if b.lanes > 1 else 0
@@ -452,7 +424,7 @@ class NestCode:
             value = b(f"load {MEMORY[t]}, ptr {address}, align {SIZE[t]}")
             if t == "b":
                 value = b(f"icmp ne i8 {value}, 0")
-            return self.splat(t, value)
+            return b.spread(t, value)
         if step == SIZE[t]:
             return self.load_vector(address, t)
         value = "poison"

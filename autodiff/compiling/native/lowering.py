@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...machine.ir import LETTER
-from ..program import Node, Program, replaced
+from ..program import Node, Program, contiguous, replaced
 from .elementwise import is_weak, signature
-from .layout import contiguous, dense, is_basic, part
+from .layout import dense, is_basic, part
 
 REDUCTIONS = {
     "add.reduce": "fdi", "multiply.reduce": "fdi", "maximum.reduce": "fdib", "minimum.reduce": "fdib",
@@ -28,6 +28,8 @@ STARTS = {"add.reduce": 0.0, "multiply.reduce": 1.0, "maximum.reduce": -inf, "mi
 """Initial values that change nothing, but for the sign of a zero."""
 SMALL = 16384
 """Multiplications up to which a product is a loop here and no call of BLAS."""
+TILE = 4
+"""Rows and columns from which a small product is computed in tiles of it, and not number by number."""
 VIEWS = ("reshape", "transpose", "getitem", "broadcast_to", "axes")
 
 
@@ -112,7 +114,30 @@ class Lowering:
         if special is not None:
             return special
         plain = replace(node, inputs=tuple(map(self.array, inputs)))
-        return self.add(plain if kind(plain) != "call" else node)
+        flat = self.flattened(plain) if kind(plain) == "elementwise" else None
+        return flat or self.add(plain if kind(plain) != "call" else node)
+
+    def flattened(self, node: Node) -> Node | None:
+        """An elementwise operation of a matrix that is seen with more axes as one of the matrix, seen so: it then runs
+        in one loop with what made that."""
+        shape = (prod(node.shape[:-1]), *node.shape[-1:])
+        seen = [x for x in node.operands if x.op == "reshape" and x.view and x.shape == node.shape]
+        if len(node.shape) < 3 or node.strides != contiguous(node.shape, node.dtype):
+            return None
+        if not any(x.inputs[0].shape == shape for x in seen):
+            return None
+        inputs: list[Any] = []
+        for x in node.inputs:
+            if isinstance(x, Node) and x.shape[:-1] == node.shape[:-1]:
+                to = (shape[0], *x.shape[-1:])
+                known = x in seen and x.inputs[0].shape == to
+                inputs.append(x.inputs[0] if known else self.view("reshape", x, to, {"shape": to, "order": "C"}))
+            elif isinstance(x, Node) and len(x.shape) > 1:
+                return None
+            else:
+                inputs.append(x)
+        made = self.add(replace(node, inputs=tuple(inputs), shape=shape, strides=contiguous(shape, node.dtype)))
+        return self.view("reshape", made, node.shape, {"shape": node.shape, "order": "C"})
 
     def special(self, node: Node) -> Node | None:
         """What becomes of operations that are written by others; None where nothing does."""
@@ -125,6 +150,8 @@ class Lowering:
                 return self.product(node)
             case "einsum":
                 return self.einsum(node)
+            case "vecdot" if node.dtype.kind == "f":
+                return self.rows_times_rows(node)
             case name if name in REDUCTIONS and node.options.get("axis") == ():
                 return self.add(replace(node, op="astype", options={}))
             case "scatter" if is_basic(node.options["index"]):
@@ -179,14 +206,23 @@ class Lowering:
                 )
         rows, inner, columns = (a.shape[:-1], a.shape[-1], b.shape[-1:] if len(b.shape) > 1 else ())
         if len(a.shape) == 1 or len(b.shape) <= 2:
-            if prod(rows) * inner * prod(columns) <= SMALL or not rows + columns:
-                lead = () if len(b.shape) <= 2 else b.shape[:-2]
-                return self.summed(node, a, b, lead)
-        elif prod(node.shape) * inner <= SMALL or prod(node.shape[-2:]) * inner <= 512:
-            return self.summed(node, a, b, node.shape[:-2])
+            small = prod(rows) * inner * prod(columns) <= SMALL or not rows + columns
+            lead = () if len(b.shape) <= 2 else b.shape[:-2]
+        else:
+            small = prod(node.shape) * inner <= SMALL or prod(node.shape[-2:]) * inner <= 512
+            lead = node.shape[:-2]
+        if small and not self.tiled(node, a, b):
+            return self.summed(node, a, b, lead)
         if len(a.shape) == 1 and len(b.shape) > 2:
             return None
-        return self.add(replace(node, op="product", inputs=(a, b), options={"of": node.op}))
+        return self.add(replace(node, op="product", inputs=(a, b), options={"of": node.op, "small": small}))
+
+    @staticmethod
+    def tiled(node: Node, a: Node, b: Node) -> bool:
+        """Whether the result has rows or columns without gaps, as long as tiles."""
+        if min(len(a.shape), len(b.shape)) < 2 or a.shape[-1] < 2 or min(node.shape[-2:]) < TILE:
+            return False
+        return node.dtype.itemsize in dense(node)[-2:]
 
     def summed(self, node: Node, a: Node, b: Node, lead: tuple[int, ...]) -> Node:
         """Σ a b over the inner axis, the last of both operands' views."""
@@ -235,6 +271,15 @@ class Lowering:
         )
         both = self.new("multiply", views, shape, node.dtype)
         options = {"axis": tuple(range(len(target), len(letters))), "keepdims": False}
+        return self.add(replace(node, op="add.reduce", inputs=(both,), options=options))
+
+    def rows_times_rows(self, node: Node) -> Node | None:
+        """Σ a b over the last axis, in one loop with what reads it."""
+        a, b = map(self.array, node.inputs)
+        if not (isinstance(a, Node) and isinstance(b, Node)) or {a.dtype, b.dtype} != {node.dtype}:
+            return None
+        both = self.new("multiply", (a, b), (*node.shape, a.shape[-1]), node.dtype)
+        options = {"axis": (len(node.shape),), "keepdims": False}
         return self.add(replace(node, op="add.reduce", inputs=(both,), options=options))
 
     # Parts of a whole

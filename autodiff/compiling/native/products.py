@@ -1,10 +1,14 @@
-"""Products of matrices by BLAS, as SciPy exports it to Cython, called by address."""
+"""Products of matrices: by BLAS, as SciPy exports it to Cython, called by address; small ones by loops of their own.
+
+Order: how the matrices lie, BLAS, the loops.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from math import prod
 from typing import NamedTuple
 
@@ -44,10 +48,22 @@ def _matrix(shape: Sequence[int], strides: Sequence[int], size: int) -> Matrix |
     return None
 
 
-def matrices(node: Node, places: Places) -> Product | None:
-    """How BLAS computes a product; None where a matrix has no rows or columns without gaps."""
+class Operand(NamedTuple):
+    """Matrices as they lie: bytes to the next row and column, and to the next matrix along axes of the batch."""
+
+    shape: tuple[int, int]
+    strides: tuple[int, int]
+    moves: tuple[int, ...]
+
+    @property
+    def turned(self) -> Operand:
+        """The transposed ones."""
+        return Operand(self.shape[::-1], self.strides[::-1], self.moves)
+
+
+def operands(node: Node, places: Places) -> tuple[list[Operand], tuple[int, ...]]:
+    """Left, right and result of a product, and the batch."""
     a, b = (places.of(x) for x in node.inputs)
-    size = node.dtype.itemsize
     strides, shape = dense(node), node.shape
     left = (a.shape, a.strides) if len(a.shape) > 1 else ((1, *a.shape), (0, *a.strides))
     right = (b.shape, b.strides) if len(b.shape) > 1 else ((*b.shape, 1), (*b.strides, 0))
@@ -66,17 +82,29 @@ def matrices(node: Node, places: Places) -> Product | None:
     for own, steps in (left, right, (shape, strides)):
         lead = len(batch) - (len(own) - 2)
         moves = (0,) * lead + tuple(0 if n == 1 else s for n, s in zip(own[:-2], steps[:-2]))
-        parts.append((own[-2:], steps[-2:], moves))
-    result = _matrix(*parts[2][:2], size)
+        parts.append(Operand((own[-2], own[-1]), (steps[-2], steps[-1]), moves))
+    return parts, batch
+
+
+def matrices(node: Node, places: Places) -> Product | None:
+    """How BLAS computes a product; None where a matrix has no rows or columns without gaps."""
+    parts, batch = operands(node, places)
+    size = node.dtype.itemsize
+    result = _matrix(parts[2].shape, parts[2].strides, size)
     if result is None:
         return None
     swapped = result.turned
-    if swapped:  # the transposed product
-        parts = [(own[::-1], steps[::-1], moves) for own, steps, moves in (parts[1], parts[0], parts[2])]
-    found = [_matrix(own, steps, size) for own, steps, _ in parts]
+    if swapped:
+        parts = _swapped(parts)
+    found = [_matrix(x.shape, x.strides, size) for x in parts]
     if found[0] is None or found[1] is None or found[2] is None or found[2].turned:
         return None
-    return Product(found[0], found[1], found[2], swapped, batch, tuple(moves for _, _, moves in parts))
+    return Product(found[0], found[1], found[2], swapped, batch, tuple(x.moves for x in parts))
+
+
+def _swapped(parts: Sequence[Operand]) -> list[Operand]:
+    """Those of the transposed product."""
+    return [x.turned for x in (parts[1], parts[0], parts[2])]
 
 
 @functools.cache
@@ -94,8 +122,17 @@ def addresses() -> dict[str, int]:
     return found
 
 
-def product_function(module: Module, node: Node, product: Product) -> str:
-    """The name of a function of the addresses of left, right and result."""
+def product_function(module: Module, node: Node, places: Places) -> tuple[str, bool]:
+    """The name of a function of the addresses of left, right and result, and whether left is the node's second
+    operand."""
+    if node.options["small"]:
+        return _by_tiles(module, node, places)
+    product = matrices(node, places)
+    assert product is not None
+    return _by_blas(module, node, product), product.swapped
+
+
+def _by_blas(module: Module, node: Node, product: Product) -> str:
     t = LETTER[node.dtype]
     b = Builder(module, 1)
     letter = {"f": "s", "d": "d"}[t]
@@ -111,22 +148,8 @@ def product_function(module: Module, node: Node, product: Product) -> str:
 
     left, right, result = product.left, product.right, product.result
     one, zero = (constant(f"{SCALAR[t]} {literal(x, t)}") for x in (1, 0))
-    places = ["%left", "%right", "%result"]
-    loops, ends = [], []
-    for i, n in enumerate(product.batch):
-        if n == 1:
-            continue
-        b.put(f"br label %before{i}")
-        b.label(f"before{i}")
-        b.put(f"br label %head{i}")
-        b.label(f"head{i}")
-        b.put(f"%i{i} = phi i64 [ 0, %before{i} ], [ %n{i}, %head{i}.end ]")
-        loops.append(i)
-        places = [
-            b(f"getelementptr i8, ptr {p}, i64 {b(f'mul i64 %i{i}, {moves[i]}')}") if moves[i] else p
-            for p, moves in zip(places, product.moves)
-        ]
-        ends.append((i, n))
+    stack = ExitStack()
+    places = _places(b, stack, product.batch, product.moves)
     turned = ["T" if m.turned else "N" for m in (left, right)]
     if right.columns == 1 or left.rows == 1:
         matrix, vector, at = (left, right, places[:2]) if right.columns == 1 else (right, left, places[1::-1])
@@ -146,15 +169,101 @@ def product_function(module: Module, node: Node, product: Product) -> str:
         name = f"autodiff_{letter}gemm"
     module.declared.add(f"declare void @{name}({', '.join(['ptr'] * len(given))})")
     b.put(f"call void @{name}({', '.join(f'ptr {x}' for x in given)})")
-    for i, n in reversed(ends):
-        b.put(f"br label %head{i}.end")
-        b.label(f"head{i}.end")
-        b.put(f"%n{i} = add i64 %i{i}, 1")
-        over = b(f"icmp eq i64 %n{i}, {n}")
-        b.put(f"br i1 {over}, label %after{i}, label %head{i}")
-        b.label(f"after{i}")
+    stack.close()
     entry = []
     for text, name in stored.items():
         entry += [f"  {name} = alloca {text.split()[0]}", f"  store {text}, ptr {name}"]
-    head = "(ptr %left, ptr %right, ptr %result) #1 {"
+    return _shared(module, entry, b)
+
+
+def _places(b: Builder, stack: ExitStack, batch: Sequence[int], moves: Sequence[Sequence[int]]) -> list[str]:
+    """Where each matrix begins, inside of loops over the batch that are left with the stack."""
+    places = ["%left", "%right", "%result"]
+    for axis, n in enumerate(batch):
+        if n > 1:
+            i = stack.enter_context(b.loop("0", str(n)))
+            places = [_moved(b, p, (i, steps[axis])) for p, steps in zip(places, moves, strict=True)]
+    return places
+
+
+def _moved(b: Builder, pointer: str, *ways: tuple[str | int, int]) -> str:
+    """A pointer so many steps of so many bytes further."""
+    for count, step in ways:
+        if count != 0 and step:
+            far = str(count * step) if isinstance(count, int) else b(f"mul i64 {count}, {step}")
+            pointer = b(f"getelementptr i8, ptr {pointer}, i64 {far}")
+    return pointer
+
+
+def _shared(module: Module, entry: Sequence[str], b: Builder) -> str:
+    head = "(ptr noalias %left, ptr noalias %right, ptr noalias %result) #1 {"
     return module.shared("product", "\n".join([head, "entry:", *entry, *b.lines, "  ret void", "}"]))
+
+
+# Loops
+
+
+def _by_tiles(module: Module, node: Node, places: Places) -> tuple[str, bool]:
+    """Each tile of the result is in registers while it is added up, in vectors along its rows. The last one of rows or
+    columns overlaps the one before it. A right matrix whose rows have gaps is copied first."""
+    t, size = LETTER[node.dtype], node.dtype.itemsize
+    parts, batch = operands(node, places)
+    swapped = parts[2].strides[1] != size
+    left, right, result = _swapped(parts) if swapped else parts
+    (rows, inner), columns = left.shape, right.shape[1]
+    b = Builder(module, 1 << (min(module.width // 8 // size, columns).bit_length() - 1))
+    registers = 24 if module.width == 512 else 12
+    across = -(-columns // b.lanes)  # vectors
+    across = -(-across // -(-across // (registers // 6)))  # of them in a tile
+    down = min(8, registers // across)
+    down = -(-rows // -(-rows // down))
+    wide = min(across * b.lanes, columns)
+    starts = [*(v * b.lanes for v in range(across - 1)), wide - b.lanes]
+    kind, entry = b.type(t), []
+    with ExitStack() as stack:
+        of_left, of_right, of_result = _places(b, stack, batch, [x.moves for x in (left, right, result)])
+        along, step = right.strides
+        if step != size:
+            entry.append(f"  %copy = alloca [{inner * columns} x {SCALAR[t]}], align 64")
+            few = max(n for n in range(1, 17) if columns % n == 0)
+            with b.loop("0", str(inner)) as k, b.loop("0", str(columns), few) as j:
+                for more in range(few):
+                    source = _moved(b, of_right, (k, along), (j, step), (more, step))
+                    target = _moved(b, "%copy", (k, columns * size), (j, size), (more, size))
+                    b.put(f"store {SCALAR[t]} {b(f'load {SCALAR[t]}, ptr {source}')}, ptr {target}")
+            of_right, along = "%copy", columns * size
+        top = stack.enter_context(_tiles(b, rows, down))
+        side = stack.enter_context(_tiles(b, columns, wide))
+        of_left = _moved(b, of_left, (top, left.strides[0]))
+        of_right = _moved(b, of_right, (side, size))
+        of_result = _moved(b, of_result, (top, result.strides[0]), (side, size))
+        sums = [[f"%sum{r}.{v}" for v in range(across)] for r in range(down)]
+        for name in (name for row in sums for name in row):
+            entry.append(f"  {name} = alloca {kind}, align 64")
+            b.put(f"store {kind} zeroinitializer, ptr {name}, align 64")
+        with b.loop("0", str(inner)) as k:
+            row = _moved(b, of_right, (k, along))
+            vectors = [b(f"load {kind}, ptr {_moved(b, row, (v, size))}, align {size}") for v in starts]
+            column = _moved(b, of_left, (k, left.strides[1]))
+            for r in range(down):
+                number = b.spread(t, b(f"load {SCALAR[t]}, ptr {_moved(b, column, (r, left.strides[0]))}"))
+                for name, vector in zip(sums[r], vectors, strict=True):
+                    total = b.fma(t, number, vector, b(f"load {kind}, ptr {name}, align 64"))
+                    b.put(f"store {kind} {total}, ptr {name}, align 64")
+        for r in range(down):
+            for name, v in zip(sums[r], starts, strict=True):
+                target = _moved(b, of_result, (r, result.strides[0]), (v, size))
+                b.put(f"store {kind} {b(f'load {kind}, ptr {name}, align 64')}, ptr {target}, align {size}")
+    return _shared(module, entry, b), swapped
+
+
+@contextmanager
+def _tiles(b: Builder, extent: int, length: int) -> Iterator[str | int]:
+    """A loop over pieces of an axis: where each begins, the last where it ends with the axis."""
+    if length == extent:
+        yield 0
+        return
+    with b.loop("0", str(-(-extent // length))) as tile:
+        start = b(f"mul i64 {tile}, {length}")
+        last = extent - length
+        yield b(f"select i1 {b(f'icmp slt i64 {start}, {last}')}, i64 {start}, i64 {last}")

@@ -78,6 +78,10 @@ def scaled(x, by=2.0):
     return x * by
 
 
+def lengthened(x, *, by=2.0):
+    return x * by
+
+
 def attributed(x):
     return x * attributed.by
 
@@ -90,6 +94,7 @@ def made(change):
         "dict": {"a": 1.0, "b": 2.0}, "ordered": OrderedDict(a=1.0, b=2.0), "users": UserDict(a=1.0),
         "complex": np.array([1 + 1j]), "objects": np.array([1.0, 2.0], object), "times": np.array(["2020"], "M8[Y]"),
         "memory": memoryview(np.ones(1)), "nested": [[np.ones(2)]] * 70,
+        "pair": (1.0, [2.0]),
     }  # fmt: skip
     local = type("Local", (), {"width": 2.0})
     attributed.by = 2.0
@@ -120,6 +125,8 @@ def made(change):
             lambda x: x * (3 if hasattr(local, "more") else 2), lambda: setattr(local, "more", 1),
         ),
         "a default": (lambda x: scaled(x), lambda: setattr(scaled, "__defaults__", (5.0,))),
+        "a default of a keyword": (lambda x: lengthened(x), lambda: setattr(lengthened, "__kwdefaults__", {"by": 5.0})),
+        "what a tuple holds": (lambda x: x * kept["pair"][1][0], lambda: kept["pair"][1].__setitem__(0, 5.0)),
         "an attribute of a function": (attributed, lambda: setattr(attributed, "by", 3.0)),
         "a weak reference": (lambda x, w=weakref.ref(o): x * w().width, lambda: setattr(o, "width", 3.0)),
         "a context variable": (lambda x: x * GIVEN.get(), lambda: GIVEN.set(3.0)),
@@ -137,7 +144,7 @@ CHANGES = [
     "a set", "a deque", "a bytearray", "an array of numbers", "a memoryview", "an ordered dict", "order of a dict",
     "a dict of the library", "a complex array", "an array of objects", "an array of times", "an array in lists",
     "a slot", "a slot that appears", "a record with slots", "a property", "a default of the class",
-    "an attribute that appears", "a name that is computed", "a method of an object", "a class in a cell", "a default",
+    "an attribute that appears", "a name that is computed", "a method of an object", "a class in a cell", "a default", "a default of a keyword", "what a tuple holds",
     "an attribute of a class that appears",
     "an attribute of a function", "a weak reference", "a context variable", "a partial's",
     "an object of another module", "a class of another module",

@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import random
+import subprocess
 import sys
 import threading
 import warnings
@@ -886,3 +887,41 @@ def test_loops_with_derivatives_are_unrolled():
     compiled = ad.compile(f)
     for r in (0.1, 0.2):
         same(compiled(np.array(r)), f(np.array(r)))
+
+
+def test_a_condition_on_a_number_that_is_read_says_at_which_line_and_what_to_write():
+    def f(x):
+        return x * 2 if float(x.sum()) > 0 else x * 3
+
+    compiled = ad.compile(f)
+    with pytest.warns(UserWarning) as warned:
+        for k in range(12):
+            np.testing.assert_array_equal(compiled(np.full(3, k + 0.5)), 2 * np.full(3, k + 0.5))
+    (text,) = [str(w.message) for w in warned]
+    assert "another number was read at test_compile.py:" in text
+    assert "compare the array, x > 0" in text and "np.where or ad.cond" in text
+    compiled = ad.compile(lambda x: x * 2 if x.sum() > 0 else x * 3)
+    for k in range(12):
+        compiled(np.full(3, k + 0.5))
+    assert len(compiled.programs) == 1
+
+
+CELLS = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.history_manager.enabled = False
+run = lambda text: shell.run_cell(text, store_history=True)
+run("import numpy as np, autodiff as ad")
+run("def f(x):\\n    y = np.exp(x)\\n    return y * (1 if x.sum() > 0 else 2)")
+run("c = ad.compile(f)\\nc(np.ones(2))")
+run("c(-np.ones(2))\\nprint(c.source, c.explain())")
+run("try:\\n    ad.compile(lambda x: x[x > 0])(np.ones(2))\\nexcept TypeError as error:\\n    print(error)")
+"""
+
+
+@pytest.mark.slow
+def test_cells_of_a_notebook_are_named_as_ipython_counts_them():
+    pytest.importorskip("IPython")
+    out = subprocess.run([sys.executable, "-c", CELLS], capture_output=True, text=True, check=True).stdout
+    assert "# In [2], line 2: y = np.exp(x)" in out and "another branch was decided at In [2], line 3" in out
+    assert "  In [5], line 2: ad.compile(lambda x: x[x > 0])(np.ones(2))" in out and "ipython-input" not in out

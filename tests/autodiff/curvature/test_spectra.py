@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 import autodiff as ad
@@ -18,6 +19,7 @@ from autodiff.curvature import (
     classify_stationary_point,
     condition_number,
     curvature_along,
+    density,
     diagonal,
     eigenpairs,
     max_stable_lr,
@@ -236,6 +238,35 @@ def test_the_spectral_density_is_the_histogram_of_the_eigenvalues(rng):
     for low, high in ((-np.inf, 0), (-5, 5), (30, np.inf)):
         assert d.fraction(low, high) == pytest.approx(np.mean((exact >= low) & (exact <= high)), abs=0.04)
     assert (d.weights.sum(axis=1) == pytest.approx(np.ones(20))) and d.nodes.shape == (20, 60)
+
+
+def test_probes_go_on_together_and_end_each_where_its_vectors_span_no_more(rng, monkeypatch):
+    A = np.diag([1.0, 1.0, 3.0, 7.0, 7.0])
+    Z = np.array([[1.0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 1, 0, 1], [1, 1, 1, 1, 1]]).T
+    for z, (on, off), found in zip(
+        Z.T, density.lanczos(symmetric("lanczos", A), Z, 5), ([1], [1], [1, 3, 7], [1, 3, 7])
+    ):
+        np.testing.assert_allclose(eigh_tridiagonal(on, off)[0], found, rtol=1e-12)
+    B = rng.standard_normal((40, 40))
+    together = spectral_density(B + B.T, 5, 20, rng=1)
+    monkeypatch.setattr(density, "ROOM", 2 * 20 * 40)
+    np.testing.assert_allclose(spectral_density(B + B.T, 5, 20, rng=1).nodes, together.nodes, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_eigenvalues_that_are_found_early_come_once(dtype):
+    values = np.concatenate([np.zeros(300), np.geomspace(1e-3, 1e3, 300)]).astype(dtype)
+    for row in spectral_density(np.diag(values), 2, 80, rng=0).nodes:
+        np.testing.assert_allclose(
+            np.sort(row)[-20:], values[-20:], rtol=20 * np.finfo(dtype).eps, atol=1e-3 * np.finfo(dtype).eps
+        )
+        np.testing.assert_allclose(row[row > 0.99 * values[-30]].size, 30, atol=0)
+
+
+def test_the_vectors_of_a_probe_stay_orthogonal_when_the_spectrum_is_wide():
+    values = np.concatenate([np.zeros(60), np.geomspace(1e-3, 1e3, 60)])  # the largest are found early, once each
+    for row in spectral_density(np.diag(values), 3, 61, rng=0).nodes:
+        np.testing.assert_allclose(np.sort(row)[1:], values[60:], rtol=1e-6, atol=1e-6)
 
 
 def test_spectra_of_degenerate_matrices(rng):

@@ -18,6 +18,7 @@ LANES = 8
 EXACT = {
     "exp": mpmath.exp, "exp2": lambda x: mpmath.mpf(2) ** x, "expm1": mpmath.expm1, "log": mpmath.log,
     "log2": lambda x: mpmath.log(x, 2), "log1p": mpmath.log1p, "tanh": mpmath.tanh,
+    "cosh": mpmath.cosh, "sinh": mpmath.sinh,
     "special.expit": lambda x: 1 / (1 + mpmath.exp(-x)), "special.erf": mpmath.erf, "special.erfc": mpmath.erfc,
     "special.ndtr": mpmath.ncdf, "sin": mpmath.sin, "cos": mpmath.cos,
 }  # fmt: skip
@@ -98,7 +99,8 @@ def distance(name: str, a: float, b: float, info: np.finfo) -> float:
 
 LIMITS = {
     "exp": (math.inf, 0), "exp2": (math.inf, 0), "expm1": (math.inf, -1), "log": (math.inf, math.nan),
-    "log2": (math.inf, math.nan), "log1p": (math.inf, math.nan), "tanh": (1, -1), "special.expit": (1, 0),
+    "log2": (math.inf, math.nan), "log1p": (math.inf, math.nan), "tanh": (1, -1),
+    "cosh": (math.inf, math.inf), "sinh": (math.inf, -math.inf), "special.expit": (1, 0),
     "special.erf": (1, -1), "special.erfc": (0, 2), "special.ndtr": (1, 0), "sin": (math.nan, math.nan),
     "cos": (math.nan, math.nan),
 }  # fmt: skip
@@ -143,7 +145,7 @@ def test_a_function_is_right_to_a_few_units_over_dense_patterns(name: str, t: st
     assert found.max() <= BOUND + 1, (name, t, x[found.argmax()], found.max())
 
 
-@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "special.erf", "sin"])
+@pytest.mark.parametrize("name", ["expm1", "log1p", "tanh", "sinh", "special.erf", "sin"])
 def test_an_odd_function_keeps_the_sign_of_zero(name: str) -> None:
     for t in "fd":
         zeros = np.array([0.0, -0.0], DTYPE[t])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import autodiff as ad
+from tests.against_numpy import same_as_numpy
 
 LIKE = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -105,7 +106,8 @@ ERRORS = [
     (lambda: ad.linspace(0.0, 1.0, -3), ValueError, ["linspace", "-3"]),
     (lambda: ad.linspace(0.0, R, -3), ValueError, ["linspace", "-3"]),
     (lambda: ad.linspace(0.0, R * np.ones(2), 3, axis=4), np.exceptions.AxisError, ["linspace", "4"]),
-    (lambda: ad.geomspace(1.0, R), TypeError, ["geomspace", "linspace"]),
+    (lambda: ad.geomspace(-1.0, R * R), ValueError, ["geomspace", "sign"]),
+    (lambda: ad.geomspace(1j, R), TypeError, ["geomspace", "linspace"]),
     (lambda: ad.zeros_like(R, shape=(-1,)), ValueError, ["zeros_like"]),
 ]
 
@@ -116,3 +118,10 @@ def test_bad_arguments_get_an_error_that_names_the_function(f, kind, words):
         f()
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_geometric_sequence_has_derivatives_by_both_ends():
+    a, b = np.array([0.5, -2.0]), np.array([3.0, -0.1])
+    same_as_numpy("geomspace", lambda f: f(a, b, 5))
+    same_as_numpy("geomspace", lambda f: f(a, b, 4, endpoint=False, axis=-1), derivatives=1)
+    same_as_numpy("geomspace", lambda f: f(a[:1], 7.0, 3, dtype=np.float32), derivatives=0)

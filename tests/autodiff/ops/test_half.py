@@ -21,7 +21,7 @@ LOOSER = {"rnn_tanh": 40, "owens_t": 8}
 """A state near 1 is kept in half precision, and the slope is taken from it, 1 − h²."""
 
 WIDER = {
-    "expn", "iv", "ive", "ive_derivative", "jv", "kv", "yn", "yv", "zeta", "solve_banded", "solve_sylvester",
+    "expn", "hyp0f1", "hyp1f1", "hyp2f1", "iv", "ive", "ive_derivative", "jv", "kv", "yn", "yv", "zeta", "solve_banded", "solve_sylvester",
 }  # fmt: skip
 """SciPy computes them in single or double precision, and that is what their values are in."""
 

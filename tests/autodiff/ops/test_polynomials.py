@@ -31,10 +31,46 @@ A, V, W = rng.normal(size=(4, 5)), rng.normal(size=7), rng.normal(size=3)
         ("polyint", lambda f: f(V)),
         ("polyint", lambda f: f(V, 2, [1.0, 2.0])),
         ("polyint", lambda f: f(V, 2, 3.0)),
+        ("polydiv", lambda f: f(V, W)),
+        ("polydiv", lambda f: f(W, V)),
+        ("polydiv", lambda f: f(np.array([1.0, 3.0, 2.0]), [1.0, 1.0])),
+        ("poly", lambda f: f(V)),
+        ("roots", lambda f: f(np.array([2.0, -3.0, -5.0, 1.0]))),
+        ("roots", lambda f: f(np.array([1.0, 2.0j, 0.5]))),
+        ("roots", lambda f: f(W[:1])),
+        ("polyfit", lambda f: f(V, np.sin(V), 2)),
+        ("polyfit", lambda f: f(V, np.stack([V**3, np.cos(V)], 1), 1, w=V**2 + 0.1)),
+        ("polyfit", lambda f: f(V, np.sin(V), 2, cov=True)),
+        ("polyfit", lambda f: f(V, np.stack([V**3, np.cos(V)], 1), 1, cov=True)),
+        ("polyfit", lambda f: f(V, np.sin(V), 2, w=V, cov="unscaled")),
+        ("polyfit", lambda f: f(np.arange(4), np.array([0.0, 1.0, 4.0, 9.5]), 2)),
     ],
 )
 def test_functions_of_coefficients(name, call):
     same_as_numpy(name, call)
+
+
+def test_roots_that_are_left_out_and_pairs_of_conjugate_ones():
+    same_as_numpy("roots", lambda f: f(np.array([0.0, 1.0, 0.3, 2.0, -0.4])), derivatives=0)
+    same_as_numpy("roots", lambda f: f(np.zeros(3)), derivatives=0)
+    same_as_numpy("poly", lambda f: f(np.array([1 + 2j, 1 - 2j, 0.5])), derivatives=0)
+    same_as_numpy("poly", lambda f: f(A[:3, :3] + np.diag([1.0, 4.0, 9.0])), derivatives=1)
+    assert ad.poly(np.ones(0)).tolist() == [1.0]
+    ad.gradcheck(lambda a, b: ad.poly(ad.stack([a + 1j * b, a - 1j * b])), (0.3, 0.7))
+
+
+def test_a_root_at_zero_moves_with_the_last_coefficient_and_repeated_ones_have_no_derivative():
+    p = np.array([1.0, 0.5, -2.0, 0.0])
+    same_values(ad.roots(p), np.roots(p))
+    x = Tensor(p, requires_grad=True)
+    r = ad.roots(x)
+    np.testing.assert_allclose(np.sort(r.numpy()), np.sort(np.roots(p)), atol=1e-15)
+    (d,) = ad.gradients(r[-1], x, create_graph=True)  # z = −d/c − b d²/c³ + …
+    np.testing.assert_allclose(d.numpy(), [0, 0, 0, 0.5], atol=1e-15)
+    (d2,) = ad.gradients(d[-1], x)
+    np.testing.assert_allclose(d2.numpy(), [0, 0, 0.25, 2 * 0.5 / 8], atol=1e-14)
+    y = Tensor([1.0, 1.0, 0.0, 0.0], requires_grad=True)
+    assert np.isnan(ad.gradients(ad.roots(y)[1], y)[0].numpy()).any()
 
 
 def test_the_powers_of_zero_have_all_their_derivatives():
@@ -87,6 +123,16 @@ def test_series_are_those_of_numpy_with_all_derivatives(family):
         (lambda: np.polyval(Tensor(np.ones(0)), 2.0), ValueError, r"polyval: coefficients .* unlike shape \(0,\)"),
         (lambda: np.vander(Tensor(A)), ValueError, r"vander: takes a vector, not shape \(4, 5\)"),
         (lambda: np.polyadd(Tensor(A), V), ValueError, r"polyadd: coefficients have one axis .* shape \(4, 5\)"),
+        (
+            lambda: np.poly(Tensor(A)),
+            ValueError,
+            r"poly: takes a vector of roots or a square matrix, not shape \(4, 5\)",
+        ),
+        (lambda: np.roots(Tensor(A)), ValueError, "roots: coefficients have one axis"),
+        (lambda: np.polyfit(Tensor(V), V, 1, full=True), TypeError, "polyfit: full=True .* ad.linalg.lstsq"),
+        (lambda: np.polyfit(Tensor(V), W, 1), ValueError, r"polyfit: x of shape \(7,\), y of shape \(3,\), degree 1"),
+        (lambda: np.polyfit(Tensor(V), V, 1, w=W), ValueError, r"polyfit: weights of shape \(3,\) for 7 points"),
+        (lambda: np.polyfit(Tensor(W), W, 2, cov=True), ValueError, "polyfit: 3 points do not show"),
         (lambda: np.polyder(Tensor(V), -1), ValueError, "polyder: the order must not be negative"),
         (lambda: np.polyint(Tensor(V), 3, [1.0, 2.0]), ValueError, "polyint: 2 integration constants for 3"),
         (lambda: ad.polynomial.legval(2.0, Tensor(1.0)), ValueError, r"legval: coefficients lie along an axis"),

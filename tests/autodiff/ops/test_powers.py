@@ -22,6 +22,12 @@ def test_exprel_and_cosm1_keep_their_digits_in_every_derivative():
     derivatives_agree(special.cosm1, lambda x: mp.cos(x) - 1, [(1e-8,), (0.3,), (3.0,)])
 
 
+def test_spences_function_has_every_derivative_at_1_too():
+    derivatives_agree(
+        special.spence, lambda x: mp.polylog(2, 1 - x), [(x,) for x in (1e-3, 0.4, 1.0, 1.7, 30.0)], rtol=1e-10
+    )
+
+
 def test_box_cox_transforms_have_their_derivatives_by_value_and_power():
     def boxcox(x, p):
         return mp.expm1(p * mp.log(x)) / p

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import autodiff as ad
+from autodiff import Tensor
 from tests.against_numpy import same_as_numpy
 
 A = np.arange(6.0).reshape(2, 3) + 1
@@ -263,6 +264,21 @@ def test_a_tensor_that_is_joined_with_itself_gets_the_sum():
     t = ad.Tensor([1.0, 2.0], requires_grad=True)
     ad.concatenate([t, t, t]).sum().backward()
     np.testing.assert_array_equal(t.grad.numpy(), [3.0, 3.0])
+
+
+def test_joining_casts_as_numpy_does():
+    x = Tensor(A, requires_grad=True)
+    for join in (np.concatenate, np.stack, np.vstack, np.hstack):
+        y = join([x, x], dtype=np.float32, casting="same_kind")
+        assert y.dtype == np.float32 and y.requires_grad
+        assert join([x, x], dtype=int, casting="unsafe").dtype == int
+        for call in (
+            lambda t, join=join: join([t, t], dtype=int),
+            lambda t, join=join: join([t, t], dtype="f4", casting="no"),
+        ):
+            for t in (A, x):
+                with pytest.raises(TypeError, match="cast"):
+                    call(t)
 
 
 def test_constants_stay_constants_and_integers_keep_their_dtype():

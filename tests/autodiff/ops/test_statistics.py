@@ -100,6 +100,32 @@ def test_quantiles_of_several_axes_and_of_several_q():
     same_as_numpy("median", lambda f: f(np.ones((0, 3)), axis=1))
 
 
+def weighted(x, w):
+    return np.quantile(x, 0.5, axis=1, weights=w, method="inverted_cdf")
+
+
+@pytest.mark.parametrize(
+    "name, scale", [("quantile", 1), ("percentile", 100), ("nanquantile", 1), ("nanpercentile", 100)]
+)
+def test_quantiles_of_weighted_elements(name, scale):
+    w, q = np.array([3, 0, 1, 2, 1, 0, 5]), [part * scale for part in (0.0, 0.2, 0.25, 0.5, 0.51, 1.0)]
+    options = {"method": "inverted_cdf"}
+    same_as_numpy(name, lambda f: f(V, q, weights=w, axis=0, **options), derivatives=1)
+    same_as_numpy(name, lambda f: f(V, q[1], weights=w, **options))
+    same_as_numpy(name, lambda f: f(np.array([1.0, 2.0, 2.0, 3.0]), q, weights=[0, 1, 1, 1], **options), derivatives=0)
+    rows = np.array([1, 2, 0, 1])
+    for data in (A, N, A.astype(np.float32)):
+        each = np.broadcast_to(rows[:, None], data.shape)
+        same_as_numpy(name, lambda f, d=data, w=each: f(d, q, axis=0, weights=w, **options), derivatives=0)
+        same_as_numpy(
+            name, lambda f, d=data: f(d, q[2], weights=np.arange(1, 21).reshape(4, 5), **options), derivatives=0
+        )
+    if "nan" not in name:  # of which NumPy's own take no weights of an axis
+        same_as_numpy(name, lambda f: f(A, q, axis=0, weights=rows, **options), derivatives=0)
+        s = np.arange(6)[::-1].reshape(2, 3) + 1
+        same_as_numpy(name, lambda f: f(STACK, q, axis=(2, 0), weights=s, keepdims=True, **options), derivatives=0)
+
+
 def test_quantiles_have_the_derivatives_of_pytorch():
     torch = pytest.importorskip("torch")
     for q in (0.1, 0.5, 0.77):
@@ -133,7 +159,11 @@ def test_a_median_with_a_nan_is_nan_and_so_is_its_gradient():
         (lambda x: np.quantile(x, 1.5), ValueError, "quantile: q lies between 0 and 1, not 1.5"),
         (lambda x: np.percentile(x, -1), ValueError, "percentile: q lies between 0 and 100, not -1"),
         (lambda x: np.quantile(x, 0.5, method="best"), ValueError, "quantile: method 'best' is none of inverted_cdf"),
-        (lambda x: np.quantile(x, 0.5, weights=np.ones(5)), TypeError, "quantile: weights= has no rule"),
+        (lambda x: np.quantile(x, 0.5, 1, weights=np.ones(5)), ValueError, "quantile: weights= takes method='inv"),
+        (lambda x: weighted(x, np.ones(4)), ValueError, r"quantile: weights of shape \(4,\) fit neither"),
+        (lambda x: weighted(x, -np.ones(5)), ValueError, "quantile: weights are finite and not negative"),
+        (lambda x: weighted(x, np.zeros(5)), ValueError, "quantile: weights that are all 0"),
+        (lambda x: weighted(x, x[0]), TypeError, "quantile: has no derivative by weights"),
         (lambda x: np.quantile(x, Tensor(0.5, requires_grad=True)), TypeError, "quantile: has no derivative by q"),
         (lambda x: np.cov(x[None]), ValueError, r"cov: takes one or two axes, not shape \(1, 4, 5\)"),
         (lambda x: np.cov(x, x[:, :3]), ValueError, "cov: variables with 5 and 3 observations"),
@@ -146,7 +176,7 @@ def test_a_median_with_a_nan_is_nan_and_so_is_its_gradient():
 )
 def test_arguments_that_do_not_fit_are_named(call, kind, match):
     with pytest.raises(kind, match=match):
-        call(Tensor(A))
+        call(Tensor(A, requires_grad=True))
 
 
 COVARIANCES = [

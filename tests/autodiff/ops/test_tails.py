@@ -79,6 +79,7 @@ CASES = {
     "arctan2 by its second": (lambda x: np.arctan2(1.0, x), lambda x: mp.atan2(1, x), SIGNED),
     "erf": (ad.special.erf, lambda x: mp.erf(x), between(NUMBERS, -20, 20)),
     "erfc": (ad.special.erfc, lambda x: mp.erfc(x), between(NUMBERS, -20, 20)),
+    "erfi": (ad.special.erfi, lambda x: mp.erfi(x), between(NUMBERS, -20, 20)),
     "ndtr": (ad.special.ndtr, lambda x: mp.ncdf(x), between(NUMBERS, -20, 20)),
     "log_ndtr": (ad.special.log_ndtr, lambda x: mp.log(mp.ncdf(x)), between(NUMBERS, -10, 10)),
     "logit": (ad.special.logit, lambda x: mp.log(x / (1 - x)), between(INSIDE, 0, 1)),

@@ -13,6 +13,7 @@ from autodiff.seeing.playback import playback
 from autodiff.seeing.rows import roles
 from autodiff.seeing.slots import fills
 from autodiff.seeing.stage import Stage, slot_of
+from nn.recurrent import recurrence
 from tests import chromium
 from tests.autodiff.seeing.test_page import HOSTILE, Reader, data_of, trouble
 
@@ -123,6 +124,43 @@ def wide(x):
     return (np.outer(x, np.sin(x)) ** 2).sum(axis=0).mean()
 
 
+def image(x, w, b):
+    y = nn.functional.conv2d(x, w, b, padding=1, stride=(1, 2))
+    return (nn.functional.max_pool2d(np.tanh(y), 2) ** 2).sum() + (nn.functional.avg_pool2d(y, 2, 1) ** 3).sum()
+
+
+def upsampled(x, w):
+    return (nn.functional.conv_transpose1d(x, w, stride=2) ** 2).sum() + nn.functional.adaptive_avg_pool1d(
+        x, 2
+    ).sum() ** 2
+
+
+def matrices(A, b):
+    M = A @ A.swapaxes(-1, -2) + 2 * np.eye(2)
+    solved = np.linalg.solve(M, b)[..., 0] * np.linalg.det(A)[:, None] + np.linalg.inv(M)[..., 0]
+    return (solved + np.linalg.cholesky(M).sum(axis=-1)).sum() ** 2 + np.linalg.slogdet(M)[1].sum()
+
+
+def of_examples(x, w):
+    def one(x):
+        return np.tanh((x * w).sum()) ** 2 + ad.vmap(lambda t: np.exp(t) * w[0])(x).max()
+
+    return (ad.vmap(one)(x) * ad.vmap(one, in_axes=1)(x.T)).sum()
+
+
+def cell(kind):
+    """A sequence of two steps, of one unit."""
+
+    def loss(W, U, b, x):
+        states = [ad.Tensor(np.full((1, 1), 0.3 - k)) for k in range(1 + (kind == "lstm"))]
+        return (recurrence.scan(kind, x, states, (W, U, b, b)) ** 2).sum()
+
+    n = {"lstm": 4, "gru": 3, "tanh": 1}[kind]
+    before = {"W": np.linspace(-1, 1, n)[:, None], "U": np.linspace(0.5, -0.2, n)[:, None], "b": np.linspace(0, 0.3, n)}
+    before["x"] = np.array([[[0.4]], [[-0.7]]])
+    return loss, before, {name: 0.3 - 1.5 * value for name, value in before.items()}
+
+
 CASES = {
     "neuron": (neuron, {"w": -0.5, "x": 2.0, "b": 1 / 3}, {"w": 0.75, "x": -1.3, "b": 0.1}),
     "layer": (layer, {"W": [[0.5, -1.0], [0.2, 0.3]], "v": [0.1, 0.2]}, {"W": [[1.5, -1e-5], [2e5, 3]], "v": [-0.7, 1]}),
@@ -133,6 +171,27 @@ CASES = {
     ),
     "varied": (varied, {"x": [0.2, 0.5, -1.0], "y": [1.0, 2.0, 0.7]}, {"x": [-0.4, 0.1, 1.7], "y": [0.6, -0.5, 2.7]}),
     "wide": (wide, {"x": np.linspace(0.1, 1, 7)}, {"x": np.linspace(-2, 1.3, 7)}),
+    "image": (
+        image,
+        {"x": np.cos(np.arange(16.0)).reshape(1, 1, 4, 4), "w": np.linspace(-1, 1, 8).reshape(2, 1, 2, 2), "b": [0.1, -0.2]},
+        {"x": np.sin(np.arange(16.0)).reshape(1, 1, 4, 4), "w": np.linspace(1.3, -1, 8).reshape(2, 1, 2, 2), "b": [0, 0.4]},
+    ),
+    "upsampled": (
+        upsampled,
+        {"x": np.linspace(-1, 1, 6).reshape(1, 2, 3), "w": np.cos(np.arange(6.0)).reshape(2, 1, 3)},
+        {"x": np.linspace(2, -1, 6).reshape(1, 2, 3), "w": np.sin(np.arange(6.0)).reshape(2, 1, 3)},
+    ),
+    "matrices": (
+        matrices,
+        {"A": np.cos(np.arange(8.0)).reshape(2, 2, 2), "b": [[0.5], [2.0]]},
+        {"A": np.sin(np.arange(8.0)).reshape(2, 2, 2), "b": [[-0.5], [1.0]]},
+    ),
+    "examples": (
+        of_examples,
+        {"x": [[1.0, 2.0], [0.5, -1.0], [3.0, 1.0]], "w": [0.3, -0.4]},
+        {"x": [[0.1, 0.2], [0.5, -0.3], [1.0, 0.7]], "w": [1.3, 0.4]},
+    ),
+    **{kind: cell(kind) for kind in ("lstm", "gru", "tanh")},
 }  # fmt: skip
 
 
@@ -342,6 +401,13 @@ def test_a_page_that_cannot_compute_says_so_and_is_otherwise_whole(browser, tmp_
     assert said.startswith("This page cannot compute with other values: a gradient hook is a function of yours")
     assert browser.run("document.getElementById('live-tools').hidden")
     assert trouble(browser) == ([], [])
+
+
+def test_a_function_of_a_users_in_a_vmap_leaves_the_page_as_it_is_and_says_why():
+    cube = ad.primitive(lambda x: x**3, name="cube", vjps=[lambda g, y, x: g * 3 * x**2])
+    x = ad.Tensor([1.0, 2.0], requires_grad=True)
+    y = ad.vmap(lambda x: cube(x) * 2)(x).sum()
+    assert "cube cannot be followed" in live_page(ad.explain(y)).data["failure"]
 
 
 def test_masks_that_are_not_recorded_are_named():

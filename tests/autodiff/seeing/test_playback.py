@@ -103,6 +103,20 @@ def test_a_heat_map_has_the_mean_of_each_block_and_marks_those_that_are_no_numbe
     np.testing.assert_array_equal(odd == 3, np.isneginf(means))
 
 
+def test_complex_numbers_play_back_with_heat_maps_of_their_sizes():
+    z = ad.Tensor(np.arange(20.0).reshape(4, 5) * (1 + 1j), requires_grad=True, name="z")
+    steps, _ = played(ad.explain((abs(z * 1j) ** 2).sum()))
+    (sizes,), _ = played(ad.explain(ad.Tensor(abs(z.data))))
+    assert steps[0]["heat"] == sizes["heat"] != ""
+    w = ad.Tensor(1.5 - 2j, requires_grad=True, name="w")
+    table = ad.explain((w * (2 + 1j)).real, variables=False)
+    steps, _ = played(table)
+    shown = {row.quantity: step["lines"] for row, step in zip(table.rows, steps)}
+    assert shown["∂L/∂w"] == "∂ 2+1j" and shown["grad w"] == "grad 2-1j" and shown["∂L/∂L"] == "grad 1"
+    put = {row.quantity: (row.value, step["put"]) for row, step in zip(table.rows, steps)}
+    assert put["v1"] == ("5-2.5j", "(1.5-2j) · (2+1j)") and put["grad w"] == ("2-1j", "(2+1j)*")
+
+
 def test_a_heat_map_of_the_largest_numbers_does_not_overflow():
     array = np.full((64, 64), 1.7e308)
     array[:, ::4] = array[:, 1::4] = -1.7e308

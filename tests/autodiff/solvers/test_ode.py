@@ -1,5 +1,7 @@
 """Initial value problems: SciPy's solutions, and derivatives against closed forms and differences."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.integrate
@@ -74,8 +76,41 @@ def test_a_tensor_that_the_function_reads_has_its_gradient_too():
     np.testing.assert_allclose(y.numpy(), right, rtol=1e-6)
 
 
+@pytest.mark.parametrize("times", [None, [0.2, 0.2, 1.1]])
+def test_checkpoints_change_no_value_and_no_derivative_of_any_order(times):
+    def f(y0, k, end, adjoint):
+        at = None if times is None else np.stack([*times[:-1], end])
+        y = solvers.solve_ivp(pendulum, (0.0, end), y0, "RK45", at, (k,), rtol=1e-6, adjoint=adjoint).y
+        return (y**3).sum()
+
+    at, along = (np.array([1.0, 0.2]), 1.3, 1.1), (np.array([0.3, -1.0]), 0.7, 0.2)
+    direct, checkpointed = (lambda *x, a=adjoint: f(*x, a) for adjoint in ("direct", "checkpoint"))
+    assert checkpointed(*map(ad.Tensor, at)).item() == direct(*map(ad.Tensor, at)).item()
+    for transform in (lambda f: ad.grad(f, (0, 1, 2))(*at), lambda f: ad.jvp(f, at, along),
+                      lambda f: ad.hvp(f, at, along)):  # fmt: skip
+        for found, right in zip(transform(checkpointed), transform(direct)):
+            np.testing.assert_allclose(found, right, rtol=1e-11)
+
+
+def test_checkpoints_keep_the_memory_of_a_few_steps_of_many():
+    def peak(adjoint):
+        a = Tensor(A, requires_grad=True)
+        tracemalloc.start()
+        y = solvers.solve_ivp(lambda t, y: a @ y, (0, 2), [1.0, 0.5], "RK23", [2.0], max_step=0.02, adjoint=adjoint).y
+        y.sum().backward()
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used, a.grad.data
+
+    (much, right), (little, found) = peak("direct"), peak("checkpoint")
+    np.testing.assert_allclose(found, right, rtol=1e-13)
+    assert little < much / 3  # 100 steps: 10 states and 10 steps
+
+
 def test_what_does_not_fit_is_named():
     f = lambda t, y: -y
+    with pytest.raises(ValueError, match="adjoint='backsolve'; take one of direct, checkpoint"):
+        solvers.odeint(lambda y, t: -y, 1.0, [0.0, 1.0], adjoint="backsolve")
     with pytest.raises(ValueError, match="method='Radau' has no derivative here; take one of RK23"):
         solvers.solve_ivp(f, (0, 1), [1.0], "Radau")
     with pytest.raises(ValueError, match="between 0 and 1"):

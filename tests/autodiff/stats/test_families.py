@@ -18,7 +18,8 @@ CONTINUOUS = {
     "norm": [()], "t": [(0.3,), (4.0,), (1e6,)], "cauchy": [()], "laplace": [()], "logistic": [()], "uniform": [()],
     "expon": [()], "gamma": [(0.3,), (1.0,), (40.0,), (-1.0,)], "chi2": [(1.0,), (2.0,), (7.5,)],
     "beta": [(0.5, 0.5), (1.0, 1.0), (2.0, 5.0), (2.0, -1.0)], "lognorm": [(0.4,), (2.0,)], "pareto": [(0.5,), (3.0,)],
-    "weibull_min": [(0.7,), (1.0,), (3.0,)],
+    "weibull_min": [(0.7,), (1.0,), (3.0,)], "invgamma": [(0.6,), (3.0,)], "halfnorm": [()],
+    "gennorm": [(0.7,), (2.0,), (5.0,)], "gumbel_r": [()], "gumbel_l": [()],
 }  # fmt: skip
 DISCRETE = {
     "poisson": [(0.3,), (0.0,), (40.0,)], "bernoulli": [(0.3,), (0.0,), (1.0,)],
@@ -35,9 +36,39 @@ def test_a_continuous_family_has_scipys_values_in_tails_at_ends_and_outside(name
             for loc, scale in ((0, 1), (0.5, 2.0), (0, -1)):
                 for method in ("pdf", "logpdf", "cdf", "logcdf", "sf", "logsf"):
                     found, right = (getattr(f, method)(X, *shapes, loc, scale) for f in (ours, theirs))
+                    if (name, method) == ("halfnorm", "logsf"):  # SciPy's underflows
+                        right = np.minimum(scipy.stats.norm.logsf(X, loc, scale) + np.log(2), 0)
                     np.testing.assert_allclose(
                         found.numpy(), right, rtol=1e-12, atol=1e-300, err_msg=f"{method} {shapes}"
                     )
+
+
+@pytest.mark.parametrize(
+    "name, shapes", [("vonmises", (0.0,)), ("vonmises", (2.5,)), ("vonmises", (3e4,)), ("wrapcauchy", (0.3,))]
+)
+def test_a_family_on_the_circle_has_scipys_density_with_derivatives_and_no_cdf(name, shapes):
+    ours, theirs = getattr(stats, name), getattr(scipy.stats, name)
+    x = np.array([0.0, 1e-3, 0.5, 2.0, 3.0])
+    for method in ("pdf", "logpdf"):
+        found, right = (getattr(f, method)(x, *shapes, 0.1 * (name == "vonmises"), 1.0) for f in (ours, theirs))
+        np.testing.assert_allclose(found.numpy(), right, rtol=2e-11, atol=1e-300)
+        if 0 < shapes[0] < 1e4:
+            gradcheck(getattr(ours, method), (x[2:], *shapes, 0.1, 1.0))
+            gradgradcheck(getattr(ours, method), (x[2:], *shapes, 0.1, 1.0), rtol=1e-4)
+    with pytest.raises(TypeError, match=rf"{name}\.cdf: has no closed form .* scipy\.stats\.{name}\.cdf"):
+        ours.cdf(0.5, *shapes)
+    with pytest.raises(TypeError, match=rf"{name}\.rvs: has no draws that move"):
+        ours.rvs(*shapes)
+
+
+def test_the_beta_binomial_distribution_is_scipys_with_derivatives_by_its_shapes():
+    for method in ("pmf", "logpmf"):
+        found, right = (getattr(f.betabinom, method)(K, 7, 0.6, 2.3) for f in (stats, scipy.stats))
+        np.testing.assert_allclose(found.numpy(), right, rtol=1e-12)
+        f = lambda a, b, m=method: getattr(stats.betabinom, m)(np.arange(8), 7, a, b)
+        gradcheck(f, (0.6, 2.3))
+        gradgradcheck(f, (0.6, 2.3), rtol=1e-4)
+    assert np.isnan(stats.betabinom.pmf(1, 3, -1.0, 2.0).numpy())
 
 
 @pytest.mark.parametrize("name", DISCRETE)
@@ -63,7 +94,10 @@ INSIDE = {"beta": [0.2, 0.7], "uniform": [0.2, 0.7], "pareto": [1.3, 4.0]}
 
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_a_continuous_family_has_the_derivatives_of_differences_by_value_and_parameters(name):
-    family, shapes = getattr(stats, name), CONTINUOUS[name][-1 if name in ("lognorm", "pareto", "weibull_min") else 0]
+    family, shapes = (
+        getattr(stats, name),
+        CONTINUOUS[name][-1 if name in ("lognorm", "pareto", "weibull_min", "invgamma", "gennorm") else 0],
+    )
     if name in ("t", "gamma", "beta", "chi2"):
         shapes = (2.7, 1.6)[: len(shapes)]
     x = np.array(INSIDE.get(name, [0.3, 2.2])) * 1.3 + 0.1

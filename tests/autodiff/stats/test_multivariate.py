@@ -31,6 +31,38 @@ def test_the_normal_distribution_of_vectors_has_the_derivatives_of_differences_b
     gradgradcheck(f, (X[:1], X[1] + 0.2, COV))
 
 
+def test_the_entropy_and_the_distribution_function_of_normal_vectors_are_scipys():
+    theirs, ours = scipy.stats.multivariate_normal, stats.multivariate_normal
+    for mean, cov in ((X[0], COV), (None, 2.0), ([1.0, 2.0], [1.0, 3.0])):
+        np.testing.assert_allclose(ours.entropy(mean, cov).item(), theirs.entropy(mean, cov), rtol=1e-14)
+    gradcheck(lambda mean, c: ours.entropy(mean, symmetric(c)), (X[0], COV))
+    pair = COV[:2, :2]
+    for x, mean, cov in ((X[:, :2], X[1, :2], pair), (X[0, :2], None, 2.0), (X[:, 0], 0.1, 2.0)):
+        np.testing.assert_allclose(ours.cdf(x, mean, cov).numpy(), theirs.cdf(x, mean, cov), rtol=1e-7)
+    f = lambda x, mean, c: ours.cdf(x, mean, symmetric(c))
+    gradcheck(f, (X[:, :2], X[1, :2], pair))
+    gradgradcheck(f, (X[:1, :2], X[1, :2], pair), rtol=1e-4)
+    with pytest.raises(ValueError, match=r"one and two components, not for 3; .* scipy\.stats"):
+        ours.cdf(X, None, COV)
+
+
+def test_a_constant_singular_covariance_has_a_density_along_its_plane():
+    theirs, ours = scipy.stats.multivariate_normal, stats.multivariate_normal
+    basis = np.array([[1.0, 0.2], [0.5, -1.0], [0.0, 0.3]])
+    cov, x = basis @ basis.T, basis @ np.array([0.3, -0.4])
+    for method in ("pdf", "logpdf"):
+        for where in (x, x + [0.0, 0.0, 0.1], np.stack([x, x + 1])):
+            found, right = (getattr(m, method)(where, None, cov, allow_singular=True) for m in (ours, theirs))
+            np.testing.assert_allclose(found, right, rtol=1e-11)
+        f = lambda z, mean, m=method: getattr(ours, m)(basis @ z + basis @ mean, basis @ mean, cov, allow_singular=True)
+        gradcheck(f, (np.array([0.3, -0.4]), np.array([0.1, 0.2])))
+    np.testing.assert_allclose(ours.logpdf(X, None, COV, True).numpy(), ours.logpdf(X, None, COV).numpy(), rtol=1e-15)
+    with pytest.raises(TypeError, match="no derivative by a singular cov"):
+        ours.logpdf(x, None, Tensor(cov, requires_grad=True), True)
+    with pytest.raises(np.linalg.LinAlgError, match="negative eigenvalue -1"):
+        ours.logpdf([0.0, 1.0], None, [[1.0, 2.0], [2.0, 1.0]], True)
+
+
 def test_normal_draws_of_vectors_have_their_covariance_and_move_with_it():
     draw = lambda mean, c: stats.multivariate_normal.rvs(mean, symmetric(c), size=2, rng=np.random.default_rng(1))
     gradcheck(draw, (X[0], COV))

@@ -53,6 +53,12 @@ def clipped(kind, limit=0.1, p=2.0):
     return norm, x.grad, y.grad
 
 
+def clipped_complex(kind):
+    z = variable(kind(X * (1 - 2j)))
+    (z * z.conj()).real.sum().backward()
+    return clip_grad_norm_([z], 0.1), z.grad
+
+
 def limited(kind):
     x = backward(kind)
     clip_grad_value_(x, 0.1)
@@ -79,6 +85,7 @@ CASES = {
     "accumulated": lambda kind: backward(kind, times=2).grad,
     "hooks": hooked,
     "clipped norm": clipped,
+    "clipped norm of complex numbers": clipped_complex,
     "norm below its limit": lambda kind: clipped(kind, 1e3),
     "largest value": lambda kind: clipped(kind, 0.1, math.inf),
     "clipped values": limited,

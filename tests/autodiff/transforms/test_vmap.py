@@ -1,5 +1,6 @@
 """vmap gives what a loop over the examples gives, inside and outside every other transform."""
 
+import tracemalloc
 import warnings
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import autodiff as ad
 import nn
+import optim
 from autodiff import Tensor
 from autodiff.batching.batch import Batch, BatchError, Level, PerformanceWarning
 
@@ -424,6 +426,23 @@ def test_mixed_second_derivatives_through_maps_in_maps_and_checkpoints():
     close(mixed(lambda r, w: ad.checkpoint(inner, r, w)), expected)
 
 
+def test_a_gradient_through_the_maps_of_second_jacobians_costs_what_it_should():
+    x = np.array([0.3, -0.8])
+
+    def f(xp, x):
+        return xp.sin(xp.outer(x, x)) + xp.cos(xp.sum(x * x))
+
+    second = torch.func.jacrev(torch.func.jacrev(lambda x: f(torch, x)))
+    expected = torch.func.grad(lambda x: torch.sin(second(x)).sum())(torch.tensor(x)).numpy()
+    tracemalloc.start()
+    try:
+        found = ad.grad(lambda x: np.sin(ad.jacobian(ad.jacobian(lambda x: f(np, x)))(x)).sum())(x)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_a_tensor_of_a_map_that_has_ended_is_refused_in_another():
     kept = []
     ad.vmap(lambda x: kept.append(np.sin(x)) or x)(X)
@@ -557,6 +576,54 @@ def test_forward_derivatives_through_the_maxima_of_windows():
     _of_each(lambda a: ad.jvp(lambda a: (pool(a) ** 2).sum(), a, np.ones((1, 1, 5, 5)))[1], x)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"), [(optim.SGD, {"momentum": 0.9}), (optim.Adam, {}), (optim.AdamW, {}), (optim.RMSprop, {})]
+)
+def test_an_optimiser_inside_trains_the_parameters_of_each_example(kind, options):
+    def trained(w, x):
+        w = Tensor(w, requires_grad=True)
+        steps = kind([w], lr=0.1, **options)
+        for _ in range(3):
+            steps.zero_grad()
+            ((w - x) ** 4).sum().backward()
+            steps.step()
+        return w.detach()
+
+    _of_each(trained, Y, X)
+
+
+def test_an_optimiser_inside_does_not_move_what_examples_share():
+    w = Tensor(np.ones(3), requires_grad=True)
+
+    def trained(x):
+        ((w - x) ** 2).sum().backward()
+        optim.Adam([w], lr=0.1).step()
+        return w
+
+    with pytest.raises(BatchError, match=r"Adam\.step: .* differ between examples"):
+        ad.vmap(trained)(X)
+    np.testing.assert_array_equal(w.data, 1)
+
+
+def test_batch_norm_inside_keeps_the_running_averages_and_says_what_to_write():
+    x = np.random.default_rng(0).normal(size=(3, 5, 2))
+    layer = nn.BatchNorm1d(2).double()
+    with pytest.raises(BatchError, match=r"eval\(\)"):
+        ad.vmap(layer)(x)
+    np.testing.assert_array_equal(layer.running_mean.data, 0)
+    np.testing.assert_array_equal(layer.running_var.data, 1)
+    for other in (nn.BatchNorm1d(2, track_running_stats=False).double(), layer.eval()):
+        _of_each(lambda x, other=other: other(x).detach(), x)
+    averages = (np.zeros((3, 2)), np.ones((3, 2)))
+
+    def moved(x, mean, var):
+        mean, var = mean * 1, var * 1
+        nn.functional.batch_norm(x, mean, var, training=True)
+        return np.stack([mean, var])
+
+    _of_each(moved, x, *averages)
+
+
 # With programs, pictures and checks
 
 
@@ -608,6 +675,27 @@ def test_a_layer_in_two_maps_has_the_second_derivatives_of_the_loop(make, shape)
     expected = slopes(sum(sum(one(Tensor(v)) for v in row) ** 2 for row in x))
     for d, e in zip(found, expected):
         np.testing.assert_allclose(d, e, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_attention_of_queries_of_one_map_and_keys_of_another(crossed):
+    q, k = np.random.default_rng(0).normal(size=(2, 3, 1, 4, 2))
+
+    def one(q, k):
+        return (nn.functional.scaled_dot_product_attention(q, k, k) ** 3).sum()
+
+    inner, outer = ((None, 0), (0, None)) if crossed else ((0, None), (None, 0))
+    f = ad.vmap(ad.vmap(ad.grad(one, (0, 1)), inner), outer)
+    for found, i in zip(f(q, k), (0, 1)):
+        each = [[ad.grad(one, (0, 1))(*((a, b) if crossed else (b, a)))[i] for b in (k if crossed else q)] for a in (q if crossed else k)]  # fmt: skip
+        close(found, np.array(each))
+
+
+def test_a_tangent_that_meets_an_infinite_slope_is_that_of_each_example():
+    x = np.random.default_rng(0).normal(size=(3, 4)) ** 2 + 0.5  # below 1 there is no pareto distribution
+    f = lambda x, b: ad.jvp(lambda x, b: ad.stats.pareto.logpdf(x, b), (x, b), (0.3 * x, b))[1]
+    with np.errstate(all="ignore"):
+        close(ad.vmap(f)(x, x + 1), np.stack([f(a, a + 1) for a in x]))
 
 
 @pytest.mark.parametrize("given", [lambda x: x, Tensor])

@@ -323,6 +323,29 @@ def test_gelu_in_float32_is_as_accurate_as_its_dtype(native, monkeypatch):
         np.testing.assert_allclose(t.grad.data, u.grad.data, rtol=3e-6, atol=5e-7)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_gelu_compiled_in_float32_is_as_accurate_as_its_dtype_in_its_tail_too(backend):
+    special = pytest.importorskip("scipy.special")
+    x = np.linspace(-9, 12, 10_001).astype("float32")
+    x[:2] = np.float32([0.0, 1e-30])
+    wide = x.astype(float)
+    slope = special.ndtr(wide) + wide * np.exp(-0.5 * wide * wide) / math.sqrt(2 * math.pi)
+    both = ad.compile(ad.value_and_grad(lambda x, g: (F.gelu(x) * g).sum()), backend=backend)
+    whole = ad.compile(lambda x: F.gelu(x).data, backend=backend)
+    g = np.random.default_rng(0).normal(size=x.shape).astype("float32")
+    near = np.abs(slope) > 1e-3  # elsewhere its two terms cancel
+    for _ in range(2):
+        np.testing.assert_allclose(whole(x), wide * special.ndtr(wide), rtol=1e-5)
+        found = both(x, g)[1]
+        np.testing.assert_allclose(found, g * slope, rtol=1e-5, atol=3e-6)
+        np.testing.assert_allclose(found[near], (g * slope)[near], rtol=2e-4)
+        left = wide < -2
+        np.testing.assert_allclose(found[left], (g * slope)[left], rtol=5e-5)
+    extreme = np.float32([-np.inf, np.inf, np.nan, -0.0])
+    with np.errstate(all="ignore"):
+        assert np.array_equal(whole(extreme), [0.0, np.inf, np.nan, 0.0], equal_nan=True)
+
+
 def test_the_primitives_are_registered_with_samples_and_formulas():
     names = """leaky_relu prelu elu hardtanh hardswish hardshrink softshrink silu mish gelu gelu_tanh softplus_of_beta
     softsign glu snake triangle_wave""".split()

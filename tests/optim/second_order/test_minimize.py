@@ -139,6 +139,125 @@ def test_an_indefinite_start_is_left_by_the_trust_region_methods():
         assert result.fun == pytest.approx(0, abs=1e-8)
 
 
+# Constraints: SciPy's, with its own results from derivatives written by hand
+
+CORNER = np.array([0.3, 0.8])  # a start inside of all constraints
+
+
+def disc(x):
+    return [1.5 - x[0] ** 2 - x[1] ** 2, x[0] - 0.2 * x[1] ** 3]
+
+
+def hand_written(x):
+    return np.array([[-2 * x[0], -2 * x[1]], [1.0, -0.6 * x[1] ** 2]])
+
+
+def curvature_by_hand(x, v):
+    return np.array([[-2 * v[0], 0.0], [0.0, -2 * v[0] - 1.2 * x[1] * v[1]]])
+
+
+LINE = scipy.optimize.LinearConstraint([[1.0, 2.0]], -np.inf, 2.2)
+
+
+@pytest.mark.parametrize("method", ["SLSQP", "trust-constr", "COBYLA", "COBYQA"])
+@pytest.mark.parametrize("as_dict", [True, False])
+def test_constraints_take_scipy_s_path_with_derivatives_written_by_hand(method, as_dict):
+    numbers = lambda x: np.array(disc(x))
+    if as_dict:
+        ours, by_hand = {"type": "ineq", "fun": disc}, {"type": "ineq", "fun": numbers, "jac": hand_written}
+        if method.startswith("COB"):
+            del by_hand["jac"]
+    else:
+        ours = [scipy.optimize.NonlinearConstraint(disc, 0, [np.inf, 0.9]), LINE]
+        given = {"jac": hand_written, "hess": curvature_by_hand} if method == "trust-constr" else {"jac": hand_written}
+        by_hand = [scipy.optimize.NonlinearConstraint(numbers, 0, [np.inf, 0.9], **given), LINE]
+    options = {"maxiter": 60, "disp": False}
+    derivatives = {} if method.startswith("COB") else {"jac": rosen_der}
+    if method == "trust-constr":
+        derivatives["hess"] = rosen_hess
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of SciPy's: a dict has no second derivatives by hand
+        wanted = scipy.optimize.minimize(
+            rosen, CORNER, method=method, constraints=by_hand, tol=1e-8, options=options, **derivatives
+        )
+        found = optim.minimize(rosenbrock, CORNER, method, constraints=ours, tol=1e-8, options=options)
+    assert (found.nfev, found.success) == (wanted.nfev, wanted.success)
+    np.testing.assert_allclose(found.x, wanted.x, rtol=1e-6)
+    if not as_dict:
+        assert found.x @ [1, 2] <= 2.2 + 1e-6
+
+
+def test_an_equality_with_further_arguments_holds_for_nested_arrays():
+    for method in ("SLSQP", "trust-constr"):
+        sphere = {"type": "eq", "fun": lambda p, r: (p["a"] ** 2).sum() + p["b"] ** 2 - r, "args": (4.0,)}
+        found = optim.minimize(
+            lambda p: p["a"].sum() + p["b"], {"a": np.ones(2), "b": 0.5}, method, constraints=[sphere], tol=1e-9
+        )
+        np.testing.assert_allclose([*found.x["a"], found.x["b"]], -2 / np.sqrt(3), rtol=1e-5)
+
+
+def test_a_constant_constraint_has_no_slope():
+    still = scipy.optimize.NonlinearConstraint(lambda x: ad.Tensor([1.0]), 0, 2)
+    found = optim.minimize(rosenbrock, CORNER, "trust-constr", constraints=still, tol=1e-8)
+    np.testing.assert_allclose(found.x, 1, atol=1e-4)
+
+
+def test_second_derivatives_are_given_as_asked():
+    ring = lambda: scipy.optimize.NonlinearConstraint(lambda x: (x * x).sum(), 0.5, 1.5)
+    best = {}
+    for hess in ("exact", "products", "dense", None, scipy.optimize.SR1(), scipy.optimize.BFGS()):
+        result = optim.minimize(
+            rosenbrock, CORNER, "trust-constr", constraints=ring(), hess=hess, tol=1e-9, options={"maxiter": 300}
+        )
+        best[str(hess)[:25]] = result.x
+        if hess in ("products", "dense") and isinstance(hess, str):
+            assert result.nhev > 0
+    for x in best.values():
+        np.testing.assert_allclose(x, best["exact"], atol=1e-4)
+    wanted = scipy.optimize.minimize(rosen, CORNER, method="trust-constr", jac=rosen_der, options={"maxiter": 9})
+    found = optim.minimize(rosenbrock, CORNER, "trust-constr", hess=None, options={"maxiter": 9})
+    np.testing.assert_allclose(found.x, wanted.x, rtol=1e-9)
+    for method in ("Newton-CG", "trust-ncg", "trust-krylov"):
+        products, dense = (optim.minimize(rosenbrock, START, method, hess=h, tol=1e-8) for h in ("products", "dense"))
+        np.testing.assert_allclose(products.x, dense.x, atol=1e-6)
+
+
+def test_bounds_may_be_scipy_s_list_of_pairs():
+    fun = lambda p: ((p["a"] - 3) ** 2).sum() + (p["b"] + 3) ** 2
+    x0 = {"a": np.zeros(2), "b": 0.0}
+    for pairs in ([(None, 1), (0, 2.0), [-1, None]], ((-np.inf, 1), (None, 2), (-1, np.inf))):
+        result = optim.minimize(fun, x0, "L-BFGS-B", bounds=pairs)
+        np.testing.assert_allclose([*result.x["a"], result.x["b"]], [1, 2, -1], atol=1e-6)
+    two = optim.minimize(lambda x: ((x - 3) ** 2).sum(), np.zeros(2), "TNC", bounds=[(0, 1), (0, 2)]).x
+    np.testing.assert_allclose(two, [1, 2], atol=1e-6)
+    one = optim.minimize(lambda x: (x - 3) ** 2, 0.0, "TNC", bounds=[(0, 1)]).x
+    assert one == pytest.approx(1)
+
+
+def test_constraints_that_do_not_fit_are_named():
+    g, x = lambda x: x.sum(), np.ones(2)
+    nonlinear, linear = scipy.optimize.NonlinearConstraint, scipy.optimize.LinearConstraint
+    for options, error, text in [
+        ({"method": "BFGS", "constraints": {"type": "eq", "fun": g}}, ValueError, "BFGS takes no constraints; .*cobyla"),
+        ({"constraints": 3}, TypeError, r"constraints\[0\] must be a dict .*not int"),
+        ({"constraints": [{"type": "<", "fun": g}]}, ValueError, r"constraints\[0\] is {'type': 'eq' or 'ineq'"),
+        ({"constraints": [{"type": "eq", "fun": 1}]}, TypeError, "the fun of .* must be a function of x, not int"),
+        ({"constraints": {"type": "eq", "fun": g, "jac": g}}, ValueError, "brings a 'jac' of its own; leave it out"),
+        ({"constraints": nonlinear(g, 0, 1, hess=lambda x, v: 0)}, ValueError, "brings a 'hess' of its own"),
+        ({"constraints": linear(np.ones((1, 3)), 0, 1)}, ValueError, "of 3 columns, but the flattened x has 2"),
+        ({"constraints": nonlinear(lambda x: float(x.numpy().sum()), 0, 1)}, TypeError, r"constraints\[0\] must return"),
+        ({"constraints": nonlinear(lambda x: ad.sqrt(x - 1), 0, 1)}, FloatingPointError, r"derivative of constraints\[0\]"),
+        ({"hess": "all"}, ValueError, "SLSQP takes hess='exact', None, not 'all'"),
+        ({"method": "trust-ncg", "hess": None}, ValueError, "trust-ncg takes hess='exact', 'products', 'dense', not None"),
+        ({"method": "dogleg", "hess": "products"}, ValueError, "dogleg takes hess='exact', 'dense', not"),
+        ({"bounds": ((0, 1), (2, 3))}, ValueError, r"may be \(low, high\) or a pair for each.*Bounds\(low, high\)"),
+        ({"bounds": [(0, 1)] * 3}, ValueError, "3 pairs, the flattened x 2 entries"),
+        ({"bounds": [(0, 1), (4, 3)]}, ValueError, "low bound 4 of entry 1"),
+    ]:  # fmt: skip
+        with np.errstate(all="ignore"), pytest.raises(error, match=text):
+            optim.minimize(rosenbrock, x, **{"method": "SLSQP", **options})
+
+
 def test_mistakes_are_named():
     x = np.ones(2)
     for call, error, text in [

@@ -81,11 +81,11 @@ def test_training_is_the_loop_written_by_hand_in_pytorch(batch_size, kind):
     rng = np.random.default_rng(3)
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
     scheduler = schedule(torch.optim.lr_scheduler, optimizer)
-    expected = {name: [] for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "lr")}
+    expected = {name: [] for name in ("train_loss", "val_loss", "train_accuracy", "val_accuracy", "grad_norm", "lr")}
     criterion = torch.nn.CrossEntropyLoss()
     for _ in range(epochs):
         expected["lr"].append(optimizer.param_groups[0]["lr"])
-        order, total, hits = rng.permutation(len(X)), 0.0, 0
+        order, total, hits, norms = rng.permutation(len(X)), 0.0, 0, []
         for start in range(0, len(X), size):
             rows = order[start : start + size]
             x, t = torch.tensor(X[rows]), torch.tensor(y[rows])
@@ -93,7 +93,7 @@ def test_training_is_the_loop_written_by_hand_in_pytorch(batch_size, kind):
             output = theirs(x)
             loss = criterion(output, t)
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+            norms.append(torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5).item())
             optimizer.step()
             total += loss.item() * len(rows)
             hits += (output.argmax(1) == t).sum().item()
@@ -107,6 +107,7 @@ def test_training_is_the_loop_written_by_hand_in_pytorch(batch_size, kind):
         elif kind == "plateau":
             scheduler.step(val)
         expected["train_loss"].append(total / len(X))
+        expected["grad_norm"].append(np.mean(norms))
         expected["train_accuracy"].append(hits / len(X))
         expected["val_loss"].append(val)
         expected["val_accuracy"].append((output.argmax(1) == torch.tensor(w)).double().mean().item())
@@ -626,11 +627,23 @@ def test_labels_of_the_wrong_kind_are_an_error_that_says_so():
         ({"clip_norm": math.nan}, ValueError, "clip_norm"),
         ({"clip_norm": True}, ValueError, "clip_norm"),
         ({"checkpoint": 3}, TypeError, "path of a folder, not 3"),
-        ({"metrics": "accuracy"}, TypeError, "not 'accuracy'"),
+        ({"metrics": 3}, TypeError, "takes names and functions, in a list or a dict by name, not 3"),
+        ({"metrics": [3]}, TypeError, "takes functions, or names of scikit-learn's metrics, not 'int': 3"),
+        ({"clip_value": -1.0}, ValueError, "clip_value must be a positive number, not -1.0"),
+        ({"accumulate": 0}, ValueError, "accumulate must be a number of batches, at least 1, not 0"),
+        ({"accumulate": 2.0}, ValueError, "accumulate must be"),
+        ({"ema": 1.5}, ValueError, r"EMA: decay must be within \[0, 1\]"),
+        ({"ema": "0.9"}, TypeError, "EMA: decay must be a number"),
+        ({"penalty": 0.1}, TypeError, "penalty= takes a function of the model, not 0.1"),
+        ({"penalty": lambda model: 0.1}, TypeError, "the penalty must return a Tensor, not float"),
+        ({"penalty": lambda model: model[0].weight}, ValueError, r"the penalty must return one number.*\(8, 4\)"),
+        ({"augment": True}, TypeError, "augment= takes a function of x, y and a generator, not True"),
+        ({"augment": lambda x, y, rng: x}, TypeError, r"augment must return a pair \(x, y\), not ndarray"),
         ({"callbacks": [Batches]}, TypeError, "a callback is a function.*not <class"),
         ({"patience": 0}, ValueError, "patience"),
         ({"resume": True}, ValueError, "needs checkpoint="),
-        ({"rng": 0}, TypeError, "numpy.random.Generator"),
+        ({"rng": "0"}, TypeError, "numpy.random.Generator such as .*, or a seed, not '0'"),
+        ({"rng": -1}, TypeError, "or a seed, not -1"),
         ({"metrics": [accuracy, accuracy]}, ValueError, "same name"),
         ({"metrics": {"loss": accuracy}}, ValueError, "taken"),
         ({"metrics": {"pair": lambda output, target: (1, 2)}}, TypeError, "'pair' must return a number"),
@@ -673,27 +686,26 @@ def test_an_error_in_a_callback_is_not_swallowed():
         train(callbacks=[fail])
 
 
-# Progress
+@pytest.mark.parametrize("options", [{}, {"compile": True}, {"clip_norm": 1.0}])
+def test_a_network_of_complex_weights_is_trained_and_goes_on_from_its_checkpoint(options, tmp_path):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(24, 3)) + 1j * rng.normal(size=(24, 3))
+    y = x @ (rng.normal(size=(3, 2)) + 1j * rng.normal(size=(3, 2)))
 
+    def run(epochs, **more):
+        start = np.random.default_rng(1)
+        model = nn.Sequential(
+            nn.Linear(3, 4, dtype="complex128", rng=start), nn.Linear(4, 2, dtype="complex128", rng=start)
+        )
+        history = optim.fit(
+            model, lambda out, t: (abs(out - t) ** 2).mean(), (x, y), optimizer=optim.Adam(model.parameters(), lr=0.02),
+            epochs=epochs, batch_size=8, rng=np.random.default_rng(2), progress=False, **more, **options,
+        )  # fmt: skip
+        return [p.data for p in model.parameters()], history
 
-def test_the_bar_is_shown_on_request_only_and_where_stderr_is_a_terminal(capsys, monkeypatch):
-    pytest.importorskip("tqdm")
-    train()
-    train(progress=False)
-    assert capsys.readouterr() == ("", "")
-    train(progress=True, epochs=2, batch_size=10)
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "10/10" in err
-    assert "train_loss" in err
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    train()
-    assert "6/6" in capsys.readouterr().err
-
-
-def test_without_tqdm_the_bar_is_an_error_only_if_asked_for(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert len(train()) == 3
-    with pytest.raises(ImportError, match="pip install tqdm"):
-        train(progress=True)
+    whole, history = run(12)
+    assert history["train_loss"][-1] < history["train_loss"][0] / 2
+    run(5, checkpoint=tmp_path)
+    again, _ = run(12, checkpoint=tmp_path, resume=True)
+    for a, b in zip(whole, again):
+        np.testing.assert_array_equal(a, b)

@@ -72,6 +72,29 @@ class Scaled(nn.Module):
         return nn.functional.cross_entropy(output * self.scale, target)
 
 
+class Pairs:
+    """A data set."""
+
+    def __init__(self, X, y):
+        self.X, self.y = X, y
+
+    def __len__(self):
+        return len(self.X)
+
+    def __getitem__(self, i):
+        return self.X[i], self.y[i]
+
+
+class Jitter:
+    """An augmentation that draws from a generator of its own, too."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(8)
+
+    def __call__(self, x, y, rng):
+        return x + 0.1 * self.rng.normal(size=x.shape) + 0.1 * rng.normal(size=x.shape), y
+
+
 def run(folder, kind="adam", strike=lambda state, where: None, epochs=EPOCHS, resume=True, patience=None):
     """A training from fresh objects, and everything about its end that could differ."""
     nn.manual_seed(0)
@@ -100,9 +123,22 @@ def run(folder, kind="adam", strike=lambda state, where: None, epochs=EPOCHS, re
         warm, decay = optim.lr_scheduler.WarmupLR(optimizer, 2), optim.lr_scheduler.ExponentialLR(optimizer, 0.8)
         options["scheduler"] = optim.lr_scheduler.SequentialLR(optimizer, [warm, decay], [2])
         options["rng"] = nn.manual_seed(7)  # one generator for the order and for dropout
+    elif kind == "options":
+        optimizer = optim.SGD([*model.parameters(), free], lr=0.1, momentum=0.9)
+        options["scheduler"] = optim.lr_scheduler.OneCycleLR(optimizer, 0.2, total_steps=2 * EPOCHS)
+        options |= {"accumulate": 3, "ema": 0.8, "augment": Jitter(), "clip_value": 0.1, "clip_norm": 0.4, "rng": 4}
+        options["penalty"] = lambda model: 0.01 * (model[0].weight ** 2).sum()
+        data = Pairs(X, y)
     else:
-        optimizer = optim.LBFGS(model.parameters(), max_iter=3)
         options["batch_size"] = None
+        if kind == "lbfgs":
+            optimizer = optim.LBFGS(model.parameters(), max_iter=3)
+        elif kind == "newtoncg":
+            optimizer = optim.NewtonCG(model.parameters(), cg_max=5)
+        elif kind == "hessianfree":
+            optimizer = optim.HessianFree(model.parameters(), cg_max=8, memory=3)
+        else:
+            optimizer = optim.NaturalGradient(model.parameters(), kind="mc", rng=9, cg_max=5)
     watch = Watch(strike)
     options = {"batch_size": 8} | options
     history = optim.fit(
@@ -117,8 +153,9 @@ def run(folder, kind="adam", strike=lambda state, where: None, epochs=EPOCHS, re
         "optimizer": optimizer.state_dict(),
         "watch": watch.average,
         "free": loss.scale.data if kind == "adam" else free.data,
+        "own": options["augment"].rng.random() if kind == "options" else getattr(optimizer, "rng", rng).random(),
         "draws": [
-            options["rng"].random(), model[2].rng, nn.random.generator().random(), model[5].rng.random(), rng.random(),
+            options["rng"] if kind == "options" else options["rng"].random(), model[2].rng, nn.random.generator().random(), model[5].rng.random(), rng.random(),
             np.random.normal(), random.gauss(0, 1),
         ],
     }  # fmt: skip
@@ -149,11 +186,14 @@ def global_generators():
     nn.set_rng_state(before[2])
 
 
-@pytest.mark.parametrize("kind", ["adam", "sgd", "nadam", "lbfgs"])
+CLOSURES = ("lbfgs", "newtoncg", "hessianfree", "naturalgradient")
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd", "nadam", "options", *CLOSURES])
 def test_struck_at_every_batch_and_every_epoch_boundary_it_ends_as_if_never_stopped(kind, tmp_path):
     points = []
     expected = run(tmp_path / "whole", kind, lambda s, where: points.append((s.epoch, s.batch, where)))
-    assert len(points) == EPOCHS * (2 if kind == "lbfgs" else 5)
+    assert len(points) == EPOCHS * (2 if kind in CLOSURES else 5)
     assert expected == run(None, kind, resume=False)  # checkpoints themselves change nothing
     folder = tmp_path / "struck"
     remaining = list(points)
@@ -191,6 +231,25 @@ def test_more_epochs_continue_from_the_last_weights_and_not_from_the_best(tmp_pa
     whole = run(None, epochs=9, resume=False)
     run(tmp_path, epochs=4)
     assert run(tmp_path, epochs=9) == whole
+
+
+def test_the_weights_in_a_checkpoint_of_averages_are_the_averages_and_other_trainings_refuse_it(tmp_path):
+    def part(epochs, **options):
+        model = nn.Linear(4, 3, rng=np.random.default_rng(0))
+        X, y = np.random.default_rng(1).normal(size=(20, 4)), np.arange(20) % 3
+        sgd = optim.SGD(model.parameters(), lr=1.0)
+        optim.fit(
+            model, nn.CrossEntropyLoss(), (X, y), optimizer=sgd, epochs=epochs, rng=2, checkpoint=tmp_path, resume=True,
+            **options,
+        )  # fmt: skip
+        return model.weight.data
+
+    final = part(2, ema=0.9)
+    (path,) = tmp_path.glob("model-*.safetensors")
+    assert np.array_equal(nn.load(path)["weight"].data, final)
+    with pytest.raises(ValueError, match="the training had an average of its weights, ema="):
+        part(3)
+    assert not np.array_equal(part(3, ema=0.9), final)
 
 
 def test_ctrl_c_can_be_resumed(tmp_path):

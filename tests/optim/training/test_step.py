@@ -162,6 +162,37 @@ def test_the_gradient_is_compiled_where_the_step_cannot_be(backend):
     assert "differentiate: " in found[0].compiled and "LBFGS has none" in found[0].compiled
 
 
+def decay(model):
+    return 0.01 * (model[0].weight ** 2).sum()
+
+
+def noisy(x, y, rng):
+    return x + 0.1 * rng.normal(size=x.shape), y
+
+
+OPTIONS = {
+    "all": {
+        "penalty": decay,
+        "clip_value": 0.05,
+        "clip_norm": 0.2,
+        "ema": 0.8,
+        "augment": noisy,
+        "metrics": ["f1_macro"],
+    },
+    "accumulation": {"accumulate": 3, "penalty": decay, "clip_norm": 0.3, "ema": 0.8},
+}
+
+
+@pytest.mark.parametrize(("options", "backend"), [("all", "numpy"), ("all", "native"), ("accumulation", "numpy")])
+def test_the_options_of_a_training_are_compiled_too_or_run_beside_the_program(options, backend):
+    found = trained(backend, dropout, **OPTIONS[options])
+    same(found, trained(False, dropout, **OPTIONS[options]))
+    if options == "accumulation":
+        assert "as it is: it takes the mean of the gradients of 3 batches" in found[0].compiled
+    else:
+        assert whole(found[0]), found[0].compiled
+
+
 @pytest.mark.parametrize("model", [Counting, Masked])
 def test_what_no_program_can_repeat_runs_as_it_is_after_one_warning(model):
     with pytest.warns(UserWarning, match="not compiled") as caught:

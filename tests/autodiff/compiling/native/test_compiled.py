@@ -196,8 +196,12 @@ def test_softmax_and_norms_run_in_one_nest(shape: tuple[int, int], dtype: type) 
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("size", [3, 40])
-def test_products_of_all_layouts_and_shapes_are_numpys(dtype: type, size: int) -> None:
+@pytest.mark.parametrize(("size", "bits"), [(3, 512), (5, 128), (18, 128), (18, 256), (18, 512), (40, 512)])
+def test_products_of_all_layouts_and_shapes_are_numpys(
+    dtype: type, size: int, bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Number by number, in tiles of vectors of all machines, and by BLAS."""
+    monkeypatch.setattr("autodiff.compiling.native.compiled.vector_bits", lambda: bits)
     n, m, k = size, size + 1, size + 2
     tape = Tape()
     shapes = {"nk": (n, k), "kn": (k, n), "km": (k, m), "mk": (m, k), "k": (k,), "2nk": (2, n, k), "2km": (2, k, m)}
@@ -222,7 +226,8 @@ def test_products_of_all_layouts_and_shapes_are_numpys(dtype: type, size: int) -
                 tape("matmul", x["nk"], x["2km"]), tape("matmul", x["2nk"], x["k"]),
                 tape("einsum", x["nk"], x["nk"], subscripts="ij,ij->i"),
                 tape("einsum", x["2nk"], x["2km"], subscripts="bij,bjk->bik")]  # fmt: skip
-    check(tape, *outputs, rtol={"f": 5e-6, "d": 1e-12})
+    compiled = check(tape, *outputs, rtol={"f": 5e-6, "d": 1e-12})
+    assert ("gemm" in compiled.ir, "@product" in compiled.ir) == (size == 40, size > 3)
 
 
 def test_parts_are_written_into_a_whole() -> None:
@@ -446,6 +451,36 @@ def test_where_objects_lie_otherwise_in_memory_programs_run_all_the_same(monkeyp
     assert "check(" not in compiled.source
     with pytest.raises(ValueError, match=r"float64\[40\]"):
         compiled.run(np.zeros(40))
+
+
+def test_a_large_nest_that_reads_another_runs_with_it_but_for_one_that_waits_for_something_else() -> None:
+    for waits in (False, True):
+        tape = Tape()
+        x, y, w = (tape.input(numbers(shape, seed=i)) for i, shape in enumerate([(5000,), (5000,), (8, 5000)]))
+        first = tape("exp", x)
+        factor = tape("add.reduce", tape("dot", w, first), axis=(0,), keepdims=False) if waits else 2.0
+        second = tape("multiply", tape("multiply", y, y), factor)  # which has read nothing that the first one has
+        last = tape("subtract", tape("add", first, second), 1.0)
+        total = tape("add.reduce", tape("multiply", last, last), axis=(0,), keepdims=False)
+        compiled = check(tape, last, total, first)
+        assert compiled.ir.count("define void @nest") == (3 if waits else 1)
+
+
+def test_a_matrix_that_is_seen_with_more_axes_stays_in_the_loop_that_made_it() -> None:
+    tape = Tape()
+    x, bias, other, column = (
+        tape.input(numbers(shape, seed=i)) for i, shape in enumerate([(60, 200), (200,), (3, 20, 200), (3, 20, 1)])
+    )
+    seen = tape.view("reshape", tape("add", x, bias), shape=(3, 20, 200), order="C")
+    y = tape("multiply", tape("exp", seen), other)
+    z = tape("add", tape("subtract", y, column), bias)
+    back = tape("add.reduce", tape.view("reshape", z, shape=(60, 200), order="C"), axis=(0,), keepdims=False)
+    compiled = check(tape, y, z, back)
+    assert compiled.ir.count("define void @nest") == 1
+    tape = Tape()
+    x, turned = tape.input(numbers((60, 200))), tape.input(numbers((200, 20, 3)))
+    seen = tape.view("reshape", tape("exp", x), shape=(3, 20, 200), order="C")
+    check(tape, tape("multiply", seen, tape.view("transpose", turned, axes=(2, 1, 0))), tape("negative", seen))
 
 
 def adam(n: int, dtype: type) -> tuple[Compiled, list[np.ndarray], list[np.ndarray]]:
