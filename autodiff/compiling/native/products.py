@@ -1,12 +1,10 @@
-"""Products of matrices: by BLAS, as SciPy exports it to Cython, called by address; small ones by loops of their own.
+"""Products of matrices: by BLAS, called by address; small ones by loops of their own.
 
 Order: how the matrices lie, BLAS, the loops.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from math import prod
@@ -14,6 +12,7 @@ from typing import NamedTuple
 
 from ...machine.ir import LETTER, SCALAR, Builder, Module, literal
 from ..program import Node
+from .blas import INTEGER
 from .layout import Places, dense, reshaped
 
 
@@ -107,21 +106,6 @@ def _swapped(parts: Sequence[Operand]) -> list[Operand]:
     return [x.turned for x in (parts[1], parts[0], parts[2])]
 
 
-@functools.cache
-def addresses() -> dict[str, int]:
-    """The addresses of BLAS's functions by name."""
-    from scipy.linalg import cython_blas
-
-    name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    found = {}
-    for full in ("sgemm", "dgemm", "sgemv", "dgemv"):
-        capsule = cython_blas.__pyx_capi__[full]
-        found[f"autodiff_{full}"] = int(pointer(capsule, name(capsule)))
-    return found
-
-
 def product_function(module: Module, node: Node, places: Places) -> tuple[str, bool]:
     """The name of a function of the addresses of left, right and result, and whether left is the node's second
     operand."""
@@ -144,7 +128,7 @@ def _by_blas(module: Module, node: Node, product: Product) -> str:
         return stored[text]
 
     def integer(n: int) -> str:
-        return constant(f"i32 {n}")
+        return constant(f"{INTEGER} {n}")
 
     left, right, result = product.left, product.right, product.result
     one, zero = (constant(f"{SCALAR[t]} {literal(x, t)}") for x in (1, 0))
