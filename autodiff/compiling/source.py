@@ -8,6 +8,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from ..leaving import place_of
 from .memory import VIEWS, Place, Plan, elementwise
+from .padding import parts_of, unpadded
 from .program import Node, Program
 
 UNMET = '''class Unmet(ArithmeticError):
@@ -116,6 +118,7 @@ class Source:
     ) -> None:
         """`around`: the text of which this one is a part, a function beside its own. `own`: no result may lie in an
         input's memory."""
+        program = unpadded(program)
         self.program, self.name, self.plan = program, name, Plan(program, reuse_outputs)
         self.arrays: dict[str, Any] = {} if around is None else around.arrays
         """Constants that are too large for the text, by name."""
@@ -314,6 +317,8 @@ class Source:
             index = given[1] if len(given) > 1 else self._index(node.options["index"])
             put = f"{name}[{index}] = {given[0]}" if node.op == "scatter" else f"np.add.at({name}, {index}, {given[0]})"
             return [f"{name} = np.zeros({node.shape}, {self.of(node.dtype)})", put]
+        if node.op == "padded_sum":
+            return ([f"{name} = np.empty({node.shape}, np.{node.dtype.name})"] if new else []) + self._padded(node)
         if elementwise(node):
             if new:
                 return [f"{name} = np.{node.op}({', '.join(given)})"]
@@ -330,6 +335,28 @@ class Source:
         if node.op == "where":
             return [f"np.copyto({name}, {given[2]})", f"np.copyto({name}, {given[1]}, where={given[0]})"]
         return [f"np.copyto({name}, {given[0]}{', casting=' + repr('unsafe') if node.op == 'astype' else ''})"]
+
+    def _padded(self, node: Node) -> list[str]:
+        """The lines that write the parts of a sum of padded arrays."""
+        zero, lines = self._scalar(0.0, node.dtype), []
+        for span, added in parts_of(node):
+            given = [self._part(x, inner, node.options["axis"]) for x, inner in added]
+            into = self._part(node, span, node.options["axis"])
+            lines.append(f"np.add({', '.join([*given, zero, zero][:2])}, {into})")
+        return lines
+
+    def _part(self, x: Node, span: slice, axis: int) -> str:
+        """A slice along an axis; where the memory is the program's, a name that stands for it."""
+        length, place = x.shape[axis], self.plan.places.get(x)
+        if span == slice(0, length):
+            return self.of(x)
+        if place is not None and axis == 0 and place.order == tuple(range(len(x.shape))):
+            row, shape = place.nbytes // length, (span.stop - span.start, *x.shape[1:])
+            part = replace(place, offset=place.offset + row * span.start, shape=shape, nbytes=row * shape[0])
+            return self._named(part)
+        start, stop = (n - length if 2 * n > length else n for n in (span.start, span.stop))
+        index = slice(start or None, stop or None)
+        return f"{self.of(x)}[{':, ' * axis}{self._index(index)}]"
 
     def _as_the_user_calls_it(self, node: Node, call: list[str]) -> list[str]:
         """The lines of a call whose result lies in memory that is known: a name more, if the user has one for it."""
@@ -438,7 +465,7 @@ class Source:
         shapes = [x.shape if isinstance(x, Node) else () for x in node.inputs]
         alone = np.broadcast_shapes(*shapes) == node.shape  # without the constants
         return [
-            self._scalar(x, dtype) if type(x) in (int, float) and abs(x) < 2**53
+            self._scalar(x, dtype) if type(x) in (int, float) and (abs(x) < 2**53 or abs(x) == float("inf"))
             else self._in_dtype(x, dtype) if isinstance(x, Node) and _weak(x)
             else self._scalar(x.reshape(-1)[0].item(), x.dtype) if alone and _filled(x)
             else self.of(x)

@@ -80,8 +80,8 @@ def test_a_sign_costs_no_call_where_a_sum_or_a_constant_takes_it(function, expec
 
 def test_a_constant_takes_no_factor_that_it_could_not_have_in_full():
     for c in (1e38, 3e-39, 1e-45):
-        run = ad.compile(lambda x: (c * x) * -1.0 + (x * np.float32(c)), backend="numpy")  # noqa: B023
-        double = ad.compile(lambda x: c * x + c * x, backend="numpy")  # noqa: B023
+        run = ad.compile(lambda x: (c * x) * -1.0 + (x * np.float32(c)), backend="numpy")
+        double = ad.compile(lambda x: c * x + c * x, backend="numpy")
         for x in (np.float32([1e-7, 3.0, -1e-3]), np.float32([2.0, 1e-38, 1.5])):
             same_bits(run(x), (c * x) * -1.0 + (x * np.float32(c)))
             same_bits(double(x), c * x + c * x)
