@@ -7,12 +7,12 @@ one of them plus 0 (whose −0 is 0 then, as in the sum of the whole arrays), or
 
 from __future__ import annotations
 
-from collections import Counter
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .program import Node, Program, apart, contiguous, nodes_in, program_of
+from .program import Node, Program, apart, contiguous, program_of
 
 
 def unpadded(program: Program) -> Program:
@@ -30,10 +30,8 @@ def unpadded(program: Program) -> Program:
     if not any(map(_sum_of, program.nodes)):
         return program
     program = apart(program)
-    ends = [*program.outputs, *program.assumptions, *(node for node, _ in program.guards)]
-    readers = Counter([*(x for node in program.nodes for x in node.operands), *nodes_in(ends)])
     for node in program.nodes:
-        found = _sum_of(node, [x for x in node.inputs if readers[x] == 1]) if node.op == "add" else None
+        found = _sum_of(node)
         if found is not None:
             axis, (x, start), (y, other) = found
             node.op, node.inputs, node.options = "padded_sum", (x, y), {"axis": axis, "starts": (start, other)}
@@ -47,18 +45,17 @@ def parts_of(node: Node) -> list[tuple[slice, list[tuple[Node, slice]]]]:
     ends = sorted({*ends, *(n for _, *span in spans for n in span)})
     return [
         (slice(low, high), [(x, slice(low - a, high - a)) for x, a, b in spans if a <= low and high <= b])
-        for low, high in zip(ends, ends[1:])
+        for low, high in pairwise(ends)
     ]
 
 
-def _sum_of(node: Node, alone: Any = None) -> tuple[int, tuple[Node, int], tuple[Node, int]] | None:
-    """The axis along which operands of a sum are padded, and for both what is padded and where it begins; `alone`: the
-    operands that nothing else reads, all if it is not given."""
+def _sum_of(node: Node) -> tuple[int, tuple[Node, int], tuple[Node, int]] | None:
+    """The axis along which operands of a sum are padded, and for both what is padded and where it begins."""
     if node.op != "add" or node.dtype.char not in "fd" or node.options or not all(map(_alike, node.inputs, [node] * 2)):
         return None
     if node.strides != contiguous(node.shape, node.dtype):
         return None
-    found = [_padded(x) if alone is None or x in alone else None for x in node.inputs]
+    found = [*map(_padded, node.inputs)]
     axis = next((part[0] for part in found if part is not None), None)
     if axis is None or any(part is not None and part[0] != axis for part in found):
         return None
@@ -77,11 +74,11 @@ def _padded(node: Node) -> tuple[int, Node, int] | None:
     zeros, x = node.inputs
     index = node.options["index"]
     index = index if isinstance(index, tuple) else (index,)
-    if not all(isinstance(i, slice) for i in index) or any(zeros.tobytes()):
+    if not all(isinstance(i, slice) for i in index) or zeros.any() or np.signbit(zeros).any():
         return None
     spans = [i.indices(n) for i, n in zip(index, node.shape)]
     short = [axis for axis, (start, stop, _) in enumerate(spans) if (start, stop) != (0, node.shape[axis])]
-    if len(short) != 1 or any(step != 1 for _, _, step in spans):
+    if len(short) != 1:
         return None
     (axis,) = short
     start, stop, _ = spans[axis]

@@ -17,7 +17,7 @@ import numpy as np
 from ..leaving import place_of
 from .memory import VIEWS, Place, Plan, elementwise
 from .padding import parts_of, unpadded
-from .program import Node, Program
+from .program import Node, Program, nodes_in
 
 UNMET = '''class Unmet(ArithmeticError):
     """What this program takes for granted does not hold of these values."""
@@ -133,6 +133,9 @@ class Source:
         for i, node in enumerate(program.inputs):
             self._names[id(node)] = self._local(node.name or f"x{i}")
         self._views: dict[Any, str] = {}  # by place: its name
+        read = {x for node in program.nodes for x in node.operands}.union(nodes_in(program.outputs))
+        self._decisions = {x for x in program.assumptions if x not in read and _compares_numbers(x)}
+        """Comparisons that are written where they are checked, as Python's own, which is faster."""
         self._memory = "memory" if around is None else self._shared.unique(f"memory_of_{name}")
         self.body = self._body(own)
         self.text = self._text(self._takes()) if around is None else ""
@@ -298,6 +301,10 @@ class Source:
         if node.op == "item" and id(node.inputs[0]) in self._parts:
             self._names[id(node)] = self._parts[id(node.inputs[0])][node.options["index"]]
             return []
+        if node in self._decisions:
+            x, bound = node.inputs
+            self._names[id(node)] = f"{self.of(x)}.item() {_SYMBOLS[node.op]} {_bound(bound)}"
+            return []
         given = self._operands(node)
         if node.op in ("scan", "cond", "while"):
             return {"scan": self._scan, "cond": self._cond, "while": self._while}[node.op](node, given)
@@ -337,12 +344,17 @@ class Source:
         return [f"np.copyto({name}, {given[0]}{', casting=' + repr('unsafe') if node.op == 'astype' else ''})"]
 
     def _padded(self, node: Node) -> list[str]:
-        """The lines that write the parts of a sum of padded arrays."""
-        zero, lines = self._scalar(0.0, node.dtype), []
+        """The lines that write the parts of a sum of padded arrays. Python adds single numbers faster; in double
+        precision, which rounds a float32 no otherwise."""
+        zero, axis, name, lines = self._scalar(0.0, node.dtype), node.options["axis"], self._names[id(node)], []
         for span, added in parts_of(node):
-            given = [self._part(x, inner, node.options["axis"]) for x, inner in added]
-            into = self._part(node, span, node.options["axis"])
-            lines.append(f"np.add({', '.join([*given, zero, zero][:2])}, {into})")
+            if len(node.shape) == 1 and span.stop - span.start == 1:
+                terms = [f"{self.of(x)}.item({_ordinal(inner.start, x.size)})" for x, inner in added]
+                total = " + ".join([*terms, "0.0"][:2])
+                lines.append(f"{name}[{_ordinal(span.start, node.size)}] = {total}")
+                continue
+            given, into = [self._part(x, inner, axis) for x, inner in added], self._part(node, span, axis)
+            lines.append(f"np.add({', '.join([*given, zero][:2])}, {into})" if given else f"np.copyto({into}, {zero})")
         return lines
 
     def _part(self, x: Node, span: slice, axis: int) -> str:
@@ -354,8 +366,7 @@ class Source:
             row, shape = place.nbytes // length, (span.stop - span.start, *x.shape[1:])
             part = replace(place, offset=place.offset + row * span.start, shape=shape, nbytes=row * shape[0])
             return self._named(part)
-        start, stop = (n - length if 2 * n > length else n for n in (span.start, span.stop))
-        index = slice(start or None, stop or None)
+        index = slice(*(_ordinal(n, length) or None for n in (span.start, span.stop)))
         return f"{self.of(x)}[{':, ' * axis}{self._index(index)}]"
 
     def _as_the_user_calls_it(self, node: Node, call: list[str]) -> list[str]:
@@ -584,6 +595,26 @@ def _number(x: Any) -> str:
 
 def _nested(x: Any) -> str:
     return f"[{', '.join(map(_nested, x))}]" if isinstance(x, list) else _number(x)
+
+
+def _compares_numbers(node: Node) -> bool:
+    """Whether a call compares one number with one that is known, which its dtype has in full."""
+    if node.op not in _SYMBOLS or node.shape or len(node.inputs) != 2:
+        return False
+    x, bound = node.inputs
+    if not isinstance(x, Node) or x.shape or x.dtype.char not in "fd" or type(bound) is not float:
+        return False
+    with np.errstate(over="ignore"):
+        return not _weak(x) and float(x.dtype.type(bound)) == bound
+
+
+def _bound(x: float) -> str:
+    return "np.inf" if x == float("inf") else _number(x)
+
+
+def _ordinal(n: int, length: int) -> int:
+    """A place on an axis, counted from the end that is nearer."""
+    return n - length if 2 * n > length else n
 
 
 def _is_given(program: Program, x: Any) -> bool:

@@ -78,6 +78,21 @@ def test_a_sign_costs_no_call_where_a_sum_or_a_constant_takes_it(function, expec
     assert calls(run) == expected
 
 
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda a, b: (-b, a * -b, a * -b + a), ["negative", "multiply", "add"]),
+        (lambda a, b: (3 * a, b + -(3 * a)), ["multiply", "subtract"]),
+    ],
+)
+def test_what_is_needed_as_it_is_is_not_computed_twice(function, expected):
+    run = ad.compile(function, backend="numpy")
+    values = np.repeat(EDGES, len(EDGES)), np.tile(EDGES, len(EDGES))
+    for found, wanted in zip(run(*values), function(*values), strict=True):
+        same_bits(found, wanted)
+    assert calls(run) == expected
+
+
 def test_a_constant_takes_no_factor_that_it_could_not_have_in_full():
     for c in (1e38, 3e-39, 1e-45):
         run = ad.compile(lambda x: (c * x) * -1.0 + (x * np.float32(c)), backend="numpy")
