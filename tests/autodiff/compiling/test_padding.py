@@ -9,9 +9,9 @@ EDGES = [0.0, -0.0, 1.0, -1.0, 3.0, 0.1, np.inf, np.nan]
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
-def padded(x, shape, index):
+def padded(x, shape, index, zero=0.0):
     """Zeros with x at an index, as the derivative of an index is; of traced arrays too."""
-    y = np.zeros_like(x, shape=shape)
+    y = np.full_like(x, zero, shape=shape)
     y[index] = x
     return y
 
@@ -91,6 +91,15 @@ def test_a_padded_array_that_is_read_elsewhere_too_is_there():
         a, b = np.random.default_rng(0).choice(EDGES, (2, 4))
         for found, expected in zip(run(a, b), f(a, b), strict=True):
             same_bits(found, expected)
+
+
+def test_zeros_with_a_sign_are_no_padding():
+    def f(a, b):
+        return padded(a, (5,), slice(1, None), -0.0) + padded(b, (5,), slice(2, None), -0.0)
+
+    run = ad.compile(f, backend="numpy")
+    for a, b in ((np.ones(4), np.ones(3)), (np.zeros(4), -np.zeros(3))):
+        same_bits(run(a, b), f(a, b))
 
 
 def test_padded_arrays_are_added_into_parameters_and_in_the_steps_of_loops():
