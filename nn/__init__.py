@@ -1,8 +1,9 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
 Reading order: random, arguments and module/ (what all layers share); activation/, linear, dropout, normalization and
-mlp; loss/; embedding and shaping; images/ and recurrent/; init and attention/. `functional` lists the functions behind
-the modules; `penalty` and `utils` work on the parameters of a model; `report` and plot/ show it at work.
+mlp; loss/; embedding, rbf and shaping; images/, recurrent/ and state_space/ (sequences with hidden states); init and
+attention/. `functional` lists the functions behind the modules; `penalty` and `utils` work on the parameters of a
+model; `report` and plot/ show it at work.
 """
 
 from . import functional, init, loss, penalty, plot, random, utils
@@ -91,24 +92,27 @@ from .module.saving import load, save
 from .module.summary import Summary, summary
 from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
 from .random import get_default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
+from .rbf import RBF
 from .recurrent.cells import GRUCell, LSTMCell, RNNCell
 from .recurrent.layers import GRU, LSTM, RNN
 from .report import LayerReport, layer_report
 from .shaping import Flatten, Identity, Unflatten
+from .state_space.hmm import HMM
+from .state_space.linear_gaussian import LinearGaussianSSM
 
 __all__ = [
-    "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "MLP", "RNN", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
-    "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Bilinear",
-    "ContrastiveLoss", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "CosineEmbeddingLoss",
+    "CELU", "ELU", "GELU", "GLU", "GRU", "HMM", "LSTM", "MLP", "RBF", "RNN", "SELU", "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
+    "Bilinear", "ContrastiveLoss", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "CosineEmbeddingLoss",
     "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss",
     "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
     "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda",
-    "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
-    "MaxPool1d", "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU",
-    "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss",
-    "PoissonNLLLoss", "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "SSELoss", "Sequential", "SiLU",
-    "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
-    "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder",
+    "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LinearGaussianSSM", "LogSigmoid", "LogSoftmax", "MSELoss",
+    "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention",
+    "NLLLoss", "PReLU", "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding", "PerceptronLoss",
+    "PerceptualLoss", "PoissonNLLLoss", "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "SSELoss",
+    "Sequential", "SiLU", "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin",
+    "Softplus", "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder",
     "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss",
     "Unflatten", "Upsample", "VisionTransformer", "ZeroPad2d", "functional", "functional_call", "get_default_dtype",
     "get_rng_state", "init", "layer_report", "load", "manual_seed", "penalty", "plot", "save", "set_default_dtype",
