@@ -243,7 +243,7 @@ class LinearGaussianSSM(Module):
         """Means, covariances, and the covariances of each state but the first with the one before; Bierman's form,
         which inverts no covariance of states. `gradient` and `curvature` are the first and the negative second
         derivative, by the mean after t, of the log-likelihood of what is observed later."""
-        a, eye = self.transition, np.eye(len(self.transition), dtype=self.transition.dtype)
+        a = self.transition
         gradient = curvature = None
         means: list[Tensor] = []
         covariances: list[Tensor] = []
@@ -254,7 +254,7 @@ class LinearGaussianSSM(Module):
                 g, h = g + _product(s.kept.mT, gradient), h + s.kept.mT @ curvature @ s.kept
             means.append(s.mean + _product(s.covariance, g))
             covariances.append(s.covariance - s.covariance @ h @ s.covariance)
-            across.append((eye - s.covariance @ h) @ a)
+            across.append(a - s.covariance @ h @ a)
             gradient, curvature = _product(a.T, g), a.T @ h @ a
         across = [w @ s.filtered_covariance for w, s in zip(across[-2::-1], steps)]
         return means[::-1], covariances[::-1], across
