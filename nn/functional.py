@@ -34,8 +34,21 @@ from .activation import (
 from .attention.attention import scaled_dot_product_attention
 from .dropout import dropout, dropout2d
 from .embedding import embedding
-from .images.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
-from .images.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from .images.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from .images.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
 from .images.resampling import interpolate, pad, upsample
 from .linear import bilinear, linear
 from .loss import (
@@ -69,15 +82,16 @@ from .loss import (
 from .normalization import batch_norm, group_norm, layer_norm, rms_norm
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "bilinear",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "contrastive_loss", "conv1d", "conv2d",
-    "conv_transpose1d", "conv_transpose2d", "cosine_embedding_loss", "cross_entropy", "dice_loss", "dropout",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "celu", "contrastive_loss", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cross_entropy", "dice_loss", "dropout",
     "dropout2d", "elu", "embedding", "focal_loss", "gaussian_nll_loss", "gelu", "glu", "group_norm", "half_mse_loss",
     "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "hinge_loss", "huber_loss",
     "interpolate", "iou_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid",
-    "margin_ranking_loss", "max_pool1d", "max_pool2d", "mish", "mse_loss", "nll_loss", "pad", "perceptron_loss",
-    "perceptual_loss", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "selu",
-    "sigmoid", "sign", "silu", "sine", "smooth_l1_loss", "snake", "soft_margin_loss", "softmax", "softmin", "softplus",
-    "softshrink", "softsign", "sse_loss", "step", "tanh", "total_variation_loss", "triangle_wave",
-    "triplet_margin_loss", "upsample",
+    "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mish", "mse_loss", "nll_loss", "pad",
+    "perceptron_loss", "perceptual_loss", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm",
+    "scaled_dot_product_attention", "selu", "sigmoid", "sign", "silu", "sine", "smooth_l1_loss", "snake",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sse_loss", "step", "tanh",
+    "total_variation_loss", "triangle_wave", "triplet_margin_loss", "upsample",
 ]  # fmt: skip

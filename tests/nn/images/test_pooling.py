@@ -42,14 +42,25 @@ CASES += [("MaxPool2d", o) for o in MAX] + [("AvgPool2d", o) for o in AVG] + [
     ("AvgPool2d", dict(kernel_size=3, stride=2, padding=1, ceil_mode=True, divisor_override=-2)),
     ("MaxPool2d", dict(kernel_size=(7, 8))),
 ]  # fmt: skip
-CASES += [(f"AdaptiveAvgPool{n}d", dict(output_size=m)) for n in (1, 2) for m in (1, 2, 3, 4, 7, 11)]
-CASES += [("AdaptiveAvgPool2d", dict(output_size=m)) for m in [(None, 3), (7, None), (1, 4), (9, 1)]]
+KINDS = ("Avg", "Max")
+CASES += [(f"Adaptive{k}Pool{n}d", dict(output_size=m)) for k in KINDS for n in (1, 2) for m in (1, 2, 3, 4, 7, 11)]
+CASES += [(f"Adaptive{k}Pool2d", dict(output_size=m)) for k in KINDS for m in [(None, 3), (7, None), (1, 4), (9, 1)]]
+CASES += [
+    (f"{k}Pool3d", o)
+    for k in KINDS
+    for o in (dict(kernel_size=2), dict(kernel_size=(2, 3, 1), stride=(1, 2, 2), padding=(1, 0, 0), ceil_mode=True))
+]
+CASES += [
+    ("AvgPool3d", dict(kernel_size=3, padding=1, count_include_pad=False)),
+    ("MaxPool3d", dict(kernel_size=2, dilation=(1, 2, 1))),
+]
+CASES += [(f"Adaptive{k}Pool3d", dict(output_size=m)) for k in KINDS for m in (1, 2, (None, 3, 2))]
 
 
 @pytest.mark.parametrize(("kind", "options"), CASES, ids=str)
 @pytest.mark.parametrize("batch", [(3,), ()])
 def test_pooling_equals_pytorch_s_to_second_order(kind, options, batch):
-    lengths = (9,) if kind.endswith("1d") else (7, 8)
+    lengths = {"1d": (9,), "2d": (7, 8), "3d": (3, 5, 4)}[kind[-2:]]
     same_layer(*both(kind, **options), values(*batch, 2, *lengths))
 
 
@@ -104,6 +115,15 @@ def test_any_parts_have_pytorch_s_means_to_second_order(lengths, size):
     torch = pytest.importorskip("torch")
     ours, theirs = F.adaptive_avg_pool2d, torch.nn.functional.adaptive_avg_pool2d
     agrees_with_torch(lambda a: ours(a**2, size), lambda a: theirs(a**2, size), values(2, 1, *lengths))
+
+
+@pytest.mark.parametrize("size", [(2, 3), (4, 5), (9, 1), (3, 4), (12, 8)])
+def test_the_first_of_equal_maxima_of_a_part_receives_the_gradient_as_in_pytorch(size):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).integers(0, 2, (4, 2, 9, 8)).astype(float)
+    agrees_with_torch(
+        lambda a: F.adaptive_max_pool2d(a, size), lambda a: torch.nn.functional.adaptive_max_pool2d(a, size), x, second=False,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
