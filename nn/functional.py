@@ -79,7 +79,7 @@ from .loss import (
     total_variation_loss,
     triplet_margin_loss,
 )
-from .normalization import batch_norm, group_norm, layer_norm, rms_norm
+from .normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
@@ -88,9 +88,9 @@ __all__ = [
     "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cross_entropy", "dice_loss", "dropout",
     "dropout2d", "elu", "embedding", "focal_loss", "gaussian_nll_loss", "gelu", "glu", "group_norm", "half_mse_loss",
     "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "hinge_loss", "huber_loss",
-    "interpolate", "iou_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid",
-    "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mish", "mse_loss", "nll_loss", "pad",
-    "perceptron_loss", "perceptual_loss", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm",
+    "instance_norm", "interpolate", "iou_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
+    "log_softmax", "logsigmoid", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mish", "mse_loss",
+    "nll_loss", "pad", "perceptron_loss", "perceptual_loss", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm",
     "scaled_dot_product_attention", "selu", "sigmoid", "sign", "silu", "sine", "smooth_l1_loss", "snake",
     "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sse_loss", "step", "tanh",
     "total_variation_loss", "triangle_wave", "triplet_margin_loss", "upsample",
