@@ -35,6 +35,7 @@ from .attention.attention import scaled_dot_product_attention
 from .dropout import dropout, dropout2d
 from .embedding import embedding
 from .images.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from .images.padding import pad
 from .images.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -49,7 +50,7 @@ from .images.pooling import (
     max_pool2d,
     max_pool3d,
 )
-from .images.resampling import interpolate, pad, upsample
+from .images.resampling import interpolate, upsample
 from .linear import bilinear, linear
 from .loss import (
     binary_cross_entropy,

@@ -29,7 +29,7 @@ from ..axes import LENGTHS, OverAxes, over_axes
 from ..module.parameter import Parameter
 from ..random import floating, generator
 from .kernels import CONVOLVE, WEIGH
-from .resampling import padded
+from .padding import padded
 from .windows import by_pixel, laid_out
 
 Ints = tuple[int, ...]

@@ -50,7 +50,7 @@ CLOSED = {
         erfcx_derivative exprel_derivative gammainc_derivative ive_derivative log_gamma_half_step logrel_derivative
         rgamma_derivative stdtr_derivative cofactor convolution_by_weight cosine_of_angle
         embedding_pullback inverse_mills inverse_or_zero matmul_transposed max_pool_choice max_pool_transposed
-        normalization_pullback one_minus_square over_cosh_squared recurrence recurrence_transposed scatter_add
+        normalization_pullback one_minus_square over_cosh_squared recurrence recurrence_transposed resample_transposed scatter_add
         softmax_pullback transposed_matmul""",
     "changes the cotangent alone": "embedding_share hook_gate hook_junction",
 }
