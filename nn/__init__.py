@@ -49,6 +49,7 @@ from .attention.vision import PatchEmbedding, VisionTransformer, vit_arithmetic
 from .dropout import Dropout, Dropout2d
 from .embedding import Embedding
 from .images.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .images.folding import Fold, Unfold
 from .images.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -134,7 +135,8 @@ from .random import get_default_dtype, get_rng_state, manual_seed, set_default_d
 from .recurrent.cells import GRUCell, LSTMCell, RNNCell
 from .recurrent.layers import GRU, LSTM, RNN
 from .report import LayerReport, layer_report
-from .shaping import Flatten, Identity, Unflatten
+from .shaping import Flatten, Identity, PixelShuffle, PixelUnshuffle, Unflatten
+from .similarity import CosineSimilarity, PairwiseDistance
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "MLP", "RNN", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
@@ -142,19 +144,20 @@ __all__ = [
     "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear",
     "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",
     "ContrastiveLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
-    "CosineEmbeddingLoss", "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning", "Embedding",
-    "Flatten", "FocalLoss", "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid",
-    "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "InstanceNorm1d",
-    "InstanceNorm2d", "InstanceNorm3d", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda", "LayerNorm",
-    "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss", "MaxPool1d",
-    "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU",
-    "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss",
-    "PoissonNLLLoss", "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d",
-    "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU",
-    "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
-    "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder",
-    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss",
-    "Unflatten", "Upsample", "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional",
-    "functional_call", "get_default_dtype", "get_rng_state", "init", "layer_report", "load", "loss", "manual_seed",
-    "penalty", "plot", "random", "save", "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
+    "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning",
+    "Embedding", "Flatten", "FocalLoss", "Fold", "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink",
+    "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity",
+    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda",
+    "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
+    "MaxPool1d", "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention",
+    "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding",
+    "PerceptronLoss", "PerceptualLoss", "PixelShuffle", "PixelUnshuffle", "PoissonNLLLoss", "PositionalEncoding",
+    "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d",
+    "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU", "Sigmoid", "Sign", "Sine", "SmoothL1Loss",
+    "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign", "Step", "Summary", "Tanh",
+    "TotalVariationLoss", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss", "Unflatten", "Unfold", "Upsample",
+    "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional", "functional_call", "get_default_dtype",
+    "get_rng_state", "init", "layer_report", "load", "loss", "manual_seed", "penalty", "plot", "random", "save",
+    "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
 ]  # fmt: skip
