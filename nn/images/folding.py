@@ -48,7 +48,7 @@ def _unfold_expansion(
     taps = np.indices(kernel).reshape((n, -1, 1))
     places = np.indices(size).reshape((n, 1, -1))
     index = [t * d + p * s for t, d, p, s in zip(taps, dilation, places, stride)]
-    return x[(slice(None), slice(None), *index)].reshape((x.shape[0], -1, math.prod(size)))
+    return x[(slice(None), slice(None), *index)].reshape((len(x), x.shape[1] * math.prod(kernel), math.prod(size)))
 
 
 _HOW = [

@@ -32,7 +32,7 @@ def test_a_zero_vector_has_pytorch_s_gradients():
     agrees_with_torch(F.cosine_similarity, torch.nn.functional.cosine_similarity, x, y, second=False)
 
 
-@pytest.mark.parametrize("options", [{}, {"dim": 0}, {"dim": -1, "eps": 5.0}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"dim": 0}, {"dim": -1}], ids=str)
 @pytest.mark.parametrize("shapes", [((3, 4, 2), (3, 4, 2)), ((3, 1, 2), (4, 2))])
 def test_cosine_similarity_equals_pytorch_s_to_second_order(shapes, options):
     torch = pytest.importorskip("torch")
@@ -48,6 +48,18 @@ def test_pairwise_distance_equals_pytorch_s_to_second_order(shapes, options):
     torch = pytest.importorskip("torch")
     x, y = values(*shapes[0]), values(*shapes[1], seed=1)
     same_layer(nn.PairwiseDistance(**options), torch.nn.PairwiseDistance(**options), x, y)
+
+
+def test_below_eps_a_length_is_constant_so_that_the_gradient_is_the_formula_s():
+    torch = pytest.importorskip("torch")
+    x, y = values(3, 2), values(3, 2, seed=1)
+    theirs = torch.nn.functional.cosine_similarity(
+        torch.tensor(x), torch.tensor(y), eps=5.0
+    )  # its gradient ignores this
+    np.testing.assert_allclose(F.cosine_similarity(x, y, eps=5.0).data, theirs, rtol=1e-12)
+    t = ad.Tensor(x, requires_grad=True)
+    (gradient,) = ad.gradients(F.cosine_similarity(t, y, eps=5.0).sum(), [t])
+    np.testing.assert_allclose(gradient.data, y / 25, rtol=1e-12)
 
 
 def test_one_hot_is_pytorch_s():
