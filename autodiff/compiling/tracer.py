@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..batching.batch import Batch, get, level_of
-from ..leaving import user_line, user_place
+from ..leaving import asked_by, in_place_of, user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
 from ..standing_in import ARITHMETIC, COMPARISONS, METHODS, SIGNS, give_operators
@@ -455,9 +455,12 @@ class Tracer:
         return np
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        asker = asked_by()
+        inside = f" in {asker}" if asker else ""
         self.trace.refuse(
-            "a traced array would become a NumPy array, whose numbers would be those of the first call for ever",
-            "leave it to NumPy's functions and operators: np.stack([a, b]) in place of np.array([a, b]), "
+            f"a traced array would become a NumPy array{inside}, with the numbers of the first call for ever",
+            in_place_of(asker)
+            or "leave it to NumPy's functions and operators: np.stack([a, b]) in place of np.array([a, b]), "
             "np.zeros_like(x) in place of np.zeros(n) for what it is written into, np.take(a, i, axis=0) in place of "
             "a[i]",
         )

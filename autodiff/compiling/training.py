@@ -45,6 +45,10 @@ class Steps:
     """
 
     def __init__(self, optimizer: UpdateRule) -> None:
+        if isinstance(optimizer, type):
+            raise TypeError(
+                f"ad.compile: optimizer= takes an optimiser, not a class; write {optimizer.__name__}(parameters, …)"
+            )
         if getattr(getattr(type(optimizer), "step", None), "__qualname__", "") != "Optimizer.step":
             raise TypeError(
                 f"ad.compile: optimizer= takes an optimiser with a rule for one parameter, `update`; "
