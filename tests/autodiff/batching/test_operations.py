@@ -42,5 +42,5 @@ def test_an_operation_and_its_derivatives_of_a_batch_are_those_of_each_example(n
                 b = np.stack([p.data for p in parts])
                 assert a.dtype == b.dtype and a.shape == b.shape
                 scale = np.abs(b[np.isfinite(b)]).max(initial=1) if b.size else 1
-                eps = np.finfo(b.dtype).eps if b.dtype.kind == "f" else 0
+                eps = np.finfo(b.dtype).eps if b.dtype.kind in "fc" else 0
                 np.testing.assert_allclose(a, b, rtol=256 * eps, atol=64 * eps * scale, err_msg=f"mapped {mapped}")
