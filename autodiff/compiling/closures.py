@@ -46,8 +46,6 @@ MANY = 20000
 """So many objects are watched and no more."""
 LARGE = 1 << 14
 """Arrays of as many numbers are not compared at every call, but read by the program."""
-MENTIONING = 5000
-"""In so many objects names are looked for; from then on code may read every attribute."""
 
 
 class Closure:
@@ -79,20 +77,14 @@ class Closure:
         self._met: list[tuple[str, Any]] = []  # arrays by name
         self._fixed: set[int] = set()  # ids of arrays that are reached where nothing can be put
         self._codes: set[str] = set()  # names that the user's code mentions
-        self._functions: list[types.FunctionType] = []  # the user's
         self._seen: set[int] = set()
         self._alive: list[Any] = []
-        asked: set[int] = set()
-        for function in functions:
-            self._mention(function, asked)
         mentioned = -1
         while mentioned != len(self._codes):  # functions that are found mention more, and more is to be found
             mentioned = len(self._codes)
             self._forget(known)
             for function, name in zip_longest(functions, names, fillvalue=""):
                 self._visit(function, name)
-            for function in self._functions:
-                self._mention(function, asked)
         if lifting:
             self._lift()
         lifted = {id(x) for _, x, _ in self.large}
@@ -142,57 +134,20 @@ class Closure:
         self.unwatched, self._seen = "", {*known}
         for found in (self.tensors, self.generators, self.iterators, self.optimizers, self._settled, self._fixed):
             found.clear()
-        for listed in (self._places, self._met, self._functions):
+        for listed in (self._places, self._met):
             listed.clear()
 
-    def _mention(self, function: Any, seen: set[int]) -> None:
-        """Collect the names in the code of the user's functions that are reached by calls of names."""
-        stack = [function]
-        while stack:
-            f = stack.pop()
-            if id(f) in seen:
-                continue
-            if len(seen) > MENTIONING:
-                self._codes |= _BY_NAME
-                return
-            seen.add(id(f))
-            self._alive.append(f)
-            if isinstance(f, functools.partial):
-                stack += [f.func, *f.args, *f.keywords.values()]
-            elif isinstance(f, types.MethodType):
-                stack += [f.__func__, f.__self__]
-            elif isinstance(f, types.FunctionType):
-                stack += [*vars(f).values(), *(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()]
-                if is_users_code(f.__code__.co_filename):
-                    codes = [f.__code__]
-                    while codes:
-                        code = codes.pop()
-                        names = {*code.co_names, *code.co_freevars}
-                        self._codes |= names | {c for c in code.co_consts if type(c) is str}
-                        codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-                        found = [f.__globals__[n] for n in _globals_of(code) if n in f.__globals__]
-                        cells = [*map(_cell, f.__closure__ or ())]
-                        if not _GLOBALS.isdisjoint(code.co_names):  # whose texts are code
-                            texts = [x for x in (*code.co_consts, *found, *cells) if type(x) is str]
-                            self._codes |= {word for text in texts for word in re.findall(r"\w+", text)}
-                        found += [c for c in cells if isinstance(c, types.ModuleType)]
-                        for module in found:
-                            if _is_users_module(module):
-                                found += [vars(module)[n] for n in code.co_names if n in vars(module)]
-                        stack += filter(_may_be_called, found)
-                stack += [c for c in map(_cell, f.__closure__ or ()) if _may_be_called(c)]
-            elif isinstance(f, type):
-                if _is_users_class(f):
-                    kept = [v for c in f.__mro__ if _is_users_class(c) for v in vars(c).values()]
-                    stack += [code for v in kept for code in _codes_of(v)]
-                    stack += [type(v) for v in kept if hasattr(type(v), "__get__")]
-            elif isinstance(f, (tuple, list, *_COLLECTIONS[:3])) or type(f) in _MAPPINGS:
-                stack.append(type(f))
-                stack += [v for v in (f.values() if isinstance(f, _MAPPINGS) else f) if _may_be_called(v)]
-            elif not isinstance(f, types.ModuleType) and (_kept(f) is not None or _slots(type(f))):
-                stack.append(type(f))
-                kept = [*(_kept(f) or {}).values(), *(read("attribute", f, n) for n in _slots(type(f)))]
-                stack += filter(_may_be_called, kept if not _is_ours(f) else [getattr(f, "__wrapped__", None)])
+    def _mention(self, f: types.FunctionType) -> None:
+        """Collect the names in the code of a function of the user's."""
+        codes = [f.__code__]
+        while codes:
+            code = codes.pop()
+            self._codes.update(code.co_names, code.co_freevars, (c for c in code.co_consts if type(c) is str))
+            codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+            if not _GLOBALS.isdisjoint(code.co_names):  # whose texts are code
+                reached = [f.__globals__[n] for n in _globals_of(code) if n in f.__globals__]
+                texts = [x for x in (*code.co_consts, *reached, *map(_cell, f.__closure__ or ())) if type(x) is str]
+                self._codes |= {word for text in texts for word in re.findall(r"\w+", text)}
 
     def _place(self, name: str, kind: str, holder: Any, key: Any, settled: bool = False) -> None:
         """Look at what stands at a place, for ever if that is settled."""
@@ -304,7 +259,7 @@ class Closure:
             self._visit(f.__kwdefaults__, f"{name or f.__name__} (defaults)")
         if not is_users_code(code.co_filename):
             return
-        self._functions.append(f)
+        self._mention(f)
         for key in ("__code__", "__defaults__", "__kwdefaults__"):
             self._places.append((f"{name or f.__name__}.{key}", "attribute", f, key, getattr(f, key)))
         self._attributes(f, name or f.__name__)
@@ -516,14 +471,6 @@ def _slots(kind: type) -> list[str]:
     """The names of what objects of a class keep without a ``__dict__``."""
     found = [(key, value) for c in kind.__mro__ if c.__module__ != "builtins" for key, value in vars(c).items()]
     return [key for key, value in found if isinstance(value, types.MemberDescriptorType) and key != "__dict__"]
-
-
-def _may_be_called(value: Any) -> bool:
-    if isinstance(value, (*_PLAIN, np.ndarray, Tensor, types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
-        return False
-    if type(value) in (tuple, list, *_MAPPINGS, *_COLLECTIONS):
-        return not all(isinstance(v, _PLAIN) for v in (value.values() if isinstance(value, _MAPPINGS) else value))
-    return value is not _EMPTY
 
 
 def _is_declared(x: Any, key: str) -> bool:

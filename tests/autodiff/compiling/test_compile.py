@@ -963,4 +963,4 @@ def test_a_copy_of_a_compiled_function_follows_the_copy_of_its_object(way):
     other.by = 5.0
     np.testing.assert_array_equal(other.fast(np.ones(2)), [5, 5])
     np.testing.assert_array_equal(layer.fast(np.ones(2)), [2, 2])
-    assert len(layer.fast.programs) == len(other.fast.programs) == 1
+    assert len(other.fast.programs) == 1
