@@ -270,6 +270,23 @@ def test_what_a_method_reads_is_seen_wherever_its_object_is_kept(where):
     np.testing.assert_array_equal(compiled(X), f(X))
 
 
+class Bare:
+    """What it keeps is named by others."""
+
+
+def girth_of(bare):
+    return bare.girth
+
+
+def test_what_a_function_that_is_met_later_reads_is_seen():
+    bare = Bare()
+    bare.girth = 2.0
+    compiled = ad.compile(lambda x: x * girth_of(bare))
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    bare.girth = 3.0
+    np.testing.assert_array_equal(compiled(X), 3 * X)
+
+
 def test_what_the_class_of_a_class_reads_is_seen(monkeypatch):
     compiled = ad.compile(lambda x: x * OfKind.doubled)
     np.testing.assert_array_equal(compiled(X), 2 * X)
