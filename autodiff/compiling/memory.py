@@ -6,7 +6,9 @@ nothing reads it after and nothing can fail any more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -17,6 +19,23 @@ VIEWS = {"reshape", "transpose", "getitem", "broadcast_to"}
 
 
 _FAILING = {"call", "take", "getitem", "at", "scan", "cond", "while"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """Elementwise calls that run in one loop, block by block, and sums and the like over all of what they give.
+
+    Attributes:
+        nodes: the calls, which follow each other in the program; the first is elementwise.
+        inside: those whose results nothing else reads.
+        size: numbers of each elementwise result.
+        length: numbers of a block.
+    """
+
+    nodes: tuple[Node, ...]
+    inside: frozenset[Node]
+    size: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +51,12 @@ class Place:
 
 
 def elementwise(node: Node) -> bool:
-    """Whether a call is a ufunc of NumPy's with one result."""
+    """Whether a call is a ufunc with one result, of NumPy or, of one operand, of SciPy."""
     ufunc = getattr(np, node.op, None)
+    if node.op.startswith("special.") and len(node.inputs) == 1:
+        from scipy import special  # 0.1 s at import, and here already where a program calls it
+
+        ufunc = getattr(special, node.op.removeprefix("special."), None)
     return isinstance(ufunc, np.ufunc) and ufunc.nout == 1 and ufunc.signature is None and not node.options
 
 
@@ -75,9 +98,11 @@ class Plan:
     Args:
         program: what is planned.
         reuse_outputs: whether results lie in the program's memory too.
+        runs: calls that run in one loop, block by block. Results that stay inside have a place for one block; the
+            others have theirs before the loop begins, and all that it reads keeps its own until it ends.
     """
 
-    def __init__(self, program: Program, reuse_outputs: bool = False) -> None:
+    def __init__(self, program: Program, reuse_outputs: bool = False, runs: Sequence[Run] = ()) -> None:
         self.places: dict[Node, Place] = {}
         """By node whose result has a place: where it is."""
         self.into: dict[Node, Node] = {}
@@ -89,6 +114,9 @@ class Plan:
             source = node.inputs[0] if node.op in VIEWS and node.inputs else None
             self._root[node] = self.root(source) if isinstance(source, Node) else node
         last = self._last(program)
+        for run in runs:
+            for x in (x for node in run.nodes for x in (node, *node.operands) if x not in run.inside):
+                last[self.root(x)] = max(last[self.root(x)], run.nodes[-1].number)
         kept = {self.root(x) for k, x in enumerate(program.outputs) if isinstance(x, Node) and k not in program.donated}
         if reuse_outputs:
             kept = set()
@@ -99,18 +127,36 @@ class Plan:
         for root, number in last.items():
             dying.setdefault(number, []).append(root)
         taken: dict[Node, tuple[int, int]] = {}
+        first = {run.nodes[0]: run for run in runs}
+        inside = {node: run.length for run in runs for node in run.inside}
         for node in program.nodes:
             target = donated.get(node)
-            if target is not None and self._straight(node, target, last, max(checked, fails)):
+            for x in first[node].nodes if node in first else ():
+                if x not in inside and x not in kept:
+                    self._put(x, x.shape, taken, self._take(x.nbytes))
+            if node in taken or node in kept:
+                pass
+            elif node in inside:
+                shape = (inside[node],)
+                again = self._reused(node, shape, taken, last)
+                self._put(node, shape, taken, again or self._take(inside[node] * node.dtype.itemsize))
+            elif target is not None and self._straight(node, target, last, max(checked, fails)):
                 self.into[node] = target
-            elif self._root[node] is node and node not in kept and takes_out(node) and _order(node) is not None:
-                taken[node] = self._reused(node, taken, last) or self._take(node.nbytes)
-                order = _order(node)
-                assert order is not None
-                self.places[node] = Place(taken[node][0], node.shape, node.dtype.str, order, node.nbytes)
+            elif self._root[node] is node and takes_out(node) and _order(node) is not None:
+                again = self._reused(node, node.shape, taken, last)
+                self._put(node, node.shape, taken, again or self._take(node.nbytes))
             for root in dying.get(node.number, ()):
                 if root in taken:
                     self._give(taken.pop(root))
+
+    def _put(
+        self, node: Node, shape: tuple[int, ...], taken: dict[Node, tuple[int, int]], block: tuple[int, int]
+    ) -> None:
+        """Give a node's result, as an array of this shape, a place."""
+        taken[node] = block
+        order = _order(node) if shape == node.shape else (0,)
+        assert order is not None
+        self.places[node] = Place(block[0], shape, node.dtype.str, order, prod(shape) * node.dtype.itemsize)
 
     def root(self, node: Node) -> Node:
         """The node whose memory a result may show."""
@@ -139,14 +185,17 @@ class Plan:
             and all(x is target or self.root(x) is not target for x in node.operands)
         )
 
-    def _reused(self, node: Node, taken: dict[Node, tuple[int, int]], last: dict[Node, int]) -> tuple[int, int] | None:
-        """The memory of an operand that nobody reads after this call."""
+    def _reused(
+        self, node: Node, shape: tuple[int, ...], taken: dict[Node, tuple[int, int]], last: dict[Node, int]
+    ) -> tuple[int, int] | None:
+        """The memory of an operand of the same shape that nobody reads after this call."""
         if not elementwise(node):
             return None
+        order = _order(node) if shape == node.shape else (0,)
         for x in node.operands:
-            if x in taken and last[x] == node.number and x.dtype == node.dtype and x.shape == node.shape:
+            if x in taken and last[x] == node.number and x.dtype == node.dtype and self.places[x].shape == shape:
                 others = [y for y in node.operands if y is not x and self.root(y) is x]
-                if not others and self.places[x].order == _order(node):
+                if not others and self.places[x].order == order:
                     return taken.pop(x)
         return None
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..leaving import place_of
-from .memory import VIEWS, Place, Plan, elementwise
+from .blocks import blocked, reduced
+from .memory import VIEWS, Place, Plan, Run, elementwise
 from .padding import parts_of, unpadded
 from .program import Node, Program, nodes_in
 
@@ -119,8 +120,9 @@ class Source:
     ) -> None:
         """`around`: the text of which this one is a part, a function beside its own. `own`: no result may lie in an
         input's memory."""
-        program = unpadded(program)
-        self.program, self.name, self.plan = program, name, Plan(program, reuse_outputs)
+        self.program, runs = blocked(unpadded(program))
+        self.name, self.plan = name, Plan(self.program, reuse_outputs, runs)
+        self._runs = {node: run for run in runs for node in run.nodes}
         self.arrays: dict[str, Any] = {} if around is None else around.arrays
         """Constants that are too large for the text, by name."""
         self.functions: dict[str, Any] = {} if around is None else around.functions
@@ -131,11 +133,11 @@ class Source:
         self._before: list[str] = []  # lines that the next call needs
         self._names: dict[int, str] = {}
         self._parts: dict[int, list[str]] = {}  # by what gives several results: their names
-        for i, node in enumerate(program.inputs):
+        for i, node in enumerate(self.program.inputs):
             self._names[id(node)] = self._local(node.name or f"x{i}")
         self._views: dict[Any, str] = {}  # by place: its name
-        read = {x for node in program.nodes for x in node.operands}.union(nodes_in(program.outputs))
-        self._decisions = {x for x in program.assumptions if x not in read and _compares_numbers(x)}
+        read = {x for node in self.program.nodes for x in node.operands}.union(nodes_in(self.program.outputs))
+        self._decisions = {x for x in self.program.assumptions if x not in read and _compares_numbers(x)}
         """Comparisons that are written where they are checked, as Python's own, which is faster."""
         self._memory = "memory" if around is None else self._shared.unique(f"memory_of_{name}")
         self.body = self._body(own)
@@ -218,10 +220,14 @@ class Source:
                 last = node.line
                 said = textwrap.shorten(linecache.getline(*node.line), 90, placeholder=" …")
                 lines.append(f"# {os.path.basename(place_of(*node.line))}" + (f": {said}" if said else ""))
-            call = self._as_the_user_calls_it(node, self._call(node))
+            run = self._runs.get(node)
+            if run is not None and node is not run.nodes[-1]:
+                continue
+            call = self._loop(run) if run is not None else self._as_the_user_calls_it(node, self._call(node))
             lines += [*self._before, *call]
             self._before.clear()
-            lines += [text.format(self.of(node)) for text in checks.get(node, ())]
+            for x in (node,) if run is None else run.nodes:
+                lines += [text.format(self.of(x)) for text in checks.get(x, ())]
         for node in self.program.inputs:
             lines += [text.format(self.of(node)) for text in checks.get(node, ())]
         for output, into in self.program.donated.items():
@@ -330,9 +336,8 @@ class Source:
             return ([f"{name} = np.empty({node.shape}, np.{node.dtype.name})"] if new else []) + self._padded(node)
         if elementwise(node):
             if new:
-                return [f"{name} = np.{node.op}({', '.join(given)})"]
-            out = f"out={name}" if node.op in ("maximum", "minimum") else name
-            return [f"np.{node.op}({', '.join(given)}, {out})"]
+                return [f"{name} = {self._called(node.op)}({', '.join(given)})"]
+            return self._ufunc(node, given, name)
         if new:
             return [f"{name} = {self._expression(node, given)}"]
         if node.op.endswith(".reduce"):
@@ -370,6 +375,56 @@ class Source:
             return self._named(part)
         index = slice(*(_ordinal(n, length) or None for n in (span.start, span.stop)))
         return f"{self.of(x)}[{':, ' * axis}{self._index(index)}]"
+
+    def _loop(self, run: Run) -> list[str]:
+        """The lines of calls that run block by block."""
+        i, s = self._local("i"), self._local("s")
+        before, loop, after, parts = list[str](), list[str](), list[str](), dict[str, str]()
+
+        def part(whole: str) -> str:
+            """The name of the block of an array without gaps."""
+            if whole not in parts:
+                flat, parts[whole] = self._shared.next(), self._shared.next()
+                before.append(f"{flat} = {whole}.reshape(-1)")
+                loop.append(f"{parts[whole]} = {flat}[{s}]")
+            return parts[whole]
+
+        def block(x: Any, text: str) -> str:
+            if isinstance(x, Node):
+                whole = x.size == run.size and x not in run.inside
+            else:
+                whole = np.size(x) == run.size and self._shared.constants.get(id(x)) == text
+            return part(text) if whole else text
+
+        for node in run.nodes:
+            given = [*map(block, node.inputs, self._operands(node))]
+            place, how = self.plan.places.get(node), reduced(node)
+            name = self._names[id(node)] = self._named(place) if place or not node.name else self._local(node.name)
+            if how is not None:
+                each = self._shared.next()
+                before.append(f"{each} = np.empty({run.size // run.length}, {self.of(node.dtype)})")
+                text = f"np.dot({given[0]}, {given[1]})" if node.op == "dot" else f"np.{how}.reduce({given[0]})"
+                loop.append(f"{each}[{i} // {run.length}] = {text}")
+                after.append(
+                    f"np.{how}.reduce({each}, 0, None, {name})" if place else f"{name} = np.{how}.reduce({each})"
+                )
+                continue
+            if place is None:
+                before.append(f"{name} = np.empty({node.shape}, {self.of(node.dtype)})")
+            loop += self._ufunc(node, given, name if node in run.inside else part(name))
+        head = f"for {i} in range(0, {run.size}, {run.length}):"
+        return [*before, head, *(f"    {line}" for line in [f"{s} = slice({i}, {i} + {run.length})", *loop]), *after]
+
+    def _ufunc(self, node: Node, given: list[str], out: str) -> list[str]:
+        out = f"out={out}" if node.op in ("maximum", "minimum") else out
+        return [f"{self._called(node.op)}({', '.join(given)}, {out})"]
+
+    def _called(self, op: str) -> str:
+        """How a ufunc is written."""
+        if not op.startswith("special."):
+            return f"np.{op}"
+        self._shared.imports.add("import scipy.special")
+        return f"scipy.{op}"
 
     def _as_the_user_calls_it(self, node: Node, call: list[str]) -> list[str]:
         """The lines of a call whose result lies in memory that is known: a name more, if the user has one for it."""
@@ -544,10 +599,7 @@ class Source:
         extra = "".join(
             f", {key}={self.of(value)}" for key, value in options.items() if value is not None and value is not False
         )
-        if op.startswith("special."):
-            self._shared.imports.add("import scipy.special")
-            return f"scipy.{op}({', '.join(given)}{extra})"
-        return f"np.{op}({', '.join(given)}{extra})"
+        return f"{self._called(op)}({', '.join(given)}{extra})"
 
     def _index(self, index: Any) -> str:
         """An index as it is written between brackets."""
