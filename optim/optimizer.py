@@ -36,6 +36,9 @@ class Optimizer:
             imaginary parts, as PyTorch's do; those of `Newton` and its like must be real.
         defaults: the hyper-parameters of groups that do not say otherwise.
 
+    Constructors also take PyTorch's foreach, fused, capturable and differentiable, as False or None: there is one way
+    to compute a step.
+
     Raises:
         TypeError: for anything but leaf Tensors, and for a set of them, which has no order.
         ValueError: for no parameters, none that requires a gradient, one given twice, two that share memory, or

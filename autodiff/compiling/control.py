@@ -185,7 +185,7 @@ class Loops:
 
     def stepped(self, run: Callable[[Leaves], Step], carry: Leaves) -> tuple[Step, Leaves]:
         """A step that `run` makes of a carry, and the carry to begin with. Where anything differs between the examples
-        of a `vmap`, all that is carried and given does."""
+        of a `vmap`, all that is carried does."""
         before, outer = self.trace.state(), levels_of(carry)
         while True:
             begun, start = [spread(c, outer) for c in carry], clock()
@@ -196,7 +196,6 @@ class Loops:
             self.trace.back_to(before)  # and once more, with a carry that differs
             outer = levels
         step.following = [spread(x, outer) for x in step.following]
-        step.ys = [spread(x, outer) for x in step.ys]
         step.spans = (*step.spans, (start, clock()))
         return step, begun
 

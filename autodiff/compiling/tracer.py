@@ -227,6 +227,9 @@ class Trace:
         inputs = tuple(self._frozen(stripped(x)) for x in inputs)
         key = (op, *map(self._key, inputs), *((k, self._key(v)) for k, v in sorted(options.items())))
         found = self._known.get(key)
+        if found is None and op in ("add", "multiply"):
+            turned = self._known.get((op, *key[:0:-1]))
+            found = turned if turned is not None and turned.strides == value.strides else None
         if found is None:
             found = self._known[key] = self._new(op, inputs, options, value, view)
         return found

@@ -103,8 +103,8 @@ class Explanation:
         drawn. In float64 the numbers are those of the engine up to rounding (1e-12 relative, for well-conditioned
         operations), in float32 each result is rounded as there. What Python decided while it recorded (an ``if``, a
         number of steps, a mask) stays as it was; constants of integers and booleans do, too. Where an operation has no
-        form in JavaScript (a convolution, an SVD), the page names it, and what lies behind it is shown for the recorded
-        values alone; where a rule would go another way for the new values, the page says so and shows no numbers.
+        form in JavaScript (an SVD), the page names it, and what lies behind it is shown for the recorded values alone;
+        where a rule would go another way for the new values, the page says so and shows no numbers.
 
         Args:
             path: where to write it; None to show it in a notebook.

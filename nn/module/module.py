@@ -43,6 +43,8 @@ class Incompatible(NamedTuple):
 class Module:
     """Base of all layers and models: assign parameters and submodules to attributes, and define `forward`.
 
+    The layers that take a dtype also take PyTorch's device, as "cpu" or None.
+
     >>> import nn
     >>> class Net(nn.Module):
     ...     def __init__(self):

@@ -12,7 +12,6 @@ import numpy as np
 
 from autodiff import Tensor, array
 from autodiff.backward import gradients
-from autodiff.curvature import Hessian, Jacobian
 from autodiff.mode import differentiating, enable_grad
 from autodiff.tensor import plain, wrap
 from autodiff.transforms import tree
@@ -184,6 +183,8 @@ class Function:
 
     def jacobian(self, x: Array) -> Any:
         """Its derivatives, (m, n), as an operator with exact products; of a constant a matrix of zeros."""
+        from autodiff.curvature import Jacobian  # needs SciPy, as only solvers do
+
         output = self.at(x)
         if not output.requires_grad:
             return np.zeros((output.size, x.size))
@@ -199,6 +200,8 @@ class Function:
         output = self.at(x)
         if not output.requires_grad:
             return None
+        from autodiff.curvature import Hessian
+
         with differentiating():
             total = (output.reshape(-1) * np.asarray(weights).astype(output.dtype)).sum()
         return Hessian(total, self.leaves)
@@ -250,6 +253,8 @@ class Objective(Function):
         return self.finite("gradient", flatten(slopes, self.leaves).astype(float))
 
     def _curvature(self, x: Array) -> Any:
+        from autodiff.curvature import Hessian
+
         loss = self.at(x)
         if self.operator is None and loss.requires_grad:
             self.operator = Hessian(loss, self.leaves)

@@ -317,6 +317,9 @@ def test_pytorchs_snapshots_bring_their_own_options_and_those_of_another_schedul
         m.OneCycleLR(b, 0.3, 60, pct_start=0.5, three_phase=True, anneal_strategy="linear").state_dict()
     )
     assert (one.pct_start, one.three_phase, one.anneal_strategy, one.total_steps) == (0.5, True, "linear", 60)
+    steps = lr_scheduler.MultiStepLR(a, [1])
+    steps.load_state_dict(m.MultiStepLR(b, [10, 3, 10]).state_dict())
+    assert steps.state_dict()["milestones"] == [3, 10, 10]
     plateau, other = lr_scheduler.ReduceLROnPlateau(a, patience=1), m.ReduceLROnPlateau(b, patience=1)
     other.step(1.0), other.step(2.0)
     plateau.load_state_dict(other.state_dict()), a.load_state_dict(b.state_dict())

@@ -195,8 +195,11 @@ CASES = {
 }  # fmt: skip
 
 
+LONGER = {"upsampled", "matrices", "gru", "tanh"}
+
+
 @in_browser
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c in LONGER)) for c in CASES])
 def test_every_number_of_the_page_is_the_engines_for_other_values_of_the_leaves(browser, tmp_path, case):
     function, before, after = CASES[case]
     options = {"update": ("sgd", 0.1), "variables": False}
