@@ -1,5 +1,9 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
+Layers (`Linear`, `Sequential`, `MLP`), activations (`GELU`) and losses (`CrossEntropyLoss`) are classes here, and
+functions in `nn.functional`; `Module` and `Parameter` are for layers of your own, `functional_call` for a model as a
+function of its parameters, `save`, `load` and `summary` for whole models.
+
 Reading order: random, arguments and module/ (what all layers share); activation/, linear, dropout, normalization and
 mlp; loss/; embedding, rbf and shaping; images/, recurrent/ and state_space/ (sequences with hidden states); init and
 attention/. `functional` lists the functions behind the modules; `penalty` and `utils` work on the parameters of a

@@ -286,8 +286,8 @@ class Compiled:
     def save(self, path: Any) -> None:
         """Write the program of the latest call as a module that needs NumPy alone (and SciPy for SciPy's functions),
         with large constants in an ``.npz`` beside it. Its function takes and returns what `source` shows: parameters
-        and state are arguments, in that order, and the results are a tuple, of a single one too. It raises a TypeError
-        for other shapes and dtypes than those of that call.
+        and state are arguments, in that order, and the results are one flat tuple, of nested ones and of a single one
+        too. It raises a TypeError for other shapes and dtypes than those of that call.
 
         Args:
             path: where to, a name that ends in ``.py``, of a module that can be imported.
