@@ -40,13 +40,14 @@ from .activation import (
 from .attention.attention import MultiheadAttention
 from .attention.transformer import (
     PositionalEncoding,
+    Transformer,
     TransformerDecoder,
     TransformerDecoderLayer,
     TransformerEncoder,
     TransformerEncoderLayer,
 )
 from .attention.vision import PatchEmbedding, VisionTransformer, vit_arithmetic
-from .dropout import Dropout, Dropout2d
+from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from .embedding import Embedding
 from .images.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .images.folding import Fold, Unfold
@@ -89,6 +90,7 @@ from .loss import (
     ContrastiveLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     DiceLoss,
     FocalLoss,
     GaussianNLLLoss,
@@ -99,8 +101,10 @@ from .loss import (
     IoULoss,
     KLDivLoss,
     L1Loss,
+    LogSquaredLoss,
     MarginRankingLoss,
     MSELoss,
+    MultiMarginLoss,
     NLLLoss,
     PerceptronLoss,
     PerceptualLoss,
@@ -140,24 +144,24 @@ from .similarity import CosineSimilarity, PairwiseDistance
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "MLP", "RNN", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d",
-    "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear",
-    "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",
+    "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AlphaDropout", "AvgPool1d",
+    "AvgPool2d", "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear",
+    "CTCLoss", "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",
     "ContrastiveLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
-    "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning",
-    "Embedding", "Flatten", "FocalLoss", "Fold", "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink",
-    "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity",
-    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda",
-    "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
-    "MaxPool1d", "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention",
-    "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding",
-    "PerceptronLoss", "PerceptualLoss", "PixelShuffle", "PixelUnshuffle", "PoissonNLLLoss", "PositionalEncoding",
-    "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d",
-    "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU", "Sigmoid", "Sign", "Sine", "SmoothL1Loss",
-    "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign", "Step", "Summary", "Tanh",
-    "TotalVariationLoss", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
-    "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss", "Unflatten", "Unfold", "Upsample",
-    "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional", "functional_call", "get_default_dtype",
-    "get_rng_state", "init", "layer_report", "load", "loss", "manual_seed", "penalty", "plot", "random", "save",
-    "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
+    "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout1d", "Dropout2d",
+    "Dropout3d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss", "Fold", "GRUCell", "GaussianNLLLoss", "GroupNorm",
+    "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss",
+    "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell",
+    "Lambda", "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "LogSquaredLoss",
+    "MSELoss", "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList",
+    "MultiMarginLoss", "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict",
+    "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss", "PixelShuffle", "PixelUnshuffle",
+    "PoissonNLLLoss", "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d",
+    "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU",
+    "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
+    "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "Transformer", "TransformerDecoder",
+    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss",
+    "Unflatten", "Unfold", "Upsample", "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional",
+    "functional_call", "get_default_dtype", "get_rng_state", "init", "layer_report", "load", "loss", "manual_seed",
+    "penalty", "plot", "random", "save", "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
 ]  # fmt: skip
