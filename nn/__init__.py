@@ -1,8 +1,9 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
 Reading order: random, arguments and module/ (what all layers share); activation/, linear, dropout, normalization and
-mlp; loss/; embedding and shaping; images/ and recurrent/; init and attention/. `functional` lists the functions behind
-the modules; `penalty` and `utils` work on the parameters of a model; `report` and plot/ show it at work.
+mlp; loss/; embedding, rbf and shaping; images/, recurrent/ and state_space/ (sequences with hidden states); init and
+attention/. `functional` lists the functions behind the modules; `penalty` and `utils` work on the parameters of a
+model; `report` and plot/ show it at work.
 """
 
 from . import functional, init, loss, penalty, plot, random, utils
@@ -49,6 +50,7 @@ from .attention.transformer import (
 from .attention.vision import PatchEmbedding, VisionTransformer, vit_arithmetic
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from .embedding import Embedding
+from .generation import generate, greedy, sampling
 from .images.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .images.folding import Fold, Unfold
 from .images.padding import (
@@ -136,32 +138,36 @@ from .normalization import (
     RMSNorm,
 )
 from .random import get_default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
+from .rbf import RBF
 from .recurrent.cells import GRUCell, LSTMCell, RNNCell
 from .recurrent.layers import GRU, LSTM, RNN
 from .report import LayerReport, layer_report
 from .shaping import Flatten, Identity, PixelShuffle, PixelUnshuffle, Unflatten
 from .similarity import CosineSimilarity, PairwiseDistance
+from .state_space.hmm import HMM
+from .state_space.linear_gaussian import LinearGaussianSSM
 
 __all__ = [
-    "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "MLP", "RNN", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
-    "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d", "AlphaDropout", "AvgPool1d",
-    "AvgPool2d", "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Bilinear",
-    "CTCLoss", "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",
-    "ContrastiveLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
-    "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout1d", "Dropout2d",
-    "Dropout3d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss", "Fold", "GRUCell", "GaussianNLLLoss", "GroupNorm",
-    "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss",
-    "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell",
-    "Lambda", "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "LogSquaredLoss",
-    "MSELoss", "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList",
-    "MultiMarginLoss", "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict",
-    "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss", "PixelShuffle", "PixelUnshuffle",
-    "PoissonNLLLoss", "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d",
-    "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU",
-    "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
-    "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "Transformer", "TransformerDecoder",
-    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss",
-    "Unflatten", "Unfold", "Upsample", "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional",
-    "functional_call", "get_default_dtype", "get_rng_state", "init", "layer_report", "load", "loss", "manual_seed",
-    "penalty", "plot", "random", "save", "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
+    "CELU", "ELU", "GELU", "GLU", "GRU", "HMM", "LSTM", "MLP", "RBF", "RNN", "SELU", "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
+    "AlphaDropout", "AvgPool1d", "AvgPool2d", "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
+    "BatchNorm3d", "Bilinear", "CTCLoss", "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d",
+    "ConstantPad2d", "ConstantPad3d", "ContrastiveLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+    "ConvTranspose2d", "ConvTranspose3d", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss",
+    "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss", "Fold",
+    "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
+    "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
+    "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda", "LayerNorm", "LayerReport", "LeakyReLU", "Linear",
+    "LinearGaussianSSM", "LogSigmoid", "LogSoftmax", "LogSquaredLoss", "MSELoss", "MarginRankingLoss", "MaxPool1d",
+    "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiMarginLoss", "MultiheadAttention",
+    "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding",
+    "PerceptronLoss", "PerceptualLoss", "PixelShuffle", "PixelUnshuffle", "PoissonNLLLoss", "PositionalEncoding",
+    "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d",
+    "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU", "Sigmoid", "Sign", "Sine", "SmoothL1Loss",
+    "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign", "Step", "Summary", "Tanh",
+    "TotalVariationLoss", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss", "Unflatten", "Unfold", "Upsample",
+    "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional", "functional_call", "generate",
+    "get_default_dtype", "get_rng_state", "greedy", "init", "layer_report", "load", "manual_seed", "penalty", "plot",
+    "sampling", "save", "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
 ]  # fmt: skip

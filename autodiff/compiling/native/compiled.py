@@ -16,6 +16,7 @@ from ...machine.machine import Machine, vector_bits
 from ...machine.threads import ranges, together
 from ..program import Node, Program, nodes_in
 from ..source import decision, number_text, where
+from .blas import addresses
 from .calls import called
 from .control import call, checked_after, points, rolled
 from .elementwise import is_weak
@@ -24,7 +25,6 @@ from .layout import Places, dense
 from .loops import NestCode
 from .lowering import lowered
 from .memory import ALIGNED, planned
-from .products import addresses
 
 SHARED = 4_000_000
 """Work from which threads share a nest."""

@@ -9,7 +9,7 @@ Order: what is taken for granted, steps, their place among the nodes, the functi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -22,7 +22,7 @@ from .layout import Places, dense
 from .loops import NestCode
 from .lowering import VIEWS, lowered
 from .memory import ALIGNED, planned
-from .products import product_function
+from .products import added_up, product_function, terms
 
 Pointer = Callable[[Node, int], str]
 """The register with the address so many bytes into a root's memory; what it takes to compute that is written first."""
@@ -207,7 +207,7 @@ def rolled(module: Module, nodes: list[Node], results: list[Any]) -> tuple[list[
         made.append(pieces[-1])
         known = {"what": what, "bodies": bodies, "pieces": pieces, "given": len(given)}
         node.options = options | known | {"points": length * max(body.points for body in bodies)}
-    return made, results
+    return added_up(made, results), results
 
 
 def _room(nbytes: int) -> int:
@@ -236,23 +236,26 @@ def points(unit: Unit) -> int:
     if isinstance(unit, Nest):
         return prod(unit.space) * len(unit.members)
     if unit.what == "product":
-        return prod(node.shape) * int(node.inputs[0].shape[-1])
+        return prod(node.shape) * sum(int(x.shape[-1]) for x in node.inputs[::2])
     return int(node.options["points"]) if unit.what == "loop" else node.size
 
 
 def call(
     module: Module, unit: Unit, code: NestCode | None, places: Places, pointer: Pointer, ranged: bool = False
 ) -> str:
-    """The instruction that runs a unit, of a nest that is `ranged` from %lo to %hi, part %part."""
+    """The instructions that run a unit, of a nest that is `ranged` from %lo to %hi, part %part."""
     node, rest = unit.members[0], ""
     if code is not None:
         name, rest = code.name, ", i64 %lo, i64 %hi, i64 %part" if ranged else f", i64 0, i64 {code.extent}, i64 0"
         given = [pointer(root, offset) for (_, offset), (_, root) in code.parameters.items()]
     elif unit.what == "product":
-        name, swapped = product_function(module, node, places)
-        operands = [places.of(x) for x in node.inputs]
-        given = [pointer(p.root, p.offset) for p in (reversed(operands) if swapped else operands)]
-        given.append(pointer(node, 0))
+        calls = []
+        for k, term in enumerate(terms(node)):
+            name, swapped = product_function(module, term, places, not k)
+            operands = [places.of(x) for x in term.inputs]
+            given = [pointer(p.root, p.offset) for p in (reversed(operands) if swapped else operands)]
+            calls.append(_called(name, [*given, pointer(node, 0)]))
+        return "\n".join(calls)
     elif unit.what == "loop":
         name = _loop(module, node)
         given = [pointer(p.root, p.offset) for p in map(places.of, node.inputs)]
@@ -260,6 +263,10 @@ def call(
     else:
         module.declared.add("declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
         name, rest, given = "llvm.memset.p0.i64", f", i8 0, i64 {node.nbytes}, i1 false", [pointer(node, 0)]
+    return _called(name, given, rest)
+
+
+def _called(name: str, given: Sequence[str], rest: str = "") -> str:
     return f"  call void @{name}({', '.join(f'ptr {p}' for p in given)}{rest})"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ..program import Node, Program, nodes_in
 from .layout import Places
 from .lowering import kind
-from .products import matrices
+from .products import matrices, terms
 
 LARGEST_NEST = 200
 """Nodes."""
@@ -152,7 +152,7 @@ def units_of(nodes: Sequence[Node], places: Places, early: set[int]) -> list[Uni
     wholes = {id(x): node for node in nodes if node.op == "whole" for x in node.inputs}
     for node in _numbers_first(nodes):
         how = "call" if id(node) in places.copied else kind(node)
-        if how == "product" and not node.options["small"] and matrices(node, places) is None:
+        if how == "product" and not node.options["small"] and any(matrices(x, places) is None for x in terms(node)):
             how = "call"
         if how in ("input", "view", "whole", "piece"):
             continue

@@ -3,7 +3,8 @@ written into a whole, matrix products; all others stay calls.
 
 New operations: ``"constant"`` (an array, in ``options["value"]``), ``"axes"`` (a view: for each axis that of the
 source, None for a new one), ``"whole"`` (memory, zeros if ``options["zeros"]``, into which its inputs, nodes
-``"part"``, have been written at ``options["index"]``), ``"product"`` (of matrices, by BLAS).
+``"part"``, have been written at ``options["index"]``), ``"product"`` (of matrices, by BLAS; of more than two, the sum
+of the products of each two).
 """
 
 from __future__ import annotations

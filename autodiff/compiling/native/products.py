@@ -1,19 +1,20 @@
-"""Products of matrices: by BLAS, as SciPy exports it to Cython, called by address; small ones by loops of their own.
+"""Products of matrices: by BLAS, called by address; small ones by loops of their own.
 
 Order: how the matrices lie, BLAS, the loops.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...machine.ir import LETTER, SCALAR, Builder, Module, literal
-from ..program import Node
+from ..program import Node, nodes_in
+from .blas import INTEGER
 from .layout import Places, dense, reshaped
 
 
@@ -61,8 +62,32 @@ class Operand(NamedTuple):
         return Operand(self.shape[::-1], self.strides[::-1], self.moves)
 
 
+def terms(node: Node) -> list[Node]:
+    """The products of two that a node adds up."""
+    pairs = [node.inputs[i : i + 2] for i in range(0, len(node.inputs), 2)]
+    return [node] if len(pairs) == 1 else [replace(node, inputs=pair) for pair in pairs]
+
+
+def added_up(nodes: list[Node], results: list[Any]) -> list[Node]:
+    """The same, where a sum of products that nobody else reads is one product of more terms: BLAS adds each to what is
+    there, and the sum is no pass through memory of its own."""
+    places = Places(nodes)
+    readers = Counter(id(x) for x in nodes_in([*results, *(x for node in nodes for x in node.operands)]))
+    gone: set[int] = set()
+    for node in nodes:
+        parts = [x for x in node.inputs if isinstance(x, Node) and x.op == "product" and not x.options["small"]]
+        if node.op != "add" or len(parts) != 2 or any(readers[id(x)] > 1 for x in parts):
+            continue
+        total = replace(node, op="product", inputs=parts[0].inputs + parts[1].inputs, options=parts[0].options)
+        alike = all((x.shape, x.dtype) == (node.shape, node.dtype) for x in parts)
+        if alike and all(matrices(term, places) is not None for term in terms(total)):
+            node.op, node.inputs, node.options = total.op, total.inputs, total.options
+            gone.update(map(id, parts))
+    return [node for node in nodes if id(node) not in gone]
+
+
 def operands(node: Node, places: Places) -> tuple[list[Operand], tuple[int, ...]]:
-    """Left, right and result of a product, and the batch."""
+    """Left, right and result of a product of two, and the batch."""
     a, b = (places.of(x) for x in node.inputs)
     strides, shape = dense(node), node.shape
     left = (a.shape, a.strides) if len(a.shape) > 1 else ((1, *a.shape), (0, *a.strides))
@@ -107,32 +132,17 @@ def _swapped(parts: Sequence[Operand]) -> list[Operand]:
     return [x.turned for x in (parts[1], parts[0], parts[2])]
 
 
-@functools.cache
-def addresses() -> dict[str, int]:
-    """The addresses of BLAS's functions by name."""
-    from scipy.linalg import cython_blas
-
-    name, pointer = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name.restype, name.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    found = {}
-    for full in ("sgemm", "dgemm", "sgemv", "dgemv"):
-        capsule = cython_blas.__pyx_capi__[full]
-        found[f"autodiff_{full}"] = int(pointer(capsule, name(capsule)))
-    return found
-
-
-def product_function(module: Module, node: Node, places: Places) -> tuple[str, bool]:
+def product_function(module: Module, node: Node, places: Places, first: bool = True) -> tuple[str, bool]:
     """The name of a function of the addresses of left, right and result, and whether left is the node's second
-    operand."""
+    operand; of one that adds to the result, where it is not the first."""
     if node.options["small"]:
         return _by_tiles(module, node, places)
     product = matrices(node, places)
     assert product is not None
-    return _by_blas(module, node, product), product.swapped
+    return _by_blas(module, node, product, first), product.swapped
 
 
-def _by_blas(module: Module, node: Node, product: Product) -> str:
+def _by_blas(module: Module, node: Node, product: Product, first: bool) -> str:
     t = LETTER[node.dtype]
     b = Builder(module, 1)
     letter = {"f": "s", "d": "d"}[t]
@@ -144,10 +154,10 @@ def _by_blas(module: Module, node: Node, product: Product) -> str:
         return stored[text]
 
     def integer(n: int) -> str:
-        return constant(f"i32 {n}")
+        return constant(f"{INTEGER} {n}")
 
     left, right, result = product.left, product.right, product.result
-    one, zero = (constant(f"{SCALAR[t]} {literal(x, t)}") for x in (1, 0))
+    one, before = (constant(f"{SCALAR[t]} {literal(x, t)}") for x in (1, 1 - first))
     stack = ExitStack()
     places = _places(b, stack, product.batch, product.moves)
     turned = ["T" if m.turned else "N" for m in (left, right)]
@@ -160,12 +170,12 @@ def _by_blas(module: Module, node: Node, product: Product) -> str:
         out = result.step if flip else 1
         numbers = [integer(rows), integer(columns), one]
         given = [constant(f"i8 {ord('T' if matrix.turned != flip else 'N')}"), *numbers, at[0], integer(matrix.step)]
-        given += [at[1], integer(step), zero, places[2], integer(out)]
+        given += [at[1], integer(step), before, places[2], integer(out)]
         name = f"autodiff_{letter}gemv"
     else:
         sizes = [integer(left.rows), integer(right.columns), integer(left.columns)]
         given = [*(constant(f"i8 {ord(c)}") for c in turned), *sizes, one, places[0], integer(left.step)]
-        given += [places[1], integer(right.step), zero, places[2], integer(result.step)]
+        given += [places[1], integer(right.step), before, places[2], integer(result.step)]
         name = f"autodiff_{letter}gemm"
     module.declared.add(f"declare void @{name}({', '.join(['ptr'] * len(given))})")
     b.put(f"call void @{name}({', '.join(f'ptr {x}' for x in given)})")

@@ -230,6 +230,35 @@ def test_products_of_all_layouts_and_shapes_are_numpys(
     assert ("gemm" in compiled.ir, "@product" in compiled.ir) == (size == 40, size > 3)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_sum_of_products_that_nobody_else_reads_is_added_up_by_blas(dtype: type) -> None:
+    tape = Tape()
+    shapes = [(40, 42), (42, 40), (42, 42), (3, 40, 42), (3, 42, 42), (420,), (420, 42)]
+    a, turned, b, many, others, v, w = (tape.input(numbers(x, dtype, i)) for i, x in enumerate(shapes))
+    lefts = a, tape.view("transpose", turned, axes=(1, 0))
+    rights = b, tape.view("transpose", b, axes=(1, 0))
+    pairs = [*itertools.product(lefts, rights)]
+    sums = [tape("add", tape("dot", *p), tape("matmul", *q)) for p, q in itertools.product(pairs, pairs)]
+    sums.append(tape("add", tape("add", tape("dot", *pairs[0]), tape("dot", *pairs[1])), tape("dot", *pairs[2])))
+    sums.append(tape("add", tape("matmul", many, b), tape("matmul", lefts[1], others)))
+    sums.append(tape("add", tape("dot", v, w), tape("dot", tape("exp", v), w)))
+    compiled = check(tape, *sums, rtol={"f": 5e-6, "d": 1e-12})
+    assert compiled.ir.count("define void @nest") == 1  # exp
+
+    def product() -> Node:
+        return tape("dot", a, b)
+
+    shared, twice, row = product(), product(), tape("dot", v, w)
+    for outputs in (
+        [tape("add", shared, product()), shared],
+        [tape("add", twice, twice)],
+        [tape("add", product(), row)],
+        [tape("add", product(), tape("multiply", product(), 2.0))],
+    ):
+        compiled = check(tape, *outputs, rtol={"f": 5e-6, "d": 1e-12})
+        assert "define void @nest" in compiled.ir
+
+
 def test_parts_are_written_into_a_whole() -> None:
     tape = Tape()
     x = tape.input(numbers((4, 9)))
