@@ -1,9 +1,9 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
-Reading order: random, arguments and module/ (what all layers share); activation/, linear, dropout, normalization and
-mlp; loss/; embedding, rbf and shaping; images/, recurrent/ and state_space/ (sequences with hidden states); init and
-attention/. `functional` lists the functions behind the modules; `penalty` and `utils` work on the parameters of a
-model; `report` and plot/ show it at work.
+Reading order: random, arguments, module/ and axes (what layers share); activation/, linear, dropout, normalization and
+mlp; loss/; embedding, rbf, similarity and shaping; images/, recurrent/ and state_space/ (sequences with hidden
+states); init and attention/. `functional` lists the functions behind the modules; `penalty` and `utils` work on the
+parameters of a model; `report` and plot/ show it at work.
 """
 
 from . import functional, init, loss, penalty, plot, random, utils

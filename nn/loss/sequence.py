@@ -9,6 +9,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.ops.guards import common
 from autodiff.tensor import plain
 
 from ..arguments import as_tensor, count, float_input
@@ -110,7 +111,7 @@ def ctc_loss(
     ends = ad.stack([alpha[rows, 2 * sizes], ad.where(sizes > 0, alpha[rows, np.maximum(2 * sizes - 1, 0)], -np.inf)])
     losses = -ad.logsumexp(ends, axis=0)
     impossible = plain(losses) == np.inf
-    if impossible.any():
+    if not common(~impossible.any()):
         # Where there is no path, the sum over them is the constant 0, of which the logarithm has no derivative.
         nothing = 0.0 if zero_infinity else -ad.log(ad.exp(x).sum(axis=(0, 2)) * 0.0)
         losses = ad.where(impossible, nothing, losses)

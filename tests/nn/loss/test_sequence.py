@@ -95,3 +95,9 @@ X = log_softmax(scores(4, 2, 3), axis=-1)
 def test_an_error_says_what_it_got_and_what_it_expects(error, message, call):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_losses_of_each_example_inside_vmap_are_those_of_one_after_another():
+    x = scores(3, 5, 2, 3)
+    slope = ad.grad(lambda x: F.ctc_loss(F.log_softmax(x, -1), [[1, 2], [2, 1]], [5, 4], [2, 1]))
+    np.testing.assert_allclose(ad.vmap(slope)(x).data, [slope(ad.Tensor(one)).data for one in x], rtol=1e-12)
