@@ -166,3 +166,8 @@ def test_alpha_dropout_has_pytorch_s_two_values_and_keeps_mean_and_variance(p):
     assert not g.data[np.isclose(y.data, theirs.min()) & dropped].any()
     assert nn.AlphaDropout(p).eval()(x).data is x
     assert F.alpha_dropout(np.ones((0, 2), "float32"), p, True).dtype == np.float32
+
+
+def test_dropout2d_takes_three_axes_as_a_batch_of_signals_as_pytorch_s():
+    y = nn.Dropout2d(0.5, rng=np.random.default_rng(0))(np.ones((50, 4, 3))).data
+    assert (y == y[:, :, :1]).all() and (y != y[:, :1]).any()
