@@ -278,7 +278,7 @@ def _remedy(asker: str, kind: str) -> str:
         return f"Write {instead}. {_OUT}"
     if asker.startswith("scipy.sparse") and not asker.startswith("scipy.sparse.linalg"):
         return f"Write ad.sparse_matmul(A, t) for the product of a sparse matrix and a Tensor. {_OUT}"
-    if asker.startswith("np.ma"):
+    if asker.startswith("np.ma."):
         return f"A Tensor has no mask: write t * a.filled(value), or np.where(a.mask, value, t * a.data). {_OUT}"
     if asker.startswith("pandas"):
         return f"Write t * s.to_numpy() for the product of a column or table and a Tensor, which has no index. {_OUT}"

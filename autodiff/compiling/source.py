@@ -50,7 +50,8 @@ class _Shared:
         self.taken = {"np", "math", "scipy", "constants", "functions", name, "Unmet"}  # outside of functions
         self.inside = set[str]()  # inside of any
         self.imports = {"import numpy as np"}
-        self.constants: dict[int, str] = {}
+        self.constants: dict[int, str] = {}  # by id: name
+        self.held: list[Any] = []  # those of which there is an id
         self.heads: list[str] = []
         self.scalars: dict[Any, Any] = {}
         self.filled: dict[str, str] = {}
@@ -269,6 +270,7 @@ class Source:
     def _array(self, x: Any) -> str:
         if id(x) not in self._shared.constants:
             name = self._shared.constants[id(x)] = f"k{len(self._shared.heads)}"
+            self._shared.held.append(x)
             first = x.reshape(-1)[:1].tobytes() if x.size else b""
             dtype = f"np.{x.dtype.name}" if x.dtype.kind != "b" else "bool"
             if x.ndim and x.size and x.size > 4 and x.tobytes() == first * x.size:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, polymorphic
+from ..primitive import Sample, internal, polymorphic
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .guards import nonnegative, times
@@ -131,17 +131,17 @@ def _bivariate_by_correlation(g: Any, y: Any, h: Any, k: Any, r: Any) -> Any:
     return g * (np.exp(-0.5 * (h * h - 2 * r * h * k + k * k) / square) / (2 * math.pi * np.sqrt(square)))
 
 
-bivariate_normal = declare(
+bivariate_normal = internal(declare(
     "bivariate_normal", _bivariate_normal_forward,
     [lambda g, y, h, k, r: _bivariate_by_limit(g, h, k, r), lambda g, y, h, k, r: _bivariate_by_limit(g, k, h, r),
      _bivariate_by_correlation],
     formula="Φ({0}, {1}; {2})",
     derivatives=["φ({0}) Φ(({1} − {2} {0}) / √(1 − {2}²))", "φ({1}) Φ(({0} − {2} {1}) / √(1 − {2}²))",
                  "exp(−({0}² − 2 {2} {0} {1} + {1}²) / (2 (1 − {2}²))) / (2π √(1 − {2}²))"],
-    opaque="SciPy, in double precision", stacks="leading",
+    opaque="SciPy, in double precision", stacks="leading", public=False,
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t), draw(rng, t, -0.8, 0.8))) for s, t in PAIRS],
     doc="The distribution function of two standard normal variables with correlation r, |r| < 1, at h and k.",
-)  # fmt: skip
+))  # fmt: skip
 
 
 # Exponential integrals
