@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, internal, polymorphic
+from ..primitive import Sample, polymorphic
 from ..protocols import SCIPY_UFUNCS
 from ..tensor import Tensor
 from .guards import nonnegative, times
@@ -131,7 +131,7 @@ def _bivariate_by_correlation(g: Any, y: Any, h: Any, k: Any, r: Any) -> Any:
     return g * (np.exp(-0.5 * (h * h - 2 * r * h * k + k * k) / square) / (2 * math.pi * np.sqrt(square)))
 
 
-bivariate_normal = internal(declare(
+bivariate_normal = declare(
     "bivariate_normal", _bivariate_normal_forward,
     [lambda g, y, h, k, r: _bivariate_by_limit(g, h, k, r), lambda g, y, h, k, r: _bivariate_by_limit(g, k, h, r),
      _bivariate_by_correlation],
@@ -141,7 +141,7 @@ bivariate_normal = internal(declare(
     opaque="SciPy, in double precision", stacks="leading", public=False,
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t), draw(rng, t, -0.8, 0.8))) for s, t in PAIRS],
     doc="The distribution function of two standard normal variables with correlation r, |r| < 1, at h and k.",
-))  # fmt: skip
+)  # fmt: skip
 
 
 # Exponential integrals
