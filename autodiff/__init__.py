@@ -2,6 +2,17 @@
 
 A `Tensor` is an array that remembers how it was computed. NumPy's functions work on it and record a graph; `backward`
 and `gradients` walk the graph; the transforms (`grad`, `jacobian`, `hvp` …) do both for functions; `graph` draws it.
+
+Of functions:  grad value_and_grad jacobian hessian hvp vjp jvp elementwise_grad gauss_newton_vp vmap stop_gradient
+Of Tensors:    Tensor array gradients no_grad enable_grad is_grad_enabled checkpoint, and t.backward(), t.grad
+Programs:      compile scan cond while_loop keep_memory
+Pictures:      graph explain walk
+Checks:        gradcheck gradgradcheck detect_anomaly record_lines
+Files:         save load
+Operations:    NumPy's names, np.exp(t) or ad.exp(t), and relu sigmoid softplus softmax log_softmax logsumexp
+               cross_entropy sparse_matmul; your own with primitive
+As SciPy's:    ad.special ad.linalg ad.fft ad.signal ad.ndimage ad.stats ad.solvers (help(ad.stats) and so on)
+And:           ad.curvature ad.polynomial ad.random; import nn for networks, import optim for optimisers and minimize
 """
 
 import os as _os
@@ -23,6 +34,7 @@ from .checking.anomaly import record_lines as record_lines
 from .checking.gradcheck import GradientCheckError as GradientCheckError
 from .checking.gradcheck import gradcheck as gradcheck
 from .checking.gradcheck import gradgradcheck as gradgradcheck
+from .elsewhere import no_name as _no_name
 from .leaving import DetachWarning as DetachWarning
 from .mode import enable_grad as enable_grad
 from .mode import is_grad_enabled as is_grad_enabled
@@ -97,9 +109,15 @@ _LATER = {
 }
 
 
+_ROOMS = ("fft", "linalg", "polynomial", "signal", "special")
+__all__ = sorted(
+    {*(name for name, it in globals().items() if name[0] != "_" and not isinstance(it, type(_os))), *_ROOMS, *_LATER}
+)
+
+
 def __getattr__(name: str) -> object:
     if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(_no_name(__name__, name, {room: globals()[room] for room in _ROOMS}))
     module, attribute = _LATER[name]
     found = _import_module(f".{module}", __name__)
     globals()[name] = found = found if attribute is None else getattr(found, attribute)

@@ -235,7 +235,7 @@ def no_rule(name: str) -> TypeError:
     asker = asked_by()
     hidden = name.rpartition(".")[2].startswith("_")
     who = name if asker in ("", name) else asker if hidden else f"{asker} (which calls {name})"
-    instead = INSTEAD.get(asker) or INSTEAD.get(name) or _here(asker)
+    instead = INSTEAD.get(asker) or INSTEAD.get(name) or in_place_of(asker)
     return TypeError(
         f"{who} has no rule for Tensors. Write {instead or 'operations listed in autodiff'}, declare your own with "
         f"ad.primitive, or pass plain arrays (t.numpy() or t.detach().numpy()) where no gradient is wanted.{_line()}"
@@ -255,8 +255,10 @@ def _line() -> str:
     return f"\n  {line}" if line else ""
 
 
-def _here(asker: str) -> str:
-    """The function of that name here, of SciPy's packages that are here too."""
+def in_place_of(asker: str) -> str:
+    """What to write in place of a function of NumPy's or SciPy's, where that is known: advice, or its name here."""
+    if asker in INSTEAD:
+        return INSTEAD[asker]
     package, _, name = asker.removeprefix("scipy.").partition(".")
     there = asker.startswith("scipy.") and hasattr(getattr(functions, package, None), name)
     return f"ad.{package}.{name}(...), as SciPy's" if there else ""
@@ -271,7 +273,7 @@ def _remedy(asker: str, kind: str) -> str:
     """What to write instead."""
     if kind == "new tensor":
         return f"Use the tensor itself, t + 0 for a copy, or ad.array(t). {_OUT}"
-    instead = INSTEAD.get(asker) or _here(asker)
+    instead = in_place_of(asker)
     if instead:
         return f"Write {instead}. {_OUT}"
     if asker.startswith("scipy.sparse") and not asker.startswith("scipy.sparse.linalg"):
@@ -307,6 +309,10 @@ _SOLVE = "ad.linalg.solve(a, b)"
 _BINOMIAL = "1 / ((n + 1) * ad.special.beta(n - t + 1, t + 1))"
 _FRAMES = "np.lib.stride_tricks.sliding_window_view(t, n)[::step] * window, and np.fft.rfft of these frames"
 _FILTER = "ad.signal.convolve(np.pad(t, r, mode='symmetric'), kernel, 'valid'), for a kernel of 2 * r + 1 places a side"
+_SPLINE = (
+    "scipy.interpolate.CubicSpline(xp, np.eye(len(xp)))(x) @ t; it is linear in t, the values that it goes through; "
+    "np.interp(x, xp, t) goes straight, and has derivatives by x too"
+)
 _QUADRATURE = "ad.solvers.quad(f, a, b, args=(t,))"
 _STEPS = "ad.solvers.solve_ivp(f, t_span, y0, t_eval=times)"
 _ROOT = "ad.solvers.root(f, x0, args=(t,)), where f(x, t) is 0"
@@ -456,6 +462,10 @@ INSTEAD = {
     "scipy.ndimage.correlate1d": _FILTER,
     "scipy.ndimage.gaussian_filter": _FILTER,
     "scipy.ndimage.uniform_filter": _FILTER,
+    "scipy.signal.freqz": "np.exp(-1j * np.outer(w, np.arange(len(t)))) @ t; over that of the denominator",
+    "scipy.interpolate.CubicSpline": _SPLINE,
+    "scipy.interpolate.PPoly": _SPLINE,
+    "scipy.interpolate.make_interp_spline": _SPLINE,
     "scipy.interpolate.interp1d": "np.interp(x, xp, t)",
     "scipy.interpolate.RegularGridInterpolator": "ad.ndimage.map_coordinates(t, coordinates, order=1)",
     "scipy.spatial.distance.sqeuclidean": "((a - b) ** 2).sum()",

@@ -1,8 +1,9 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
 Reading order: random, arguments and module/ (what all layers share); activation/, linear, dropout, normalization and
-mlp; loss/; embedding and shaping; images/ and recurrent/; init and attention/. `functional` lists the functions behind
-the modules; `penalty` and `utils` work on the parameters of a model; `report` and plot/ show it at work.
+mlp; loss/; embedding, rbf and shaping; images/, recurrent/ and state_space/ (sequences with hidden states); init and
+attention/. `functional` lists the functions behind the modules; `penalty` and `utils` work on the parameters of a
+model; `report` and plot/ show it at work.
 """
 
 from . import functional, init, loss, penalty, plot, random, utils
@@ -48,9 +49,41 @@ from .attention.transformer import (
 from .attention.vision import PatchEmbedding, VisionTransformer, vit_arithmetic
 from .dropout import Dropout, Dropout2d
 from .embedding import Embedding
-from .images.conv import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose2d
-from .images.pooling import AdaptiveAvgPool1d, AdaptiveAvgPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
-from .images.resampling import Upsample, ZeroPad2d
+from .generation import generate, greedy, sampling
+from .images.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .images.folding import Fold, Unfold
+from .images.padding import (
+    CircularPad1d,
+    CircularPad2d,
+    CircularPad3d,
+    ConstantPad1d,
+    ConstantPad2d,
+    ConstantPad3d,
+    ReflectionPad1d,
+    ReflectionPad2d,
+    ReflectionPad3d,
+    ReplicationPad1d,
+    ReplicationPad2d,
+    ReplicationPad3d,
+    ZeroPad1d,
+    ZeroPad2d,
+    ZeroPad3d,
+)
+from .images.pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from .images.resampling import Upsample
 from .linear import Bilinear, Linear
 from .loss import (
     BCELoss,
@@ -89,28 +122,48 @@ from .module.parameter import Parameter
 from .module.promotion import DtypeWarning
 from .module.saving import load, save
 from .module.summary import Summary, summary
-from .normalization import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, RMSNorm
+from .normalization import (
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    GroupNorm,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    RMSNorm,
+)
 from .random import get_default_dtype, get_rng_state, manual_seed, set_default_dtype, set_rng_state
+from .rbf import RBF
 from .recurrent.cells import GRUCell, LSTMCell, RNNCell
 from .recurrent.layers import GRU, LSTM, RNN
 from .report import LayerReport, layer_report
-from .shaping import Flatten, Identity, Unflatten
+from .shaping import Flatten, Identity, PixelShuffle, PixelUnshuffle, Unflatten
+from .similarity import CosineSimilarity, PairwiseDistance
+from .state_space.hmm import HMM
+from .state_space.linear_gaussian import LinearGaussianSSM
 
 __all__ = [
-    "CELU", "ELU", "GELU", "GLU", "GRU", "LSTM", "MLP", "RNN", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d",
-    "AvgPool1d", "AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Bilinear",
-    "ContrastiveLoss", "Conv1d", "Conv2d", "ConvTranspose1d", "ConvTranspose2d", "CosineEmbeddingLoss",
-    "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss",
-    "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
-    "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda",
-    "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MarginRankingLoss",
-    "MaxPool1d", "MaxPool2d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiheadAttention", "NLLLoss", "PReLU",
-    "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding", "PerceptronLoss", "PerceptualLoss",
-    "PoissonNLLLoss", "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "SSELoss", "Sequential", "SiLU",
+    "CELU", "ELU", "GELU", "GLU", "GRU", "HMM", "LSTM", "MLP", "RBF", "RNN", "SELU", "AdaptiveAvgPool1d",
+    "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
+    "AvgPool1d", "AvgPool2d", "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d",
+    "Bilinear", "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",
+    "ContrastiveLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+    "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning",
+    "Embedding", "Flatten", "FocalLoss", "Fold", "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink",
+    "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity",
+    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda",
+    "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LinearGaussianSSM", "LogSigmoid", "LogSoftmax", "MSELoss",
+    "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList",
+    "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict", "ParameterList",
+    "PatchEmbedding", "PerceptronLoss", "PerceptualLoss", "PixelShuffle", "PixelUnshuffle", "PoissonNLLLoss",
+    "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d",
+    "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU",
     "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
     "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder",
     "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss",
-    "Unflatten", "Upsample", "VisionTransformer", "ZeroPad2d", "functional", "functional_call", "get_default_dtype",
-    "get_rng_state", "init", "layer_report", "load", "manual_seed", "penalty", "plot", "save", "set_default_dtype",
-    "set_rng_state", "summary", "utils", "vit_arithmetic",
+    "Unflatten", "Unfold", "Upsample", "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional",
+    "functional_call", "generate", "get_default_dtype", "get_rng_state", "greedy", "init", "layer_report", "load",
+    "loss", "manual_seed", "penalty", "plot", "random", "sampling", "save", "set_default_dtype", "set_rng_state",
+    "summary", "utils", "vit_arithmetic",
 ]  # fmt: skip

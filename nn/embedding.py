@@ -168,6 +168,35 @@ def _renormalise(weight: Tensor, rows: Any, limit: float, norm_type: float) -> N
         weight.data = data
 
 
+def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
+    """Rows of zeros with a 1 at the class index.
+
+    Args:
+        tensor: class indices, integers of any shape.
+        num_classes: number of classes; −1 for the largest index and one more.
+
+    Returns:
+        integers, shape (..., num_classes).
+
+    Raises:
+        TypeError: for values that are not integers.
+        ValueError: for indices outside the classes, and no indices where their number is to be found.
+
+    >>> one_hot([0, 2])
+    Tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    index = plain(as_tensor(tensor))
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: takes integers, not {index.dtype}")
+    if num_classes == -1 and not index.size:
+        raise ValueError("one_hot: got no class indices; say num_classes")
+    classes = int(index.max()) + 1 if num_classes == -1 else count("one_hot", "num_classes", num_classes, 1)
+    if index.size and not common((0 <= index.min()) & (index.max() < classes)):
+        raise ValueError(f"one_hot: class indices must be in 0 … {classes - 1}, got {index.min()} … {index.max()}")
+    return Tensor((index[..., None] == np.arange(classes)).astype(np.int64))
+
+
 class Embedding(Module):
     """A table of vectors, looked up by integers.
 

@@ -33,10 +33,25 @@ from .activation import (
 )
 from .attention.attention import scaled_dot_product_attention
 from .dropout import dropout, dropout2d
-from .embedding import embedding
-from .images.conv import conv1d, conv2d, conv_transpose1d, conv_transpose2d
-from .images.pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
-from .images.resampling import interpolate, pad, upsample
+from .embedding import embedding, one_hot
+from .images.conv import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
+from .images.folding import fold, unfold
+from .images.padding import pad
+from .images.pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+)
+from .images.resampling import interpolate, upsample
 from .linear import bilinear, linear
 from .loss import (
     binary_cross_entropy,
@@ -66,18 +81,22 @@ from .loss import (
     total_variation_loss,
     triplet_margin_loss,
 )
-from .normalization import batch_norm, group_norm, layer_norm, rms_norm
+from .normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from .shaping import pixel_shuffle, pixel_unshuffle
+from .similarity import cosine_similarity, normalize, pairwise_distance
 
 __all__ = [
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "bilinear",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "contrastive_loss", "conv1d", "conv2d",
-    "conv_transpose1d", "conv_transpose2d", "cosine_embedding_loss", "cross_entropy", "dice_loss", "dropout",
-    "dropout2d", "elu", "embedding", "focal_loss", "gaussian_nll_loss", "gelu", "glu", "group_norm", "half_mse_loss",
-    "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "hinge_loss", "huber_loss",
-    "interpolate", "iou_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid",
-    "margin_ranking_loss", "max_pool1d", "max_pool2d", "mish", "mse_loss", "nll_loss", "pad", "perceptron_loss",
-    "perceptual_loss", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm", "scaled_dot_product_attention", "selu",
-    "sigmoid", "sign", "silu", "sine", "smooth_l1_loss", "snake", "soft_margin_loss", "softmax", "softmin", "softplus",
-    "softshrink", "softsign", "sse_loss", "step", "tanh", "total_variation_loss", "triangle_wave",
-    "triplet_margin_loss", "upsample",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "batch_norm", "bilinear", "binary_cross_entropy",
+    "binary_cross_entropy_with_logits", "celu", "contrastive_loss", "conv1d", "conv2d", "conv3d", "conv_transpose1d",
+    "conv_transpose2d", "conv_transpose3d", "cosine_embedding_loss", "cosine_similarity", "cross_entropy", "dice_loss",
+    "dropout", "dropout2d", "elu", "embedding", "focal_loss", "fold", "gaussian_nll_loss", "gelu", "glu", "group_norm",
+    "half_mse_loss", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hinge_embedding_loss", "hinge_loss",
+    "huber_loss", "instance_norm", "interpolate", "iou_loss", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
+    "log_softmax", "logsigmoid", "margin_ranking_loss", "max_pool1d", "max_pool2d", "max_pool3d", "mish", "mse_loss",
+    "nll_loss", "normalize", "one_hot", "pad", "pairwise_distance", "perceptron_loss", "perceptual_loss",
+    "pixel_shuffle", "pixel_unshuffle", "poisson_nll_loss", "prelu", "relu", "relu6", "rms_norm",
+    "scaled_dot_product_attention", "selu", "sigmoid", "sign", "silu", "sine", "smooth_l1_loss", "snake",
+    "soft_margin_loss", "softmax", "softmin", "softplus", "softshrink", "softsign", "sse_loss", "step", "tanh",
+    "total_variation_loss", "triangle_wave", "triplet_margin_loss", "unfold", "upsample",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from autodiff.primitive import Operation, Sample, declare, polymorphic
 from autodiff.tensor import clock, is_foreign, plain, writable
 
 from .arguments import as_tensor, count, floats, number
+from .axes import OverAxes, written
 from .module.module import Module
 from .module.parameter import Parameter
 from .normalization_kernels import BY_WEIGHT, LAYER_NORM, LAYER_NORM_PULLBACK, RMS_NORM, RMS_NORM_PULLBACK
@@ -587,17 +588,84 @@ def _batch(
     y = _batch_norm(input, weight, bias, view=_per_channel(shape), eps=eps, kept=kept)
     if running and values:
         variance = kept.variance * (values / (values - 1)) if unbiased else kept.variance
-        for given, average, new in zip((running_mean, running_var), running, (kept.mean, variance)):
-            old, part = writable(average), momentum * new.reshape(channels)
-            if isinstance(part, Batch) and not isinstance(old, Batch):
-                raise BatchError(
-                    f"{layer}: inside ad.vmap the statistics differ between examples, which share the running averages "
-                    f"that training moves; use eval(), or track_running_stats=False, or map the averages too"
-                )
-            old *= 1 - momentum
-            old += part
-            if isinstance(given, Tensor):
-                given.data = old
+        _average(layer, (running_mean, running_var), (kept.mean, variance), momentum)
+    return y if narrow is None else y.astype(narrow)
+
+
+def _average(layer: str, running: tuple[Any, Any], batch: tuple[Any, Any], momentum: float) -> None:
+    """Move running averages towards a batch's mean and variance."""
+    for given, new in zip(running, batch):
+        average = as_tensor(given)
+        old, part = writable(average), momentum * new.reshape(average.shape)
+        if isinstance(part, Batch) and not isinstance(old, Batch):
+            raise BatchError(
+                f"{layer}: inside ad.vmap the statistics differ between examples, which share the running averages "
+                f"that training moves; use eval(), or track_running_stats=False, or map the averages too"
+            )
+        old *= 1 - momentum
+        old += part
+        if isinstance(given, Tensor):
+            given.data = old
+
+
+@flagged
+def instance_norm(
+    input: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """w (x − μ)/√(σ² + ε) + b, with mean and (biased) variance of each channel of each sample, or the running ones.
+
+    Args:
+        input: x, shape (N, C, L, ...).
+        running_mean, running_var: shape (C,), or both None. With `use_input_stats` they are written: new = (1 −
+            momentum) · old + momentum · the mean over samples of μ and of the variance divided by n − 1.
+        weight, bias: w and b, shape (C,), or None for 1 and 0.
+        use_input_stats: whether μ and σ² are the input's; else the running ones.
+        momentum, eps: as `batch_norm`'s.
+
+    Raises:
+        ValueError: for shapes that do not fit, one value per channel and sample, no statistics to use.
+        TypeError: for values that are not floating-point.
+
+    >>> instance_norm([[[1.0, 3.0], [10.0, 30.0]]]).numpy().round(3)
+    array([[[-1.,  1.],
+            [-1.,  1.]]])
+    """
+    return _instance("instance_norm", input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+
+
+def _instance(
+    layer: str, input: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, from_input: bool,
+    momentum: float, eps: float,
+) -> Tensor:  # fmt: skip
+    if not from_input:
+        return _batch(layer, input, running_mean, running_var, weight, bias, False, momentum, eps, True)
+    input, narrow = _widened(layer, input)
+    if input.ndim < 3:
+        raise ValueError(f"{layer}: got input of shape {input.shape}, expects (N, C, L, ...)")
+    samples, channels, values = input.shape[0], input.shape[1], math.prod(input.shape[2:])
+    if values == 1 and input.size:
+        raise ValueError(
+            f"{layer}: one value per channel and sample has no variance: got input of shape {input.shape}"
+        )  # fmt: skip
+    running = (running_mean, running_var)
+    if (running_mean is None) != (running_var is None):
+        raise ValueError(f"{layer}: running_mean and running_var are given both or not at all")
+    for name, value in zip(("running_mean", "running_var"), running):
+        _fitting(layer, name, value, (channels,), 0.0)
+    weight = _fitting(layer, "weight", weight, (channels,), 1.0)
+    bias = _fitting(layer, "bias", bias, (channels,), 0.0)
+    kept, eps = Statistics(), number(layer, "eps", eps, 0.0)
+    y = _group_norm(input, weight, bias, view=_per_group(input.shape, channels), eps=eps, kept=kept)
+    if running_mean is not None and input.size:
+        mean, variance = (a.reshape(samples, channels).mean(axis=0) for a in (kept.mean, kept.variance))
+        _average(layer, running, (mean, variance * (values / (values - 1))), momentum)
     return y if narrow is None else y.astype(narrow)
 
 
@@ -711,39 +779,39 @@ class _Affine(Module):
             p.data = np.full(p.shape, float(name == "weight"), p.dtype)
 
 
-class _BatchNorm(_Affine):
-    """Batch norm for inputs of the ranks `_ranks`."""
+class _Running(_Affine, OverAxes):
+    """What batch and instance norm share: parameters, and running averages of mean and variance."""
 
-    _ranks: tuple[int, ...]
-    _expects: str
+    _shapes = "{BatchNorm}"
+
     running_mean: Tensor | None
     running_var: Tensor | None
     num_batches_tracked: Tensor | None
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        unbiased_running_var: bool = True,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
+    def _keep(
+        self, num_features: int, eps: float, momentum: float | None, affine: bool, track_running_stats: bool,
+        dtype: Any, bias: bool,
+    ) -> None:  # fmt: skip
         name = type(self).__name__
         self.num_features = count(name, "num_features", num_features)
         self.eps = number(name, "eps", eps, 0.0)
         self.momentum = None if momentum is None else number(name, "momentum", momentum, 0.0, 1.0)
         self.affine = bool(affine)
         self.track_running_stats = bool(track_running_stats)
-        self.unbiased_running_var = bool(unbiased_running_var)
         dtype = floating(dtype)
         for buffer in ("running_mean", "running_var", "num_batches_tracked"):
             shape, kind = ((), np.int64) if buffer == "num_batches_tracked" else ((num_features,), dtype)
             self.register_buffer(buffer, np.empty(shape, kind) if track_running_stats else None)
         self._make((num_features,), dtype, weight=self.affine, bias=self.affine and bool(bias))
+
+    def _input(self, input: Any, ranks: tuple[int, ...], along: int) -> tuple[str, Tensor]:
+        """The layer with its argument, and the input, checked; `along` is the channels' axis."""
+        x, name = as_tensor(input), f"{type(self).__name__}({self.num_features})"
+        if x.ndim not in ranks or x.shape[along] != self.num_features:
+            expected = written(self._shapes, self._axes).replace("C", str(self.num_features))
+            raise ValueError(f"{name}: got input of shape {x.shape}, expects {expected}")
+        floats(name, x, self.weight)
+        return name, x
 
     def reset_running_stats(self) -> None:
         """Set the running mean to 0, the running variance to 1 and the number of batches to 0."""
@@ -756,35 +824,15 @@ class _BatchNorm(_Affine):
         self.reset_running_stats()
         super().reset_parameters()
 
-    def forward(self, input: Any) -> Tensor:
-        """w (x − μ)/√(σ² + ε) + b."""
-        input = as_tensor(input)
-        name = f"{type(self).__name__}({self.num_features})"
-        if input.ndim not in self._ranks or input.shape[1] != self.num_features:
-            expected = self._expects.replace("C", str(self.num_features))
-            raise ValueError(f"{name}: got input of shape {input.shape}, expects {expected}")
-        floats(name, input, self.weight)
-        mean, variance, momentum = self.running_mean, self.running_var, self.momentum
-        if self.training and self.num_batches_tracked is not None and momentum is None:
-            momentum = 1 / (plain(self.num_batches_tracked) + 1)
-        training = self.training or mean is None
-        momentum = 0.0 if momentum is None else momentum
-        y = _batch(name, input, mean, variance, self.weight, self.bias, training, momentum, self.eps,
-                   self.unbiased_running_var)  # fmt: skip
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.data = self.num_batches_tracked.data + 1
-        return y
-
     def extra_repr(self) -> str:
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
             f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-            + ("" if self.unbiased_running_var else ", unbiased_running_var=False")
         )
 
 
-class BatchNorm1d(_BatchNorm):
-    """Batch normalisation of features: w (x − μ)/√(σ² + ε) + b, with mean and variance of each feature.
+class _BatchNorm(_Running):
+    _text = """Batch norm: w (x − μ)/√(σ² + ε) + b, with mean and variance of each channel over samples and places.
 
     Args:
         num_features: C.
@@ -798,8 +846,8 @@ class BatchNorm1d(_BatchNorm):
         dtype: of the parameters; `nn.get_default_dtype()` by default.
         bias: False for a layer with a weight only.
 
-    Shapes: input and output (N, C) or (N, C, L), `weight` and `bias` (C,); buffers `running_mean` and `running_var`
-    (C,), `num_batches_tracked` ().
+    Shapes: input and output {BatchNorm}, `weight` and `bias` (C,); buffers `running_mean` and `running_var` (C,),
+    `num_batches_tracked` ().
 
     Raises:
         ValueError: for inputs of another shape, and in training for one value per channel.
@@ -807,33 +855,107 @@ class BatchNorm1d(_BatchNorm):
     Source: Ioffe and Szegedy, Batch Normalization, 2015.
 
     >>> import numpy as np, nn
-    >>> layer = nn.BatchNorm1d(2)
-    >>> layer(np.array([[1.0, 10.0], [3.0, 30.0]], "float32")).data.round(3)
-    array([[-1., -1.],
-           [ 1.,  1.]], dtype=float32)
+    >>> layer = nn.BatchNorm{n}d(1)
+    >>> layer(np.array([1.0, 3.0], "float32").reshape((2, 1, {1 ...}))).numpy().round(3).ravel()
+    array([-1.,  1.], dtype=float32)
     >>> layer.running_mean
-    Tensor([0.2, 2. ], dtype=float32)
+    Tensor([0.2], dtype=float32)
     """
 
-    _ranks = (2, 3)
-    _expects = "(N, C) or (N, C, L)"
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        unbiased_running_var: bool = True,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        self.unbiased_running_var = bool(unbiased_running_var)
+        self._keep(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+
+    def forward(self, input: Any) -> Tensor:
+        """w (x − μ)/√(σ² + ε) + b."""
+        name, input = self._input(input, (2, 3) if self._axes == 1 else (self._axes + 2,), 1)
+        mean, variance, momentum = self.running_mean, self.running_var, self.momentum
+        if self.training and self.num_batches_tracked is not None and momentum is None:
+            momentum = 1 / (plain(self.num_batches_tracked) + 1)
+        training = self.training or mean is None
+        momentum = 0.0 if momentum is None else momentum
+        y = _batch(name, input, mean, variance, self.weight, self.bias, training, momentum, self.eps,
+                   self.unbiased_running_var)  # fmt: skip
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.data = self.num_batches_tracked.data + 1
+        return y
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.unbiased_running_var else ", unbiased_running_var=False")
 
 
-class BatchNorm2d(_BatchNorm):
-    """Batch normalisation of images: w (x − μ)/√(σ² + ε) + b, with mean and variance of each channel over the batch and
-    all pixels.
+class BatchNorm1d(_BatchNorm, axes=1): ...
 
-    Arguments, buffers and errors are those of `BatchNorm1d`.
 
-    Shapes: input and output (N, C, H, W).
+class BatchNorm2d(_BatchNorm, axes=2): ...
+
+
+class BatchNorm3d(_BatchNorm, axes=3): ...
+
+
+class _InstanceNorm(_Running):
+    _text = """Instance normalisation: w (x − μ)/√(σ² + ε) + b, with mean and variance of each channel of each sample.
+
+    Args: those of `BatchNorm{n}d` but `unbiased_running_var`; by default there are neither w and b nor running
+        averages. With them (`track_running_stats`), `eval` mode uses these, the averages over samples of mean and
+        unbiased variance; `momentum` None then keeps them as they are.
+
+    Shapes: input and output (N, C, {L}) or (C, {L}), parameters and buffers as `BatchNorm{n}d`'s.
+
+    Raises:
+        ValueError: for inputs of another shape, and one value per channel and sample.
+
+    Source: Ulyanov, Vedaldi and Lempitsky, Instance Normalization, 2016.
 
     >>> import numpy as np, nn
-    >>> nn.BatchNorm2d(3)(np.ones((2, 3, 4, 4), "float32")).shape
-    (2, 3, 4, 4)
+    >>> nn.InstanceNorm{n}d(2)(np.ones((5, 2, {4 ...}), "float32")).shape
+    (5, 2, {4 ...})
     """
 
-    _ranks = (4,)
-    _expects = "(N, C, H, W)"
+    _shapes = "(N, C, {L}) or (C, {L})"
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        self._keep(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
+
+    def forward(self, input: Any) -> Tensor:
+        """w (x − μ)/√(σ² + ε) + b."""
+        n = self._axes
+        name, x = self._input(input, (n + 1, n + 2), -n - 1)
+        whole = x if x.ndim == n + 2 else x[None]
+        from_input = self.training or self.running_mean is None
+        y = _instance(name, whole, self.running_mean, self.running_var, self.weight, self.bias, from_input,
+                      self.momentum or 0.0, self.eps)  # fmt: skip
+        return y if x.ndim == n + 2 else y[0]
+
+
+class InstanceNorm1d(_InstanceNorm, axes=1): ...
+
+
+class InstanceNorm2d(_InstanceNorm, axes=2): ...
+
+
+class InstanceNorm3d(_InstanceNorm, axes=3): ...
 
 
 class LayerNorm(_Affine):

@@ -8,7 +8,7 @@ from typing import Any
 
 from autodiff import Tensor
 
-from .arguments import as_tensor, integer
+from .arguments import as_tensor, count, integer
 from .module.module import Module
 
 
@@ -101,3 +101,93 @@ class Unflatten(Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
+
+
+def pixel_shuffle(input: Any, upscale_factor: int) -> Tensor:
+    """Channels as pixels: y[…, c, h r + i, w r + j] = x[…, c r² + i r + j, h, w], r the factor.
+
+    Args:
+        input: x, shape (..., C r², H, W).
+        upscale_factor: r.
+
+    Returns:
+        shape (..., C, H r, W r).
+
+    Raises:
+        TypeError, ValueError: for another factor, and channels that r² does not divide.
+
+    Source: Shi et al., Real-Time Single Image and Video Super-Resolution, 2016.
+
+    >>> import numpy as np
+    >>> pixel_shuffle(np.arange(4.0).reshape(4, 1, 1), 2)
+    Tensor([[[0., 1.],
+             [2., 3.]]])
+    """
+    r, x = count("pixel_shuffle", "upscale_factor", upscale_factor, 1), as_tensor(input)
+    if x.ndim < 3 or x.shape[-3] % r**2:
+        raise ValueError(f"pixel_shuffle: got input of shape {x.shape}, expects (..., C · {r**2}, H, W)")
+    *batch, channels, h, w = x.shape
+    n = len(batch)
+    x = x.reshape((*batch, channels // r**2, r, r, h, w))
+    x = x.transpose((*range(n), n, n + 3, n + 1, n + 4, n + 2))
+    shuffled: Tensor = x.reshape((*batch, channels // r**2, h * r, w * r))
+    return shuffled
+
+
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Tensor:
+    """Pixels as channels, the inverse of `pixel_shuffle`: shape (..., C, H r, W r) becomes (..., C r², H, W).
+
+    Raises:
+        TypeError, ValueError: for another factor, and lengths that r does not divide.
+
+    >>> import numpy as np
+    >>> pixel_unshuffle(np.arange(4.0).reshape(1, 2, 2), 2).shape
+    (4, 1, 1)
+    """
+    r, x = count("pixel_unshuffle", "downscale_factor", downscale_factor, 1), as_tensor(input)
+    if x.ndim < 3 or x.shape[-1] % r or x.shape[-2] % r:
+        raise ValueError(f"pixel_unshuffle: got input of shape {x.shape}, expects (..., C, H · {r}, W · {r})")
+    *batch, channels, h, w = x.shape
+    n = len(batch)
+    x = x.reshape((*batch, channels, h // r, r, w // r, r))
+    x = x.transpose((*range(n), n, n + 2, n + 4, n + 1, n + 3))
+    unshuffled: Tensor = x.reshape((*batch, channels * r**2, h // r, w // r))
+    return unshuffled
+
+
+class PixelShuffle(Module):
+    """Channels as pixels, as `pixel_shuffle`: shape (..., C r², H, W) becomes (..., C, H r, W r).
+
+    >>> import numpy as np, nn
+    >>> nn.PixelShuffle(2)(np.ones((5, 12, 3, 4))).shape
+    (5, 3, 6, 8)
+    """
+
+    def __init__(self, upscale_factor: int) -> None:
+        self.upscale_factor = count("PixelShuffle", "upscale_factor", upscale_factor, 1)
+
+    def forward(self, input: Any) -> Tensor:
+        """The channels as pixels."""
+        return pixel_shuffle(input, self.upscale_factor)
+
+    def extra_repr(self) -> str:
+        return f"upscale_factor={self.upscale_factor}"
+
+
+class PixelUnshuffle(Module):
+    """Pixels as channels, as `pixel_unshuffle`: shape (..., C, H r, W r) becomes (..., C r², H, W).
+
+    >>> import numpy as np, nn
+    >>> nn.PixelUnshuffle(2)(np.ones((5, 3, 6, 8))).shape
+    (5, 12, 3, 4)
+    """
+
+    def __init__(self, downscale_factor: int) -> None:
+        self.downscale_factor = count("PixelUnshuffle", "downscale_factor", downscale_factor, 1)
+
+    def forward(self, input: Any) -> Tensor:
+        """The pixels as channels."""
+        return pixel_unshuffle(input, self.downscale_factor)
+
+    def extra_repr(self) -> str:
+        return f"downscale_factor={self.downscale_factor}"

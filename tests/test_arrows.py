@@ -17,6 +17,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
     {
         "mode",
         "leaving",
+        "elsewhere",
         "devices",
         "protocols",
         "methods",

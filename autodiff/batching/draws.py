@@ -86,6 +86,8 @@ class Generators(np.random.Generator):
         return lambda *args, **kwargs: self._drawn(name, args, kwargs)
 
     def _drawn(self, name: str, args: Any, kwargs: Any) -> Tensor:
+        if kwargs.get("out") is not None:
+            raise BatchError(f"ad.vmap: .{name}(out=) of a generator for each example; use the numbers it returns")
         for x in (*args, *kwargs.values()):
             if isinstance(x, Tensor) and x.requires_grad:
                 raise TypeError(

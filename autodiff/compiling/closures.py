@@ -362,7 +362,8 @@ class Closure:
             if kind == "attribute" and value is not _EMPTY and key.isidentifier():
                 text = f"h{i}.{key}"
             if kind == "values" and all(type(x) is str for x in value):  # names, as most are
-                terms.append(f"{text} == v{i}" if value else f"not h{i}")
+                names[f"v{i}"] = [*value]
+                terms.append(f"[*h{i}] == v{i}" if value else f"not h{i}")
                 continue
             loose = kind == "values" or (_is_plain(value) and value is not None)
             terms.append(f"{text} is v{i}" if not loose else f"({text} is v{i} or same({text}, v{i}))")

@@ -64,7 +64,7 @@ def takes_out(node: Node) -> bool:
     """Whether a call can write its result into memory that is there."""
     if node.dtype.kind not in "fiub" or node.options.get("weak") or node.size == 0:
         return False
-    if elementwise(node) or node.op in ("astype", "copy", "setitem", "concatenate"):
+    if elementwise(node) or node.op in ("astype", "copy", "setitem", "concatenate", "padded_sum"):
         return True
     if node.op.endswith(".reduce"):
         return True

@@ -8,6 +8,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy as np
 from ..leaving import place_of
 from .blocks import blocked, reduced
 from .memory import VIEWS, Place, Plan, Run, elementwise
-from .program import Node, Program
+from .padding import parts_of, unpadded
+from .program import Node, Program, nodes_in
 
 UNMET = '''class Unmet(ArithmeticError):
     """What this program takes for granted does not hold of these values."""
@@ -117,8 +119,8 @@ class Source:
     ) -> None:
         """`around`: the text of which this one is a part, a function beside its own. `own`: no result may lie in an
         input's memory."""
-        self.program, runs = blocked(program)
-        self.name, self.plan = name, Plan(self.program, reuse_outputs, runs)
+        program, runs = blocked(unpadded(program))
+        self.program, self.name, self.plan = program, name, Plan(program, reuse_outputs, runs)
         self._runs = {node: run for run in runs for node in run.nodes}
         self.arrays: dict[str, Any] = {} if around is None else around.arrays
         """Constants that are too large for the text, by name."""
@@ -130,9 +132,12 @@ class Source:
         self._before: list[str] = []  # lines that the next call needs
         self._names: dict[int, str] = {}
         self._parts: dict[int, list[str]] = {}  # by what gives several results: their names
-        for i, node in enumerate(self.program.inputs):
+        for i, node in enumerate(program.inputs):
             self._names[id(node)] = self._local(node.name or f"x{i}")
         self._views: dict[Any, str] = {}  # by place: its name
+        read = {x for node in program.nodes for x in node.operands}.union(nodes_in(program.outputs))
+        self._decisions = {x for x in program.assumptions if x not in read and _compares_numbers(x)}
+        """Comparisons that are written where they are checked, as Python's own, which is faster."""
         self._memory = "memory" if around is None else self._shared.unique(f"memory_of_{name}")
         self.body = self._body(own)
         self.text = self._text(self._takes()) if around is None else ""
@@ -302,6 +307,10 @@ class Source:
         if node.op == "item" and id(node.inputs[0]) in self._parts:
             self._names[id(node)] = self._parts[id(node.inputs[0])][node.options["index"]]
             return []
+        if node in self._decisions:
+            x, bound = node.inputs
+            self._names[id(node)] = f"{self.of(x)}.item() {_SYMBOLS[node.op]} {_bound(bound)}"
+            return []
         given = self._operands(node)
         if node.op in ("scan", "cond", "while"):
             return {"scan": self._scan, "cond": self._cond, "while": self._while}[node.op](node, given)
@@ -321,6 +330,8 @@ class Source:
             index = given[1] if len(given) > 1 else self._index(node.options["index"])
             put = f"{name}[{index}] = {given[0]}" if node.op == "scatter" else f"np.add.at({name}, {index}, {given[0]})"
             return [f"{name} = np.zeros({node.shape}, {self.of(node.dtype)})", put]
+        if node.op == "padded_sum":
+            return ([f"{name} = np.empty({node.shape}, np.{node.dtype.name})"] if new else []) + self._padded(node)
         if elementwise(node):
             if new:
                 return [f"{name} = {self._called(node.op)}({', '.join(given)})"]
@@ -386,6 +397,32 @@ class Source:
             return f"np.{op}"
         self._shared.imports.add("import scipy.special")
         return f"scipy.{op}"
+
+    def _padded(self, node: Node) -> list[str]:
+        """The lines that write the parts of a sum of padded arrays. Python adds single numbers faster; in double
+        precision, which rounds a float32 no otherwise."""
+        zero, axis, name, lines = self._scalar(0.0, node.dtype), node.options["axis"], self._names[id(node)], []
+        for span, added in parts_of(node):
+            if len(node.shape) == 1 and span.stop - span.start == 1:
+                terms = [f"{self.of(x)}.item({_ordinal(inner.start, x.size)})" for x, inner in added]
+                total = " + ".join([*terms, "0.0"][:2])
+                lines.append(f"{name}[{_ordinal(span.start, node.size)}] = {total}")
+                continue
+            given, into = [self._part(x, inner, axis) for x, inner in added], self._part(node, span, axis)
+            lines.append(f"np.add({', '.join([*given, zero][:2])}, {into})" if given else f"np.copyto({into}, {zero})")
+        return lines
+
+    def _part(self, x: Node, span: slice, axis: int) -> str:
+        """A slice along an axis; where the memory is the program's, a name that stands for it."""
+        length, place = x.shape[axis], self.plan.places.get(x)
+        if span == slice(0, length):
+            return self.of(x)
+        if place is not None and axis == 0 and place.order == tuple(range(len(x.shape))):
+            row, shape = place.nbytes // length, (span.stop - span.start, *x.shape[1:])
+            part = replace(place, offset=place.offset + row * span.start, shape=shape, nbytes=row * shape[0])
+            return self._named(part)
+        index = slice(*(_ordinal(n, length) or None for n in (span.start, span.stop)))
+        return f"{self.of(x)}[{':, ' * axis}{self._index(index)}]"
 
     def _as_the_user_calls_it(self, node: Node, call: list[str]) -> list[str]:
         """The lines of a call whose result lies in memory that is known: a name more, if the user has one for it."""
@@ -494,7 +531,7 @@ class Source:
         shapes = [x.shape if isinstance(x, Node) else () for x in node.inputs]
         alone = np.broadcast_shapes(*shapes) == node.shape  # without the constants
         return [
-            self._scalar(x, dtype) if type(x) in (int, float) and abs(x) < 2**53
+            self._scalar(x, dtype) if type(x) in (int, float) and (abs(x) < 2**53 or abs(x) == float("inf"))
             else self._in_dtype(x, dtype) if isinstance(x, Node) and _weak(x)
             else self._scalar(x.reshape(-1)[0].item(), x.dtype) if alone and _filled(x)
             else self.of(x)
@@ -610,6 +647,26 @@ def _number(x: Any) -> str:
 
 def _nested(x: Any) -> str:
     return f"[{', '.join(map(_nested, x))}]" if isinstance(x, list) else _number(x)
+
+
+def _compares_numbers(node: Node) -> bool:
+    """Whether a call compares one number with one that is known, which its dtype has in full."""
+    if node.op not in _SYMBOLS or node.shape or len(node.inputs) != 2:
+        return False
+    x, bound = node.inputs
+    if not isinstance(x, Node) or x.shape or x.dtype.char not in "fd" or type(bound) is not float:
+        return False
+    with np.errstate(over="ignore"):
+        return not _weak(x) and float(x.dtype.type(bound)) == bound
+
+
+def _bound(x: float) -> str:
+    return "np.inf" if x == float("inf") else _number(x)
+
+
+def _ordinal(n: int, length: int) -> int:
+    """A place on an axis, counted from the end that is nearer."""
+    return n - length if 2 * n > length else n
 
 
 def _is_given(program: Program, x: Any) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..batching.batch import Batch, get, level_of
-from ..leaving import user_line, user_place
+from ..leaving import asked_by, in_place_of, user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
 from ..standing_in import ARITHMETIC, COMPARISONS, METHODS, SIGNS, give_operators
@@ -227,6 +227,9 @@ class Trace:
         inputs = tuple(self._frozen(stripped(x)) for x in inputs)
         key = (op, *map(self._key, inputs), *((k, self._key(v)) for k, v in sorted(options.items())))
         found = self._known.get(key)
+        if found is None and op in ("add", "multiply"):
+            turned = self._known.get((op, *key[:0:-1]))
+            found = turned if turned is not None and turned.strides == value.strides else None
         if found is None:
             found = self._known[key] = self._new(op, inputs, options, value, view)
         return found
@@ -452,9 +455,12 @@ class Tracer:
         return np
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        asker = asked_by()
+        inside = f" in {asker}" if asker else ""
         self.trace.refuse(
-            "a traced array would become a NumPy array, whose numbers would be those of the first call for ever",
-            "leave it to NumPy's functions and operators: np.stack([a, b]) in place of np.array([a, b]), "
+            f"a traced array would become a NumPy array{inside}, with the numbers of the first call for ever",
+            in_place_of(asker)
+            or "leave it to NumPy's functions and operators: np.stack([a, b]) in place of np.array([a, b]), "
             "np.zeros_like(x) in place of np.zeros(n) for what it is written into, np.take(a, i, axis=0) in place of "
             "a[i]",
         )

@@ -32,6 +32,7 @@ from .generators import TracedGenerator
 from .kinds import types_of_arrays
 from .outside import refused_outside
 from .program import Node, Program
+from .signs import gathered
 from .tracer import Trace, TraceError, Tracer, Uncommon, Unrolled
 from .training import Steps
 from .undoing import undoing
@@ -427,7 +428,7 @@ class _Run:
         places = [(kind, tensors.index(k) if kind == "tensor" else k) for kind, k, _ in written]
         donated = {len(kinds) + k: trace.inputs.index(start) for k, (_, _, start) in enumerate(written)}
         return Traced(
-            trace.program(results, donated),
+            gathered(trace.program(results, donated)),
             self.closure,
             list(tracers),
             [x.tensor for x in tensors],

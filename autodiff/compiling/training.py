@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import is_
+from itertools import chain
+from operator import is_, itemgetter
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +45,10 @@ class Steps:
     """
 
     def __init__(self, optimizer: UpdateRule) -> None:
+        if isinstance(optimizer, type):
+            raise TypeError(
+                f"ad.compile: optimizer= takes an optimiser, not a class; write {optimizer.__name__}(parameters, …)"
+            )
         if getattr(getattr(type(optimizer), "step", None), "__qualname__", "") != "Optimizer.step":
             raise TypeError(
                 f"ad.compile: optimizer= takes an optimiser with a rule for one parameter, `update`; "
@@ -182,20 +187,25 @@ class Steps:
         are now; None where groups or state are no more what the program was made for."""
         if self._regrouped():
             return None
-        state = self.optimizer.state
+        state = self.optimizer.state.__getitem__
         values: list[Any] = []
         arrays: list[Any] = []
         after = []
         for params, group, fixed, names in self.parts:
-            states = [state[p] for p in params]
-            count = len(states[0])
+            states = [*map(state, params)]
             numbers = {k: v for k, v in states[0].items() if not isinstance(v, np.ndarray)}
-            for other in states:
-                if len(other) != count:
+            count = len(states)
+            try:
+                if [*map(len, states)].count(len(states[0])) != count:
                     return None
                 for k, v in numbers.items():
-                    if other.get(k, state) != v:
+                    if [own[k] for own in states].count(v) != count:
                         return None
+                if names:
+                    found = map(itemgetter(*names), states)
+                    arrays += found if len(names) == 1 else chain.from_iterable(found)
+            except KeyError:
+                return None
             forward = dict(numbers)
             given = self.optimizer.advance(forward, group)
             flat = isinstance(given, tuple) and len(given) == len(fixed)  # as most are
@@ -211,7 +221,6 @@ class Steps:
                     return None
             if forward:
                 after.append((states, forward))
-            arrays += [own.get(name) for own in states for name in names]
         return values, after, arrays
 
     def fits(self, arrays: list[Any]) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..primitive import as_tensor, holds_tensors
 from ..protocols import implements, optioned
-from ..tensor import Tensor, as_array, plain, wrap
+from ..tensor import Tensor, as_array, is_foreign, plain, wrap
 from .elementwise import astype, copy, exp, log, power
 from .guards import checked_axis, common, raw
 from .shape import broadcast_to, moveaxis, reshape, stack
@@ -53,14 +53,16 @@ def _given(value: Any) -> Any:
     return array(value) if isinstance(value, (list, tuple)) and holds_tensors(value) else value
 
 
-def _records(*values: Any) -> bool:
-    return any(isinstance(v, Tensor) and v.requires_grad for v in values)
+def _operates(*values: Any) -> bool:
+    """Whether operations make the result: of Tensors with gradient, and of arrays that are not NumPy's, as a batch."""
+    return any(is_foreign(plain(v)) or (isinstance(v, Tensor) and v.requires_grad) for v in values)
 
 
 def _result(y: Tensor, what: str, requires_grad: bool, name: str | None) -> Tensor:
-    """The result of a creation function that was given a Tensor with gradient, and so has one."""
-    if requires_grad:
+    """The result of a creation function that operations made."""
+    if requires_grad and y.requires_grad:
         raise TypeError(f"{what}: an entry requires a gradient, so the result does; leave requires_grad= out")
+    y.requires_grad = y.requires_grad or requires_grad
     if name is not None:
         y.name = name
     return y
@@ -102,14 +104,13 @@ def array(object: Any, dtype: Any = None, *, requires_grad: bool = False, name: 
     """
     entries: list[Any] = []
     _collect(object, entries)
-    live = _records(*entries)
-    if dtype is None and any(isinstance(x, Tensor) for x in entries):
+    if dtype is None and any(isinstance(x, Tensor) or is_foreign(x) for x in entries):
         dtype = _promoted(entries)
-    if not live:
+    if not _operates(*entries):
         found = plain(object)
         _same_shapes(found, "")
         return _made(as_array(found, dtype, copy=True), requires_grad, name)
-    y = _joined(object, np.dtype(dtype), "")
+    y = as_tensor(_joined(object, np.dtype(dtype), ""), "array")
     return _result(copy(y) if y is object else y, "array", requires_grad, name)
 
 
@@ -137,8 +138,7 @@ def _joined(item: Any, dtype: Any, place: str) -> Any:
         return as_array(item, dtype, copy=False)
     parts = [_joined(x, dtype, f"{place}[{i}]") for i, x in enumerate(item)]
     _checked([x.shape for x in parts], place)
-    live = any(isinstance(x, Tensor) for x in parts)
-    return stack(parts) if live else np.array(parts, dtype)
+    return np.array(parts, dtype) if all(type(x) is np.ndarray for x in parts) else stack(parts)
 
 
 def _checked(shapes: list[tuple[int, ...]], place: str) -> tuple[int, ...]:
@@ -204,7 +204,7 @@ def full(
             [3., 3.]])
     """
     fill_value = _given(fill_value)
-    if _records(fill_value):
+    if _operates(fill_value):
         y = broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), shape)
         return _result(copy(y) if y is fill_value else y, "full", requires_grad, name)
     return _made(_named("full", np.full, shape, fill_value, dtype=dtype), requires_grad, name)
@@ -276,7 +276,7 @@ def full_like(
 ) -> Tensor:  # fmt: skip
     """A tensor filled with a value, which may be a Tensor with gradient, with the shape and dtype of `a`."""
     fill_value = _given(fill_value)
-    if _records(fill_value):
+    if _operates(fill_value):
         like = np.empty_like(plain(a), dtype=dtype, shape=shape)
         return full(like.shape, fill_value, like.dtype, requires_grad=requires_grad, name=name)
     return _made(_named("full_like", np.full_like, a, fill_value, dtype, order, subok, shape), requires_grad, name)
@@ -303,7 +303,7 @@ def arange(
     >>> arange(3.0)
     Tensor([0., 1., 2.])
     """
-    if _records(start, stop, step):
+    if any(isinstance(v, Tensor) and v.requires_grad for v in (start, stop, step)):
         raise TypeError("arange: its length depends on the ends, so it has no derivative by them; use ad.linspace")
     start, stop = (0, start) if stop is None else (start, stop)
     return _made(_named("arange", np.arange, start, stop, step, dtype=dtype), requires_grad, name)
@@ -331,7 +331,7 @@ def linspace(
     Tensor(1.5)
     """
     start, stop = _given(start), _given(stop)
-    if not _records(start, stop):
+    if not _operates(start, stop):
         values, distance = _named(
             "linspace", np.linspace, start, stop, num, endpoint=endpoint, retstep=True, dtype=dtype, axis=axis
         )
@@ -357,7 +357,7 @@ def logspace(
 ) -> Tensor:  # fmt: skip
     """Powers of `base` whose exponents are evenly spaced, as `numpy.logspace`; differentiable by ends and base."""
     start, stop, base = _given(start), _given(stop), _given(base)
-    if _records(start, stop, base):
+    if _operates(start, stop, base):
         y: Tensor = power(base, linspace(start, stop, num, endpoint, axis=axis))
         return _result(y if dtype is None else astype(y, dtype), "logspace", requires_grad, name)
     values = _named("logspace", np.logspace, start, stop, num, endpoint=endpoint, base=base, dtype=dtype, axis=axis)
@@ -380,7 +380,7 @@ def geomspace(
     Tensor(1.25)
     """
     start, stop = _given(start), _given(stop)
-    if _records(start, stop):
+    if _operates(start, stop):
         start, stop = as_tensor(start, "geomspace"), as_tensor(stop, "geomspace")
         if "c" in (start.dtype.kind, stop.dtype.kind):
             raise TypeError(

@@ -563,7 +563,11 @@ cosh = declare(
 
 @np.errstate(over="ignore")  # far out cosh is ∞, and the result 0
 def _over_cosh_squared(g: Any, x: Any) -> Any:
-    c = np.cosh(x)
+    if x.dtype.kind == "c":  # no overflow in both parts, whose quotient is NaN: far out it is 0
+        far = np.abs(x.real) > 0.99 * np.log(np.finfo(x.dtype).max)
+        c = np.where(far, np.inf, np.cosh(np.where(far, 0, x)))
+    else:
+        c = np.cosh(x)
     return g / c / c
 
 

@@ -465,14 +465,17 @@ def _between(s: Any) -> Any:
     return gaps, _closed(gaps, s)
 
 
-def _unless(lost: Any, g: Any) -> Any:
+@internal
+def unless(lost: Any, g: Any) -> Any:
     """g, and NaN where it is lost."""
     if common(~lost.any()):
         return g
     return g * np.where(lost, np.nan, 1).astype(g.dtype)  # a factor: so are its derivatives
 
 
-def _repeated(s: Any) -> Any:
+@internal
+def repeated(s: Any) -> Any:
+    """Whether each of some values lies, up to rounding, beside another."""
     return _between(raw(s))[1].sum(axis=-1) > 1
 
 
@@ -550,15 +553,15 @@ def _seen_by_eigenvectors(h: Any, a: Any) -> Any:
 
 
 def _eigenvalues_repeat(a: Any) -> Any:
-    return _repeated(np.linalg.eigvalsh(raw(a)))
+    return repeated(np.linalg.eigvalsh(raw(a)))
 
 
 _projectors = declare(
     "projectors", _projectors_forward,
     [_of_gradients(_projectors_moved),
-     lambda h, y, a, g: _unless(_eigenvalues_repeat(a), _seen_by_eigenvectors(_conj(h), a))],
+     lambda h, y, a, g: unless(_eigenvalues_repeat(a), _seen_by_eigenvectors(_conj(h), a))],
     # Weights that move as repeated eigenvalues do part them in a way that neither rule can know: NaN.
-    jvps=[_projectors_moved, lambda t, y, a, g: _projectors_of(a, _unless(_eigenvalues_repeat(a), t))],
+    jvps=[_projectors_moved, lambda t, y, a, g: _projectors_of(a, unless(_eigenvalues_repeat(a), t))],
     complex=True, formula="Σᵢ {1}ᵢ vᵢ vᵢᴴ, eigenvectors v of {0}",
     derivatives=["V (({1}ⱼ − {1}ᵢ)/(wⱼ − wᵢ) ∘ Vᴴ · V) Vᴴ", "vᵢᴴ · vᵢ"],
     samples=lambda rng: [
@@ -630,13 +633,13 @@ _eig_of: Any = polymorphic(_eig)
 def _eigvals_rule(g: Any, y: Any, a: Any) -> Any:
     """V⁻ᵀ diag(·) Vᵀ, and NaN where eigenvalues repeat."""
     v = _eig_of(a, invariant=True)[..., 1:, :]
-    return np.linalg.solve(_t(v), _unless(_repeated(y), g)[..., :, None] * _t(v))
+    return np.linalg.solve(_t(v), unless(repeated(y), g)[..., :, None] * _t(v))
 
 
 _eigvals = declare(
     "eigvals", lambda a: _eig_forward(a)[..., 0, :], [_eigvals_rule], arity=1, complex=True,
     opaque="real or complex, as the eigenvalues are",
-    jvps=[lambda t, y, a: _unless(_repeated(y), _eig_moved(t, _eig_of(a, invariant=True), a)[..., 0, :])],
+    jvps=[lambda t, y, a: unless(repeated(y), _eig_moved(t, _eig_of(a, invariant=True), a)[..., 0, :])],
     formula="w with {0} V = V diag(w)", derivatives=["V⁻ᵀ diag(·) Vᵀ"],
     samples=lambda rng: [Sample((x,)) for x in _general_matrices(rng)],
 )  # fmt: skip
@@ -897,15 +900,15 @@ def _seen_by_singular_vectors(h: Any, a: Any) -> Any:
 def _singular_values_repeat(a: Any) -> Any:
     """Where they do; beside the further rows or columns of a matrix that is not square, 0 is repeated."""
     s = _svdvals_forward(raw(a))
-    repeated = _repeated(s)
-    return repeated if a.shape[-2] == a.shape[-1] else repeated | _closed(s[..., None, :], s)[..., 0, :]
+    lost = repeated(s)
+    return lost if a.shape[-2] == a.shape[-1] else lost | _closed(s[..., None, :], s)[..., 0, :]
 
 
 _dyads = declare(
     "dyads", _dyads_forward,
     [_of_gradients(_dyads_moved),
-     lambda h, y, a, g: _unless(_singular_values_repeat(a), _seen_by_singular_vectors(_conj(h), a))],
-    complex=True, jvps=[_dyads_moved, lambda t, y, a, g: _dyads_of(a, _unless(_singular_values_repeat(a), t))],
+     lambda h, y, a, g: unless(_singular_values_repeat(a), _seen_by_singular_vectors(_conj(h), a))],
+    complex=True, jvps=[_dyads_moved, lambda t, y, a, g: _dyads_of(a, unless(_singular_values_repeat(a), t))],
     formula="Σᵢ {1}ᵢ uᵢ vᵢᴴ, singular vectors u, v of {0}",
     derivatives=["U (({1}ⱼ ∓ {1}ᵢ)/(sⱼ ∓ sᵢ) ∘ Uᴴ · V) Vᴴ + …", "uᵢᴴ · vᵢ"],
     samples=lambda rng: [Sample((a, draw(rng, (*a.shape[:-2], min(a.shape[-2:])))))

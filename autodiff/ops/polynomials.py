@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import as_tensor
+from ..primitive import Sample, as_tensor, declare
 from ..protocols import implements
 from ..tensor import Tensor, wrap
 from .elementwise import astype, where
 from .guards import common, raw
-from .linalg import as_real, eigvals, inv, lstsq
+from .linalg import as_floating, as_real, eigvals, inv, lstsq, repeated, unless
 from .norms import norm
 from .sampled import convolve
+from .samples import draw
 from .shape import concatenate, stack
 
 __all__ = [
@@ -197,6 +198,30 @@ def poly(seq_of_zeros: Any) -> Tensor:
     return c
 
 
+def _moved(y: Any, p: Any) -> tuple[Any, Any]:
+    """Of p(y) = 0 the derivatives by each coefficient, the powers of y, and by y."""
+    powers = np.vander(y, p.shape[0])
+    return powers, unless(repeated(y), (powers[:, 1:] * np.arange(p.shape[0] - 1, 0, -1)) @ p[:-1])
+
+
+def _roots_rule(g: Any, y: Any, p: Any) -> Any:
+    powers, slopes = _moved(y, p)
+    return -(g / slopes) @ powers
+
+
+def _roots_moved(t: Any, y: Any, p: Any) -> Any:
+    powers, slopes = _moved(y, p)
+    return -(powers @ t) / slopes
+
+
+_roots = declare(
+    "roots", lambda p: np.roots(p).astype(np.result_type(p, np.complex64)), [_roots_rule], jvps=[_roots_moved], arity=1,
+    complex=True, opaque="as many as the first and last coefficients that are not 0 say", public=False,
+    formula="x with Σᵢ {0}ᵢ xⁿ⁻ⁱ = 0", derivatives=["−xⁿ⁻ⁱ / Σᵢ (n − i) {0}ᵢ xⁿ⁻ⁱ⁻¹"],
+    samples=lambda rng: [Sample((draw(rng, (n,)),)) for n in (4, 3, 2)],
+)  # fmt: skip
+
+
 @implements(np.roots, passing=True)
 def roots(p: Any) -> Tensor:
     """The roots of the polynomial with these coefficients, as `numpy.roots`: eigenvalues of its companion matrix.
@@ -205,8 +230,8 @@ def roots(p: Any) -> Tensor:
         p: coefficients (n,), the highest power first.
 
     Returns:
-        The roots, in NumPy's order, complex where one of them is. Those that repeat have no derivative: it is NaN, as
-        for `eig`.
+        The roots, in NumPy's order, complex where one of them is. Each moves as p(x) = 0 says, with a first coefficient
+        that is 0 as well. Those that repeat have no derivative: it is NaN, as for `eig`.
 
     Raises:
         ValueError: another shape.
@@ -214,24 +239,9 @@ def roots(p: Any) -> Tensor:
     >>> roots([1.0, -3.0, 2.0])
     Tensor([2., 1.])
     """
-    p = _coefficients("roots", p)
-    there = np.nonzero(raw(p))[0]
-    if not there.size:
-        return wrap(np.zeros(0))
-    p = p[there[0] :]
-    zeros = p.size - 1 - (int(there[-1]) - int(there[0]))
-    p = p if p.requires_grad or not zeros else p[: p.size - zeros]
-    n = p.size - 1
-    if n < 1:
-        return wrap(np.zeros(zeros))
-    r = eigvals(concatenate([(-p[1:] / p[0])[None], np.eye(n - 1, n, dtype=np.result_type(p.dtype, float))]))
-    if not zeros:
-        return r
-    if not p.requires_grad:
-        return concatenate([r, wrap(np.zeros(zeros, r.dtype))])
-    r = r[np.argsort(np.argsort(np.abs(raw(r)), kind="stable") < zeros, kind="stable")]  # roots at 0 are the last
-    at_0 = np.arange(n) >= n - zeros
-    return r - np.where(at_0, raw(r), 0)
+    p = as_floating(_coefficients("roots", p), "roots")
+    y: Any = _roots(p)
+    return y if p.dtype.kind == "c" or not common((raw(y).imag == 0).all()) else y.real
 
 
 # Fits

@@ -78,7 +78,8 @@ def _options(axis: Any, keepdims: Any, ddof: Any = 0) -> dict[str, Any]:
     return options
 
 
-def _of_numbers(a: Any, axis: Any) -> Any:
+@internal
+def of_numbers(a: Any, axis: Any) -> Any:
     """The axis, None for the 0 and −1 that NumPy's reductions by ufunc accept of a single number."""
     return None if type(axis) is int and axis in (0, -1) and np.ndim(a) == 0 else axis
 
@@ -105,6 +106,14 @@ def mask_of(name: str, where: Any, shape: tuple[int, ...]) -> Any:
     if not fits:
         raise ValueError(f"{name}: where= of shape {mask.shape} does not broadcast to shape {shape}")
     return mask
+
+
+def _require_fractions(name: str, dtype: Any) -> None:
+    """A mean, a variance or a standard deviation is no sum of integers."""
+    if dtype is not None and np.dtype(dtype).kind not in "fc":
+        raise TypeError(
+            f"{name}: dtype={np.dtype(dtype)} cuts its fractions off; leave it out, and .astype() the result"
+        )
 
 
 def _of(name: str, a: Any, dtype: Any, out: Any, where: Any = True, neutral: Any = 0) -> Tensor:
@@ -176,7 +185,7 @@ def sum(
     Tensor(14.)
     """
     if dtype is out is initial is None and where is True:
-        return _sum(a) if axis is None and keepdims is False else _sum(a, **_options(_of_numbers(a, axis), keepdims))
+        return _sum(a) if axis is None and keepdims is False else _sum(a, **_options(of_numbers(a, axis), keepdims))
     return _joined(add, "sum", sum(_of("sum", a, dtype, out, where), axis, keepdims=keepdims), initial)
 
 
@@ -201,10 +210,11 @@ def mean(
     """Mean over some axes (all by default), as `numpy.mean`; with the options of `sum`. The mean of nothing is NaN."""
     if dtype is out is None and where is True:
         return _mean(a, **_options(axis, keepdims))
+    _require_fractions("mean", dtype)
     a = _of("mean", a, dtype, out)
     if where is True:
         return mean(a, axis, keepdims=keepdims)
-    return _mean_where(a, mask_of("mean", where, a.shape), _of_numbers(a, axis), keepdims)
+    return _mean_where(a, mask_of("mean", where, a.shape), of_numbers(a, axis), keepdims)
 
 
 @in_single
@@ -296,7 +306,7 @@ _cumsum = declare(
 def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Tensor:
     """Running sum along an axis (of the flattened tensor by default), as `numpy.cumsum`."""
     a = a if dtype is out is None else _of("cumsum", a, dtype, out)
-    return _cumsum(a, **_options(_of_numbers(a, axis), False))
+    return _cumsum(a, **_options(of_numbers(a, axis), False))
 
 
 REDUCTIONS[np.add, "accumulate"] = lambda a, axis=0, **options: cumsum(a, axis, **options)
@@ -410,7 +420,7 @@ _cumprod = declare(
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Tensor:
     """Running product along an axis (of the flattened tensor by default), as `numpy.cumprod`."""
     a = a if dtype is out is None else _of("cumprod", a, dtype, out)
-    return _cumprod(a, **_options(_of_numbers(a, axis), False))
+    return _cumprod(a, **_options(of_numbers(a, axis), False))
 
 
 REDUCTIONS[np.multiply, "accumulate"] = lambda a, axis=0, **options: cumprod(a, axis, **options)
@@ -481,7 +491,7 @@ def prod(
 ) -> Tensor:  # fmt: skip
     """Product over some axes (all by default), as `numpy.prod`, with the options of `sum`; exact at factors 0."""
     if dtype is out is initial is None and where is True:
-        return _prod(a, **_options(_of_numbers(a, axis), keepdims))
+        return _prod(a, **_options(of_numbers(a, axis), keepdims))
     return _joined(multiply, "prod", prod(_of("prod", a, dtype, out, where, 1), axis, keepdims=keepdims), initial)
 
 
@@ -518,7 +528,7 @@ def max(
     """Maximum over some axes (all by default), as `numpy.max`, with the options of `sum`; equal maxima share the
     gradient equally (an equal `initial` takes half of it). A mask needs an `initial`, the maximum of nothing."""
     if out is initial is None and where is True:
-        return _max(a, **_options(_of_numbers(a, axis), keepdims))
+        return _max(a, **_options(of_numbers(a, axis), keepdims))
     return _extreme_with("max", maximum, a, axis, out, keepdims, initial, where)
 
 
@@ -529,7 +539,7 @@ def min(
     """Minimum over some axes (all by default), as `numpy.min`, with the options of `sum`; equal minima share the
     gradient equally (an equal `initial` takes half of it). A mask needs an `initial`, the minimum of nothing."""
     if out is initial is None and where is True:
-        return _min(a, **_options(_of_numbers(a, axis), keepdims))
+        return _min(a, **_options(of_numbers(a, axis), keepdims))
     return _extreme_with("min", minimum, a, axis, out, keepdims, initial, where)
 
 
@@ -724,11 +734,12 @@ def _spread_of(
     moment: Operation, a: Any, axis: Any, dtype: Any, out: Any, keepdims: Any, ddof: Any, where: Any
 ) -> Tensor:
     name = moment.__name__
+    _require_fractions(name, dtype)
     a = _of(name, a, dtype, out)
     if where is True:
         return moment(a, **_options(axis, keepdims, ddof))
     a = a if a.dtype.kind in "fc" else astype(a, np.float64)
-    result: Tensor = _spread_where(a, mask_of(name, where, a.shape), moment, _of_numbers(a, axis), keepdims, ddof)
+    result: Tensor = _spread_where(a, mask_of(name, where, a.shape), moment, of_numbers(a, axis), keepdims, ddof)
     return result
 
 

@@ -17,11 +17,11 @@ from ..tensor import Tensor, is_foreign, plain, wrap
 from . import elementwise
 from .complex import conj
 from .elementwise import astype, fmax, fmin, sqrt
-from .guards import axes_of, checked_axes, common, raw, restored
+from .guards import axes_of, checked_axes, common, count_of, raw, restored
 from .indexing import scatter_add, take, take_along_axis
 from .precision import in_single
 from .products import dot
-from .reductions import average, count, cumprod, cumsum, mask_of, mean, prod, std, sum, var, weights_like
+from .reductions import average, count, cumprod, cumsum, mask_of, mean, of_numbers, prod, std, sum, var, weights_like
 from .samples import draw
 from .shape import atleast_2d, concatenate, diagonal, moveaxis, ravel, reshape, sort
 
@@ -104,8 +104,11 @@ def nanvar(
     where: Any = True, correction: Any = None,
 ) -> Tensor:  # fmt: skip
     """Variance of what is not NaN, as `numpy.nanvar`, with the options of `var`; NaN where only ddof are left."""
-    a = as_tensor(a, "nanvar")
-    return var(a, axis, dtype, out, ddof, keepdims, where=_there("nanvar", a, where), correction=correction)
+    a, ddof = as_tensor(a, "nanvar"), ddof if correction is None else correction
+    there = _there("nanvar", a, where)
+    if there is True and count_of(a.shape, axis) <= ddof:  # NaN, where `var` divides by 0
+        there = np.ones(a.shape, bool)
+    return var(a, axis, dtype, out, ddof, keepdims, where=there)
 
 
 @implements(np.nanstd)
@@ -114,8 +117,11 @@ def nanstd(
     where: Any = True, correction: Any = None,
 ) -> Tensor:  # fmt: skip
     """Standard deviation of what is not NaN, as `numpy.nanstd`, with the options of `std`."""
-    a = as_tensor(a, "nanstd")
-    return std(a, axis, dtype, out, ddof, keepdims, where=_there("nanstd", a, where), correction=correction)
+    a, ddof = as_tensor(a, "nanstd"), ddof if correction is None else correction
+    there = _there("nanstd", a, where)
+    if there is True and count_of(a.shape, axis) <= ddof:  # NaN, where `std` divides by 0
+        there = np.ones(a.shape, bool)
+    return std(a, axis, dtype, out, ddof, keepdims, where=there)
 
 
 @in_single
@@ -152,7 +158,8 @@ def _extreme_of(name: str, a: Any, axis: Any, out: Any, keepdims: Any, initial: 
         if initial is None:
             raise ValueError(f"{name}: a mask, where=, may leave nothing; give its {name[3:]}imum as initial=")
         a = elementwise.where(mask_of(name, where, a.shape), astype(a, float) if a.dtype.kind in "iub" else a, np.nan)
-    axes = axis if axis is None else checked_axes(name, axis, a.shape) if a.ndim else None
+    axis = of_numbers(a, axis)
+    axes = axis if axis is None else checked_axes(name, axis, a.shape)
     if initial is not None and not count(True, a.shape, axes).all():
         return sum(a, axes, keepdims=keepdims) * 0 + initial
     y = record(a, axis=axes, keepdims=bool(keepdims))

@@ -45,7 +45,8 @@ def toeplitz(c: Any, r: Any = None) -> Tensor:
 
     Args:
         c: the first column (m,).
-        r: the first row (n,), whose first element is not read; without it the matrix is symmetric, r = c.
+        r: the first row (n,), whose first element is not read; without it the matrix is symmetric, r = c, or
+            Hermitian, r = conj(c).
 
     Raises:
         ValueError: c or r is no vector.
@@ -55,7 +56,7 @@ def toeplitz(c: Any, r: Any = None) -> Tensor:
             [2., 1.]])
     """
     c = as_floating(c, "toeplitz")
-    r = c if r is None else as_floating(r, "toeplitz")
+    r = np.conj(c) if r is None else as_floating(r, "toeplitz")
     if c.ndim != 1 or r.ndim != 1:
         raise ValueError(f"toeplitz: needs vectors, not a column of shape {c.shape} and a row of shape {r.shape}")
     places = np.arange(len(c))[:, None] - np.arange(len(r)) + len(r) - 1

@@ -126,7 +126,10 @@ def solve_ivp(
         with no_grad():
             found = as_real(f(t, wrap(y), *args), "solve_ivp")
         if found.shape != y.shape:
-            raise ValueError(f"solve_ivp: a state of shape {y.shape}, but the function gives shape {found.shape}")
+            raise ValueError(
+                f"solve_ivp: a state of shape {y.shape}, but the function gives shape {found.shape}; it is "
+                f"one of (t, y), that of odeint one of (y, t)"
+            )
         return found._ndarray.astype(np.float64, copy=False)
 
     whole = y._ndarray  # of all examples, where states or slopes differ between those of a batch

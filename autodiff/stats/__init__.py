@@ -1,7 +1,17 @@
 """Probability distributions with SciPy's names and arguments, by value and parameters: ``ad.stats.norm.logpdf(x)``.
 
 ``pdf`` and ``logpdf``, of whole numbers ``pmf`` and ``logpmf``; of one variable ``cdf``, ``logcdf``, ``sf`` and
-``logsf``; of continuous ones ``rvs(size=, rng=)``. Quantiles, fits and frozen distributions are not here.
+``logsf``; of continuous ones ``rvs(size=, rng=)``. Quantiles, fits and frozen distributions are not here. Arguments are
+arrays or Tensors that broadcast; parameters that belong to no distribution give NaN. ``help(ad.stats.gamma)`` names the
+arguments of one family.
+
+>>> import numpy as np, autodiff as ad, optim
+>>> data = np.array([0.5, 1.0, 1.5, 4.0])
+>>> def minus_log_likelihood(p):
+...     return -ad.stats.gamma.logpdf(data, p["a"], scale=p["scale"]).sum()
+>>> fit = optim.minimize(minus_log_likelihood, {"a": 1.0, "scale": 1.0})
+>>> {name: round(value, 3) for name, value in fit.x.items()}  # maximum likelihood
+{'a': 1.904, 'scale': 0.919}
 
 Read in this order: family (what all of one variable share), continuous and discrete (tables of families), multivariate.
 """

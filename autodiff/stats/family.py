@@ -10,7 +10,7 @@ import functools
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -23,8 +23,10 @@ from ..tensor import Tensor
 Function = Callable[..., Any]
 
 
-def bound(name: str, needed: Iterable[str], optional: dict[str, Any], args: Any, kwargs: Any) -> list[Any]:
-    """The arguments of a method in the order of its signature.
+def bound(
+    name: str, needed: Iterable[str], optional: dict[str, Any], args: Any, kwargs: Any, keywords: str = ""
+) -> list[Any]:
+    """The arguments of a method in the order of its signature; `keywords` are those that it has taken itself.
 
     Raises:
         TypeError: too many, one twice, an unknown one or a missing one.
@@ -40,9 +42,12 @@ def bound(name: str, needed: Iterable[str], optional: dict[str, Any], args: Any,
         else f"an argument {unknown[0]!r}" if unknown else f"no {missing[0]}" if missing else ""
     )  # fmt: skip
     if wrong:
-        signature = ", ".join([*needed, *(f"{n}={v!r}" for n, v in optional.items())])
-        raise TypeError(f"{name}: got {wrong}; it takes ({signature})")
+        raise TypeError(f"{name}: got {wrong}; it takes ({_signature(needed, optional)}{keywords})")
     return [found.get(n, optional.get(n)) for n in names]
+
+
+def _signature(needed: Iterable[str], optional: dict[str, Any]) -> str:
+    return ", ".join([*needed, *(f"{n}={v!r}" for n, v in optional.items())])
 
 
 def whole(name: str, **numbers: Any) -> None:
@@ -91,6 +96,8 @@ LIMITS = {"pdf": (0.0, 0.0), "logpdf": (-np.inf, -np.inf), "cdf": (0.0, 1.0), "s
           "logcdf": (-np.inf, 0.0), "logsf": (0.0, -np.inf)}  # fmt: skip
 """What each function is below and above the support."""
 
+DENSITIES = ("pdf", "logpdf", "pmf", "logpmf")
+
 DOCS = {
     "pdf": "The density at x, 0 outside the support.",
     "logpdf": "The logarithm of the density at x.",
@@ -114,10 +121,45 @@ def method(which: str) -> Callable[..., Tensor]:
     return of_arguments
 
 
+_DRAWS = ", *, size=None, rng=None"
+
+_ABSENT = {
+    "fit": "maximise the likelihood, optim.minimize(lambda p: -{density}.sum(), p0)",
+    "nnlf": "write -{density}.sum()",
+    "ppf": "where no derivative is wanted, call scipy.stats.{name}.ppf; elsewhere solve cdf(x) = q, "
+    "ad.solvers.root(lambda x, q, *p: ad.stats.{name}.cdf(x, *p) - q, x0, args=(q, *p))",
+    "isf": "where no derivative is wanted, call scipy.stats.{name}.isf; elsewhere solve sf(x) = q, "
+    "ad.solvers.root(lambda x, q, *p: ad.stats.{name}.sf(x, *p) - q, x0, args=(q, *p))",
+    "rvs": "draws that move with the parameters are of continuous distributions; constants, scipy.stats.{name}.rvs",
+    "log_prob": "write {density}, as SciPy's",
+    "sample": "write ad.stats.{name}.rvs(…, size=, rng=), as SciPy's",
+    "rsample": "write ad.stats.{name}.rvs(…, size=, rng=), as SciPy's",
+    **dict.fromkeys(
+        ("mean", "median", "var", "std", "stats", "moment", "entropy", "expect", "interval", "support"),
+        "where no derivative is wanted, call scipy.stats.{name}.{wanted}; elsewhere write its formula",
+    ),
+}
+"""What to write in place of what SciPy's and PyTorch's distributions have and these have not."""
+
+
 class Distribution:
     """What all distributions share: they are no functions, and show what is called on them."""
 
     name: str
+
+    if not TYPE_CHECKING:  # a type checker takes every name for one that a class with __getattr__ has
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """What these distributions have not, with what to write instead."""
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            if name in _ABSENT:
+                density = f"ad.stats.{self.name}.{self._log_density_name()}(x, …)"
+                instead = _ABSENT[name].format(name=self.name, wanted=name, density=density)
+                text = f"ad.stats.{self.name} has no {name}; {instead}"
+            raise AttributeError(text, name=name, obj=self)
+
+    def _log_density_name(self) -> str:
+        return "logpdf" if hasattr(self, "logpdf") else "logpmf"
 
     def __dir__(self) -> list[str]:
         return [n for n in ("name", "shapes", *DOCS, "rvs") if hasattr(self, n)]
@@ -128,12 +170,11 @@ class Distribution:
         Raises:
             TypeError: always, saying how a method is given the parameters.
         """
-        which = "logpdf" if hasattr(self, "logpdf") else "logpmf"
         given = [f"{v!r}" if isinstance(v, (int, float)) else "…" for v in (*args, *kwargs.values())]
         named = [*given[: len(args)], *(f"{k}={v}" for k, v in zip(kwargs, given[len(args) :]))]
         raise TypeError(
             f"{self.name}({', '.join(named)}): a distribution has no frozen form here; give the parameters to its "
-            f"methods, ad.stats.{self.name}.{which}({', '.join(['x', *named])})"
+            f"methods, ad.stats.{self.name}.{self._log_density_name()}({', '.join(['x', *named])})"
         )
 
 
@@ -162,12 +203,31 @@ class Family(Distribution):
     open_below: bool = False
     """Whether the density at the lower end of the support is 0."""
 
-    def _arguments(
-        self, which: str, variables: tuple[str, ...], optional: dict[str, Any], args: Any, kwargs: Any
-    ) -> Any:
-        """The arguments of a method as Tensors: variables, shapes, the optional ones."""
-        name = f"{self.name}.{which}"
-        return [as_real(x, name) for x in bound(name, (*variables, *self.shapes), optional, args, kwargs)]
+    _variable: ClassVar[tuple[str, ...]]
+    _optional: ClassVar[dict[str, Any]]
+
+    def __post_init__(self) -> None:
+        """Each family's help is its own."""
+        object.__setattr__(self, "__doc__", self._help())
+
+    def __repr__(self) -> str:
+        return f"ad.stats.{self.name}.{self._log_density_name()}({self._signature()})"
+
+    def _signature(self, variable: bool = True) -> str:
+        return _signature((*self._variable * variable, *self.shapes), self._optional)
+
+    def _help(self) -> str:
+        closed = self.cdf_of is not None
+        methods = [f"{m}: {text}" for m, text in DOCS.items() if hasattr(self, m) and (closed or m in DENSITIES)]
+        if self.draw is not None:
+            methods.append(f"rvs({self._signature(variable=False)}{_DRAWS}): Draws that move with the parameters.")
+        return "\n".join([f"``{self!r}``, as `scipy.stats.{self.name}`.\n", *methods])
+
+    def _arguments(self, which: str, args: Any, kwargs: Any) -> Any:
+        """The arguments of a method as Tensors: the variable (not of draws), shapes, the optional ones."""
+        name, draws = f"{self.name}.{which}", which == "rvs"
+        names = (*self._variable * (not draws), *self.shapes)
+        return [as_real(x, name) for x in bound(name, names, self._optional, args, kwargs, _DRAWS if draws else "")]
 
     def _are_valid(self, shapes: Any) -> Any:
         """Where the shapes are those of a distribution."""
@@ -221,11 +281,12 @@ class Continuous(Family):
     Tensor(-1.61208571)
     """
 
+    _variable, _optional = ("x",), {"loc": 0.0, "scale": 1.0}
     pdf, logpdf = method("pdf"), method("logpdf")
 
     def _value(self, which: str, args: Any, kwargs: Any) -> Any:
         """One of the functions at its arguments."""
-        x, *shapes, loc, scale = self._arguments(which, ("x",), {"loc": 0.0, "scale": 1.0}, args, kwargs)
+        x, *shapes, loc, scale = self._arguments(which, args, kwargs)
         y = (x - loc) / scale
         low, high = self.support
         v = raw(y)
@@ -251,7 +312,7 @@ class Continuous(Family):
         """
         if self.draw is None:
             raise TypeError(f"{self.name}.rvs: has no draws that move with its parameters; scipy.stats draws constants")
-        *shapes, loc, scale = self._arguments("rvs", (), {"loc": 0.0, "scale": 1.0}, args, kwargs)
+        *shapes, loc, scale = self._arguments("rvs", args, kwargs)
         if not common((self._are_valid(shapes) & (raw(scale) > 0)).all()):
             met = ", ".join(f"{n}={raw(v)!s}" for n, v in zip((*self.shapes, "scale"), (*shapes, scale)))
             raise ValueError(f"{self.name}.rvs: there is no such distribution, {met}")
@@ -271,11 +332,12 @@ class Discrete(Family):
     """A family on the whole numbers: ``family.pmf(k, *shapes, loc=0)`` and so on, as SciPy's, differentiable by the
     shapes. Whole numbers (k, loc, a number of trials) have no derivative, and say so."""
 
+    _variable, _optional = ("k",), {"loc": 0.0}
     pmf, logpmf = method("pmf"), method("logpmf")
 
     def _value(self, which: str, args: Any, kwargs: Any) -> Any:
         """One of the functions at its arguments."""
-        k, *shapes, loc = self._arguments(which, ("k",), {"loc": 0.0}, args, kwargs)
+        k, *shapes, loc = self._arguments(which, args, kwargs)
         whole(f"{self.name}.{which}", k=k, loc=loc)
         y = k - loc
         v = raw(y)

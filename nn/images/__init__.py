@@ -1,3 +1,3 @@
-"""Layers over places in a signal or picture: `pooling`, `resampling` (padding, upsampling, whose derivative is a
-pooling) and `conv` (convolution and its transpose). Read in that order.
+"""Layers over places in a signal or picture: `pooling`, `resampling` (whose derivative may be a pooling), `padding`
+`conv` (convolution and its transpose), `folding` (windows as columns). Read in that order.
 """

@@ -25,11 +25,11 @@ from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
 
 from ..arguments import as_tensor, choice, count, counts, floats
-from ..module.module import Module
+from ..axes import LENGTHS, OverAxes, over_axes
 from ..module.parameter import Parameter
 from ..random import floating, generator
 from .kernels import CONVOLVE, WEIGH
-from .resampling import padded
+from .padding import padded
 from .windows import by_pixel, laid_out
 
 Ints = tuple[int, ...]
@@ -402,8 +402,6 @@ _weigh: Any = polymorphic(_convolution_by_weight)
 
 # What users call
 
-_AXES = {1: "L", 2: "H, W"}
-
 
 def _options(name: str, n: int, stride: Any, padding: Any, dilation: Any, groups: Any) -> dict[str, Any]:
     """The options, checked, with one value for each spatial axis; padding "same" and "valid" as they are."""
@@ -435,7 +433,7 @@ def _batched(name: str, n: int, input: Any, weight: Tensor, channels: int) -> tu
     x = as_tensor(input)
     if x.ndim not in (n + 1, n + 2) or x.shape[-n - 1] != channels:
         raise ValueError(
-            f"{name}: got input of shape {x.shape}, expects (N, {channels}, {_AXES[n]}) or ({channels}, {_AXES[n]})"
+            f"{name}: got input of shape {x.shape}, expects (N, {channels}, {LENGTHS[n]}) or ({channels}, {LENGTHS[n]})"
         )
     floats(name, x, weight)
     if x.ndim == n + 2:
@@ -519,116 +517,61 @@ def _weights(name: str, n: int, weight: Any, bias: Any, groups: int, back: bool)
     return w, b
 
 
-def _function(
-    name: str, n: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any
-) -> Tensor:
+def _conv_nd(
+    n: int, input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """The convolution over {axes}; see `Conv{n}d`.
+
+    Args:
+        input: shape (N, C, {L}) or (C, {L}).
+        weight: shape (out, C / groups, {kernel}).
+        bias: shape (out,), or None.
+        stride, padding, dilation, groups: as `Conv{n}d`'s.
+
+    Raises:
+        TypeError, ValueError: for other options and shapes that do not fit.
+
+    >>> conv{n}d(np.ones((5, 2, {4 ...})), np.ones((3, 2, {3 ...}))).shape
+    (5, 3, {2 ...})
+    """
+    name = f"conv{n}d"
     how = _options(name, n, stride, padding, dilation, groups)
     w, b = _weights(name, n, weight, bias, how["groups"], False)
     return _apply(name, n, input, w, b, how)
 
 
-def _function_back(
-    name: str, n: int, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, more: Any, groups: Any,
-    dilation: Any,
+def _conv_transpose_nd(
+    n: int, input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
+    groups: int = 1, dilation: Any = 1,
 ) -> Tensor:  # fmt: skip
+    """The transposed convolution over {axes}; see `ConvTranspose{n}d`.
+
+    Args:
+        input: shape (N, C, {L}) or (C, {L}).
+        weight: shape (C, out / groups, {kernel}).
+        bias: shape (out,), or None.
+        stride, padding, output_padding, groups, dilation: as `ConvTranspose{n}d`'s.
+
+    Raises:
+        TypeError, ValueError: for other options and shapes that do not fit.
+
+    >>> conv_transpose{n}d(np.ones((5, 3, {2 ...})), np.ones((3, 2, {3 ...}))).shape
+    (5, 2, {4 ...})
+    """
+    name = f"conv_transpose{n}d"
     how = _options(name, n, stride, counts(name, "padding", padding, n), dilation, groups)
     w, b = _weights(name, n, weight, bias, how["groups"], True)
-    return _apply_back(name, n, input, w, b, how, counts(name, "output_padding", more, n), None)
+    return _apply_back(name, n, input, w, b, how, counts(name, "output_padding", output_padding, n), None)
 
 
-def conv1d(
-    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Tensor:
-    """The convolution over the last axis; see `Conv1d`.
-
-    Args:
-        input: shape (N, C, L) or (C, L).
-        weight: shape (out, C / groups, kernel).
-        bias: shape (out,), or None.
-        stride, padding, dilation, groups: as `Conv1d`'s.
-
-    Raises:
-        TypeError, ValueError: for other options and shapes that do not fit.
-
-    >>> conv1d([[1.0, 3.0, -2.0, 0.0]], [[[0.5, -1.0]]])
-    Tensor([[-2.5,  3.5, -1. ]])
-    """
-    return _function("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+conv1d, conv2d, conv3d = over_axes(_conv_nd)
+conv_transpose1d, conv_transpose2d, conv_transpose3d = over_axes(_conv_transpose_nd)
 
 
-def conv2d(
-    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
-) -> Tensor:
-    """The convolution over the last two axes; see `Conv2d`.
+class Convolution(OverAxes):
+    """What the layers share: options, parameters and their initial values."""
 
-    Args:
-        input: shape (N, C, H, W) or (C, H, W).
-        weight: shape (out, C / groups, height, width).
-        bias: shape (out,), or None.
-        stride, padding, dilation, groups: as `Conv2d`'s.
-
-    Raises:
-        TypeError, ValueError: for other options and shapes that do not fit.
-
-    >>> conv2d(np.ones((1, 3, 3)), np.ones((1, 1, 2, 2)))
-    Tensor([[[4., 4.],
-             [4., 4.]]])
-    """
-    return _function("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
-
-
-def conv_transpose1d(
-    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-    groups: int = 1, dilation: Any = 1,
-) -> Tensor:  # fmt: skip
-    """The transposed convolution over the last axis; see `ConvTranspose1d`.
-
-    Args:
-        input: shape (N, C, L) or (C, L).
-        weight: shape (C, out / groups, kernel).
-        bias: shape (out,), or None.
-        stride, padding, output_padding, groups, dilation: as `ConvTranspose1d`'s.
-
-    Raises:
-        TypeError, ValueError: for other options and shapes that do not fit.
-
-    >>> conv_transpose1d([[1.0, 3.0]], [[[0.5, -1.0]]], stride=2)
-    Tensor([[ 0.5, -1. ,  1.5, -3. ]])
-    """
-    return _function_back(
-        "conv_transpose1d", 1, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )  # fmt: skip
-
-
-def conv_transpose2d(
-    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, output_padding: Any = 0,
-    groups: int = 1, dilation: Any = 1,
-) -> Tensor:  # fmt: skip
-    """The transposed convolution over the last two axes; see `ConvTranspose2d`.
-
-    Args:
-        input: shape (N, C, H, W) or (C, H, W).
-        weight: shape (C, out / groups, height, width).
-        bias: shape (out,), or None.
-        stride, padding, output_padding, groups, dilation: as `ConvTranspose2d`'s.
-
-    Raises:
-        TypeError, ValueError: for other options and shapes that do not fit.
-
-    >>> conv_transpose2d(np.ones((1, 2, 2)), np.ones((1, 1, 2, 2)))
-    Tensor([[[1., 2., 1.],
-             [2., 4., 2.],
-             [1., 2., 1.]]])
-    """
-    return _function_back(
-        "conv_transpose2d", 2, input, weight, bias, stride, padding, output_padding, groups, dilation
-    )  # fmt: skip
-
-
-class Convolution(Module):
-    """What the four layers share: options, parameters and their initial values."""
-
-    _axes = 1
     _back = False
 
     weight: Parameter
@@ -693,15 +636,17 @@ class Convolution(Module):
         return ", ".join(parts)
 
 
-class Conv1d(Convolution):
-    """The convolution (as in all libraries, the cross-correlation) over the last axis,
+class _Conv(Convolution):
+    _text = """The convolution (as in all libraries, the cross-correlation) over {axes},
 
-    y[n, o, i] = b[o] + Σ_c Σ_k w[o, c, k] · x[n, c, stride · i + dilation · k − padding].
+    y[n, o, i] = b[o] + Σ_c Σ_k w[o, c, k] · x[n, c, stride · i + dilation · k − padding],
+
+    where i and k are places along {axes}.
 
     Args:
         in_channels: C.
         out_channels: number of kernels.
-        kernel_size: their length K.
+        kernel_size: their length K{each}. (So are stride, padding and dilation.)
         stride: distance between places of the output, measured in the input.
         padding: how many elements are put at both ends; "valid" for none, "same" for as many as make the output as
             long as the input (one more at the end if they are odd; stride 1 only).
@@ -711,22 +656,21 @@ class Conv1d(Convolution):
         padding_mode: what is put there: "zeros", "reflect" (mirrored at the element at the end), "replicate" (the
             element at the end) or "circular" (from the other end).
         dtype: of the parameters; `nn.get_default_dtype()` by default.
-        rng: generator of the initial values, which are uniform within ±1/√(C K / groups) (PyTorch's default); the one
-            that `nn.manual_seed` sets by default.
+        rng: generator of the initial values, which are uniform within ±1/√n, n the elements of a kernel over the
+            channels of a group (PyTorch's default); the one that `nn.manual_seed` sets by default.
 
-    Shapes: input (N, C, L) or (C, L), output with `out_channels` in place of C and ⌊(L + 2 padding − dilation (K − 1)
-    − 1) / stride⌋ + 1 in place of L; `weight` (out_channels, C / groups, K), `bias` (out_channels,).
+    Shapes: input (N, C, {L}) or (C, {L}), output with `out_channels` in place of C and ⌊(length + 2 padding − dilation
+    (K − 1) − 1) / stride⌋ + 1 in place of each length; `weight` (out_channels, C / groups, {kernel}), `bias`
+    (out_channels,).
 
     Raises:
         TypeError, ValueError: for other options, `groups` that do not divide both numbers of channels, and inputs of
-            another number of axes or channels or kind, or shorter than a kernel.
+            another number of axes or channels or kind, or smaller than a kernel.
 
     >>> import numpy as np, nn
-    >>> layer = nn.Conv1d(2, 4, 3, padding="same")
-    >>> layer
-    Conv1d(2, 4, kernel_size=(3,), stride=(1,), padding=same) · 28 parameters
-    >>> layer(np.ones((5, 2, 10), "float32")).shape
-    (5, 4, 10)
+    >>> layer = nn.Conv{n}d(2, 4, 3, padding="same")
+    >>> layer(np.ones((5, 2, {6 ...}), "float32")).shape
+    (5, 4, {6 ...})
     """
 
     def __init__(
@@ -743,35 +687,24 @@ class Conv1d(Convolution):
         return _apply(self._name(), self._axes, input, self.weight, self.bias, self._how, self.padding_mode)
 
 
-class Conv2d(Conv1d):
-    """The convolution (as in all libraries, the cross-correlation) over the last two axes.
-
-    Args: as `Conv1d`'s, those of lengths each one number or a pair (height, width).
-
-    Shapes: input (N, C, H, W) or (C, H, W), output with `out_channels` in place of C, and H and W as `Conv1d` makes of
-    L; `weight` (out_channels, C / groups, height, width), `bias` (out_channels,).
-
-    Raises:
-        TypeError, ValueError: for other options, `groups` that do not divide both numbers of channels, and inputs of
-            another number of axes or channels or kind, or smaller than a kernel.
-
-    >>> import numpy as np, nn
-    >>> nn.Conv2d(3, 8, 3, stride=2, padding=1)(np.ones((5, 3, 9, 8), "float32")).shape
-    (5, 8, 5, 4)
-    """
-
-    _axes = 2
+class Conv1d(_Conv, axes=1): ...
 
 
-class ConvTranspose1d(Convolution):
-    """The transposed convolution over the last axis: what `Conv1d` with these options does in its backward pass,
+class Conv2d(_Conv, axes=2): ...
+
+
+class Conv3d(_Conv, axes=3): ...
+
+
+class _ConvTranspose(Convolution):
+    _text = """The transposed convolution over {axes}: what `Conv{n}d` with these options does in its backward pass,
 
     y[n, o, stride · i + dilation · k − padding] receives w[c, o, k] · x[n, c, i] from all c, i, k; and b[o] is added.
 
     Args:
         in_channels: C.
         out_channels: channels of the output.
-        kernel_size: length K of a kernel.
+        kernel_size: length K of a kernel{each}. (So are stride, padding, output_padding and dilation.)
         stride: distance, in the output, between places of the input.
         padding: how many elements of the output are cut off at both ends.
         output_padding: how many are added at the end; less than stride or dilation.
@@ -780,19 +713,20 @@ class ConvTranspose1d(Convolution):
         dilation: distance, in the output, between the elements of a kernel.
         padding_mode: "zeros".
         dtype: of the parameters; `nn.get_default_dtype()` by default.
-        rng: generator of the initial values, which are uniform within ±1/√(out_channels K / groups) (PyTorch's
-            default); the one that `nn.manual_seed` sets by default.
+        rng: generator of the initial values, which are uniform within ±1/√n, n the elements of a kernel over the
+            output's channels of a group (PyTorch's default); the one that `nn.manual_seed` sets by default.
 
-    Shapes: input (N, C, L) or (C, L), output with `out_channels` in place of C and (L − 1) stride − 2 padding +
-    dilation (K − 1) + output_padding + 1 in place of L; `weight` (C, out_channels / groups, K), `bias` (out_channels,).
+    Shapes: input (N, C, {L}) or (C, {L}), output with `out_channels` in place of C and (length − 1) stride − 2 padding
+    + dilation (K − 1) + output_padding + 1 in place of each length; `weight` (C, out_channels / groups, {kernel}),
+    `bias` (out_channels,).
 
     Raises:
         TypeError, ValueError: for other options, `groups` that do not divide both numbers of channels, and inputs of
             another number of axes or channels or kind.
 
     >>> import numpy as np, nn
-    >>> nn.ConvTranspose1d(2, 4, 3, stride=2)(np.ones((5, 2, 10), "float32")).shape
-    (5, 4, 21)
+    >>> nn.ConvTranspose{n}d(2, 4, 3, stride=2)(np.ones((5, 2, {4 ...}), "float32")).shape
+    (5, 4, {9 ...})
     """
 
     _back = True
@@ -816,21 +750,10 @@ class ConvTranspose1d(Convolution):
         )  # fmt: skip
 
 
-class ConvTranspose2d(ConvTranspose1d):
-    """The transposed convolution over the last two axes: what `Conv2d` with these options does in its backward pass.
+class ConvTranspose1d(_ConvTranspose, axes=1): ...
 
-    Args: as `ConvTranspose1d`'s, those of lengths each one number or a pair (height, width).
 
-    Shapes: input (N, C, H, W) or (C, H, W), output with `out_channels` in place of C, and H and W as `ConvTranspose1d`
-    makes of L; `weight` (C, out_channels / groups, height, width), `bias` (out_channels,).
+class ConvTranspose2d(_ConvTranspose, axes=2): ...
 
-    Raises:
-        TypeError, ValueError: for other options, `groups` that do not divide both numbers of channels, and inputs of
-            another number of axes or channels or kind.
 
-    >>> import numpy as np, nn
-    >>> nn.ConvTranspose2d(3, 8, 2, stride=2)(np.ones((5, 3, 4, 4), "float32"), output_size=(9, 8)).shape
-    (5, 8, 9, 8)
-    """
-
-    _axes = 2
+class ConvTranspose3d(_ConvTranspose, axes=3): ...

@@ -10,53 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.flags import flagged
 from autodiff.opaque import opaque
 from autodiff.ops.samples import draw
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import is_foreign, plain
 
 from ..arguments import as_tensor, count, counts, floats
-from ..module.module import Module
-from .windows import by_pixel, laid_out
+from ..axes import LENGTHS, OverAxes, over_axes
+from .windows import by_pixel, laid_out, slices
 
 Ints = tuple[int, ...]
-Slices = tuple[slice, ...]
-
-
-# Which slices
-
-
-@lru_cache(maxsize=1024)
-def _along(n: int, kernel: int, stride: int, padding: int, dilation: int, size: int) -> list[tuple[slice, slice]]:
-    """For each offset in the window: which outputs it reaches inside the input's n elements, and which elements."""
-    found = []
-    for offset in range(kernel):
-        place = offset * dilation - padding  # of output 0
-        first = max(0, -(place // stride))
-        last = min(size, (n - 1 - place) // stride + 1)
-        if first < last:
-            begin = place + first * stride
-            found.append((slice(first, last), slice(begin, begin + (last - first - 1) * stride + 1, stride)))
-        else:
-            found.append((slice(0, 0), slice(0, 0)))
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _slices(lengths: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, size: Ints) -> list[Any]:
-    """For each offset in the window, in reading order: the slices of the output and of the input, batch and channels
-    included."""
-    whole = (slice(None), slice(None))
-    axes = [_along(*axis) for axis in zip(lengths, kernel, stride, padding, dilation, size)]
-    return [tuple([whole + place for place in zip(*offset)]) for offset in product(*axes)]
 
 
 def _ordered(g: Any, y: Any) -> Any:
@@ -78,7 +47,7 @@ def _zeros_as(x: Any, lengths: Ints) -> Any:
 
 def _maximum(x: Any, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, size: Ints) -> Any:
     y = np.empty_like(x, shape=x.shape[:2] + size)
-    first, *others = _slices(x.shape[2:], kernel, stride, padding, dilation, size)
+    first, *others = slices(x.shape[2:], kernel, stride, padding, dilation, size)
     if y[first[0]].shape == y.shape:
         y[...] = x[first[1]]
     else:
@@ -94,7 +63,7 @@ def _first_in_memory(y: Any, x: Any, kernel: Ints, **how: Ints) -> Any:
     offsets = math.prod(kernel)
     chosen = np.zeros_like(y, dtype=np.min_scalar_type(max(offsets - 1, 0)))
     free = np.ones_like(y, dtype=bool)
-    for there, here in _slices(x.shape[2:], kernel, size=y.shape[2:], **how)[:-1] if offsets else ():
+    for there, here in slices(x.shape[2:], kernel, size=y.shape[2:], **how)[:-1] if offsets else ():
         free[there] &= x[here] != y[there]
         chosen += free
     return chosen
@@ -117,7 +86,7 @@ def _routed(g: Any, chosen: Any, lengths: Ints, size: Ints, **how: Ints) -> Any:
     g = _ordered(g, chosen)
     d = np.zeros_like(chosen, dtype=g.dtype, shape=g.shape[:2] + lengths)
     apart = _apart(how["kernel"], how["stride"], how["dilation"])
-    for i, (there, here) in enumerate(_slices(lengths, size=size, **how)):
+    for i, (there, here) in enumerate(slices(lengths, size=size, **how)):
         part = _only(g[there], chosen[there] == i)
         if apart:
             d[here] = part
@@ -129,7 +98,7 @@ def _routed(g: Any, chosen: Any, lengths: Ints, size: Ints, **how: Ints) -> Any:
 def _chosen(h: Any, chosen: Any, lengths: Ints, size: Ints, **how: Ints) -> Any:
     """The transpose: the element of h at each window's place."""
     y = np.zeros_like(chosen, dtype=h.dtype)
-    for i, (there, here) in enumerate(_slices(lengths, size=size, **how)):
+    for i, (there, here) in enumerate(slices(lengths, size=size, **how)):
         y[there] += _only(h[here], chosen[there] == i)
     return y
 
@@ -247,7 +216,7 @@ def _divided(
 
 def _mean(x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, **over: Any) -> Any:
     y = _zeros_as(x, size)
-    for there, here in _slices(lengths, kernel, stride, padding, (1,) * len(size), size):
+    for there, here in slices(lengths, kernel, stride, padding, (1,) * len(size), size):
         y[there] += x[here]
     return _divided(y, lengths, size, kernel, stride, padding, **over)
 
@@ -256,7 +225,7 @@ def _spread(g: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, paddi
     g = _divided(g, lengths, size, kernel, stride, padding, **over)
     d = _zeros_as(g, lengths)
     apart = _apart(kernel, stride, (1,) * len(size))
-    for there, here in _slices(lengths, kernel, stride, padding, (1,) * len(size), size):
+    for there, here in slices(lengths, kernel, stride, padding, (1,) * len(size), size):
         if apart:
             d[here] = g[there]
         else:
@@ -373,10 +342,8 @@ _adaptive_spread_over: Any = polymorphic(_adaptive_avg_pool_transposed)
 def _batched(name: str, input: Any, n: int) -> tuple[Tensor, bool]:
     """The input with a batch axis, and whether it had one."""
     x = as_tensor(input)
-    axes = ("L",) if n == 1 else ("H", "W")
     if x.ndim not in (n + 1, n + 2):
-        shape = f"C, {', '.join(axes)}"
-        raise ValueError(f"{name}: got input of shape {x.shape}, expects (N, {shape}) or ({shape})")
+        raise ValueError(f"{name}: got input of shape {x.shape}, expects (N, C, {LENGTHS[n]}) or (C, {LENGTHS[n]})")
     floats(name, x)
     if x.ndim == n + 2:
         return x, True
@@ -443,7 +410,8 @@ def _pool_mean(
     return y if batched else y[0]
 
 
-def _pool_adaptive(name: str, n: int, input: Any, output_size: Any) -> Tensor:
+def _parts(name: str, n: int, input: Any, output_size: Any) -> tuple[Tensor, bool, Ints]:
+    """The input with a batch axis, whether it had one, and into how many parts each axis is divided."""
     sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * n
     if len(sizes) != n:
         raise ValueError(f"{name}: output_size is one integer or {n}, not {output_size!r}")
@@ -452,6 +420,12 @@ def _pool_adaptive(name: str, n: int, input: Any, output_size: Any) -> Tensor:
     size = tuple(m if s is None else count(name, "output_size", s) for s, m in zip(sizes, lengths))
     if 0 in lengths:
         raise ValueError(f"{name}: got input of shape {x.shape}, expects spatial axes that are not empty")
+    return x, batched, size
+
+
+def _adaptive_mean_pool(name: str, n: int, input: Any, output_size: Any) -> Tensor:
+    x, batched, size = _parts(name, n, input, output_size)
+    lengths = x.shape[2:]
     kernel = tuple(k // m if m else 0 for k, m in zip(lengths, size))
     if all(m and k % m == 0 for k, m in zip(lengths, size)) and math.prod(kernel) < sum(size):
         how = dict(kernel=kernel, stride=kernel, padding=(0,) * n)
@@ -463,76 +437,83 @@ def _pool_adaptive(name: str, n: int, input: Any, output_size: Any) -> Tensor:
     return y if batched else y[0]
 
 
-@flagged
-def max_pool1d(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
-    return_indices: bool = False,
+def _adaptive_max_pool(name: str, n: int, input: Any, output_size: Any, return_indices: bool) -> Tensor:
+    """Parts of unequal lengths are laid out in equal ones, the last element again and again, which no first maximum is
+    unless it was."""
+    _without_indices(name, return_indices)
+    x, batched, size = _parts(name, n, input, output_size)
+    kernel = []
+    for axis, (k, m) in enumerate(zip(x.shape[2:], size), 2):
+        edges = _edges(k, m)
+        longest = max([end - begin for begin, end in edges], default=1)
+        kernel.append(longest)
+        if longest * m != k:
+            places = [min(i, end - 1) for begin, end in edges for i in range(begin, begin + longest)]
+            x = ad.take(x, np.array(places, np.intp), axis=axis)
+    how = dict(kernel=tuple(kernel), stride=tuple(kernel), padding=(0,) * n, dilation=(1,) * n)
+    y = _max_pool(x, size=size, **how)
+    return y if batched else y[0]
+
+
+def _max_pool_nd(
+    n: int, input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1,
+    ceil_mode: bool = False, return_indices: bool = False,
 ) -> Tensor:  # fmt: skip
-    """The maximum over windows of the last axis; see `MaxPool1d`."""
-    how = _window("max_pool1d", 1, kernel_size, stride, padding, dilation)
-    _without_indices("max_pool1d", return_indices)
-    return _pool_max("max_pool1d", input, how, ceil_mode)
+    """The maximum over windows of {axes}; arguments, shapes and errors are those of `MaxPool{n}d`.
 
-
-@flagged
-def max_pool2d(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> Tensor:  # fmt: skip
-    """The maximum over windows of the last two axes; see `MaxPool2d`.
-
-    >>> max_pool2d(np.arange(16.0).reshape(1, 4, 4), 2)
-    Tensor([[[ 5.,  7.],
-             [13., 15.]]])
+    >>> max_pool{n}d(np.ones((5, 3, {6 ...})), 2).shape
+    (5, 3, {3 ...})
     """
-    how = _window("max_pool2d", 2, kernel_size, stride, padding, dilation)
-    _without_indices("max_pool2d", return_indices)
-    return _pool_max("max_pool2d", input, how, ceil_mode)
+    name = f"max_pool{n}d"
+    _without_indices(name, return_indices)
+    return _pool_max(name, input, _window(name, n, kernel_size, stride, padding, dilation), ceil_mode)
 
 
-@flagged
-def avg_pool1d(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> Tensor:  # fmt: skip
-    """The mean over windows of the last axis; see `AvgPool1d`."""
-    how = _window("avg_pool1d", 1, kernel_size, stride, padding)
-    return _pool_mean("avg_pool1d", input, how, ceil_mode, count_include_pad)
+max_pool1d, max_pool2d, max_pool3d = over_axes(_max_pool_nd)
 
 
-@flagged
-def avg_pool2d(
-    input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+def _avg_pool_nd(
+    n: int, input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
     count_include_pad: bool = True, divisor_override: int | None = None,
 ) -> Tensor:  # fmt: skip
-    """The mean over windows of the last two axes; see `AvgPool2d`.
+    """The mean over windows of {axes}; arguments, shapes and errors are those of `AvgPool{n}d`.
 
-    >>> avg_pool2d(np.arange(16.0).reshape(1, 4, 4), 2)
-    Tensor([[[ 2.5,  4.5],
-             [10.5, 12.5]]])
+    >>> avg_pool{n}d(np.ones((5, 3, {6 ...})), 2).shape
+    (5, 3, {3 ...})
     """
-    how = _window("avg_pool2d", 2, kernel_size, stride, padding)
-    return _pool_mean("avg_pool2d", input, how, ceil_mode, count_include_pad, divisor_override)
+    name = f"avg_pool{n}d"
+    how = _window(name, n, kernel_size, stride, padding)
+    return _pool_mean(name, input, how, ceil_mode, count_include_pad, divisor_override)
 
 
-def adaptive_avg_pool1d(input: Any, output_size: Any) -> Tensor:
-    """The mean over parts of the last axis; see `AdaptiveAvgPool1d`."""
-    return _pool_adaptive("adaptive_avg_pool1d", 1, input, output_size)
+avg_pool1d, avg_pool2d, avg_pool3d = over_axes(_avg_pool_nd)
 
 
-def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
-    """The mean over parts of the last two axes; see `AdaptiveAvgPool2d`.
+def _adaptive_avg_pool_nd(n: int, input: Any, output_size: Any) -> Tensor:
+    """The mean over parts of {axes}; arguments, shapes and errors are those of `AdaptiveAvgPool{n}d`.
 
-    >>> adaptive_avg_pool2d(np.arange(12.0).reshape(1, 3, 4), (1, 2))
-    Tensor([[[4.5, 6.5]]])
+    >>> adaptive_avg_pool{n}d(np.ones((5, 3, {7 ...})), 2).shape
+    (5, 3, {2 ...})
     """
-    return _pool_adaptive("adaptive_avg_pool2d", 2, input, output_size)
+    return _adaptive_mean_pool(f"adaptive_avg_pool{n}d", n, input, output_size)
 
 
-class _Pool(Module):
+def _adaptive_max_pool_nd(n: int, input: Any, output_size: Any, return_indices: bool = False) -> Tensor:
+    """The maximum over parts of {axes}; arguments, shapes and errors are those of `AdaptiveMaxPool{n}d`.
+
+    >>> adaptive_max_pool{n}d(np.ones((5, 3, {7 ...})), 2).shape
+    (5, 3, {2 ...})
+    """
+    return _adaptive_max_pool(f"adaptive_max_pool{n}d", n, input, output_size, return_indices)
+
+
+adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d = over_axes(_adaptive_avg_pool_nd)
+adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d = over_axes(_adaptive_max_pool_nd)
+
+
+class _Pool(OverAxes):
     """What the layers share: the options, checked once, and as they were given for the representation."""
 
-    _axes = 1
     _shown: Sequence[str] = ()
 
     kernel_size: Any
@@ -550,11 +531,11 @@ class _Pool(Module):
         return ", ".join(f"{name}={getattr(self, name)}" for name in self._shown)
 
 
-class MaxPool1d(_Pool):
-    """The maximum over windows of the last axis; of equal maxima the first receives the gradient.
+class _MaxPool(_Pool):
+    _text = """The maximum over windows of {axes}; of equal maxima the first, in reading order, receives the gradient.
 
     Args:
-        kernel_size: length of a window.
+        kernel_size: length of a window{each}. (So are stride, padding and dilation.)
         stride: distance between windows; their length by default.
         padding: how many places, which never are the maximum, are put at both ends; at most half of a window.
         dilation: distance between the elements of a window.
@@ -562,15 +543,15 @@ class MaxPool1d(_Pool):
         ceil_mode: whether a window that reaches beyond the (padded) input counts, if it begins within the input or
             the padding on the left.
 
-    Shapes: input (N, C, L) or (C, L), output with ⌊(L + 2 padding − dilation (kernel_size − 1) − 1) / stride⌋ + 1 in
-    place of L (⌈ ⌉ with `ceil_mode`).
+    Shapes: input (N, C, {L}) or (C, {L}), output with ⌊(length + 2 padding − dilation (kernel_size − 1) − 1) / stride⌋
+    + 1 in place of each length (⌈ ⌉ with `ceil_mode`).
 
     Raises:
         TypeError, ValueError: for other options, inputs of another number of axes or kind, or too small for a window.
 
     >>> import numpy as np, nn
-    >>> nn.MaxPool1d(2)(np.array([[1.0, 3.0, 2.0, 0.0]]))
-    Tensor([[3., 2.]])
+    >>> nn.MaxPool{n}d(2)(np.ones((5, 3, {9 ...}))).shape
+    (5, 3, {4 ...})
     """
 
     _shown = ("kernel_size", "stride", "padding", "dilation", "ceil_mode")
@@ -592,82 +573,37 @@ class MaxPool1d(_Pool):
         return _pool_max(type(self).__name__, input, self._how, self.ceil_mode)
 
 
-class MaxPool2d(MaxPool1d):
-    """The maximum over windows of the last two axes; of equal maxima the first, row by row, receives the gradient.
-
-    Args: as `MaxPool1d`'s, each one number or a pair (height, width).
-
-    Shapes: input (N, C, H, W) or (C, H, W), output with H and W as `MaxPool1d` makes of L.
-
-    Raises:
-        TypeError, ValueError: for other options, inputs of another number of axes or kind, or too small for a window.
-
-    >>> import numpy as np, nn
-    >>> nn.MaxPool2d(2)(np.ones((5, 3, 9, 8))).shape
-    (5, 3, 4, 4)
-    """
-
-    _axes = 2
+class MaxPool1d(_MaxPool, axes=1): ...
 
 
-class AvgPool1d(_Pool):
-    """The mean over windows of the last axis.
+class MaxPool2d(_MaxPool, axes=2): ...
+
+
+class MaxPool3d(_MaxPool, axes=3): ...
+
+
+class _AvgPool(_Pool):
+    _text = """The mean over windows of {axes}.
 
     Args:
-        kernel_size, stride, ceil_mode: as for `MaxPool1d`.
+        kernel_size, stride, ceil_mode: as for `MaxPool{n}d`.
         padding: how many zeros are put at both ends; at most half of a window.
         count_include_pad: whether the zeros of the padding count as elements; what is beyond them never does.
+        divisor_override: by what the sum of a window is divided, in place of how many elements count.
 
-    Shapes: input (N, C, L) or (C, L), output with ⌊(L + 2 padding − kernel_size) / stride⌋ + 1 in place of L (⌈ ⌉ with
-    `ceil_mode`).
+    Shapes: input (N, C, {L}) or (C, {L}), output with ⌊(length + 2 padding − kernel_size) / stride⌋ + 1 in place of
+    each length (⌈ ⌉ with `ceil_mode`).
 
     Raises:
         TypeError, ValueError: for other options, inputs of another number of axes or kind, or too small for a window.
 
     >>> import numpy as np, nn
-    >>> nn.AvgPool1d(2)(np.array([[1.0, 3.0, 2.0, 0.0]]))
-    Tensor([[2., 1.]])
+    >>> nn.AvgPool{n}d(2)(np.ones((5, 3, {9 ...}))).shape
+    (5, 3, {4 ...})
     """
 
-    _shown: Sequence[str] = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
+    _shown: Sequence[str] = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad", "divisor_override")
     divisor_override: int | None = None
-
-    def __init__(
-        self,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:
-        self._keep(kernel_size, stride, padding, ceil_mode=ceil_mode)
-        self.count_include_pad = count_include_pad
-
-    def forward(self, input: Any) -> Tensor:
-        """The means of the windows."""
-        return _pool_mean(
-            type(self).__name__, input, self._how, self.ceil_mode, self.count_include_pad, self.divisor_override
-        )
-
-
-class AvgPool2d(AvgPool1d):
-    """The mean over windows of the last two axes.
-
-    Args: as `AvgPool1d`'s, each one number or a pair (height, width), and
-        divisor_override: what the sum of a window is divided by, in place of the number of its elements.
-
-    Shapes: input (N, C, H, W) or (C, H, W), output with H and W as `AvgPool1d` makes of L.
-
-    Raises:
-        TypeError, ValueError: for other options, inputs of another number of axes or kind, or too small for a window.
-
-    >>> import numpy as np, nn
-    >>> nn.AvgPool2d(3, stride=2, padding=1)(np.ones((5, 3, 9, 8))).shape
-    (5, 3, 5, 4)
-    """
-
-    _axes = 2
-    _shown = (*AvgPool1d._shown, "divisor_override")
 
     def __init__(
         self,
@@ -678,55 +614,91 @@ class AvgPool2d(AvgPool1d):
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
-        self.divisor_override = divisor_override
+        self._keep(kernel_size, stride, padding, 1, ceil_mode)
+        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+
+    def forward(self, input: Any) -> Tensor:
+        """The means of the windows."""
+        return _pool_mean(
+            type(self).__name__, input, self._how, self.ceil_mode, self.count_include_pad, self.divisor_override
+        )
 
 
-class AdaptiveAvgPool1d(Module):
-    """The mean over `output_size` parts of the last axis, element i over the places ⌊i L/m⌋ … ⌈(i+1) L/m⌉ − 1.
+class AvgPool1d(_AvgPool, axes=1): ...
 
-    Args:
-        output_size: m, the number of parts; None for as many as there are elements.
 
-    Shapes: input (N, C, L) or (C, L), output (N, C, m) or (C, m).
+class AvgPool2d(_AvgPool, axes=2): ...
 
-    Raises:
-        TypeError, ValueError: for other sizes, and inputs of another number of axes or kind, or empty ones.
 
-    >>> import numpy as np, nn
-    >>> nn.AdaptiveAvgPool1d(2)(np.array([[1.0, 3.0, 2.0, 0.0]]))
-    Tensor([[2., 1.]])
-    """
+class AvgPool3d(_AvgPool, axes=3): ...
 
-    _axes = 1
+
+class _Adaptive(OverAxes):
+    """What both kinds share: the number of parts."""
 
     def __init__(self, output_size: Any) -> None:
         self.output_size = output_size
         sizes = output_size if isinstance(output_size, (tuple, list)) else (output_size,) * self._axes
         counts(type(self).__name__, "output_size", [0 if s is None else s for s in sizes], self._axes)
 
-    def forward(self, input: Any) -> Tensor:
-        """The means of the parts."""
-        return _pool_adaptive(type(self).__name__, self._axes, input, self.output_size)
-
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool2d(AdaptiveAvgPool1d):
-    """The mean over parts of the last two axes; (1, 1) is the mean over the whole image.
+class _AdaptiveAvgPool(_Adaptive):
+    _text = """The mean over parts of {axes}, part i of L elements from ⌊i L/m⌋ to ⌈(i+1) L/m⌉ − 1.
 
     Args:
-        output_size: the number of parts along both axes, or a pair; None for as many as there are elements.
+        output_size: m, the number of parts{each}; None for as many as there are elements.
 
-    Shapes: input (N, C, H, W) or (C, H, W), output with `output_size` in place of H and W.
+    Shapes: input (N, C, {L}) or (C, {L}), output with `output_size` in place of {L}.
 
     Raises:
         TypeError, ValueError: for other sizes, and inputs of another number of axes or kind, or empty ones.
 
     >>> import numpy as np, nn
-    >>> nn.AdaptiveAvgPool2d((1, None))(np.ones((5, 3, 9, 8))).shape
-    (5, 3, 1, 8)
+    >>> nn.AdaptiveAvgPool{n}d(2)(np.ones((5, 3, {9 ...}))).shape
+    (5, 3, {2 ...})
     """
 
-    _axes = 2
+    def forward(self, input: Any) -> Tensor:
+        """The means of the parts."""
+        return _adaptive_mean_pool(type(self).__name__, self._axes, input, self.output_size)
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool, axes=1): ...
+
+
+class AdaptiveAvgPool2d(_AdaptiveAvgPool, axes=2): ...
+
+
+class AdaptiveAvgPool3d(_AdaptiveAvgPool, axes=3): ...
+
+
+class _AdaptiveMaxPool(_Adaptive):
+    _text = """The maximum over parts of {axes}; of equal maxima the first, in reading order, receives the gradient.
+
+    Parts, arguments, shapes and errors are those of `AdaptiveAvgPool{n}d`; and
+        return_indices: only False; it stands here for PyTorch's sake.
+
+    >>> import numpy as np, nn
+    >>> nn.AdaptiveMaxPool{n}d(2)(np.ones((5, 3, {9 ...}))).shape
+    (5, 3, {2 ...})
+    """
+
+    def __init__(self, output_size: Any, return_indices: bool = False) -> None:
+        _without_indices(type(self).__name__, return_indices)
+        super().__init__(output_size)
+
+    def forward(self, input: Any) -> Tensor:
+        """The maxima of the parts."""
+        return _adaptive_max_pool(type(self).__name__, self._axes, input, self.output_size, False)
+
+
+class AdaptiveMaxPool1d(_AdaptiveMaxPool, axes=1): ...
+
+
+class AdaptiveMaxPool2d(_AdaptiveMaxPool, axes=2): ...
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool, axes=3): ...

@@ -1,7 +1,12 @@
-"""Padding, and enlarging by repetition: as functions and as modules, over any number of spatial axes."""
+"""Another number of elements along each spatial axis: the nearest ones, or weighted sums of several.
+
+A sum, its weights fixed, is linear and comes with its transpose, which is its derivative; both go along one axis, one
+element of all sums at a time.
+"""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,98 +14,149 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.flags import flagged
+from autodiff.ops.precision import in_single
+from autodiff.primitive import Sample, declare, polymorphic
 
-from ..arguments import as_tensor, choice, counts, floats, integer, number
+from ..arguments import as_tensor, choice, counts, floats, number
 from ..module.module import Module
-from .pooling import spread_over
+from .pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d, spread_over
 
-_MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+Taps = list[tuple[Any, Any, Any]]
+"""Which elements of the output receive something, from which elements of the input, and how much of them."""
 
-
-def _widths(name: str, width: Any, n: int | None = None) -> tuple[int, ...]:
-    """PyTorch's list of widths: a pair for each axis, from the last axis on."""
-    values = tuple(width) if isinstance(width, (tuple, list, np.ndarray)) else (width,) * (2 * n if n else 1)
-    if len(values) % 2 or (n and len(values) != 2 * n):
-        wanted = f"one integer or {2 * n}" if n else "a pair of integers for each axis, from the last axis on"
-        raise ValueError(f"{name}: takes {wanted}, not {width!r}")
-    return tuple(integer(name, "a width", v) for v in values)
+_RANKS = {
+    "nearest": (3, 4, 5), "linear": (3,), "bilinear": (4,), "bicubic": (4,), "trilinear": (5,), "area": (3, 4, 5),
+    "nearest-exact": (3, 4, 5),
+}  # fmt: skip
+"""By mode: how many axes the input may have."""
 
 
-def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None) -> Tensor:
-    """The input lengthened at both ends of its last axes.
-
-    Args:
-        input: any shape.
-        pad: (before, after) of the last axis, then of the one before it, and so on; negative numbers shorten
-            ("constant" only).
-        mode: "constant", "reflect" (mirrored at the element at the end), "replicate" (the element at the end) or
-            "circular" (from the other end).
-        value: what "constant" puts there, 0 by default.
-
-    Raises:
-        TypeError, ValueError: for an odd number of widths, more pairs than axes, an unknown mode, or widths for which
-            the input is too short.
-
-    >>> pad([[1.0, 2.0, 3.0]], (1, 2), mode="reflect")
-    Tensor([[2., 1., 2., 3., 2., 1.]])
-    """
-    return padded("pad", as_tensor(input), _widths("pad", pad), mode, value)
+# Weights along one axis
 
 
-def padded(name: str, x: Tensor, widths: tuple[int, ...], mode: str = "constant", value: float | None = None) -> Tensor:
-    """`pad` for the function or layer of this name."""
-    choice(name, "mode", mode, list(_MODES))
-    pairs = [(widths[i], widths[i + 1]) for i in range(0, len(widths), 2)]
-    if len(pairs) > x.ndim:
-        raise ValueError(f"{name}: got input of shape {x.shape} and widths for {len(pairs)} axes")
-    pairs = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
-    if mode == "constant":
-        if any(n + before + after < 0 or min(n + before, n + after) < 0 for n, (before, after) in zip(x.shape, pairs)):
-            raise ValueError(f"{name}: got input of shape {x.shape}, of which pad={widths} leaves nothing")
-        if any(min(pair) < 0 for pair in pairs):
-            x = x[tuple([slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, pairs)])]
-            pairs = [(max(b, 0), max(a, 0)) for b, a in pairs]
-        return x if not any(map(any, pairs)) else ad.pad(x, pairs, constant_values=0 if value is None else value)
-    if value is not None:
-        raise ValueError(f"{name}: value={value!r} is for mode 'constant', not {mode!r}")
-    limits = {"reflect": "less than the length of its axis", "circular": "at most the length of its axis"}
-    for n, pair in zip(x.shape, pairs):
-        if min(pair) < 0:
-            raise ValueError(f"{name}: mode {mode!r} takes widths of at least 0, not {widths}")
-        if any(pair) and (n == 0 or (max(pair) > n - (mode == "reflect") and mode in limits)):
-            limit = limits.get(mode, "for an axis that is not empty")
-            raise ValueError(f"{name}: with mode {mode!r} a width is {limit}; got shape {x.shape} and pad={widths}")
-    return x if not any(map(any, pairs)) else ad.pad(x, pairs, mode=_MODES[mode])
+def _cubic(t: Any, a: float) -> Any:
+    """Keys' kernel at the distance t."""
+    t = np.abs(t)
+    near = ((a + 2) * t - (a + 3)) * t * t + 1
+    far = (((t - 5) * t + 8) * t - 4) * a
+    return np.where(t < 1, near, np.where(t < 2, far, 0.0))
 
 
-class ZeroPad2d(Module):
-    """Zeros around the last two axes.
+def _triangle(t: Any) -> Any:
+    return np.maximum(1 - np.abs(t), 0.0)
 
-    Args:
-        padding: how many on every side, or (left, right, top, bottom); negative numbers cut off.
 
-    Shapes: input (N, C, H, W) or (C, H, W), output (…, top + H + bottom, left + W + right).
+@lru_cache(maxsize=256)
+def _weights(n: int, size: int, rule: str, step: float, corners: bool, smooth: bool) -> tuple[Any, Any, Any]:
+    """Which outputs sum which inputs with which weights: three arrays as long as there are such pairs."""
+    i = np.arange(size)[:, None]
+    cubic = rule == "bicubic"
+    if smooth:
+        wide = max(step, 1.0)
+        centre = step * (i + 0.5)
+        reach = (2 if cubic else 1) * wide
+        first = np.maximum((centre - reach + 0.5).astype(int), 0)
+        last = np.minimum((centre + reach + 0.5).astype(int), n)
+        index = first + np.arange(int(np.max(last - first, initial=0)))
+        t = (index - centre + 0.5) / wide
+        weights = np.where(index < last, _cubic(t, -0.5) if cubic else _triangle(t), 0.0)
+        weights = weights / weights.sum(axis=1, keepdims=True)
+    else:
+        place = i * step if corners else (i + 0.5) * step - 0.5
+        if not cubic:
+            place = np.clip(place, 0, n - 1)
+        index = np.floor(place).astype(int) + (np.arange(-1, 3) if cubic else np.arange(2))
+        weights = _cubic(place - index, -0.75) if cubic else _triangle(place - index)
+    index, rows = np.clip(index, 0, n - 1), np.broadcast_to(i, index.shape)
+    there = weights != 0
+    return rows[there], index[there], weights[there]
 
-    Raises:
-        TypeError, ValueError: for other widths, and inputs of another number of axes.
 
-    >>> import numpy as np, nn
-    >>> nn.ZeroPad2d((1, 1, 0, 2))(np.ones((5, 3, 4, 4))).shape
-    (5, 3, 6, 6)
-    """
+@lru_cache(maxsize=256)
+def _taps(transposed: bool, **how: Any) -> Taps:
+    """The sums, or their transpose, as one element of all of them at a time."""
+    rows, index, weights = _weights(**how)
+    if transposed:
+        order = np.argsort(index, kind="stable")
+        rows, index, weights = index[order], rows[order], weights[order]
+    number = np.arange(len(rows)) - np.searchsorted(rows, rows)  # of an element in its sum
+    found = [number == k for k in range(int(np.max(number, initial=-1)) + 1)]
+    return [(rows[chosen], index[chosen], weights[chosen]) for chosen in found]
 
-    def __init__(self, padding: Any) -> None:
-        self.padding = _widths("ZeroPad2d", padding, 2)
 
-    def forward(self, input: Any) -> Tensor:
-        """The input with zeros around it."""
-        input = as_tensor(input)
-        if input.ndim not in (3, 4):
-            raise ValueError(f"ZeroPad2d: got input of shape {input.shape}, expects (N, C, H, W) or (C, H, W)")
-        return padded("ZeroPad2d", input, self.padding)
+@in_single
+def _summed(x: Any, axis: int, transposed: bool = False, **how: Any) -> Any:
+    size = how["n"] if transposed else how["size"]
+    y = np.zeros_like(x, shape=(*x.shape[:axis], size, *x.shape[axis + 1 :]))
+    before = (slice(None),) * axis
+    for there, here, weights in _taps(transposed, **how):
+        part = x.take(here, axis=axis)
+        part *= weights.astype(x.dtype).reshape((-1,) + (1,) * (x.ndim - 1 - axis))
+        y[*before, slice(None) if len(there) == size else there] += part
+    return y
 
-    def extra_repr(self) -> str:
-        return f"{self.padding}"
+
+def _spread(g: Any, axis: int, **how: Any) -> Any:
+    return _summed(g, axis=axis, transposed=True, **how)
+
+
+def _expansion(x: Tensor, axis: int, **how: Any) -> Any:
+    """Each element of the output as the weighted sum of some of the input."""
+    if not x.size or not how["size"]:
+        return None
+    rows, index, weights = _weights(**how)
+    total: Any = 0.0
+    for k in range(int(np.bincount(rows).max())):
+        yield f"element {k + 1} of each sum"
+        found = [np.flatnonzero(rows == i) for i in range(how["size"])]
+        chosen = np.array([f[min(k, len(f) - 1)] for f in found])
+        w = np.where([k < len(f) for f in found], weights[chosen], 0.0).astype(x.dtype)
+        total = ad.take(x, index[chosen], axis=axis) * w.reshape((-1,) + (1,) * (x.ndim - 1 - axis)) + total
+    return total
+
+
+_HOW: list[tuple[tuple[int, ...], int, dict[str, Any]]] = [
+    ((1, 2, 3), 2, dict(n=3, size=5, rule="linear", step=0.6, corners=False, smooth=False)),
+    ((2, 1, 4, 2), 2, dict(n=4, size=3, rule="bicubic", step=1.5, corners=True, smooth=False)),
+    ((1, 1, 2, 5), 3, dict(n=5, size=2, rule="bilinear", step=2.5, corners=False, smooth=True)),
+    ((0, 1, 3), 2, dict(n=3, size=4, rule="linear", step=0.75, corners=False, smooth=False)),
+]  # fmt: skip
+
+
+def _samples(backwards: bool) -> Any:
+    def samples(rng: np.random.Generator) -> list[Sample]:
+        shapes = [(*s[:i], how["size"] if backwards else how["n"], *s[i + 1 :]) for s, i, how in _HOW]
+        return [Sample((rng.normal(size=s),), dict(axis=i, **how)) for s, (_, i, how) in zip(shapes, _HOW)]
+
+    return samples
+
+
+_SUMS = "elements of memory, one of all sums at a time"
+
+_resampling = declare(
+    "resample", _summed, [lambda g, y, x, **how: _spread_over(g, **how)],
+    jvps="linear", formula="weighted sums of {0}", derivatives=["the weights"], samples=_samples(False),
+    doc="Weighted sums of near elements along one axis.", expansion=_expansion, opaque=_SUMS, stacks=(0,),
+)  # fmt: skip
+
+_resampling_transposed = declare(
+    "resample_transposed", _spread, [lambda h, y, g, **how: _sum_over(h, **how)],
+    jvps="linear", formula="{0} times weights, to what was summed", derivatives=["weighted sums"],
+    samples=_samples(True), doc="The transpose of resample.", opaque=_SUMS, stacks=(0,),
+)  # fmt: skip
+_sum_over: Any = polymorphic(_resampling)
+_spread_over: Any = polymorphic(_resampling_transposed)
+
+
+# What users call
+
+
+def _checked(name: str, mode: str, align_corners: bool | None, antialias: bool = False) -> None:
+    choice(name, "mode", mode, list(_RANKS))
+    if align_corners is not None and mode in ("nearest", "nearest-exact", "area"):
+        raise ValueError(f"{name}: align_corners does not go with mode {mode!r}")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(f"{name}: antialias goes with mode 'bilinear' or 'bicubic', not {mode!r}")
 
 
 def _factors(name: str, scale_factor: Any, n: int) -> tuple[float, ...]:
@@ -113,12 +169,14 @@ def _factors(name: str, scale_factor: Any, n: int) -> tuple[float, ...]:
     return tuple(float(v) for v in values)
 
 
-def _nearest(name: str, input: Any, size: Any, scale_factor: Any, recompute: Any = None) -> Tensor:
+def _resampled(
+    name: str, input: Any, size: Any, scale_factor: Any, mode: str, corners: bool, recompute: Any, smooth: bool = False
+) -> Tensor:
     x = as_tensor(input)
-    if x.ndim not in (3, 4, 5):
-        raise ValueError(
-            f"{name}: got input of shape {x.shape}, expects (N, C, L), (N, C, H, W) or (N, C, D, H, W)"
-        )  # fmt: skip
+    if x.ndim not in _RANKS[mode]:
+        shapes = {3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
+        expected = " or ".join(shapes[rank] for rank in _RANKS[mode])
+        raise ValueError(f"{name}: got input of shape {x.shape}, expects {expected} with mode {mode!r}")
     floats(name, x)
     lengths = x.shape[2:]
     n = len(lengths)
@@ -133,14 +191,25 @@ def _nearest(name: str, input: Any, size: Any, scale_factor: Any, recompute: Any
         steps = [m / max(k, 1) if recompute else 1 / f for m, k, f in zip(lengths, sizes, factors)]
     if 0 in lengths or 0 in sizes:
         raise ValueError(f"{name}: got input of shape {x.shape} for an output of spatial shape {sizes}: nothing there")
+    if mode == "area":
+        return (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)[n - 1](x, sizes)
+    if mode.startswith("nearest"):
+        return _nearest(x, lengths, sizes, steps, 0.5 if mode == "nearest-exact" else 0.0)
+    for axis, (m, k, step) in enumerate(zip(lengths, sizes, steps), 2):
+        step = (m - 1) / max(k - 1, 1) if corners else step
+        x = _resampling(x, axis=axis, n=m, size=k, rule=mode, step=step, corners=corners, smooth=smooth)
+    return x
+
+
+def _nearest(x: Tensor, lengths: Any, sizes: Any, steps: Any, offset: float) -> Tensor:
     if all(k % m == 0 and step == m / k for m, k, step in zip(lengths, sizes, steps)):
         window = tuple(k // m for m, k in zip(lengths, sizes))
-        how = dict(kernel=window, stride=window, padding=(0,) * n, include=True, over=1)
+        how = dict(kernel=window, stride=window, padding=(0,) * len(lengths), include=True, over=1)
         return x * 1 if sizes == lengths else spread_over(x, lengths=sizes, size=lengths, **how)
     for axis, (m, k, step) in enumerate(zip(lengths, sizes, steps), 2):
         # PyTorch's single precision decides which element is the nearest.
-        source = np.minimum(np.arange(k, dtype=np.float32) * np.float32(step), m - 1).astype(np.int64)
-        x = ad.take(x, source, axis=axis)
+        source = (np.arange(k, dtype=np.float32) + np.float32(offset)) * np.float32(step)
+        x = ad.take(x, np.minimum(source, m - 1).astype(np.int64), axis=axis)
     return x
 
 
@@ -154,29 +223,32 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """The input in another spatial size, each element of the output being that of the input whose place is nearest
-    (rounded down, as PyTorch's); see `Upsample`.
+    """The input in another spatial size.
 
     Args:
         input: shape (N, C, L), (N, C, H, W) or (N, C, D, H, W).
         size: lengths of the spatial axes of the output, one integer if they are equal.
         scale_factor: in its place, how many times longer they are than the input's.
-        mode: "nearest".
-        align_corners, antialias: for other modes of PyTorch's; None and False.
+        mode, align_corners: as `Upsample`'s.
         recompute_scale_factor: whether places follow from the rounded size in place of `scale_factor`.
+        antialias: for "bilinear" and "bicubic" (then a = −1/2), whether a smaller output is made of sums as much wider.
 
     Raises:
         TypeError, ValueError: for other options and shapes.
 
+    Source: Keys, Cubic convolution interpolation for digital image processing, 1981.
+
     >>> interpolate([[[1.0, 2.0]]], scale_factor=2)
     Tensor([[[1., 1., 2., 2.]]])
+    >>> interpolate([[[1.0, 2.0]]], size=3, mode="linear", align_corners=True)
+    Tensor([[[1. , 1.5, 2. ]]])
     """
-    choice("interpolate", "mode", mode, ["nearest"])
-    if align_corners is not None or antialias:
-        raise ValueError("interpolate: align_corners and antialias do not go with mode 'nearest'")
+    _checked("interpolate", mode, align_corners, antialias)
     if recompute_scale_factor and size is not None:
         raise ValueError("interpolate: recompute_scale_factor goes with scale_factor, not with size")
-    return _nearest("interpolate", input, size, scale_factor, recompute_scale_factor)
+    return _resampled(
+        "interpolate", input, size, scale_factor, mode, bool(align_corners), recompute_scale_factor, bool(antialias)
+    )
 
 
 @flagged
@@ -188,13 +260,16 @@ def upsample(
 
 
 class Upsample(Module):
-    """The input enlarged by repetition: each element of the output is the nearest of the input.
+    """The input in another spatial size, as `interpolate`.
 
     Args:
         size: lengths of the spatial axes of the output, one integer if they are equal.
         scale_factor: in its place, how many times longer they are than the input's.
-        mode: "nearest".
-        align_corners: for other modes of PyTorch's; None.
+        mode: "nearest" (the element at the place i · input/output, rounded down), "nearest-exact" (at the place of its
+            middle), "linear", "bilinear", "trilinear" (of one, two, three axes; weighted by distance), "bicubic" (of
+            two axes; Keys' kernel with a = −3/4) or "area" (means, as adaptive average pooling's).
+        align_corners: of linear and cubic modes, whether the outer elements lie at the same places in both; else the
+            outer edges of them do.
         recompute_scale_factor: whether places follow from the rounded size in place of `scale_factor`.
 
     Shapes: input (N, C, L), (N, C, H, W) or (N, C, D, H, W), output with `size`, or ⌊length · scale_factor⌋, in place
@@ -216,21 +291,22 @@ class Upsample(Module):
         align_corners: bool | None = None,
         recompute_scale_factor: bool | None = None,
     ) -> None:
-        choice("Upsample", "mode", mode, ["nearest"])
-        if align_corners is not None:
-            raise ValueError("Upsample: align_corners does not go with mode 'nearest'")
+        _checked("Upsample", mode, align_corners)
         if size is None and scale_factor is None:
             raise ValueError("Upsample: takes size or scale_factor")
         if scale_factor is not None:
             n = len(scale_factor) if isinstance(scale_factor, (tuple, list)) else 1
             factors = _factors("Upsample", scale_factor, n)
             scale_factor = factors if isinstance(scale_factor, (tuple, list)) else factors[0]
-        self.size, self.scale_factor, self.mode = size, scale_factor, mode
+        self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
         self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input: Any) -> Tensor:
-        """The input enlarged."""
-        return _nearest("Upsample", input, self.size, self.scale_factor, self.recompute_scale_factor)
+        """The input in its new size."""
+        return _resampled(
+            "Upsample", input, self.size, self.scale_factor, self.mode, bool(self.align_corners),
+            self.recompute_scale_factor,
+        )  # fmt: skip
 
     def extra_repr(self) -> str:
         shown = f"scale_factor={self.scale_factor}" if self.scale_factor is not None else f"size={self.size}"

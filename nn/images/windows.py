@@ -1,9 +1,13 @@
-"""How an opened operation on images reads its windows: that of one output pixel, then those of all the others."""
+"""How windows are read: as one slice of the input for each offset in them; and, by an opened operation, that of one
+output pixel, then those of all the others.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,31 @@ import autodiff as ad
 from autodiff import Tensor
 
 Ints = tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)
+def _along(n: int, kernel: int, stride: int, padding: int, dilation: int, size: int) -> list[tuple[slice, slice]]:
+    """For each offset in the window: which outputs it reaches inside the input's n elements, and which elements."""
+    found = []
+    for offset in range(kernel):
+        place = offset * dilation - padding  # of output 0
+        first = max(0, -(place // stride))
+        last = min(size, (n - 1 - place) // stride + 1)
+        if first < last:
+            begin = place + first * stride
+            found.append((slice(first, last), slice(begin, begin + (last - first - 1) * stride + 1, stride)))
+        else:
+            found.append((slice(0, 0), slice(0, 0)))
+    return found
+
+
+@lru_cache(maxsize=1024)
+def slices(lengths: Ints, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, size: Ints) -> list[Any]:
+    """For each offset in the window, in reading order: the slices of the output and of the input, batch and channels
+    included. At one offset, the elements of all windows are one strided slice of the input."""
+    whole = (slice(None), slice(None))
+    axes = [_along(*axis) for axis in zip(lengths, kernel, stride, padding, dilation, size)]
+    return [tuple([whole + place for place in zip(*offset)]) for offset in product(*axes)]
 
 
 def by_pixel(

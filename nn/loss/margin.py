@@ -15,6 +15,7 @@ from autodiff.tensor import plain
 
 from ..arguments import number
 from ..arguments import positive as greater_than_0
+from ..similarity import pairwise_distance
 from .base import Loss, fitted, pair, reduced, signs, unit
 
 
@@ -191,14 +192,10 @@ def triplet_margin_loss(
     anchor, negative = pair(name, anchor, negative, names=("anchor", "negative"))
     if not anchor.ndim:
         raise ValueError(f"{name}: needs vectors (..., D), got numbers")
-
-    def distance(u: Any, v: Any) -> Tensor:
-        return ad.linalg.vector_norm(ad.subtract(u, v) + eps, axis=-1, ord=p)
-
-    apart = distance(anchor, negative)
+    apart = pairwise_distance(anchor, negative, p, eps)
     if swap:
-        apart = ad.minimum(apart, distance(positive, negative))
-    return reduced(_missing(ad.subtract(distance(anchor, positive), apart) + margin), reduction, name)
+        apart = ad.minimum(apart, pairwise_distance(positive, negative, p, eps))
+    return reduced(_missing(ad.subtract(pairwise_distance(anchor, positive, p, eps), apart) + margin), reduction, name)
 
 
 def contrastive_loss(input1: Any, input2: Any, target: Any, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:

@@ -34,12 +34,18 @@ class Recurrent(Module):
         self.bias = bool(bias)
 
     def _add_weights(self, suffix: str, inputs: int, dtype: np.dtype[Any]) -> None:
-        rows = self._gates * self.hidden_size
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, self.hidden_size)}
+        rows, width = self._gates * self.hidden_size, self._widths()[0]
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, inputs), "weight_hh": (rows, width)}
         if self.bias:
             shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+        if width != self.hidden_size:
+            shapes["weight_hr"] = (width, self.hidden_size)
         for name, shape in shapes.items():
             setattr(self, name + suffix, Parameter(np.empty(shape, dtype)))
+
+    def _widths(self) -> tuple[int, ...]:
+        """The lengths of the states."""
+        return (self.hidden_size,) * len(self._states)
 
     def _weights(self, suffix: str) -> list[Tensor]:
         names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.bias else ())

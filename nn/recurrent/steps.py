@@ -62,6 +62,18 @@ def stepper(kind: str, w_hh: Tensor, b_hh: Tensor | None) -> Stepper:
     return step
 
 
+class Projected:
+    """The LSTM whose output is a projection: h = V (o tanh(c))."""
+
+    def __init__(self, w_hh: Tensor, b_hh: Tensor | None, w_hr: Tensor) -> None:
+        self.whole, self.projection = stepper("lstm", w_hh, b_hh), w_hr
+
+    def __call__(self, p: Tensor, h: Tensor, c: Tensor) -> Step:
+        """The step from `h` and `c`."""
+        step = self.whole(p, h, c)
+        return step | {"h": linear(step["h"], self.projection)}
+
+
 class ResetFirst:
     """The GRU whose reset gate comes before the matrix product: n = tanh(p + U (r ⊙ h) + d)."""
 

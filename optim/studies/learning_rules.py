@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from autodiff.figures import axes_for, ink, legend, limits, line_style
 from autodiff.flags import flagged
 
 from ..array import Array
@@ -28,6 +29,7 @@ class LearningTrace:
         errors: the number of samples in each epoch for which the neuron was wrong, shape (epochs,).
         low: what `predict` says of the negative side, −1 or 0.
         fires_at_zero: which side of the line the line itself belongs to.
+        x, t: the samples and the targets.
     """
 
     weights: Array
@@ -35,6 +37,8 @@ class LearningTrace:
     errors: Array
     low: int
     fires_at_zero: bool
+    x: Array
+    t: Array
 
     def __repr__(self) -> str:
         epochs, samples, features = self.weights.shape
@@ -65,11 +69,58 @@ class LearningTrace:
         Raises:
             ValueError: for another number of features.
         """
+        z = self._before("predict", x)
+        return np.where((z >= 0) if self.fires_at_zero else (z > 0), 1, self.low)
+
+    def distance(self, x: Any) -> Array:
+        """The signed distance (w·x + b) / ‖w‖ of inputs of shape (..., features) from the line (plane, hyperplane) at
+        the end, positive where the neuron's output is 1; NaN where there is no line, w being 0.
+
+        Raises:
+            ValueError: for another number of features.
+        """
+        length = float(np.linalg.norm(self.weight))
+        return self._before("distance", x) / (length or np.nan)
+
+    def _before(self, where: str, x: Any) -> Array:
+        """w·x + b."""
         x = np.asarray(x, float)
         if x.ndim == 0 or x.shape[-1] != len(self.weight):
-            raise ValueError(f"predict: takes inputs of shape (..., {len(self.weight)}), not {x.shape}")
-        z = x @ self.weight + self.bias
-        return np.where((z >= 0) if self.fires_at_zero else (z > 0), 1, self.low)
+            raise ValueError(f"{where}: takes inputs of shape (..., {len(self.weight)}), not {x.shape}")
+        found: Array = x @ self.weight + self.bias
+        return found
+
+    def plot(self, *, ax: Any = None) -> Any:
+        """Draw the samples, and the line after each epoch, later ones darker, the last one thick; of another number of
+        features than two the number of errors in each epoch.
+
+        Args:
+            ax: matplotlib axes to draw into; new ones by default.
+
+        Returns:
+            the axes.
+
+        Raises:
+            ImportError: without matplotlib.
+        """
+        beside, ax = ax is None, axes_for("LearningTrace.plot", ax)
+        if self.x.shape[1] != 2:
+            ax.plot(np.arange(1, len(self.errors) + 1), self.errors, **line_style(0, marker=True))
+            ax.set(xlabel="epoch", ylabel="errors")
+            return ax
+        for k, target in enumerate(np.unique(self.t)):
+            style = line_style(k, marker=True)
+            ax.plot(*self.x[self.t == target].T, style["marker"], color=style["color"], label=f"target {target:g}")
+        epochs = len(self.errors)
+        for k, (w, b) in enumerate(zip(self.weights[:, -1], self.biases[:, -1]), 1):
+            if w.any():
+                near = -b * w / (w @ w)  # the line's point nearest to 0
+                last = k == epochs
+                ax.axline(near, near + [-w[1], w[0]], color=ink(ax), alpha=1 if last else 0.1 + 0.4 * k / epochs,
+                          linewidth=2 if last else 0.8, label=f"after epoch {k}" if last else None)  # fmt: skip
+        ax.set(xlim=limits(self.x[:, 0], 0.2), ylim=limits(self.x[:, 1], 0.2), xlabel="feature 0", ylabel="feature 1")
+        legend(ax, beside)
+        return ax
 
 
 @flagged
@@ -235,7 +286,7 @@ def _learn(
         errors.append(count)
         if count == 0:
             break
-    return LearningTrace(np.array(weights), np.array(biases), np.array(errors), low, fires_at_zero)
+    return LearningTrace(np.array(weights), np.array(biases), np.array(errors), low, fires_at_zero, x, t)
 
 
 def _samples(name: str, x: Any, t: Any) -> tuple[Array, Array]:

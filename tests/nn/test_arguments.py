@@ -108,6 +108,6 @@ def test_an_argument_that_a_layer_does_not_take_is_an_error_that_names_the_layer
         layer(**required(layer), wrong=1)
 
 
-def test_an_eighth_argument_by_position_of_a_layer_that_takes_seven_names_the_layer_and_what_it_takes():
+def test_a_ninth_argument_by_position_of_a_layer_that_takes_eight_names_the_layer_and_what_it_takes():
     with pytest.raises(TypeError, match=r"^LSTM: too many positional arguments; it takes \(input_size, hidden_size, "):
-        nn.LSTM(2, 3, 1, True, False, 0.0, False, 0)
+        nn.LSTM(2, 3, 1, True, False, 0.0, False, 0, 0)

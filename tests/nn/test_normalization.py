@@ -36,6 +36,13 @@ BATCH = [
     ("BatchNorm1d", (3,), {"track_running_stats": False}, (5, 3)),
     ("BatchNorm2d", (3,), {}, (2, 3, 4, 5)),
     ("BatchNorm2d", (2,), {"affine": False, "momentum": 0.3}, (1, 2, 3, 1)),
+    ("BatchNorm3d", (2,), {}, (2, 2, 3, 1, 2)),
+    ("InstanceNorm1d", (3,), {}, (2, 3, 4)),
+    ("InstanceNorm1d", (3,), {"affine": True, "eps": 0.1}, (3, 4)),
+    ("InstanceNorm1d", (2,), {"track_running_stats": True}, (4, 2, 5)),
+    ("InstanceNorm2d", (2,), {"affine": True, "track_running_stats": True, "momentum": 0.3}, (3, 2, 3, 2)),
+    ("InstanceNorm2d", (2,), {"track_running_stats": True, "momentum": None}, (2, 3, 2)),
+    ("InstanceNorm3d", (2,), {"affine": True, "track_running_stats": True}, (2, 2, 3, 1, 2)),
 ]
 OTHERS = [
     ("LayerNorm", (4,), {}, (3, 4)),
@@ -69,6 +76,20 @@ def test_a_norm_is_pytorch_s_in_value_gradients_and_second_derivatives(name, arg
     for key, value in reference.state_dict().items():  # the running statistics were written
         np.testing.assert_allclose(layer.state_dict()[key].data, value.detach().numpy(), rtol=1e-12)
         assert layer.state_dict()[key].dtype == value.numpy().dtype
+
+
+def test_instance_norm_says_what_it_takes_and_an_empty_batch_passes_through():
+    layer = nn.InstanceNorm2d(2, affine=True, track_running_stats=True)
+    assert layer(np.ones((0, 2, 3, 3), "float32")).shape == (0, 2, 3, 3)
+    np.testing.assert_array_equal(layer.running_mean.data, [0, 0])
+    with pytest.raises(
+        ValueError, match=r"InstanceNorm2d\(2\): got input of shape \(3, 4, 4\), expects \(N, 2, H, W\)"
+    ):
+        layer(np.ones((3, 4, 4), "float32"))
+    with pytest.raises(ValueError, match="one value per channel and sample has no variance"):
+        layer(np.ones((5, 2, 1, 1), "float32"))
+    with pytest.raises(ValueError, match="running_mean and running_var are given both or not at all"):
+        F.instance_norm(np.ones((5, 2, 2)), np.zeros(2))
 
 
 @settings(deadline=None, max_examples=60)

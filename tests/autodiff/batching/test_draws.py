@@ -112,6 +112,9 @@ def test_what_is_wrong_is_named():
         ad.vmap(np.sin, randomness="split")
     with pytest.raises(BatchError, match="permutation"):
         ad.vmap(lambda x, rng: rng.shuffle(x))(X, np.random.default_rng(0))
+    room = np.zeros(3)
+    with pytest.raises(BatchError, match=r"\.standard_normal\(out=\) of a generator for each example"):
+        ad.vmap(lambda x, rng: x + rng.standard_normal(out=room))(X, np.random.default_rng(0))
     with pytest.raises(TypeError, match="standard form"):
         ad.vmap(ad.grad(lambda x, rng: rng.normal(x).sum()))(X, np.random.default_rng(0))
     with pytest.raises(ValueError, match="no argument"):

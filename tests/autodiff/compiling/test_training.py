@@ -144,3 +144,8 @@ def test_memory_that_comes_to_be_shared_after_the_first_calls_is_seen(backend):
     compiled = ad.compile(step, params=[w], backend=backend)
     other = np.ones(3)
     assert [float(compiled(x)) for x in (other, other, w.data, other, w.data)] == [6, 6, 24, 6, 36]
+
+
+def test_a_class_in_place_of_an_optimiser_is_an_error_that_says_so():
+    with pytest.raises(TypeError, match=r"takes an optimiser, not a class; write SGD\(parameters, …\)"):
+        ad.compile(lambda x: x.sum(), optimizer=optim.SGD)

@@ -149,3 +149,14 @@ def test_nan_to_num_and_round_take_complex_numbers_apart():
     )
     np.testing.assert_allclose(d[1], 1j.conjugate(), atol=1e-15)
     np.testing.assert_array_equal(np.round(Tensor(z[1:2]), 1).data, np.round(z[1:2], 1))
+
+
+@pytest.mark.parametrize("dtype", [np.complex128, np.complex64])
+@pytest.mark.parametrize("z", [1000 + 1j, -1000 + 1j, 703 + 0.3j, 400 - 2j, 30 + 1j, 1e30 - 1e3j])
+def test_hyperbolic_tangents_far_out_have_their_derivatives(z, dtype):
+    with mp.workdps(60):
+        exact = complex(mp.sech(mp.mpc(z)) ** 2) if abs(z.real) < 1e4 else 0
+    close = {"rtol": 1e-13 if dtype is np.complex128 else 2e-5, "atol": 4 * np.finfo(dtype).tiny}
+    with np.errstate(all="raise", under="ignore"):
+        for f, x in ((np.tanh, z), (np.tan, 1j * z)):  # tan iz = i tanh z
+            np.testing.assert_allclose(ad.grad(f, holomorphic=True)(dtype(x)), exact, **close)

@@ -125,3 +125,23 @@ def test_a_geometric_sequence_has_derivatives_by_both_ends():
     same_as_numpy("geomspace", lambda f: f(a, b, 5))
     same_as_numpy("geomspace", lambda f: f(a, b, 4, endpoint=False, axis=-1), derivatives=1)
     same_as_numpy("geomspace", lambda f: f(a[:1], 7.0, 3, dtype=np.float32), derivatives=0)
+
+
+@pytest.mark.parametrize("mapped", [ad.vmap, lambda f: ad.vmap(ad.compile(f))], ids=["vmap", "compiled"])
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: ad.array([[x[0], 2.0], [x[1] * 3, x[0]]]),
+        lambda x: ad.array([x, [1.0, 2.0]]),
+        lambda x: ad.full((2, 3), x[0]),
+        lambda x: ad.full_like(np.zeros(3), x[1]),
+    ],
+)
+def test_numbers_of_examples_enter_new_tensors_without_a_gradient_too(f, mapped):
+    x = np.arange(6.0).reshape(3, 2)
+    expected = np.stack([f(ad.Tensor(row)).numpy() for row in x])
+    for given in (x, ad.Tensor(x), ad.Tensor(x, requires_grad=True)):
+        np.testing.assert_array_equal(ad.stop_gradient(mapped(f)(given)), expected)
+    leaf = []
+    ad.vmap(lambda row: leaf.append(ad.array([row[0], 1.0], requires_grad=True)) or row)(x)
+    assert leaf[0].requires_grad

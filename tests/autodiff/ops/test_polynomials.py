@@ -73,6 +73,51 @@ def test_a_root_at_zero_moves_with_the_last_coefficient_and_repeated_ones_have_n
     assert np.isnan(ad.gradients(ad.roots(y)[1], y)[0].numpy()).any()
 
 
+@pytest.mark.parametrize(
+    "p",
+    [[0.0, 1.0, -3.0, 2.0], [0.0, 0.0, 1.0, 0.4, 2.0], [0.0, 2.0, 1.0, 0.0], [1e-9, 1.0, -3.0, 2.0], [0.0, 1j, 2.0]],
+)
+def test_finite_roots_move_with_first_coefficients_that_are_0(p):
+    p = np.array(p)
+    roots = np.roots(p)
+    powers = roots[:, None] ** np.arange(len(p) - 1, -1, -1)
+    slopes = np.polyval(np.polyder(p), roots)
+    expected = -powers / slopes[:, None]
+    for k, row in enumerate(expected):  # a real loss: the conjugate of the derivative, real for a real polynomial
+        x = Tensor(p, requires_grad=True)
+        (g,) = ad.gradients(np.real(ad.roots(x)[k]), x)
+        np.testing.assert_allclose(g.numpy(), row.conj() if p.dtype.kind == "c" else row.real, rtol=1e-12, atol=1e-15)
+        tangent = ad.jvp(lambda p, k=k: ad.roots(p)[k], (p,), (np.ones(len(p)),))[1]
+        np.testing.assert_allclose(tangent, row.sum(), rtol=1e-12)
+    if p[0] == 0:  # to the second order: x as a power series of the first coefficient, by Newton's method in mpmath
+        import mpmath as mp
+
+        with mp.workdps(50):
+            root = lambda e: mp.findroot(
+                lambda x: mp.polyval([e, *map(mp.mpmathify, p[1:])], x), mp.mpmathify(roots[-1])
+            )
+            second = complex(mp.diff(root, 0, 2))
+        x = Tensor(p, requires_grad=True)
+        (g,) = ad.gradients(np.real(ad.roots(x)[-1]), x, create_graph=True)
+        (h,) = ad.gradients(np.real(g[0]), x)
+        expected = second.conjugate() if p.dtype.kind == "c" else second.real
+        np.testing.assert_allclose(h[0].numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_roots_keep_single_precision():
+    r = ad.roots(Tensor(np.array([1.0, -3.0, 2.0], np.float32), requires_grad=True))
+    assert r.dtype == np.float32
+    np.testing.assert_allclose(r.detach().numpy(), [2, 1], rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")
+def test_roots_of_each_example():
+    rows = np.array([[1.0, -3.0, 2.0], [2.0, 3.0, -5.0]])
+    np.testing.assert_allclose(ad.vmap(np.roots)(Tensor(rows)), [np.roots(row) for row in rows])
+    slope = ad.grad(lambda p: np.sum(ad.roots(p) ** 3))
+    np.testing.assert_allclose(ad.vmap(slope)(rows), [slope(row) for row in rows], rtol=1e-12)
+
+
 def test_the_powers_of_zero_have_all_their_derivatives():
     f = lambda x: np.vander(x, 4)[0] @ np.array([1.0, 1.0, 1.0, 1.0])  # x³ + x² + x + 1
     x = np.array([0.0])

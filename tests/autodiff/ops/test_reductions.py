@@ -187,3 +187,9 @@ def test_moments_of_integers_and_booleans_are_numpys(f, x):
     found = f(Tensor(x))
     assert found.dtype == f(x).dtype
     np.testing.assert_allclose(found.data, f(x), rtol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["mean", "var", "std", "nanmean", "nanvar"])
+def test_a_moment_is_no_sum_of_integers(name):
+    with pytest.raises(TypeError, match=f"{name.removeprefix('nan')}: dtype=int64 cuts its fractions off"):
+        getattr(np, name)(Tensor(A), axis=0, dtype=int)

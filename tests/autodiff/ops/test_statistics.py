@@ -280,3 +280,21 @@ def test_statistics_of_complex_numbers():
     same_as_numpy("unique", lambda f: f(c), derivatives=0)
     with pytest.raises(TypeError, match="median: complex numbers have no order"):
         np.median(Tensor(c))
+
+
+@pytest.mark.parametrize("name", ["nanvar", "nanstd"])
+@pytest.mark.parametrize("ddof", [3, 4, 5])
+def test_too_few_numbers_have_no_spread(name, ddof):
+    for a in (A, N):
+        same_as_numpy(name, lambda f, a=a: f(a, axis=0, ddof=ddof), derivatives=0)
+        same_as_numpy(name, lambda f, a=a: f(a, axis=0, correction=ddof, keepdims=True), derivatives=0)
+
+
+@pytest.mark.parametrize("name", ["nanmax", "nanmin"])
+def test_a_single_number_has_no_axis_but_the_one_that_numpy_allows(name):
+    x = np.array(1.5)
+    for axis in (None, 0, -1, ()):
+        same_as_numpy(name, lambda f, axis=axis: f(x, axis=axis))
+    for axis in (1, 5, (0,)):
+        with pytest.raises(np.exceptions.AxisError, match=name):
+            getattr(np, name)(Tensor(x), axis=axis)

@@ -44,3 +44,9 @@ def test_the_distance_of_equal_points_has_gradient_0():
         linalg.cdist(A, B, "cosine")
     with pytest.raises(ValueError, match=r"shapes \(2, 3\) and \(3, 1\) do not fit"):
         linalg.cdist(A, B.T)
+
+
+def test_a_toeplitz_matrix_of_a_complex_column_is_hermitian():
+    c = A[0] + 1j * B[0]
+    np.testing.assert_array_equal(linalg.toeplitz(c).numpy(), scipy.linalg.toeplitz(c))
+    gradcheck(lambda c: linalg.toeplitz(c) ** 2, (c,))

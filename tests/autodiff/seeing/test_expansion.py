@@ -46,11 +46,11 @@ CLOSED = {
         cholesky det dyads eigh eigvalsh funm_sym inv pinv projectors qr slogdet solve solve_triangular spectral_sum svd
         svdvals""",
     "made by the rules of others, in recorded derivatives": """
-        adaptive_avg_pool_transposed avg_pool_transposed betainc_derivative boxcox_derivative dawsn_derivative
+        adaptive_avg_pool_transposed avg_pool_transposed betainc_derivative boxcox_derivative dawsn_derivative fold
         erfcx_derivative exprel_derivative gammainc_derivative ive_derivative log_gamma_half_step logrel_derivative
         rgamma_derivative stdtr_derivative cofactor convolution_by_weight cosine_of_angle
         embedding_pullback inverse_mills inverse_or_zero matmul_transposed max_pool_choice max_pool_transposed
-        normalization_pullback one_minus_square over_cosh_squared recurrence recurrence_transposed scatter_add
+        normalization_pullback one_minus_square over_cosh_squared recurrence recurrence_transposed resample_transposed scatter_add
         softmax_pullback transposed_matmul""",
     "changes the cotangent alone": "embedding_share hook_gate hook_junction",
 }

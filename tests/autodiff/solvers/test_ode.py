@@ -119,6 +119,10 @@ def test_what_does_not_fit_is_named():
         solvers.solve_ivp(f, (0, 1), 1.0)
     with pytest.raises(ValueError, match=r"a state of shape \(2,\), but the function gives shape \(\)"):
         solvers.solve_ivp(lambda t, y: y.sum(), (0, 1), [1.0, 2.0])
+    with pytest.raises(
+        ValueError, match=r"shape \(1,\), but .* shape \(\); it is one of \(t, y\), that of odeint one of"
+    ):
+        solvers.odeint(lambda t, y: -y, 1.0, [0.0, 1.0])
     with pytest.raises(TypeError, match="solve_ivp: is defined for real numbers"):
         solvers.solve_ivp(f, (0, 1), [1j])
     with pytest.raises(ValueError, match="no solution beyond"):

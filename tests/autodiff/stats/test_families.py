@@ -1,5 +1,10 @@
 """Distributions of one variable against SciPy's values, and their derivatives against differences and mpmath."""
 
+import copy
+import functools
+import pydoc
+import re
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -249,3 +254,46 @@ def test_a_call_of_a_distribution_says_which_method_takes_the_parameters():
         stats.poisson(Tensor(2.0))
     with pytest.raises(TypeError, match=r"ad\.stats\.multivariate_normal\.logpdf\(x, …, cov=1\)"):
         stats.multivariate_normal([0.0, 0.0], cov=1)
+
+
+@pytest.mark.parametrize("name", [*CONTINUOUS, *DISCRETE])
+def test_the_help_of_a_family_names_its_arguments_in_scipys_order_and_its_methods(name):
+    ours, theirs = getattr(stats, name), getattr(scipy.stats, name)
+    text, shapes = pydoc.plain(pydoc.render_doc(ours)), (theirs.shapes or "").replace(" ", "").split(",")
+    assert list(ours.shapes) == [s for s in shapes if s]
+    variable = "k" if name in DISCRETE else "x"
+    assert (
+        f"ad.stats.{name}.log{'pmf' if name in DISCRETE else 'pdf'}({', '.join([variable, *ours.shapes])}, loc=0.0"
+        in text
+    )
+    assert ("rvs(" in text) == (ours.__dict__.get("draw") is not None)
+    for method in re.findall(r"^    (\w+): ", text, re.M):
+        assert callable(getattr(ours, method))
+
+
+def test_what_a_distribution_has_not_says_what_to_write():
+    data = scipy.stats.gamma.rvs(2.0, size=50, random_state=0)
+    with pytest.raises(
+        AttributeError, match=r"gamma has no fit; .*optim\.minimize\(lambda p: -ad\.stats\.gamma\.logpdf"
+    ):
+        stats.gamma.fit(data)
+    with pytest.raises(AttributeError, match=r"poisson has no log_prob; write ad\.stats\.poisson\.logpmf\(x, …\)"):
+        _ = stats.poisson.log_prob
+    with pytest.raises(AttributeError, match=r"norm has no ppf; .*ad\.solvers\.root"):
+        stats.norm.ppf(0.5)
+    with pytest.raises(AttributeError, match=r"'Continuous' object has no attribute 'nothing'"):
+        _ = stats.norm.nothing
+    with pytest.raises(
+        TypeError, match=r"norm.rvs: got an argument 'random_state'; .*loc=0.0, scale=1.0, \*, size=None, rng="
+    ):
+        stats.norm.rvs(size=3, random_state=0)
+    assert copy.deepcopy(stats.norm).logpdf(1.0) == stats.norm.logpdf(1.0)
+
+
+def test_the_advice_for_a_quantile_has_scipys_value_and_its_derivative():
+    a = Tensor(2.5, requires_grad=True)
+    ppf = ad.solvers.root(lambda x, q, *p: ad.stats.gamma.cdf(x, *p) - q, 1.0, args=(0.3, a))
+    ppf.backward()
+    quantile = functools.partial(scipy.stats.gamma.ppf, 0.3)
+    np.testing.assert_allclose(ppf.item(), quantile(2.5), rtol=1e-9)
+    np.testing.assert_allclose(a.grad.item(), (quantile(2.5 + 1e-5) - quantile(2.5 - 1e-5)) / 2e-5, rtol=1e-6)

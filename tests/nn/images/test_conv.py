@@ -60,6 +60,19 @@ def test_conv2d_equals_pytorch_s_to_second_order(options, shape):
     same_layer(*both("Conv2d", 4, 8, **options), values(*shape))
 
 
+THREE_AXES = [
+    dict(kernel_size=2), dict(kernel_size=(1, 3, 2), stride=(2, 1, 2), padding=(1, 0, 1), bias=False),
+    dict(kernel_size=3, padding="same", dilation=(1, 2, 1), groups=2), dict(kernel_size=3, padding=1, groups=4),
+    dict(kernel_size=2, padding=(0, 1, 2), padding_mode="circular"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", THREE_AXES, ids=str)
+@pytest.mark.parametrize("shape", [(2, 4, 3, 5, 4), (4, 3, 5, 4)])
+def test_conv3d_equals_pytorch_s_to_second_order(options, shape):
+    same_layer(*both("Conv3d", 4, 4, **options), values(*shape))
+
+
 TRANSPOSED = [
     dict(kernel_size=3), dict(kernel_size=2, stride=2, bias=False), dict(kernel_size=1), dict(kernel_size=3, stride=2, padding=1),
     dict(kernel_size=3, stride=2, padding=1, output_padding=1), dict(kernel_size=2, stride=3), dict(kernel_size=3, groups=2),
@@ -70,7 +83,7 @@ TRANSPOSED = [
 @pytest.mark.parametrize("options", TRANSPOSED, ids=str)
 @pytest.mark.parametrize(("kind", "shape"), [
     ("ConvTranspose1d", (3, 4, 5)), ("ConvTranspose1d", (4, 5)), ("ConvTranspose2d", (2, 4, 3, 4)),
-    ("ConvTranspose2d", (4, 3, 4)),
+    ("ConvTranspose2d", (4, 3, 4)), ("ConvTranspose3d", (2, 4, 2, 3, 2)),
 ])  # fmt: skip
 def test_transposed_convolution_equals_pytorch_s_to_second_order(kind, shape, options):
     same_layer(*both(kind, 4, 6, **options), values(*shape))

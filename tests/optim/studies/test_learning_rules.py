@@ -196,3 +196,34 @@ def test_wrong_kinds_are_refused_by_name():
         hebbian_learning([["a", "b"]], [1])
     with pytest.raises(ValueError, match=r"\(\.\.\., 2\), not \(3,\)"):
         hebbian_learning(X, GATES["or"]).predict([1, 2, 3])
+
+
+def test_the_signed_distance_is_that_of_the_nearest_point_of_the_line():
+    trace = perceptron_learning(X, signs(GATES["and"]))
+    w, b = trace.weight, trace.bias
+    for x, distance in zip(X, trace.distance(X)):
+        nearest = x - distance * w / np.linalg.norm(w)
+        assert abs(nearest @ w + b) < 1e-12
+        assert (distance > 0) == (trace.predict(x) == 1)
+        along = np.linspace(-9, 9, 20001)[:, None] * np.array([-w[1], w[0]]) / np.linalg.norm(w) + nearest
+        assert abs(np.linalg.norm(along - x, axis=1).min() - abs(distance)) < 1e-12
+    nothing = perceptron_learning(X, signs(GATES["and"]), strict=True)
+    assert np.isnan(nothing.distance(X)).all()
+    with pytest.raises(ValueError, match=r"distance: takes inputs of shape \(..., 2\), not \(3,\)"):
+        trace.distance([1.0, 2.0, 3.0])
+
+
+def test_the_figure_has_the_samples_and_the_line_of_each_epoch():
+    plt = pytest.importorskip("matplotlib.pyplot")
+    trace = perceptron_learning(X, signs(GATES["and"]))
+    ax = trace.plot()
+    points, lines = ax.get_lines()[:2], ax.get_lines()[2:]
+    assert [len(line.get_xdata()) for line in points] == [3, 1]
+    assert len(lines) == len(trace.errors) == 9
+    (x0, y0), (x1, y1) = lines[-1].get_xy1(), lines[-1].get_xy2()
+    assert max(abs(trace.distance([[x0, y0], [x1, y1]]))) < 1e-12
+    plt.close(ax.figure)
+    trace = perceptron_learning(np.c_[X, X[:, :1]], signs(GATES["and"]))
+    ax = trace.plot()
+    assert ax.get_lines()[0].get_ydata().tolist() == trace.errors.tolist()
+    plt.close(ax.figure)

@@ -1,4 +1,4 @@
-"""Helpers around a model's parameters: all of them as one vector, and gradients kept within bounds."""
+"""A model's parameters as one vector, and back."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.clipping import clip_grad_norm_, clip_grad_value_
 from autodiff.transforms.flat import assign
 
-from .random import get_default_dtype
-
-__all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
+from ..random import get_default_dtype
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

@@ -1,0 +1,123 @@
+"""A name of another library says what is written here, and what it says is true."""
+
+import functools
+import pydoc
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.special
+
+import autodiff as ad
+import nn
+import optim
+from autodiff.elsewhere import NAMES
+
+ROOMS = {"ad": ad, "np": np, "nn": nn, "optim": optim}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_of_another_library_is_an_error_that_names_what_exists_here(name):
+    with pytest.raises(AttributeError, match=f"module 'autodiff' has no attribute '{name}'; write ") as error:
+        getattr(ad, name)
+    assert not hasattr(ad, name)
+    for room, path in re.findall(r"\b(ad|np|nn|optim)\.([A-Za-z_][\w.]*\w)", str(error.value)):
+        functools.reduce(getattr, path.split("."), ROOMS[room])
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("expit", "ad.special.expit"),
+        ("inv", "ad.linalg.inv"),
+        ("cat", "np.concatenate(tensors)"),
+        ("clamp", "t.clip(low, high)"),
+        ("float32", "np.float32"),
+        ("pi", "np.pi"),
+    ],
+)
+def test_a_name_that_is_in_a_submodule_a_method_or_numpys_is_an_error_that_says_so(name, instead):
+    with pytest.raises(AttributeError, match=re.escape(f"{name!r}; write {instead}") + "$"):
+        getattr(ad, name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "__path_hook__", "_NoValue"])
+def test_another_name_is_an_error_without_advice(name):
+    with pytest.raises(AttributeError, match=f"{name!r}$"):
+        getattr(ad, name)
+
+
+def test_python_still_proposes_the_name_that_was_meant():
+    run = subprocess.run([sys.executable, "-c", "import autodiff as ad; ad.jacobien"], capture_output=True, text=True)
+    assert "Did you mean: 'jacobian'?" in run.stderr
+
+
+def test_the_advice_computes_what_the_names_compute():
+    def f(x):
+        return np.stack([x[0] * np.sin(x[1]), x[1] ** 3])
+
+    x, v = np.array([0.5, 0.7]), np.array([1.0, -2.0])
+    exact = np.array([[np.sin(0.7), 0.5 * np.cos(0.7)], [0.0, 3 * 0.7**2]])
+    names = {"ad": ad, "np": np, "f": f, "x": x, "tangent": v}
+    np.testing.assert_allclose(eval(NAMES["jacfwd"], names)(x), exact, rtol=1e-14)
+    np.testing.assert_allclose(eval(NAMES["jit"], names)(x), f(x), rtol=1e-14)
+    np.testing.assert_allclose(eval(NAMES["linearize"], names)[1], exact @ v, rtol=1e-14)
+    np.testing.assert_allclose(eval(NAMES["make_vjp"], names)[1](v)[0], v @ exact, rtol=1e-14)
+    np.testing.assert_allclose(eval(NAMES["remat"], names | {"x": ad.Tensor(x)}).numpy(), f(x), rtol=1e-14)
+    summed = names | {"f": lambda x: f(x).sum()}
+    np.testing.assert_allclose(eval(NAMES["make_hvp"], summed), ad.hessian(summed["f"])(x) @ v, rtol=1e-14)
+    loop = names | {"f": lambda i, c: c * 0.9 + i, "c": 2.0, "n": 5}
+    c = 2.0
+    for i in range(5):
+        c = c * 0.9 + i
+    np.testing.assert_allclose(eval(NAMES["fori_loop"], loop).item(), c, rtol=1e-14)
+    by_both = eval(NAMES["multigrad"], names | {"f": lambda a, b: a * b**2})(2.0, 3.0)
+    np.testing.assert_allclose(by_both, (9.0, 12.0))
+    square = eval(NAMES["holomorphic_grad"], names | {"f": lambda z: z**2})
+    np.testing.assert_allclose(square(1.0 + 2.0j), 2 + 4j, rtol=1e-14)
+    np.testing.assert_allclose(ad.special.expit(0.3).item(), scipy.special.expit(0.3), rtol=1e-14)
+
+
+# What `help` shows
+
+
+def test_help_begins_with_every_name_that_is_neither_numpys_nor_a_class_of_errors():
+    kinds = {n for n in ad.__all__ if isinstance(getattr(ad, n), type) and issubclass(getattr(ad, n), Exception)}
+    beyond = {n for n in ad.__all__ if not hasattr(np, n)} - kinds - {"tensor", "unstack", "sliding_window_view"}
+    beyond -= {"cumulative_sum", "cumulative_prod", "matvec", "vecmat"}  # NumPy's, from 2.1 and 2.2
+    overview = set(re.findall(r"\w+", ad.__doc__))
+    assert beyond <= overview
+    assert {"linalg", "fft", "random", "array", "save", "load"} <= overview
+
+
+def test_the_first_names_of_each_line_of_the_overview_exist():
+    lines = re.findall(r"^[A-Z][\w' ]+: {2,}(.*)$", ad.__doc__, re.M)
+    assert len(lines) == 9
+    for line in lines:
+        if not line.startswith("NumPy's"):
+            for name in re.split(r"[,;(]", line)[0].split():
+                assert hasattr(ad, name.removeprefix("ad.")), name
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (ad, ["grad", "hessian", "compile", "explain", "Tensor", "exp", "array"]),
+        (ad.solvers, ["root", "minimize", "solve_ivp", "quad"]),
+        (ad.curvature, ["Hessian", "trace", "spectral_density"]),
+    ],
+)
+def test_help_lists_the_functions_of_a_package(module, names):
+    text = pydoc.plain(pydoc.render_doc(module))
+    for name in names:
+        assert re.search(rf"^    (class )?{name}\(", text, re.M), name
+
+
+def test_a_star_import_brings_what_is_public_alone():
+    names = {}
+    exec("from autodiff import *", names)
+    names.pop("__builtins__")
+    assert set(names) == set(ad.__all__)
+    assert {n for n in dir(ad) if n[0] != "_"} >= set(names)
