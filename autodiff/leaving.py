@@ -278,7 +278,7 @@ def _remedy(asker: str, kind: str) -> str:
         return f"Write {instead}. {_OUT}"
     if asker.startswith("scipy.sparse") and not asker.startswith("scipy.sparse.linalg"):
         return f"Write ad.sparse_matmul(A, t) for the product of a sparse matrix and a Tensor. {_OUT}"
-    if asker.startswith("np.ma"):
+    if asker.startswith("np.ma."):
         return f"A Tensor has no mask: write t * a.filled(value), or np.where(a.mask, value, t * a.data). {_OUT}"
     if asker.startswith("pandas"):
         return f"Write t * s.to_numpy() for the product of a column or table and a Tensor, which has no index. {_OUT}"
@@ -292,8 +292,8 @@ def _remedy(asker: str, kind: str) -> str:
     if kind == "array":
         return (
             "Write ad.array([[t, 0.0], [u, v]]) to build a tensor from Tensors and numbers, "
-            "a = ad.array(a).at[i].set(t) in place of a[i] = t, NumPy functions listed in autodiff, or an operation of "
-            f"your own with ad.primitive. {_OUT}"
+            "a = ad.array(a).at[i].set(t) in place of a[i] = t, ad.stats.norm.rvs(t, s) in place of rng.normal(t, s), "
+            f"NumPy functions listed in autodiff, or an operation of your own with ad.primitive. {_OUT}"
         )
     return (
         "Write np.sin(t) in place of math.sin(t), a = ad.array(a).at[i].set(t) in place of a[i] = t, ad.array([t, u]) "
@@ -462,6 +462,8 @@ INSTEAD = {
     "scipy.ndimage.correlate1d": _FILTER,
     "scipy.ndimage.gaussian_filter": _FILTER,
     "scipy.ndimage.uniform_filter": _FILTER,
+    "scipy.signal.savgol_filter": "ad.signal.convolve(np.pad(t, r, mode='edge'), "
+    "scipy.signal.savgol_coeffs(2 * r + 1, order), 'valid'); that of mode='nearest'",
     "scipy.signal.freqz": "np.exp(-1j * np.outer(w, np.arange(len(t)))) @ t; over that of the denominator",
     "scipy.interpolate.CubicSpline": _SPLINE,
     "scipy.interpolate.PPoly": _SPLINE,

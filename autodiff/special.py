@@ -12,13 +12,14 @@ from .ops.bessel import *
 from .ops.elementwise import expm1, log1p
 from .ops.exponential_sums import *
 from .ops.gamma import *
+from .ops.gamma import digamma as psi
 from .ops.hypergeometric import *
 from .ops.integrals import *
 from .ops.powers import *
 from .ops.special import *
 from .ops.student import *
 
-__all__ = ["expm1", "log1p"]
+__all__ = ["expm1", "log1p", "psi"]
 __all__ += _special.__all__
 __all__ += _gamma.__all__
 __all__ += _student.__all__

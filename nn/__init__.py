@@ -1,9 +1,13 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
-Reading order: random, arguments and module/ (what all layers share); activation/, linear, dropout, normalization and
-mlp; loss/; embedding, rbf and shaping; images/, recurrent/ and state_space/ (sequences with hidden states); init and
-attention/. `functional` lists the functions behind the modules; `penalty` and `utils` work on the parameters of a
-model; `report` and plot/ show it at work.
+Layers (`Linear`, `Sequential`, `MLP`), activations (`GELU`) and losses (`CrossEntropyLoss`) are classes here, and
+functions in `nn.functional`; `Module` and `Parameter` are for layers of your own, `functional_call` for a model as a
+function of its parameters, `save`, `load` and `summary` for whole models.
+
+Reading order: random, arguments, module/ and axes (what layers share); activation/, linear, dropout, normalization and
+mlp; loss/; embedding, rbf, similarity and shaping; images/, recurrent/ and state_space/ (sequences with hidden
+states); init and attention/. `functional` lists the functions behind the modules; `penalty` and `utils` work on the
+parameters of a model; `report` and plot/ show it at work.
 """
 
 from . import functional, init, loss, penalty, plot, random, utils
@@ -41,13 +45,14 @@ from .activation import (
 from .attention.attention import MultiheadAttention
 from .attention.transformer import (
     PositionalEncoding,
+    Transformer,
     TransformerDecoder,
     TransformerDecoderLayer,
     TransformerEncoder,
     TransformerEncoderLayer,
 )
 from .attention.vision import PatchEmbedding, VisionTransformer, vit_arithmetic
-from .dropout import Dropout, Dropout2d
+from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d
 from .embedding import Embedding
 from .generation import generate, greedy, sampling
 from .images.conv import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -91,6 +96,7 @@ from .loss import (
     ContrastiveLoss,
     CosineEmbeddingLoss,
     CrossEntropyLoss,
+    CTCLoss,
     DiceLoss,
     FocalLoss,
     GaussianNLLLoss,
@@ -101,8 +107,10 @@ from .loss import (
     IoULoss,
     KLDivLoss,
     L1Loss,
+    LogSquaredLoss,
     MarginRankingLoss,
     MSELoss,
+    MultiMarginLoss,
     NLLLoss,
     PerceptronLoss,
     PerceptualLoss,
@@ -146,24 +154,24 @@ from .state_space.linear_gaussian import LinearGaussianSSM
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "GRU", "HMM", "LSTM", "MLP", "RBF", "RNN", "SELU", "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d", "AdaptiveMaxPool3d",
-    "AvgPool1d", "AvgPool2d", "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d",
-    "Bilinear", "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "ConstantPad2d", "ConstantPad3d",
-    "ContrastiveLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
-    "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss", "Dropout", "Dropout2d", "DtypeWarning",
-    "Embedding", "Flatten", "FocalLoss", "Fold", "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink",
-    "Hardsigmoid", "Hardswish", "Hardtanh", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity",
-    "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda",
-    "LayerNorm", "LayerReport", "LeakyReLU", "Linear", "LinearGaussianSSM", "LogSigmoid", "LogSoftmax", "MSELoss",
-    "MarginRankingLoss", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList",
-    "MultiheadAttention", "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict", "ParameterList",
-    "PatchEmbedding", "PerceptronLoss", "PerceptualLoss", "PixelShuffle", "PixelUnshuffle", "PoissonNLLLoss",
-    "PositionalEncoding", "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d",
-    "ReflectionPad3d", "ReplicationPad1d", "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU",
-    "Sigmoid", "Sign", "Sine", "SmoothL1Loss", "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus",
-    "Softshrink", "Softsign", "Step", "Summary", "Tanh", "TotalVariationLoss", "TransformerDecoder",
-    "TransformerDecoderLayer", "TransformerEncoder", "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss",
-    "Unflatten", "Unfold", "Upsample", "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional",
-    "functional_call", "generate", "get_default_dtype", "get_rng_state", "greedy", "init", "layer_report", "load",
-    "loss", "manual_seed", "penalty", "plot", "random", "sampling", "save", "set_default_dtype", "set_rng_state",
-    "summary", "utils", "vit_arithmetic",
+    "AlphaDropout", "AvgPool1d", "AvgPool2d", "AvgPool3d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d",
+    "BatchNorm3d", "Bilinear", "CTCLoss", "CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d",
+    "ConstantPad2d", "ConstantPad3d", "ContrastiveLoss", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d",
+    "ConvTranspose2d", "ConvTranspose3d", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss",
+    "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "DtypeWarning", "Embedding", "Flatten", "FocalLoss", "Fold",
+    "GRUCell", "GaussianNLLLoss", "GroupNorm", "HalfMSELoss", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh",
+    "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d",
+    "IoULoss", "KLDivLoss", "L1Loss", "LSTMCell", "Lambda", "LayerNorm", "LayerReport", "LeakyReLU", "Linear",
+    "LinearGaussianSSM", "LogSigmoid", "LogSoftmax", "LogSquaredLoss", "MSELoss", "MarginRankingLoss", "MaxPool1d",
+    "MaxPool2d", "MaxPool3d", "Mish", "Module", "ModuleDict", "ModuleList", "MultiMarginLoss", "MultiheadAttention",
+    "NLLLoss", "PReLU", "PairwiseDistance", "Parameter", "ParameterDict", "ParameterList", "PatchEmbedding",
+    "PerceptronLoss", "PerceptualLoss", "PixelShuffle", "PixelUnshuffle", "PoissonNLLLoss", "PositionalEncoding",
+    "RMSNorm", "RNNCell", "ReLU", "ReLU6", "ReflectionPad1d", "ReflectionPad2d", "ReflectionPad3d", "ReplicationPad1d",
+    "ReplicationPad2d", "ReplicationPad3d", "SSELoss", "Sequential", "SiLU", "Sigmoid", "Sign", "Sine", "SmoothL1Loss",
+    "Snake", "SoftMarginLoss", "Softmax", "Softmin", "Softplus", "Softshrink", "Softsign", "Step", "Summary", "Tanh",
+    "TotalVariationLoss", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer", "TriangleWave", "TripletMarginLoss", "Unflatten", "Unfold", "Upsample",
+    "VisionTransformer", "ZeroPad1d", "ZeroPad2d", "ZeroPad3d", "functional", "functional_call", "generate",
+    "get_default_dtype", "get_rng_state", "greedy", "init", "layer_report", "load", "manual_seed", "penalty", "plot",
+    "sampling", "save", "set_default_dtype", "set_rng_state", "summary", "utils", "vit_arithmetic",
 ]  # fmt: skip

@@ -25,6 +25,11 @@ _WORDS = {
     "axes": {1: "the last axis", 2: "the last two axes", 3: "the last three axes"},
     "kernel": {1: "kernel", 2: "height, width", 3: "depth, height, width"},
     "BatchNorm": {1: "(N, C) or (N, C, L)", 2: "(N, C, H, W)", 3: "(N, C, D, H, W)"},
+    "Dropout": {
+        1: "(N, C, L) or (C, L)",
+        2: "(N, C, H, W) or (N, C, L)",
+        3: "(N, C, D, H, W) or (C, D, H, W)",
+    },
     "each": {1: "", 2: ", each one number or a pair (height, width)", 3: ", each one number or (depth, height, width)"},
 }
 

@@ -13,6 +13,7 @@ from autodiff.primitive import Sample, declare
 from autodiff.tensor import plain
 
 from .arguments import as_tensor, floats, number
+from .axes import OverAxes, over_axes, written
 from .module.module import Module
 from .random import generator
 
@@ -80,8 +81,8 @@ def dropout(
     return _dropped("dropout", input, input.shape, number("dropout", "p", p, 0, 1), training, rng, inverted)
 
 
-@flagged
-def dropout2d(
+def _dropout_nd(
+    n: int,
     input: Any,
     p: float = 0.5,
     training: bool = True,
@@ -92,21 +93,71 @@ def dropout2d(
     """Set each channel of each sample to 0 with probability p and scale the others by 1/(1 − p).
 
     Args:
-        input: shape (N, C, H, W) or (N, C, L).
+        input: shape {Dropout}.
         p, training, inplace, inverted, rng: as for `dropout`.
 
     Raises:
         ValueError: for p outside [0, 1], or another rank.
         TypeError: for values that are not floating-point, or another `rng`.
+
+    >>> dropout{n}d(np.ones((5, 3, {4 ...})), training=False).shape
+    (5, 3, {4 ...})
     """
-    return _channels("dropout2d", input, number("dropout2d", "p", p, 0, 1), training, rng, inverted)
+    name = f"dropout{n}d"
+    return _channels(name, n, input, number(name, "p", p, 0, 1), training, rng, inverted)
 
 
-def _channels(layer: str, input: Any, p: float, training: bool, rng: Any, inverted: bool) -> Tensor:
+dropout1d, dropout2d, dropout3d = over_axes(_dropout_nd)
+
+
+def _channels(layer: str, n: int, input: Any, p: float, training: bool, rng: Any, inverted: bool) -> Tensor:
     input = as_tensor(input)
-    if input.ndim not in (3, 4):
-        raise ValueError(f"{layer}: got input of shape {input.shape}, expects (N, C, H, W) or (N, C, L)")
-    return _dropped(layer, input, input.shape[:2] + (1,) * (input.ndim - 2), p, training, rng, inverted)
+    if input.ndim not in (n + 1, n + 2):
+        raise ValueError(f"{layer}: got input of shape {input.shape}, expects {written('{Dropout}', n)}")
+    # Over two axes, three are a batch of signals and not one image, as PyTorch's.
+    kept = 1 if n != 2 and input.ndim == n + 1 else 2
+    return _dropped(layer, input, input.shape[:kept] + (1,) * (input.ndim - kept), p, training, rng, inverted)
+
+
+_SATURATED = -1.7580993408473766
+"""What SELU approaches at −∞."""
+
+
+@flagged
+def alpha_dropout(
+    input: Any,
+    p: float = 0.5,
+    training: bool = False,
+    inplace: bool = False,
+    rng: np.random.Generator | None = None,
+) -> Tensor:
+    """Set each value to α′ = −1.758…, what SELU approaches at −∞, with probability p; then a x + b, so that mean 0 and
+    variance 1 stay: a = ((1 − p)(1 + p α′²))^(−½), b = −a p α′.
+
+    Args:
+        input: any shape.
+        p: the probability with which a value is dropped; with 1 all are 0.
+        training: False returns the input.
+        inplace: accepted for PyTorch's sake; changes nothing.
+        rng: generator to draw from; the one that `nn.manual_seed` sets by default.
+
+    Raises:
+        ValueError: for p outside [0, 1].
+        TypeError: for values that are not floating-point, or another `rng`.
+
+    Source: Klambauer et al., Self-Normalizing Neural Networks, 2017.
+
+    >>> alpha_dropout(np.zeros(3), 0.5, True, rng=np.random.default_rng(0)).numpy().round(3)
+    array([-0.779, -0.779, -0.779])
+    """
+    x, p, rng = as_tensor(input), number("alpha_dropout", "p", p, 0, 1), generator(rng)
+    if not training or p == 0:
+        return x
+    floats("alpha_dropout", x)
+    mask = _mask(plain(x), rng, x.shape, p, False)
+    a = 0.0 if p == 1 else ((1 - p) * (1 + p * _SATURATED**2)) ** -0.5
+    shift = (1 - mask) * (a * _SATURATED) + np.asarray(-a * p * _SATURATED, mask.dtype)
+    return _dropout(x, mask=mask * a) + shift
 
 
 class Dropout(Module):
@@ -154,12 +205,12 @@ class Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}" + ("" if self.inverted else ", inverted=False")
 
 
-class Dropout2d(Dropout):
-    """Dropout of whole channels: each channel of each sample is set to 0 with probability p.
+class _ChannelDropout(Dropout, OverAxes):
+    _text = """Dropout of whole channels: each channel of each sample is set to 0 with probability p.
 
     Arguments are those of `Dropout`.
 
-    Shapes: input and output (N, C, H, W) or (N, C, L).
+    Shapes: input and output {Dropout}.
 
     Raises:
         ValueError: for p outside [0, 1], and inputs of another rank.
@@ -167,15 +218,50 @@ class Dropout2d(Dropout):
     Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015.
 
     >>> import numpy as np, nn
-    >>> layer = nn.Dropout2d(0.5, rng=np.random.default_rng(0))
-    >>> layer(np.ones((1, 4, 1, 2), "float32")).data[0, :, 0]
-    array([[0., 0.],
-           [0., 0.],
-           [0., 0.],
-           [2., 2.]], dtype=float32)
+    >>> layer = nn.Dropout{n}d(0.5, rng=np.random.default_rng(0))
+    >>> layer(np.ones((1, 4, {1 ...}), "float32")).numpy().ravel()
+    array([0., 0., 0., 2.], dtype=float32)
     """
 
     def forward(self, input: Any) -> Tensor:
         """x ⊙ mask / (1 − p), the mask constant over each channel."""
-        name = f"Dropout2d(p={self.p})"
-        return _channels(name, input, self.p, self.training, self.rng, self.inverted)
+        name = f"{type(self).__name__}(p={self.p})"
+        return _channels(name, self._axes, input, self.p, self.training, self.rng, self.inverted)
+
+
+class Dropout1d(_ChannelDropout, axes=1): ...
+
+
+class Dropout2d(_ChannelDropout, axes=2): ...
+
+
+class Dropout3d(_ChannelDropout, axes=3): ...
+
+
+class AlphaDropout(Module):
+    """In training, drop values to where SELU saturates and keep mean 0 and variance 1, as `alpha_dropout`.
+
+    Args:
+        p: the probability with which a value is dropped.
+        inplace: accepted for PyTorch's sake; changes nothing.
+        rng: generator to draw from; the one that `nn.manual_seed` sets by default.
+
+    Raises:
+        ValueError: for p outside [0, 1].
+
+    >>> import numpy as np, nn
+    >>> nn.AlphaDropout(0.5, rng=np.random.default_rng(0))(np.zeros(3)).numpy().round(3)
+    array([-0.779, -0.779, -0.779])
+    """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False, rng: np.random.Generator | None = None) -> None:
+        self.p, self.inplace = number("AlphaDropout", "p", p, 0, 1), inplace
+        generator(rng)
+        self.rng = rng
+
+    def forward(self, input: Any) -> Tensor:
+        """a x + b, dropped values at α′."""
+        return alpha_dropout(input, self.p, self.training, rng=self.rng)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"

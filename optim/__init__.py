@@ -1,5 +1,9 @@
 """optim: optimisers with PyTorch's names and numbers, and what trains with them.
 
+`Adam`, `SGD` and others step by hand, `fit` trains a model in one call, `minimize` and `least_squares` give SciPy's
+solvers all derivatives; `lr_scheduler`, `clip_grad_norm_`, `swa`, `EarlyStopping` and `batches` belong to a training,
+`lr_find`, `compare` and `plot` show one.
+
 Reading order: optimizer (what all optimisers share), and below it array, hyperparameters and bucket; first_order/, the
 optimisers from the simplest on; second_order/, which uses curvature; lr_scheduler and swa; data and training/, the loop
 around them; studies/ and plot/, the figures; last sklearn, which is imported only by who uses it.

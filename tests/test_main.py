@@ -63,6 +63,7 @@ def test_the_job_reaches_96_percent_and_an_exact_hvp_within_a_minute(tmp_path):
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_quiet_prints_the_report_alone_and_a_seed_repeats_it(tmp_path):
     outs = []
     for _ in range(2):

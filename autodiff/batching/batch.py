@@ -679,15 +679,15 @@ def _expanded(index: Any, ndim: int, level: Level) -> list[Any]:
     """An index with a part for every axis: no Ellipsis, positions in place of masks."""
     found: list[Any] = []
     for part in index if type(index) is tuple else (index,):
-        i = np.asarray(part) if isinstance(part, list) else part
+        i = np.asarray(part) if isinstance(part, (list, bool)) else part
         if getattr(getattr(i, "dtype", None), "kind", "") == "b":
             if _many(i):
                 raise BatchError(
                     "ad.vmap: a mask as an index gives another shape for each example; use np.where(mask, a, b)"
                 )
-            found += np.nonzero(i) if i.ndim else [None, np.zeros(int(i), np.intp)]
-        elif isinstance(i, bool):
-            found += [None, np.zeros(int(i), np.intp)]
+            if not i.ndim:
+                raise BatchError(f"ad.vmap: one truth value as an index, x[{i}], adds an axis; write x[None]")
+            found += np.nonzero(i)
         else:
             found.append(i)
     rest = [slice(None)] * (ndim - sum(i is not None and i is not Ellipsis for i in found))

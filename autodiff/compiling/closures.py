@@ -13,6 +13,7 @@ import functools
 import operator
 import os
 import random
+import re
 import sys
 import types
 import weakref
@@ -45,8 +46,6 @@ MANY = 20000
 """So many objects are watched and no more."""
 LARGE = 1 << 14
 """Arrays of as many numbers are not compared at every call, but read by the program."""
-MENTIONING = 5000
-"""In so many objects names are looked for; from then on code may read every attribute."""
 
 
 class Closure:
@@ -78,13 +77,14 @@ class Closure:
         self._met: list[tuple[str, Any]] = []  # arrays by name
         self._fixed: set[int] = set()  # ids of arrays that are reached where nothing can be put
         self._codes: set[str] = set()  # names that the user's code mentions
-        self._seen: set[int] = set(known)
+        self._seen: set[int] = set()
         self._alive: list[Any] = []
-        self._by_id: dict[int, str] = {}
-        for function in functions:
-            self._mention(function, set())
-        for function, name in zip_longest(functions, names, fillvalue=""):
-            self._visit(function, name)
+        mentioned = -1
+        while mentioned != len(self._codes):  # functions that are found mention more, and more is to be found
+            mentioned = len(self._codes)
+            self._forget(known)
+            for function, name in zip_longest(functions, names, fillvalue=""):
+                self._visit(function, name)
         if lifting:
             self._lift()
         lifted = {id(x) for _, x, _ in self.large}
@@ -129,48 +129,25 @@ class Closure:
 
     # The search
 
-    def _mention(self, function: Any, seen: set[int]) -> None:
-        """Collect the names in the code of the user's functions that are reached by calls of names."""
-        stack = [function]
-        while stack:
-            f = stack.pop()
-            if id(f) in seen:
-                continue
-            if len(seen) > MENTIONING:
-                self._codes |= _BY_NAME
-                return
-            seen.add(id(f))
-            self._alive.append(f)
-            if isinstance(f, functools.partial):
-                stack += [f.func, *f.args, *f.keywords.values()]
-            elif isinstance(f, types.MethodType):
-                stack += [f.__func__, f.__self__]
-            elif isinstance(f, types.FunctionType):
-                stack += vars(f).values()
-                if is_users_code(f.__code__.co_filename):
-                    codes = [f.__code__]
-                    while codes:
-                        code = codes.pop()
-                        names = {*code.co_names, *code.co_freevars}
-                        self._codes |= names | {c for c in code.co_consts if type(c) is str}
-                        codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
-                        found = [f.__globals__[n] for n in _globals_of(code) if n in f.__globals__]
-                        found += [c for c in map(_cell, f.__closure__ or ()) if isinstance(c, types.ModuleType)]
-                        for module in found:
-                            if _is_users_module(module):
-                                found += [vars(module)[n] for n in code.co_names if n in vars(module)]
-                        stack += filter(_may_be_called, found)
-                stack += [c for c in map(_cell, f.__closure__ or ()) if _may_be_called(c)]
-            elif isinstance(f, type):
-                if _is_users_class(f):
-                    kept = [v for c in f.__mro__ if _is_users_class(c) for v in vars(c).values()]
-                    stack += [code for v in kept for code in _codes_of(v)]
-            elif isinstance(f, (tuple, list, *_COLLECTIONS[:3])) or type(f) in _MAPPINGS:
-                stack += [v for v in (f.values() if isinstance(f, _MAPPINGS) else f) if _may_be_called(v)]
-            elif not isinstance(f, types.ModuleType) and (_kept(f) is not None or _slots(type(f))):
-                stack.append(type(f))
-                kept = [*(_kept(f) or {}).values(), *(read("attribute", f, n) for n in _slots(type(f)))]
-                stack += filter(_may_be_called, kept if not _is_ours(f) else [getattr(f, "__wrapped__", None)])
+    def _forget(self, known: Iterable[int]) -> None:
+        """Begin the search anew."""
+        self.unwatched, self._seen = "", {*known}
+        for found in (self.tensors, self.generators, self.iterators, self.optimizers, self._settled, self._fixed):
+            found.clear()
+        for listed in (self._places, self._met):
+            listed.clear()
+
+    def _mention(self, f: types.FunctionType) -> None:
+        """Collect the names in the code of a function of the user's."""
+        codes = [f.__code__]
+        while codes:
+            code = codes.pop()
+            self._codes.update(code.co_names, code.co_freevars, (c for c in code.co_consts if type(c) is str))
+            codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
+            if not _GLOBALS.isdisjoint(code.co_names):  # whose texts are code
+                reached = [f.__globals__[n] for n in _globals_of(code) if n in f.__globals__]
+                texts = [x for x in (*code.co_consts, *reached, *map(_cell, f.__closure__ or ())) if type(x) is str]
+                self._codes |= {word for text in texts for word in re.findall(r"\w+", text)}
 
     def _place(self, name: str, kind: str, holder: Any, key: Any, settled: bool = False) -> None:
         """Look at what stands at a place, for ever if that is settled."""
@@ -219,9 +196,11 @@ class Closure:
             self._met.append((name, x))
             if x.dtype.kind == "O":
                 self._visit(tuple(x.flat), name)
+            self._subclass(x, name)
         elif isinstance(x, (np.random.Generator, np.random.RandomState, random.Random)):
             self.generators[name] = x
         elif isinstance(x, (tuple, list)):
+            self._subclass(x, name)
             if len(x) > 64 and all(isinstance(v, _PLAIN) for v in x):  # without a place for each
                 self._places.append((name, "values", x, None, tuple(x)))
                 return
@@ -230,6 +209,7 @@ class Closure:
             for i in range(len(x)):
                 self._place(f"{name}[{i}]", "item", x, i, isinstance(x, tuple))
         elif isinstance(x, _MAPPINGS):
+            self._subclass(x, name)
             self._places.append((name, "values", x, None, tuple(x)))
             if len(x) > 64 and all(isinstance(v, _PLAIN) for v in x.values()):
                 self._places.append((name, "values", x.values(), None, tuple(x.values())))
@@ -237,6 +217,7 @@ class Closure:
             for key in list(x):
                 self._place(f"{name}[{key!r}]", "item", x, key)
         elif isinstance(x, _COLLECTIONS):
+            self._subclass(x, name)
             self._places.append((name, "values", x, None, tuple(x)))
             for value in () if isinstance(x, _COLLECTIONS[3:]) else x:
                 self._visit(value, f"{name}[…]")
@@ -278,6 +259,7 @@ class Closure:
             self._visit(f.__kwdefaults__, f"{name or f.__name__} (defaults)")
         if not is_users_code(code.co_filename):
             return
+        self._mention(f)
         for key in ("__code__", "__defaults__", "__kwdefaults__"):
             self._places.append((f"{name or f.__name__}.{key}", "attribute", f, key, getattr(f, key)))
         self._attributes(f, name or f.__name__)
@@ -299,6 +281,8 @@ class Closure:
 
     def _class(self, kind: type) -> None:
         """The functions of a class of the user's, and the numbers that it keeps."""
+        if _is_users_class(type(kind)):
+            self._class(type(kind))
         for c in kind.__mro__:
             if not _is_users_class(c) or id(c) in self._seen:
                 continue
@@ -313,8 +297,15 @@ class Closure:
                 elif self._mentioned(key) and not isinstance(value, types.MemberDescriptorType):
                     self._place(f"{c.__name__}.{key}", "item", vars(c), key)
 
+    def _subclass(self, x: Any, name: str) -> None:
+        """What a collection or an array of a class of the user's keeps besides what it holds."""
+        if _is_users_class(type(x)):
+            self._object(x, name)
+
     def _object(self, x: Any, name: str) -> None:
         self._class(type(x))
+        if _is_users_class(type(x)):
+            self._places.append((f"the class of {name}", "attribute", x, "__class__", x.__class__))
         if _kept(x) is not None and isinstance(type(x).__module__, str):
             self._attributes(x, name)
         for key in _slots(type(x)):
@@ -453,8 +444,10 @@ def _joined(name: str, key: str) -> str:
 
 
 def _digest(x: Any) -> Any:
-    """What changes when the array does; of one of objects, when it has other objects."""
-    return digest(x) if x.dtype.kind in "fiub" else zlib.crc32(x.tobytes())
+    """What changes when the array does, its shape and dtype too; of one of objects, when it has other objects."""
+    if isinstance(x, np.ma.MaskedArray):
+        return _digest(x.data), _digest(np.ma.getmaskarray(x)), repr(x.fill_value)
+    return x.shape, x.dtype, digest(x) if x.dtype.kind in "fiub" else zlib.crc32(x.tobytes())
 
 
 def _codes_of(value: Any) -> list[types.FunctionType]:
@@ -479,14 +472,6 @@ def _slots(kind: type) -> list[str]:
     """The names of what objects of a class keep without a ``__dict__``."""
     found = [(key, value) for c in kind.__mro__ if c.__module__ != "builtins" for key, value in vars(c).items()]
     return [key for key, value in found if isinstance(value, types.MemberDescriptorType) and key != "__dict__"]
-
-
-def _may_be_called(value: Any) -> bool:
-    if isinstance(value, (*_PLAIN, np.ndarray, Tensor, types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
-        return False
-    if type(value) in (tuple, list, *_MAPPINGS, *_COLLECTIONS):
-        return not all(isinstance(v, _PLAIN) for v in (value.values() if isinstance(value, _MAPPINGS) else value))
-    return value is not _EMPTY
 
 
 def _is_declared(x: Any, key: str) -> bool:

@@ -19,7 +19,7 @@ from ..transforms.tree import flatten
 from .calling import Entry, Unfit
 from .printed import held_output
 from .program import Program
-from .signature import FIRST, key_of
+from .signature import FIRST, keeps_more, key_of
 from .tracer import TraceError, Uncommon
 from .tracing import trace
 from .training import Steps
@@ -58,6 +58,17 @@ class Compiled:
         self._warned = False
         self._lock = threading.RLock()
 
+    def __reduce__(self) -> Any:
+        """A copy, or what is read from a pickle, makes its own programs."""
+        return Compiled, (
+            self._function,
+            self._params,
+            self._optimizer,
+            self._reuse_outputs,
+            self._strict,
+            self._native,
+        )
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """As a method: the object is an argument."""
         return self if instance is None else types.MethodType(self, instance)
@@ -70,9 +81,9 @@ class Compiled:
         with self._lock:
             try:
                 return latest.call(latest, leaves)
-            except Unfit as error:
-                reason = error
-        return self._found(args, kwargs, (latest, reason))
+            except Unfit as error:  # of which texts are kept: an error keeps all that its frames hold
+                why = str(error), error.another
+        return self._found(args, kwargs, (latest, why))
 
     def _found(self, args: Any, kwargs: Any, tried: tuple[Any, Any] = (None, None)) -> Any:
         """What any program gives for these arguments but one that was tried, or else the function."""
@@ -80,6 +91,7 @@ class Compiled:
         leaves: list[Any] = []
         key = key_of(recording, args, kwargs, leaves) if isinstance(recording, bool) else None
         if key is None:
+            self._look_at(leaves)
             return self._function(*args, **kwargs)  # watched, or a part of another program or a vmap
         with self._lock:
             if not self._eager or key not in self._eager:  # a key of many leaves takes long to hash
@@ -88,6 +100,20 @@ class Compiled:
                 except Unfit as reason:
                     self._note(str(reason))
         return self._function(*args, **kwargs)
+
+    def _look_at(self, leaves: list[Any]) -> None:
+        """Say where an argument is one that no program can take."""
+        for x in filter(keeps_more, leaves):
+            plain = next(kind.__name__ for kind in (tuple, list, dict) if isinstance(x, kind))
+            why = (
+                f"an argument is a {type(x).__name__} that has attributes ({', '.join(vars(x))}) besides what it holds"
+            )
+            if self._strict:
+                raise TraceError(
+                    f"ad.compile: {why}, of which a program knows nothing; give {plain}(x), and the "
+                    "attributes as arguments"
+                )
+            self._note(why)
 
     def _compiled(self, key: Any, leaves: Any, args: Any, kwargs: Any, tried: Any, failed: Any) -> Any:
         """What a program gives for these arguments; it is made if there is none.
@@ -102,19 +128,21 @@ class Compiled:
                 self._entries.pop(next(iter(self._entries)))
         unfit: list[str] = []  # what one call does not fit, whatever the number of programs
         for entry in known:
-            try:
-                if entry is tried:
-                    raise failed
-                result = entry.call(entry, leaves)
-            except Unfit as reason:
-                if not reason.another:
-                    raise
-                if str(reason) not in unfit:
-                    self._note(str(reason))
-                unfit.append(str(reason))
+            if entry is tried:
+                why, another = failed
             else:
-                self._latest = entry
-                return result
+                try:
+                    result = entry.call(entry, leaves)
+                except Unfit as reason:
+                    why, another = str(reason), reason.another
+                else:
+                    self._latest = entry
+                    return result
+            if not another:
+                raise Unfit(why)
+            if why not in unfit:
+                self._note(why)
+            unfit.append(why)
         if len(known) >= MANY:
             if sum(entry.runs for entry in known) <= 2 * MANY:
                 self._give_up(
@@ -258,8 +286,8 @@ class Compiled:
     def save(self, path: Any) -> None:
         """Write the program of the latest call as a module that needs NumPy alone (and SciPy for SciPy's functions),
         with large constants in an ``.npz`` beside it. Its function takes and returns what `source` shows: parameters
-        and state are arguments, in that order, and the results are a tuple, of a single one too. It raises a TypeError
-        for other shapes and dtypes than those of that call.
+        and state are arguments, in that order, and the results are one flat tuple, of nested ones and of a single one
+        too. It raises a TypeError for other shapes and dtypes than those of that call.
 
         Args:
             path: where to, a name that ends in ``.py``, of a module that can be imported.

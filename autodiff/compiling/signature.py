@@ -25,9 +25,9 @@ _LEAVES = frozenset({np.ndarray, Tensor, np.float64, np.float32, int, float, boo
 
 def key_of(recording: bool, args: tuple[Any, ...], kwargs: dict[str, Any], leaves: list[Any]) -> Any:
     """The key of these arguments, whose leaves are added to the list, as `flatten` has them; None where one is a value
-    inside another program, or of the examples of a `vmap`."""
+    inside another program, or of the examples of a `vmap`, or a collection that keeps more."""
     form = _gathered(args, leaves), _gathered(kwargs, leaves) if kwargs else None
-    if any([type(x) is not np.ndarray and _within(x) for x in leaves]):
+    if any([type(x) is not np.ndarray and (_within(x) or keeps_more(x)) for x in leaves]):
         return None
     return (recording, *form, *[
         (np.ndarray, x.shape, x.dtype, x.strides) if type(x) is np.ndarray else _signature(x) for x in leaves
@@ -37,7 +37,7 @@ def key_of(recording: bool, args: tuple[Any, ...], kwargs: dict[str, Any], leave
 def _gathered(tree: Any, leaves: list[Any]) -> Any:
     """The form of nested arguments as a key; their leaves are added to the list."""
     kind = type(tree)
-    if kind in _LEAVES:
+    if kind in _LEAVES or keeps_more(tree):
         leaves.append(tree)
         return 0
     if isinstance(tree, (tuple, list)):
@@ -48,6 +48,11 @@ def _gathered(tree: Any, leaves: list[Any]) -> Any:
         return None
     leaves.append(tree)
     return 0
+
+
+def keeps_more(tree: Any) -> bool:
+    """Whether it is a collection with attributes of its own, which is not taken apart: they may be anything."""
+    return isinstance(tree, (tuple, list, dict)) and bool(getattr(tree, "__dict__", None))
 
 
 def _within(x: Any) -> bool:
@@ -123,6 +128,8 @@ def reader(key: Any, native: bool) -> Callable[[tuple[Any, ...], dict[str, Any]]
         k = len(names)
         names[f"t{k}"], names[f"k{k}"] = kind, parts.pop(0) if mapping else len(parts)
         lines.append(f"if type({name}) is not t{k} or {'tuple' if mapping else 'len'}({name}) != k{k}: return None")
+        if kind.__dictoffset__:
+            lines.append(f"if {name}.__dict__: return None")  # where it keeps more
         inner = [f"{name}_{i}" for i in range(len(parts))]
         if inner:
             lines.append(f"{', '.join(inner)}, = {name}{'.values()' if mapping else ''}")

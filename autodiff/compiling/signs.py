@@ -169,7 +169,7 @@ def _multiplied(x: Any, factor: int, reader: Node) -> Any:
     if isinstance(x, Node) or (isinstance(x, np.ndarray) and x.size > _SMALL):
         return None
     with np.errstate(all="ignore"):
-        value = np.asarray(x, reader.dtype) * reader.dtype.type(factor)
+        value = np.asarray(np.multiply(x, factor, dtype=reader.dtype))
         whole = bool(np.all(np.isfinite(value) & (np.abs(value) >= np.finfo(reader.dtype).tiny)))
     if not whole:
         return None

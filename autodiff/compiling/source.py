@@ -51,7 +51,8 @@ class _Shared:
         self.taken = {"np", "math", "scipy", "constants", "functions", name, "Unmet"}  # outside of functions
         self.inside = set[str]()  # inside of any
         self.imports = {"import numpy as np"}
-        self.constants: dict[int, str] = {}
+        self.constants: dict[int, str] = {}  # by id: name
+        self.held: list[Any] = []  # those of which there is an id
         self.heads: list[str] = []
         self.scalars: dict[Any, Any] = {}
         self.filled: dict[str, str] = {}
@@ -119,8 +120,8 @@ class Source:
     ) -> None:
         """`around`: the text of which this one is a part, a function beside its own. `own`: no result may lie in an
         input's memory."""
-        program, runs = blocked(unpadded(program))
-        self.program, self.name, self.plan = program, name, Plan(program, reuse_outputs, runs)
+        self.program, runs = blocked(unpadded(program))
+        self.name, self.plan = name, Plan(self.program, reuse_outputs, runs)
         self._runs = {node: run for run in runs for node in run.nodes}
         self.arrays: dict[str, Any] = {} if around is None else around.arrays
         """Constants that are too large for the text, by name."""
@@ -132,11 +133,11 @@ class Source:
         self._before: list[str] = []  # lines that the next call needs
         self._names: dict[int, str] = {}
         self._parts: dict[int, list[str]] = {}  # by what gives several results: their names
-        for i, node in enumerate(program.inputs):
+        for i, node in enumerate(self.program.inputs):
             self._names[id(node)] = self._local(node.name or f"x{i}")
         self._views: dict[Any, str] = {}  # by place: its name
-        read = {x for node in program.nodes for x in node.operands}.union(nodes_in(program.outputs))
-        self._decisions = {x for x in program.assumptions if x not in read and _compares_numbers(x)}
+        read = {x for node in self.program.nodes for x in node.operands}.union(nodes_in(self.program.outputs))
+        self._decisions = {x for x in self.program.assumptions if x not in read and _compares_numbers(x)}
         """Comparisons that are written where they are checked, as Python's own, which is faster."""
         self._memory = "memory" if around is None else self._shared.unique(f"memory_of_{name}")
         self.body = self._body(own)
@@ -275,6 +276,7 @@ class Source:
     def _array(self, x: Any) -> str:
         if id(x) not in self._shared.constants:
             name = self._shared.constants[id(x)] = f"k{len(self._shared.heads)}"
+            self._shared.held.append(x)
             first = x.reshape(-1)[:1].tobytes() if x.size else b""
             dtype = f"np.{x.dtype.name}" if x.dtype.kind != "b" else "bool"
             if x.ndim and x.size and x.size > 4 and x.tobytes() == first * x.size:
@@ -348,6 +350,32 @@ class Source:
             return [f"np.copyto({name}, {given[2]})", f"np.copyto({name}, {given[1]}, where={given[0]})"]
         return [f"np.copyto({name}, {given[0]}{', casting=' + repr('unsafe') if node.op == 'astype' else ''})"]
 
+    def _padded(self, node: Node) -> list[str]:
+        """The lines that write the parts of a sum of padded arrays. Python adds single numbers faster; in double
+        precision, which rounds a float32 no otherwise."""
+        zero, axis, name, lines = self._scalar(0.0, node.dtype), node.options["axis"], self._names[id(node)], []
+        for span, added in parts_of(node):
+            if len(node.shape) == 1 and span.stop - span.start == 1:
+                terms = [f"{self.of(x)}.item({_ordinal(inner.start, x.size)})" for x, inner in added]
+                total = " + ".join([*terms, "0.0"][:2])
+                lines.append(f"{name}[{_ordinal(span.start, node.size)}] = {total}")
+                continue
+            given, into = [self._part(x, inner, axis) for x, inner in added], self._part(node, span, axis)
+            lines.append(f"np.add({', '.join([*given, zero][:2])}, {into})" if given else f"np.copyto({into}, {zero})")
+        return lines
+
+    def _part(self, x: Node, span: slice, axis: int) -> str:
+        """A slice along an axis; where the memory is the program's, a name that stands for it."""
+        length, place = x.shape[axis], self.plan.places.get(x)
+        if span == slice(0, length):
+            return self.of(x)
+        if place is not None and axis == 0 and place.order == tuple(range(len(x.shape))):
+            row, shape = place.nbytes // length, (span.stop - span.start, *x.shape[1:])
+            part = replace(place, offset=place.offset + row * span.start, shape=shape, nbytes=row * shape[0])
+            return self._named(part)
+        index = slice(*(_ordinal(n, length) or None for n in (span.start, span.stop)))
+        return f"{self.of(x)}[{':, ' * axis}{self._index(index)}]"
+
     def _loop(self, run: Run) -> list[str]:
         """The lines of calls that run block by block."""
         i, s = self._local("i"), self._local("s")
@@ -397,32 +425,6 @@ class Source:
             return f"np.{op}"
         self._shared.imports.add("import scipy.special")
         return f"scipy.{op}"
-
-    def _padded(self, node: Node) -> list[str]:
-        """The lines that write the parts of a sum of padded arrays. Python adds single numbers faster; in double
-        precision, which rounds a float32 no otherwise."""
-        zero, axis, name, lines = self._scalar(0.0, node.dtype), node.options["axis"], self._names[id(node)], []
-        for span, added in parts_of(node):
-            if len(node.shape) == 1 and span.stop - span.start == 1:
-                terms = [f"{self.of(x)}.item({_ordinal(inner.start, x.size)})" for x, inner in added]
-                total = " + ".join([*terms, "0.0"][:2])
-                lines.append(f"{name}[{_ordinal(span.start, node.size)}] = {total}")
-                continue
-            given, into = [self._part(x, inner, axis) for x, inner in added], self._part(node, span, axis)
-            lines.append(f"np.add({', '.join([*given, zero][:2])}, {into})" if given else f"np.copyto({into}, {zero})")
-        return lines
-
-    def _part(self, x: Node, span: slice, axis: int) -> str:
-        """A slice along an axis; where the memory is the program's, a name that stands for it."""
-        length, place = x.shape[axis], self.plan.places.get(x)
-        if span == slice(0, length):
-            return self.of(x)
-        if place is not None and axis == 0 and place.order == tuple(range(len(x.shape))):
-            row, shape = place.nbytes // length, (span.stop - span.start, *x.shape[1:])
-            part = replace(place, offset=place.offset + row * span.start, shape=shape, nbytes=row * shape[0])
-            return self._named(part)
-        index = slice(*(_ordinal(n, length) or None for n in (span.start, span.stop)))
-        return f"{self.of(x)}[{':, ' * axis}{self._index(index)}]"
 
     def _as_the_user_calls_it(self, node: Node, call: list[str]) -> list[str]:
         """The lines of a call whose result lies in memory that is known: a name more, if the user has one for it."""

@@ -298,10 +298,10 @@ def _known(value: Any) -> Any:
 
 
 def _is_another_kind(value: Any) -> bool:
-    """Whether an array is of a class that computes otherwise than NumPy's arrays, or holds times or records."""
+    """Whether an array is of a class that computes otherwise than NumPy's arrays, or holds no numbers."""
     if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
         return True
-    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "mMV"
+    return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "mMVO"
 
 
 def _kind_of(value: Any) -> str:

@@ -137,6 +137,7 @@ def trace(
         for x, name in zip(leaves, names, strict=True)
         if type(x) not in _NUMBERS and not isinstance(x, (Tensor, np.ndarray, np.generic))
     ]
+    kinds = {type(x) for x in leaves} | {*form.kinds()}  # whose methods the function may call
     more: dict[int, Tensor] = {}
     lifting = rolled = True
     for attempt in range(5):
@@ -144,7 +145,8 @@ def trace(
             again()
         found: dict[int, Tensor] = {}
         known = set() if optimizer is None else {id(optimizer)}
-        closure = Closure([function, *(x for x, _ in objects)], known, ["", *(name for _, name in objects)], lifting)
+        names_of = ["", *(name for _, name in objects)]
+        closure = Closure([function, *(x for x, _ in objects), *kinds], known, names_of, lifting)
         run, undo = _Run(closure, params, more, optimizer), undoing(closure)
         token = staging.set(Loops(run.trace) if rolled else None)
         try:

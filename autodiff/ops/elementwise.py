@@ -254,6 +254,7 @@ def _power_exponent(g: Any, y: Any, x: Any, p: Any) -> Any:
     further derivative)."""
     x, p = widened(x, y), widened(p, y)
     if y.dtype.kind == "c":
+        x = complex(x) if type(x) in (int, float) else x
         zero = raw(x) == 0
         ends = np.where(zero & (raw(p).real <= 0), np.nan, 1)
         return times(g, y * (np.log(np.where(zero, 1, x)) * ends.astype(y.real.dtype)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..primitive import Sample, as_tensor, declare
+from ..primitive import Sample, as_tensor, declare, internal
 from ..protocols import implements
 from ..tensor import Tensor
 from .complex import conj
@@ -29,6 +29,7 @@ _OPPOSITE: dict[Any, Any] = {"backward": "forward", "ortho": "ortho", "forward":
 """The scale that the transform the other way has under the other name."""
 
 
+@internal
 def resized(x: Any, lengths: dict[int, int]) -> Any:
     """x cut, or continued with zeros, to these lengths along some axes: the transpose of how a transform does that."""
     for axis, n in lengths.items():

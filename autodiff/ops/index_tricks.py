@@ -14,7 +14,7 @@ from .shape import concatenate, ravel
 __all__ = ["c_", "r_"]
 
 
-class AxisConcatenator:
+class _AxisConcatenator:
     """NumPy's object of that name, whose result it has: where each entry goes is read off its result for their places.
 
     >>> t = Tensor([3.0, 4.0], requires_grad=True)
@@ -62,5 +62,5 @@ def _range(s: slice) -> Tensor:
     return arange(start, s.stop, step)
 
 
-r_ = AxisConcatenator("r_", np.r_)
-c_ = AxisConcatenator("c_", np.c_)
+r_ = _AxisConcatenator("r_", np.r_)
+c_ = _AxisConcatenator("c_", np.c_)

@@ -138,7 +138,7 @@ bivariate_normal = declare(
     formula="Φ({0}, {1}; {2})",
     derivatives=["φ({0}) Φ(({1} − {2} {0}) / √(1 − {2}²))", "φ({1}) Φ(({0} − {2} {1}) / √(1 − {2}²))",
                  "exp(−({0}² − 2 {2} {0} {1} + {1}²) / (2 (1 − {2}²))) / (2π √(1 − {2}²))"],
-    opaque="SciPy, in double precision", stacks="leading",
+    opaque="SciPy, in double precision", stacks="leading", public=False,
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t), draw(rng, t, -0.8, 0.8))) for s, t in PAIRS],
     doc="The distribution function of two standard normal variables with correlation r, |r| < 1, at h and k.",
 )  # fmt: skip

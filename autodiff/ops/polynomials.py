@@ -201,7 +201,8 @@ def poly(seq_of_zeros: Any) -> Tensor:
 def _moved(y: Any, p: Any) -> tuple[Any, Any]:
     """Of p(y) = 0 the derivatives by each coefficient, the powers of y, and by y."""
     powers = np.vander(y, p.shape[0])
-    return powers, unless(repeated(y), (powers[:, 1:] * np.arange(p.shape[0] - 1, 0, -1)) @ p[:-1])
+    exponents = np.arange(p.shape[0] - 1, 0, -1, dtype=y.dtype, like=raw(y))
+    return powers, unless(repeated(y), (powers[:, 1:] * exponents) @ p[:-1])
 
 
 def _roots_rule(g: Any, y: Any, p: Any) -> Any:
@@ -216,7 +217,7 @@ def _roots_moved(t: Any, y: Any, p: Any) -> Any:
 
 _roots = declare(
     "roots", lambda p: np.roots(p).astype(np.result_type(p, np.complex64)), [_roots_rule], jvps=[_roots_moved], arity=1,
-    complex=True, opaque="as many as the first and last coefficients that are not 0 say", public=False,
+    complex=True, singular=True, opaque="as many as the first and last coefficients that are not 0 say", public=False,
     formula="x with Σᵢ {0}ᵢ xⁿ⁻ⁱ = 0", derivatives=["−xⁿ⁻ⁱ / Σᵢ (n − i) {0}ᵢ xⁿ⁻ⁱ⁻¹"],
     samples=lambda rng: [Sample((draw(rng, (n,)),)) for n in (4, 3, 2)],
 )  # fmt: skip

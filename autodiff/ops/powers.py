@@ -16,7 +16,7 @@ import numpy as np
 from ..primitive import Sample, polymorphic
 from ..protocols import SCIPY_UFUNCS
 from .elementwise import expm1, log1p
-from .guards import times
+from .guards import raw, times
 from .samples import PAIRS, binary, draw, unary, with_params
 from .ufuncs import declare, scipy_ufunc
 
@@ -147,9 +147,16 @@ _logrel_moved = declare(
 _logrel_of: Any = polymorphic(_logrel_moved)
 
 
+def _spence_rule(g: Any, y: Any, x: Any) -> Any:
+    """g log x / (1 − x). Beside 1 both vanish; beside 0 it is x that has the digits, not x − 1."""
+    near = raw(x) > 0.5
+    small = np.where(near, 0.5, x)
+    return times(g, np.where(near, -_logrel_of(np.where(near, x, 1.0) - 1.0), np.log(small) / (1.0 - small)))
+
+
 spence = declare(
-    "spence", scipy_ufunc("spence"), [lambda g, y, x: times(g, -_logrel_of(x - 1.0))], arity=1, scipy="spence",
-    singular=True, formula="Li₂(1 − {0})", derivatives=["log {0} / (1 − {0})"], samples=unary(0.3, 3.0),
+    "spence", scipy_ufunc("spence"), [_spence_rule], arity=1, scipy="spence", singular=True,
+    formula="Li₂(1 − {0})", derivatives=["log {0} / (1 − {0})"], samples=unary(0.3, 3.0),
     doc="Spence's function, the dilogarithm Li₂(1 − x) = ∫₁ˣ log t / (1 − t) dt, x ≥ 0.",
 )  # fmt: skip
 

@@ -225,6 +225,7 @@ def _mean_where(a: Tensor, mask: Any, axis: Any, keepdims: Any) -> Any:
     return y if common((n > 0).all()) else elementwise.where(n > 0, y, np.nan)
 
 
+@internal
 def weights_like(name: str, w: Tensor, shape: tuple[int, ...], axis: Any) -> Tensor:
     """Weights in a shape, given in it or in that of its `axis`.
 

@@ -141,7 +141,8 @@ def minimize(f: Function, x0: Any, args: Any = (), method: str = "BFGS", tol: fl
         The minimiser, of the shape of x0, in double precision.
 
     Raises:
-        ValueError: none is found. LinAlgError: (in the derivative) the Hessian is singular there.
+        ValueError: none is found, or f gives more than one number. LinAlgError: (in the derivative) the Hessian is
+            singular there.
         TypeError: as `root`.
 
     >>> minimize(lambda x, a: ((x - a) ** 2).sum(), [0.0, 0.0], ([1.0, 2.0],))
@@ -150,7 +151,9 @@ def minimize(f: Function, x0: Any, args: Any = (), method: str = "BFGS", tol: fl
     import scipy.optimize
 
     parameters = Parameters("minimize", args)
-    parameters.called(f, raw(as_real(x0, "minimize")))
+    value = parameters.called(f, raw(as_real(x0, "minimize")))
+    if value.size != 1:
+        raise ValueError(f"minimize: the function gives shape {value.shape}; it must give one number (.sum(), .mean())")
 
     def find(values: Any, start: Any) -> Any:
         constants = parameters.plain(values)

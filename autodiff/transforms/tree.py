@@ -68,6 +68,13 @@ class Form:
             found += child.leaves_of(part, where, f"{path}[{i}]")
         return found
 
+    def kinds(self) -> Iterator[type]:
+        """The types of its lists, tuples and dicts."""
+        for child in self.children:
+            yield from child.kinds()
+        if self.kind is not None:
+            yield self.kind if isinstance(self.kind, type) else type(self.kind)
+
     def paths(self, path: str = "") -> list[str]:
         """The place of each leaf, written as an index: ``[0]['w']``."""
         if self.kind is None:

@@ -9,7 +9,8 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.leaving import user_level
 
-from ..arguments import as_tensor, integer
+from ..arguments import along_dim, as_tensor, integer
+from ..random import floating
 from .base import Activation
 
 # Functions
@@ -26,36 +27,47 @@ def _axis(name: str, dim: int | None, input: Tensor) -> int:
     return 0 if input.ndim in (0, 1, 3) else 1
 
 
-def softmax(input: Any, dim: int | None = None) -> Tensor:
+def _cast(input: Any, dtype: Any) -> Tensor:
+    x = as_tensor(input)
+    return x if dtype is None else x.astype(floating(dtype))
+
+
+@along_dim
+def softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """eˣ / Σ eˣ along the axis `dim`.
 
     Without `dim` it is PyTorch's choice: the last axis of vectors and matrices; beyond, axis 0 for 3 axes and 1 for
-    more, with a warning.
+    more, with a warning. It is computed and returned in the floating-point `dtype`, the input's by default.
+
+    Raises:
+        TypeError: for `axis=`, which here is called `dim`, and another dtype.
 
     >>> softmax([0.0, 0.0])
     Tensor([0.5, 0.5])
     """
-    input = as_tensor(input)
+    input = _cast(input, dtype)
     return ad.softmax(input, axis=_axis("softmax", dim, input))
 
 
-def log_softmax(input: Any, dim: int | None = None) -> Tensor:
-    """x − log Σ eˣ along the axis `dim`, which is chosen as for `softmax`.
+@along_dim
+def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """x − log Σ eˣ along the axis `dim`, which is chosen as for `softmax`, as `dtype` is.
 
     >>> log_softmax([1000.0, 0.0])
     Tensor([    0., -1000.])
     """
-    input = as_tensor(input)
+    input = _cast(input, dtype)
     return ad.log_softmax(input, axis=_axis("log_softmax", dim, input))
 
 
-def softmin(input: Any, dim: int | None = None) -> Tensor:
-    """softmax(−x) along the axis `dim`, which is chosen as for `softmax`.
+@along_dim
+def softmin(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """softmax(−x) along the axis `dim`, which is chosen as for `softmax`, as `dtype` is.
 
     >>> softmin([1000.0, 0.0])
     Tensor([0., 1.])
     """
-    input = as_tensor(input)
+    input = _cast(input, dtype)
     return ad.softmax(-input, axis=_axis("softmin", dim, input))
 
 

@@ -18,6 +18,7 @@ from autodiff.tensor import plain
 from ..activation import gelu, relu
 from ..arguments import as_tensor, choice, count, floats
 from ..dropout import Dropout
+from ..init import xavier_uniform_
 from ..linear import Linear
 from ..module.container import ModuleList
 from ..module.module import Module
@@ -302,6 +303,106 @@ class TransformerDecoder(_Stack):
             tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, bool(tgt_is_causal),
             memory_is_causal,
         )  # fmt: skip
+
+
+class Transformer(Module):
+    """An encoder and a decoder, each a stack of layers with a norm after it; matrices start as Glorot's.
+
+    Args:
+        d_model: length E of the last axis of input and output.
+        nhead: number of heads of every attention.
+        num_encoder_layers, num_decoder_layers: how many layers.
+        dim_feedforward, dropout, activation: as `TransformerEncoderLayer`'s.
+        custom_encoder, custom_decoder: modules in place of the stacks, called as these are.
+        layer_norm_eps, batch_first, norm_first, bias, dtype, rng: as `TransformerEncoderLayer`'s.
+
+    Shapes: as `TransformerDecoder`'s; `src` is (S, N, E), with `batch_first` (N, S, E), or for one sequence (S, E).
+
+    Raises:
+        TypeError, ValueError: for options, inputs and masks that do not fit.
+
+    Source: Vaswani et al. 2017, *Attention Is All You Need*.
+
+    >>> import numpy as np, nn
+    >>> model = nn.Transformer(8, 2, 1, 1, 16, batch_first=True)
+    >>> model(np.ones((5, 4, 8), "float32"), np.ones((5, 3, 8), "float32"), tgt_is_causal=True).shape
+    (5, 3, 8)
+    """
+
+    encoder: Any
+    decoder: Any
+
+    def __init__(
+        self,
+        d_model: int = 512,
+        nhead: int = 8,
+        num_encoder_layers: int = 6,
+        num_decoder_layers: int = 6,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        custom_encoder: Any = None,
+        custom_decoder: Any = None,
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        dtype: Any = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        rng = generator(rng)
+        self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
+        options: Any = (
+            d_model, nhead, dim_feedforward, dropout, activation, layer_norm_eps, batch_first, norm_first, bias, dtype,
+            rng,
+        )  # fmt: skip
+        for name, given, stack, layer, number in (
+            ("encoder", custom_encoder, TransformerEncoder, TransformerEncoderLayer, num_encoder_layers),
+            ("decoder", custom_decoder, TransformerDecoder, TransformerDecoderLayer, num_decoder_layers),
+        ):
+            if given is None:
+                given = stack(layer(*options), number, LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype))
+            elif not isinstance(given, Module):
+                raise TypeError(f"Transformer: custom_{name} is a module or None, not {given!r}")
+            setattr(self, name, given)
+        for parameter in self.parameters():
+            if parameter.ndim > 1:
+                xavier_uniform_(parameter, rng=rng)
+
+    def forward(
+        self,
+        src: Any,
+        tgt: Any,
+        src_mask: Any = None,
+        tgt_mask: Any = None,
+        memory_mask: Any = None,
+        src_key_padding_mask: Any = None,
+        tgt_key_padding_mask: Any = None,
+        memory_key_padding_mask: Any = None,
+        src_is_causal: bool | None = None,
+        tgt_is_causal: bool | None = None,
+        memory_is_causal: bool = False,
+    ) -> Tensor:
+        """The decoded `tgt`, of its shape, from the encoded `src`; masks as the two stacks'."""
+        memory = self.encoder(src, src_mask, src_key_padding_mask, src_is_causal)
+        return self.decoder(
+            tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal,
+            memory_is_causal,
+        )  # fmt: skip
+
+    @staticmethod
+    def generate_square_subsequent_mask(sz: int, dtype: Any = None) -> Tensor:
+        """The mask that lets no position see a later one: −∞ above the diagonal, else 0; shape (sz, sz).
+
+        >>> Transformer.generate_square_subsequent_mask(2)
+        Tensor([[  0., -inf],
+                [  0.,   0.]], dtype=float32)
+        """
+        n = count("generate_square_subsequent_mask", "sz", sz)
+        return Tensor(np.triu(np.full((n, n), -np.inf, floating(dtype)), 1))
+
+    def extra_repr(self) -> str:
+        return f"d_model={self.d_model}, nhead={self.nhead}, batch_first={self.batch_first}"
 
 
 class PositionalEncoding(Module):

@@ -322,6 +322,40 @@ def focal_loss(input: Any, target: Any, alpha: Any = 0.25, gamma: float = 2.0, *
     return reduced(losses * ad.exp(ad.special.log_expit(-z) * gamma) if gamma else losses, reduction, name)
 
 
+def multi_margin_loss(
+    input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean"
+) -> Tensor:
+    """Σ max(0, m − x_t + x_i)ᵖ / classes over the classes i other than the target t, of derivative 0 at 0.
+
+    Args:
+        input: scores x, shape (classes,) or (N, classes).
+        target: class indices t, shape () or (N,).
+        p: the exponent, 1 or 2.
+        margin: m.
+        weight: one factor for each class, of its targets' losses, shape (classes,).
+        reduction: "mean" (over samples), "sum" or "none".
+
+    Raises:
+        ValueError, TypeError: for targets and weights that do not fit, or an unknown option.
+
+    >>> multi_margin_loss(ad.Tensor([[0.5, 0.0, 1.0, 0.0]]), [2])
+    Tensor(0.125)
+    """
+    name = "multi_margin_loss"
+    input, margin = float_input(name, input), number(name, "margin", margin)
+    if input.ndim > 2:
+        raise ValueError(f"{name}: got input of shape {input.shape}, expects (classes,) or (N, classes)")
+    if p not in (1, 2) or isinstance(p, bool):
+        raise ValueError(f"{name}: p is 1 or 2, not {p!r}")
+    index, _ = _indices(name, input, as_tensor(target), None)
+    w = _class_weights(name, weight, input)
+    own = ad.expand_dims(_at(input, index), -1)
+    others = np.arange(input.shape[-1]) != index[..., None]
+    missing = ad.relu(input - own + margin) * others
+    losses = (missing if p == 1 else ad.square(missing)).sum(axis=-1) / input.shape[-1]
+    return reduced(losses if w is None else losses * w[index], reduction, name)
+
+
 @in_single
 def _entropy(p: Tensor) -> Tensor:
     return ad.special.xlogy(p, p)
@@ -504,3 +538,24 @@ class KLDivLoss(Loss):
     def forward(self, input: Any, target: Any) -> Tensor:
         """p (log p − log q), reduced."""
         return kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+
+
+class MultiMarginLoss(Loss):
+    """The target's score is to exceed all others by a margin, as `multi_margin_loss`.
+
+    >>> MultiMarginLoss()(ad.Tensor([[0.5, 0.0, 1.0, 0.0]]), [2])
+    Tensor(0.125)
+    """
+
+    weight: Tensor | None
+
+    def __init__(self, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        if p not in (1, 2) or isinstance(p, bool):
+            raise ValueError(f"MultiMarginLoss: p is 1 or 2, not {p!r}")
+        self.p, self.margin = p, number("MultiMarginLoss", "margin", margin)
+        self.register_buffer("weight", buffer(weight))
+
+    def forward(self, input: Any, target: Any) -> Tensor:
+        """Σ max(0, m − x_t + x_i)ᵖ / classes, reduced."""
+        return multi_margin_loss(input, target, self.p, self.margin, self.weight, reduction=self.reduction)

@@ -110,35 +110,29 @@ def _opened(layout: Layout, cell: Cell, flat: Tensor, x: Any) -> tuple[Any, Any,
 
 
 def _tangent_forward(v: Any, a: Any, b: Any, w: Any) -> Any:
-    y = v.copy()
+    y, w = v.copy(), w.swapaxes(-1, -2).copy()
     for t in range(1, v.shape[1]):
         s = y[:, t - 1]
-        y[:, t] += (a[:, :, t] * (s[0] @ w.swapaxes(-1, -2))).sum(axis=1) + (b[:, :, t] * s).sum(axis=1)
+        y[:, t] += np.add.reduce(a[:, :, t] * (s[0] @ w), axis=1)
+        y[:, t] += np.add.reduce(b[:, :, t] * s, axis=1)
     return y
 
 
 def _adjoint_forward(g: Any, a: Any, b: Any, w: Any) -> Any:
-    y = g.copy()
+    y, w = g.copy(), w.copy()
     for t in range(g.shape[1] - 1, 0, -1):
         s = y[:, t, None]
-        by_product = ((a[:, :, t] * s).sum(axis=0) @ w).sum(axis=0)
-        y[:, t - 1] += (b[:, :, t] * s).sum(axis=0)
-        y[0, t - 1] += by_product
+        y[:, t - 1] += np.add.reduce(b[:, :, t] * s, axis=0)
+        y[0, t - 1] += np.add.reduce(np.add.reduce(a[:, :, t] * s, axis=0) @ w, axis=0)
     return y
 
 
-def _by_a(adjoint: Any, tangent: Any, a: Any, w: Any) -> Any:
-    before = _shifted(0 * tangent[0, 0], tangent[0])
-    return adjoint[:, None] * (_rows(before) @ w.swapaxes(-1, -2)).reshape(a.shape[1:])
-
-
-def _by_b(adjoint: Any, tangent: Any) -> Any:
-    return adjoint[:, None] * _shifted(0 * tangent[:, 0], tangent)
-
-
-def _by_w(adjoint: Any, tangent: Any, a: Any) -> Any:
-    before = _shifted(0 * tangent[0, 0], tangent[0])
-    return _rows((a * adjoint[:, None]).sum(axis=0)).swapaxes(-1, -2) @ _rows(before)
+def _by_all(by_v: Any, adjoint: Any, tangent: Any, a: Any, w: Any) -> list[Any]:
+    """The cotangents of v, A, B and W."""
+    before = _shifted(0 * tangent[:, 0], tangent)
+    rows, late = _rows(before[0]), adjoint[:, None]
+    by_a = late * (rows @ w.swapaxes(-1, -2)).reshape(a.shape[1:])
+    return [by_v, by_a, late * before, _rows((a * late).sum(axis=0)).swapaxes(-1, -2) @ rows]
 
 
 _STEPS = "step by step in memory"
@@ -156,10 +150,7 @@ def _link_samples(rng: np.random.Generator) -> list[Sample]:
 
 _tangent: Any = polymorphic(declare(
     "recurrence", _tangent_forward,
-    [lambda g, y, v, a, b, w: _adjoint(g, a, b, w),
-     lambda g, y, v, a, b, w: _by_a(_adjoint(g, a, b, w), y, a, w),
-     lambda g, y, v, a, b, w: _by_b(_adjoint(g, a, b, w), y),
-     lambda g, y, v, a, b, w: _by_w(_adjoint(g, a, b, w), y, a)],
+    joint=lambda g, y, v, a, b, w: _by_all(adjoint := _adjoint(g, a, b, w), adjoint, y, a, w),
     formula="{y}ₜ = {0}ₜ + {1}ₜ({3} {y}ₜ₋₁) + {2}ₜ {y}ₜ₋₁",
     derivatives=["its transpose", "λₜ({3} {y}ₜ₋₁)ᵀ", "λₜ {y}ₜ₋₁ᵀ", "Σ {1}ₜᵀ λₜ {y}ₜ₋₁ᵀ"], samples=_link_samples,
     opaque=_STEPS,
@@ -167,10 +158,7 @@ _tangent: Any = polymorphic(declare(
 
 _adjoint: Any = polymorphic(declare(
     "recurrence_transposed", _adjoint_forward,
-    [lambda g, y, v, a, b, w: _tangent(g, a, b, w),
-     lambda g, y, v, a, b, w: _by_a(y, _tangent(g, a, b, w), a, w),
-     lambda g, y, v, a, b, w: _by_b(y, _tangent(g, a, b, w)),
-     lambda g, y, v, a, b, w: _by_w(y, _tangent(g, a, b, w), a)],
+    joint=lambda g, y, v, a, b, w: _by_all(tangent := _tangent(g, a, b, w), y, tangent, a, w),
     formula="{y}ₜ = {0}ₜ + {3}ᵀ {1}ₜ₊₁ᵀ {y}ₜ₊₁ + {2}ₜ₊₁ᵀ {y}ₜ₊₁",
     derivatives=["its transpose", "{y}ₜ({3} sₜ₋₁)ᵀ", "{y}ₜ sₜ₋₁ᵀ", "Σ {1}ₜᵀ {y}ₜ sₜ₋₁ᵀ"], samples=_link_samples,
     opaque=_STEPS,
@@ -387,7 +375,7 @@ class LSTM(Cell):
         return d, d, [dh, dc]
 
     def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
-        s = p + a
+        s = [u + v for u, v in zip(p, a)]
         i, f, n, o = ad.sigmoid(s[0]), ad.sigmoid(s[1]), np.tanh(s[2]), ad.sigmoid(s[3])
         squashed = np.tanh(y[1])
         k = o * (1 - squashed * squashed)
@@ -499,19 +487,22 @@ class GRU(Cell):
 
 
 def _stacked(rows: list[Any]) -> Any:
-    return np.stack([np.stack(row) for row in rows])
+    return np.stack([entry for row in rows for entry in row]).reshape((len(rows), len(rows[0]), *rows[0][0].shape))
 
 
 def _differentiable(cell: Cell, g: Any, y: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, states: Any, x: Any) -> Any:
     """What `Cell.back` computes, of Tensors and in operations with derivatives: the links of all steps at once, then
     one linear recurrence."""
-    blocks = (cell.gates, *y.shape[1:])
-    before = np.stack([_shifted(s, h) for s, h in zip(states, y)])
-    p = (_rows(x) @ w_ih.swapaxes(-1, -2)).reshape(blocks)
-    a = (_rows(before[0]) @ w_hh.swapaxes(-1, -2)).reshape(blocks)
-    if b_ih is not None:
-        p, a = p + b_ih[:, None], a + b_hh[:, None]
-    by_a, by_p, by_s = cell.links(p, a, y, before)
+    # Gate by gate: to cut weights costs less, forward and back, than to cut what all steps make of them.
+    before = [_shifted(s, h) for s, h in zip(states, y)]
+
+    def products(rows: Any, weights: Any, bias: Any) -> list[Any]:
+        return [
+            (rows @ weights[k].swapaxes(-1, -2) + (0 if bias is None else bias[k])).reshape(y.shape[1:])
+            for k in range(cell.gates)
+        ]
+
+    by_a, by_p, by_s = cell.links(products(_rows(x), w_ih, b_ih), products(_rows(before[0]), w_hh, b_hh), y, before)
     links, between = _stacked(by_a), _stacked(by_s)
     adjoint = _adjoint(g, links, between, w_hh)
     hidden = (links * adjoint[:, None]).sum(axis=0)

@@ -40,7 +40,8 @@ class HMM(Module):
     algorithm needs, and by those of the emissions the posteriors.
 
     Raises:
-        TypeError, ValueError: for options, shapes and symbols that do not fit.
+        TypeError, ValueError: for options, shapes and symbols that do not fit, and by `posteriors` and `em` for x of
+            probability 0 or with NaN.
 
     Source: Rabiner 1989, "A tutorial on hidden Markov models".
 
@@ -194,6 +195,8 @@ class HMM(Module):
         with ad.no_grad():
             logarithms = [p.numpy() for p in (*self._chain(), self._emitted(x))]
         value, counts = ad.value_and_grad(lambda *logs: _log_likelihood(*logs).sum(), argnums=(0, 1, 2))(*logarithms)
+        if not np.isfinite(value):
+            raise ValueError(f"{self._title()}: log p(x) is {value}, so that no states are probable given x")
         return float(value), list(counts)
 
     def _chain(self) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,7 @@ def least_squares(
     Raises:
         ValueError: an unknown method, bounds or products for "lm", a `jac` that is not one of these, or x0 without
             entries or of other kinds.
-        TypeError: fun does not return a Tensor.
+        TypeError: fun does not return a Tensor, or has further arguments (args=, kwargs=).
         FloatingPointError: fun is not finite at x0, or a derivative is not finite where fun is.
 
     Source: Branch, Coleman and Li, "A subspace, interior, and conjugate gradient method for large-scale
@@ -57,6 +57,8 @@ def least_squares(
 
     if not callable(fun):
         raise TypeError(f"least_squares: fun must be a function of x, not {type(fun).__name__}")
+    if {"args", "kwargs"} & options.keys():
+        raise TypeError("least_squares: fun takes x alone, nested as you like; write lambda x: fun(x, *args) for args")
     if method not in METHODS:
         raise ValueError(f"least_squares: method must be one of {', '.join(METHODS)}, not {method!r}")
     if jac not in ("dense", "products"):

@@ -80,6 +80,11 @@ def test_the_advice_computes_what_the_names_compute():
     np.testing.assert_allclose(ad.special.expit(0.3).item(), scipy.special.expit(0.3), rtol=1e-14)
 
 
+def test_the_digamma_function_has_both_of_scipys_names():
+    np.testing.assert_allclose(ad.special.psi([0.5, 3.0]).numpy(), scipy.special.psi([0.5, 3.0]), rtol=1e-14)
+    np.testing.assert_allclose(ad.grad(ad.special.psi)(0.5), np.pi**2 / 2, rtol=1e-12)  # ψ′(1/2)
+
+
 # What `help` shows
 
 
@@ -120,4 +125,5 @@ def test_a_star_import_brings_what_is_public_alone():
     exec("from autodiff import *", names)
     names.pop("__builtins__")
     assert set(names) == set(ad.__all__)
-    assert {n for n in dir(ad) if n[0] != "_"} >= set(names)
+    assert {n for n in dir(ad) if n[0] != "_"} >= set(names) >= {"fft", "linalg", "special", "stats", "grad", "compile"}
+    assert not {"ops", "backward", "transforms"} & set(names)

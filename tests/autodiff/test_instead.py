@@ -78,6 +78,8 @@ CASES = [
     *[(f"scipy.interpolate.{f.__name__}", lambda f=f: f(np.arange(7), T)([0.3, 2.5]),
        {"t": T, "xp": np.arange(7), "x": [0.3, 2.5], "scipy": scipy})
       for f in (scipy.interpolate.CubicSpline, scipy.interpolate.make_interp_spline)],
+    ("scipy.signal.savgol_filter", lambda: scipy.signal.savgol_filter(T, 5, 2, mode="nearest"),
+     {"t": T, "r": 2, "order": 2, "scipy": scipy}),
     ("scipy.signal.freqz", lambda: scipy.signal.freqz(T, worN=U)[1], {"t": T, "w": U}),
     ("scipy.spatial.distance.sqeuclidean", lambda: scipy.spatial.distance.sqeuclidean(T, U), {"a": T, "b": U}),
     ("scipy.stats.pearsonr", lambda: scipy.stats.pearsonr(T, U)[0], {"t": T, "u": U}),

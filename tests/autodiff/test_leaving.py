@@ -2123,3 +2123,10 @@ def test_masked_arrays_do_not_take_the_array_of_a_tensor_that_requires_a_gradien
         with pytest.raises(TypeError, match=r"a\.filled\(value\)"):
             take(p)
     np.testing.assert_array_equal(np.ma.getdata(p.detach()), X)
+
+
+@pytest.mark.parametrize("name", ["max", "mean", "sort"])
+def test_numpys_function_of_a_list_has_ours_named(name):
+    t = Tensor(X, requires_grad=True)
+    with pytest.raises(TypeError, match=rf"np\.{name} has no rule .* Write ad\.{name}\(\.\.\.\), which takes lists"):
+        getattr(np, name)([t[0], t[1]])

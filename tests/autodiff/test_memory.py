@@ -56,6 +56,7 @@ def leak(step, steps=1000):
     return min(growths)
 
 
+@pytest.mark.slow
 def test_the_measure_sees_one_object_a_step():
     kept = []
     assert leak(lambda: kept.append(object()), steps=40) > NOTHING
@@ -162,6 +163,7 @@ def test_the_same_cycle_is_found_by_the_collector_if_nobody_breaks_it(rng):
     assert ref() is None
 
 
+@pytest.mark.slow
 def test_a_thousand_training_steps_leave_nothing(rng):
     parameters, x = network(rng), rng.standard_normal((8, 4))
 
@@ -195,6 +197,7 @@ def test_a_thousand_hessian_vector_products_by_hvp_leave_nothing(rng):
     assert leak(lambda: ad.hvp(lambda ps: loss_of(ps, x), parameters, v)) < NOTHING
 
 
+@pytest.mark.slow
 def test_a_thousand_hessian_vector_products_by_double_backward_leave_nothing(rng):
     parameters, x = network(rng), rng.standard_normal((8, 4))
     v = [rng.standard_normal(p.shape) for p in parameters]
@@ -206,6 +209,7 @@ def test_a_thousand_hessian_vector_products_by_double_backward_leave_nothing(rng
     assert leak(step) < NOTHING
 
 
+@pytest.mark.slow
 def test_a_thousand_double_backwards_through_grad_leave_nothing_if_zeroed(rng):
     parameters, x = network(rng), rng.standard_normal((8, 4))
 
@@ -234,6 +238,7 @@ def test_a_thousand_double_backwards_through_grad_leave_nothing_if_zeroed(rng):
     ],
     ids=["grad", "value_and_grad", "vjp", "jvp", "hessian", "grad of grad", "checkpoint"],
 )
+@pytest.mark.slow
 def test_transforms_leave_nothing(transform, rng):
     x = rng.standard_normal(4)
     assert leak(lambda: transform(lambda z: (np.sin(z) * z**2).sum(), x)) < NOTHING

@@ -56,6 +56,7 @@ def check_report(data: dict, with_torch: bool) -> None:
     assert {"forward", "backward", "free"} == set(chain["sides"]["ours"]["phases"])
 
 
+@pytest.mark.slow
 def test_all_sides_run_and_the_report_and_the_json_file_say_what_was_measured(tmp_path):
     file = tmp_path / "figures.json"
     done = run(*SMALL, "--json", str(file))

@@ -136,3 +136,38 @@ def test_bad_input_is_refused_with_the_layer_s_name():
     ]:
         with pytest.raises(kind, match=words):
             call()
+
+
+@pytest.mark.parametrize(("kind", "shape", "channels"), [
+    ("Dropout1d", (200, 5, 6), 2), ("Dropout1d", (500, 6), 1), ("Dropout3d", (200, 5, 2, 1, 3), 2), ("Dropout3d", (500, 2, 1, 3), 1),
+])  # fmt: skip
+def test_whole_channels_are_dropped_with_probability_p(kind, shape, channels):
+    layer = getattr(nn, kind)(0.4, rng=np.random.default_rng(0))
+    y = layer(np.ones(shape)).data.reshape(np.prod(shape[:channels]), -1)
+    assert (y == y[:, :1]).all() and set(np.unique(y.round(6))) == {0.0, round(1 / 0.6, 6)}
+    assert abs((y[:, 0] == 0).mean() - 0.4) < 5 * np.sqrt(0.24 / len(y))
+    with pytest.raises(ValueError, match=rf"{kind}\(p=0.4\): got input of shape \(6,\)"):
+        layer(np.ones(6))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 1.0])
+def test_alpha_dropout_has_pytorch_s_two_values_and_keeps_mean_and_variance(p):
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).normal(size=40_000)
+    t = ad.Tensor(x, requires_grad=True)
+    y = F.alpha_dropout(t, p, training=True, rng=np.random.default_rng(1))
+    theirs = torch.nn.functional.alpha_dropout(torch.ones(1000, dtype=torch.float64), p, training=True).unique().numpy()
+    ones = nn.AlphaDropout(p, rng=np.random.default_rng(2))(np.ones(1000))
+    np.testing.assert_allclose(np.unique(ones.data.round(12)), np.unique(theirs.round(12)), rtol=1e-11)
+    if p < 1:
+        assert abs(y.data.mean()) < 0.03 and abs(y.data.var() - 1) < 0.03
+    (g,) = ad.gradients(y.sum(), [t])
+    dropped = y.data == y.data.min() if p < 1 else np.ones(len(x), bool)
+    assert not g.data[np.isclose(y.data, theirs.min()) & dropped].any()
+    assert nn.AlphaDropout(p).eval()(x).data is x
+    assert F.alpha_dropout(np.ones((0, 2), "float32"), p, True).dtype == np.float32
+
+
+def test_dropout2d_takes_three_axes_as_a_batch_of_signals_as_pytorch_s():
+    y = nn.Dropout2d(0.5, rng=np.random.default_rng(0))(np.ones((50, 4, 3))).data
+    assert (y == y[:, :, :1]).all() and (y != y[:, :1]).any()

@@ -43,7 +43,14 @@ def test_there_are_eight_notebooks():
     ]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+LONG = ("04", "06", "07")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.slow] if p.stem.startswith(LONG) else []) for p in NOTEBOOKS],
+    ids=lambda p: p.stem,
+)
 def test_a_clean_kernel_runs_the_notebook_and_shows_every_stored_figure(path, monkeypatch, tmp_path):
     stored = nbformat.read(path, as_version=4)
     notebook = copy.deepcopy(stored)

@@ -490,6 +490,7 @@ print(optim.sklearn.NetClassifier.__name__, "sklearn" in sys.modules, hasattr(op
     assert done.stdout.split() == ["False", "True", "StepLR", "EMA", "NetClassifier", "True", "False"]
 
 
+@pytest.mark.slow
 def test_the_documents_counts_of_trainings():
     entry = ENTRIES["cross-validation-counts"]
     given, expected = entry["inputs"], entry["expected"]

@@ -8,7 +8,7 @@ import types
 import weakref
 import zlib
 from array import array
-from collections import OrderedDict, UserDict, deque
+from collections import OrderedDict, UserDict, defaultdict, deque
 
 import numpy as np
 import pytest
@@ -74,6 +74,65 @@ class Key:
     part: object
 
 
+class Heaps(list):
+    """A list that keeps more than what it holds."""
+
+    def over(self, x):
+        return x * self.height
+
+
+class Table(dict):
+    """A mapping that keeps more than what it holds."""
+
+
+class Stretched(np.ndarray):
+    """An array that keeps more than its numbers."""
+
+
+class Turned(Meter):
+    def times(self, x):
+        return x * 13
+
+
+class Measure:
+    """Gives what it keeps to those who ask their class."""
+
+    def __init__(self):
+        self.amount = 2.0
+
+    def __get__(self, instance, owner):
+        return self.amount
+
+
+class Measured:
+    by = Measure()
+
+
+class Kind(type):
+    """A class of classes."""
+
+    @property
+    def doubled(cls):
+        return 2 * cls.breadth
+
+
+class OfKind(metaclass=Kind):
+    breadth = 1.0
+
+
+class Hidden:
+    """Its number is read by its own method alone."""
+
+    def __init__(self):
+        self.depth = 2.0
+
+    def deepened(self, x):
+        return x * self.depth
+
+
+FACTOR = 2.0
+
+
 def scaled(x, by=2.0):
     return x * by
 
@@ -94,13 +153,32 @@ def made(change):
         "dict": {"a": 1.0, "b": 2.0}, "ordered": OrderedDict(a=1.0, b=2.0), "users": UserDict(a=1.0),
         "complex": np.array([1 + 1j]), "objects": np.array([1.0, 2.0], object), "times": np.array(["2020"], "M8[Y]"),
         "memory": memoryview(np.ones(1)), "nested": [[np.ones(2)]] * 70,
-        "pair": (1.0, [2.0]),
+        "pair": (1.0, [2.0]), "flat": np.arange(6.0), "masked": np.ma.array([1.0, 2.0], mask=[0, 1]),
+        "heaps": Heaps(), "table": Table(), "stretched": np.ones(2).view(Stretched),
     }  # fmt: skip
+    for part in ("heaps", "table", "stretched"):
+        kept[part].height = 2.0
     local = type("Local", (), {"width": 2.0})
     attributed.by = 2.0
     if change == "order of a dict":
         return lambda x: x * next(iter([*kept["dict"].values()])), lambda: kept["dict"].update(a=kept["dict"].pop("a"))
     return {
+        "the shape of an array": (lambda x: x * kept["flat"].ndim, lambda: setattr(kept["flat"], "shape", (2, 3))),
+        "the mask of an array": (
+            lambda x: x * kept["masked"].filled(0).sum(), lambda: setattr(kept["masked"], "mask", [1, 0]),
+        ),
+        "an attribute of a list": (lambda x: kept["heaps"].over(x), lambda: setattr(kept["heaps"], "height", 3.0)),
+        "an attribute of a dict": (lambda x: x * kept["table"].height, lambda: setattr(kept["table"], "height", 3.0)),
+        "an attribute of an array": (
+            lambda x: x * kept["stretched"].height, lambda: setattr(kept["stretched"], "height", 3.0),
+        ),
+        "the class of an object": (lambda x: o.times(x), lambda: setattr(o, "__class__", Turned)),
+        "what a descriptor keeps": (
+            lambda x, m=Measured(): x * m.by, lambda: setattr(vars(Measured)["by"], "amount", Measured.by + 1),
+        ),
+        "a name in a text that is code": (
+            lambda x: eval("x * FACTOR"), lambda: globals().update(FACTOR=FACTOR + 1),
+        ),
         "a set": (lambda x: x * len(kept["set"]), lambda: kept["set"].add(3)),
         "a deque": (lambda x: x * kept["deque"][0], lambda: kept["deque"].__setitem__(0, 9.0)),
         "a bytearray": (lambda x: x * kept["bytes"][0], lambda: kept["bytes"].__setitem__(0, 9)),
@@ -147,7 +225,9 @@ CHANGES = [
     "an attribute that appears", "a name that is computed", "a method of an object", "a class in a cell", "a default", "a default of a keyword", "what a tuple holds",
     "an attribute of a class that appears",
     "an attribute of a function", "a weak reference", "a context variable", "a partial's",
-    "an object of another module", "a class of another module",
+    "an object of another module", "a class of another module", "the shape of an array", "the mask of an array",
+    "an attribute of a list", "an attribute of a dict", "an attribute of an array", "the class of an object",
+    "what a descriptor keeps", "a name in a text that is code",
 ]  # fmt: skip
 
 
@@ -161,6 +241,57 @@ def test_a_change_of_what_is_closed_over_is_seen(what):
     change()
     assert not np.array_equal(f(X), before)
     np.testing.assert_array_equal(compiled(X), f(X))
+
+
+def hooked(hidden):
+    t = ad.Tensor(np.ones(3), requires_grad=True)
+    t.register_hook(lambda g: hidden.deepened(g))
+    return lambda x: ad.grad(lambda t: (t * x).sum())(t)
+
+
+HOLDERS = {
+    "a default": lambda h: lambda x, held=h: held.deepened(x),
+    "a default of a keyword": lambda h: lambda x, *, held=h: held.deepened(x),
+    "a dict with a default": lambda h: (lambda held: lambda x: held["a"].deepened(x))(defaultdict(list, a=h)),
+    "an ordered dict": lambda h: (lambda held: lambda x: held["a"].deepened(x))(OrderedDict(a=h)),
+    "an array of objects": lambda h: (lambda held: lambda x: held[0].deepened(x))(np.array([h], object)),
+    "a weak reference": lambda h: (lambda held: lambda x: held().deepened(x))(weakref.ref(h)),
+    "a hook": hooked,
+}
+
+
+@pytest.mark.parametrize("where", HOLDERS)
+def test_what_a_method_reads_is_seen_wherever_its_object_is_kept(where):
+    hidden = Hidden()
+    f = HOLDERS[where](hidden)
+    compiled = ad.compile(f)
+    np.testing.assert_array_equal(compiled(X), f(X))
+    hidden.depth = 7.0
+    np.testing.assert_array_equal(compiled(X), f(X))
+
+
+class Bare:
+    """What it keeps is named by others."""
+
+
+def girth_of(bare):
+    return bare.girth
+
+
+def test_what_a_function_that_is_met_later_reads_is_seen():
+    bare = Bare()
+    bare.girth = 2.0
+    compiled = ad.compile(lambda x: x * girth_of(bare))
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    bare.girth = 3.0
+    np.testing.assert_array_equal(compiled(X), 3 * X)
+
+
+def test_what_the_class_of_a_class_reads_is_seen(monkeypatch):
+    compiled = ad.compile(lambda x: x * OfKind.doubled)
+    np.testing.assert_array_equal(compiled(X), 2 * X)
+    monkeypatch.setattr(OfKind, "breadth", 3.0)
+    np.testing.assert_array_equal(compiled(X), 6 * X)
 
 
 @pytest.mark.parametrize("name", ["doubled", "measured", "times"])

@@ -1,7 +1,9 @@
 """A compiled function gives what the function gives, at every call, or says why it cannot be compiled."""
 
 import copy
+import gc
 import importlib.util
+import pickle
 import random
 import subprocess
 import sys
@@ -925,3 +927,40 @@ def test_cells_of_a_notebook_are_named_as_ipython_counts_them():
     out = subprocess.run([sys.executable, "-c", CELLS], capture_output=True, text=True, check=True).stdout
     assert "# In [2], line 2: y = np.exp(x)" in out and "another branch was decided at In [2], line 3" in out
     assert "  In [5], line 2: ad.compile(lambda x: x[x > 0])(np.ones(2))" in out and "ipython-input" not in out
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_calls_whose_branches_alternate_keep_nothing_alive_with_the_collector_off(backend):
+    f, x = ad.compile(lambda x: x * 2 if x.sum() > 0 else x, backend=backend), np.ones(3)
+    f(x), f(-x)
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getrefcount(x)
+        for _ in range(20):
+            f(x), f(-x)
+        assert sys.getrefcount(x) == before
+    finally:
+        gc.enable()
+
+
+class Layer:
+    """As a user writes it, with a compiled method."""
+
+    def __init__(self):
+        self.by = 2.0
+        self.fast = ad.compile(self.scaled)
+
+    def scaled(self, x):
+        return x * self.by
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_a_copy_of_a_compiled_function_follows_the_copy_of_its_object(way):
+    layer = Layer()
+    np.testing.assert_array_equal(layer.fast(np.ones(2)), [2, 2])
+    other = copy.deepcopy(layer) if way == "deepcopy" else pickle.loads(pickle.dumps(layer))
+    other.by = 5.0
+    np.testing.assert_array_equal(other.fast(np.ones(2)), [5, 5])
+    np.testing.assert_array_equal(layer.fast(np.ones(2)), [2, 2])
+    assert len(other.fast.programs) == 1

@@ -20,6 +20,15 @@ class Subclass(np.ndarray):
     """An array with a life of its own."""
 
 
+class Scaled(collections.namedtuple("Scaled", "a")):
+    """What has methods and numbers of its class."""
+
+    by = 2.0
+
+    def scaled(self):
+        return self.a * self.by
+
+
 class Texts(dict):
     """A mapping of the user's."""
 
@@ -84,3 +93,33 @@ def test_arguments_are_not_known_in_another_grad_mode_or_inside_of_a_trace_or_a_
 
     look(wrap(Trace().input(np.ones(3))))
     ad.vmap(look)(ad.Tensor(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_a_collection_with_attributes_is_refused_or_run_as_it_is(backend):
+    def f(d):
+        return d["a"] * getattr(d, "by", 1.0)
+
+    strict, eager = ad.compile(f, backend=backend), ad.compile(f, backend=backend, on_unsupported="eager")
+    given = Texts(a=x)
+    for compiled in (strict, eager):
+        np.testing.assert_array_equal(compiled(given), x)
+        assert len(compiled.programs) == 1
+    given.by = 3.0
+    with pytest.raises(TypeError, match=r"a Texts that has attributes \(by\) .* give dict\(x\)"):
+        strict(given)
+    np.testing.assert_array_equal(eager(given), 3 * x)
+    assert "1 time: an argument is a Texts that has attributes (by)" in eager.explain()
+    np.testing.assert_array_equal(strict(Texts(a=x)), x)
+
+
+def test_what_the_class_of_a_tuple_keeps_is_seen(monkeypatch):
+    compiled = ad.compile(lambda p: p.scaled())
+    np.testing.assert_array_equal(compiled(Scaled(x)), 2 * x)
+    monkeypatch.setattr(Scaled, "by", 3.0)
+    np.testing.assert_array_equal(compiled(Scaled(x)), 3 * x)
+
+
+def test_an_array_of_objects_is_refused_with_the_way_out():
+    with pytest.raises(TypeError, match="x is a ndarray of object; give an array of numbers"):
+        ad.compile(lambda x: x * x[0])(np.array([1.5, 2.5], object))

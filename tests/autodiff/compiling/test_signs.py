@@ -102,6 +102,18 @@ def test_a_constant_takes_no_factor_that_it_could_not_have_in_full():
             same_bits(double(x), c * x + c * x)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_constants_of_no_axis_that_take_a_sign_are_two_constants(backend):
+    def f(x):
+        y = -np.sin(x)
+        return np.array(1.25) * y, x * 0.5 * y, -(x * np.array(0.75)) * 3, -x * np.float32([1.5])
+
+    run = ad.compile(f, backend=backend)
+    for x in np.random.default_rng(0).normal(size=4):
+        for found, expected in zip(run(np.array(x)), f(np.array(x)), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
 def test_a_value_that_is_decided_on_keeps_its_sign():
     def chosen(x):
         y = -(x + x)

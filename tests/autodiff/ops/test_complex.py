@@ -160,3 +160,8 @@ def test_hyperbolic_tangents_far_out_have_their_derivatives(z, dtype):
     with np.errstate(all="raise", under="ignore"):
         for f, x in ((np.tanh, z), (np.tan, 1j * z)):  # tan iz = i tanh z
             np.testing.assert_allclose(ad.grad(f, holomorphic=True)(dtype(x)), exact, **close)
+
+
+@pytest.mark.parametrize("base", [-2.0, -3, np.array([-2.0, 0.5, -1.0])])
+def test_a_negative_number_has_complex_powers_with_their_derivatives(base):
+    agrees_with_torch(lambda z: base**z, lambda z: torch.as_tensor(base, dtype=torch.complex128) ** z, Z, rtol=1e-8)

@@ -28,6 +28,16 @@ def test_spences_function_has_every_derivative_at_1_too():
     )
 
 
+def test_spences_function_keeps_its_digits_beside_0():
+    first = ad.grad(special.spence)
+    for x in (1e-300, 1e-30, 1e-12, 0.01):
+        np.testing.assert_allclose(first(x), math.log(x) / (1 - x), rtol=1e-14)
+        second = 1 / (x * (1 - x)) + math.log(x) / (1 - x) ** 2
+        np.testing.assert_allclose(ad.grad(first)(x), second, rtol=1e-13)
+    assert first(0.0) == -np.inf
+    assert first(np.float32(1e-20)).dtype == np.float32
+
+
 def test_box_cox_transforms_have_their_derivatives_by_value_and_power():
     def boxcox(x, p):
         return mp.expm1(p * mp.log(x)) / p

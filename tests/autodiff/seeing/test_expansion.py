@@ -28,12 +28,12 @@ CLOSED = {
         polygamma positive power rad2deg reciprocal relu round sigmoid sign sin sinc sinh sqrt square subtract tan tanh
         trunc where xlog1py xlogy absolute_power""",
     "a function of SciPy's": """
-        beta betainc betaincc betaln boxcox boxcox1p ci cosm1 dawsn erfcinv erfcx exp1 expi expn exprel gammainc gammaincc
-        gammaincinv huber_function i0 i0e i1 i1e inv_boxcox iv ive j0 j1 jv k0 k1 kl_div kv loggamma owens_t
-        pseudo_huber rel_entr rgamma si stdtr y0 y1 yn yv zeta""",
+        beta betainc betaincc betaln bivariate_normal boxcox boxcox1p ci cosm1 dawsn erfcinv erfcx erfi exp1 expi expn exprel
+        fresnel_c fresnel_s gammainc gammaincc gammaincinv gammasgn hyp0f1 hyp1f1 hyp2f1 huber_function i0 i0e i1 i1e inv_boxcox iv ive j0 j1 jv k0 k1 kl_div kv loggamma owens_t
+        pseudo_huber rel_entr rgamma si spence stdtr y0 y1 yn yv zeta""",
     "of complex numbers, or of their parts": "angle conj copysign direction imag ldexp modulus real",
     "a Fourier transform, a filter, a convolution": "convolve convolve_full fft irfft lfilter rfft",
-    "a function of matrices": "eig eigvals expm logm lu_square solve_banded solve_sylvester sqrtm",
+    "a function of matrices": "eig eigvals expm logm lu_square roots solve_banded solve_sylvester sqrtm",
     "lines that meet at kinks: its formula says all": """
         hardshrink hardtanh leaky_relu prelu softshrink triangle_wave""",
     "moves elements, or picks them": """

@@ -267,6 +267,7 @@ def test_what_is_drawn_and_what_is_said_to_be_left_out_add_up(steps, max_nodes):
             assert set(line.split()) - {"->"} <= names
 
 
+@pytest.mark.slow
 def test_a_million_nodes_return_within_five_seconds_and_the_picture_is_small():
     x = ad.Tensor(1.0, requires_grad=True)
     y = x

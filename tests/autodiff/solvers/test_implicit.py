@@ -69,6 +69,8 @@ def test_what_has_no_solution_or_would_lose_a_gradient_is_an_error():
         solvers.minimize(lambda x: ((x - t) ** 2).sum(), 1.0)
     with pytest.raises(ValueError, match=r"3 unknowns of shape \(3,\), but the function gives shape \(2,\)"):
         solvers.root(lambda x: x[:2], np.zeros(3))
+    with pytest.raises(ValueError, match=r"minimize: the function gives shape \(3,\); it must give one number"):
+        solvers.minimize(lambda x: x * x, np.zeros(3))
     with pytest.raises(TypeError, match="root: the function returned complex numbers"):
         solvers.root(lambda x: x * 1j, 1.0)
     with pytest.raises(np.linalg.LinAlgError, match="singular"):

@@ -44,3 +44,12 @@ def test_what_has_no_derivative_or_would_lose_one_is_an_error():
         solvers.quad(lambda x: x * t, 0.0, 1.0)
     with pytest.raises(ValueError, match=r"shape \(2,\), not one number"):
         solvers.quad(lambda x: x * np.ones(2), 0.0, 1.0)
+
+
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")
+def test_the_error_inside_vmap_bounds_that_of_every_example():
+    f = lambda k: solvers.quad(lambda x, k: np.cos(k * x), 0, 1, (k,), epsabs=1e-6)
+    rates = np.array([1.0, 40.0, 3.0])
+    y, errors = ad.vmap(f)(rates)
+    np.testing.assert_allclose(y, np.sin(rates) / rates, atol=1e-6)
+    np.testing.assert_array_equal(errors, max(f(k)[1] for k in rates))

@@ -341,6 +341,9 @@ def test_writing_examples_into_what_they_share_is_refused():
 @pytest.mark.parametrize(("f", "match"), [
     (lambda x: x[x > 0].sum(), r"^getitem\(.*a mask as an index"),
     (lambda x: ad.Tensor(x)[x > 0], "a mask as an index"),
+    (lambda x: x[True], r"one truth value as an index, x\[True\], adds an axis; write x\[None\]"),
+    (lambda x: ad.Tensor(x)[..., np.False_], r"x\[False\], adds an axis"),
+    (lambda x: ad.Tensor(x).at[0, True].set(1.0), r"x\[True\], adds an axis"),
     (lambda x: np.arange(3.0) @ x if x.sum() > 0 else x, "a branch depends"),
     (lambda x: float(x[0]), "used as a Python number"),
     (lambda x: np.add(x, 1, out=np.zeros(2)), "into"),

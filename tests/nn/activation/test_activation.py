@@ -398,3 +398,24 @@ def test_representations_show_the_options_as_pytorch_s():
     assert repr(nn.Sine(2.0)) == "Sine(w0=2.0)" and repr(nn.TriangleWave(1.0)) == "TriangleWave(period=1.0)"
     for name in "ReLU LeakyReLU ELU SELU CELU SiLU Mish Hardsigmoid Hardtanh ReLU6 Hardswish".split():
         getattr(nn, name)(inplace=True)
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin"])
+def test_a_softmax_in_another_dtype_is_pytorch_s(name):
+    torch = pytest.importorskip("torch")
+    for x in (np.array([[1, 2, 3]]), np.array([[0.1, 60.0, 3.0]], np.float16), np.array([[1.0, 2.0]], np.float32)):
+        ours = getattr(F, name)(x, 1, dtype="float64")
+        theirs = getattr(torch.nn.functional, name)(torch.tensor(x), 1, dtype=torch.float64)
+        assert ours.dtype == np.float64
+        np.testing.assert_allclose(ours.data, theirs, rtol=1e-12)
+    with pytest.raises(TypeError, match="floating-point"):
+        getattr(F, name)(x, 1, dtype=int)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: F.softmax(x, axis=1), lambda x: F.log_softmax(x, axis=1), lambda x: F.softmin(x, axis=1), lambda x: F.glu(x, axis=1),
+    lambda x: F.normalize(x, axis=1), lambda x: F.cosine_similarity(x, x, axis=1), lambda x: nn.Softmax(axis=1), lambda x: nn.GLU(axis=1),
+])  # fmt: skip
+def test_who_says_axis_is_told_to_say_dim(call):
+    with pytest.raises(TypeError, match="got axis=1; nn says dim=1"):
+        call(np.ones((2, 2)))

@@ -232,3 +232,24 @@ def test_bad_options_and_inputs_are_errors_that_name_the_layer(call, error, matc
 
 ENCODER = nn.TransformerEncoderLayer(4, 2, 6, batch_first=True)
 DECODER = nn.TransformerDecoderLayer(4, 2, 6, batch_first=True)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: " ".join(o) or "plain")
+def test_the_transformer_is_pytorch_s_to_second_order(torch, options):
+    ours, theirs = pair(torch, "Transformer", 4, 2, 1, 2, 6, 0.1, **options)
+    mask = nn.Transformer.generate_square_subsequent_mask(3, "float64")
+    theirs_mask = torch.nn.Transformer.generate_square_subsequent_mask(3, dtype=torch.float64)
+    np.testing.assert_array_equal(mask.data, theirs_mask)
+    src, tgt = (normal(2, 4, 4), normal(2, 3, 4)) if options.get("batch_first") else (normal(4, 2, 4), normal(3, 2, 4))
+    how = {"tgt_mask": mask.data, "tgt_key_padding_mask": np.where(PADDING, -np.inf, 0.0)}
+    same_layer(called(ours, **how), called(theirs, torch, **how), src, tgt)
+
+
+def test_a_transformer_takes_encoders_of_its_own_and_starts_as_glorot():
+    model = nn.Transformer(8, 2, 1, 1, 16, custom_encoder=nn.Lambda(lambda x, *masks: x))
+    assert not list(model.encoder.parameters())
+    assert model(np.ones((4, 1, 8), "float32"), np.ones((3, 1, 8), "float32")).shape == (3, 1, 8)
+    weight = model.decoder.layers[0].linear1.weight.data
+    assert 0.9 * np.sqrt(6 / 24) < np.abs(weight).max() <= np.sqrt(6 / 24)
+    with pytest.raises(TypeError, match="Transformer: custom_decoder is a module or None, not 3"):
+        nn.Transformer(8, 2, 1, 1, 16, custom_decoder=3)

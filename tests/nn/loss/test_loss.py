@@ -24,13 +24,13 @@ def constants(*arrays):
     return arrays, [torch.tensor(a) for a in arrays]
 
 
-def same_loss(name, free, *fixed, **options):
+def same_loss(name, free, *fixed, second=True, **options):
     """The class `name`, with options (arrays become tensors), on free inputs and fixed ones."""
     torch = pytest.importorskip("torch")
     ours, theirs = constants(*fixed)
     tensors = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
     mine, judge = getattr(nn, name)(**options), getattr(torch.nn, name)(**tensors)
-    agrees_with_torch(lambda *xs: mine(*xs, *ours), lambda *xs: judge(*xs, *theirs), *free)
+    agrees_with_torch(lambda *xs: mine(*xs, *ours), lambda *xs: judge(*xs, *theirs), *free, second=second)
     assert {k: v.shape for k, v in mine.state_dict().items()} == {
         k: tuple(v.shape) for k, v in judge.state_dict().items()
     }
@@ -734,3 +734,47 @@ def test_an_ignored_index_does_not_go_with_probabilities_as_in_pytorch():
     for index in (1, -1):
         with pytest.raises(ValueError, match=f"ignore_index={index} is a class index, the target holds probabilities"):
             nn.CrossEntropyLoss(ignore_index=index)(logits, p)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(4,), (5, 4), (1, 1)])
+@pytest.mark.parametrize(
+    "options", [{}, {"p": 2}, {"margin": 0.3}, {"p": 2, "weight": np.array([1.0, 0.5, 2.0, 0.0])}], ids=str
+)
+def test_the_multi_margin_loss_is_pytorch_s_and_its_second_derivatives_are_right(options, shape, reduction):
+    if "weight" in options:
+        options = options | {"weight": options["weight"][: shape[-1]]}
+    target = rng().integers(0, shape[-1], shape[:-1])
+    x = rng().normal(size=shape)
+    same_loss("MultiMarginLoss", [x], target, second=False, **options, reduction=reduction)
+    assert ad.gradgradcheck(lambda x: F.multi_margin_loss(x, target, **options, reduction=reduction), (x,))
+
+
+def test_the_multi_margin_loss_of_no_samples_is_empty_and_its_errors_say_what_is_right():
+    x = np.ones((3, 2))
+    assert F.multi_margin_loss(x[:0], np.zeros(0, int), reduction="none").shape == (0,)
+    for error, message, call in [
+        (ValueError, "MultiMarginLoss: p is 1 or 2, not 3", lambda: nn.MultiMarginLoss(3)),
+        (ValueError, "multi_margin_loss: p is 1 or 2, not True", lambda: F.multi_margin_loss(x, [0, 1, 0], p=True)),
+        (ValueError, r"multi_margin_loss: class indices must be in 0 … 1, got 0 … 2", lambda: F.multi_margin_loss(x, [0, 1, 2])),
+        (ValueError, r"multi_margin_loss: weight has shape \(3,\)", lambda: F.multi_margin_loss(x, [0, 1, 1], weight=[1.0] * 3)),
+        (ValueError, r"expects \(classes,\) or \(N, classes\)", lambda: F.multi_margin_loss(x[None], [[0, 1, 1]])),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_the_log_squared_loss_is_its_formula_in_every_derivative():
+    torch = pytest.importorskip("torch")
+    d = np.array([-3.0, -1.0, -0.2, 0.0, 1e-8, 0.5, 1.0, 4.0])
+    agrees_with_torch(
+        lambda x: nn.LogSquaredLoss(reduction="none")(x, d * 0), lambda x: torch.log1p(x**2), d
+    )  # fmt: skip
+    assert ad.gradgradcheck(lambda x, t: F.log_squared_loss(x, t), (d[:3], d[1:4] + 0.1))
+
+
+def test_the_log_squared_loss_does_not_overflow():
+    x = ad.Tensor([1e200, -1e300], requires_grad=True)
+    y = F.log_squared_loss(x, [0.0, 0.0], reduction="none")
+    np.testing.assert_allclose(y.data, 2 * np.log([1e200, 1e300]), rtol=1e-14)
+    np.testing.assert_allclose(ad.gradients(y.sum(), [x])[0].data, [2e-200, -2e-300], rtol=1e-12)

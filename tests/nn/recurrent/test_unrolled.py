@@ -183,3 +183,12 @@ def test_outputs_that_are_written_without_recording_leave_the_final_states_as_th
     for x in (final.detach(), output.detach()):
         with pytest.raises(TypeError, match="shares its memory"):
             x[...] = 7.0
+
+
+def test_a_product_with_the_hessian_of_a_layer_runs_its_linear_recurrence_once():
+    layer = nn.LSTM(3, 2, dtype="float64", rng=np.random.default_rng(0))
+    leaves = list(layer.parameters())
+    gradients = ad.gradients((layer(np.ones((4, 5, 3)))[0] ** 2).sum(), leaves, create_graph=True)
+    product = ad.gradients(gradients, leaves, [p.data for p in leaves], create_graph=True)
+    ops = [node.op for node in results_behind(sum(p.sum() for p in product), "test")]
+    assert ops.count("recurrence") == 1

@@ -156,5 +156,11 @@ def test_hmms_refuse_what_does_not_fit_by_name():
         model(np.zeros(0, int))
     with pytest.raises(ValueError, match=r"HMM\(2, features=2\): got x of shape \(4, 3\)"):
         gaussian.viterbi(np.zeros((4, 3)))
+    model.initial.data, model.transition.data = np.array([0, -np.inf]), np.array([[0, -np.inf], [0, 0.0]])
+    model.emission.data = np.array([[0, 0, -np.inf], [0, 0, 0.0]])
+    assert model(np.array([0, 2])).item() == -np.inf
+    for method in (model.posteriors, lambda x: model.em(x, 1)):
+        with pytest.raises(ValueError, match="log p\\(x\\) is -inf, so that no states are probable"):
+            method(np.array([0, 2]))
     with pytest.raises(ValueError, match="min_variance is greater than 0"):
         gaussian.em(np.zeros((4, 2), "float32"), 1, min_variance=0)

@@ -65,6 +65,7 @@ def test_mistakes_are_named():
     x = np.ones(2)
     for call, error, text in [
         (lambda: optim.least_squares(1, x), TypeError, "fun must be a function of x, not int"),
+        (lambda: optim.least_squares(np.sin, x, args=(1,)), TypeError, r"takes x alone, .* lambda x: fun\(x, \*args\)"),
         (lambda: optim.least_squares(np.sin, x, "newton"), ValueError, "one of trf, dogbox, lm, not 'newton'"),
         (lambda: optim.least_squares(np.sin, x, "lm", bounds=(0, 1)), ValueError, "lm takes no bounds; take 'trf'"),
         (lambda: optim.least_squares(np.sin, x, "lm", jac="products"), ValueError, "lm takes no products"),

@@ -209,7 +209,7 @@ def test_newton_cg_solves_logistic_regression_on_the_breast_cancer_data_in_20_it
 
 
 @pytest.mark.parametrize("name", ON_LOSSES)
-@pytest.mark.parametrize("n, steps", [(2, 70), (100, 450)])
+@pytest.mark.parametrize("n, steps", [(2, 70), pytest.param(100, 450, marks=pytest.mark.slow)])
 def test_rosenbrock_converges(name, n, steps):
     x = ad.Tensor(np.array([-1.2, 1.0]) if n == 2 else np.zeros(n), requires_grad=True)
     assert run(ON_LOSSES[name]([x]), lambda: rosenbrock(x), steps, goal=1e-18) < steps

@@ -371,6 +371,7 @@ def test_killed_in_the_middle_of_writing_a_file(tmp_path):
     assert 5 <= killed < 9
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path):
     whole, delays = run(None, resume=False, epochs=150), np.random.default_rng(0).uniform(0.005, 0.05, 100)
     kills = 0
