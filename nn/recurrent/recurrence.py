@@ -113,8 +113,9 @@ def _tangent_forward(v: Any, a: Any, b: Any, w: Any) -> Any:
     y, w = v.copy(), w.swapaxes(-1, -2).copy()
     for t in range(1, v.shape[1]):
         s = y[:, t - 1]
-        y[:, t] += np.add.reduce(a[:, :, t] * (s[0] @ w), axis=1)
+        by_product = np.add.reduce(a[:, :, t] * (s[0] @ w), axis=1)  # before y, of which s is a view
         y[:, t] += np.add.reduce(b[:, :, t] * s, axis=1)
+        y[:, t] += by_product
     return y
 
 
@@ -122,8 +123,9 @@ def _adjoint_forward(g: Any, a: Any, b: Any, w: Any) -> Any:
     y, w = g.copy(), w.copy()
     for t in range(g.shape[1] - 1, 0, -1):
         s = y[:, t, None]
+        by_product = np.add.reduce(np.add.reduce(a[:, :, t] * s, axis=0) @ w, axis=0)  # before y, of which s is a view
         y[:, t - 1] += np.add.reduce(b[:, :, t] * s, axis=0)
-        y[0, t - 1] += np.add.reduce(np.add.reduce(a[:, :, t] * s, axis=0) @ w, axis=0)
+        y[0, t - 1] += by_product
     return y
 
 

@@ -119,7 +119,7 @@ def test_a_write_leaves_the_input_as_it_is_and_stale_names_are_refused():
 @pytest.mark.parametrize(
     "do, match",
     [
-        (np.asarray, "numbers would be those of the first call"),
+        (np.asarray, "numbers of the first call for ever"),
         (lambda x: x[x > 0], "shape depends on values"),
         (np.nonzero, "shape depends on values"),
         (lambda x: np.add(np.zeros(3), x, out=np.zeros(3)), "into a NumPy array"),
