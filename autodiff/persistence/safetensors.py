@@ -49,11 +49,12 @@ def write(file: IO[bytes], arrays: dict[str, Array], state: str | None = None) -
         ) from None
     length = int.from_bytes(written[:8], "little")
     entries, numbers = json.loads(bytes(written[8 : 8 + length])), written[8 + length :]
-    checksum = _begun(entries, state)
-    checksum.update(numbers)
-    metadata = {_CHECKSUM: checksum.hexdigest()} | ({} if state is None else {_STATE: state})
+    said = {} if state is None else {_STATE: state}
     if pairs:
-        metadata[_PAIRS] = json.dumps(pairs)
+        said[_PAIRS] = json.dumps(pairs)
+    checksum = _begun(entries, said)
+    checksum.update(numbers)
+    metadata = {_CHECKSUM: checksum.hexdigest(), **said}
     header = json.dumps({_METADATA: metadata, **entries}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the numbers begin at a multiple of 8 bytes
     if len(header) > _LONGEST_HEADER:
@@ -95,12 +96,12 @@ def read(file: IO[bytes], size: int, path: Path) -> tuple[dict[str, Array], str 
         raise Refused("is no valid safetensors file: its header is no object")
     metadata = entries.pop(_METADATA, None)
     metadata = metadata if isinstance(metadata, dict) else {}
-    state = metadata.get(_STATE)
+    said = {key: metadata[key] for key in (_STATE, _PAIRS) if key in metadata}
     if _CHECKSUM in metadata:
-        _require_checksum(file, 8 + length, _begun(entries, state), metadata[_CHECKSUM])
-    elif state is not None:
+        _require_checksum(file, 8 + length, _begun(entries, said), metadata[_CHECKSUM])
+    elif _STATE in said:
         raise Refused("is damaged: the checksum that it was saved with is missing")
-    pairs = _complex(metadata, entries)
+    pairs = _complex(said.get(_PAIRS), entries)
     arrays = {}
     for name, entry in entries.items():
         kind, shape, begin, end = _checked(name, entry)
@@ -114,7 +115,7 @@ def read(file: IO[bytes], size: int, path: Path) -> tuple[dict[str, Array], str 
         if kind == "BF16":  # a float32 without its lower half
             array = np.left_shift(array, 16, dtype=np.uint32, out=np.empty(array.shape, np.uint32)).view(np.float32)
         arrays[name] = array.view(np.complex128)[..., 0] if name in pairs else array
-    return arrays, state
+    return arrays, said.get(_STATE)
 
 
 def _library() -> Any:
@@ -138,9 +139,8 @@ def _checked(name: str, entry: Any) -> tuple[str, tuple[int, ...], int, int]:
     raise Refused(f"is no valid safetensors file: {name!r} has the entry {str(entry)[:200]}")
 
 
-def _complex(metadata: Any, entries: dict[str, Any]) -> set[str]:
+def _complex(said: str | None, entries: dict[str, Any]) -> set[str]:
     """The names of the arrays that hold complex128 as pairs."""
-    said = metadata.get(_PAIRS) if isinstance(metadata, dict) else None
     if said is None:
         return set()
     try:
@@ -165,11 +165,12 @@ def _without_duplicates(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _begun(entries: dict[str, Any], state: str | None) -> Any:
-    """A checksum to which the numbers are still to be added: names, dtypes, shapes, places and the text are in it."""
+def _begun(entries: dict[str, Any], said: dict[str, str]) -> Any:
+    """A checksum to which the numbers are still to be added: names, dtypes, shapes, places and what is said of them are
+    in it."""
     from hashlib import sha256  # here: programs that touch no file do without
 
-    return sha256(json.dumps(entries if state is None else [entries, state], sort_keys=True).encode())
+    return sha256(json.dumps([entries, said] if said else entries, sort_keys=True).encode())
 
 
 def _require_checksum(file: IO[bytes], start: int, checksum: Any, expected: Any) -> None:

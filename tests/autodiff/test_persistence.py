@@ -639,7 +639,7 @@ SMALL = {"w": np.array([1.0, -2.0], "float32"), "ü": np.array(True), "n": np.ar
 
 def test_any_byte_changed_and_any_cut_is_an_error_or_changes_nothing(suffix, tmp_path):
     path = tmp_path / f"a{suffix}"
-    save(SMALL, path)
+    save({**SMALL, "z": np.array([1 + 2j])}, path)
     raw, expected = path.read_bytes(), {name: tensor.data for name, tensor in load(path).items()}
     assert outcomes(path, (raw[:n] for n in range(len(raw))), expected) == len(raw)
     assert outcomes(path, flips(raw), expected) > len(raw)
