@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import mpmath
 import numpy as np
 import pytest
-import torch
 
 import autodiff as ad
 from autodiff import Tensor
@@ -30,6 +29,7 @@ def cell(w, b):
 
 
 def torch_loop(w, b, h, xs, order):
+    torch = pytest.importorskip("torch")
     sums, products = [None] * len(xs), [None] * len(xs)
     for t in order:
         h = torch.tanh(h @ w + xs[t] * b)
@@ -54,6 +54,7 @@ def scanned(**how):
 
 @pytest.mark.parametrize("how", WAYS)
 def test_values_gradients_and_hessian_products_of_a_scan_are_those_of_torchs_loop(how):
+    torch = pytest.importorskip("torch")
     order = range(6, -1, -1) if how.get("reverse") else range(7)
     ts = [torch.tensor(a, requires_grad=True) for a in (W, B, H, XS)]
     vs = [draw(*a.shape, seed=9) for a in (W, B, H, XS)]

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +106,7 @@ def test_maps_nest_to_any_depth():
 
 
 def test_gradients_of_each_example_are_those_of_another_library():
+    torch = pytest.importorskip("torch")
     torch.manual_seed(0)
     theirs = torch.nn.Sequential(
         torch.nn.Linear(3, 6), torch.nn.GELU(), torch.nn.LayerNorm(6), torch.nn.Linear(6, 2)
@@ -430,6 +430,7 @@ def test_mixed_second_derivatives_through_maps_in_maps_and_checkpoints():
 
 
 def test_a_gradient_through_the_maps_of_second_jacobians_costs_what_it_should():
+    torch = pytest.importorskip("torch")
     x = np.array([0.3, -0.8])
 
     def f(xp, x):
