@@ -132,7 +132,9 @@ def fit(
             (each batch weighted as in the mean loss). The last step of an epoch takes what is left.
         ema: average the parameters over the steps: a decay for `optim.swa.EMA`, or such an object of your own (or an
             `SWA`). The averages are measured on the validation data, and are the best and the final weights; callbacks
-            and the next step meet the parameters themselves. Buffers are not averaged.
+            and the next step meet the parameters themselves. Buffers are not averaged (as by default in PyTorch's
+            AveragedModel): a batch norm's running averages stay those of the steps, and `optim.swa.update_bn` makes
+            those of the averages.
         augment: called with each batch of training, as arrays, and with `rng`; returns another one (x, y), whose arrays
             are cast as those of `data` are.
         patience: stop when the validation loss (without validation, the training loss) has not improved for so many
