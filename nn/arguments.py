@@ -84,7 +84,7 @@ def held(where: str, name: str, value: Any, dtype: Any, owner: str) -> Any:
         found = given.astype(dtype)
     if dtype.kind in "iub" and (found != given).any():
         raise ValueError(
-            f"{where}: {name}, {given[found != given][0]}, is no value of {dtype}, the dtype of {owner}; give {owner} as "
+            f"{where}: {name}, {given[found != given][0]}, is no value of {dtype}, that of {owner}; give {owner} as "
             f"floating-point numbers, or integers with more bits"
         )
     return found

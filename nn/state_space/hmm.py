@@ -89,7 +89,13 @@ class HMM(Module):
     def forward(self, x: Any) -> Tensor:
         """log p(x), by the forward recursion in logarithms: α_t = log Σ_j e^(α_{t−1,j} + log p(z_t | j)) + log p(x_t |
         z_t)."""
-        return _log_likelihood(*self._chain(), self._emitted(self._checked(x)))
+        value = _log_likelihood(*self._chain(), self._emitted(self._checked(x)))
+        impossible = plain(value) == -np.inf
+        if not common(~impossible.any()):
+            # The logarithm of a probability that is 0 has no derivative; the sum over no paths would have 0.
+            with np.errstate(divide="ignore"):
+                value = ad.where(impossible, ad.log(0.0 * sum(ad.tanh(p).sum() for p in self.parameters())), value)
+        return value
 
     def posteriors(self, x: Any) -> Tensor:
         """p(z_t = k | x), shape (T, K) or (N, T, K): the derivative of log p(x) by log p(x_t | z_t = k). It is a
@@ -245,10 +251,4 @@ def _log_likelihood(initial: Tensor, transition: Tensor, emitted: Tensor) -> Ten
     alpha = initial + emitted[..., 0, :]
     for t in range(1, emitted.shape[-2]):
         alpha = ad.logsumexp(alpha[..., None] + transition, axis=-2) + emitted[..., t, :]
-    value = ad.logsumexp(alpha, axis=-1)
-    impossible = plain(value) == -np.inf
-    if not common(~impossible.any()):
-        # The logarithm of the constant 0 has no derivative; a sum over no paths would have 0.
-        everything = sum(ad.tanh(part).sum() for part in (initial, transition)) + ad.tanh(emitted).sum(axis=(-2, -1))
-        value = ad.where(impossible, ad.log(everything * 0.0), value)
-    return value
+    return ad.logsumexp(alpha, axis=-1)

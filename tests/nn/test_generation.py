@@ -92,7 +92,7 @@ def test_an_entry_that_the_dtype_of_the_start_does_not_hold_is_refused_not_cut(s
     def choose(logits):
         return np.full((1, *np.shape(start)[2:]), following)
 
-    with pytest.raises(ValueError, match=f"what choose gives, {following}, is no value of .*the dtype of start"):
+    with pytest.raises(ValueError, match=f"what choose gives, {following}, is no value of .*that of start"):
         nn.generate(lambda x: np.zeros((1, 3)), start, 2, choose)
 
 
