@@ -78,6 +78,19 @@ def positive(layer: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def held(where: str, name: str, value: Any, dtype: Any, owner: str) -> Any:
+    """`value` as an array of `dtype`, which is the owner's; integers of that dtype hold it exactly, or ValueError."""
+    given = np.asarray(value)
+    with np.errstate(invalid="ignore"):
+        found = given.astype(dtype)
+    if dtype.kind in "iub" and (found != given).any():
+        raise ValueError(
+            f"{where}: {name}, {given[found != given][0]}, is no value of {dtype}, that of {owner}; give {owner} as "
+            f"floating-point numbers, or integers with more bits"
+        )
+    return found
+
+
 def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
     """`value` if it is one of `options`.
 
