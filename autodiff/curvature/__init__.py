@@ -1,8 +1,8 @@
 """Curvature that can be used: Hessian, Gauss–Newton and Fisher products as SciPy operators, spectra, traces, models.
 
 Read in this order: recorded (a graph that is walked again and again), operators, fisher, presentation (results in a
-line), eigen, probes, density, inverse, quadratic, per_example. Needs SciPy, which is why ``import autodiff`` leaves this
-package to its first use.
+line), eigen, probes, density, inverse, quadratic, per_example. Needs SciPy, which is why ``import autodiff`` leaves
+this package to its first use.
 """
 
 from .density import SpectralDensity, spectral_density

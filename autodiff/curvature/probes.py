@@ -15,6 +15,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..tensor import Array
 from .eigen import deflated, symmetric
+from .operators import columns, exact_diagonal
 from .presentation import presented
 
 
@@ -108,7 +109,7 @@ def diagonal(op: Any, num_probes: int = 100, rng: np.random.Generator | int | No
     _require_probes("diagonal", num_probes, 1)
     n = operator.shape[0]
     if num_probes >= n:
-        return Estimate(_exact_diagonal(operator), np.zeros(n))
+        return Estimate(exact_diagonal(operator), np.zeros(n))
     total, squares, count = np.zeros(n), np.zeros(n), 0
     for Z, Y in _probed(operator, num_probes, rng):  # Welford's update, a column at a time
         for column in (Z * Y).T:
@@ -144,7 +145,7 @@ def norm(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None =
     operator, rng = symmetric("norm", op), np.random.default_rng(rng)
     _require_probes("norm", num_probes, 1)
     if num_probes >= operator.shape[0]:
-        return Estimate(math.sqrt(sum(float(np.vdot(Y, Y)) for _, Y in _columns(operator))), 0.0)
+        return Estimate(math.sqrt(sum(float(np.vdot(Y, Y)) for _, Y in columns(operator))), 0.0)
     squares = [_dots(Y, Y) for _, Y in _probed(operator, num_probes, rng)]
     value, error = _mean_and_error(np.concatenate(squares))
     root = math.sqrt(value)
@@ -182,7 +183,7 @@ def xtrace(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None
     _require_probes("xtrace", num_probes, 4)
     n, k = operator.shape[0], num_probes // 2
     if num_probes >= n:
-        return Estimate(float(_exact_diagonal(operator).sum()), 0.0)
+        return Estimate(float(exact_diagonal(operator).sum()), 0.0)
     Z = rng.standard_normal((n, k))  # in all directions alike, so that lengths left are known on average
     Z *= math.sqrt(n) / np.linalg.norm(Z, axis=0)
     Q, R, S = _left_out(operator, Z)
@@ -213,7 +214,7 @@ def xdiag(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None 
     _require_probes("xdiag", num_probes, 4)
     n, k = operator.shape[0], num_probes // 2
     if num_probes >= n:
-        return Estimate(_exact_diagonal(operator), np.zeros(n))
+        return Estimate(exact_diagonal(operator), np.zeros(n))
     Z = _signs(rng, n, k)
     Q, R, S = _left_out(operator, Z)
     P = _products(operator, Q)
@@ -242,17 +243,6 @@ def _dots(A: Array, B: Array) -> Array:
     return found
 
 
-def _exact_diagonal(operator: LinearOperator) -> Array:
-    return np.concatenate([Y[columns, np.arange(Y.shape[1])] for columns, Y in _columns(operator)])
-
-
-def _columns(operator: LinearOperator) -> Iterator[tuple[Array, Array]]:
-    """The matrix, some columns at a time."""
-    n = operator.shape[0]
-    for start, stop in _ranges(n, n):
-        yield np.arange(start, stop), _products(operator, np.eye(n, stop - start, -start))
-
-
 def _require_probes(where: str, count: Any, least: int) -> None:
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
         raise ValueError(f"{where}: num_probes must be a whole number from {least}, not {count!r}")
@@ -273,15 +263,10 @@ def _signs(rng: np.random.Generator, n: int, k: int) -> Array:
     return rng.integers(0, 2, (n, k)) * 2.0 - 1.0
 
 
-def _ranges(n: int, count: int) -> Iterator[tuple[int, int]]:
+def _blocks(n: int, count: int) -> Iterator[int]:
     """`count` columns in pieces of at most 128 MB."""
     step = max(1, 2**24 // max(n, 1))
-    for start in range(0, count, step):
-        yield start, min(start + step, count)
-
-
-def _blocks(n: int, count: int) -> Iterator[int]:
-    return (stop - start for start, stop in _ranges(n, count))
+    return (min(step, count - start) for start in range(0, count, step))
 
 
 def _mean_and_error(values: Array) -> Estimate:
