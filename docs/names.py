@@ -103,7 +103,7 @@ class Entry(NamedTuple):
 
 
 def exported(module: ModuleType) -> list[str]:
-    """The public names of a module: its ``__all__``, or the classes, functions and objects that it or its files make."""
+    """The public names of a module: its ``__all__``, or the classes, functions and objects that its files make."""
     if hasattr(module, "__all__"):
         return sorted(module.__all__, key=str.lower)
     files = "" if module.__name__ == "autodiff.stats" else module.__name__
