@@ -459,6 +459,18 @@ def test_the_averages_are_pytorchs():
                 np.testing.assert_allclose(x, y.detach().numpy(), rtol=1e-12)
 
 
+def test_averages_of_half_precision_take_steps_that_it_would_lose():
+    w = ad.Tensor(np.ones(2, "float16"), requires_grad=True)
+    ema, swa = optim.swa.EMA([w], 0.999), optim.swa.SWA([w])
+    w.data = np.full(2, 2, "float16")
+    for _ in range(3000):
+        ema.update(), swa.update()
+    np.testing.assert_allclose(ema.shadow[0], 2 - 0.999**3000, rtol=1e-4)
+    np.testing.assert_allclose(swa.shadow[0], 2, rtol=1e-4)
+    ema.copy_to()
+    assert w.dtype == np.float16
+
+
 def test_averages_can_be_applied_copied_and_continued():
     w = ad.Tensor([1.0, 2.0], requires_grad=True)
     ema = optim.swa.EMA([w], 0.5)
