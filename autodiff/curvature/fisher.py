@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,19 +74,20 @@ class Fisher(CurvatureOperator):
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
     ) -> None:
+        name = type(self).__name__
         if kind not in KINDS or likelihood not in LIKELIHOODS:
             raise ValueError(
-                f"Fisher: kind must be one of {', '.join(KINDS)} and likelihood one of {', '.join(LIKELIHOODS)}, "
+                f"{name}: kind must be one of {', '.join(KINDS)} and likelihood one of {', '.join(LIKELIHOODS)}, "
                 f"not {kind!r} and {likelihood!r}"
             )
         if loss is not None and (isinstance(loss, Tensor) or not callable(loss)):
-            raise TypeError(f"Fisher: loss must be a function of the output or None, not {type(loss).__name__}")
+            raise TypeError(f"{name}: loss must be a function of the output or None, not {type(loss).__name__}")
         if kind == "empirical" and loss is None and targets is None:
-            raise ValueError("Fisher: the empirical kind needs targets, or a loss that knows them")
+            raise ValueError(f"{name}: the empirical kind needs targets, or a loss that knows them")
         if batches is not None and targets is not None and not callable(targets):
-            raise TypeError("Fisher: with batches=, targets must be a function of a batch, targets(*batch)")
+            raise TypeError(f"{name}: with batches=, targets must be a function of a batch, targets(*batch)")
         if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
-            raise ValueError(f"Fisher: samples must be a whole number from 1, not {samples!r}")
+            raise ValueError(f"{name}: samples must be a whole number from 1, not {samples!r}")
         self.kind, self.likelihood, self.samples = kind, likelihood, int(samples)
         self._output, self._loss, self._targets = output, loss, targets
         self._seed = int(np.random.default_rng(rng).integers(2**63))
@@ -175,7 +176,23 @@ class _FisherAt:
         self.residuals, self.scale = residuals, z.dtype.type(scale)
         self.p = _softmax(z) if likelihood == "softmax" and residuals is None else None
         self.shape = z.shape
+        self.examples = len(output) if output.ndim > 1 else len(z)
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
+
+    def square_root(self) -> Iterator[Array]:
+        """Cotangents of the output, shape (some, *its shape), whose outer products add up, sample by sample, to what F
+        has between the Jacobians: a residual of each draw; or the columns of a square root, √p (1 − pᵀ) with softmax,
+        for one sample of each example at a time."""
+        z, (samples, width), root = self.output, self.shape, np.sqrt(self.scale)
+        if self.residuals is not None:
+            yield (self.residuals * (root / np.sqrt(self.scale.dtype.type(len(self.residuals))))).reshape(-1, *z.shape)
+            return
+        examples, one = self.examples, np.eye(width, dtype=root.dtype)[:, None]
+        for i in range(samples // examples):
+            columns = np.zeros((width, examples, samples // examples, width), root.dtype)
+            p = None if self.p is None else self.p.reshape(columns.shape[1:])[:, i]
+            columns[:, :, i] = root * (one if p is None else np.sqrt(p.T)[..., None] * (one - p))
+            yield columns.reshape(-1, *z.shape)
 
     def product(self, tangents: Parts) -> Parts:
         w: Any = self.push(tangents).reshape(self.shape)
