@@ -76,6 +76,7 @@ def _inline(text: str) -> str:
 
 def restructured(lines: list[str]) -> list[str]:
     """A docstring as reStructuredText: its code, examples, literal paragraphs and tables are written as in Markdown."""
+    lines = re.sub(r"^( +(?:\w+, )*\w+,)\n +(?=(?:\w+, )*\w+:)", r"\1 ", "\n".join(lines), flags=re.M).split("\n")
     out: list[str] = []
     literal: int | None = None  # the indentation of the paragraph that ended in `::`
     example = table = False
@@ -122,9 +123,14 @@ def read_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
 
 def end_fields(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """A blank line after the fields that napoleon has made of a docstring's sections."""
-    for k in range(len(lines) - 1, 0, -1):
-        if lines[k - 1].startswith((":", "   ")) and lines[k] and not lines[k].startswith((":", " ")):
-            lines.insert(k, "")
+    in_fields, out = False, []
+    for line in lines:
+        if in_fields and line and not line.startswith((":", " ")):
+            out.append("")
+        if line and not line.startswith(" "):
+            in_fields = line.startswith(":")
+        out.append(line)
+    lines[:] = out
 
 
 def without_machinery(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
