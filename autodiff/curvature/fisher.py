@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..averaging import count_of, counted
 from ..tensor import Array, Tensor, plain, variable
-from .operators import CurvatureOperator, Recorded
+from .operators import CurvatureOperator, Recorded, add
+from .per_example import sums_of_squares
 from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
 
 KINDS, LIKELIHOODS = ("exact", "mc", "empirical"), ("softmax", "gaussian")
@@ -170,12 +173,44 @@ class _FisherAt:
         params: list[Tensor],
     ) -> None:  # fmt: skip
         self.count = count
-        self.output = output
+        self.output, self.params = output, params
         self.roots: Sequence[Tensor] = [output]
         self.residuals, self.scale = residuals, z.dtype.type(scale)
         self.p = _softmax(z) if likelihood == "softmax" and residuals is None else None
         self.shape = z.shape
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
+
+    def restricted(self, params: list[Tensor]) -> Recorded:
+        part = copy.copy(self)
+        part.params = params
+        part.push, part.pull = Pushforward(self.output, params), Pullback([self.output], params)
+        return part
+
+    def diagonal(self) -> Parts | None:
+        """The sum of (Jₙᵀ sₙ)² over the factors s of each sample's Σ s sᵀ: √pₖ (eₖ − p), eₖ, or r."""
+        rows, samples = len(self.output) if self.output.ndim else 0, self.shape[0]
+        if not rows or samples % rows:
+            return None
+        found: list[Array | None] = [None] * len(self.params)
+        for s in self._factors():
+            s = s.reshape(rows, samples // rows, -1)
+            for t in range(s.shape[1]):  # the samples of one row, such as the steps of a sequence
+                d = np.zeros(s.shape, self.output.dtype)
+                d[:, t] = s[:, t]
+                d = d.reshape(self.output.shape)
+                add(found, sums_of_squares("Fisher.diagonal", self.output, d, self.params))
+        return [None if y is None else y * y.dtype.type(self.scale) for y in found]
+
+    def _factors(self) -> Iterator[Array]:
+        if self.residuals is not None:
+            yield from self.residuals / math.sqrt(len(self.residuals))
+            return
+        for unit in np.eye(self.shape[1], dtype=self.output.dtype):
+            yield (
+                np.broadcast_to(unit, self.shape)
+                if self.p is None
+                else np.sqrt(self.p @ unit)[:, None] * (unit - self.p)
+            )
 
     def product(self, tangents: Parts) -> Parts:
         w: Any = self.push(tangents).reshape(self.shape)

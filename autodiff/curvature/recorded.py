@@ -1,9 +1,9 @@
 """Graphs that are recorded once and walked many times: a transposed Jacobian, from two of them a Jacobian, and any of
-these for many vectors at once."""
+these for many vectors at once; and what operators are made of, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -134,6 +134,43 @@ class Together:
             finally:
                 quiet.reset(token)
             return [None if y is None else spread_in(y, level) for y in found]
+
+
+def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters, after checking that curvature can be taken by them."""
+    found = list(params)
+    seen: dict[int, int] = {}
+    for i, p in enumerate(found):
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{where}: params must be Tensors, but params[{i}] is {type(p).__name__}")
+        if not p.requires_grad:
+            raise ValueError(
+                f"{where}: params[{i}] (shape {p.shape}) does not require a gradient; "
+                f"create it with requires_grad=True before the computation"
+            )
+        if p.dtype.kind == "c":
+            raise TypeError(
+                f"{where}: params[{i}] (shape {p.shape}) is complex, and curvature is that of real parameters; "
+                f"take its real and its imaginary part, z = x + 1j * y"
+            )
+        if seen.setdefault(p._number, i) != i:
+            raise ValueError(f"{where}: params[{i}] is params[{seen[p._number]}] again")
+    if not found:
+        raise ValueError(f"{where}: needs at least one parameter")
+    return found
+
+
+def recorded_or_function(where: str, what: str, given: Any) -> Any:
+    """A recorded Tensor or a function, after checking that it is one of them."""
+    if isinstance(given, Tensor):
+        if not given.requires_grad:
+            raise RuntimeError(
+                f"{where}: {what} does not require a gradient: it was computed from constants or under no_grad(), "
+                f"so its derivatives are unknown"
+            )
+    elif not callable(given):
+        raise TypeError(f"{where}: {what} must be a recorded Tensor or a function, not {type(given).__name__}")
+    return given
 
 
 def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], arguments: Sequence[Any]) -> Tensor:
