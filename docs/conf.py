@@ -47,8 +47,10 @@ html_theme = "pydata_sphinx_theme"
 html_title = "autodiff"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "gallery", "systems", "glossary", "search", "genindex", "py-modindex")}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],

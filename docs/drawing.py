@@ -14,11 +14,13 @@ import inspect
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import matplotlib
+import numpy as np
 from docutils import nodes
 from docutils.parsers.rst import directives
+from matplotlib import pyplot
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -27,20 +29,17 @@ from docs import pictures
 matplotlib.use("Agg")
 
 
-def _figure(drawn: Any, path: Path) -> None:
-    import numpy as np
-    from matplotlib import pyplot
-
+def _figure(drawn: Any, path: Path, dpi: int = 120) -> None:
     figure = np.ravel(drawn)[0].figure
     path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    figure.savefig(path, dpi=dpi, bbox_inches="tight")
     pyplot.close(figure)
 
 
 class Picture(SphinxDirective):
     required_arguments = 1
     has_content = True
-    option_spec = {"code": directives.flag}
+    option_spec: ClassVar = {"code": directives.flag}
 
     def run(self) -> list[nodes.Node]:
         name = self.arguments[0]
@@ -51,7 +50,8 @@ class Picture(SphinxDirective):
         node: nodes.Node
         if hasattr(drawn, "_repr_html_"):
             html = re.sub(r"\s*<!--.*?-->", "", drawn._repr_html_(), flags=re.DOTALL)
-            node = nodes.raw("", f'<div class="picture" role="group" tabindex="0" aria-label="{name}">{html}</div>', format="html")
+            html = f'<div class="picture" role="group" aria-label="{name.replace("_", " ")}">{html}</div>'
+            node = nodes.raw("", html, format="html")
         else:
             path = Path(self.env.srcdir) / "_pictures" / f"{name}.png"
             _figure(drawn, path)
@@ -70,6 +70,18 @@ class Picture(SphinxDirective):
         return found
 
 
+def main() -> None:
+    """The README's pictures, beside this file."""
+    here = Path(__file__).parent
+    pictures.neuron().render("first_graph", directory=here, format="svg", cleanup=True)
+    for name in ("spectral_density", "optimisers"):
+        _figure(getattr(pictures, name)(), here / f"{name}.png", dpi=80)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("picture", Picture)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    main()

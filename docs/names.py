@@ -103,7 +103,7 @@ class Entry(NamedTuple):
 
 
 def exported(module: ModuleType) -> list[str]:
-    """The public names of a module: its ``__all__``, or the classes, functions and objects that it or its files make."""
+    """The public names of a module: its ``__all__``, or the classes, functions and objects that its files make."""
     if hasattr(module, "__all__"):
         return sorted(module.__all__, key=str.lower)
     files = "" if module.__name__ == "autodiff.stats" else module.__name__
@@ -172,10 +172,11 @@ def _before(module: str) -> Iterator[str]:
 @cache
 def described() -> dict[str, str]:
     """Where every public name is described: in full, and as people write it (``ad.grad``), to the name in full."""
-    found = {}
+    found: dict[str, str] = {}
     for module in MODULES:
         here, elsewhere = entries(module)
-        for name, target in [(e.name, e.name) for e in here] + elsewhere:
+        own = [(module, module)] if "." in module else []
+        for name, target in own + [(e.name, e.name) for e in here] + elsewhere:
             found[name] = target
             if name.startswith("autodiff."):
                 found["ad." + name.removeprefix("autodiff.")] = target

@@ -1,6 +1,7 @@
 """What the site adds to Sphinx: pages of the reference and pictures made at every build, and names that are links.
 
-Order: pages that are written, docstrings as reStructuredText, names in prose, what of MathJax is kept.
+Order: pages that are written, docstrings as reStructuredText, names in prose, what of
+others' files is kept.
 """
 
 from __future__ import annotations
@@ -169,12 +170,15 @@ def _within(node: nodes.Node, kinds: tuple[type, ...]) -> bool:
     return False
 
 
-def keep_of_mathjax(app: Sphinx, exception: Exception | None) -> None:
-    """The bundle holds every way of MathJax's to read and to write; the pages use one."""
-    folder = Path(app.outdir) / "_static" / "mathjax"
-    for path in folder.glob("*") if exception is None else ():
-        if path.name not in ("tex-chtml.js", "input", "output"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def keep_what_is_used(app: Sphinx, exception: Exception | None) -> None:
+    """MathJax's bundle holds every way to read and to write formulas, of which the pages use one; the theme leaves the
+    template that its own pages are made of."""
+    if exception is None:
+        static = Path(app.outdir) / "_static"
+        (static / "webpack-macros.html").unlink(missing_ok=True)
+        for path in (static / "mathjax").glob("*"):
+            if path.name not in ("tex-chtml.js", "input", "output"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -183,5 +187,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", end_fields, priority=900)
     app.connect("autodoc-skip-member", without_machinery)
     app.add_transform(NamesAreLinks)
-    app.connect("build-finished", keep_of_mathjax, priority=900)
+    app.connect("build-finished", keep_what_is_used, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
