@@ -1,6 +1,7 @@
 """What the site adds to Sphinx: pages of the reference and pictures made at every build, and names that are links.
 
-Order: pages that are written, docstrings as reStructuredText, names in prose, what of MathJax is kept.
+Order: pages that are written, docstrings as reStructuredText, names in prose, what of
+others' files is kept.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def _inline(text: str) -> str:
 
 def restructured(lines: list[str]) -> list[str]:
     """A docstring as reStructuredText: its code, examples, literal paragraphs and tables are written as in Markdown."""
+    lines = re.sub(r"^( +(?:\w+, )*\w+,)\n +(?=(?:\w+, )*\w+:)", r"\1 ", "\n".join(lines), flags=re.M).split("\n")
     out: list[str] = []
     literal: int | None = None  # the indentation of the paragraph that ended in `::`
     example = table = False
@@ -122,9 +124,14 @@ def read_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
 
 def end_fields(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """A blank line after the fields that napoleon has made of a docstring's sections."""
-    for k in range(len(lines) - 1, 0, -1):
-        if lines[k - 1].startswith((":", "   ")) and lines[k] and not lines[k].startswith((":", " ")):
-            lines.insert(k, "")
+    in_fields, out = False, []
+    for line in lines:
+        if in_fields and line and not line.startswith((":", " ")):
+            out.append("")
+        if line and not line.startswith(" "):
+            in_fields = line.startswith(":")
+        out.append(line)
+    lines[:] = out
 
 
 def without_machinery(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
@@ -163,12 +170,15 @@ def _within(node: nodes.Node, kinds: tuple[type, ...]) -> bool:
     return False
 
 
-def keep_of_mathjax(app: Sphinx, exception: Exception | None) -> None:
-    """The bundle holds every way of MathJax's to read and to write; the pages use one."""
-    folder = Path(app.outdir) / "_static" / "mathjax"
-    for path in folder.glob("*") if exception is None else ():
-        if path.name not in ("tex-chtml.js", "input", "output"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+def keep_what_is_used(app: Sphinx, exception: Exception | None) -> None:
+    """MathJax's bundle holds every way to read and to write formulas, of which the pages use one; the theme leaves the
+    template that its own pages are made of."""
+    if exception is None:
+        static = Path(app.outdir) / "_static"
+        (static / "webpack-macros.html").unlink(missing_ok=True)
+        for path in (static / "mathjax").glob("*"):
+            if path.name not in ("tex-chtml.js", "input", "output"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -177,5 +187,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", end_fields, priority=900)
     app.connect("autodoc-skip-member", without_machinery)
     app.add_transform(NamesAreLinks)
-    app.connect("build-finished", keep_of_mathjax, priority=900)
+    app.connect("build-finished", keep_what_is_used, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
