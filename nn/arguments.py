@@ -78,6 +78,19 @@ def positive(layer: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def held(where: str, name: str, value: Any, dtype: Any, owner: str) -> Any:
+    """`value` as an array of `dtype`, which is the owner's; integers of that dtype hold it exactly, or ValueError."""
+    given = np.asarray(value)
+    with np.errstate(invalid="ignore"):
+        found = given.astype(dtype)
+    if dtype.kind in "iub" and (found != given).any():
+        raise ValueError(
+            f"{where}: {name}, {given[found != given][0]}, is no value of {dtype}, that of {owner}; give {owner} as "
+            f"floating-point numbers, or integers with more bits"
+        )
+    return found
+
+
 def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
     """`value` if it is one of `options`.
 
@@ -124,13 +137,15 @@ def as_tensor(value: Any) -> Tensor:
     """A layer's input: a Tensor as it is, anything else as a constant (an array without copying).
 
     Raises:
-        TypeError: for a tuple of Tensors, such as recurrent layers return.
+        TypeError: for a tuple of Tensors, such as recurrent layers return, and for None.
     """
     if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
         pair = "output, _ = rnn(x) of what RNN, LSTM and GRU return, or in a Sequential a function between the two: "
         pair += "nn.Sequential(rnn, lambda pair: pair[0], layer)"
         instead = "packed._replace(data=layer(packed.data))" if hasattr(value, "batch_sizes") else pair
         raise TypeError(f"got a {type(value).__name__} where one Tensor is expected; write {instead}")
+    if value is None:
+        raise TypeError("got None where a Tensor is expected; a forward that makes it ends in `return`")
     return value if isinstance(value, Tensor) else wrap(as_array(value, copy=False))
 
 

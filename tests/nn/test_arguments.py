@@ -139,3 +139,11 @@ def test_a_wrong_option_is_refused_by_name_where_it_is_given_and_not_only_where_
     layer = getattr(made, "__name__", "LBFGS")
     with pytest.raises((TypeError, ValueError), match=f"{layer}: {name} "):
         made(**others, **{name: wrong})
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(2, 3), nn.BatchNorm1d(3), nn.CrossEntropyLoss()], ids=repr)
+def test_a_forward_without_return_is_named_as_what_it_is(layer):
+    with pytest.raises(
+        TypeError, match="got None where a Tensor is expected; a forward that makes it ends in `return`"
+    ):
+        layer(*[None, [1]][: 2 if isinstance(layer, nn.CrossEntropyLoss) else 1])
