@@ -132,8 +132,8 @@ class Samples:
             return tuple(self._stacked(list(parts)) for parts in zip(*items))
         if isinstance(items[0], Mapping):
             raise TypeError(
-                f"{self.where}: the samples of a data set are tuples (x, y), not {type(items[0]).__name__}; make them so "
-                f"in its __getitem__"
+                f"{self.where}: the samples of a data set are tuples (x, y), not {type(items[0]).__name__}; make them "
+                f"so in its __getitem__"
             )
         arrays = [plain(item) if isinstance(item, Tensor) else np.asarray(item) for item in items]
         if len(shapes := {a.shape for a in arrays}) > 1:
