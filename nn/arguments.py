@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, wraps
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.elsewhere import Words
 from autodiff.primitive import describe
 from autodiff.tensor import as_array, wrap
 
@@ -114,39 +115,15 @@ def bound(layer: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     if not getattr(constructor, "__module__", "").startswith("nn."):
         return
     signature = _signature(constructor)
-    if "axis" in kwargs and "dim" in signature.parameters:
-        _other_word(layer.__name__, kwargs["axis"])
     try:
         signature.bind_partial(None, *args, **kwargs)  # what is missing Python says; copies are made without any
     except TypeError as error:
+        DIMS.check(layer.__name__, constructor, kwargs)
         _, *parameters = signature.parameters.values()
         raise TypeError(f"{layer.__name__}: {error}; it takes {signature.replace(parameters=parameters)}") from None
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def along_dim(function: F) -> F:
-    """Decorator of functions whose axis is called `dim`, as PyTorch's: they say so to who calls it `axis`, as NumPy's.
-
-    >>> along_dim(lambda x, dim: x)(1, axis=0)
-    Traceback (most recent call last):
-    TypeError: <lambda>: got axis=0; nn says dim=0, as PyTorch does (axis= is what ad.* and NumPy say)
-    """
-
-    @wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        if "axis" in kwargs:
-            _other_word(function.__name__, kwargs["axis"])
-        return function(*args, **kwargs)
-
-    return called  # type: ignore[return-value]  # of the function's own type, which wraps() does not say
-
-
-def _other_word(name: str, axis: Any) -> None:
-    raise TypeError(
-        f"{name}: got axis={axis!r}; nn says dim={axis!r}, as PyTorch does (axis= is what ad.* and NumPy say)"
-    )
+DIMS = Words({"axis": ("dim",), "keepdims": ("keepdim",)}, "nn", "PyTorch", "ad.* and NumPy")
 
 
 @lru_cache(maxsize=512)
