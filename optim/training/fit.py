@@ -175,7 +175,8 @@ def fit(
             loss or a gradient, the weights are those before its step; a checkpoint always holds finite ones.
         RuntimeError: if another training that is still going on writes into the folder `checkpoint`.
         ValueError: if its files are damaged or missing, or of a training with other parts; nothing is changed then. For
-            clipping or accumulation of an optimiser that takes the loss's derivatives by itself.
+            clipping or accumulation of an optimiser that takes the loss's derivatives by itself, and for a loss that
+            depends on no parameter which is trained.
         TypeError, ValueError: for data that are empty, of different lengths, sparse or no numbers, for NaN or infinity
             in arrays of all samples, and for arguments out of range.
         Whatever the model and the loss raise (labels of a wrong kind, say).
@@ -479,6 +480,11 @@ class _Run:
         if self.step.pending:
             means.note(self.step.finish())
             self.stepped()
+        if means.samples and not self.step.reached:
+            raise ValueError(
+                "fit: the loss of no batch depends on a parameter that the optimiser trains; was something detached, "
+                "made a new Tensor, or computed by another model?"
+            )
         return means.result(state.epoch)
 
     def advance(self, x: Any, y: Any, weight: float, count: float | None) -> tuple[Tensor, Any, dict[str, Tensor]]:
