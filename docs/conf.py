@@ -40,6 +40,7 @@ autosummary_generate = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_display_short_literal_types = True
 
 # Looks: nothing is loaded from outside
