@@ -35,6 +35,7 @@ mathjax3_config = {"options": {"enableMenu": False}}
 
 # Names: described by their docstrings, which say shapes and dtypes in words
 autodoc_typehints = "none"
+autodoc_docstring_signature = False  # "exp(x)" in the first line is the formula
 autodoc_member_order = "bysource"
 autosummary_generate = False
 napoleon_use_rtype = False

@@ -178,15 +178,25 @@ class NamesAreLinks(SphinxTransform):
                 node, (nodes.title, nodes.reference, addnodes.pending_xref, nodes.term, addnodes.desc_signature)
             ):
                 continue
-            text = node.astext()
-            name = re.sub(r"\(.*\)$", "", text, flags=re.DOTALL)
-            target = known.get(name) or (known.get(f"{page}.{name}") if page in MODULES else None)
-            if target is None or not re.fullmatch(r"[\w.]+", name):
+            name = re.sub(r"\(.*\)$", "", node.astext(), flags=re.DOTALL)
+            if not re.fullmatch(r"[\w.]+", name):
                 continue
-            link = addnodes.pending_xref(
-                "", node.deepcopy(), refdomain="py", reftype="obj", reftarget=target, refdoc=self.env.docname
-            )
-            node.replace_self(link)
+            owner, dot, member = name.rpartition(".")
+            whole, part = (known.get(n) or known.get(f"{page}.{n}") for n in (name, owner))
+            target = whole or (part and f"{part}.{member}")
+            if target is None:
+                continue
+            node.replace_self(
+                addnodes.pending_xref(
+                    "", node.deepcopy(), refdomain="py", reftype="obj", reftarget=target, refdoc=self.env.docname,
+                    maybe=whole is None,
+                )
+            )  # fmt: skip
+
+
+def no_link(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
+    """What looks like a member of a class and is none stays code."""
+    return content if node.get("maybe") else None
 
 
 def _within(node: nodes.Node, kinds: tuple[type, ...]) -> bool:
@@ -214,6 +224,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", end_fields, priority=900)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", without_machinery)
+    app.connect("missing-reference", no_link)
     app.add_transform(NamesAreLinks)
     app.connect("build-finished", keep_what_is_used, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
