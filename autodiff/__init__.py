@@ -58,6 +58,7 @@ from .ops.sparse import *
 from .ops.statistics import *
 from .persistence.saving import load as load
 from .persistence.saving import save as save
+from .primitive import Multiplication as Multiplication
 from .primitive import primitive as primitive
 from .tensor import Tensor as Tensor
 from .transforms.checkpoint import checkpoint as checkpoint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -77,19 +76,20 @@ class Fisher(CurvatureOperator):
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
     ) -> None:
+        name = type(self).__name__
         if kind not in KINDS or likelihood not in LIKELIHOODS:
             raise ValueError(
-                f"Fisher: kind must be one of {', '.join(KINDS)} and likelihood one of {', '.join(LIKELIHOODS)}, "
+                f"{name}: kind must be one of {', '.join(KINDS)} and likelihood one of {', '.join(LIKELIHOODS)}, "
                 f"not {kind!r} and {likelihood!r}"
             )
         if loss is not None and (isinstance(loss, Tensor) or not callable(loss)):
-            raise TypeError(f"Fisher: loss must be a function of the output or None, not {type(loss).__name__}")
+            raise TypeError(f"{name}: loss must be a function of the output or None, not {type(loss).__name__}")
         if kind == "empirical" and loss is None and targets is None:
-            raise ValueError("Fisher: the empirical kind needs targets, or a loss that knows them")
+            raise ValueError(f"{name}: the empirical kind needs targets, or a loss that knows them")
         if batches is not None and targets is not None and not callable(targets):
-            raise TypeError("Fisher: with batches=, targets must be a function of a batch, targets(*batch)")
+            raise TypeError(f"{name}: with batches=, targets must be a function of a batch, targets(*batch)")
         if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
-            raise ValueError(f"Fisher: samples must be a whole number from 1, not {samples!r}")
+            raise ValueError(f"{name}: samples must be a whole number from 1, not {samples!r}")
         self.kind, self.likelihood, self.samples = kind, likelihood, int(samples)
         self._output, self._loss, self._targets = output, loss, targets
         self._seed = int(np.random.default_rng(rng).integers(2**63))
@@ -178,6 +178,7 @@ class _FisherAt:
         self.residuals, self.scale = residuals, z.dtype.type(scale)
         self.p = _softmax(z) if likelihood == "softmax" and residuals is None else None
         self.shape = z.shape
+        self.examples = len(output) if output.ndim > 1 else len(z)
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
 
     def restricted(self, params: list[Tensor]) -> Recorded:
@@ -187,30 +188,36 @@ class _FisherAt:
         return part
 
     def diagonal(self) -> Parts | None:
-        """The sum of (Jₙᵀ sₙ)² over the factors s of each sample's Σ s sᵀ: √pₖ (eₖ − p), eₖ, or r."""
-        rows, samples = len(self.output) if self.output.ndim else 0, self.shape[0]
-        if not rows or samples % rows:
+        """The sum of (Jₙᵀ sₙ)² over the columns s of each sample's square root."""
+        if not self.output.ndim or self.shape[0] % self.examples:
             return None
         found: list[Array | None] = [None] * len(self.params)
-        for s in self._factors():
-            s = s.reshape(rows, samples // rows, -1)
-            for t in range(s.shape[1]):  # the samples of one row, such as the steps of a sequence
-                d = np.zeros(s.shape, self.output.dtype)
-                d[:, t] = s[:, t]
-                d = d.reshape(self.output.shape)
-                add(found, sums_of_squares("Fisher.diagonal", self.output, d, self.params))
-        return [None if y is None else y * y.dtype.type(self.scale) for y in found]
+        for columns in self.square_root(apart=True):
+            for s in columns:
+                add(found, sums_of_squares("Fisher.diagonal", self.output, s.reshape(self.output.shape), self.params))
+        return found
 
-    def _factors(self) -> Iterator[Array]:
+    def square_root(self, *, apart: bool = False) -> Iterator[Array]:
+        """Cotangents of the output, shape (some, *its shape), whose outer products add up, sample by sample, to what F
+        has between the Jacobians: a residual of each draw; or the columns of a square root, √p (1 − pᵀ) with softmax,
+        for one sample of each example at a time (and with `apart`, residuals too)."""
+        z, (samples, width), root = self.output, self.shape, np.sqrt(self.scale)
+        examples, one = self.examples, np.eye(width, dtype=root.dtype)[:, None]
+        steps = samples // examples
         if self.residuals is not None:
-            yield from self.residuals / math.sqrt(len(self.residuals))
-            return
-        for unit in np.eye(self.shape[1], dtype=self.output.dtype):
-            yield (
-                np.broadcast_to(unit, self.shape)
-                if self.p is None
-                else np.sqrt(self.p @ unit)[:, None] * (unit - self.p)
-            )
+            draws = self.residuals * (root / np.sqrt(self.scale.dtype.type(len(self.residuals))))
+            if not apart:
+                yield draws.reshape(-1, *z.shape)
+                return
+            draws = draws.reshape(-1, examples, steps, width)
+        for i in range(steps):
+            columns = np.zeros((width if self.residuals is None else len(draws), examples, steps, width), root.dtype)
+            if self.residuals is None:
+                p = None if self.p is None else self.p.reshape(examples, steps, width)[:, i]
+                columns[:, :, i] = root * (one if p is None else np.sqrt(p.T)[..., None] * (one - p))
+            else:
+                columns[:, :, i] = draws[:, :, i]
+            yield columns.reshape(-1, *z.shape)
 
     def product(self, tangents: Parts) -> Parts:
         w: Any = self.push(tangents).reshape(self.shape)

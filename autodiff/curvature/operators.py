@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -498,8 +498,12 @@ class Hessian(CurvatureOperator):
 
     Args:
         loss: a recorded Tensor of one element, or a function of no arguments (with `batches`: of a batch's parts,
-            ``loss(*batch)``) that returns one.
+            ``loss(*batch)``; with `at`: of that) that returns one.
         params: a parameter or several; all others are constants.
+        at: in the place of params, the point at which a plain function is taken: a tuple of arrays, which are its
+            arguments, or an array (or a list or dict of them), its one argument. ``H(x)`` is then the Hessian at
+            another point x, also given as a flat vector, as SciPy's minimisers want it: ``minimize(…, hess=H)`` for
+            "Newton-CG" and "trust-constr", ``hessp=lambda x, p: H(x) @ p`` for "trust-ncg" and "trust-krylov".
         batches: an iterable of batches, each a tuple or list of arguments (or one argument). What can be iterated only
             once, a generator or a zip, is kept as a list.
         reduction: "mean" if the loss is a mean over samples: batches are then weighted by their lengths (of the first
@@ -526,23 +530,64 @@ class Hessian(CurvatureOperator):
     >>> H.to_dense()
     array([[6., 2.],
            [2., 0.]])
+    >>> from scipy.sparse.linalg import eigsh
+    >>> eigsh(Hessian(lambda x: (x**4).sum(), at=np.arange(4.0)), 1)[0].round(9)
+    array([108.])
     """
 
     def __init__(
         self,
         loss: Tensor | Callable[..., Any],
-        params: Tensor | Iterable[Tensor],
+        params: Tensor | Iterable[Tensor] | None = None,
         *,
+        at: Any = None,
         batches: Iterable[Any] | None = None,
         reduction: str = "mean",
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
     ) -> None:
+        self._function, self._where = loss, at
+        if (at is None) == (params is None):
+            raise TypeError("Hessian: needs params, the Tensors of a loss, or at=, the point of a plain function")
+        if at is not None:
+            if isinstance(loss, Tensor) or batches is not None:
+                raise TypeError("Hessian: at= goes with a function of the point, neither a Tensor nor batches=")
+            loss, params = _at("Hessian", loss, at)
         self._loss = loss
-        super().__init__({"loss": loss}, params, batches, reduction, damping, count or count_of(loss))
+        super().__init__({"loss": loss}, cast(Any, params), batches, reduction, damping, count or count_of(loss))
+
+    def __call__(self, x: Any) -> Any:
+        """Of an operator made with `at`, the Hessian at another point, in the form of that or flat; of any other the
+        product with a vector, as SciPy has it.
+
+        Raises:
+            ValueError: for a point of another form.
+        """
+        if self._where is None:
+            return super().__call__(x)
+        _, form = tree.flatten(self._where)
+        if isinstance(x, (np.ndarray, Tensor)) and x.shape == (self.size,):
+            point = form.build(self.split(x))
+        else:
+            point = form.build(self.split(self.flatten(form.leaves_of(x, "Hessian"))))
+        return Hessian(self._function, at=point, damping=self.damping)
 
     def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         return _HessianAt(scalar("Hessian", evaluated("Hessian", "loss", self._loss, batch)), self.params, count)
+
+
+def _at(where: str, f: Callable[..., Any], point: Any) -> tuple[Callable[[], Any], list[Tensor]]:
+    """A function of no arguments, and the Tensors that stand for the point's arrays in it."""
+    recorded_or_function(where, "loss", f)
+    leaves, form = tree.flatten(point)
+    arrays = [np.asarray(plain(x)) for x in leaves]
+    for x in arrays:
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"{where}: at= must hold arrays of real numbers, not {x.dtype}")
+    params = [Tensor(x.astype(x.dtype if x.dtype.kind == "f" else float), requires_grad=True) for x in arrays]
+    given = form.build(params)
+    arguments = given if isinstance(given, tuple) else (given,)
+    return lambda: f(*arguments), params
 
 
 class _HessianAt:

@@ -21,7 +21,7 @@ from ..batching.examples import batched
 from ..leaving import user_level
 from ..mode import mode
 from ..primitive import new_node
-from ..tensor import Array, Tensor, variable
+from ..tensor import Array, Tensor, plain, variable
 from ..transforms.functional import ROOM
 from .recorded import Parts, Pullback, Together, checked_parameters, evaluated, recorded_or_function
 
@@ -239,6 +239,10 @@ Meetings = dict[int, tuple[Tensor, Array, bool]]
 transpose."""
 
 
+_PLAIN = {"...i,io->...o": False, "...i,oi->...o": True}
+"""How rows meet a matrix, and whether by its transpose."""
+
+
 def _meetings(output: Tensor, params: list[Tensor]) -> Meetings:
     nodes, _ = reachable([output]) if output._requires_grad else ({}, {})
     uses: dict[int, int] = {}
@@ -249,12 +253,13 @@ def _meetings(output: Tensor, params: list[Tensor]) -> Meetings:
     ours = {p._number for p in params if p.ndim == 2}
     found: Meetings = {}
     for node in nodes.values():
-        if node._primitive.multiplies is not None:
-            p, x, transposed = node._primitive.multiplies(*node._inputs)
-            rows = x._ndarray if isinstance(x, Tensor) else x
-            if isinstance(p, Tensor) and p._number in ours and uses[p._number] == 1 and rows.ndim >= 2:
-                if len(rows) == len(node) == len(output):
-                    found[p._number] = node, rows, transposed
+        if node._primitive.multiplies is None or ours.isdisjoint([getattr(x, "_number", 0) for x in node._inputs]):
+            continue
+        for p, x, how, *_ in node._primitive.multiplies(*node._inputs, **node._params or {}):
+            if how in _PLAIN and isinstance(p, Tensor) and p._number in ours and uses[p._number] == 1:
+                rows = plain(x)
+                if rows.ndim >= 2 and len(rows) == len(node) == len(output):
+                    found[p._number] = node, rows, _PLAIN[how]
     return found
 
 

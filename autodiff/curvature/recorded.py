@@ -99,6 +99,7 @@ class Together:
 
     def __init__(self) -> None:
         self.alone = False
+        self._measured: tuple[list[int], int] = [], 1  # of which roots, by number, so that no graph is kept alive
 
     def __call__(
         self, roots: Sequence[Tensor], product: Callable[[Parts], Parts], many: Many
@@ -120,8 +121,12 @@ class Together:
     def _room(self, roots: Sequence[Tensor]) -> int:
         if self.alone or not isinstance(mode.get(), bool):
             return 1
-        nodes, leaves = reachable([y for y in roots if y._requires_grad])
-        return max(ROOM // max([x.size for found in (nodes, leaves) for x in found.values()], default=1), 1)
+        numbers = [y._number for y in roots]
+        if numbers != self._measured[0]:
+            nodes, leaves = reachable([y for y in roots if y._requires_grad])
+            largest = max([x.size for found in (nodes, leaves) for x in found.values()], default=1)
+            self._measured = numbers, max(ROOM // max(largest, 1), 1)
+        return self._measured[1]
 
     def _at_once(self, product: Callable[[Parts], Parts], many: Many) -> Parts | None:
         with batched(len(many[0])) as level:

@@ -223,6 +223,11 @@ def fit(
     callbacks, dtype = list(callbacks), dtype_of(model)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
+    if average is not None and {id(p) for p in trained}.isdisjoint(map(id, average.params)):
+        raise ValueError(
+            f"fit: ema={average!r} averages none of the parameters that the optimiser trains; make it of "
+            f"model.parameters(), or give its decay"
+        )
     train = as_batches(data, batch_size, rng, dtype, "fit: data")
     if augment is not None:
         train = Changed(train, augmented(augment, rng, dtype, "fit: augment"), "fit: data")

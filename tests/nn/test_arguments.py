@@ -111,3 +111,11 @@ def test_an_argument_that_a_layer_does_not_take_is_an_error_that_names_the_layer
 def test_a_ninth_argument_by_position_of_a_layer_that_takes_eight_names_the_layer_and_what_it_takes():
     with pytest.raises(TypeError, match=r"^LSTM: too many positional arguments; it takes \(input_size, hidden_size, "):
         nn.LSTM(2, 3, 1, True, False, 0.0, False, 0, 0)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(2, 3), nn.BatchNorm1d(3), nn.CrossEntropyLoss()], ids=repr)
+def test_a_forward_without_return_is_named_as_what_it_is(layer):
+    with pytest.raises(
+        TypeError, match="got None where a Tensor is expected; a forward that makes it ends in `return`"
+    ):
+        layer(*[None, [1]][: 2 if isinstance(layer, nn.CrossEntropyLoss) else 1])

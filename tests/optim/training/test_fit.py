@@ -632,6 +632,7 @@ def test_labels_of_the_wrong_kind_are_an_error_that_says_so():
         ({"clip_value": -1.0}, ValueError, "clip_value must be a positive number, not -1.0"),
         ({"accumulate": 0}, ValueError, "accumulate must be a number of batches, at least 1, not 0"),
         ({"accumulate": 2.0}, ValueError, "accumulate must be"),
+        ({"ema": optim.swa.EMA([ad.Tensor([1.0])])}, ValueError, r"ema=EMA\(1 parameter, 0 updates\) averages none of the"),
         ({"ema": 1.5}, ValueError, r"EMA: decay must be within \[0, 1\]"),
         ({"ema": "0.9"}, TypeError, "EMA: decay must be a number"),
         ({"penalty": 0.1}, TypeError, "penalty= takes a function of the model, not 0.1"),
