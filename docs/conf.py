@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",
     "docs.pages",
+    "docs.drawing",
 ]
 exclude_patterns = ["_build"]
 nitpicky = True
@@ -30,16 +31,17 @@ myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "at
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}
-nb_mime_priority_overrides = [("html", "image/svg+xml", 0)]
 mathjax3_config = {"options": {"enableMenu": False}}
 
 # Names: described by their docstrings, which say shapes and dtypes in words
 autodoc_typehints = "none"
+autodoc_docstring_signature = False  # "exp(x)" in the first line is the formula
 autodoc_member_order = "bysource"
 autosummary_generate = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_display_short_literal_types = True
 
 # Looks: nothing is loaded from outside
@@ -47,8 +49,10 @@ html_theme = "pydata_sphinx_theme"
 html_title = "autodiff"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "gallery", "systems", "glossary", "search", "genindex", "py-modindex")}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "navbar_persistent": ["search-button"],

@@ -172,10 +172,11 @@ def _before(module: str) -> Iterator[str]:
 @cache
 def described() -> dict[str, str]:
     """Where every public name is described: in full, and as people write it (``ad.grad``), to the name in full."""
-    found = {}
+    found: dict[str, str] = {}
     for module in MODULES:
         here, elsewhere = entries(module)
-        for name, target in [(e.name, e.name) for e in here] + elsewhere:
+        own = [(module, module)] if "." in module else []
+        for name, target in own + [(e.name, e.name) for e in here] + elsewhere:
             found[name] = target
             if name.startswith("autodiff."):
                 found["ad." + name.removeprefix("autodiff.")] = target

@@ -137,14 +137,28 @@ def as_tensor(value: Any) -> Tensor:
     """A layer's input: a Tensor as it is, anything else as a constant (an array without copying).
 
     Raises:
-        TypeError: for a tuple of Tensors, such as recurrent layers return.
+        TypeError: for a tuple of Tensors, such as recurrent layers return, and for None.
     """
     if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
         pair = "output, _ = rnn(x) of what RNN, LSTM and GRU return, or in a Sequential a function between the two: "
         pair += "nn.Sequential(rnn, lambda pair: pair[0], layer)"
         instead = "packed._replace(data=layer(packed.data))" if hasattr(value, "batch_sizes") else pair
         raise TypeError(f"got a {type(value).__name__} where one Tensor is expected; write {instead}")
+    if value is None:
+        raise TypeError("got None where a Tensor is expected; a forward that makes it ends in `return`")
     return value if isinstance(value, Tensor) else wrap(as_array(value, copy=False))
+
+
+def numbers(layer: str, name: str, value: Any) -> Tensor:
+    """`value` as a Tensor, as `as_tensor` gives it.
+
+    Raises:
+        TypeError: for what holds no numbers.
+    """
+    try:
+        return as_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{layer}: {name} takes a Tensor or an array of numbers ({error})") from None
 
 
 def floats(layer: str, input: Tensor, like: Tensor | None = None, what: str = "input") -> None:
