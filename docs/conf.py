@@ -36,11 +36,13 @@ mathjax3_config = {"options": {"enableMenu": False}}
 
 # Names: described by their docstrings, which say shapes and dtypes in words
 autodoc_typehints = "none"
+autodoc_docstring_signature = False  # "exp(x)" in the first line is the formula
 autodoc_member_order = "bysource"
 autosummary_generate = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 python_display_short_literal_types = True
 
 # Looks: nothing is loaded from outside

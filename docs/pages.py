@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sphinx.transforms import SphinxTransform
 
 from docs.names import MODULES, described, entries, grouped
 
+PACKAGES = ("autodiff", "nn", "optim")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -27,6 +29,16 @@ def write_if_changed(path: Path, text: str) -> None:
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+
+
+def described_elsewhere(kind: type) -> bool:
+    """Whether a class has a place of its own for its members: on a page here, or in another library's documentation."""
+    return any(kind is value for value in _public_classes()) or kind.__module__.split(".")[0] not in PACKAGES
+
+
+@cache
+def _public_classes() -> list[type]:
+    return [e.value for module in MODULES for e in entries(module)[0] if isinstance(e.value, type)]
 
 
 def reference_page(module: str) -> str:
@@ -43,7 +55,8 @@ def reference_page(module: str) -> str:
         lines += [""]
         for e in members:
             if isinstance(e.value, type):
-                lines += [f".. autoclass:: {e.name}", "   :members:", ""]
+                above = ", ".join(c.__name__ for c in e.value.__mro__[1:] if described_elsewhere(c))
+                lines += [f".. autoclass:: {e.name}", "   :members:", f"   :inherited-members: {above}", ""]
             elif inspect.isfunction(e.value):
                 lines += [f".. autofunction:: {e.name}", ""]
             else:
@@ -122,6 +135,20 @@ def read_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
         lines.insert(0, "")  # what stands before a colon in the first line would be read as a type
 
 
+def signature(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, given: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """How a class is made, and not how its metaclass is called."""
+    if what != "class":
+        return None
+    try:
+        made = inspect.signature(obj)
+    except (TypeError, ValueError):
+        return None
+    plain = [p.replace(annotation=inspect.Parameter.empty) for p in made.parameters.values()]
+    return str(made.replace(parameters=plain, return_annotation=inspect.Signature.empty)), None
+
+
 def end_fields(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """A blank line after the fields that napoleon has made of a docstring's sections."""
     in_fields, out = False, []
@@ -151,15 +178,25 @@ class NamesAreLinks(SphinxTransform):
                 node, (nodes.title, nodes.reference, addnodes.pending_xref, nodes.term, addnodes.desc_signature)
             ):
                 continue
-            text = node.astext()
-            name = re.sub(r"\(.*\)$", "", text, flags=re.DOTALL)
-            target = known.get(name) or (known.get(f"{page}.{name}") if page in MODULES else None)
-            if target is None or not re.fullmatch(r"[\w.]+", name):
+            name = re.sub(r"\(.*\)$", "", node.astext(), flags=re.DOTALL)
+            if not re.fullmatch(r"[\w.]+", name):
                 continue
-            link = addnodes.pending_xref(
-                "", node.deepcopy(), refdomain="py", reftype="obj", reftarget=target, refdoc=self.env.docname
-            )
-            node.replace_self(link)
+            owner, _, member = name.rpartition(".")
+            whole, part = (known.get(n) or known.get(f"{page}.{n}") for n in (name, owner))
+            target = whole or (part and f"{part}.{member}")
+            if target is None:
+                continue
+            node.replace_self(
+                addnodes.pending_xref(
+                    "", node.deepcopy(), refdomain="py", reftype="obj", reftarget=target, refdoc=self.env.docname,
+                    maybe=whole is None,
+                )
+            )  # fmt: skip
+
+
+def no_link(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
+    """What looks like a member of a class and is none stays code."""
+    return content if node.get("maybe") else None
 
 
 def _within(node: nodes.Node, kinds: tuple[type, ...]) -> bool:
@@ -185,7 +222,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", read_docstring, priority=100)
     app.connect("autodoc-process-docstring", end_fields, priority=900)
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-skip-member", without_machinery)
+    app.connect("missing-reference", no_link)
     app.add_transform(NamesAreLinks)
     app.connect("build-finished", keep_what_is_used, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

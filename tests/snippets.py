@@ -12,7 +12,7 @@ def blocks(page: Path) -> list[str]:
 
 def run(page: Path) -> None:
     """Run a page's blocks; where a line says what it gives, `expression  # → value`, that is what it gives."""
-    names: dict[str, object] = {}
+    names: dict[str, object] = {"__name__": "__main__"}
     for block in blocks(page):
         exec(compile(block, str(page), "exec"), names)
         for line in block.splitlines():

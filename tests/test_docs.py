@@ -54,7 +54,8 @@ def test_every_operation_has_formulas_for_pictures_and_tables() -> None:
 def test_public_names_are_numpys_or_promised() -> None:
     promised = set(
         """Tensor tensor no_grad enable_grad is_grad_enabled gradients grad value_and_grad vjp jvp jacobian hessian hvp
-        elementwise_grad gauss_newton_vp stop_gradient checkpoint scan cond while_loop vmap keep_memory compile primitive gradcheck gradgradcheck GradientCheckError detect_anomaly
+        elementwise_grad gauss_newton_vp stop_gradient checkpoint scan cond while_loop vmap keep_memory compile primitive
+        Multiplication gradcheck gradgradcheck GradientCheckError detect_anomaly
         record_lines AnomalyError DetachWarning graph explain walk special linalg relu sigmoid softplus softmax log_softmax logsumexp
         cross_entropy sparse_matmul""".split()
     )

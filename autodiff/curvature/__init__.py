@@ -17,7 +17,7 @@ from .quadratic import QuadraticModel, StationaryPoint, classify_stationary_poin
 
 __all__ = [
     "EKFAC", "KFAC", "Estimate", "Fisher", "GaussNewton", "Hessian", "Inverse", "Jacobian", "QuadraticModel",
-    "SpectralDensity", "StationaryPoint", "classify_stationary_point", "condition_number", "curvature_along", "diagonal",
-    "eigenpairs", "max_stable_lr", "norm", "per_example_gradients", "per_example_norms", "quadratic_model",
+    "SpectralDensity", "StationaryPoint", "classify_stationary_point", "condition_number", "curvature_along",
+    "diagonal", "eigenpairs", "max_stable_lr", "norm", "per_example_gradients", "per_example_norms", "quadratic_model",
     "sharpness", "spectral_density", "trace", "xdiag", "xtrace",
 ]  # fmt: skip
