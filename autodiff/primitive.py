@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 
 from . import methods, protocols
+from .elsewhere import AXES
 from .leaving import refuse_option
 from .mode import mode
 from .opaque import opaque as taken_whole
@@ -49,6 +50,43 @@ KINDS = ("elementwise", "piecewise", "linear", "multilinear", "reduction")
 """
 
 
+class Multiplication(NamedTuple):
+    """How an operation multiplies what comes in by a weight: as the sum over products that `numpy.einsum` calls
+
+        output = einsum(subscripts, input, weight)   and what does not depend on the weight.
+
+    With "...i,oi->...o", say, the rows of an input meet a matrix. A letter that is in the input and the weight alone is
+    summed over; one in the weight and the output alone counts outputs; one in all three counts groups, each with a
+    weight of its own; one in the input and the output alone counts rows, the first of these the examples. ``...`` at
+    the front stands for rows. Curvature reads this (`curvature.KFAC`).
+
+    Attributes:
+        weight: that of the operation's inputs (a matrix or an array of any shape).
+        input: what it is multiplied by: another input, an array made of one, or a function of no arguments that makes
+            it; None for ones, of a weight that is only added, the subscripts then "o->...o", say.
+        subscripts: see above.
+        bias: an input that is added, with an element for each group and output.
+        weight_shape, output_shape: shapes in which the subscripts see weight and output; their own by default.
+
+    >>> import numpy as np, autodiff as ad
+    >>> double = ad.primitive(
+    ...     lambda x, w: 2 * x @ w, name="double",
+    ...     vjps=[lambda g, y, x, w: 2 * g @ w.T, lambda g, y, x, w: 2 * x.T @ g],
+    ...     multiplies=lambda x, w: [ad.Multiplication(w, 2 * x, "...i,io->...o")],
+    ... )
+    >>> w = ad.Tensor([[3.0]], requires_grad=True)
+    >>> ad.curvature.KFAC(double(np.ones((5, 1)), w), None, w, likelihood="gaussian").to_dense()
+    array([[4.]])
+    """
+
+    weight: Any
+    input: Any
+    subscripts: str
+    bias: Any = None
+    weight_shape: tuple[int, ...] | None = None
+    output_shape: tuple[int, ...] | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Primitive:
     """All that is known of one operation.
@@ -78,9 +116,8 @@ class Primitive:
     """Whether the slopes, though they depend on the inputs, are those of a choice, and stay as they are nearby."""
     kinks: Callable[..., Any] | None = None
     """Of the inputs: where a slope of 0 is a choice at a kink (or a jump), and those nearby are others."""
-    multiplies: Callable[..., Any] | None = None
-    """Of an operation that multiplies the rows (along the last axis) of one input by another, where that is a matrix,
-    and may add what is constant: of the inputs, the matrix, the other, and whether the matrix is transposed for it."""
+    multiplies: Callable[..., Sequence[Multiplication]] | None = None
+    """Of an operation that is linear in one of its inputs: ``multiplies(*inputs, **params)`` says how."""
     formula: str = ""
     """The forward formula, ``{0}`` … standing for the inputs."""
     derivatives: tuple[str, ...] = ()
@@ -461,9 +498,10 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
             for x in inputs:
                 if isinstance(x, Tensor):
                     needs |= x._requires_grad
-        for key, value in params.items():
-            if isinstance(value, Tensor) and value._requires_grad:
-                refuse_option(record.name, key, value)
+        if params:
+            for key, value in params.items():
+                if isinstance(value, Tensor) and value._requires_grad:
+                    refuse_option(record.name, key, value)
         try:
             data = forward(*arrays, **params)
         except _Complex:
@@ -479,7 +517,15 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                     )
         recording = current()
         if recording is True and needs is True:
-            return new_node(data, record, inputs, params or None)
+            y = _new(Tensor)
+            y._ndarray = data
+            y._requires_grad = True
+            y._primitive = record
+            y._inputs = inputs
+            y._params = params or None
+            y._number = clock()
+            y._grad = y._hooks = y._line = y._name = None
+            return y
         if recording is False or (needs is False and recording is True):
             return unrecorded(data, inputs)
         del arrays  # or who looks how many hold them would count these
@@ -510,11 +556,11 @@ def declare(
     arity: int | None = None,
     polymorphic: bool = False,
     singular: bool | Callable[..., bool] = False,
-    jvps: Sequence[Rule | None] | str = (),
+    jvps: Sequence[Rule | None] | str | Rule = (),
     joint: Rule | None = None,
     selects: bool = False,
     kinks: Callable[..., Any] | None = None,
-    multiplies: Callable[..., Any] | None = None,
+    multiplies: Callable[..., Sequence[Multiplication]] | None = None,
     public: bool = True,
     doc: str = "",
     complex: bool | Operation = False,
@@ -544,7 +590,7 @@ def declare(
         selects=selects,
         kinks=kinks,
         multiplies=multiplies,
-        jvps=_forward_rules(jvps, name),
+        jvps=jvps if callable(jvps) else _forward_rules(jvps, name),
         formula=formula,
         derivatives=tuple(derivatives),
         samples=_complex_too(samples) if complex is True and samples else samples,
@@ -629,6 +675,7 @@ def without_gradient(
         try:
             result = forward(*values, **{k: plain(v) for k, v in params.items()})
         except Exception as error:
+            AXES.check(name, forward, params)
             arrays = [a for a in args if isinstance(a, (Tensor, np.ndarray))]
             raise failure(Primitive(name, forward), arrays, params, error) from error.__cause__
         return _wrapped(result)
@@ -670,6 +717,7 @@ def primitive(
     derivatives: Sequence[str] = (),
     complex: bool = False,
     opaque: str = "",
+    multiplies: Callable[..., Sequence[Multiplication]] | None = None,
 ) -> Callable[..., Tensor]:
     """Make an operation of your own, differentiable to any order.
 
@@ -695,6 +743,8 @@ def primitive(
             is that of the input: the rule of a holomorphic function is written as for real numbers, g * f′(x).
         opaque: in a few words, why `forward` and the rules run on NumPy's arrays alone and cannot be followed call by
             call ("a C library"): arrays of other types are then given to each of them whole.
+        multiplies: of an operation that is linear in a weight, how: ``multiplies(*inputs, **params)`` returns a list of
+            `Multiplication`, one for each input that may be a weight. `curvature.KFAC` reads it.
 
     Returns:
         A function of Tensors, arrays or numbers that returns a Tensor.
@@ -714,6 +764,8 @@ def primitive(
         raise TypeError("ad.primitive: vjp takes one rule vjp(g, y, *inputs) for all inputs, in place of vjps")
     if vjp is None and (callable(vjps) or not vjps or not all(rule is None or callable(rule) for rule in vjps)):
         raise TypeError("ad.primitive: vjps takes a list with one rule vjp(g, y, *inputs) for each input (or None)")
+    if multiplies is not None and not callable(multiplies):
+        raise TypeError(f"ad.primitive: multiplies must be a function of the inputs, not {type(multiplies).__name__}")
     name = str(name or getattr(forward, "__name__", "primitive"))
     forward_rules = _forward_rules(jvps, name)
     if not isinstance(forward_rules, str):
@@ -743,6 +795,7 @@ def primitive(
         formula=formula,
         derivatives=tuple(derivatives),
         documentation=(forward.__doc__ or "").strip(),
+        multiplies=multiplies,
     )
     inner = general(record)
 

@@ -10,7 +10,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 from autodiff.ops.products import times, transposed_times
-from autodiff.primitive import Sample, declare
+from autodiff.primitive import Multiplication, Sample, declare
 
 from .arguments import as_tensor, count, floats
 from .module.module import Module
@@ -44,7 +44,7 @@ _SHAPES = [((4, 3), (2, 3)), ((3,), (2, 3)), ((2, 2, 3), (1, 3)), ((0, 3), (2, 3
 
 _linear = declare(
     "linear", _affine, _RULES, formula="{0} · {1}ᵀ + {2}", derivatives=["{1}", "{0}", "1"],
-    multiplies=lambda x, w, b: (w, x, True),
+    multiplies=lambda x, w, b: [Multiplication(w, x, "...i,oi->...o", b)],
     jvps=[lambda t, y, x, w, b: t @ w.T, lambda t, y, x, w, b: x @ t.T, lambda t, y, x, w, b: t],
     complex=True,
     samples=lambda rng: [Sample((rng.normal(size=x), rng.normal(size=w), rng.normal(size=w[:1]))) for x, w in _SHAPES],
@@ -54,7 +54,7 @@ _linear = declare(
 
 _linear_without_bias = declare(
     "linear_without_bias", _affine, _RULES[:2], formula="{0} · {1}ᵀ", derivatives=["{1}", "{0}"],
-    jvps="multilinear", multiplies=lambda x, w: (w, x, True), complex=True,
+    jvps="multilinear", multiplies=lambda x, w: [Multiplication(w, x, "...i,oi->...o")], complex=True,
     samples=lambda rng: [Sample((rng.normal(size=x), rng.normal(size=w))) for x, w in _SHAPES],
     doc="x · Wᵀ over the last axis of x.",
     expansion=lambda x, w: x @ w.T,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..averaging import count_of, counted
 from ..tensor import Array, Tensor, plain, variable
-from .operators import CurvatureOperator, Recorded
+from .operators import CurvatureOperator, Recorded, add
+from .per_example import sums_of_squares
 from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
 
 KINDS, LIKELIHOODS = ("exact", "mc", "empirical"), ("softmax", "gaussian")
@@ -74,19 +77,20 @@ class Fisher(CurvatureOperator):
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
     ) -> None:
+        name = type(self).__name__
         if kind not in KINDS or likelihood not in LIKELIHOODS:
             raise ValueError(
-                f"Fisher: kind must be one of {', '.join(KINDS)} and likelihood one of {', '.join(LIKELIHOODS)}, "
+                f"{name}: kind must be one of {', '.join(KINDS)} and likelihood one of {', '.join(LIKELIHOODS)}, "
                 f"not {kind!r} and {likelihood!r}"
             )
         if loss is not None and (isinstance(loss, Tensor) or not callable(loss)):
-            raise TypeError(f"Fisher: loss must be a function of the output or None, not {type(loss).__name__}")
+            raise TypeError(f"{name}: loss must be a function of the output or None, not {type(loss).__name__}")
         if kind == "empirical" and loss is None and targets is None:
-            raise ValueError("Fisher: the empirical kind needs targets, or a loss that knows them")
+            raise ValueError(f"{name}: the empirical kind needs targets, or a loss that knows them")
         if batches is not None and targets is not None and not callable(targets):
-            raise TypeError("Fisher: with batches=, targets must be a function of a batch, targets(*batch)")
+            raise TypeError(f"{name}: with batches=, targets must be a function of a batch, targets(*batch)")
         if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 1:
-            raise ValueError(f"Fisher: samples must be a whole number from 1, not {samples!r}")
+            raise ValueError(f"{name}: samples must be a whole number from 1, not {samples!r}")
         self.kind, self.likelihood, self.samples = kind, likelihood, int(samples)
         self._output, self._loss, self._targets = output, loss, targets
         self._seed = int(np.random.default_rng(rng).integers(2**63))
@@ -170,12 +174,49 @@ class _FisherAt:
         params: list[Tensor],
     ) -> None:  # fmt: skip
         self.count = count
-        self.output = output
+        self.output, self.params = output, params
         self.roots: Sequence[Tensor] = [output]
         self.residuals, self.scale = residuals, z.dtype.type(scale)
         self.p = _softmax(z) if likelihood == "softmax" and residuals is None else None
         self.shape = z.shape
+        self.examples = len(output) if output.ndim > 1 else len(z)
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
+
+    def restricted(self, params: list[Tensor]) -> Recorded:
+        part = copy.copy(self)
+        part.params = params
+        part.push, part.pull = Pushforward(self.output, params), Pullback([self.output], params)
+        return part
+
+    def square_root(self) -> Iterator[Array]:
+        """Cotangents of the output, shape (some, *its shape), whose outer products add up, sample by sample, to what F
+        has between the Jacobians: a residual of each draw; or the columns of a square root, √p (1 − pᵀ) with softmax,
+        for one sample of each example at a time."""
+        z, (samples, width), root = self.output, self.shape, np.sqrt(self.scale)
+        if self.residuals is not None:
+            yield (self.residuals * (root / np.sqrt(self.scale.dtype.type(len(self.residuals))))).reshape(-1, *z.shape)
+            return
+        examples, one = self.examples, np.eye(width, dtype=root.dtype)[:, None]
+        for i in range(samples // examples):
+            columns = np.zeros((width, examples, samples // examples, width), root.dtype)
+            p = None if self.p is None else self.p.reshape(columns.shape[1:])[:, i]
+            columns[:, :, i] = root * (one if p is None else np.sqrt(p.T)[..., None] * (one - p))
+            yield columns.reshape(-1, *z.shape)
+
+    def diagonal(self) -> Parts | None:
+        """The sum of (Jₙᵀ sₙ)² over the columns s of each sample's square root."""
+        rows, samples = len(self.output) if self.output.ndim else 0, self.shape[0]
+        if not rows or samples % rows:
+            return None
+        found: list[Array | None] = [None] * len(self.params)
+        for s in itertools.chain.from_iterable(self.square_root()):
+            parts = [s]
+            if self.residuals is not None:  # of all samples of a row, such as the steps of a sequence
+                each = np.eye(samples // rows, dtype=s.dtype)[:, None, :, None] * s.reshape(rows, samples // rows, -1)
+                parts = list(each.reshape(-1, *s.shape))
+            for d in parts:
+                add(found, sums_of_squares("Fisher.diagonal", self.output, d, self.params))
+        return found
 
     def product(self, tangents: Parts) -> Parts:
         w: Any = self.push(tangents).reshape(self.shape)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import operator
 from functools import partial
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
 
 from ..backward import of_dtype
-from ..primitive import Operation, Sample, internal, polymorphic, without_gradient
+from ..primitive import Multiplication, Operation, Sample, internal, polymorphic, without_gradient
 from ..primitive import declare as _declare
 from ..protocols import implements
 from ..tensor import Tensor, is_foreign, plain, values_of
@@ -140,8 +141,20 @@ declare = partial(_declare, jvps="elementwise")
 # Arithmetic
 
 
+def _additions(a: Any, b: Any) -> list[Multiplication]:
+    """Either as a weight that is added; axes of length 1 that are broadcast are none of the weight's."""
+    shape = np.broadcast_shapes(np.shape(a), np.shape(b))
+    found = []
+    for x in (b, a):
+        own = np.shape(x)
+        axes = [i for i in range(-len(own), 0) if own[i] == shape[i]]
+        letters, kept = ascii_letters[: len(shape)], tuple([own[i] for i in axes])
+        found.append(Multiplication(x, None, f"{''.join([letters[i] for i in axes])}->{letters}", weight_shape=kept))
+    return found
+
+
 add = declare(
-    "add", operator.add, [lambda g, y, a, b: g, lambda g, y, a, b: g], arity=2, numpy=np.add,
+    "add", operator.add, [lambda g, y, a, b: g, lambda g, y, a, b: g], arity=2, numpy=np.add, multiplies=_additions,
     jvps="piecewise", complex=True, formula="{0} + {1}", derivatives=["1", "1"], samples=binary(),
 )  # fmt: skip
 

@@ -7,6 +7,7 @@ same family, which is why they close to any order. The others are named ways to 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from operator import index
 from string import ascii_letters
@@ -15,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..backward import unbroadcast
-from ..primitive import Sample, as_tensor, declare, describe, internal, polymorphic
-from ..protocols import REDUCTIONS, UFUNCS, implements
+from ..primitive import Multiplication, Sample, as_tensor, declare, describe, internal, polymorphic
+from ..protocols import REDUCTIONS, UFUNCS, implements, optioned
 from ..tensor import Tensor
 from .complex import conj
 from .elementwise import multiply, subtract
@@ -130,8 +131,20 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     return unbroadcast(d, b.shape)
 
 
+def _multiplications(a: Any, b: Any) -> list[Multiplication]:
+    """Rows times a matrix (or vector) on the right, and a matrix (or vector) on the left times columns."""
+    found = []
+    if b.ndim < 3:
+        found.append(Multiplication(b, a, "...i,io->...o" if b.ndim == 2 else "...i,i->..."))
+    if a.ndim == 2:
+        found.append(Multiplication(a, b, "...in,oi->...on" if b.ndim > 1 else "i,oi->o"))
+    elif a.ndim == 1 < b.ndim:
+        found.append(Multiplication(a, b, "...in,i->...n"))
+    return found
+
+
 matmul = declare(
-    "matmul", _product, [_matmul_left, _matmul_right], arity=2, numpy=np.matmul, multiplies=lambda a, b: (b, a, False),
+    "matmul", _product, [_matmul_left, _matmul_right], arity=2, numpy=np.matmul, multiplies=_multiplications,
     jvps="multilinear", complex=True, formula="{0} @ {1}", derivatives=["{1}ᵀ", "{0}ᵀ"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t))) for s, t in [
         ((2, 3), (3, 2)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 2, 3), (3, 2)), ((2, 1, 2, 3), (4, 3, 1)),
@@ -243,8 +256,26 @@ def _tensordot_right(g: Any, y: Any, a: Any, b: Any, axes: tuple[tuple[int, ...]
     return _arranged(d, [i for _, i in sorted(zip(theirs, ours))] + _free(b.ndim, ours))
 
 
+def _tensordot_multiplications(a: Any, b: Any, axes: tuple[tuple[int, ...], tuple[int, ...]]) -> list[Multiplication]:
+    ours, theirs = axes
+    left = list(ascii_letters[: a.ndim])
+    met = {j: left[i] for i, j in zip(ours, theirs)}
+    right = [met.get(j) or ascii_letters[a.ndim + j] for j in range(b.ndim)]
+    output = [left[i] for i in _free(a.ndim, ours)] + [right[j] for j in _free(b.ndim, theirs)]
+    return _of_two([a, b], "".join([*left, ",", *right, "->", *output]))
+
+
+def _of_two(operands: Sequence[Any], subscripts: str, **_: Any) -> list[Multiplication]:
+    """Of a sum of products of two, each as the weight."""
+    inputs, output = subscripts.split("->")
+    if len(operands) != 2:
+        return []
+    (a, b), (left, right) = operands, inputs.split(",")
+    return [Multiplication(b, a, f"{left},{right}->{output}"), Multiplication(a, b, f"{right},{left}->{output}")]
+
+
 _tensordot = declare(
-    "tensordot", np.tensordot, [_tensordot_left, _tensordot_right],
+    "tensordot", np.tensordot, [_tensordot_left, _tensordot_right], multiplies=_tensordot_multiplications,
     jvps="multilinear", complex=True, formula="Σ {0} {1}", derivatives=["{1}", "{0}"],
     samples=lambda rng: [Sample((draw(rng, s), draw(rng, t)), {"axes": axes}) for s, t, axes in [
         ((2, 3), (3, 2), ((1,), (0,))), ((2, 3, 2), (2, 4, 3), ((1, 0), (2, 0))), ((3,), (2,), ((), ())),
@@ -428,6 +459,7 @@ _CASES: list[tuple[str, list[tuple[int, ...]]]] = [
 
 _einsum = declare(
     "einsum", in_single(_contract, together=True), each=_einsum_rule, jvps="multilinear", complex=True,
+    multiplies=lambda *operands, **how: _of_two(operands, **how),
     formula="Σ {0} {1} …", derivatives=["Σ of the others"],
     samples=lambda rng: [Sample(tuple(draw(rng, s) for s in shapes), {"subscripts": text}) for text, shapes in _CASES],
 )  # fmt: skip
@@ -557,6 +589,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return c if axisc == ndim - 1 else moveaxis(c, -1, axisc)
 
 
+@optioned
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """The dot product along an axis, x1 conjugated, the other axes broadcast, as `numpy.vecdot`.
 

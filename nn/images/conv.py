@@ -21,7 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 from autodiff import Tensor
 from autodiff.machine.kernels import SMALL, enabled
 from autodiff.machine.kernels import plain as plain_arrays
-from autodiff.primitive import Sample, declare, polymorphic
+from autodiff.primitive import Multiplication, Sample, declare, polymorphic
 from autodiff.tensor import plain
 
 from ..arguments import as_tensor, choice, count, counts, floats
@@ -356,11 +356,28 @@ def _expansion_back(
     )  # fmt: skip
 
 
+def _multiplications(
+    x: Any, w: Any, b: Any = None, *, stride: Ints, padding: Pairs, dilation: Ints, groups: int
+) -> list[Multiplication]:
+    """The windows of each group of channels times the group's weight."""
+    kernel, place = "uvw"[: w.ndim - 2], "xyz"[: w.ndim - 2]
+    size = _size(x.shape[2:], w.shape[2:], stride, padding, dilation)
+
+    def windows() -> Any:
+        found = _windows(_padded(plain(x), padding), w.shape[2:], size, stride, dilation)
+        return found.reshape(groups, w.shape[1], *found.shape[1:])
+
+    return [Multiplication(
+        w, windows, f"gc{kernel}{place}n,goc{kernel}->ngo{place}", b, (groups, w.shape[0] // groups, *w.shape[1:]),
+        (x.shape[0], groups, w.shape[0] // groups, *size),
+    )]  # fmt: skip
+
+
 _WINDOWS = "windows are views of memory, copied block by block"
 
 _convolution = declare(
     "convolution", _convolved, _RULES, formula="{1} ∗ {0} + {2}", derivatives=["{1} ∗ᵀ", "{0} ∗", "1"],
-    samples=_samples("forward", bias=True), opaque=_WINDOWS, stacks=(0,),
+    samples=_samples("forward", bias=True), multiplies=_multiplications, opaque=_WINDOWS, stacks=(0,),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel), and a bias.",
     expansion=_expansion,
 )  # fmt: skip
@@ -368,7 +385,7 @@ _convolution = declare(
 _convolution_without_bias = declare(
     "convolution_without_bias", _convolved, _RULES[:2], jvps="multilinear", formula="{1} ∗ {0}",
     derivatives=["{1} ∗ᵀ", "{0} ∗"],
-    samples=_samples("forward"), opaque=_WINDOWS, stacks=(0,),
+    samples=_samples("forward"), multiplies=_multiplications, opaque=_WINDOWS, stacks=(0,),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel).",
     expansion=_expansion,
 )  # fmt: skip
