@@ -476,7 +476,7 @@ def pair_or_loss(make, x, loss):
 
 
 def made(cls, params, **options):
-    return cls(params, **({"likelihood": "gaussian"} if cls is optim.NaturalGradient else {}), **options)
+    return cls(params, **({"likelihood": "gaussian"} if cls in (optim.NaturalGradient, optim.KFAC) else {}), **options)
 
 
 @pytest.mark.parametrize("cls", EVERY)
