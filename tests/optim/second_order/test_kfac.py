@@ -200,14 +200,14 @@ def test_kfac_has_a_fifth_less_error_than_tuned_full_batch_adam_on_the_digits_au
 
     def kfac(model):
         rng = np.random.default_rng(0)
-        optimizer = optim.KFAC(model.parameters(), likelihood="gaussian", every=2, decay=0.9, rng=0)
+        optimizer = optim.KFAC(model.parameters(), likelihood="gaussian", damping=0.03, every=2, decay=0.9, rng=0)
 
         def closure(x=X):
             z = model(x)
             return z, squares(z, x)
 
         def step():
-            some = X[rng.permutation(len(X))[:450]]
+            some = X[rng.permutation(len(X))[:150]]
             optimizer.step(closure, curvature=lambda: closure(some))
 
         return step
