@@ -181,7 +181,7 @@ class NamesAreLinks(SphinxTransform):
             name = re.sub(r"\(.*\)$", "", node.astext(), flags=re.DOTALL)
             if not re.fullmatch(r"[\w.]+", name):
                 continue
-            owner, dot, member = name.rpartition(".")
+            owner, _, member = name.rpartition(".")
             whole, part = (known.get(n) or known.get(f"{page}.{n}") for n in (name, owner))
             target = whole or (part and f"{part}.{member}")
             if target is None:

@@ -149,6 +149,18 @@ def as_tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else wrap(as_array(value, copy=False))
 
 
+def numbers(layer: str, name: str, value: Any) -> Tensor:
+    """`value` as a Tensor, as `as_tensor` gives it.
+
+    Raises:
+        TypeError: for what holds no numbers.
+    """
+    try:
+        return as_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{layer}: {name} takes a Tensor or an array of numbers ({error})") from None
+
+
 def floats(layer: str, input: Tensor, like: Tensor | None = None, what: str = "input") -> None:
     """Whether an input (or `what` else it is) has floating-point values.
 

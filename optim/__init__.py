@@ -1,8 +1,10 @@
 """optim: optimisers with PyTorch's names and numbers, and what trains with them.
 
-`Adam`, `SGD` and others step by hand, `fit` trains a model in one call, `minimize` and `least_squares` give SciPy's
-solvers all derivatives; `lr_scheduler`, `clip_grad_norm_`, `swa`, `EarlyStopping` and `batches` belong to a training,
-`lr_find`, `compare` and `plot` show one.
+First order:   SGD Adam AdamW Adamax NAdam RAdam RMSprop Adagrad Adadelta Lion Rprop LAMB LARS; Optimizer, for your own
+Second order:  LBFGS Newton NewtonCG HessianFree NaturalGradient; minimize and least_squares of functions, as SciPy's
+Training:      fit History EarlyStopping batches; lr_scheduler and swa; clip_grad_norm_ clip_grad_value_
+Studies:       lr_find LearningRates compare Comparison perceptron_learning hebbian_learning LearningTrace; plot
+Estimators:    optim.sklearn (needs scikit-learn)
 
 Reading order: optimizer (what all optimisers share), and below it array, hyperparameters and bucket; first_order/, the
 optimisers from the simplest on; second_order/, which uses curvature; lr_scheduler and swa; data and training/, the loop
@@ -25,6 +27,7 @@ from .first_order.sgd import SGD
 from .first_order.signs import Lion, Rprop
 from .optimizer import Optimizer
 from .second_order.hessian_free import HessianFree
+from .second_order.kfac import KFAC
 from .second_order.lbfgs import LBFGS
 from .second_order.least_squares import least_squares
 from .second_order.minimization import minimize
@@ -42,11 +45,11 @@ if _TYPE_CHECKING:
     from . import sklearn as sklearn
 
 __all__ = [
-    "LAMB", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Comparison", "EarlyStopping",
-    "HessianFree", "History", "LearningRates", "LearningTrace", "Lion", "NAdam", "NaturalGradient", "Newton",
-    "NewtonCG", "Optimizer", "RAdam", "RMSprop", "Rprop", "batches", "clip_grad_norm_", "clip_grad_value_", "compare",
-    "fit", "hebbian_learning", "least_squares", "lr_find", "lr_scheduler", "minimize", "perceptron_learning", "plot",
-    "swa",
+    "KFAC", "LAMB", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Comparison",
+    "EarlyStopping", "HessianFree", "History", "LearningRates", "LearningTrace", "Lion", "NAdam", "NaturalGradient",
+    "Newton", "NewtonCG", "Optimizer", "RAdam", "RMSprop", "Rprop", "batches", "clip_grad_norm_", "clip_grad_value_",
+    "compare", "fit", "hebbian_learning", "least_squares", "lr_find", "lr_scheduler", "minimize", "perceptron_learning",
+    "plot", "swa",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -187,37 +188,35 @@ class _FisherAt:
         part.push, part.pull = Pushforward(self.output, params), Pullback([self.output], params)
         return part
 
-    def diagonal(self) -> Parts | None:
-        """The sum of (Jₙᵀ sₙ)² over the columns s of each sample's square root."""
-        if not self.output.ndim or self.shape[0] % self.examples:
-            return None
-        found: list[Array | None] = [None] * len(self.params)
-        for columns in self.square_root(apart=True):
-            for s in columns:
-                add(found, sums_of_squares("Fisher.diagonal", self.output, s.reshape(self.output.shape), self.params))
-        return found
-
-    def square_root(self, *, apart: bool = False) -> Iterator[Array]:
+    def square_root(self) -> Iterator[Array]:
         """Cotangents of the output, shape (some, *its shape), whose outer products add up, sample by sample, to what F
         has between the Jacobians: a residual of each draw; or the columns of a square root, √p (1 − pᵀ) with softmax,
-        for one sample of each example at a time (and with `apart`, residuals too)."""
+        for one sample of each example at a time."""
         z, (samples, width), root = self.output, self.shape, np.sqrt(self.scale)
-        examples, one = self.examples, np.eye(width, dtype=root.dtype)[:, None]
-        steps = samples // examples
         if self.residuals is not None:
-            draws = self.residuals * (root / np.sqrt(self.scale.dtype.type(len(self.residuals))))
-            if not apart:
-                yield draws.reshape(-1, *z.shape)
-                return
-            draws = draws.reshape(-1, examples, steps, width)
-        for i in range(steps):
-            columns = np.zeros((width if self.residuals is None else len(draws), examples, steps, width), root.dtype)
-            if self.residuals is None:
-                p = None if self.p is None else self.p.reshape(examples, steps, width)[:, i]
-                columns[:, :, i] = root * (one if p is None else np.sqrt(p.T)[..., None] * (one - p))
-            else:
-                columns[:, :, i] = draws[:, :, i]
+            yield (self.residuals * (root / np.sqrt(self.scale.dtype.type(len(self.residuals))))).reshape(-1, *z.shape)
+            return
+        examples, one = self.examples, np.eye(width, dtype=root.dtype)[:, None]
+        for i in range(samples // examples):
+            columns = np.zeros((width, examples, samples // examples, width), root.dtype)
+            p = None if self.p is None else self.p.reshape(columns.shape[1:])[:, i]
+            columns[:, :, i] = root * (one if p is None else np.sqrt(p.T)[..., None] * (one - p))
             yield columns.reshape(-1, *z.shape)
+
+    def diagonal(self) -> Parts | None:
+        """The sum of (Jₙᵀ sₙ)² over the columns s of each sample's square root."""
+        rows, samples = len(self.output) if self.output.ndim else 0, self.shape[0]
+        if not rows or samples % rows:
+            return None
+        found: list[Array | None] = [None] * len(self.params)
+        for s in itertools.chain.from_iterable(self.square_root()):
+            parts = [s]
+            if self.residuals is not None:  # of all samples of a row, such as the steps of a sequence
+                each = np.eye(samples // rows, dtype=s.dtype)[:, None, :, None] * s.reshape(rows, samples // rows, -1)
+                parts = list(each.reshape(-1, *s.shape))
+            for d in parts:
+                add(found, sums_of_squares("Fisher.diagonal", self.output, d, self.params))
+        return found
 
     def product(self, tangents: Parts) -> Parts:
         w: Any = self.push(tangents).reshape(self.shape)

@@ -1,4 +1,5 @@
-"""The inverse of a symmetric operator as an operator: a linear system for each vector, those of several in lockstep.
+"""The inverse of a symmetric operator as an operator: a linear system for each vector, those of several in lockstep,
+or what the factors of KFAC give at once.
 
 Order: the operator, conjugate gradients, the method of minimal residuals.
 """
@@ -13,6 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..tensor import Array, plain
 from .eigen import symmetric
+from .kfac import KFAC
 
 Rows = Callable[[Array], Array]
 """A linear map of vectors that are the rows of an array, as rows."""
@@ -25,9 +27,11 @@ class Inverse(LinearOperator):  # type: ignore[misc]  # SciPy has no types
         op: a symmetric operator or matrix A of size n.
         damping: λ, added to A (and to the operator's own damping); it may be negative, a shift.
         method: "cg", conjugate gradients, where A + λI is positive definite (that of a convex loss by `GaussNewton` or
-            `Fisher`); "minres", minimal residuals, where it is only symmetric, as a Hessian.
+            `Fisher`); "minres", minimal residuals, where it is only symmetric, as a Hessian; "kfac", without iteration,
+            where op is a `KFAC` or `EKFAC`.
         tol: ‖b − (A + λI) x‖ / ‖b‖ at which x is taken; √ε of the operator's dtype by default.
-        preconditioner: for "cg", a positive definite guess of (A + λI)⁻¹, an operator or matrix.
+        preconditioner: for "cg", a positive definite guess of (A + λI)⁻¹, an operator or matrix, such as the inverse of
+            a `KFAC` of the same network, ``Inverse(G, λ, preconditioner=K.inverse(λ))``.
         maxiter: products for each vector, at most; 10 n by default.
 
     Every step takes one product with all vectors that are not solved yet, so that with ``batches=`` of the operator the
@@ -50,8 +54,14 @@ class Inverse(LinearOperator):  # type: ignore[misc]  # SciPy has no types
         self, op: Any, damping: float = 0.0, method: str = "cg", tol: float | None = None, *,
         preconditioner: Any = None, maxiter: int | None = None,
     ) -> None:  # fmt: skip
-        if method not in METHODS:
-            raise ValueError(f"Inverse: method must be one of {', '.join(map(repr, METHODS))}, not {method!r}")
+        if method not in (*METHODS, "kfac"):
+            raise ValueError(f"Inverse: method must be one of {', '.join(map(repr, METHODS))}, 'kfac', not {method!r}")
+        if method == "kfac" and not isinstance(op, KFAC):
+            raise TypeError(
+                f"Inverse: method='kfac' inverts a KFAC or EKFAC, not {type(op).__name__}; to invert another with its "
+                f"help, write Inverse(op, damping, preconditioner=kfac.inverse(damping))"
+            )
+        self.factored: KFAC | None = op if method == "kfac" else None
         number = (int, float, np.integer, np.floating)
         if not isinstance(damping, number) or not np.isfinite(damping):
             raise ValueError(f"Inverse: damping must be a finite number, not {damping!r}")
@@ -77,18 +87,23 @@ class Inverse(LinearOperator):  # type: ignore[misc]  # SciPy has no types
         return _applied(self.operator, V) + self.damping * V
 
     def _matmat(self, X: Array) -> Array:
+        if (
+            self.factored is not None
+        ):  # asked for anew each time, as the operator may be refreshed; its eigenvectors stay
+            found: Array = self.factored.inverse(self.factored.damping + self.damping).matmat(X)
+            return found
         B = np.asarray(plain(X)).T.astype(float)
         if not np.isfinite(B).all():
             raise ValueError("Inverse: the vector has NaN or infinite entries")
         size = np.linalg.norm(B, axis=1)
-        found, rest, left = np.zeros_like(B), B.copy(), self.maxiter
+        solved, rest, left = np.zeros_like(B), B.copy(), self.maxiter
         off = size.copy()
         while (going := np.flatnonzero(off > self.tol * size)).size:
             limits = 0.5 * self.tol * size[going]  # half, for what rounding adds to the residual that is carried along
             inverse = None if self.guess is None else lambda R: _applied(self.guess, R)
             steps, products = METHODS[self.method](self._product, rest[going], limits, left, inverse)
-            found[going] += steps
-            rest[going] = B[going] - self._product(found[going])
+            solved[going] += steps
+            rest[going] = B[going] - self._product(solved[going])
             before, off[going] = off[going], np.linalg.norm(rest[going], axis=1)
             left -= products
             still = off[going] > self.tol * size[going]
@@ -99,7 +114,7 @@ class Inverse(LinearOperator):  # type: ignore[misc]  # SciPy has no types
                     f"{worst:.2g} of the right side, and tol is {self.tol:.2g}; add damping (now {self.damping:g}), or "
                     f"raise tol (in float32 it cannot be below about 1e-6) or maxiter"
                 )
-        return found.T.astype(self.dtype, copy=False)
+        return solved.T.astype(self.dtype, copy=False)
 
     def _matvec(self, x: Array) -> Array:
         return self._matmat(np.asarray(x).reshape(-1, 1))[:, 0]

@@ -53,7 +53,7 @@ class _Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class _TwoClasses(_Classes):
-    """Two of them, of which one number decides."""
+    """Two of them; the difference of their logits ranks samples whose probabilities round to 1 and 0, too."""
 
     def decision_function(self, outputs: Array) -> Array:
         return outputs[:, 1] - outputs[:, 0]

@@ -107,6 +107,16 @@ def test_the_first_names_of_each_line_of_the_overview_exist():
                 assert hasattr(ad, name.removeprefix("ad.")), name
 
 
+@pytest.mark.parametrize("package", [nn, optim])
+def test_help_of_nn_and_optim_begins_with_every_public_name_and_no_other(package):
+    overview, _, order = package.__doc__.partition("Reading order")
+    overview = re.sub(r"(\w+)\{1,2,3\}d", r"\g<1>1d \g<1>2d \g<1>3d", overview)
+    assert order and set(package.__all__) <= set(re.findall(r"\w+", overview))
+    for line in re.findall(r"^(?:[A-Z][\w ]+:)? {2,}(.*)$", overview, re.M):
+        for name in re.findall(r"\w*[A-Z]\w+|\w+_\w+", line):
+            assert name in package.__all__ or name == "SciPy", name
+
+
 @pytest.mark.parametrize(
     ("module", "names"),
     [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.curvature import Fisher, GaussNewton, Hessian, Inverse
+from autodiff.curvature import EKFAC, KFAC, Fisher, GaussNewton, Hessian, Inverse
 from tests.autodiff.curvature.test_operators import data, forward, network
 
 
@@ -88,6 +88,32 @@ def test_float32_operators_have_inverses_to_single_precision(rng):
     assert found.dtype == np.float32
     expected = np.linalg.solve(G.to_dense().astype(float) + 0.1 * np.eye(G.size), b)
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", [KFAC, EKFAC])
+def test_factors_of_kfac_give_its_inverse_at_once_and_help_conjugate_gradients_elsewhere(kind, rng):
+    params, (x, _) = network(rng), data(rng)
+    K = kind(lambda: forward(params, x), None, params, damping=0.1)
+    V = rng.standard_normal((K.size, 2))
+    np.testing.assert_allclose(
+        Inverse(K, 0.2, "kfac") @ V, np.linalg.solve(K.to_dense() + 0.2 * np.eye(K.size), V), rtol=1e-8, atol=1e-9
+    )
+    F = Fisher(lambda: forward(params, x), None, params)
+    helped = Inverse(F, 1e-3, preconditioner=K.inverse(1e-3))
+    expected = np.linalg.solve(F.to_dense() + 1e-3 * np.eye(F.size), V)
+    np.testing.assert_allclose(helped @ V, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    inverse = Inverse(K, method="kfac")
+    params[0].data = 2 * params[0].data
+    K.refresh()
+    np.testing.assert_allclose(K @ (inverse @ V), V, atol=1e-9)
+    block = K.block(params[2:4])
+    start = sum(p.size for p in params[:2])
+    cut = slice(start, start + block.size)
+    np.testing.assert_allclose(block.to_dense(), K.to_dense()[cut, cut], atol=1e-12)
+    with pytest.raises(ValueError, match=r"KFAC.block: the parameters cut a layer in two"):
+        K.block(params[2])
+    with pytest.raises(TypeError, match=r"method='kfac' inverts a KFAC or EKFAC, not Fisher; .* preconditioner="):
+        Inverse(F, 0.1, "kfac")
 
 
 def test_what_has_no_inverse_is_an_error_not_a_number(rng):

@@ -1,13 +1,16 @@
 """Curvature of small networks of every kind against the dense matrices that torch gives in double precision: products,
 diagonals, blocks, traces."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import autodiff as ad
 import nn
 from autodiff import Tensor
-from autodiff.curvature import Fisher, GaussNewton, Hessian, xtrace
+from autodiff.curvature import Fisher, GaussNewton, Hessian, norm, xtrace
 from tests.autodiff.curvature.test_operators import data, forward, network
 
 
@@ -35,8 +38,8 @@ def resnet(lib):
 
         def forward(self, x):
             h = self.act(self.norm(self.first(x.reshape(-1, 1, 4, 4))))
-            for norm in (self.norm, self.again):
-                h = h + self.act(norm(self.shared(h)))
+            for scaled in (self.norm, self.again):
+                h = h + self.act(scaled(self.shared(h)))
             return self.out(h.mean((2, 3)))
 
     return Residual()
@@ -116,6 +119,54 @@ def test_matrices_diagonals_and_blocks_of_networks_are_torchs_to_1e_9(name, rng)
     assert xtrace(cases[1][0], len(G)).value == pytest.approx(np.trace(G), rel=1e-9)
 
 
+STORED = json.loads((Path(__file__).parents[2] / "data" / "curvlinops.json").read_text())
+"""What curvlinops 3.0.1 says of a network with a convolution, at these weights and in two batches."""
+
+
+def curvlinops_numbers():
+    """The same from the curvlinops that is installed."""
+    torch, theirs = pytest.importorskip("torch"), pytest.importorskip("curvlinops")
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(8, 3)
+    ).double()  # fmt: skip
+    model.load_state_dict({k: torch.tensor(v, dtype=torch.double) for k, v in STORED["state"].items()})
+    x, y = torch.tensor(STORED["x"], dtype=torch.double), torch.tensor(STORED["y"])
+    found = {}
+    for name, kind in (("hessian", "Hessian"), ("gauss_newton", "GGN"), ("empirical", "EF")):
+        op = getattr(theirs, f"{kind}LinearOperator")(
+            model, torch.nn.CrossEntropyLoss(), list(model.parameters()), [(x[:4], y[:4]), (x[4:], y[4:])]
+        )
+        dense = (op @ torch.eye(op.shape[1], dtype=torch.double)).numpy(force=True)
+        v = np.linspace(-1, 1, len(dense))
+        found[name] = {
+            "product": dense @ v, "diagonal": np.diag(dense), "frobenius": np.linalg.norm(dense), "trace": np.trace(dense)
+        }  # fmt: skip
+    return found
+
+
+@pytest.mark.parametrize("source", [lambda: STORED, curvlinops_numbers], ids=["stored", "installed"])
+def test_products_diagonals_norms_and_traces_over_batches_are_those_of_curvlinops(source):
+    expected = source()
+    model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 3))
+    for p in model.parameters():
+        p.data = p.data.astype(float)
+    model.load_state_dict({k: np.array(v) for k, v in STORED["state"].items()})
+    x, y = np.array(STORED["x"]), np.array(STORED["y"])
+    params, batches = list(model.parameters()), [(x[:4], y[:4]), (x[4:], y[4:])]
+    loss, output = lambda z, x, y: ad.cross_entropy(z, y), lambda x, y: model(x)
+    operators = {
+        "hessian": Hessian(lambda x, y: loss(model(x), x, y), params, batches=batches),
+        "gauss_newton": GaussNewton(output, loss, params, batches=batches),
+        "empirical": Fisher(output, loss, params, kind="empirical", batches=batches),
+    }
+    for name, op in operators.items():
+        there = expected[name]
+        np.testing.assert_allclose(op @ np.linspace(-1, 1, op.size), there["product"], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(op.diagonal(), there["diagonal"], rtol=1e-9, atol=1e-12)
+        assert norm(op, op.size).value == pytest.approx(there["frobenius"], rel=1e-9)
+        assert xtrace(op, op.size).value == pytest.approx(there["trace"], rel=1e-9)
+
+
 # What the networks do not show
 
 
@@ -140,6 +191,7 @@ def test_the_diagonal_over_batches_is_that_of_the_whole_also_of_a_single_example
         GaussNewton(output, loss, params, batches=[(x[:0], y[:0])]).diagonal()
 
 
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")  # of the one sample
 @pytest.mark.parametrize("kind", ["exact", "mc", "empirical"])
 @pytest.mark.parametrize("likelihood", ["softmax", "gaussian"])
 def test_the_diagonal_of_sequences_takes_every_step_for_a_sample(kind, likelihood, rng):
@@ -169,6 +221,7 @@ def test_the_diagonal_of_gauss_newton_is_right_for_losses_of_any_form(name, rng)
     np.testing.assert_allclose(G.diagonal(), exact, rtol=1e-9, atol=1e-11 * max(np.abs(exact).max(), 1))
 
 
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")  # of outputs that are one vector
 def test_outputs_without_rows_and_parameters_that_do_not_matter_have_diagonals(rng):
     w, unused = Tensor([1.0, 2.0], requires_grad=True), Tensor([5.0], requires_grad=True)
     G = GaussNewton(lambda: (w**2).sum(), lambda z: z**2, [w, unused])
@@ -177,6 +230,7 @@ def test_outputs_without_rows_and_parameters_that_do_not_matter_have_diagonals(r
     assert GaussNewton(lambda: w**2, lambda z: (z**2).sum(), [unused, w]).block(unused).to_dense() == 0
 
 
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")  # of outputs that are one vector
 def test_diagonals_are_in_the_dtype_of_the_parameters_and_carry_what_is_not_finite(rng):
     params = network(rng, dtype=np.float32)
     x, _ = data(rng)

@@ -170,6 +170,14 @@ class Batches:
         self.losses.append(state.loss)
 
 
+class Dicts:
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return {"x": np.ones(4), "y": 0}
+
+
 # What the model sees
 
 
@@ -651,6 +659,8 @@ def test_labels_of_the_wrong_kind_are_an_error_that_says_so():
         ({"callbacks": print}, TypeError, "takes a list"),
         ({"callbacks": [3]}, TypeError, "a callback is a function"),
         ({"loss": nn.CrossEntropyLoss}, TypeError, "loss takes a function"),
+        ({"loss": lambda output, target: ad.Tensor(1.0, requires_grad=True) * 2}, ValueError, "the loss of no batch depends"),
+        ({"data": Dicts()}, TypeError, r"the samples of a data set are tuples \(x, y\), not dict"),
         ({"loss": lambda output, target: 1.0}, TypeError, "must return a Tensor"),
         ({"loss": nn.CrossEntropyLoss(reduction="none")}, ValueError, r"reduction='mean'.*not shape \(32,\)"),
         ({"model": lambda x: x}, TypeError, "must be a module"),

@@ -407,7 +407,7 @@ def test_named_metrics_are_scikit_learns_of_all_outputs_together_and_no_means_of
                 history[f"train_{name}"] == history[f"val_{name}"] or abs(history[f"train_{name}"][0] - value) < 1e-9
             ), name
             assert history[f"val_{name}"][0] == pytest.approx(value, rel=1e-9), name
-    pair, first, halves = z[:, :2], (y == 1).astype(int), ["roc_auc", "average_precision"]
+    pair, first, halves = 100 * z[:, :2], (y == 1).astype(int), ["roc_auc", "average_precision"]
     history, of_first = measured(pair, first, nn.CrossEntropyLoss(), halves), pair[:, 1] - pair[:, 0]
     for name, score in zip(halves, (sk.roc_auc_score, sk.average_precision_score), strict=True):
         assert history[f"val_{name}"][0] == pytest.approx(score(first, of_first)), name
