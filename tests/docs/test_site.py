@@ -1,6 +1,7 @@
 """The built site in a browser. Build it first: ``python -m sphinx -W --keep-going -b html docs docs/_build/html``."""
 
 import json
+import re
 from importlib import resources
 from itertools import cycle
 from pathlib import Path
@@ -48,6 +49,13 @@ def opened(browser, page, width, dark):
 def test_pages_load_nothing_from_elsewhere_and_fit_the_window(browser):
     wrong = [w for page, way in zip(PAGES, cycle(WAYS)) for w in opened(browser, page, *way)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_every_formula_is_shown_as_one():
+    """A dollar sign that is left outside of code is a formula that nobody recognised."""
+    drawn = r'(?s)<(script|style|pre|code|svg)\b.*?</\1>|<(span|div) class="math.*?</\2>|<[^>]*>'
+    wrong = [p.name for p in PAGES if "$" in re.sub(drawn, "", p.read_text(encoding="utf-8"))]
+    assert not wrong, wrong
 
 
 def test_pages_pass_axe(browser):
