@@ -257,6 +257,9 @@ def _summed_rows(d: Any) -> Any:
     if d.ndim != 2 or d.size > 16384 or d.dtype.char not in "fd":
         return _summed(d, 0)
     if type(d) is not np.ndarray:
+        own = getattr(type(d), "summed_rows", None)
+        if own is not None:
+            return own(d)
         return np.dot(np.ones_like(d, shape=d.shape[:1]), d) if is_foreign(d) and d.size else _summed(d, 0)
     return np.dot(_ones(d.shape[0], d.dtype.char), d)
 

@@ -1,8 +1,13 @@
-"""What other libraries have, as it is written here: attributes of tensors and arrays, then names of packages."""
+"""What other libraries have, as it is written here: attributes of tensors and arrays, names of packages, and words of
+arguments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -165,3 +170,70 @@ def no_name(package: str, name: str, rooms: Mapping[str, object]) -> str:
         or (f"np.{name}" if not name.startswith("_") and name in np.__dict__ else None)
     )  # fmt: skip
     return f"{text}; write {instead}" if instead else text
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a package calls its arguments, for who calls them by other words.
+
+    Args:
+        instead: by another word, the package's own; of several, the first that a function has.
+        package: whose words they are.
+        model: whom it follows in them.
+        others: who says the other words.
+    """
+
+    instead: Mapping[str, Sequence[str]]
+    package: str
+    model: str
+    others: str
+
+    def check(self, name: str, function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+        """Whether other words were given, to a function that does not have them, for some that it has.
+
+        Raises:
+            TypeError: if so, with how it is written here.
+        """
+        if self.instead.keys().isdisjoint(given):
+            return
+        has = inspect.signature(function).parameters
+        found = {
+            word: next((own for own in self.instead[word] if own in has and own not in given), None)
+            for word in given if word in self.instead and word not in has
+        }  # fmt: skip
+        if found and None not in found.values():
+            got = ", ".join(f"{word}={given[word]!r}" for word in found)
+            right = ", ".join(f"{own}={given[word]!r}" for word, own in found.items())
+            said = " and ".join(f"{word}=" for word in found)
+            raise TypeError(
+                f"{name}: got {got}; {self.package} says {right}, as {self.model} does "
+                f"({said} is what {self.others} say)"
+            ) from None
+
+    def checked(self, function: F) -> F:
+        """Decorator of functions that have such words. (A call that succeeds is not looked at.)
+
+        >>> AXES.checked(lambda x, axis: x)(1, dim=0)
+        Traceback (most recent call last):
+        TypeError: <lambda>: got dim=0; autodiff says axis=0, as NumPy does (dim= is what nn and PyTorch say)
+        """
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except TypeError:
+                self.check(function.__name__, function, kwargs)
+                raise
+
+        return called  # type: ignore[return-value]  # of the function's own type, which wraps() does not say
+
+
+_AXES = ("axis", "axes")
+AXES = Words(
+    {"dim": _AXES, "dims": _AXES, "keepdim": ("keepdims",), "dim1": ("axis1",), "dim2": ("axis2",)},
+    "autodiff", "NumPy", "nn and PyTorch",
+)  # fmt: skip

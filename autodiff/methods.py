@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from . import leaving
 from .devices import dtype_to
-from .elsewhere import ATTRIBUTES
+from .elsewhere import ATTRIBUTES, AXES
 from .leaving import no_attribute
 
 TensorType = TypeVar("TensorType")
@@ -34,6 +34,11 @@ def bind(operations: Any) -> None:
     }.items():
         operation.__doc__ = operation.__doc__ or getattr(ArrayMethods, name).__doc__
         setattr(ArrayMethods, name, operation)  # no function call in between: these are the hot ones
+    for name in (
+        "squeeze", "swapaxes", "repeat", "take", "diagonal", "trace",
+        "sum", "mean", "prod", "max", "min", "var", "std", "cumsum", "cumprod",
+    ):  # fmt: skip
+        setattr(ArrayMethods, name, getattr(ops, name))  # these look at the words of their arguments
 
 
 class ArrayMethods(Generic[TensorType]):
@@ -453,6 +458,10 @@ class _Elsewhere:
     def __get__(self, tensor: Any, kind: type) -> Any:
         raise AttributeError(no_attribute(kind.__name__, self._name, self._instead), name=self._name, obj=tensor)
 
+
+for _name, _method in list(vars(ArrayMethods).items()):
+    if not {"axis", "axis1"}.isdisjoint(getattr(getattr(_method, "__code__", None), "co_varnames", ())):
+        setattr(ArrayMethods, _name, AXES.checked(_method))
 
 for _name, _instead in ATTRIBUTES.items():
     setattr(ArrayMethods, _name, _Elsewhere(_name, _instead))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from . import methods, protocols
+from .elsewhere import AXES
 from .leaving import refuse_option
 from .mode import mode
 from .opaque import opaque as taken_whole
@@ -497,9 +498,10 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
             for x in inputs:
                 if isinstance(x, Tensor):
                     needs |= x._requires_grad
-        for key, value in params.items():
-            if isinstance(value, Tensor) and value._requires_grad:
-                refuse_option(record.name, key, value)
+        if params:
+            for key, value in params.items():
+                if isinstance(value, Tensor) and value._requires_grad:
+                    refuse_option(record.name, key, value)
         try:
             data = forward(*arrays, **params)
         except _Complex:
@@ -515,7 +517,15 @@ def general(record: Primitive, polymorphic: bool = False) -> Callable[..., Any]:
                     )
         recording = current()
         if recording is True and needs is True:
-            return new_node(data, record, inputs, params or None)
+            y = _new(Tensor)
+            y._ndarray = data
+            y._requires_grad = True
+            y._primitive = record
+            y._inputs = inputs
+            y._params = params or None
+            y._number = clock()
+            y._grad = y._hooks = y._line = y._name = None
+            return y
         if recording is False or (needs is False and recording is True):
             return unrecorded(data, inputs)
         del arrays  # or who looks how many hold them would count these
@@ -546,7 +556,7 @@ def declare(
     arity: int | None = None,
     polymorphic: bool = False,
     singular: bool | Callable[..., bool] = False,
-    jvps: Sequence[Rule | None] | str = (),
+    jvps: Sequence[Rule | None] | str | Rule = (),
     joint: Rule | None = None,
     selects: bool = False,
     kinks: Callable[..., Any] | None = None,
@@ -580,7 +590,7 @@ def declare(
         selects=selects,
         kinks=kinks,
         multiplies=multiplies,
-        jvps=_forward_rules(jvps, name),
+        jvps=jvps if callable(jvps) else _forward_rules(jvps, name),
         formula=formula,
         derivatives=tuple(derivatives),
         samples=_complex_too(samples) if complex is True and samples else samples,
@@ -665,6 +675,7 @@ def without_gradient(
         try:
             result = forward(*values, **{k: plain(v) for k, v in params.items()})
         except Exception as error:
+            AXES.check(name, forward, params)
             arrays = [a for a in args if isinstance(a, (Tensor, np.ndarray))]
             raise failure(Primitive(name, forward), arrays, params, error) from error.__cause__
         return _wrapped(result)

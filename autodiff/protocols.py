@@ -6,12 +6,14 @@ The tables are filled by the operations themselves (ops/), each beside its decla
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
 
+from .elsewhere import AXES
 from .leaving import no_rule, refuse_option
 
 UFUNCS: dict[Any, Callable[..., Any]] = {}
@@ -35,7 +37,7 @@ def implements(*functions: Any, passing: bool = False) -> Callable[[F], F]:
     (`optioned`), unless it is `passing` them on to its record as they are, where they are looked at anyway."""
 
     def register(operation: F) -> F:
-        operation = operation if passing else optioned(operation)
+        operation = AXES.checked(operation) if passing else optioned(operation)
         for function in functions:
             (UFUNCS if hasattr(function, "nin") else FUNCTIONS)[function] = operation
         return operation
@@ -53,9 +55,10 @@ OPTIONS = frozenset(
 
 
 def optioned(operation: F) -> F:
-    """Decorator: the operation, which refuses a tensor that requires a gradient where it takes an option."""
+    """Decorator: the operation, which refuses a tensor that requires a gradient where it takes an option, and says
+    which word NumPy has for PyTorch's (`Words`)."""
     code = getattr(operation, "__code__", None)
-    if code is None or code.co_flags & 12:  # of `unary` and the like, which look themselves
+    if code is None or code.co_flags & inspect.CO_VARKEYWORDS:  # of `unary` and the like, which look themselves
         return operation
     names = code.co_varnames[: code.co_argcount]
     places = [i for i, name in enumerate(names) if name in OPTIONS]
@@ -71,7 +74,11 @@ def optioned(operation: F) -> F:
         for name, value in kwargs.items():
             if getattr(value, "_requires_grad", False) and name in OPTIONS:
                 refuse_option(operation.__name__, name, value)
-        return operation(*args, **kwargs)
+        try:
+            return operation(*args, **kwargs)
+        except TypeError:
+            AXES.check(operation.__name__, operation, kwargs)
+            raise
 
     return checked  # type: ignore[return-value]  # of the operation's own type, which wraps() does not say
 

@@ -1,8 +1,25 @@
 """nn: layers, activations and losses on autodiff, with PyTorch's names, argument order and state_dict keys.
 
-Layers (`Linear`, `Sequential`, `MLP`), activations (`GELU`) and losses (`CrossEntropyLoss`) are classes here, and
-functions in `nn.functional`; `Module` and `Parameter` are for layers of your own, `functional_call` for a model as a
-function of its parameters, `save`, `load` and `summary` for whole models.
+Models:        Module Parameter Sequential MLP Lambda Identity ModuleList ModuleDict ParameterList ParameterDict
+               functional_call, save load, summary Summary layer_report LayerReport, DtypeWarning
+Layers:        Linear Bilinear Embedding Dropout Dropout{1,2,3}d AlphaDropout RBF
+Normalization: BatchNorm{1,2,3}d InstanceNorm{1,2,3}d LayerNorm GroupNorm RMSNorm
+Images:        Conv{1,2,3}d ConvTranspose{1,2,3}d MaxPool{1,2,3}d AvgPool{1,2,3}d AdaptiveAvgPool{1,2,3}d
+               AdaptiveMaxPool{1,2,3}d ConstantPad{1,2,3}d ZeroPad{1,2,3}d ReflectionPad{1,2,3}d ReplicationPad{1,2,3}d
+               CircularPad{1,2,3}d Unfold Fold Upsample PixelShuffle PixelUnshuffle Flatten Unflatten
+Sequences:     RNN LSTM GRU RNNCell LSTMCell GRUCell HMM LinearGaussianSSM, generate greedy sampling
+Attention:     MultiheadAttention Transformer TransformerEncoder TransformerEncoderLayer TransformerDecoder
+               TransformerDecoderLayer PositionalEncoding PatchEmbedding VisionTransformer vit_arithmetic
+Activations:   ReLU ReLU6 LeakyReLU PReLU ELU CELU SELU GELU GLU SiLU Mish Sigmoid LogSigmoid Hardsigmoid Tanh Hardtanh
+               Hardswish Softplus Softsign Softshrink Hardshrink Softmax Softmin LogSoftmax Sign Step Sine Snake
+               TriangleWave
+Losses:        MSELoss L1Loss HuberLoss SmoothL1Loss HalfMSELoss SSELoss LogSquaredLoss GaussianNLLLoss PoissonNLLLoss,
+               CrossEntropyLoss NLLLoss BCELoss BCEWithLogitsLoss KLDivLoss FocalLoss CTCLoss, HingeLoss PerceptronLoss
+               MultiMarginLoss SoftMarginLoss MarginRankingLoss HingeEmbeddingLoss CosineEmbeddingLoss ContrastiveLoss
+               TripletMarginLoss, DiceLoss IoULoss TotalVariationLoss PerceptualLoss
+Similarity:    CosineSimilarity PairwiseDistance
+Rooms:         nn.functional (functions behind the layers), init, penalty, plot, utils
+Settings:      manual_seed get_rng_state set_rng_state get_default_dtype set_default_dtype
 
 Reading order: random, arguments, module/ and axes (what layers share); activation/, linear, dropout, normalization and
 mlp; loss/; embedding, rbf, similarity and shaping; images/, recurrent/ and state_space/ (sequences with hidden

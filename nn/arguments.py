@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, wraps
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.elsewhere import Words
 from autodiff.primitive import describe
 from autodiff.tensor import as_array, wrap
 
@@ -77,6 +78,19 @@ def positive(layer: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def held(where: str, name: str, value: Any, dtype: Any, owner: str) -> Any:
+    """`value` as an array of `dtype`, which is the owner's; integers of that dtype hold it exactly, or ValueError."""
+    given = np.asarray(value)
+    with np.errstate(invalid="ignore"):
+        found = given.astype(dtype)
+    if dtype.kind in "iub" and (found != given).any():
+        raise ValueError(
+            f"{where}: {name}, {given[found != given][0]}, is no value of {dtype}, that of {owner}; give {owner} as "
+            f"floating-point numbers, or integers with more bits"
+        )
+    return found
+
+
 def choice(layer: str, name: str, value: Any, options: Sequence[Any]) -> Any:
     """`value` if it is one of `options`.
 
@@ -101,39 +115,15 @@ def bound(layer: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
     if not getattr(constructor, "__module__", "").startswith("nn."):
         return
     signature = _signature(constructor)
-    if "axis" in kwargs and "dim" in signature.parameters:
-        _other_word(layer.__name__, kwargs["axis"])
     try:
         signature.bind_partial(None, *args, **kwargs)  # what is missing Python says; copies are made without any
     except TypeError as error:
+        DIMS.check(layer.__name__, constructor, kwargs)
         _, *parameters = signature.parameters.values()
         raise TypeError(f"{layer.__name__}: {error}; it takes {signature.replace(parameters=parameters)}") from None
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def along_dim(function: F) -> F:
-    """Decorator of functions whose axis is called `dim`, as PyTorch's: they say so to who calls it `axis`, as NumPy's.
-
-    >>> along_dim(lambda x, dim: x)(1, axis=0)
-    Traceback (most recent call last):
-    TypeError: <lambda>: got axis=0; nn says dim=0, as PyTorch does (axis= is what ad.* and NumPy say)
-    """
-
-    @wraps(function)
-    def called(*args: Any, **kwargs: Any) -> Any:
-        if "axis" in kwargs:
-            _other_word(function.__name__, kwargs["axis"])
-        return function(*args, **kwargs)
-
-    return called  # type: ignore[return-value]  # of the function's own type, which wraps() does not say
-
-
-def _other_word(name: str, axis: Any) -> None:
-    raise TypeError(
-        f"{name}: got axis={axis!r}; nn says dim={axis!r}, as PyTorch does (axis= is what ad.* and NumPy say)"
-    )
+DIMS = Words({"axis": ("dim",), "keepdims": ("keepdim",)}, "nn", "PyTorch", "ad.* and NumPy")
 
 
 @lru_cache(maxsize=512)
@@ -147,14 +137,28 @@ def as_tensor(value: Any) -> Tensor:
     """A layer's input: a Tensor as it is, anything else as a constant (an array without copying).
 
     Raises:
-        TypeError: for a tuple of Tensors, such as recurrent layers return.
+        TypeError: for a tuple of Tensors, such as recurrent layers return, and for None.
     """
     if isinstance(value, tuple) and value and isinstance(value[0], Tensor):
         pair = "output, _ = rnn(x) of what RNN, LSTM and GRU return, or in a Sequential a function between the two: "
         pair += "nn.Sequential(rnn, lambda pair: pair[0], layer)"
         instead = "packed._replace(data=layer(packed.data))" if hasattr(value, "batch_sizes") else pair
         raise TypeError(f"got a {type(value).__name__} where one Tensor is expected; write {instead}")
+    if value is None:
+        raise TypeError("got None where a Tensor is expected; a forward that makes it ends in `return`")
     return value if isinstance(value, Tensor) else wrap(as_array(value, copy=False))
+
+
+def numbers(layer: str, name: str, value: Any) -> Tensor:
+    """`value` as a Tensor, as `as_tensor` gives it.
+
+    Raises:
+        TypeError: for what holds no numbers.
+    """
+    try:
+        return as_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{layer}: {name} takes a Tensor or an array of numbers ({error})") from None
 
 
 def floats(layer: str, input: Tensor, like: Tensor | None = None, what: str = "input") -> None:

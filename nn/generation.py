@@ -9,7 +9,7 @@ import numpy as np
 
 import autodiff as ad
 
-from .arguments import as_tensor, count, number, positive
+from .arguments import as_tensor, count, held, number, positive
 from .module.module import Module
 from .random import generator
 
@@ -18,8 +18,15 @@ Array = np.ndarray[Any, Any]
 
 def greedy(logits: Array) -> Array:
     """The entry with the greatest logit (the first of several), shape (N,) of logits (N, M)."""
-    found: Array = logits.argmax(axis=-1)
+    found: Array = _ranked(logits).argmax(axis=-1)
     return found
+
+
+def _ranked(logits: Array) -> Array:
+    """The logits, unless none of a row is the greatest."""
+    if not np.isfinite(logits.max(axis=-1)).all():
+        raise ValueError(f"generate: the greatest logits are {logits.max(axis=-1)}, so that no entry can be chosen")
+    return logits
 
 
 def sampling(
@@ -56,7 +63,7 @@ def sampling(
         number("sampling", "top_p", top_p, 0, 1)
 
     def choose(logits: Array) -> Array:
-        z = logits.astype(float) / temperature
+        z = _ranked(logits).astype(float) / temperature
         if top_k is not None and top_k < z.shape[-1]:
             z = np.where(z < np.partition(z, -top_k, axis=-1)[:, -top_k, None], -np.inf, z)
         p = ad.softmax(z, axis=-1).numpy()
@@ -96,7 +103,8 @@ def generate(
         start and what was appended, an array of shape (T + steps,) or (N, T + steps).
 
     Raises:
-        TypeError, ValueError: for shapes and options that do not fit.
+        TypeError, ValueError: for shapes and options that do not fit, entries that the dtype of `start` does not hold,
+            and by `greedy` and `sampling` for logits of which none is the greatest (NaN).
 
     >>> import numpy as np, nn
     >>> after = nn.Embedding(3, 3, dtype="float64")
@@ -108,6 +116,9 @@ def generate(
         count("generate", "steps", steps),
         None if context is None else count("generate", "context", context, 1),
     )
+    for name, function in (("model", model), ("choose", choose)):
+        if not callable(function):
+            raise TypeError(f"generate: {name} is a function, not {function!r}")
     sequence = as_tensor(start).numpy()
     single = sequence.ndim == 1
     sequence = sequence[None] if single else sequence
@@ -134,7 +145,7 @@ def generate(
                     raise ValueError(
                         f"generate: choose gave {following.shape}, expects {(len(sequence), *sequence.shape[2:])}"
                     )
-                newest = following[:, None].astype(sequence.dtype)
+                newest = held("generate", "what choose gives", following[:, None], sequence.dtype, "start")
                 sequence = np.concatenate([sequence, newest], axis=1)
                 seen = newest if state else sequence
     finally:

@@ -9,7 +9,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 
-from .arguments import as_tensor, floats
+from .arguments import as_tensor, floats, numbers
 from .module.module import Module
 from .module.parameter import Parameter
 from .random import floating
@@ -40,10 +40,10 @@ class RBF(Module):
 
     def __init__(self, centres: Any, width: Any = 1.0, *, dtype: Any = None) -> None:
         dtype = floating(dtype)
-        centres = as_tensor(centres).numpy().astype(dtype)
+        centres = numbers("RBF", "centres", centres).numpy().astype(dtype)
         if centres.ndim != 2:
             raise ValueError(f"RBF: got centres of shape {centres.shape}, expects (M, D)")
-        widths = as_tensor(width).numpy().astype(dtype)
+        widths = numbers("RBF", "width", width).numpy().astype(dtype)
         if widths.shape not in ((), centres.shape[:1]) or not (widths > 0).all():
             raise ValueError(f"RBF: width is one positive number or {len(centres)}, one per centre, not {width!r}")
         self.register_buffer("centres", centres)

@@ -11,7 +11,7 @@ from autodiff import Tensor
 from autodiff.flags import flagged
 from autodiff.ops.precision import in_single
 
-from .arguments import along_dim, float_input, integer, number
+from .arguments import DIMS, float_input, integer, number
 from .module.module import Module
 
 
@@ -31,7 +31,7 @@ def _together(name: str, x1: Any, x2: Any) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-@along_dim
+@DIMS.checked
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(‖x‖ₚ, ε), the norm along the axis `dim`.
 
@@ -63,7 +63,7 @@ def _cosine(x1: Tensor, x2: Tensor, axis: int, eps: float) -> Tensor:
     return (x1 * x2).sum(axis=axis) / (lengths[0] * lengths[1])
 
 
-@along_dim
+@DIMS.checked
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x₁ᵀx₂ / (max(‖x₁‖, ε) max(‖x₂‖, ε)) along the axis `dim`.
 

@@ -1,8 +1,10 @@
 """optim: optimisers with PyTorch's names and numbers, and what trains with them.
 
-`Adam`, `SGD` and others step by hand, `fit` trains a model in one call, `minimize` and `least_squares` give SciPy's
-solvers all derivatives; `lr_scheduler`, `clip_grad_norm_`, `swa`, `EarlyStopping` and `batches` belong to a training,
-`lr_find`, `compare` and `plot` show one.
+First order:   SGD Adam AdamW Adamax NAdam RAdam RMSprop Adagrad Adadelta Lion Rprop LAMB LARS; Optimizer, for your own
+Second order:  LBFGS Newton NewtonCG HessianFree NaturalGradient; minimize and least_squares of functions, as SciPy's
+Training:      fit History EarlyStopping batches; lr_scheduler and swa; clip_grad_norm_ clip_grad_value_
+Studies:       lr_find LearningRates compare Comparison perceptron_learning hebbian_learning LearningTrace; plot
+Estimators:    optim.sklearn (needs scikit-learn)
 
 Reading order: optimizer (what all optimisers share), and below it array, hyperparameters and bucket; first_order/, the
 optimisers from the simplest on; second_order/, which uses curvature; lr_scheduler and swa; data and training/, the loop

@@ -119,7 +119,7 @@ class Samples:
         """Those at a slice or an array of positions, stacked.
 
         Raises:
-            ValueError: for samples of different shapes, or of different numbers of parts.
+            ValueError: for samples of different shapes, or of different numbers of parts. TypeError: for dicts.
         """
         places = range(len(self))[chosen] if isinstance(chosen, slice) else chosen.tolist()
         items = [self.data[i] for i in places]
@@ -130,6 +130,11 @@ class Samples:
             if len({len(item) if isinstance(item, tuple) else 0 for item in items}) > 1:
                 raise ValueError(f"{self.where}: the samples of a data set have as many parts, one and all")
             return tuple(self._stacked(list(parts)) for parts in zip(*items))
+        if isinstance(items[0], Mapping):
+            raise TypeError(
+                f"{self.where}: the samples of a data set are tuples (x, y), not {type(items[0]).__name__}; make them "
+                f"so in its __getitem__"
+            )
         arrays = [plain(item) if isinstance(item, Tensor) else np.asarray(item) for item in items]
         if len(shapes := {a.shape for a in arrays}) > 1:
             raise ValueError(f"{self.where}: samples of shapes {sorted(shapes)} cannot be stacked to a batch")

@@ -371,6 +371,8 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
+        if isinstance(milestones, str) or not isinstance(milestones, Iterable):
+            raise TypeError(f"{type(self).__name__}: milestones are integers, in a list, not {milestones!r}")
         self.milestones = sorted(_integer(self, "milestones", m, 0) for m in milestones)
         self.gamma = _number(self, "gamma", gamma, 0)
         super().__init__(optimizer, last_epoch)
@@ -808,8 +810,10 @@ class _Composite(LRScheduler):
     """A schedule of schedules."""
 
     def _translated(self, theirs: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-        inner = theirs["_schedulers"]
-        ours = {"schedulers": inner, "last_epoch": theirs.get("last_epoch", inner[0]["last_epoch"] if inner else 0)}
+        counting = theirs
+        while "last_epoch" not in counting:  # PyTorch's ChainedScheduler counts no steps, what is in it does
+            counting = counting["_schedulers"][0]
+        ours = {"schedulers": theirs["_schedulers"], "last_epoch": counting["last_epoch"]}
         if "milestones" in own:
             ours["milestones"] = theirs["_milestones"]
         return super()._translated(theirs, own) | ours

@@ -14,7 +14,7 @@ from .array import Array
 
 
 class _Average:
-    """Averages beside the parameters: `shadow` holds them, one array for each parameter."""
+    """Averages beside the parameters: `shadow` holds them, one array for each parameter (float32 for float16)."""
 
     def __init__(self, params: Iterable[Tensor]) -> None:
         name = type(self).__name__
@@ -26,7 +26,10 @@ class _Average:
                 raise TypeError(f"{name}: takes Tensors, not {type(p).__name__}")
         if not self.params:
             raise ValueError(f"{name}: got an empty parameter list")
-        self.shadow: list[Array] = [p.data.copy() for p in self.params]
+        # In half precision the small steps of an average would be lost.
+        self.shadow: list[Array] = [
+            p.data.astype(np.float32) if p.dtype == np.float16 else p.data.copy() for p in self.params
+        ]
         self.updates = 0
 
     def _kept(self) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import importlib
 import pkgutil
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,8 @@ import autodiff as ad
 import nn
 import optim
 from autodiff.primitive import REGISTRY
+
+from . import snippets
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,17 +39,9 @@ def test_the_examples_in_docstrings_give_what_they_show(name: str) -> None:
 
 
 def test_the_code_in_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert len(blocks) >= 3
+    assert len(snippets.blocks(ROOT / "README.md")) >= 3
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    for block in blocks:
-        lines = block.splitlines()
-        exec("\n".join(lines), names)
-        for line in lines:  # `expression  # → value` says what a line gives
-            match = re.fullmatch(r"(?:print\((.*)\)|(\S.*?))\s+# → (.*)", line)
-            if match and "=" not in (match[2] or ""):
-                assert str(eval(match[1] or match[2], names)) == match[3], line
+    snippets.run(ROOT / "README.md")
 
 
 def test_every_operation_has_formulas_for_pictures_and_tables() -> None:
@@ -61,7 +54,8 @@ def test_every_operation_has_formulas_for_pictures_and_tables() -> None:
 def test_public_names_are_numpys_or_promised() -> None:
     promised = set(
         """Tensor tensor no_grad enable_grad is_grad_enabled gradients grad value_and_grad vjp jvp jacobian hessian hvp
-        elementwise_grad gauss_newton_vp stop_gradient checkpoint scan cond while_loop vmap keep_memory compile primitive gradcheck gradgradcheck GradientCheckError detect_anomaly
+        elementwise_grad gauss_newton_vp stop_gradient checkpoint scan cond while_loop vmap keep_memory compile primitive
+        Multiplication gradcheck gradgradcheck GradientCheckError detect_anomaly
         record_lines AnomalyError DetachWarning graph explain walk special linalg relu sigmoid softplus softmax log_softmax logsumexp
         cross_entropy sparse_matmul""".split()
     )

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..figures import LARGEST, axes_for, dotted, drawable, line_style, note
 from ..tensor import Array
-from .eigen import symmetric
+from .eigen import deflated, symmetric
 
 ROOM = 1 << 25
 """So many numbers of the vectors of several probes are kept at once."""
@@ -22,11 +22,12 @@ class SpectralDensity:
     """How the eigenvalues are distributed; the density integrates to 1.
 
     Attributes:
-        grid: abscissae, shape (m,).
+        grid: abscissae, shape (m,): eigenvalues, or of a logarithmic density log₁₀ |eigenvalue|.
         density: the density there, shape (m,).
         error: its standard error over the probes, shape (m,); infinite from one probe.
         nodes, weights: the quadrature it is made from: probe p says that a fraction ``weights[p, i]`` of the
-            eigenvalues lies at ``nodes[p, i]``; shapes (probes, steps).
+            eigenvalues lies at ``nodes[p, i]``; shapes (probes, steps + known eigenpairs).
+        log: whether it is the density of log₁₀ |eigenvalue|.
     """
 
     grid: Array
@@ -34,6 +35,7 @@ class SpectralDensity:
     error: Array
     nodes: Array
     weights: Array
+    log: bool = False
 
     def fraction(self, low: float = -np.inf, high: float = np.inf) -> float:
         """Which fraction of the eigenvalues lies between two values, about."""
@@ -41,11 +43,11 @@ class SpectralDensity:
         return float((self.weights * inside).sum() / len(self.nodes))
 
     def __repr__(self) -> str:
-        probes, steps = self.nodes.shape
+        probes, each = self.nodes.shape
         low, high = float(self.nodes.min()), float(self.nodes.max())
         return (
-            f"SpectralDensity(eigenvalues from {low:.6g} to {high:.6g}, {probes} probe{'s' * (probes != 1)} of {steps} "
-            f"step{'s' * (steps != 1)}, {len(self.grid)} grid points)"
+            f"SpectralDensity(eigenvalues from {low:.6g} to {high:.6g}, {probes} probe{'s' * (probes != 1)} of {each} "
+            f"node{'s' * (each != 1)}, {len(self.grid)} grid points)"
         )
 
     def plot(self, ax: Any = None, log: bool = True, **options: Any) -> Any:
@@ -53,8 +55,8 @@ class SpectralDensity:
 
         Args:
             ax: matplotlib axes to draw into; new ones by default.
-            log: whether the axis of the density is logarithmic; it then reaches down to the foot of the lowest peak, of
-                those above 10⁻⁷ of the highest.
+            log: whether the axis of the density (not that of the eigenvalues) is logarithmic; it then reaches down to
+                the foot of the lowest peak, of those above 10⁻⁷ of the highest.
             options: of the line, as `Axes.plot` takes them.
 
         Returns:
@@ -78,13 +80,13 @@ class SpectralDensity:
                 bottom = min(bottom, ax.get_ylim()[0])
             ax.set_yscale("log")
             ax.set_ylim(bottom, max(2 * ax.dataLim.ymax, 2 * bottom))
-        ax.set(xlabel="eigenvalue", ylabel="density")
+        ax.set(xlabel="log₁₀ |eigenvalue|" if self.log else "eigenvalue", ylabel="density")
         return ax
 
 
 def spectral_density(
     op: Any, num_probes: int = 10, steps: int = 80, rng: np.random.Generator | int | None = None, *,
-    grid: int | Array = 1024, width: float | None = None,
+    grid: int | Array = 1024, width: float | None = None, log: bool = False, deflate: Any = None,
 ) -> SpectralDensity:  # fmt: skip
     """The density of the eigenvalues, smoothed by a Gaussian, by stochastic Lanczos quadrature.
 
@@ -102,12 +104,16 @@ def spectral_density(
         rng: a `numpy.random.Generator`, a seed or None.
         grid: abscissae, or how many to spread over the spectrum.
         width: of the Gaussian; a hundredth of the spectrum's extent by default.
+        log: give the density of log₁₀ |eigenvalue|, in which `grid` and `width` are then; eigenvalues that are 0 within
+            rounding, below ε of the dtype times the largest, are put there.
+        deflate: eigenpairs that are known, (values, vectors) as `eigenpairs` gives them: each counts exactly, and only
+            what is left is probed. Two more products test them.
 
     Returns:
         a `SpectralDensity` with `.grid .density .error .plot()`.
 
     Raises:
-        ValueError: counts below 1, a width that is not positive, or op is not square.
+        ValueError: counts below 1, a width that is not positive, op is not square, or `deflate` holds no eigenpairs.
         numpy.linalg.LinAlgError: the curvature is not finite.
 
     Source: Ghorbani, Krishnan and Xiao, "An investigation into neural net optimization via Hessian eigenvalue
@@ -124,17 +130,23 @@ def spectral_density(
     if width is not None and not width > 0:
         raise ValueError(f"spectral_density: width must be positive, not {width!r}")
     n = operator.shape[0]
-    steps = min(int(steps), n)
+    operator, known, V = deflated("spectral_density", operator, deflate)
+    left = n - len(known)
+    steps = min(int(steps), left)
     nodes, weights = np.zeros((num_probes, steps)), np.zeros((num_probes, steps))
     tridiagonal: list[tuple[Array, Array]] = []
-    while len(tridiagonal) < num_probes:
+    while steps and len(tridiagonal) < num_probes:
         together = min(num_probes - len(tridiagonal), max(1, ROOM // (steps * n)))
-        tridiagonal += lanczos(operator, rng.choice([-1.0, 1.0], (together, n)).T, steps)
+        Z = rng.choice([-1.0, 1.0], (together, n)).T
+        tridiagonal += lanczos(operator, Z - V @ (V.T @ Z), steps)
     for p, (diagonal, off) in enumerate(tridiagonal):
         values, vectors = eigh_tridiagonal(diagonal, off)
-        nodes[p, : len(values)], weights[p, : len(values)] = values, vectors[0] ** 2
+        nodes[p, : len(values)], weights[p, : len(values)] = values, vectors[0] ** 2 * (left / n)
         nodes[p, len(values) :] = values[-1]  # of weight 0
-    low, high = nodes.min(), nodes.max()
+    nodes = np.hstack([nodes, np.tile(known, (num_probes, 1))])
+    weights = np.hstack([weights, np.full((num_probes, len(known)), 1 / n)])
+    places = _magnitudes(nodes, operator.dtype) if log else nodes
+    low, high = places.min(), places.max()
     if width is None:
         width = float(high - low) / 100 or max(abs(high), 1.0) / 100
     if isinstance(grid, (int, np.integer)):
@@ -142,9 +154,15 @@ def spectral_density(
             raise ValueError(f"spectral_density: grid must have 2 points at least, not {grid}")
         grid = np.linspace(low - 5 * width, high + 5 * width, int(grid))
     t = np.asarray(grid, float)
-    each = np.stack([_smoothed(t, values, weight, width) for values, weight in zip(nodes, weights)])
+    each = np.stack([_smoothed(t, place, weight, width) for place, weight in zip(places, weights)])
     error = each.std(axis=0, ddof=1) / np.sqrt(num_probes) if num_probes > 1 else np.full(t.shape, np.inf)
-    return SpectralDensity(t, each.mean(axis=0), error, nodes, weights)
+    return SpectralDensity(t, each.mean(axis=0), error, nodes, weights, log)
+
+
+def _magnitudes(nodes: Array, dtype: Any) -> Array:
+    """log₁₀ |θ|, no less than where rounding hides it."""
+    size = np.abs(nodes)
+    return np.log10(np.maximum(size, max(size.max() * np.finfo(dtype).eps, np.finfo(float).tiny)))
 
 
 def _smoothed(t: Array, nodes: Array, weights: Array, width: float) -> Array:

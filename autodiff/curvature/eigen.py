@@ -53,8 +53,8 @@ def symmetric(where: str, op: Any) -> LinearOperator:
     def finite(product: Array) -> Array:
         if not np.isfinite(product).all():
             raise np.linalg.LinAlgError(
-                f"{where}: the operator's product with a finite vector has NaN or infinite entries, so it has no "
-                f"spectrum; are the loss and its derivatives finite at these parameters?"
+                f"{where}: the operator's product with a finite vector has NaN or infinite entries, so it has "
+                f"neither a spectrum nor an inverse; are the loss and its derivatives finite at these parameters?"
             )
         return product
 
@@ -70,6 +70,44 @@ def dense(operator: LinearOperator) -> Array:
     """The symmetric matrix of a small operator, in at least double precision, free of the rounding's asymmetry."""
     matrix = operator.matmat(np.eye(operator.shape[0], dtype=operator.dtype)).astype(float)
     return (matrix + matrix.T) / 2
+
+
+def deflated(where: str, operator: LinearOperator, known: Any) -> tuple[LinearOperator, Array, Array]:
+    """What is left of a symmetric operator A when known eigenpairs are taken out, P A P with P = I − VVᵀ; their
+    eigenvalues, shape (k,), and V, shape (n, k). Without `known` A itself, and k = 0.
+
+    Raises:
+        ValueError: they have other shapes, V is not orthonormal, or they are no eigenpairs of A: by a product with one
+            combination of them, which is off by more than a thousandth of the largest.
+    """
+    n = operator.shape[0]
+    if known is None:
+        return operator, np.zeros(0), np.zeros((n, 0))
+    values, V = (np.asarray(part, float) for part in known)
+    if values.ndim != 1 or V.shape != (n, len(values)):
+        raise ValueError(
+            f"{where}: deflate needs k eigenvalues and their eigenvectors as columns, shapes (k,) and ({n}, k), "
+            f"as eigenpairs gives them, not {values.shape} and {V.shape}"
+        )
+    if not np.allclose(V.T @ V, np.eye(len(values)), rtol=0, atol=1e-3):
+        raise ValueError(f"{where}: the eigenvectors to deflate are not orthonormal")
+    V, _ = np.linalg.qr(V)
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (2, n))
+    probes = np.stack([V @ signs[0, : len(values)], signs[1]], axis=1)
+    products = operator.matmat(probes.astype(operator.dtype))
+    off = np.abs(products[:, 0] - V @ (values * signs[0, : len(values)])).max()
+    if not off <= 1e-3 * max(np.abs(values).max(initial=0.0), float(np.abs(products[:, 1]).max())):
+        raise ValueError(f"{where}: what deflate gives are no eigenpairs of the operator")
+
+    def product(X: Array) -> Array:
+        X = X - V @ (V.T @ X)
+        Y = operator.matmat(X.astype(operator.dtype, copy=False))
+        return (Y - V @ (V.T @ Y)).astype(operator.dtype, copy=False)
+
+    rest = LinearOperator(
+        operator.shape, matvec=lambda x: product(x.reshape(n, 1))[:, 0], matmat=product, dtype=operator.dtype
+    )
+    return rest, values, V
 
 
 def eigenpairs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,7 +11,8 @@ import numpy as np
 
 from ..averaging import count_of, counted
 from ..tensor import Array, Tensor, plain, variable
-from .operators import CurvatureOperator, Recorded
+from .operators import CurvatureOperator, Recorded, add
+from .per_example import sums_of_squares
 from .recorded import Parts, Pullback, Pushforward, evaluated, scalar
 
 KINDS, LIKELIHOODS = ("exact", "mc", "empirical"), ("softmax", "gaussian")
@@ -171,13 +174,19 @@ class _FisherAt:
         params: list[Tensor],
     ) -> None:  # fmt: skip
         self.count = count
-        self.output = output
+        self.output, self.params = output, params
         self.roots: Sequence[Tensor] = [output]
         self.residuals, self.scale = residuals, z.dtype.type(scale)
         self.p = _softmax(z) if likelihood == "softmax" and residuals is None else None
         self.shape = z.shape
         self.examples = len(output) if output.ndim > 1 else len(z)
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
+
+    def restricted(self, params: list[Tensor]) -> Recorded:
+        part = copy.copy(self)
+        part.params = params
+        part.push, part.pull = Pushforward(self.output, params), Pullback([self.output], params)
+        return part
 
     def square_root(self) -> Iterator[Array]:
         """Cotangents of the output, shape (some, *its shape), whose outer products add up, sample by sample, to what F
@@ -193,6 +202,21 @@ class _FisherAt:
             p = None if self.p is None else self.p.reshape(columns.shape[1:])[:, i]
             columns[:, :, i] = root * (one if p is None else np.sqrt(p.T)[..., None] * (one - p))
             yield columns.reshape(-1, *z.shape)
+
+    def diagonal(self) -> Parts | None:
+        """The sum of (Jₙᵀ sₙ)² over the columns s of each sample's square root."""
+        rows, samples = len(self.output) if self.output.ndim else 0, self.shape[0]
+        if not rows or samples % rows:
+            return None
+        found: list[Array | None] = [None] * len(self.params)
+        for s in itertools.chain.from_iterable(self.square_root()):
+            parts = [s]
+            if self.residuals is not None:  # of all samples of a row, such as the steps of a sequence
+                each = np.eye(samples // rows, dtype=s.dtype)[:, None, :, None] * s.reshape(rows, samples // rows, -1)
+                parts = list(each.reshape(-1, *s.shape))
+            for d in parts:
+                add(found, sums_of_squares("Fisher.diagonal", self.output, d, self.params))
+        return found
 
     def product(self, tangents: Parts) -> Parts:
         w: Any = self.push(tangents).reshape(self.shape)

@@ -100,6 +100,31 @@ class Kronecker(ParameterOperator):
 
     _transpose = _adjoint
 
+    def block(self, params: Tensor | Iterable[Tensor]) -> Kronecker:
+        """The diagonal block of some of the parameters: those of a layer, as ``K.block(layer.parameters())``.
+
+        Raises:
+            ValueError: for other parameters, and for such as share a block with one that is not among them, as a weight
+                and its bias do.
+        """
+        slices = dict(zip(map(id, self.params), self.slices))
+        part = Kronecker([params] if isinstance(params, Tensor) else params, ())
+        part._damping = self._damping
+        where = np.full(self.size, -1)
+        for i, (p, s) in enumerate(zip(part.params, part.slices)):
+            if id(p) not in slices:
+                raise ValueError(f"{self.name}.block: params[{i}] (shape {p.shape}) is none of the operator's")
+            where[slices[id(p)]] = np.arange(s.start, s.stop)
+        found = []
+        for block in self.blocks:
+            places = where[block.places]
+            if (places >= 0).all():
+                found.append(replace(block, places=places))
+            elif (places >= 0).any():
+                raise ValueError(f"{self.name}.block: the parameters cut a layer in two; take all that belong to it")
+        part.blocks = found
+        return part
+
     def mapped(self, function: Callable[[Array], Array]) -> Kronecker:
         """The operator with the same eigenvectors, and a function of each eigenvalue (damping included).
 

@@ -6,8 +6,9 @@ batches, the Hessian, the Gauss–Newton matrix.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, cast
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -17,33 +18,20 @@ from ..backward import gradients
 from ..tensor import Array, Tensor, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
-from .recorded import Many, Parts, Pullback, Pushforward, Together, evaluated, scalar
+from .per_example import sums_of_squares
+from .recorded import (
+    Many,
+    Parts,
+    Pullback,
+    Pushforward,
+    Together,
+    checked_parameters,
+    evaluated,
+    recorded_or_function,
+    scalar,
+)
 
 # Parameters as one vector
-
-
-def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:
-    """The parameters, after checking that curvature can be taken by them."""
-    found = list(params)
-    seen: dict[int, int] = {}
-    for i, p in enumerate(found):
-        if not isinstance(p, Tensor):
-            raise TypeError(f"{where}: params must be Tensors, but params[{i}] is {type(p).__name__}")
-        if not p.requires_grad:
-            raise ValueError(
-                f"{where}: params[{i}] (shape {p.shape}) does not require a gradient; "
-                f"create it with requires_grad=True before the computation"
-            )
-        if p.dtype.kind == "c":
-            raise TypeError(
-                f"{where}: params[{i}] (shape {p.shape}) is complex, and curvature is that of real parameters; "
-                f"take its real and its imaginary part, z = x + 1j * y"
-            )
-        if seen.setdefault(p._number, i) != i:
-            raise ValueError(f"{where}: params[{i}] is params[{seen[p._number]}] again")
-    if not found:
-        raise ValueError(f"{where}: needs at least one parameter")
-    return found
 
 
 class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no types
@@ -55,15 +43,20 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def __init__(self, params: Tensor | Iterable[Tensor]) -> None:
         self.name = type(self).__name__
-        self.params = checked_parameters(self.name, [params] if isinstance(params, Tensor) else params)
+        self._over([params] if isinstance(params, Tensor) else params)
+        self._take_point()
+        super().__init__(self._dtype_of_matrix(), self._shape_of_matrix())
+
+    def _over(self, params: Iterable[Tensor]) -> None:
+        self.params = checked_parameters(self.name, params)
         self.size = sum(p.size for p in self.params)
         """How many entries all parameters have together."""
         ends = np.cumsum([p.size for p in self.params]).tolist()
-        self._slices = [slice(end - p.size, end) for p, end in zip(self.params, ends)]
+        self.slices = [slice(end - p.size, end) for p, end in zip(self.params, ends)]
         self._together = Together()
-        self._take_point()
-        dtype = np.result_type(np.float32, *(p.dtype for p in self.params))
-        super().__init__(dtype, self._shape_of_matrix())
+
+    def _dtype_of_matrix(self) -> Any:
+        return np.result_type(np.float32, *(p.dtype for p in self.params))
 
     def _shape_of_matrix(self) -> tuple[int, int]:
         return self.size, self.size
@@ -146,10 +139,10 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
     def _tangents(self, rows: Array) -> Many:
-        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self._slices, self.params)]
+        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
 
     def _write(self, rows: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
-        for s, part in zip(self._slices, parts):
+        for s, part in zip(self.slices, parts):
             if part is None:
                 if not add:
                     rows[:, s] = 0
@@ -251,19 +244,6 @@ class Jacobian(ParameterOperator):
         return self._rmatmat(x.reshape(-1, 1))[:, 0]
 
 
-def recorded_or_function(where: str, what: str, given: Any) -> Any:
-    """A recorded Tensor or a function, after checking that it is one of them."""
-    if isinstance(given, Tensor):
-        if not given.requires_grad:
-            raise RuntimeError(
-                f"{where}: {what} does not require a gradient: it was computed from constants or under no_grad(), "
-                f"so its derivatives are unknown"
-            )
-    elif not callable(given):
-        raise TypeError(f"{where}: {what} must be a recorded Tensor or a function, not {type(given).__name__}")
-    return given
-
-
 # Sums over batches
 
 
@@ -279,6 +259,12 @@ class Recorded(Protocol):
     @property
     def product(self) -> Callable[[Parts], Parts]:
         """The curvature times a vector."""
+
+    def restricted(self, params: list[Tensor]) -> Recorded:
+        """The same for some of the parameters."""
+
+    def diagonal(self) -> Parts | None:
+        """The curvature's diagonal, where there is a way to it that is shorter than a product for each entry."""
 
 
 class CurvatureOperator(ParameterOperator):
@@ -425,6 +411,53 @@ class CurvatureOperator(ParameterOperator):
             Y += self.dtype.type(self._damping) * V
         return Y
 
+    def diagonal(self) -> Array:
+        """The exact diagonal of the matrix, shape (size,).
+
+        Of `GaussNewton`, where the loss takes each row of the output for itself, and of `Fisher` it is the sum of the
+        squares of the examples' gradients along the factors of the loss's curvature by the output: a pass for each
+        output of an example (of the mc and empirical Fisher for each draw). Else it takes a product for each parameter;
+        `diagonal` and `xdiag` of this package estimate it from fewer.
+
+        Raises:
+            RuntimeError: a parameter was changed after the operator was made.
+        """
+        found, total = np.zeros(self.size, self.dtype), 0.0
+        for weight, at in self._recordings():
+            total += weight
+            parts = at.diagonal()
+            del at
+            if parts is None:
+                return exact_diagonal(self).astype(self.dtype, copy=False)
+            self._write(found[None], [None if d is None else d[None] for d in parts], weight, add=True)
+        if self.reduction == "mean" and total != 1:
+            found /= self.dtype.type(total)
+        return found + self.dtype.type(self._damping)
+
+    def block(self, params: Tensor | Iterable[Tensor]) -> Self:
+        """The diagonal block of some of the parameters, an operator as this one: those of the layers of a model are
+        ``[op.block(layer.parameters()) for layer in model]``. It shares what was recorded.
+
+        Args:
+            params: of the operator's parameters one or several; their order is that of the block.
+
+        Raises:
+            ValueError: for others.
+        """
+        part = copy.copy(self)
+        part._over([params] if isinstance(params, Tensor) else params)
+        points = dict(zip(map(id, self.params), self._point))
+        for i, p in enumerate(part.params):
+            if id(p) not in points:
+                raise ValueError(f"{self.name}.block: params[{i}] (shape {p.shape}) is none of the operator's")
+        part._point = [points[id(p)] for p in part.params]
+        part._summary = None
+        if self._at is not None:
+            self._require_point()
+            part._at = self._at.restricted(part.params)
+        LinearOperator.__init__(part, part._dtype_of_matrix(), part._shape_of_matrix())
+        return part
+
     def _matvec(self, x: Array) -> Array:
         return self._products(x.reshape(1, -1))[0]
 
@@ -439,6 +472,20 @@ class CurvatureOperator(ParameterOperator):
     _transpose = _adjoint
 
 
+def columns(operator: LinearOperator) -> Iterator[tuple[Array, Array]]:
+    """The matrix of a square operator, at most 128 MB at a time: the places of some columns, and these."""
+    n = operator.shape[0]
+    step = max(1, 2**24 // max(n, 1))
+    for start in range(0, n, step):
+        unit = np.eye(n, min(step, n - start), -start, dtype=operator.dtype)
+        yield np.arange(start, start + unit.shape[1]), operator.matmat(unit)
+
+
+def exact_diagonal(operator: LinearOperator) -> Array:
+    """The diagonal of a square operator, in double precision, by a product for each entry."""
+    return np.concatenate([Y[at, np.arange(len(at))] for at, Y in columns(operator)]).astype(float)
+
+
 # The Hessian
 
 
@@ -451,8 +498,12 @@ class Hessian(CurvatureOperator):
 
     Args:
         loss: a recorded Tensor of one element, or a function of no arguments (with `batches`: of a batch's parts,
-            ``loss(*batch)``) that returns one.
+            ``loss(*batch)``; with `at`: of that) that returns one.
         params: a parameter or several; all others are constants.
+        at: in the place of params, the point at which a plain function is taken: a tuple of arrays, which are its
+            arguments, or an array (or a list or dict of them), its one argument. ``H(x)`` is then the Hessian at
+            another point x, also given as a flat vector, as SciPy's minimisers want it: ``minimize(…, hess=H)`` for
+            "Newton-CG" and "trust-constr", ``hessp=lambda x, p: H(x) @ p`` for "trust-ncg" and "trust-krylov".
         batches: an iterable of batches, each a tuple or list of arguments (or one argument). What can be iterated only
             once, a generator or a zip, is kept as a list.
         reduction: "mean" if the loss is a mean over samples: batches are then weighted by their lengths (of the first
@@ -479,23 +530,64 @@ class Hessian(CurvatureOperator):
     >>> H.to_dense()
     array([[6., 2.],
            [2., 0.]])
+    >>> from scipy.sparse.linalg import eigsh
+    >>> eigsh(Hessian(lambda x: (x**4).sum(), at=np.arange(4.0)), 1)[0].round(9)
+    array([108.])
     """
 
     def __init__(
         self,
         loss: Tensor | Callable[..., Any],
-        params: Tensor | Iterable[Tensor],
+        params: Tensor | Iterable[Tensor] | None = None,
         *,
+        at: Any = None,
         batches: Iterable[Any] | None = None,
         reduction: str = "mean",
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
     ) -> None:
+        self._function, self._where = loss, at
+        if (at is None) == (params is None):
+            raise TypeError("Hessian: needs params, the Tensors of a loss, or at=, the point of a plain function")
+        if at is not None:
+            if isinstance(loss, Tensor) or batches is not None:
+                raise TypeError("Hessian: at= goes with a function of the point, neither a Tensor nor batches=")
+            loss, params = _at("Hessian", loss, at)
         self._loss = loss
-        super().__init__({"loss": loss}, params, batches, reduction, damping, count or count_of(loss))
+        super().__init__({"loss": loss}, cast(Any, params), batches, reduction, damping, count or count_of(loss))
+
+    def __call__(self, x: Any) -> Any:
+        """Of an operator made with `at`, the Hessian at another point, in the form of that or flat; of any other the
+        product with a vector, as SciPy has it.
+
+        Raises:
+            ValueError: for a point of another form.
+        """
+        if self._where is None:
+            return super().__call__(x)
+        _, form = tree.flatten(self._where)
+        if isinstance(x, (np.ndarray, Tensor)) and x.shape == (self.size,):
+            point = form.build(self.split(x))
+        else:
+            point = form.build(self.split(self.flatten(form.leaves_of(x, "Hessian"))))
+        return Hessian(self._function, at=point, damping=self.damping)
 
     def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         return _HessianAt(scalar("Hessian", evaluated("Hessian", "loss", self._loss, batch)), self.params, count)
+
+
+def _at(where: str, f: Callable[..., Any], point: Any) -> tuple[Callable[[], Any], list[Tensor]]:
+    """A function of no arguments, and the Tensors that stand for the point's arrays in it."""
+    recorded_or_function(where, "loss", f)
+    leaves, form = tree.flatten(point)
+    arrays = [np.asarray(plain(x)) for x in leaves]
+    for x in arrays:
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"{where}: at= must hold arrays of real numbers, not {x.dtype}")
+    params = [Tensor(x.astype(x.dtype if x.dtype.kind == "f" else float), requires_grad=True) for x in arrays]
+    given = form.build(params)
+    arguments = given if isinstance(given, tuple) else (given,)
+    return lambda: f(*arguments), params
 
 
 class _HessianAt:
@@ -512,6 +604,12 @@ class _HessianAt:
             self.gradient = self.over.gradient()
         except Unsupported:  # results as parameters, hooks or checkpoints
             self._record()
+
+    def restricted(self, params: list[Tensor]) -> Recorded:
+        return _HessianAt(self.loss, params, self.count)
+
+    def diagonal(self) -> Parts | None:
+        return None
 
     def _record(self) -> Pullback:
         """The gradient is recorded, and differentiated."""
@@ -585,7 +683,7 @@ class GaussNewton(CurvatureOperator):
 
 class _GaussNewtonAt:
     def __init__(self, output: Tensor, outer: _HessianAt, params: list[Tensor]) -> None:
-        self.outer = outer
+        self.output, self.outer, self.params = output, outer, params
         self.roots: Sequence[Tensor] = [output]
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
         self.count, self.value = outer.count, outer.value
@@ -593,3 +691,47 @@ class _GaussNewtonAt:
 
     def product(self, tangents: Parts) -> Parts:
         return self.pull(self.outer.product([self.push(tangents)]))
+
+    def restricted(self, params: list[Tensor]) -> Recorded:
+        return _GaussNewtonAt(self.output, self.outer, params)
+
+    def diagonal(self) -> Parts | None:
+        """Σₙₖ λₙₖ (Jₙᵀ qₙₖ)², with λ and q the eigenpairs of the loss's Hessian by the row n of the output."""
+        H = self._blocks()
+        if H is None:
+            return None
+        values, vectors = np.linalg.eigh((H + H.swapaxes(1, 2)) / 2)
+        found: list[Array | None] = [None] * len(self.params)
+        for k in range(values.shape[1]):
+            if values[:, k].any():
+                d = vectors[:, :, k].reshape(self.output.shape)
+                add(found, sums_of_squares("GaussNewton.diagonal", self.output, d, self.params, values[:, k]))
+        return found
+
+    def _blocks(self) -> Array | None:
+        """The loss's Hessian by each row of the output, shape (rows, outputs of a row, the same): the products with all
+        rows' unit vectors at once. None if it is not theirs alone: with all rows at random, a product of the blocks is
+        one of the Hessian only where there is nothing else (or by a chance of probability 0)."""
+        z = self.output
+        if not z.ndim or not z.size:
+            return None
+        N, M = len(z), z.size // len(z)
+        draws = np.random.default_rng(0)
+        V = np.zeros((M + 1, N, M), z.dtype)
+        V[np.arange(M), :, np.arange(M)] = signs = draws.choice([-1.0, 1.0], N)
+        V[M] = draws.standard_normal((N, M))
+        Y = np.zeros_like(V)
+        for piece, (part,) in Together()(self.outer.roots, self.outer.product, [V.reshape(M + 1, *z.shape)]):
+            if part is not None:
+                Y[piece] = part.reshape(-1, N, M)
+        H: Array = (Y[:M] * signs[:, None]).swapaxes(0, 1)
+        off = np.abs(np.einsum("nkm,nk->nm", H, V[M]) - Y[M])
+        return H if (off <= 100 * M * np.finfo(z.dtype).eps * np.abs(H).max(initial=0.0)).all() else None
+
+
+def add(total: list[Array | None], parts: Parts) -> None:
+    """Add to sums, in which None stands for zeros."""
+    for j, part in enumerate(parts):
+        old = total[j]
+        if part is not None:
+            total[j] = part if old is None else old + part

@@ -22,8 +22,8 @@ from ..leaving import user_level
 from ..mode import mode
 from ..primitive import new_node
 from ..tensor import Array, Tensor, plain, variable
-from .operators import checked_parameters, recorded_or_function
-from .recorded import Pullback, Together, evaluated
+from ..transforms.functional import ROOM
+from .recorded import Parts, Pullback, Together, checked_parameters, evaluated, recorded_or_function
 
 
 def per_example_gradients(
@@ -110,6 +110,29 @@ def per_example_norms(
     return np.sqrt(squares)
 
 
+def sums_of_squares(where: str, output: Tensor, d: Array, params: list[Tensor], weights: Array | None = None) -> Parts:
+    """Σₙ wₙ gₙ² for each parameter, entry by entry, where gₙ is what the example n contributes to the derivative of a
+    recorded output along the cotangents d, and wₙ is 1 by default."""
+    met = _meetings(output, params)
+    loose = sum(p.size for p in params if p._number not in met)
+    found: list[Array | None] = [None] * len(params)
+    for piece, parts in _gradients(where, output, d, params, max(ROOM // max(loose, 1), 1)):
+        w = None if weights is None else weights[piece]
+        for j, part in enumerate(parts):
+            if part is not None:
+                square = part.squares(w) if isinstance(part, _Outer) else _squares(part, w)
+                old = found[j]
+                found[j] = square if old is None else old + square
+    return found
+
+
+def _squares(rows: Array, weights: Array | None) -> Array:
+    square = rows * rows
+    if weights is None:
+        return np.asarray(square.sum(axis=0))
+    return np.asarray(np.tensordot(weights.astype(square.dtype, copy=False), square, 1))
+
+
 def _prepared(where: str, output: Any, loss: Any, params: Iterable[Tensor]) -> tuple[Tensor, Array, list[Tensor]]:
     """The recorded output, the loss's derivative by it, and the parameters."""
     wanted = checked_parameters(where, params)
@@ -186,6 +209,20 @@ class _Outer:
     def formed(self) -> Array:
         a, b = (self.delta, self.x) if self.transposed else (self.x, self.delta)
         return a.swapaxes(1, 2) * b if a.shape[1] == 1 else a.swapaxes(1, 2) @ b
+
+    def squares(self, weights: Array | None) -> Array:
+        """Of the sum over the examples, weighted, of the squares."""
+        a, b = (self.delta, self.x) if self.transposed else (self.x, self.delta)
+        if a.shape[1] == 1:
+            a, b = a[:, 0], b[:, 0]
+            square = b * b if weights is None else b * b * weights[:, None].astype(b.dtype, copy=False)
+            return np.asarray((a * a).T @ square)
+        room = max(ROOM // max(a.shape[2] * b.shape[2], 1), 1)
+        total = np.zeros((a.shape[2], b.shape[2]), np.result_type(a, b))
+        for i in range(0, len(a), room):
+            formed = a[i : i + room].swapaxes(1, 2) @ b[i : i + room]
+            total += _squares(formed, None if weights is None else weights[i : i + room])
+        return total
 
     def squared_norms(self) -> Array:
         x, delta = self.x, self.delta

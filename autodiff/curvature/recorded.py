@@ -1,9 +1,9 @@
 """Graphs that are recorded once and walked many times: a transposed Jacobian, from two of them a Jacobian, and any of
-these for many vectors at once."""
+these for many vectors at once; and what operators are made of, checked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -99,6 +99,7 @@ class Together:
 
     def __init__(self) -> None:
         self.alone = False
+        self._measured: tuple[list[int], int] = [], 1  # of which roots, by number, so that no graph is kept alive
 
     def __call__(
         self, roots: Sequence[Tensor], product: Callable[[Parts], Parts], many: Many
@@ -120,8 +121,12 @@ class Together:
     def _room(self, roots: Sequence[Tensor]) -> int:
         if self.alone or not isinstance(mode.get(), bool):
             return 1
-        nodes, leaves = reachable([y for y in roots if y._requires_grad])
-        return max(ROOM // max([x.size for found in (nodes, leaves) for x in found.values()], default=1), 1)
+        numbers = [y._number for y in roots]
+        if numbers != self._measured[0]:
+            nodes, leaves = reachable([y for y in roots if y._requires_grad])
+            largest = max([x.size for found in (nodes, leaves) for x in found.values()], default=1)
+            self._measured = numbers, max(ROOM // max(largest, 1), 1)
+        return self._measured[1]
 
     def _at_once(self, product: Callable[[Parts], Parts], many: Many) -> Parts | None:
         with batched(len(many[0])) as level:
@@ -134,6 +139,43 @@ class Together:
             finally:
                 quiet.reset(token)
             return [None if y is None else spread_in(y, level) for y in found]
+
+
+def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters, after checking that curvature can be taken by them."""
+    found = list(params)
+    seen: dict[int, int] = {}
+    for i, p in enumerate(found):
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{where}: params must be Tensors, but params[{i}] is {type(p).__name__}")
+        if not p.requires_grad:
+            raise ValueError(
+                f"{where}: params[{i}] (shape {p.shape}) does not require a gradient; "
+                f"create it with requires_grad=True before the computation"
+            )
+        if p.dtype.kind == "c":
+            raise TypeError(
+                f"{where}: params[{i}] (shape {p.shape}) is complex, and curvature is that of real parameters; "
+                f"take its real and its imaginary part, z = x + 1j * y"
+            )
+        if seen.setdefault(p._number, i) != i:
+            raise ValueError(f"{where}: params[{i}] is params[{seen[p._number]}] again")
+    if not found:
+        raise ValueError(f"{where}: needs at least one parameter")
+    return found
+
+
+def recorded_or_function(where: str, what: str, given: Any) -> Any:
+    """A recorded Tensor or a function, after checking that it is one of them."""
+    if isinstance(given, Tensor):
+        if not given.requires_grad:
+            raise RuntimeError(
+                f"{where}: {what} does not require a gradient: it was computed from constants or under no_grad(), "
+                f"so its derivatives are unknown"
+            )
+    elif not callable(given):
+        raise TypeError(f"{where}: {what} must be a recorded Tensor or a function, not {type(given).__name__}")
+    return given
 
 
 def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], arguments: Sequence[Any]) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import as_tensor
+from ..protocols import optioned
 from ..tensor import Tensor
 from .elementwise import astype
 from .fourier import fft, resized
@@ -75,6 +76,7 @@ def _transformed(
     return t
 
 
+@optioned
 def dct(
     x: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str | None = None, *, orthogonalize: Any = None
 ) -> Tensor:
@@ -99,6 +101,7 @@ def dct(
     return _transformed("dct", x, (type, type), None if n is None else (n,), axis, norm, orthogonalize, False)
 
 
+@optioned
 def idct(
     x: Any, type: int = 2, n: int | None = None, axis: int = -1, norm: str | None = None, *, orthogonalize: Any = None
 ) -> Tensor:
@@ -106,6 +109,7 @@ def idct(
     return _transformed("idct", x, (type, 5 - type), None if n is None else (n,), axis, norm, orthogonalize, True)
 
 
+@optioned
 def dctn(
     x: Any, type: int = 2, s: Any = None, axes: Any = None, norm: str | None = None, *, orthogonalize: Any = None
 ) -> Tensor:
@@ -113,6 +117,7 @@ def dctn(
     return _transformed("dctn", x, (type, type), s, axes, norm, orthogonalize, False)
 
 
+@optioned
 def idctn(
     x: Any, type: int = 2, s: Any = None, axes: Any = None, norm: str | None = None, *, orthogonalize: Any = None
 ) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import as_tensor
+from ..protocols import optioned
 from ..tensor import Tensor
 from . import fused
 from .guards import raw
@@ -15,6 +16,7 @@ from .linalg import as_real
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
+@optioned
 def softmax(x: Any, axis: Any = None) -> Tensor:
     """exp(x) / Σ exp(x), as `scipy.special.softmax`: over all elements, or along an axis. Else as `ad.softmax`.
 
@@ -25,6 +27,7 @@ def softmax(x: Any, axis: Any = None) -> Tensor:
     return fused.softmax(x, axis)
 
 
+@optioned
 def log_softmax(x: Any, axis: Any = None) -> Tensor:
     """x − log Σ exp(x), as `scipy.special.log_softmax`: over all elements, or along an axis. Else as `ad.log_softmax`.
 
@@ -34,6 +37,7 @@ def log_softmax(x: Any, axis: Any = None) -> Tensor:
     return fused.log_softmax(x, axis)
 
 
+@optioned
 def logsumexp(a: Any, axis: Any = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
     """log |Σ b exp(a)| without overflow, as `scipy.special.logsumexp`.
 

@@ -324,6 +324,7 @@ _cross_entropy_of_probabilities = declare(
 )  # fmt: skip
 
 
+@optioned
 def cross_entropy(logits: Any, target: Any, axis: int = -1, reduction: str = "mean") -> Tensor:
     """Cross-entropy between targets and softmax(logits), −Σ p log softmax(logits), in one stable operation.
 

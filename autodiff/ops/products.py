@@ -17,7 +17,7 @@ import numpy as np
 
 from ..backward import unbroadcast
 from ..primitive import Multiplication, Sample, as_tensor, declare, describe, internal, polymorphic
-from ..protocols import REDUCTIONS, UFUNCS, implements
+from ..protocols import REDUCTIONS, UFUNCS, implements, optioned
 from ..tensor import Tensor
 from .complex import conj
 from .elementwise import multiply, subtract
@@ -589,6 +589,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return c if axisc == ndim - 1 else moveaxis(c, -1, axisc)
 
 
+@optioned
 def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Tensor:
     """The dot product along an axis, x1 conjugated, the other axes broadcast, as `numpy.vecdot`.
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Sample, as_tensor, declare, polymorphic
-from ..protocols import implements
+from ..protocols import implements, optioned
 from ..tensor import Tensor, is_foreign, wrap
 from . import elementwise
 from .complex import conj
@@ -55,6 +55,7 @@ def _along(v: Tensor, axis: int, ndim: int) -> Tensor:
 # Integrals and derivatives
 
 
+@optioned
 def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Tensor:
     """The integral along an axis by the trapezoidal rule, Σ (xᵢ₊₁ − xᵢ) (yᵢ + yᵢ₊₁) / 2, as `numpy.trapezoid`.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backward import unbroadcast
 from ..primitive import Sample, as_tensor, declare, internal, without_gradient
-from ..protocols import implements
+from ..protocols import implements, optioned
 from ..tensor import Tensor, is_foreign, plain
 from .elementwise import astype, not_equal, subtract
 from .guards import checked_axes, checked_axis
@@ -562,6 +562,7 @@ def _ndim_of(name: str, a: Any, least: int) -> int:
     return dims
 
 
+@optioned
 def unstack(x: Any, /, *, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices along an axis, which they lose, as `numpy.unstack`."""
     x = as_tensor(x, "unstack")

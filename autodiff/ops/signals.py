@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..primitive import Sample, declare, polymorphic
+from ..protocols import optioned
 from ..tensor import Tensor
 from .guards import checked_axis, common, raw
 from .linalg import as_real
@@ -198,6 +199,7 @@ _filter = declare(
 _filter_of: Any = polymorphic(_filter)
 
 
+@optioned
 def lfilter(b: Any, a: Any, x: Any, axis: int = -1) -> Tensor:
     """A signal through a recursive (IIR) or a finite (FIR) filter, as `scipy.signal.lfilter`, from rest:
     a[0] y[t] = Σ b[k] x[t − k] − Σ a[k] y[t − k], the last over k ≥ 1.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import math
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -22,8 +23,10 @@ _LARGEST_EXPANSION = 200  # times the file's size; repeated bytes can be packed 
 _ALWAYS_ALLOWED = 1 << 26  # bytes that any file may expand to
 
 
-def write(file: IO[bytes], arrays: dict[str, Array], state: str | None = None) -> None:
-    """Write arrays by name.
+def write(
+    file: IO[bytes], arrays: dict[str, Array], state: str | None = None, tied: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays by name, tied ones as well.
 
     Raises:
         ValueError: for names that the format does not have, and a text that says what the arrays are parts of.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,13 +25,18 @@ _METADATA, _CHECKSUM, _STATE, _PAIRS = "__metadata__", "autodiff.sha256", "autod
 _LONGEST_HEADER = 100_000_000  # the library's own limit
 
 
-def write(file: IO[bytes], arrays: dict[str, Array], state: str | None = None) -> None:
-    """Write arrays by name, and a text that says what they are parts of.
+def write(
+    file: IO[bytes], arrays: dict[str, Array], state: str | None = None, tied: Mapping[str, str] | None = None
+) -> None:
+    """Write arrays by name, and a text that says what they are parts of. Of names that are tied to others, a word in
+    the metadata stands for the array.
 
     Raises:
         TypeError, ValueError: for dtypes and names that the format does not have, and a text that is too long for it.
         ImportError: without the library.
     """
+    tied = tied or {}
+    arrays = {name: array for name, array in arrays.items() if name not in tied}
     pairs = [name for name, array in arrays.items() if array.dtype == np.complex128]
     arrays = {**arrays, **{name: arrays[name][..., None].view(np.float64) for name in pairs}}
     for name, array in arrays.items():
@@ -54,7 +59,7 @@ def write(file: IO[bytes], arrays: dict[str, Array], state: str | None = None) -
         said[_PAIRS] = json.dumps(pairs)
     checksum = _begun(entries, said)
     checksum.update(numbers)
-    metadata = {_CHECKSUM: checksum.hexdigest(), **said}
+    metadata = {**tied, _CHECKSUM: checksum.hexdigest(), **said}
     header = json.dumps({_METADATA: metadata, **entries}, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # the numbers begin at a multiple of 8 bytes
     if len(header) > _LONGEST_HEADER:

@@ -46,6 +46,12 @@ def save(tensors: Mapping[str, Any], path: FilePath) -> None:
     >>> load(path)
     {'epoch': 3, 'model': {'w': Tensor([1., 2.])}, 'losses': [0.5, 0.25]}
     """
+    write(tensors, path)
+
+
+def write(tensors: Mapping[str, Any], path: FilePath, tied: Mapping[str, str] | None = None) -> None:
+    """What `save` does. In safetensors names that are `tied` to another are not written, but noted in the header, as
+    the safetensors library does with PyTorch's models."""
     target = Path(path)
     format = _format_of(target, "save")
     if not isinstance(tensors, Mapping):
@@ -61,7 +67,7 @@ def save(tensors: Mapping[str, Any], path: FilePath) -> None:
             raise ValueError("save: the dicts contain themselves, or are nested too deeply") from None
         items = parts
     arrays = {_checked_name(name): _checked_array(name, value) for name, value in items.items()}
-    replace_file(target, lambda file: format.write(file, arrays, state))
+    replace_file(target, lambda file: format.write(file, arrays, state, tied))
 
 
 def load(path: FilePath) -> dict[str, Any]:

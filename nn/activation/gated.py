@@ -18,7 +18,7 @@ from autodiff.ops.samples import draw, unary
 from autodiff.primitive import Sample, declare, polymorphic
 from autodiff.tensor import plain
 
-from ..arguments import along_dim, choice, float_input, integer
+from ..arguments import DIMS, choice, float_input, integer
 from . import kernels
 from .base import Activation, Inplace
 from .exponential import sigmoid_of, softplus_of
@@ -363,7 +363,7 @@ def mish(input: Any, inplace: bool = False) -> Tensor:
     return _mish(float_input("mish", input))
 
 
-@along_dim
+@DIMS.checked
 def glu(input: Any, dim: int = -1) -> Tensor:
     """a σ(b), where a and b are the halves of the input along `dim` (Dauphin et al., 2017).
 

@@ -9,7 +9,7 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.leaving import user_level
 
-from ..arguments import along_dim, as_tensor, integer
+from ..arguments import DIMS, as_tensor, integer
 from ..random import floating
 from .base import Activation
 
@@ -32,7 +32,7 @@ def _cast(input: Any, dtype: Any) -> Tensor:
     return x if dtype is None else x.astype(floating(dtype))
 
 
-@along_dim
+@DIMS.checked
 def softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """eˣ / Σ eˣ along the axis `dim`.
 
@@ -49,7 +49,7 @@ def softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     return ad.softmax(input, axis=_axis("softmax", dim, input))
 
 
-@along_dim
+@DIMS.checked
 def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """x − log Σ eˣ along the axis `dim`, which is chosen as for `softmax`, as `dtype` is.
 
@@ -60,7 +60,7 @@ def log_softmax(input: Any, dim: int | None = None, *, dtype: Any = None) -> Ten
     return ad.log_softmax(input, axis=_axis("log_softmax", dim, input))
 
 
-@along_dim
+@DIMS.checked
 def softmin(input: Any, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """softmax(−x) along the axis `dim`, which is chosen as for `softmax`, as `dtype` is.
 

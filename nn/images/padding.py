@@ -9,7 +9,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 
-from ..arguments import as_tensor, choice, integer, number
+from ..arguments import as_tensor, choice, held, integer, number
 from ..axes import LENGTHS, OverAxes
 
 _MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -66,7 +66,9 @@ def padded(name: str, x: Tensor, widths: tuple[int, ...], mode: str = "constant"
             limit = limits.get(mode, "for an axis that is not empty")
             raise ValueError(f"{name}: with mode {mode!r} a width is {limit}; got shape {x.shape} and pad={widths}")
     if any(map(any, added)):
-        filled: dict[str, Any] = {"constant_values": value or 0} if mode == "constant" else {}
+        filled: dict[str, Any] = {}
+        if mode == "constant":
+            filled["constant_values"] = held(name, "value", value or 0, x.dtype, "input")
         x = ad.pad(x, added, mode=_MODES[mode], **filled)
     if shortened and mode in ("reflect", "replicate"):  # the elements cut off may have been repeated, as PyTorch's
         x = x[tuple([slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, pairs)])]

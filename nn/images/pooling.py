@@ -396,13 +396,18 @@ def _pool_max(name: str, input: Any, how: dict[str, Ints], ceil_mode: bool) -> T
     return y if batched else y[0]
 
 
-def _pool_mean(
-    name: str, input: Any, how: dict[str, Ints], ceil_mode: bool, include: bool, over: int | None = None
-) -> Tensor:
+def _divided_by(name: str, over: int | None) -> int | None:
     if over is not None and (isinstance(over, bool) or not isinstance(over, (int, np.integer))):
         raise TypeError(f"{name}: divisor_override is an integer or None, not {over!r}")
     if over == 0:
         raise ValueError(f"{name}: divisor_override is not 0")
+    return over
+
+
+def _pool_mean(
+    name: str, input: Any, how: dict[str, Ints], ceil_mode: bool, include: bool, over: int | None = None
+) -> Tensor:
+    over = _divided_by(name, over)
     x, batched = _batched(name, input, len(how["kernel"]))
     size = _sizes(name, x.shape, **how, ceil=ceil_mode)
     window = {key: how[key] for key in ("kernel", "stride", "padding")}
@@ -615,7 +620,8 @@ class _AvgPool(_Pool):
         divisor_override: int | None = None,
     ) -> None:
         self._keep(kernel_size, stride, padding, 1, ceil_mode)
-        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+        self.count_include_pad = count_include_pad
+        self.divisor_override = _divided_by(type(self).__name__, divisor_override)
 
     def forward(self, input: Any) -> Tensor:
         """The means of the windows."""

@@ -294,6 +294,8 @@ class Upsample(Module):
         _checked("Upsample", mode, align_corners)
         if size is None and scale_factor is None:
             raise ValueError("Upsample: takes size or scale_factor")
+        if size is not None:
+            counts("Upsample", "size", size, len(size) if isinstance(size, (tuple, list)) else 1, 1)
         if scale_factor is not None:
             n = len(scale_factor) if isinstance(scale_factor, (tuple, list)) else 1
             factors = _factors("Upsample", scale_factor, n)

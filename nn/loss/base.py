@@ -15,7 +15,7 @@ from autodiff.ops.guards import common
 from autodiff.ops.precision import in_single
 from autodiff.tensor import plain
 
-from ..arguments import as_tensor, choice, float_input
+from ..arguments import as_tensor, choice, float_input, numbers
 from ..module.module import Module
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -110,7 +110,7 @@ def weights(name: str, what: str, weight: Any, input: Tensor) -> Any:
 
 def constant(name: str, what: str, value: Any, like: Tensor) -> Any:
     """An array in the dtype of `like` from what must not require a gradient."""
-    tensor = as_tensor(value)
+    tensor = numbers(name, what, value)
     if tensor.requires_grad:
         raise TypeError(f"{name}: {what} is a constant; pass it detached (t.detach())")
     return plain(tensor).astype(like.dtype, copy=False)
@@ -136,9 +136,9 @@ class Loss(Module):
         return ", ".join(shown)
 
 
-def buffer(weight: Any) -> Tensor | None:
+def buffer(name: str, what: str, weight: Any) -> Tensor | None:
     """Weights as a module keeps them."""
     if weight is None:
         return None
-    tensor = _real(as_tensor(weight), "weights")
+    tensor = _real(numbers(name, what, weight), "weights")
     return tensor if tensor.dtype.kind == "f" else tensor.astype(np.float64)

@@ -20,7 +20,7 @@ from autodiff.primitive import Sample, declare, describe
 from autodiff.tensor import is_foreign, plain
 
 from ..activation.exponential import sigmoid_of, softplus_of
-from ..arguments import as_tensor, choice, float_input, integer, number
+from ..arguments import as_tensor, choice, float_input, integer, number, numbers
 from .base import REDUCTIONS, Loss, buffer, constant, divided, fitted, over_nothing, pair, reduced, unit, weights
 
 # Class indices
@@ -403,7 +403,7 @@ class _Weighted(Loss):
 
     def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.register_buffer("weight", buffer(weight))
+        self.register_buffer("weight", buffer(type(self).__name__, "weight", weight))
 
 
 class _OfClasses(_Weighted):
@@ -411,7 +411,7 @@ class _OfClasses(_Weighted):
 
     def __init__(self, weight: Any = None, *, ignore_index: int = IGNORED, reduction: str = "mean") -> None:
         super().__init__(weight, reduction=reduction)
-        self.ignore_index = ignore_index
+        self.ignore_index = integer(type(self).__name__, "ignore_index", ignore_index)
 
     def count(self, target: Any) -> float | None:
         """What the mean divides by: how many targets are not ignored, or the sum of their classes' weights (of
@@ -496,7 +496,7 @@ class BCEWithLogitsLoss(_Weighted):
 
     def __init__(self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None) -> None:
         super().__init__(weight, reduction=reduction)
-        self.register_buffer("pos_weight", buffer(pos_weight))
+        self.register_buffer("pos_weight", buffer(type(self).__name__, "pos_weight", pos_weight))
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """−t log σ(x) − (1 − t) log(1 − σ(x)), reduced."""
@@ -514,7 +514,9 @@ class FocalLoss(Loss):
 
     def __init__(self, alpha: Any = 0.25, gamma: float = 2.0, *, reduction: str = "mean") -> None:
         super().__init__(reduction=reduction)
-        self.alpha = alpha if isinstance(alpha, (int, float)) else fitted(alpha, ad.Tensor(0.0))
+        self.alpha = (
+            alpha if isinstance(alpha, (int, float)) else fitted(numbers("FocalLoss", "alpha", alpha), ad.Tensor(0.0))
+        )
         self.gamma = number("FocalLoss", "gamma", gamma, 0)
 
     def forward(self, input: Any, target: Any) -> Tensor:
@@ -554,7 +556,7 @@ class MultiMarginLoss(Loss):
         if p not in (1, 2) or isinstance(p, bool):
             raise ValueError(f"MultiMarginLoss: p is 1 or 2, not {p!r}")
         self.p, self.margin = p, number("MultiMarginLoss", "margin", margin)
-        self.register_buffer("weight", buffer(weight))
+        self.register_buffer("weight", buffer(type(self).__name__, "weight", weight))
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Σ max(0, m − x_t + x_i)ᵖ / classes, reduced."""

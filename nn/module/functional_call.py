@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from autodiff import Tensor
 from autodiff.tensor import plain
 
-from ..arguments import as_tensor
+from ..arguments import numbers
 from .module import BUFFER, PARAMETER, TRANSIENT, Module, registered
 
 _ALONE = RLock()
@@ -112,7 +112,7 @@ def _values(module: Module, given: dict[str, Any], tie_weights: bool, strict: bo
             close = get_close_matches(name, places, 1)
             hint = f"; did you mean {close[0]!r}?" if close else f"; it has: {', '.join(places) or 'none'}"
             raise KeyError(f"functional_call: {model} has no parameter or buffer {name!r}{hint}")
-        tensor, place = _tensor(name, value), places[name]
+        tensor, place = numbers("functional_call", name, value), places[name]
         if tensor.shape != place.tensor.shape:
             raise ValueError(
                 f"functional_call: {name} has shape {tensor.shape}, the {model}'s {place.tensor.shape}"
@@ -128,13 +128,6 @@ def _values(module: Module, given: dict[str, Any], tie_weights: bool, strict: bo
     if strict and missing:
         raise KeyError(f"functional_call: with strict=True there must be values for {', '.join(missing)} too")
     return [(place, chosen[key(place)][1]) for place in places.values() if key(place) in chosen]
-
-
-def _tensor(name: str, value: Any) -> Tensor:
-    try:
-        return as_tensor(value)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"functional_call: {name} takes a Tensor or an array of numbers ({error})") from None
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

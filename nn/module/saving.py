@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from autodiff import load as load_tensors
-from autodiff import save as save_tensors
 from autodiff.persistence.files import FilePath
+from autodiff.persistence.saving import write
 
 from .module import Module
 
@@ -18,6 +18,9 @@ def save(model: Module | Mapping[str, Any], path: FilePath) -> None:
     Args:
         model: a module, or a state (Tensors or arrays by name). Or a checkpoint: a dict with dicts in it, of the states
             of a model, an optimiser, a schedule, a generator, of numbers, strings, lists … as `ad.save` takes it.
+            Of a module's tied parameters, which have several names, safetensors gets the first name alone, with a note
+            of the others, as PyTorch's models are saved (`safetensors.torch.save_model`; `load_model` there and
+            `load_state_dict` here need no more).
         path: a file whose name ends in ``.safetensors`` (which PyTorch reads too; needs the ``safetensors`` library) or
             ``.npz``.
 
@@ -42,7 +45,21 @@ def save(model: Module | Mapping[str, Any], path: FilePath) -> None:
     """
     if not isinstance(model, (Module, Mapping)):
         raise TypeError(f"nn.save: takes a module or its state_dict(), not {type(model).__name__}")
-    save_tensors(model.state_dict() if isinstance(model, Module) else model, path)
+    if isinstance(model, Module):
+        state = model.state_dict()
+        write(state, path, _tied(model, state))
+    else:
+        write(model, path)
+
+
+def _tied(model: Module, state: Mapping[str, Any]) -> dict[str, str]:
+    """Of tensors with several names in a state: to which each of them is tied, the first in alphabetical order."""
+    names: dict[int, list[str]] = {}
+    for named in (model.named_parameters, model.named_buffers):
+        for name, tensor in named(remove_duplicate=False):
+            if name in state:
+                names.setdefault(id(tensor), []).append(name)
+    return {name: kept for kept, *others in map(sorted, names.values()) for name in others}
 
 
 def load(path: FilePath) -> dict[str, Any]:

@@ -109,23 +109,31 @@ def _opened(layout: Layout, cell: Cell, flat: Tensor, x: Any) -> tuple[Any, Any,
 # Each is the other's transpose, and both have the same derivatives by A, B and W: products of one's λ and other's s.
 
 
+def _by_gate(links: Any, x: Any) -> Any:
+    """Σ links · x over the gates: what x (gates, …) does to the states."""
+    return np.einsum("ck...,k...->c...", links, x)
+
+
+def _by_state(links: Any, x: Any) -> Any:
+    """Σ links · x over the states they act on: what x (states, …) does to the gates, or to the states before."""
+    return np.einsum("ck...,c...->k...", links, x)
+
+
 def _tangent_forward(v: Any, a: Any, b: Any, w: Any) -> Any:
     y, w = v.copy(), w.swapaxes(-1, -2).copy()
     for t in range(1, v.shape[1]):
         s = y[:, t - 1]
-        by_product = np.add.reduce(a[:, :, t] * (s[0] @ w), axis=1)  # before y, of which s is a view
-        y[:, t] += np.add.reduce(b[:, :, t] * s, axis=1)
-        y[:, t] += by_product
+        y[:, t] += _by_gate(a[:, :, t], s[0] @ w)
+        y[:, t] += _by_gate(b[:, :, t], s)
     return y
 
 
 def _adjoint_forward(g: Any, a: Any, b: Any, w: Any) -> Any:
     y, w = g.copy(), w.copy()
     for t in range(g.shape[1] - 1, 0, -1):
-        s = y[:, t, None]
-        by_product = np.add.reduce(np.add.reduce(a[:, :, t] * s, axis=0) @ w, axis=0)  # before y, of which s is a view
-        y[:, t - 1] += np.add.reduce(b[:, :, t] * s, axis=0)
-        y[0, t - 1] += by_product
+        s = y[:, t]
+        y[:, t - 1] += _by_state(b[:, :, t], s)
+        y[0, t - 1] += np.add.reduce(_by_state(a[:, :, t], s) @ w, axis=0)
     return y
 
 
@@ -134,7 +142,40 @@ def _by_all(by_v: Any, adjoint: Any, tangent: Any, a: Any, w: Any) -> list[Any]:
     before = _shifted(0 * tangent[:, 0], tangent)
     rows, late = _rows(before[0]), adjoint[:, None]
     by_a = late * (rows @ w.swapaxes(-1, -2)).reshape(a.shape[1:])
-    return [by_v, by_a, late * before, _rows((a * late).sum(axis=0)).swapaxes(-1, -2) @ rows]
+    return [by_v, by_a, late * before, _rows(_by_state(a, adjoint)).swapaxes(-1, -2) @ rows]
+
+
+def _total(parts: Sequence[Any], like: Any) -> Any:
+    """The sum of those that there are."""
+    found = [part for part in parts if part is not None]
+    return sum(found[1:], found[0]) if found else np.zeros_like(plain(like))
+
+
+def _tangent_moved(ts: Sequence[Any], y: Any, v: Any, a: Any, b: Any, w: Any) -> Any:
+    """What moves A, B and W moves what the steps add, and the rest is the recurrence again."""
+    tv, ta, tb, tw = ts
+    before = _shifted(0 * y[:, 0], y)
+    rows = _rows(before[0])
+
+    def added(links: Any, weights: Any) -> Any:
+        return _by_gate(links, (rows @ weights.swapaxes(-1, -2)).reshape(a.shape[1:]))
+
+    more = [None if ta is None else added(ta, w), None if tw is None else added(a, tw)]
+    return _tangent(_total([tv, *more, None if tb is None else _by_gate(tb, before)], y), a, b, w)
+
+
+def _adjoint_moved(ts: Sequence[Any], y: Any, g: Any, a: Any, b: Any, w: Any) -> Any:
+    tg, ta, tb, tw = ts
+
+    def earlier(x: Any) -> Any:
+        return np.concatenate([x[..., 1:, :, :], 0 * x[..., :1, :, :]], axis=-3)
+
+    def received(links: Any, weights: Any) -> Any:
+        h = (_rows(_by_state(links, y)) @ weights).sum(axis=0).reshape(y.shape[1:])
+        return np.stack([earlier(h), *[0 * h] * (len(y) - 1)])
+
+    more = [None if ta is None else received(ta, w), None if tw is None else received(a, tw)]
+    return _adjoint(_total([tg, *more, None if tb is None else earlier(_by_state(tb, y))], y), a, b, w)
 
 
 _STEPS = "step by step in memory"
@@ -155,7 +196,7 @@ _tangent: Any = polymorphic(declare(
     joint=lambda g, y, v, a, b, w: _by_all(adjoint := _adjoint(g, a, b, w), adjoint, y, a, w),
     formula="{y}ₜ = {0}ₜ + {1}ₜ({3} {y}ₜ₋₁) + {2}ₜ {y}ₜ₋₁",
     derivatives=["its transpose", "λₜ({3} {y}ₜ₋₁)ᵀ", "λₜ {y}ₜ₋₁ᵀ", "Σ {1}ₜᵀ λₜ {y}ₜ₋₁ᵀ"], samples=_link_samples,
-    opaque=_STEPS,
+    jvps=_tangent_moved, opaque=_STEPS,
 ))  # fmt: skip
 
 _adjoint: Any = polymorphic(declare(
@@ -163,7 +204,7 @@ _adjoint: Any = polymorphic(declare(
     joint=lambda g, y, v, a, b, w: _by_all(tangent := _tangent(g, a, b, w), y, tangent, a, w),
     formula="{y}ₜ = {0}ₜ + {3}ᵀ {1}ₜ₊₁ᵀ {y}ₜ₊₁ + {2}ₜ₊₁ᵀ {y}ₜ₊₁",
     derivatives=["its transpose", "{y}ₜ({3} sₜ₋₁)ᵀ", "{y}ₜ sₜ₋₁ᵀ", "Σ {1}ₜᵀ {y}ₜ sₜ₋₁ᵀ"], samples=_link_samples,
-    opaque=_STEPS,
+    jvps=_adjoint_moved, opaque=_STEPS,
 ))  # fmt: skip
 
 
@@ -175,6 +216,11 @@ class Run(NamedTuple):
 
     y: Any
     gates: Any
+
+    @property
+    def values(self) -> Sequence[Any]:
+        """The gates' values, none of a cell without gates."""
+        return () if self.gates is None else self.gates
 
     @property
     def internal(self) -> bool:
@@ -217,9 +263,12 @@ class Cell:
         """The cotangents of x W_ih + b_ih and of h W_hh + b_hh (gates, T, N, H), and of the initial states."""
         raise NotImplementedError
 
-    def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
-        """The derivatives of a step's states (rows) by a = h W_hh + b_hh, by p = x W_ih + b_ih (gates), and by the
-        states before."""
+    def values(self, p: Any, a: Any) -> Sequence[Any]:
+        """The gates' values, as `run` keeps them, of p = x W_ih + b_ih and a = h W_hh + b_hh (gates)."""
+        raise NotImplementedError
+
+    def links(self, values: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        """The derivatives of a step's states (rows) by a and by p (gates), and by the states before."""
         raise NotImplementedError
 
     def _projected(self, w_ih: Any, w_hh: Any, bias: Any, x: Any, room: int = 0) -> tuple[Any, Any]:
@@ -284,7 +333,10 @@ class Plain(Cell):
             np.matmul(d, w, out=dh)
         return local, local, [dh]
 
-    def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    def values(self, p: Any, a: Any) -> Sequence[Any]:
+        return ()
+
+    def links(self, values: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
         h = y[0]
         local = (plain(h) > 0).astype(h.dtype) if self.relu else 1 - h * h
         return [[local]], [[local]], [[np.zeros_like(plain(h))]]
@@ -376,9 +428,12 @@ class LSTM(Cell):
                 np.add.reduce(product, axis=0, out=dh)
         return d, d, [dh, dc]
 
-    def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+    def values(self, p: Any, a: Any) -> Sequence[Any]:
         s = [u + v for u, v in zip(p, a)]
-        i, f, n, o = ad.sigmoid(s[0]), ad.sigmoid(s[1]), np.tanh(s[2]), ad.sigmoid(s[3])
+        return ad.sigmoid(s[0]), ad.sigmoid(s[1]), np.tanh(s[2]), ad.sigmoid(s[3])
+
+    def links(self, values: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        i, f, n, o = values
         squashed = np.tanh(y[1])
         k = o * (1 - squashed * squashed)
         by_i, by_f, by_n = n * i * (1 - i), before[1] * f * (1 - f), i * (1 - n * n)
@@ -475,14 +530,16 @@ class GRU(Cell):
             np.add(dh, room, out=dh)
         return d, hidden, [dh]
 
-    def links(self, p: Any, a: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
-        r, z = ad.sigmoid(p[0] + a[0]), ad.sigmoid(p[1] + a[1])
-        n = np.tanh(p[2] + r * a[2])
+    def values(self, p: Any, a: Any) -> Sequence[Any]:
+        r, update = ad.sigmoid(p[0] + a[0]), p[1] + a[1]
+        return r, ad.sigmoid(-update if self.new else update), np.tanh(p[2] + r * a[2]), a[2]
+
+    def links(self, values: Any, y: Any, before: Any) -> tuple[list[Any], list[Any], list[Any]]:
+        r, z, n, u = values
         slope = z * (1 - z) * (n - before[0] if self.new else before[0] - n)
-        kept = 1 - z if self.new else z
-        by_n = (1 - kept) * (1 - n * n)
-        by_r = by_n * a[2] * r * (1 - r)
-        return [[by_r, slope, by_n * r]], [[by_r, slope, by_n]], [[kept]]
+        by_n = (1 - z) * (1 - n * n)
+        by_r = by_n * u * r * (1 - r)
+        return [[by_r, slope, by_n * r]], [[by_r, slope, by_n]], [[z]]
 
 
 # Their operations
@@ -492,25 +549,63 @@ def _stacked(rows: list[Any]) -> Any:
     return np.stack([entry for row in rows for entry in row]).reshape((len(rows), len(rows[0]), *rows[0][0].shape))
 
 
+def _products(rows: Any, weights: Any, bias: Any, y: Any) -> list[Any]:
+    """Gate by gate: to cut weights costs less, forward and back, than to cut what all steps make of them."""
+    return [
+        (rows @ weights[k].swapaxes(-1, -2) + (0 if bias is None else bias[k])).reshape(y.shape[1:])
+        for k in range(len(weights))
+    ]
+
+
+def _linked(cell: Cell, values: Any, y: Any, before: list[Any]) -> tuple[Any, Any, Any]:
+    """What `Cell.links` gives, each as one; the first two are the same where they are for the cell."""
+    by_a, by_p, by_s = cell.links(values, y, before)
+    links = _stacked(by_a)
+    return links, links if by_p is by_a else _stacked(by_p), _stacked(by_s)
+
+
 def _differentiable(cell: Cell, g: Any, y: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, states: Any, x: Any) -> Any:
     """What `Cell.back` computes, of Tensors and in operations with derivatives: the links of all steps at once, then
     one linear recurrence."""
-    # Gate by gate: to cut weights costs less, forward and back, than to cut what all steps make of them.
     before = [_shifted(s, h) for s, h in zip(states, y)]
-
-    def products(rows: Any, weights: Any, bias: Any) -> list[Any]:
-        return [
-            (rows @ weights[k].swapaxes(-1, -2) + (0 if bias is None else bias[k])).reshape(y.shape[1:])
-            for k in range(cell.gates)
-        ]
-
-    by_a, by_p, by_s = cell.links(products(_rows(x), w_ih, b_ih), products(_rows(before[0]), w_hh, b_hh), y, before)
-    links, between = _stacked(by_a), _stacked(by_s)
+    values = cell.values(_products(_rows(x), w_ih, b_ih, y), _products(_rows(before[0]), w_hh, b_hh, y))
+    links, by_p, between = _linked(cell, values, y, before)
     adjoint = _adjoint(g, links, between, w_hh)
-    hidden = (links * adjoint[:, None]).sum(axis=0)
-    d = hidden if by_p is by_a else (_stacked(by_p) * adjoint[:, None]).sum(axis=0)
-    first = (between[:, :, 0] * adjoint[:, None, 0]).sum(axis=0)
+    hidden = _by_state(links, adjoint)
+    d = hidden if by_p is links else _by_state(by_p, adjoint)
+    first = _by_state(between[:, :, 0], adjoint[:, 0])
     return d, hidden, [first[0] + (hidden[:, 0] @ w_hh).sum(axis=0), *first[1:]]
+
+
+def _moved(cell: Cell, values: Any, y: Any, parts: Any, moved: Any) -> Any:
+    """The tangent of the states, of the parts' tangents: what each step adds, then one linear recurrence. Of arrays
+    (with the gates' values) window after window, each of which starts from the tangent with which the last one ends."""
+    (w_ih, w_hh, b_ih, b_hh, states, x), (t_ih, t_hh, t_b, t_c, t_states, tx) = parts, moved
+    steps = y.shape[1]
+    few = steps if values is None else _together(y)
+    if few < steps:
+        found = []
+        for start in range(0, steps, few):
+            part = slice(start, start + few)
+            window = (w_ih, w_hh, b_ih, b_hh, states, x[part])
+            tangents = (t_ih, t_hh, t_b, t_c, t_states, None if tx is None else tx[part])
+            found.append(_moved(cell, [gate[part] for gate in values], y[:, part], window, tangents))
+            states, t_states = [*y[:, part][:, -1]], [*found[-1][:, -1]]
+        return np.concatenate(found, axis=1)
+    before = [_shifted(s, h) for s, h in zip(states, y)]
+    if values is None:
+        values = cell.values(_products(_rows(x), w_ih, b_ih, y), _products(_rows(before[0]), w_hh, b_hh, y))
+    links, by_p, between = _linked(cell, values, y, before)
+    p, a = _products(_rows(x), t_ih, t_b, y), _products(_rows(before[0]), t_hh, t_c, y)
+    if tx is not None:
+        p = [u + v for u, v in zip(p, _products(_rows(tx), w_ih, None, y))]
+    if by_p is links:
+        v = _by_gate(links, np.stack([u + v for u, v in zip(p, a)]))
+    else:
+        v = _by_gate(links, np.stack(a)) + _by_gate(by_p, np.stack(p))
+    first = v[:, 0] + _by_gate(links[:, :, 0], t_states[0] @ w_hh.swapaxes(-1, -2))
+    first = first + _by_gate(between[:, :, 0], np.stack(t_states))
+    return _tangent(np.concatenate([first[:, None], v[:, 1:]], axis=1), links, between, w_hh)
 
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -575,6 +670,11 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
         # It is to be differentiated again, and so must depend on the inputs visibly.
         return swept(g, y, flat, constant, layout)
 
+    def pushed(t: Any, y: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
+        moved = (*layout.parts(cell, t, constant)[:5], layout.parts(cell, t, None)[5] if constant is None else None)
+        values = None if isinstance(y, Tensor) else (run or run_of(flat, constant, layout)).values
+        return _moved(cell, values, y, layout.parts(cell, flat, constant), moved)
+
     def expansion(flat: Tensor, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         w_ih, w_hh, b_ih, b_hh, states, x = _opened(layout, cell, flat, constant)
         projected = (linear(x[t], w_ih, b_ih) for t in range(layout.steps))
@@ -598,7 +698,7 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
             found.append(Sample((rng.normal(size=size),), {"layout": Layout(t, n, k, h, bias)}, wrap))
         return found
 
-    return run_of, declare(name, forward, [rule, None], formula=formula, samples=samples,
+    return run_of, declare(name, forward, [rule, None], jvps=[pushed, None], formula=formula, samples=samples,
                          derivatives=["backpropagation through time", "0 (constant)"], expansion=expansion)  # fmt: skip
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.tensor import wrap
+from autodiff.ops.guards import common
+from autodiff.tensor import plain, wrap
 
 from ..arguments import as_tensor, count, floats, positive
 from ..module.module import Module
@@ -40,8 +41,8 @@ class HMM(Module):
     algorithm needs, and by those of the emissions the posteriors.
 
     Raises:
-        TypeError, ValueError: for options, shapes and symbols that do not fit, and by `posteriors` and `em` for x of
-            probability 0 or with NaN.
+        TypeError, ValueError: for options, shapes and symbols that do not fit, and by `posteriors`, `viterbi` and `em`
+            for x of probability 0 or with NaN. (log p(x) is −∞ and NaN then, and its derivatives are NaN.)
 
     Source: Rabiner 1989, "A tutorial on hidden Markov models".
 
@@ -88,7 +89,13 @@ class HMM(Module):
     def forward(self, x: Any) -> Tensor:
         """log p(x), by the forward recursion in logarithms: α_t = log Σ_j e^(α_{t−1,j} + log p(z_t | j)) + log p(x_t |
         z_t)."""
-        return _log_likelihood(*self._chain(), self._emitted(self._checked(x)))
+        value = _log_likelihood(*self._chain(), self._emitted(self._checked(x)))
+        impossible = plain(value) == -np.inf
+        if not common(~impossible.any()):
+            # The logarithm of a probability that is 0 has no derivative; the sum over no paths would have 0.
+            with np.errstate(divide="ignore"):
+                value = ad.where(impossible, ad.log(0.0 * sum(ad.tanh(p).sum() for p in self.parameters())), value)
+        return value
 
     def posteriors(self, x: Any) -> Tensor:
         """p(z_t = k | x), shape (T, K) or (N, T, K): the derivative of log p(x) by log p(x_t | z_t = k). It is a
@@ -105,6 +112,7 @@ class HMM(Module):
             reached = best[..., :, None] + transition
             back.append(reached.argmax(axis=-2))
             best = reached.max(axis=-2) + emitted[..., t, :]
+        self._require_possible(best.max(axis=-1))
         path = [best.argmax(axis=-1)]
         for before in reversed(back):
             path.append(np.take_along_axis(before, path[-1][..., None], axis=-1)[..., 0])
@@ -153,7 +161,8 @@ class HMM(Module):
         Returns:
             the log-likelihood of all sequences before each step and after the last, shape (steps + 1,).
         """
-        sequences = [self._checked(part) for part in (x if isinstance(x, list) else [x])]
+        several = isinstance(x, list) and np.ndim(x[0] if x else x) > (self.features is not None)
+        sequences = [self._checked(part) for part in (x if several else [x])]
         count("HMM.em", "steps", steps)
         positive("HMM.em", "min_variance", min_variance)
         found = []
@@ -195,9 +204,14 @@ class HMM(Module):
         with ad.no_grad():
             logarithms = [p.numpy() for p in (*self._chain(), self._emitted(x))]
         value, counts = ad.value_and_grad(lambda *logs: _log_likelihood(*logs).sum(), argnums=(0, 1, 2))(*logarithms)
-        if not np.isfinite(value):
-            raise ValueError(f"{self._title()}: log p(x) is {value}, so that no states are probable given x")
+        self._require_possible(value)
         return float(value), list(counts)
+
+    def _require_possible(self, values: Any) -> None:
+        """Raise ValueError for a log-likelihood that is infinite or NaN."""
+        if not np.isfinite(values).all():
+            value = np.ravel(values)[~np.isfinite(np.ravel(values))][0]
+            raise ValueError(f"{self._title()}: log p(x) is {value}, so that no states are probable given x")
 
     def _chain(self) -> tuple[Tensor, Tensor]:
         return ad.log_softmax(self.initial, axis=-1), ad.log_softmax(self.transition, axis=-1)
@@ -219,7 +233,7 @@ class HMM(Module):
             floats(self._title(), x, self.mean, "x")
         elif x.dtype.kind not in "iu":
             raise TypeError(f"{self._title()}: got x of {x.dtype}, expects integers, the numbers of symbols")
-        elif x.size and not (0 <= x.numpy().min() and x.numpy().max() < self.symbols):
+        elif x.size and not common((0 <= x.numpy().min()) & (x.numpy().max() < self.symbols)):
             raise ValueError(
                 f"{self._title()}: symbols are 0 … {self.symbols - 1}, but x has {x.numpy().min()} … {x.numpy().max()}"
             )

@@ -10,7 +10,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 
-from ..arguments import as_tensor, count, floats
+from ..arguments import as_tensor, choice, count, floats, number
 from ..module.module import Module
 from ..module.parameter import Parameter
 from ..random import floating, generator
@@ -89,6 +89,7 @@ class LinearGaussianSSM(Module):
 
     def covariance(self, name: str) -> Tensor:
         """P, Q or R by the name "initial", "transition" or "emission"."""
+        choice("LinearGaussianSSM.covariance", "name", name, ("initial", "transition", "emission"))
         factor = ad.tril(getattr(self, f"{name}_factor"))
         return factor @ factor.T
 
@@ -141,36 +142,57 @@ class LinearGaussianSSM(Module):
         x = (z @ c.T + rng.normal(size=(n, steps, d)) @ r.T).astype(a.dtype)
         return (z[0], x[0]) if size is None else (z, x)
 
-    def em(self, x: Any, steps: int) -> np.ndarray[Any, Any]:
+    def em(self, x: Any, steps: int, *, min_variance: float = 0.0) -> np.ndarray[Any, Any]:
         """Fit all parameters by expectation–maximisation, which never lowers the likelihood.
 
         Args:
             x: as the model takes it, NaN where an observation is missing.
             steps: how often.
+            min_variance: what the variances P, Q and R do not fall below in any direction.
 
         Returns:
             the log-likelihood of all sequences before each step and after the last, shape (steps + 1,).
+
+        Raises:
+            ValueError: for no sequences, and where the likelihood has no maximum, since a covariance becomes singular
+                (few observations, or such that are a linear map of the state), unless `min_variance` keeps it from it.
         """
         x = self._checked(x)
         x = x[None] if x.ndim == 2 else x
         count("LinearGaussianSSM.em", "steps", steps)
-        found = []
+        number("LinearGaussianSSM.em", "min_variance", min_variance, 0)
+        if not len(x):
+            raise ValueError(f"LinearGaussianSSM.em: got x of shape {x.shape}, expects 1 sequence or more")
+        found: list[float] = []
+        rounding = math.sqrt(np.finfo(x.dtype).eps)
         with ad.no_grad():
             for step in range(steps + 1):
-                filtered = self._steps(x)
-                found.append(float(sum(s.likelihood.numpy().sum() for s in filtered)))
-                if step < steps:
-                    self._fit(x, *self._smoothed(filtered))
+                try:
+                    filtered = self._steps(x)
+                    found.append(float(sum(s.likelihood.numpy().sum() for s in filtered)))
+                    fell = step and not found[-1] >= found[-2] - rounding * max(1, abs(found[-2]))
+                    if step < steps and not fell:
+                        self._fit(x, min_variance, *self._smoothed(filtered))
+                except np.linalg.LinAlgError:
+                    fell = True
+                if fell or not math.isfinite(found[-1]):
+                    raise ValueError(
+                        f"LinearGaussianSSM.em: log p(x) was {', '.join(f'{value:g}' for value in found[-2:])} after "
+                        f"{step} steps, where a covariance is singular (there is no maximum then) or x infinite; write "
+                        f"em(x, steps, min_variance=1e-6), a number in squares of x's unit"
+                    )
         return np.array(found)
 
-    def _fit(self, x: Tensor, means: list[Tensor], covariances: list[Tensor], across: list[Tensor]) -> None:
+    def _fit(
+        self, x: Tensor, least: float, means: list[Tensor], covariances: list[Tensor], across: list[Tensor]
+    ) -> None:
         """The parameters that make the expected products of states and observations most likely."""
         m, v = (np.stack([a.numpy() for a in part], axis=1) for part in (means, covariances))
         z = m[..., None]  # the vectors as columns
         zz = v + z @ z.mT
         if x.shape[1] > 1:
             later = np.stack([a.numpy() for a in across], axis=1) + z[:, 1:] @ z[:, :-1].mT
-            self._regress("transition", later, zz[:, :-1], zz[:, 1:])
+            self._regress("transition", later, zz[:, :-1], zz[:, 1:], least)
         # A missing observation is C z + v with v given those that were made at its time.
         seen = ~np.isnan(x.numpy())
         r = self.covariance("emission").numpy()
@@ -180,23 +202,23 @@ class LinearGaussianSSM(Module):
         xz = known @ z.mT + of_state @ zz
         cross = known @ (of_state @ z).mT
         xx = known @ known.mT + cross + cross.mT + of_state @ zz @ of_state.mT + r - gain @ (r * seen[..., None, :]).mT
-        self._regress("emission", xz, zz, xx)
+        self._regress("emission", xz, zz, xx, least)
         first = m[:, 0]
         self.initial_mean.data = first.mean(axis=0)
         away = (first - first.mean(axis=0))[..., None]
-        self._set_covariance("initial", (v[:, 0] + away @ away.mT).mean(axis=0))
+        self._set_covariance("initial", (v[:, 0] + away @ away.mT).mean(axis=0), least)
 
-    def _regress(self, name: str, yz: Any, zz: Any, yy: Any) -> None:
+    def _regress(self, name: str, yz: Any, zz: Any, yy: Any, least: float) -> None:
         """Least squares of y = W z + noise, of the expected products at all times."""
         times = math.prod(yz.shape[:2])
         yz, zz, yy = (a.sum(axis=(0, 1)) for a in (yz, zz, yy))
         w = np.linalg.solve(zz, yz.T).T
         getattr(self, name).data = w
-        self._set_covariance(name, (yy - w @ yz.T) / times)
+        self._set_covariance(name, (yy - w @ yz.T) / times, least)
 
-    def _set_covariance(self, name: str, covariance: Any) -> None:
+    def _set_covariance(self, name: str, covariance: Any, least: float) -> None:
         values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
-        upper: Any = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0))).T, mode="r")
+        upper: Any = np.linalg.qr((vectors * np.sqrt(np.maximum(values, least))).T, mode="r")
         lower = upper.T
         getattr(self, f"{name}_factor").data = lower * np.where(np.diag(lower) < 0, -1, 1).astype(lower.dtype)
 

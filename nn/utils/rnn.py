@@ -10,7 +10,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor
 
-from ..arguments import as_tensor, count
+from ..arguments import as_tensor, count, held
 
 
 class PackedSequence(NamedTuple):
@@ -65,7 +65,8 @@ def pad_sequence(
         raise ValueError(f"pad_sequence: padding_side is 'left' or 'right', not {padding_side!r}")
     longest, rows = max(map(len, listed)), []
     for x in listed:
-        rest = ad.full((longest - len(x), *x.shape[1:]), padding_value, dtype=x.dtype)
+        filling = held("pad_sequence", "padding_value", padding_value, x.dtype, "each sequence")
+        rest = ad.full((longest - len(x), *x.shape[1:]), filling, dtype=x.dtype)
         rows.append(ad.concatenate([x, rest] if padding_side == "right" else [rest, x]) if len(rest) else x)
     return ad.stack(rows, axis=0 if batch_first else 1)
 
@@ -135,7 +136,8 @@ def pad_packed_sequence(
     total = len(sizes) if total_length is None else count("pad_packed_sequence", "total_length", total_length)
     if total < len(sizes):
         raise ValueError(f"pad_packed_sequence: total_length={total} is less than the greatest length, {len(sizes)}")
-    padded = ad.full((total, sizes[0], *data.shape[1:]), padding_value, dtype=data.dtype)
+    filling = held("pad_packed_sequence", "padding_value", padding_value, data.dtype, "the data")
+    padded = ad.full((total, sizes[0], *data.shape[1:]), filling, dtype=data.dtype)
     padded = padded.at[sequence.places()].set(data)
     return (padded.swapaxes(0, 1) if batch_first else padded), sequence.lengths
 

@@ -85,7 +85,7 @@ class LBFGS(Optimizer):
         line_search_fn: str | None = None,
     ) -> None:
         defaults = hyperparameters(locals())
-        if max_eval is None:
+        if max_eval is None and isinstance(max_iter, (int, np.integer)):  # others are refused below
             defaults["max_eval"] = max_iter * 5 // 4
         self.memory: dict[str, Any] = {}
         super().__init__(params, defaults)

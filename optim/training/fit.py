@@ -110,8 +110,8 @@ def fit(
             to such batches. Or batches (x, y): a list, or anything else that can be iterated over again and again, such
             as `batches` returns.
         optimizer: of the model's parameters. Those whose `step` needs a closure get one: of the loss (with the
-            penalty), or of the pair (output, loss) for `HessianFree` and `NaturalGradient`, whose curvature has no part
-            of the penalty. Within a step the closure is one function, random numbers included.
+            penalty), or of the pair (output, loss) for `HessianFree`, `NaturalGradient` and `KFAC`, whose curvature
+            has no part of the penalty. Within a step the closure is one function, random numbers included.
         epochs: at most so many.
         batch_size: samples in a batch of (X, y) or of a data set; None for all.
         validation: data like `data`; its order is kept.
@@ -132,7 +132,9 @@ def fit(
             (each batch weighted as in the mean loss). The last step of an epoch takes what is left.
         ema: average the parameters over the steps: a decay for `optim.swa.EMA`, or such an object of your own (or an
             `SWA`). The averages are measured on the validation data, and are the best and the final weights; callbacks
-            and the next step meet the parameters themselves. Buffers are not averaged.
+            and the next step meet the parameters themselves. Buffers are not averaged (as by default in PyTorch's
+            AveragedModel): a batch norm's running averages stay those of the steps, and `optim.swa.update_bn` makes
+            those of the averages.
         augment: called with each batch of training, as arrays, and with `rng`; returns another one (x, y), whose arrays
             are cast as those of `data` are.
         patience: stop when the validation loss (without validation, the training loss) has not improved for so many
@@ -173,7 +175,8 @@ def fit(
             loss or a gradient, the weights are those before its step; a checkpoint always holds finite ones.
         RuntimeError: if another training that is still going on writes into the folder `checkpoint`.
         ValueError: if its files are damaged or missing, or of a training with other parts; nothing is changed then. For
-            clipping or accumulation of an optimiser that takes the loss's derivatives by itself.
+            clipping or accumulation of an optimiser that takes the loss's derivatives by itself, and for a loss that
+            depends on no parameter which is trained.
         TypeError, ValueError: for data that are empty, of different lengths, sparse or no numbers, for NaN or infinity
             in arrays of all samples, and for arguments out of range.
         Whatever the model and the loss raise (labels of a wrong kind, say).
@@ -223,6 +226,11 @@ def fit(
     callbacks, dtype = list(callbacks), dtype_of(model)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
+    if average is not None and {id(p) for p in trained}.isdisjoint(map(id, average.params)):
+        raise ValueError(
+            f"fit: ema={average!r} averages none of the parameters that the optimiser trains; make it of "
+            f"model.parameters(), or give its decay"
+        )
     train = as_batches(data, batch_size, rng, dtype, "fit: data")
     if augment is not None:
         train = Changed(train, augmented(augment, rng, dtype, "fit: augment"), "fit: data")
@@ -472,6 +480,11 @@ class _Run:
         if self.step.pending:
             means.note(self.step.finish())
             self.stepped()
+        if means.samples and not self.step.reached:
+            raise ValueError(
+                "fit: the loss of no batch depends on a parameter that the optimiser trains; was something detached, "
+                "made a new Tensor, or computed by another model?"
+            )
         return means.result(state.epoch)
 
     def advance(self, x: Any, y: Any, weight: float, count: float | None) -> tuple[Tensor, Any, dict[str, Tensor]]:

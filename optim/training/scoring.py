@@ -40,8 +40,6 @@ class _Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def __init__(self, classes: int) -> None:
         self.classes_ = np.arange(classes)
-        if classes == 2:
-            self.decision_function = lambda outputs: outputs[:, 1] - outputs[:, 0]
 
     def predict(self, outputs: Array) -> Array:
         chosen: Array = outputs.argmax(axis=1)
@@ -52,6 +50,13 @@ class _Classes(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, rtol=0, atol=rounding):
             return outputs
         return np.asarray(ad.softmax(wrap(outputs.astype(np.float64))))
+
+
+class _TwoClasses(_Classes):
+    """Two of them; the difference of their logits ranks samples whose probabilities round to 1 and 0, too."""
+
+    def decision_function(self, outputs: Array) -> Array:
+        return outputs[:, 1] - outputs[:, 0]
 
 
 class _Sides(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -125,7 +130,7 @@ def _read(outputs: Array, targets: Array, loss: Any) -> tuple[Any, Array, Array]
             count = count_of(loss)
             ignored = [label for label in np.unique(y) if counted(count, np.array([label])) == 0]
             kept = ~np.isin(y, ignored)
-            return _Classes(x.shape[1]), x[kept], y[kept]
+            return (_TwoClasses if x.shape[1] == 2 else _Classes)(x.shape[1]), x[kept], y[kept]
     if outputs.size == targets.size:
         shape = [n for n in targets.shape[1:] if n != 1]
         x, y = (array.reshape(len(array), *shape) for array in (outputs, targets))

@@ -156,6 +156,8 @@ class Step:
         self._programs: dict[str, Any] = {}
         self.why = ""
         """Why the optimiser's step is no part of a program."""
+        self.reached = backend is not None or isinstance(optimizer, SecondOrder)
+        """Whether a parameter had a gradient yet, as far as can be told (programs write them all)."""
         self.pending = 0
         """Batches whose gradients wait for a step of the optimiser."""
         self._means: dict[int, Any] = {}
@@ -205,7 +207,9 @@ class Step:
         Raises:
             NotFinite: the optimiser has made no step.
         """
-        return self._step(x, y, weight, count)
+        found = self._step(x, y, weight, count)
+        self.reached = self.reached or any(p.grad is not None for p in self._params)
+        return found
 
     def finish(self) -> dict[str, Tensor]:
         """Step with the mean of the gradients that are pending; returns the numbers of the step."""

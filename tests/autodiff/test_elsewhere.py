@@ -1,6 +1,7 @@
 """A name of another library says what is written here, and what it says is true."""
 
 import functools
+import inspect
 import pydoc
 import re
 import subprocess
@@ -13,7 +14,7 @@ import scipy.special
 import autodiff as ad
 import nn
 import optim
-from autodiff.elsewhere import NAMES
+from autodiff.elsewhere import AXES, NAMES
 
 ROOMS = {"ad": ad, "np": np, "nn": nn, "optim": optim}
 
@@ -106,6 +107,16 @@ def test_the_first_names_of_each_line_of_the_overview_exist():
                 assert hasattr(ad, name.removeprefix("ad.")), name
 
 
+@pytest.mark.parametrize("package", [nn, optim])
+def test_help_of_nn_and_optim_begins_with_every_public_name_and_no_other(package):
+    overview, _, order = package.__doc__.partition("Reading order")
+    overview = re.sub(r"(\w+)\{1,2,3\}d", r"\g<1>1d \g<1>2d \g<1>3d", overview)
+    assert order and set(package.__all__) <= set(re.findall(r"\w+", overview))
+    for line in re.findall(r"^(?:[A-Z][\w ]+:)? {2,}(.*)$", overview, re.M):
+        for name in re.findall(r"\w*[A-Z]\w+|\w+_\w+", line):
+            assert name in package.__all__ or name == "SciPy", name
+
+
 @pytest.mark.parametrize(
     ("module", "names"),
     [
@@ -127,3 +138,48 @@ def test_a_star_import_brings_what_is_public_alone():
     assert set(names) == set(ad.__all__)
     assert {n for n in dir(ad) if n[0] != "_"} >= set(names) >= {"fft", "linalg", "special", "stats", "grad", "compile"}
     assert not {"ops", "backward", "transforms"} & set(names)
+
+
+def along_an_axis():
+    """Every public function and method of Tensors that has NumPy's words, with those it has."""
+    places = {"ad": ad, "ad.fft": ad.fft, "ad.linalg": ad.linalg, "ad.special": ad.special, "ad.signal": ad.signal}
+    for place, package in [*places.items(), ("t", ad.Tensor)]:
+        for name in vars(package) if place == "ad.signal" else dir(package):
+            function = getattr(package, name, None)
+            if not name.startswith("_") and inspect.isfunction(function) and name != "apply_along_axis":
+                as_numpy_s = getattr(np, name, None) if "params" in inspect.signature(function).parameters else None
+                words = inspect.signature(as_numpy_s or function).parameters
+                if any(
+                    words[w].kind != inspect.Parameter.VAR_POSITIONAL for w in ("axis", "axes", "axis1") if w in words
+                ):
+                    yield pytest.param(function, words, id=f"{place}.{name}")
+
+
+@pytest.mark.parametrize(("function", "words"), [*along_an_axis()])
+def test_pytorchs_words_for_an_axis_are_an_error_that_names_numpys(function, words):
+    given = [np.eye(2)] * sum(p.default is p.empty and p.kind < p.VAR_POSITIONAL for p in words.values())
+    own = next(word for word in ("axis", "axes", "axis1") if word in words)
+    other = "dim1" if own == "axis1" else "dim"
+    given = given[: list(words).index(own)] if words[own].kind < inspect.Parameter.VAR_POSITIONAL else given
+    with pytest.raises(TypeError, match=rf"\w+: got {other}=1; autodiff says {own}=1, as NumPy does"):
+        function(*given, **{other: 1})
+    if "keepdims" in words:
+        with pytest.raises(TypeError, match=r"got dim=1, keepdim=True; autodiff says \w+=1, keepdims=True, as NumPy"):
+            function(*given, dim=1, keepdim=True)
+
+
+def test_words_that_numpy_has_not_either_stay_pythons_error():
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dim'"):
+        ad.diag(np.eye(2), dim=0)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dimension'"):
+        ad.sum(np.eye(2), dimension=0)
+
+
+def test_an_error_inside_a_function_with_the_right_words_stays_as_it_is():
+    with pytest.raises(TypeError, match="nothing to do with it"):
+
+        @AXES.checked
+        def f(x, dim):
+            raise TypeError("nothing to do with it")
+
+        f(1, dim=0)

@@ -227,6 +227,36 @@ def test_tied_weights_load_as_pytorchs_save_model_writes_them_once(tmp_path):
         apart.load_state_dict(state)
 
 
+def test_tied_weights_are_written_as_pytorchs_save_model_writes_them_and_load_there(tmp_path):
+    torch = pytest.importorskip("torch")
+    files = pytest.importorskip("safetensors.torch")
+    safetensors = pytest.importorskip("safetensors")
+
+    def tied(library):
+        first, embedding = library.nn.Linear(3, 5, bias=False), library.nn.Embedding(5, 3)
+        model = library.nn.Sequential(embedding, library.nn.Tanh(), first, library.nn.Sequential(first))
+        embedding.weight = first.weight
+        return model
+
+    mine, theirs = tied(SimpleNamespace(nn=nn)), tied(torch)
+    nn.save(mine, tmp_path / "mine.safetensors")
+    files.save_model(theirs, str(tmp_path / "theirs.safetensors"))
+    found = {}
+    for name in ("mine", "theirs"):
+        with safetensors.safe_open(tmp_path / f"{name}.safetensors", "numpy") as file:
+            notes = {key: kept for key, kept in file.metadata().items() if not key.startswith("autodiff.")}
+            found[name] = [*file.keys()], notes
+    assert found["mine"] == found["theirs"] == (["0.weight"], {"2.weight": "0.weight", "3.0.weight": "0.weight"})
+    files.load_model(theirs, str(tmp_path / "mine.safetensors"))
+    np.testing.assert_array_equal(theirs[2].weight.detach().numpy(), mine[2].weight.data)
+    other = tied(SimpleNamespace(nn=nn))
+    assert other.load_state_dict(nn.load(tmp_path / "mine.safetensors")) == ([], [])
+    assert other[0].weight is other[2].weight
+    np.testing.assert_array_equal(other[2].weight.data, mine[2].weight.data)
+    nn.save(mine, tmp_path / "mine.npz")
+    assert {*np.load(tmp_path / "mine.npz")} == {"0.weight", "2.weight", "3.0.weight"}
+
+
 def test_pytorch_loads_a_model_saved_here(tmp_path):
     torch = pytest.importorskip("torch")
     files = pytest.importorskip("safetensors.torch")

@@ -3,12 +3,14 @@
 import copy
 import inspect
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 
 import nn
 import nn.functional as F
+import optim
 from autodiff import Tensor
 
 LAYERS = [
@@ -111,3 +113,37 @@ def test_an_argument_that_a_layer_does_not_take_is_an_error_that_names_the_layer
 def test_a_ninth_argument_by_position_of_a_layer_that_takes_eight_names_the_layer_and_what_it_takes():
     with pytest.raises(TypeError, match=r"^LSTM: too many positional arguments; it takes \(input_size, hidden_size, "):
         nn.LSTM(2, 3, 1, True, False, 0.0, False, 0, 0)
+
+
+REFUSED = [
+    (nn.CrossEntropyLoss, {}, "weight", "many"),
+    (nn.NLLLoss, {}, "weight", object()),
+    (nn.BCELoss, {}, "weight", "many"),
+    (nn.BCEWithLogitsLoss, {}, "pos_weight", {"a": 1}),
+    (nn.MultiMarginLoss, {}, "weight", "many"),
+    (nn.FocalLoss, {}, "alpha", "large"),
+    (nn.CrossEntropyLoss, {}, "ignore_index", "none"),
+    (nn.NLLLoss, {}, "ignore_index", -3.5),
+    (nn.AvgPool1d, {"kernel_size": 2}, "divisor_override", 2.0),
+    (nn.AvgPool3d, {"kernel_size": 2}, "divisor_override", 0),
+    (nn.Upsample, {}, "size", "large"),
+    (nn.Upsample, {}, "size", (4, -1)),
+    (nn.RBF, {}, "centres", "many"),
+    (nn.RBF, {"centres": [[0.0]]}, "width", "large"),
+    (partial(optim.LBFGS, [Tensor(1.0, requires_grad=True)]), {}, "max_iter", "many"),
+]
+
+
+@pytest.mark.parametrize(("made", "others", "name", "wrong"), REFUSED, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_wrong_option_is_refused_by_name_where_it_is_given_and_not_only_where_it_is_used(made, others, name, wrong):
+    layer = getattr(made, "__name__", "LBFGS")
+    with pytest.raises((TypeError, ValueError), match=f"{layer}: {name} "):
+        made(**others, **{name: wrong})
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(2, 3), nn.BatchNorm1d(3), nn.CrossEntropyLoss()], ids=repr)
+def test_a_forward_without_return_is_named_as_what_it_is(layer):
+    with pytest.raises(
+        TypeError, match="got None where a Tensor is expected; a forward that makes it ends in `return`"
+    ):
+        layer(*[None, [1]][: 2 if isinstance(layer, nn.CrossEntropyLoss) else 1])

@@ -85,3 +85,24 @@ def test_generation_refuses_what_does_not_fit():
         nn.generate(lambda x: np.ones(1), [0], 1)
     with pytest.raises(ValueError, match=r"choose gave \(1, 3\), expects \(1,\)"):
         nn.generate(nn.Embedding(3, 3), [0], 1, choose=lambda z: z)
+
+
+@pytest.mark.parametrize(("start", "following"), [([[[3], [5]]], 2.5), (np.array([0], "uint8"), 299)])
+def test_an_entry_that_the_dtype_of_the_start_does_not_hold_is_refused_not_cut(start, following):
+    def choose(logits):
+        return np.full((1, *np.shape(start)[2:]), following)
+
+    with pytest.raises(ValueError, match=f"what choose gives, {following}, is no value of .*that of start"):
+        nn.generate(lambda x: np.zeros((1, 3)), start, 2, choose)
+
+
+@pytest.mark.parametrize("choose", [nn.greedy, nn.sampling(top_k=2)])
+@pytest.mark.parametrize("logit", [np.nan, -np.inf])
+def test_no_entry_is_chosen_of_logits_of_which_none_is_the_greatest(choose, logit):
+    with pytest.raises(ValueError, match=r"generate: the greatest logits are \["):
+        nn.generate(lambda x: np.full((1, 3), logit), [0], 1, choose)
+
+
+def test_what_is_no_function_is_refused_by_name():
+    with pytest.raises(TypeError, match="generate: choose is a function, not 'greedy'"):
+        nn.generate(nn.Embedding(3, 3), [0], 1, "greedy")

@@ -86,3 +86,13 @@ def test_the_stored_notebook_is_complete_and_belongs_to_no_machine(path):
         assert (path.parent / link).exists()
         if number := re.fullmatch(r"[Nn]otebook (\d+)", words):
             assert int(number[1]) == int(link[:2])
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_the_notebook_says_what_it_teaches_and_answers_its_quiz_and_its_exercises(path):
+    texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+    assert texts[0].startswith(f"# {int(path.stem[:2])} · ")
+    assert "you will be able to" in texts[0]
+    end = "\n".join(texts[-4:])
+    assert end.index("## Quiz") < end.index("<details><summary>Answers") < end.index("Things to try")
+    assert end.count("<details>") == end.count("</details>")

@@ -305,6 +305,23 @@ def test_pytorchs_snapshots_continue_here_as_there(case):
             a.step(), b.step(), s.step(), t.step()
 
 
+def test_pytorchs_snapshot_of_a_chain_inside_a_sequence_continues_here_as_there():
+    torch = pytest.importorskip("torch")
+
+    def made(m, o):
+        chain = m.ChainedScheduler([m.ConstantLR(o, 0.1, 2), m.ExponentialLR(o, 0.9)])
+        return m.SequentialLR(o, [chain, m.StepLR(o, 2)], [5])
+
+    a, b = ours(), theirs(torch)
+    s, t = made(lr_scheduler, a), made(torch.optim.lr_scheduler, b)
+    for _ in range(3):
+        b.step(), t.step()
+    s.load_state_dict(t.state_dict()), a.load_state_dict(b.state_dict())
+    for _ in range(6):
+        np.testing.assert_allclose(hyper(a), hyper(b), rtol=1e-12)
+        a.step(), b.step(), s.step(), t.step()
+
+
 def test_pytorchs_snapshots_bring_their_own_options_and_those_of_another_schedule_are_refused():
     torch = pytest.importorskip("torch")
     m = torch.optim.lr_scheduler
@@ -394,6 +411,7 @@ def test_one_cycle_past_its_end_raises():
     (lambda o: lr_scheduler.StepLR(o, 2, float("nan")), ValueError, "StepLR.*gamma"),
     (lambda o: lr_scheduler.StepLR(o, "2"), TypeError, "StepLR.*step_size"),
     (lambda o: lr_scheduler.StepLR("o", 2), TypeError, "StepLR.*optimiser"),
+    (lambda o: lr_scheduler.MultiStepLR(o, 3), TypeError, "MultiStepLR: milestones are integers, in a list, not 3"),
     (lambda o: lr_scheduler.LambdaLR(o, 3), TypeError, "LambdaLR.*function"),
     (lambda o: lr_scheduler.LambdaLR(o, [lambda t: t] * 3), ValueError, "LambdaLR.*3 values for 2"),
     (lambda o: lr_scheduler.LinearLR(o, 0.0), ValueError, "LinearLR.*start_factor"),
@@ -439,6 +457,18 @@ def test_the_averages_are_pytorchs():
             a.update(), b.update_parameters(model)
             for x, y in zip(a.shadow, b.module.parameters()):
                 np.testing.assert_allclose(x, y.detach().numpy(), rtol=1e-12)
+
+
+def test_averages_of_half_precision_take_steps_that_it_would_lose():
+    w = ad.Tensor(np.ones(2, "float16"), requires_grad=True)
+    ema, swa = optim.swa.EMA([w], 0.999), optim.swa.SWA([w])
+    w.data = np.full(2, 2, "float16")
+    for _ in range(3000):
+        ema.update(), swa.update()
+    np.testing.assert_allclose(ema.shadow[0], 2 - 0.999**3000, rtol=1e-4)
+    np.testing.assert_allclose(swa.shadow[0], 2, rtol=1e-4)
+    ema.copy_to()
+    assert w.dtype == np.float16
 
 
 def test_averages_can_be_applied_copied_and_continued():

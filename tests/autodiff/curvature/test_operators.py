@@ -117,6 +117,7 @@ def test_many_vectors_are_taken_in_pieces_where_all_at_once_have_no_room(problem
     expected = np.stack([H @ v for v in V.T], axis=1)
     for room in (1, 3 * 120, 1 << 22):  # the largest array of the graph has 120 numbers
         monkeypatch.setattr(recorded, "ROOM", room)
+        H = Hessian(loss, params)
         np.testing.assert_allclose(H @ V, expected, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(H @ np.asfortranarray(V), expected, rtol=1e-12, atol=1e-14)
 
@@ -149,13 +150,13 @@ def test_one_vector_that_is_not_finite_leaves_the_others_as_they_are(problem, rn
     assert not np.isfinite(found[:, 2]).all()
 
 
-def test_eight_products_of_a_small_network_take_less_time_than_five(rng):
+def test_eight_products_of_a_small_network_take_less_time_than_four(rng):
     params = network(rng, (2, 16, 16, 1), np.float32)
     x, y = rng.standard_normal((2, 32, 2)).astype(np.float32), rng.standard_normal((32, 1)).astype(np.float32)
     H = Hessian(lambda: ((forward(params, x[0]) - y) ** 2).sum(), params)
     V = rng.standard_normal((H.size, 8)).astype(np.float32)
     one, eight = least_times(lambda: H @ V[:, 0], lambda: H @ V, rounds=100)
-    assert eight < 5 * one  # about 3 where nothing else runs
+    assert eight < 4 * one  # about 2.7 where nothing else runs
 
 
 def test_scipy_accepts_the_operators(problem, rng):

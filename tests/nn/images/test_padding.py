@@ -64,6 +64,8 @@ X = np.ones((2, 3, 6, 6), "float32")
     (ValueError, r"pad: with mode 'replicate' a width is for an axis that is not empty", lambda: F.pad(X[..., :0], (1, 0), "replicate")),
     (ValueError, r"pad: value=1.0 is for mode 'constant'", lambda: F.pad(X, (1, 0), "reflect", 1.0)),
     (ValueError, r"pad: got input of shape .* of which pad=\(-4, -4\) leaves nothing", lambda: F.pad(X, (-4, -4))),
+    (ValueError, r"pad: value, 0.5, is no value of int64, that of input", lambda: F.pad([1, 2], (1, 1), value=0.5)),
+    (ValueError, r"ConstantPad1d: value, 0.5, is no value of int64", lambda: nn.ConstantPad1d(1, 0.5)([[1, 2]])),
 ])  # fmt: skip
 def test_an_error_names_the_layer_what_it_got_and_what_it_expects(error, message, call):
     with pytest.raises(error, match=message):

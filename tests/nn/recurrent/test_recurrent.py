@@ -16,6 +16,7 @@ import nn
 from autodiff import Tensor
 from tests.against_torch import close, same_layer
 from tests.documents import ENTRIES
+from tests.processor_time import least_times
 
 KINDS = ["RNN", "LSTM", "GRU"]
 BOTH = {"LSTM": 2}  # number of states, 1 by default
@@ -280,6 +281,64 @@ def test_third_derivatives_are_those_of_the_formulas(kind):
 
 
 # Truncation
+
+
+@pytest.mark.parametrize("shape", [(40, 64, 3), (1, 2, 3)], ids=["windows", "one step"])
+@pytest.mark.parametrize("kind", ["relu", *KINDS])
+def test_products_on_a_recorded_layer_are_torchs_second_derivatives(kind, shape):
+    torch = pytest.importorskip("torch")
+    hidden = 16 if shape[0] > 2 else 2  # more than go through the cache at once, or few
+    options = {"nonlinearity": "relu"} if kind == "relu" else {}
+    ours, theirs = pair("RNN" if kind == "relu" else kind, shape[-1], hidden, **options)
+    rng = np.random.default_rng(0)
+    x, states = rng.normal(size=shape), states_of(kind, rng, (1, shape[1], hidden))
+    for a, b in zip(theirs.parameters(), ours.parameters()):
+        a.data.copy_(torch.tensor(b.numpy()))
+    leaves = [Tensor(v, requires_grad=True) for v in (x, *states)]
+    their_leaves = [torch.tensor(v, requires_grad=True) for v in (x, *states)]
+    variables = [*ours.parameters(), *leaves]
+    their_variables = [*theirs.parameters(), *their_leaves]
+    vectors = [rng.normal(size=v.shape) for v in variables]
+
+    H = ad.curvature.Hessian((joined(ours(*leaves)) ** 3).sum(), variables)
+    found = H @ np.concatenate([v.ravel() for v in vectors])
+    gradients = torch.autograd.grad((joined(theirs(*their_leaves)) ** 3).sum(), their_variables, create_graph=True)
+    along = sum((g * torch.tensor(v)).sum() for g, v in zip(gradients, vectors))
+    expected = torch.autograd.grad(along, their_variables)
+    expected = np.concatenate([e.numpy().ravel() for e in expected])
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * abs(expected).max())
+
+
+@pytest.mark.parametrize("kind", ["relu", *KINDS, "new"])
+def test_tangents_in_forward_mode_are_those_of_two_reverse_passes(kind):
+    options = {"relu": {"nonlinearity": "relu"}, "new": {"update": "new"}}.get(kind, {})
+    layer = getattr(nn, {"relu": "RNN", "new": "GRU"}.get(kind, kind))(3, 2, dtype="float64", **options)
+    weights, rng = dict(layer.named_parameters()), np.random.default_rng(0)
+
+    def f(x, *values):
+        return nn.functional_call(layer, dict(zip(weights, values)), x)[0]
+
+    at = [rng.normal(size=(4, 2, 3)), *[w.numpy() for w in weights.values()]]
+    ts, u = [rng.normal(size=a.shape) for a in at], rng.normal(size=(4, 2, 2))
+    _, pushed = ad.jvp(f, tuple(at), tuple(ts))
+    _, pull = ad.vjp(f, *at)
+    np.testing.assert_allclose((u * pushed).sum(), sum((g * t).sum() for g, t in zip(pull(u), ts)), rtol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "hidden"), [((20, 16, 16), 32), ((50, 32, 32), 64)])
+def test_a_product_on_a_recorded_lstm_costs_less_than_one_from_scratch(shape, hidden):
+    layer, x = nn.LSTM(shape[-1], hidden, dtype="float64"), np.random.default_rng(0).normal(size=shape)
+    weights = [*layer.parameters()]
+    loss = (layer(x)[0] ** 2).mean()
+    H, v = ad.curvature.Hessian(loss, weights), np.ones(sum(w.size for w in weights))
+
+    def scratch():
+        gradients = ad.gradients((layer(x)[0] ** 2).mean(), weights, create_graph=True)
+        ad.gradients(sum(g.sum() for g in gradients), weights)
+
+    recorded, anew = least_times(lambda: H @ v, scratch, rounds=10, enough=lambda a, b: a < 0.8 * b)
+    assert recorded < 0.9 * anew
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -159,8 +159,34 @@ def test_hmms_refuse_what_does_not_fit_by_name():
     model.initial.data, model.transition.data = np.array([0, -np.inf]), np.array([[0, -np.inf], [0, 0.0]])
     model.emission.data = np.array([[0, 0, -np.inf], [0, 0, 0.0]])
     assert model(np.array([0, 2])).item() == -np.inf
-    for method in (model.posteriors, lambda x: model.em(x, 1)):
+    for method in (model.posteriors, model.viterbi, lambda x: model.em(x, 1)):
         with pytest.raises(ValueError, match="log p\\(x\\) is -inf, so that no states are probable"):
             method(np.array([0, 2]))
     with pytest.raises(ValueError, match="min_variance is greater than 0"):
         gaussian.em(np.zeros((4, 2), "float32"), 1, min_variance=0)
+    with pytest.raises(ValueError, match="log p\\(x\\) is nan, so that no states are probable"):
+        gaussian.viterbi(np.full((4, 2), np.nan))
+
+
+def test_the_logarithm_of_probability_zero_has_no_derivative():
+    model = nn.HMM(2, 3, dtype="float64", rng=np.random.default_rng(0))
+    model.emission.data = np.array([[0, 0, -np.inf], [0, 0, -np.inf]])
+    possible, impossible = model(np.array([[0, 1, 0], [0, 2, 0]]))
+    assert impossible.item() == -np.inf
+    assert all(np.isnan(g.numpy()).all() for g in ad.gradients(impossible, list(model.parameters())))
+    alone = ad.gradients(model(np.array([0, 1, 0])), list(model.parameters()))
+    for g, expected in zip(ad.gradients(possible, list(model.parameters())), alone):
+        np.testing.assert_array_equal(g.numpy(), expected.numpy())
+
+
+def test_vmap_takes_each_sequence_to_its_own_likelihood_and_gradient():
+    model, x = nn.HMM(2, 3, dtype="float64", rng=np.random.default_rng(0)), np.array([[0, 1, 2], [2, 2, 0]])
+    np.testing.assert_allclose(ad.vmap(model)(x).numpy(), model(x).numpy())
+    of_each = ad.vmap(ad.grad(lambda e, s: nn.functional_call(model, {"emission": e}, s)), in_axes=(None, 0))
+    expected = ad.jacobian(lambda e: nn.functional_call(model, {"emission": e}, x))(model.emission.numpy())
+    np.testing.assert_allclose(of_each(model.emission.numpy(), x).numpy(), expected.numpy(), atol=1e-14)
+
+
+def test_em_takes_a_list_of_symbols_as_the_model_does():
+    model, again = (nn.HMM(2, 3, dtype="float64", rng=np.random.default_rng(0)) for _ in range(2))
+    assert (model.em([0, 1, 2, 0], 2) == again.em(np.array([0, 1, 2, 0]), 2)).all()

@@ -150,3 +150,21 @@ def test_linear_gaussian_models_refuse_what_does_not_fit_by_name():
     with pytest.raises(ValueError, match="steps is at least 1, not 0"):
         model.forecast(np.zeros((4, 3), "float32"), 0)
     assert model(np.zeros((4, 3), "float32")).dtype == "float32"
+    with pytest.raises(ValueError, match="name is 'initial', 'transition' or 'emission', not 'noise'"):
+        model.covariance("noise")
+    with pytest.raises(ValueError, match=r"x of shape \(0, 4, 3\), expects 1 sequence or more"):
+        model.em(np.zeros((0, 4, 3), "float32"), 1)
+
+
+def test_em_says_so_where_the_likelihood_has_no_maximum_and_min_variance_gives_it_one():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 4))  # fewer observations than numbers in each
+    x = np.stack([x, x[::-1]])
+    model = nn.LinearGaussianSSM(1, 4, dtype="float64", rng=rng)
+    with pytest.raises(ValueError, match=r"a covariance is singular .* min_variance=1e-6"):
+        model.em(x, 20)
+    model.reset_parameters(rng)
+    values = model.em(x, 20, min_variance=1e-4)
+    assert (np.diff(values) > -1e-6).all()
+    smallest = [np.linalg.eigvalsh(model.covariance(n).numpy())[0] for n in ("initial", "transition", "emission")]
+    np.testing.assert_array_less(1e-4 - 1e-12, smallest)

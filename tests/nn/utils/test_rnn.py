@@ -74,3 +74,5 @@ def test_padding_and_packing_refuse_what_does_not_fit():
         rnn.pad_packed_sequence(rnn.pack_sequence([np.ones(5)]), total_length=4)
     with pytest.raises(ValueError, match=r"shape \(T, N, ...\), not \(5,\)"):
         rnn.pack_padded_sequence(np.ones(5), [5])
+    with pytest.raises(ValueError, match=r"padding_value, 0.5, is no value of int64"):
+        rnn.pad_sequence([np.array([1, 2]), np.array([3])], padding_value=0.5)

@@ -170,6 +170,14 @@ class Batches:
         self.losses.append(state.loss)
 
 
+class Dicts:
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, i):
+        return {"x": np.ones(4), "y": 0}
+
+
 # What the model sees
 
 
@@ -632,6 +640,7 @@ def test_labels_of_the_wrong_kind_are_an_error_that_says_so():
         ({"clip_value": -1.0}, ValueError, "clip_value must be a positive number, not -1.0"),
         ({"accumulate": 0}, ValueError, "accumulate must be a number of batches, at least 1, not 0"),
         ({"accumulate": 2.0}, ValueError, "accumulate must be"),
+        ({"ema": optim.swa.EMA([ad.Tensor([1.0])])}, ValueError, r"ema=EMA\(1 parameter, 0 updates\) averages none of the"),
         ({"ema": 1.5}, ValueError, r"EMA: decay must be within \[0, 1\]"),
         ({"ema": "0.9"}, TypeError, "EMA: decay must be a number"),
         ({"penalty": 0.1}, TypeError, "penalty= takes a function of the model, not 0.1"),
@@ -650,6 +659,8 @@ def test_labels_of_the_wrong_kind_are_an_error_that_says_so():
         ({"callbacks": print}, TypeError, "takes a list"),
         ({"callbacks": [3]}, TypeError, "a callback is a function"),
         ({"loss": nn.CrossEntropyLoss}, TypeError, "loss takes a function"),
+        ({"loss": lambda output, target: ad.Tensor(1.0, requires_grad=True) * 2}, ValueError, "the loss of no batch depends"),
+        ({"data": Dicts()}, TypeError, r"the samples of a data set are tuples \(x, y\), not dict"),
         ({"loss": lambda output, target: 1.0}, TypeError, "must return a Tensor"),
         ({"loss": nn.CrossEntropyLoss(reduction="none")}, ValueError, r"reduction='mean'.*not shape \(32,\)"),
         ({"model": lambda x: x}, TypeError, "must be a module"),

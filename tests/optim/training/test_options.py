@@ -408,6 +408,10 @@ def test_named_metrics_are_scikit_learns_of_all_outputs_together_and_no_means_of
                 history[f"train_{name}"] == history[f"val_{name}"] or abs(history[f"train_{name}"][0] - value) < 1e-9
             ), name
             assert history[f"val_{name}"][0] == pytest.approx(value, rel=1e-9), name
+    pair, first, halves = 100 * z[:, :2], (y == 1).astype(int), ["roc_auc", "average_precision"]
+    history, of_first = measured(pair, first, nn.CrossEntropyLoss(), halves), pair[:, 1] - pair[:, 0]
+    for name, score in zip(halves, (sk.roc_auc_score, sk.average_precision_score), strict=True):
+        assert history[f"val_{name}"][0] == pytest.approx(score(first, of_first)), name
     mixed = measured(z, y, nn.CrossEntropyLoss(), {"F1": "f1_macro", "rows": lambda output, target: len(target)})
     assert mixed.val_F1[0] == pytest.approx(expected[1]) and mixed.val_rows == [(7 * 49 + 1) / 50]
 
