@@ -726,7 +726,7 @@ class _GaussNewtonAt:
                 Y[piece] = part.reshape(-1, N, M)
         H: Array = (Y[:M] * signs[:, None]).swapaxes(0, 1)
         off = np.abs(np.einsum("nkm,nk->nm", H, V[M]) - Y[M])
-        return H if (off <= 100 * M * np.finfo(z.dtype).eps * np.abs(H).max(initial=0.0)).all() else None
+        return H if (off <= 10 * M * np.finfo(z.dtype).eps * np.abs(H).max(initial=0.0)).all() else None
 
 
 def add(total: list[Array | None], parts: Parts) -> None:

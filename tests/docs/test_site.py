@@ -21,7 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser():
     browser = chromium.Browser()
     yield browser
@@ -65,6 +65,8 @@ def test_pages_pass_axe(browser):
     wrong = []
     for page, (width, dark) in zip(PAGES, cycle(WAYS)):
         list(opened(browser, page, width, dark))
+        # Entries of the reference are of one kind; of more than a thousand the first ones are enough.
+        browser.run("[...document.querySelectorAll('dl.py')].slice(30).forEach(entry => entry.remove())")
         browser.run(axe + ";0")
         found = browser.run(
             "axe.run(document, {iframes: false, resultTypes: ['violations']}).then(r => JSON.stringify(r.violations.map("
