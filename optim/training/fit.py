@@ -110,8 +110,8 @@ def fit(
             to such batches. Or batches (x, y): a list, or anything else that can be iterated over again and again, such
             as `batches` returns.
         optimizer: of the model's parameters. Those whose `step` needs a closure get one: of the loss (with the
-            penalty), or of the pair (output, loss) for `HessianFree` and `NaturalGradient`, whose curvature has no part
-            of the penalty. Within a step the closure is one function, random numbers included.
+            penalty), or of the pair (output, loss) for `HessianFree`, `NaturalGradient` and `KFAC`, whose curvature
+            has no part of the penalty. Within a step the closure is one function, random numbers included.
         epochs: at most so many.
         batch_size: samples in a batch of (X, y) or of a data set; None for all.
         validation: data like `data`; its order is kept.
