@@ -28,6 +28,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!(autodiff|nn|optim)\.).*")]  # what other
 
 # Pages: Markdown, and notebooks with the outputs that are stored in them
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block"]
+myst_dmath_double_inline = True  # formulas on lines of their own within a paragraph, as notebooks have them
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}

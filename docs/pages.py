@@ -195,8 +195,9 @@ class NamesAreLinks(SphinxTransform):
 
 
 def no_link(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
-    """What looks like a member of a class and is none stays code."""
-    return content if node.get("maybe") else None
+    """What looks like a member of a class and is none stays code, and so does an internal class in an annotation."""
+    internal = node.get("reftype") == "class" and node["reftarget"].split(".")[0] in PACKAGES
+    return content if node.get("maybe") or internal else None
 
 
 def _within(node: nodes.Node, kinds: tuple[type, ...]) -> bool:

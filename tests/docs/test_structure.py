@@ -77,6 +77,7 @@ def test_every_picture_is_drawn_by_a_function_and_shown_in_the_gallery():
 def test_every_public_name_is_described_once_with_a_docstring():
     found = [entry for module in names.MODULES for entry in names.entries(module)[0]]
     assert max(Counter(entry.name for entry in found).values()) == 1
+    assert max(Counter(id(entry.value) for entry in found).values()) == 1
     assert [e.name for e in found if not (inspect.getdoc(e.value) or "").strip()] == []
     for module in names.MODULES:
         grouped = [e.name for members in names.grouped(module).values() for e in members]
