@@ -10,7 +10,7 @@ Pictures:      graph explain walk
 Checks:        gradcheck gradgradcheck detect_anomaly record_lines
 Files:         save load
 Operations:    NumPy's names, np.exp(t) or ad.exp(t), and relu sigmoid softplus softmax log_softmax logsumexp
-               cross_entropy sparse_matmul; your own with primitive
+               cross_entropy sparse_matmul; your own with primitive and Multiplication
 As SciPy's:    ad.special ad.linalg ad.fft ad.signal ad.ndimage ad.stats ad.solvers (help(ad.stats) and so on)
 And:           ad.curvature ad.polynomial ad.random; import nn for networks, import optim for optimisers and minimize
 """

@@ -43,9 +43,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
 
     # They bring NumPy, which must not come before `main` has set the environment.
-    from . import networks, programs, workloads
+    from . import curvature, networks, programs, workloads
 
-    known = workloads.workloads(options.quick) + programs.workloads(options.quick) + networks.workloads()
+    known = workloads.workloads(options.quick) + programs.workloads(options.quick)
+    known += networks.workloads() + curvature.workloads()
     options.workloads = [w for w in known if not options.only or any(part in w.name for part in options.only)]
     names = ", ".join(w.name for w in known)
     for part in options.only or ():

@@ -28,6 +28,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!(autodiff|nn|optim)\.).*")]  # what other
 
 # Pages: Markdown, and notebooks with the outputs that are stored in them
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist", "attrs_block"]
+myst_dmath_double_inline = True  # formulas on lines of their own within a paragraph, as notebooks have them
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}
@@ -52,6 +53,7 @@ html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # a page from a file may not read other files
 html_sidebars = {page: [] for page in ("index", "gallery", "systems", "glossary", "search", "genindex", "py-modindex")}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],

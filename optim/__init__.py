@@ -27,6 +27,7 @@ from .first_order.sgd import SGD
 from .first_order.signs import Lion, Rprop
 from .optimizer import Optimizer
 from .second_order.hessian_free import HessianFree
+from .second_order.kfac import KFAC
 from .second_order.lbfgs import LBFGS
 from .second_order.least_squares import least_squares
 from .second_order.minimization import minimize
@@ -44,11 +45,11 @@ if _TYPE_CHECKING:
     from . import sklearn as sklearn
 
 __all__ = [
-    "LAMB", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Comparison", "EarlyStopping",
-    "HessianFree", "History", "LearningRates", "LearningTrace", "Lion", "NAdam", "NaturalGradient", "Newton",
-    "NewtonCG", "Optimizer", "RAdam", "RMSprop", "Rprop", "batches", "clip_grad_norm_", "clip_grad_value_", "compare",
-    "fit", "hebbian_learning", "least_squares", "lr_find", "lr_scheduler", "minimize", "perceptron_learning", "plot",
-    "swa",
+    "KFAC", "LAMB", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Comparison",
+    "EarlyStopping", "HessianFree", "History", "LearningRates", "LearningTrace", "Lion", "NAdam", "NaturalGradient",
+    "Newton", "NewtonCG", "Optimizer", "RAdam", "RMSprop", "Rprop", "batches", "clip_grad_norm_", "clip_grad_value_",
+    "compare", "fit", "hebbian_learning", "least_squares", "lr_find", "lr_scheduler", "minimize", "perceptron_learning",
+    "plot", "swa",
 ]  # fmt: skip
 
 

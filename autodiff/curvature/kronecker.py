@@ -107,11 +107,11 @@ class Kronecker(ParameterOperator):
             ValueError: for other parameters, and for such as share a block with one that is not among them, as a weight
                 and its bias do.
         """
-        slices = dict(zip(map(id, self.params), self._slices))
+        slices = dict(zip(map(id, self.params), self.slices))
         part = Kronecker([params] if isinstance(params, Tensor) else params, ())
         part._damping = self._damping
         where = np.full(self.size, -1)
-        for i, (p, s) in enumerate(zip(part.params, part._slices)):
+        for i, (p, s) in enumerate(zip(part.params, part.slices)):
             if id(p) not in slices:
                 raise ValueError(f"{self.name}.block: params[{i}] (shape {p.shape}) is none of the operator's")
             where[slices[id(p)]] = np.arange(s.start, s.stop)

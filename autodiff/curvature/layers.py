@@ -200,7 +200,8 @@ def _moved(node: Tensor, places: Array) -> Array | None:
     if record.jvps != "linear" or not places.size:
         return None
     for seed in range(2):
-        drawn = np.random.default_rng(seed).permutation(max(1 << 23, places.size))[: places.size]  # float32 holds them
+        draw, apart = np.random.default_rng(seed), max((1 << 23) // places.size, 1)  # different ones that float32 holds
+        drawn = apart * draw.permutation(places.size) + draw.integers(0, apart, places.size)
         x = drawn.astype(np.result_type(np.float32, plain(node._inputs[0])))
         order = np.argsort(x)
         y = np.asarray(record.forward(x.reshape(places.shape), **node._params or {}))

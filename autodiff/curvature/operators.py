@@ -52,7 +52,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         self.size = sum(p.size for p in self.params)
         """How many entries all parameters have together."""
         ends = np.cumsum([p.size for p in self.params]).tolist()
-        self._slices = [slice(end - p.size, end) for p, end in zip(self.params, ends)]
+        self.slices = [slice(end - p.size, end) for p, end in zip(self.params, ends)]
         self._together = Together()
 
     def _dtype_of_matrix(self) -> Any:
@@ -139,10 +139,10 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
     def _tangents(self, rows: Array) -> Many:
-        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self._slices, self.params)]
+        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
 
     def _write(self, rows: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
-        for s, part in zip(self._slices, parts):
+        for s, part in zip(self.slices, parts):
             if part is None:
                 if not add:
                     rows[:, s] = 0
@@ -726,7 +726,7 @@ class _GaussNewtonAt:
                 Y[piece] = part.reshape(-1, N, M)
         H: Array = (Y[:M] * signs[:, None]).swapaxes(0, 1)
         off = np.abs(np.einsum("nkm,nk->nm", H, V[M]) - Y[M])
-        return H if (off <= 100 * M * np.finfo(z.dtype).eps * np.abs(H).max(initial=0.0)).all() else None
+        return H if (off <= 10 * M * np.finfo(z.dtype).eps * np.abs(H).max(initial=0.0)).all() else None
 
 
 def add(total: list[Array | None], parts: Parts) -> None:

@@ -1,4 +1,4 @@
-"""What Newton, NewtonCG, HessianFree and NaturalGradient share: one group, closures that only return a loss, trials.
+"""What Newton, NewtonCG, HessianFree, NaturalGradient and KFAC share: one group, closures that return a loss, trials.
 
 They differ from first-order optimisers in that `step` differentiates the recorded loss itself, so that the closure need
 not (and should not) call backward, and in that all parameters make one step together.
@@ -32,7 +32,18 @@ class SecondOrder(Optimizer):
     pair = False
     """Whether the closure returns (output, loss)."""
 
+    preconditioner: Callable[[float], Any] | None = None
+    """A function of the damping that returns a guess of the damped curvature's inverse at the present parameters: a
+    positive definite operator (SciPy's, or of `autodiff.curvature`), or a function of a vector."""
+
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        preconditioner = defaults.pop("preconditioner", None)
+        if preconditioner is not None and not callable(preconditioner):
+            raise TypeError(
+                f"{type(self).__name__}: preconditioner must be a function of the damping that returns an operator, "
+                f"not {type(preconditioner).__name__}"
+            )
+        self.preconditioner = preconditioner
         self.memory: dict[str, Any] = {}
         super().__init__(params, defaults)
 
@@ -89,6 +100,29 @@ class SecondOrder(Optimizer):
                 f"are NaN or infinite; the parameters are as before"
             )
         return g
+
+    def preconditioner_at(self, damping: float) -> Callable[[Array], Array] | None:
+        """r ↦ M r at the present point, as `preconditioner` makes it there; None without one."""
+        if self.preconditioner is None:
+            return None
+        made = self.preconditioner(damping)
+        product = made if callable(made) and not hasattr(made, "matvec") else getattr(made, "matvec", None)
+        if product is None:
+            raise TypeError(
+                f"{type(self).__name__}.step: preconditioner(damping) must return an operator or a function of a "
+                f"vector, not {type(made).__name__}"
+            )
+
+        def inverse(r: Array) -> Array:
+            z = np.asarray(product(r))
+            if z.shape != r.shape or not np.isfinite(z).all():
+                raise ValueError(
+                    f"{type(self).__name__}.step: the preconditioner made of a vector of shape {r.shape} one of shape "
+                    f"{z.shape}{'' if z.shape != r.shape else ' that is not finite'}"
+                )
+            return z.astype(r.dtype, copy=False)
+
+        return inverse
 
     # Trials
 

@@ -47,6 +47,9 @@ class HessianFree(SecondOrder):
         progress: see above.
         warm_start: from 0 (begin at 0) to 1.
         memory: directions that precondition the next solution; 0 for none.
+        preconditioner: ``preconditioner(damping)`` is called in each step and returns a guess of the damped curvature's
+            inverse, such as ``KFAC(...).inverse(damping)`` (`autodiff.curvature`), in the
+            place of the one that is made of directions. It is no part of a snapshot.
         weight_decay: μ of a penalty ½ μ ‖w‖², which belongs here rather than into the loss, whose curvature is taken by
             way of the output only.
 
@@ -99,6 +102,7 @@ class HessianFree(SecondOrder):
         warm_start: float = 0.95,
         memory: int = 20,
         weight_decay: float = 0.0,
+        preconditioner: Callable[[float], Any] | None = None,
     ) -> None:
         super().__init__(params, hyperparameters(locals()))
 
@@ -152,7 +156,8 @@ class HessianFree(SecondOrder):
         path = Path(b, start, r)
         fallen = [path.decrease(start, r)]
         kept, end = 1.0, (start, r)
-        inverse, pairs, spacing, steepest = self._preconditioner(shift), [], 1, 0.0
+        inverse = self.preconditioner_at(shift) or self._preconditioner(shift)
+        pairs, spacing, steepest = [], 1, 0.0
         steps = conjugate_gradients(product, b, start, most=int(group["cg_max"]), tol=1e-12 * norm(b), inverse=inverse)
         for i, step in enumerate(steps, 1):
             square = float(step.direction @ step.direction)
@@ -230,14 +235,16 @@ class HessianFree(SecondOrder):
             group["damping"] = float(group["damping"]) * float(group["factor"])
 
 
-def gauss_newton(output: Tensor, loss: Tensor, params: list[Tensor]) -> Callable[[Array], Array]:
+def gauss_newton(
+    output: Tensor, loss: Tensor, params: list[Tensor], name: str = "HessianFree"
+) -> Callable[[Array], Array]:
     """v ↦ Jᵀ H J v of a recorded pair: H is the Hessian of the loss by the output, from the graph between them."""
     from autodiff.curvature.recorded import Pullback, Pushforward  # needs SciPy
 
     slope = gradients(loss, output, create_graph=True, allow_unused=True)[0] if output.requires_grad else None
     if slope is None:
         raise ValueError(
-            f"HessianFree.step: the loss was not computed from the output (shape {output.shape}) that the closure "
+            f"{name}.step: the loss was not computed from the output (shape {output.shape}) that the closure "
             f"returned with it, or that does not depend on the parameters; return the very Tensor that the loss takes"
         )
     push, outer, pull = Pushforward(output, params), Pullback([slope], [output]), Pullback([output], params)

@@ -38,6 +38,8 @@ class NaturalGradient(SecondOrder):
         cg_tol: the relative residual at which conjugate gradients end.
         cg_max: products in one step at most.
         weight_decay: μ of a penalty ½ μ ‖w‖².
+        preconditioner: ``preconditioner(damping)`` is called in each step and returns a guess of the damped curvature's
+            inverse, such as ``KFAC(...).inverse(damping)`` (`autodiff.curvature`). It is no part of a snapshot.
         rng: for "mc": a `numpy.random.Generator`, a seed or None.
 
     `step` needs a closure that returns the pair (output, loss), the loss being the mean over samples of −log p of the
@@ -90,6 +92,7 @@ class NaturalGradient(SecondOrder):
         cg_tol: float = 1e-2,
         cg_max: int = 100,
         weight_decay: float = 0.0,
+        preconditioner: Callable[[float], Any] | None = None,
         rng: np.random.Generator | int | None = None,
     ) -> None:
         defaults = hyperparameters(locals())
@@ -114,7 +117,11 @@ class NaturalGradient(SecondOrder):
         )  # fmt: skip
         d, r = np.zeros_like(g), -g
         for step in conjugate_gradients(
-            fisher.matvec, -g, tol=float(group["cg_tol"]) * norm(g), most=int(group["cg_max"])
+            fisher.matvec,
+            -g,
+            tol=float(group["cg_tol"]) * norm(g),
+            most=int(group["cg_max"]),
+            inverse=self.preconditioner_at(fisher.damping),
         ):
             if step.curvature <= 0:  # rounding alone can do that: F is positive semi-definite
                 break

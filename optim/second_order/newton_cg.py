@@ -38,6 +38,8 @@ class NewtonCG(SecondOrder):
         cg_max: products in one step at most; by default 10 for each parameter entry (without rounding 1
             would do), but at most 1000.
         damping: added to the curvature.
+        preconditioner: ``preconditioner(damping)`` is called in each step and returns a guess of the damped curvature's
+            inverse, such as ``KFAC(...).inverse(damping)`` (`autodiff.curvature`). It is no part of a snapshot.
 
     `step` needs a closure that computes the loss and returns it; it need not call backward (one that does works, and
     wastes it). It is called once more for each trial point. Returns the loss before the step. Where nothing decreases
@@ -81,6 +83,7 @@ class NewtonCG(SecondOrder):
         cg_tol: float | None = None,
         cg_max: int | None = None,
         damping: float = 0.0,
+        preconditioner: Callable[[float], Any] | None = None,
     ) -> None:
         super().__init__(params, hyperparameters(locals()))
 
@@ -105,11 +108,12 @@ class NewtonCG(SecondOrder):
         most = min(10 * g.size, 1000) if group["cg_max"] is None else int(group["cg_max"])
         noise = rounding(loss, f)
         with self.guarded(x):
+            inverse = self.preconditioner_at(float(group["damping"]))
             if group["strategy"] == "line_search":
-                d = truncated(hessian.matvec, -g, tol, most)
+                d = truncated(hessian.matvec, -g, tol, most, inverse)
                 self.backtrack(closure, x, d, f, float(g @ d), noise)
             else:
-                path = steihaug(hessian.matvec, -g, float(group["radius"]), tol, most)
+                path = steihaug(hessian.matvec, -g, float(group["radius"]), tol, most, inverse)
                 del hessian  # and with it the graph: a shorter step is found on the path
                 self._within_radius(closure, x, f, path, noise)
         return loss
@@ -133,11 +137,14 @@ class NewtonCG(SecondOrder):
                 return
 
 
-def steihaug(product: Callable[[Array], Array], b: Array, radius: float, tol: float, most: int) -> Path:
-    """The path of conjugate gradients on A p = b from 0, whose points grow, up to the radius: there because they would
-    leave it, or because they met negative curvature and followed it."""
+def steihaug(
+    product: Callable[[Array], Array], b: Array, radius: float, tol: float, most: int,
+    inverse: Callable[[Array], Array] | None = None,
+) -> Path:  # fmt: skip
+    """The path of conjugate gradients on A p = b from 0, whose points grow (preconditioned, nearly always), up to the
+    radius: there because they would leave it, or because they met negative curvature and followed it."""
     path = Path(b, np.zeros_like(b), b)
-    for step in conjugate_gradients(product, b, tol=tol, most=most):
+    for step in conjugate_gradients(product, b, tol=tol, most=most, inverse=inverse):
         if step.curvature <= 0 or norm(step.end) >= radius:
             t = to_sphere(step.start, step.direction, radius)
             path.extend(step.start + t * step.direction, step.residual + (step.alpha - t) * step.product)
@@ -146,10 +153,13 @@ def steihaug(product: Callable[[Array], Array], b: Array, radius: float, tol: fl
     return path
 
 
-def truncated(product: Callable[[Array], Array], b: Array, tol: float, most: int) -> Array:
-    """Conjugate gradients on A p = b from 0 that end on negative curvature with what they have; b itself at first."""
-    p = b
-    for step in conjugate_gradients(product, b, tol=tol, most=most):
+def truncated(
+    product: Callable[[Array], Array], b: Array, tol: float, most: int, inverse: Callable[[Array], Array] | None = None
+) -> Array:
+    """Conjugate gradients on A p = b from 0 that end on negative curvature with what they have; b (preconditioned)
+    at first."""
+    p = b if inverse is None else inverse(b)
+    for step in conjugate_gradients(product, b, tol=tol, most=most, inverse=inverse):
         if step.curvature <= 0:
             break
         p = step.end

@@ -260,6 +260,13 @@ def test_a_weight_that_is_also_used_in_another_way_is_no_weight():
     np.testing.assert_allclose(KFAC(output, None, w, likelihood="gaussian").to_dense(), F, atol=1e-12)
 
 
+def test_a_weight_whose_parts_overlap_is_no_weight():
+    w = variable(np.random.default_rng(0), 3, 2)
+    output = lambda: X @ w + np.cos(X) @ w[:, :1]
+    F = Fisher(output, None, w, likelihood="gaussian").to_dense()
+    np.testing.assert_allclose(KFAC(output, None, w, likelihood="gaussian").to_dense(), F, atol=1e-12)
+
+
 def test_a_bias_of_two_weights_is_a_layer_by_itself_and_separate_ones_are_too():
     rng = np.random.default_rng(0)
     W, V, b = variable(rng, 3, 2), variable(rng, 3, 2), variable(rng, 2)
@@ -299,3 +306,190 @@ def test_batches_give_what_all_examples_at_once_give(kind, reduction, sharing):
     np.testing.assert_allclose(parts.trace(), whole.trace(), rtol=1e-9)  # eigenvectors may turn where values are equal
     np.testing.assert_allclose(whole.trace() / (5 if reduction == "sum" else 1),
                                kind(lambda: model(x), None, model.parameters(), sharing=sharing).trace())  # fmt: skip
+
+
+# Functions of the eigenvalues
+
+
+@pytest.fixture
+def damped():
+    model, _, x = same_networks(lenet, np.random.default_rng(2))
+    return {kind: kind(model(x), None, model.parameters(), damping=0.01) for kind in (KFAC, EKFAC)}
+
+
+@pytest.mark.parametrize("kind", [KFAC, EKFAC])
+def test_inverse_root_spectrum_and_sums_are_those_of_the_dense_matrix(damped, kind):
+    K = damped[kind]
+    D, rng = K.to_dense(), np.random.default_rng(0)
+    np.testing.assert_allclose(D, D.T, atol=1e-14)
+    np.testing.assert_allclose(K.inverse() @ (D @ (v := rng.normal(size=K.size))), v, rtol=1e-9)
+    np.testing.assert_allclose(K.inverse(0.5).to_dense(), np.linalg.inv(D + 0.49 * np.eye(K.size)), atol=1e-11)
+    S = K.square_root().to_dense()
+    np.testing.assert_allclose(S @ S, D, atol=1e-12)
+    np.testing.assert_allclose(K.eigenvalues(), np.linalg.eigvalsh(D), atol=1e-12)
+    np.testing.assert_allclose(K.logdet(), np.linalg.slogdet(D)[1], rtol=1e-10)
+    np.testing.assert_allclose(K.trace(), np.trace(D), rtol=1e-12)
+    np.testing.assert_allclose(K.frobenius_norm(), np.linalg.norm(D), rtol=1e-12)
+    np.testing.assert_allclose(K.diagonal(), np.diag(D), rtol=1e-9)
+    np.testing.assert_allclose(K @ (V := rng.normal(size=(K.size, 3))), D @ V, atol=1e-12)
+    np.testing.assert_allclose(K.mapped(np.log).trace(), K.logdet(), rtol=1e-10)
+
+
+def test_ekfac_has_the_trace_of_the_fisher_matrix_and_is_nearer_to_it_than_kfac(damped):
+    model, _, x = same_networks(lenet, np.random.default_rng(2))
+    F = Fisher(model(x), None, model.parameters(), damping=0.01).to_dense()
+    kept = block_diagonal(F, damped[KFAC])
+    np.testing.assert_allclose(damped[EKFAC].trace(), np.trace(F), rtol=1e-10)
+    off = [np.linalg.norm(K.to_dense() - kept) for K in damped.values()]
+    assert off[1] < off[0]
+
+
+def test_the_heuristic_inverse_is_that_of_factors_damped_each_by_itself():
+    rng = np.random.default_rng(0)
+    W, b = variable(rng, 3, 2), variable(rng, 2)
+    K, damping = KFAC(X @ W + b, None, [W, b], likelihood="gaussian"), 0.09
+    (block,) = K.blocks
+    A, B = block.right[0], block.left[0]
+    pi = np.sqrt(np.trace(A) / 4 / (np.trace(B) / 2))
+    parts = [np.linalg.inv(B + 0.3 / pi * np.eye(2)), np.linalg.inv(A + 0.3 * pi * np.eye(4))]
+    order = block.places.ravel()
+    found = K.inverse(damping, heuristic=True).to_dense()[np.ix_(order, order)]
+    np.testing.assert_allclose(found, np.kron(*parts), rtol=1e-10)
+    bias = KFAC(X @ W + b, None, b, likelihood="gaussian")
+    np.testing.assert_allclose(bias.inverse(0.5, heuristic=True).to_dense(), np.eye(2) / 1.5, rtol=1e-12)
+
+
+# What may be wrong with curvature
+
+
+def dead():
+    """A network with a unit that never fires, and a parameter nothing depends on."""
+    rng = np.random.default_rng(0)
+    W, V, unused = variable(rng, 3, 4), variable(rng, 4, 2), variable(rng, 2)
+    W.data[:, 1] = 0
+    return lambda: np.maximum(X @ W, 0) @ V, [W, V, unused]
+
+
+@pytest.mark.parametrize("kind", [KFAC, EKFAC])
+def test_singular_factors_have_no_inverse_without_damping_and_an_exact_one_with(kind):
+    output, params = dead()
+    K = kind(output, None, params)
+    D = K.to_dense()
+    assert np.isfinite(D).all() and K.logdet() == -np.inf
+    with pytest.raises(np.linalg.LinAlgError, match=r"singular.*pass damping="):
+        K.inverse()
+    np.testing.assert_allclose(K.inverse(1e-3).to_dense(), np.linalg.inv(D + 1e-3 * np.eye(K.size)), atol=1e-9)
+    assert np.isfinite(K.inverse(1e-3, heuristic=True).to_dense()).all()
+    assert not D[:, -2:].any()
+    one = kind(lambda: nn.functional.linear(X[:1], params[0].T), None, params)  # a batch of one
+    assert np.isfinite(one.to_dense()).all() and np.linalg.matrix_rank(one.blocks[0].right[0]) == 1
+
+
+def test_of_float32_factors_are_float32_and_near_those_of_float64():
+    output, params = dead()
+    exact = KFAC(output, None, params).to_dense()
+    x, single = X.astype("float32"), [ad.Tensor(p.numpy().astype("float32"), requires_grad=True) for p in params]
+    K = KFAC(np.maximum(x @ single[0], 0) @ single[1], None, single)
+    assert K.dtype == np.float32 and K.inverse(0.1).dtype == np.float32
+    np.testing.assert_allclose(K.to_dense(), exact, atol=1e-6)
+    assert (K.eigenvalues() >= 0).all() and np.isfinite(K.inverse(1e-6).to_dense()).all()
+
+
+def test_curvature_that_is_not_finite_passes_through_products_and_has_no_spectrum():
+    w = ad.Tensor(np.ones((3, 2)), requires_grad=True)
+    K = KFAC(np.where(X > 1, np.nan, X) @ w, None, w)
+    assert np.isnan(K @ np.ones(6)).any()
+    with pytest.raises(np.linalg.LinAlgError, match="not finite"):
+        K.inverse(0.1)
+
+
+def test_what_makes_no_sense_is_one_clear_error():
+    w, table = variable(np.random.default_rng(0), 3, 2), variable(np.random.default_rng(0), 600, 2)
+    with pytest.raises(ValueError, match="KFAC: sharing must be one of expand, reduce, not 'both'"):
+        KFAC(X @ w, None, w, sharing="both")
+    with pytest.raises(ValueError, match="KFAC: kind must be one of"):
+        KFAC(X @ w, None, w, kind="half")
+    with pytest.raises(ValueError, match=r"params\[0\] does not|params\[0\] .*does not require a gradient"):
+        KFAC(X @ w, None, ad.Tensor([1.0]))
+    with pytest.raises(ValueError, match=r"params\[1\] \(shape \(600, 2\)\) is multiplied with its input in no way"):
+        KFAC(X @ w + np.tanh(table)[:6], None, [w, table])
+    with pytest.raises(ValueError, match="6 examples along its first axis, but a layer has 3"):
+        EKFAC((w.T @ X.T).T[:, :2] + (np.ones((3, 3)) @ w).sum(axis=0), None, w)
+    with pytest.raises(ValueError, match="damping must be a finite number of at least 0, not -1"):
+        KFAC(X @ w, None, w).inverse(-1)
+    with pytest.raises(RuntimeError, match="two batches use the parameters in different ways"):
+        KFAC(lambda x: x @ w if len(x) > 2 else np.tanh(w)[:2] * x[:, :2], None, w, batches=[X[:4], X[4:]])
+    with pytest.raises(TypeError, match=r"ad\.primitive: multiplies must be a function"):
+        ad.primitive(lambda x: x, vjps=[lambda g, y, x: g], multiplies="ni,io->no")
+
+
+def test_after_refresh_the_factors_are_those_of_the_present_values():
+    w = ad.Tensor(np.ones((3, 2)), requires_grad=True)
+    K = KFAC(lambda: np.tanh(X @ w), None, w)
+    before = K.to_dense()
+    w.data = 0.5 * np.ones((3, 2))
+    np.testing.assert_array_equal(K.to_dense(), before)
+    K.refresh()
+    np.testing.assert_array_equal(K.to_dense(), KFAC(np.tanh(X @ w), None, w).to_dense())
+
+
+# Against curvlinops
+
+NET = [
+    np.linspace(-1, 1, 24).reshape(3, 2, 2, 2), np.array([0.1, -0.2, 0.3]), np.sin(np.arange(24.0)).reshape(2, 12),
+    np.array([0.0, 0.5]),
+]  # fmt: skip
+SEEN = np.cos(np.arange(48.0)).reshape(4, 2, 3, 2)
+STORED = {
+    ("kfac", "expand", False): [1.71237431057673, 1.19106791584687, 0.95323592997939, 0.27241424651190],
+    ("kfac", "expand", True): [1.71237431057673, 0.98965444876571, 0.56690527070561, 0.17377672127064],
+    ("kfac", "reduce", False): [1.48097059398028, 1.18512340513124, 0.95094414905423, 0.27241424651190],
+    ("kfac", "reduce", True): [1.48097059398028, 0.98287912786405, 0.56327706134646, 0.17377672127064],
+    ("ekfac", "expand", False): [1.70664465092558, 1.19055668163861, 0.95267202175177, 0.27218807722201],
+    ("ekfac", "expand", True): [1.70664465092558, 0.99033838603005, 0.56560062690330, 0.17380319266260],
+}
+"""Trace, norm, and the product with cos(0), cos(1), …: its norm and its entry 30; of curvlinops 3.0.1 in float64."""
+
+
+def small_net():
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 2, stride=2, padding=1), nn.Tanh(), nn.Flatten(), nn.Linear(12, 2)
+    ).double()  # fmt: skip
+    for p, values in zip(model.parameters(), NET):
+        p.data = values.copy()
+    return model
+
+
+def summary(K):
+    y = K @ np.cos(np.arange(53.0))
+    D = K @ np.eye(53)
+    return [np.trace(D), np.linalg.norm(D), np.linalg.norm(y), y[30]]
+
+
+@pytest.mark.parametrize("case", STORED)
+def test_a_convolutional_network_has_the_factors_that_curvlinops_computes(case):
+    name, sharing, separate = case
+    model = small_net()
+    kind = EKFAC if name == "ekfac" else KFAC
+    K = kind(model(SEEN), None, model.parameters(), sharing=sharing, separate=separate)
+    np.testing.assert_allclose(summary(K), STORED[case], rtol=1e-9)
+
+
+@pytest.mark.parametrize("sharing, separate", [("expand", False), ("expand", True), ("reduce", False)])
+@pytest.mark.parametrize("kind", [KFAC, EKFAC])
+def test_networks_have_the_matrices_of_curvlinops(kind, sharing, separate):
+    theirs_of = pytest.importorskip("curvlinops")
+    import torch
+
+    if kind is EKFAC and sharing == "reduce":
+        sharing = "expand"
+    ours, theirs, x = same_networks(lenet, np.random.default_rng(4))
+    make = theirs_of.KFACLinearOperator if kind is KFAC else theirs_of.EKFACLinearOperator
+    theirs = make(
+        theirs, torch.nn.CrossEntropyLoss(), list(theirs.parameters()),
+        [(torch.tensor(x), torch.zeros(len(x), dtype=int))], fisher_type="type-2", kfac_approx=sharing,
+        separate_weight_and_bias=separate, check_deterministic=False,
+    )  # fmt: skip
+    K = kind(ours(x), None, ours.parameters(), sharing=sharing, separate=separate)
+    expected = (theirs @ torch.eye(K.size, dtype=torch.float64)).numpy()
+    np.testing.assert_allclose(K.to_dense(), expected, rtol=1e-9, atol=1e-9 * abs(expected).max())

@@ -191,6 +191,7 @@ def test_the_diagonal_over_batches_is_that_of_the_whole_also_of_a_single_example
         GaussNewton(output, loss, params, batches=[(x[:0], y[:0])]).diagonal()
 
 
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")  # of the one sample
 @pytest.mark.parametrize("kind", ["exact", "mc", "empirical"])
 @pytest.mark.parametrize("likelihood", ["softmax", "gaussian"])
 def test_the_diagonal_of_sequences_takes_every_step_for_a_sample(kind, likelihood, rng):
@@ -220,6 +221,7 @@ def test_the_diagonal_of_gauss_newton_is_right_for_losses_of_any_form(name, rng)
     np.testing.assert_allclose(G.diagonal(), exact, rtol=1e-9, atol=1e-11 * max(np.abs(exact).max(), 1))
 
 
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")  # of outputs that are one vector
 def test_outputs_without_rows_and_parameters_that_do_not_matter_have_diagonals(rng):
     w, unused = Tensor([1.0, 2.0], requires_grad=True), Tensor([5.0], requires_grad=True)
     G = GaussNewton(lambda: (w**2).sum(), lambda z: z**2, [w, unused])
@@ -228,6 +230,7 @@ def test_outputs_without_rows_and_parameters_that_do_not_matter_have_diagonals(r
     assert GaussNewton(lambda: w**2, lambda z: (z**2).sum(), [unused, w]).block(unused).to_dense() == 0
 
 
+@pytest.mark.filterwarnings("ignore::autodiff.batching.batch.PerformanceWarning")  # of outputs that are one vector
 def test_diagonals_are_in_the_dtype_of_the_parameters_and_carry_what_is_not_finite(rng):
     params = network(rng, dtype=np.float32)
     x, _ = data(rng)

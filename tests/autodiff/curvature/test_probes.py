@@ -70,6 +70,11 @@ def test_xtrace_and_xdiag_are_exact_below_full_rank_and_with_enough_probes(n, ra
         np.testing.assert_allclose(estimate.error, 0, atol=1e-10)
 
 
+def test_xtrace_is_exact_for_multiples_of_the_identity():
+    found = xtrace(2 * np.eye(40), 10, 0)  # what the basis leaves out is counted by its dimension
+    assert found.value == pytest.approx(80, rel=1e-12) and found.error < 1e-12
+
+
 def test_estimates_of_a_network_are_those_of_its_dense_hessian(rng):
     params, (x, y) = network(rng), data(rng)
     H = Hessian(lambda: ad.cross_entropy(forward(params, x), y), params)
@@ -93,6 +98,18 @@ def test_known_eigenpairs_count_exactly_in_the_density_and_the_rest_is_that_of_t
         assert np.trapezoid(found.density, found.grid) == pytest.approx(1, rel=1e-6)
     top = eigenpairs(A, 2, "LM")
     assert trace(A, num_probes=20, rng=0, deflate=top).error < 0.03 * trace(A, num_probes=20, rng=0).error
+
+
+def test_all_probes_of_a_density_take_one_recording_of_every_batch_a_step(rng):
+    params, recorded = network(rng), []
+    batches = [data(rng, n) for n in (4, 6)]
+
+    def loss(x, y):
+        recorded.append(len(x))
+        return ad.cross_entropy(forward(params, x), y)
+
+    spectral_density(Hessian(loss, params, batches=batches), 5, 7, rng=0)
+    assert recorded == [4, 6] * 7
 
 
 def test_the_logarithmic_density_is_the_histogram_of_the_magnitudes():
