@@ -42,6 +42,8 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "persistence",
         "clipping",
         "averaging",
+        "data",
+        "generators",
         "flags",
         "accepting",
         "lettering",

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad
+from autodiff.data import as_batches, drawing, dtype_of, pair
 from autodiff.figures import PALETTE, axes_for, legend
 from autodiff.leaving import user_level
 
 from ..array import Array
-from ..data import as_batches, drawing, dtype_of, pair
 from ..hyperparameters import at_least, require, within
 from ..optimizer import Optimizer
 from ..second_order.base import SecondOrder

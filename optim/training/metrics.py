@@ -10,9 +10,8 @@ import numpy as np
 
 from autodiff import Tensor, no_grad
 from autodiff.averaging import count_of, counted
+from autodiff.data import length
 from autodiff.tensor import plain
-
-from ..data import length
 
 Metric = Callable[[Any, Any], Any]
 """A function of an output and a batch of targets that returns a number."""

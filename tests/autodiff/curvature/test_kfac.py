@@ -323,6 +323,13 @@ def test_an_operation_whose_record_does_not_fit_its_shapes_has_its_block_of_the_
     np.testing.assert_allclose(KFAC(double(X, w), None, w).to_dense(), F, atol=1e-14)
 
 
+def test_a_weight_whose_parts_overlap_is_no_weight():
+    w = variable(np.random.default_rng(0), 3, 2)
+    output = lambda: X @ w + np.cos(X) @ w[:, :1]
+    F = Fisher(output, None, w, likelihood="gaussian").to_dense()
+    np.testing.assert_allclose(KFAC(output, None, w, likelihood="gaussian").to_dense(), F, atol=1e-12)
+
+
 def test_a_bias_of_two_weights_is_a_layer_by_itself_and_separate_ones_are_too():
     rng = np.random.default_rng(0)
     W, V, b = variable(rng, 3, 2), variable(rng, 3, 2), variable(rng, 2)

@@ -90,8 +90,9 @@ def test_a_snapshot_continues_to_the_last_bit(every):
         optimizer.step(closure)
     snapshot = pickle.loads(pickle.dumps((model.state_dict(), optimizer.state_dict())))
     other, again = problem()
-    other.load_state_dict(snapshot[0])
     resumed = optim.KFAC(other.parameters(), likelihood="gaussian")
+    resumed.step(again)  # whose inverse is another
+    other.load_state_dict(snapshot[0])
     resumed.load_state_dict(snapshot[1])
     for _ in range(6):
         optimizer.step(closure)

@@ -476,7 +476,8 @@ def pair_or_loss(make, x, loss):
 
 
 def made(cls, params, **options):
-    return cls(params, **({"likelihood": "gaussian"} if cls in (optim.NaturalGradient, optim.KFAC) else {}), **options)
+    gaussian = {optim.NaturalGradient: {"likelihood": "gaussian"}, optim.KFAC: {"likelihood": "gaussian", "rng": 0}}
+    return cls(params, **gaussian.get(cls, {}), **options)
 
 
 @pytest.mark.parametrize("cls", EVERY)
