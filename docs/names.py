@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from docs.operations import FAMILIES, family_of
 
+PACKAGES = ("autodiff", "nn", "optim")
+
 MODULES = {  # in reading order: what a page of the reference is called
     "autodiff": "Tensors, transforms and operations",
     "autodiff.linalg": "Linear algebra",
@@ -149,6 +151,22 @@ def entries(module: str) -> tuple[list[Entry], list[tuple[str, str]]]:
             seen[id(value)] = f"{module}.{name}"
             here.append(Entry(f"{module}.{name}", value, group(value)))
     return here, elsewhere
+
+
+def _described_elsewhere(kind: type) -> bool:
+    """Whether a class has a place of its own for its members: on a page here, or in another library's documentation."""
+    return any(kind is value for value in _public_classes()) or kind.__module__.split(".")[0] not in PACKAGES
+
+
+def described_above(kind: type) -> list[type]:
+    """The classes behind a class whose members are described elsewhere: public ones, and what they are made of."""
+    behind = kind.__mro__[1:]
+    return [c for c in behind if any(_described_elsewhere(d) and issubclass(d, c) for d in behind)]
+
+
+@cache
+def _public_classes() -> list[type]:
+    return [e.value for module in MODULES for e in entries(module)[0] if isinstance(e.value, type)]
 
 
 def grouped(module: str) -> dict[str, list[Entry]]:

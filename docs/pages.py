@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import re
 import shutil
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
-from docs.names import MODULES, described, entries, grouped
+from docs.examples import imports
+from docs.names import MODULES, PACKAGES, described, described_above, entries, grouped
 
-PACKAGES = ("autodiff", "nn", "optim")
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -31,14 +30,14 @@ def write_if_changed(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def described_elsewhere(kind: type) -> bool:
-    """Whether a class has a place of its own for its members: on a page here, or in another library's documentation."""
-    return any(kind is value for value in _public_classes()) or kind.__module__.split(".")[0] not in PACKAGES
+def listed(words: list[str]) -> str:
+    return f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else words[0]
 
 
-@cache
-def _public_classes() -> list[type]:
-    return [e.value for module in MODULES for e in entries(module)[0] if isinstance(e.value, type)]
+def first_sentence(value: Any) -> str:
+    """What a docstring opens with, up to its first full stop."""
+    paragraph = " ".join((inspect.getdoc(value) or "").partition("\n\n")[0].split())
+    return re.split(r"(?<=\.)\s", paragraph)[0]
 
 
 def reference_page(module: str) -> str:
@@ -46,6 +45,8 @@ def reference_page(module: str) -> str:
     title = MODULES[module]
     heading = f"{title}: {module}"
     lines = [heading, "=" * len(heading), "", f".. automodule:: {module}", ""]
+    if taken := imports(module):
+        lines += [f"The examples take {listed([f'``{line}``' for line in taken])}.", ""]
     groups = grouped(module)
     for group, members in groups.items():
         if len(groups) > 1:
@@ -55,7 +56,7 @@ def reference_page(module: str) -> str:
         lines += [""]
         for e in members:
             if isinstance(e.value, type):
-                above = ", ".join(c.__name__ for c in e.value.__mro__[1:] if described_elsewhere(c))
+                above = ", ".join(c.__name__ for c in described_above(e.value))
                 lines += [f".. autoclass:: {e.name}", "   :members:", f"   :inherited-members: {above}", ""]
             elif inspect.isfunction(e.value):
                 lines += [f".. autofunction:: {e.name}", ""]
@@ -64,7 +65,11 @@ def reference_page(module: str) -> str:
     elsewhere = entries(module)[1]
     if elsewhere:
         lines += ["Described elsewhere", "-------------------", ""]
-        lines += [f"- ``{name}`` is :py:obj:`{target}`" for name, target in elsewhere]
+        values = {e.name: e.value for earlier in MODULES for e in entries(earlier)[0]}
+        lines += [
+            f"- ``{name}`` is :py:obj:`{target}`: {_inline(first_sentence(values[target]))}"
+            for name, target in elsewhere
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -122,6 +127,8 @@ def restructured(lines: list[str]) -> list[str]:
 
 
 OF_THE_WHOLE = re.compile(r"(Read(ing)?( in this)? order|Read in this order|Order:|[A-Z][\w ]*: {2,}\S)")
+COLON = "\ue000"
+"""Stands for a colon while napoleon reads a docstring; a character that no text has."""
 OF_THE_MACHINERY = re.compile(r"limits|beyond|pair|set_\w+_request")
 
 
@@ -131,8 +138,8 @@ def read_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
         end = next((k for k, line in enumerate(lines) if OF_THE_WHOLE.match(line)), len(lines))
         del lines[end:]
     lines[:] = restructured(lines)
-    if what in ("attribute", "data") and lines:
-        lines.insert(0, "")  # what stands before a colon in the first line would be read as a type
+    if what in ("attribute", "data", "property") and lines:
+        lines[0] = lines[0].replace(":", COLON)  # napoleon would read what stands before one as a type
 
 
 def signature(
@@ -150,7 +157,7 @@ def signature(
 
 
 def end_fields(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A blank line after the fields that napoleon has made of a docstring's sections."""
+    """A blank line after the fields that napoleon has made of a docstring's sections, and the colons."""
     in_fields, out = False, []
     for line in lines:
         if in_fields and line and not line.startswith((":", " ")):
@@ -158,7 +165,7 @@ def end_fields(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines:
         if line and not line.startswith(" "):
             in_fields = line.startswith(":")
         out.append(line)
-    lines[:] = out
+    lines[:] = [line.replace(COLON, ":") for line in out]
 
 
 def without_machinery(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:

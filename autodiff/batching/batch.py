@@ -203,7 +203,7 @@ def example(x: Any, level: Level, i: int) -> Any:
 
 
 class Batch:
-    """See the top of this file.
+    """An array that looks like that of a single example; what NumPy's functions do with it they do for all examples.
 
     Args:
         level: the `vmap` that it belongs to.

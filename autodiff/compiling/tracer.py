@@ -416,7 +416,7 @@ SHAPED_BY_VALUES = {np.nonzero, np.flatnonzero, np.argwhere, np.unique, np.compr
 
 
 class Tracer:
-    """See the top of this file."""
+    """An array with the values of this run, whose NumPy calls become the nodes of a program."""
 
     __slots__ = ("depth", "node", "part", "start", "trace", "value", "written")
 

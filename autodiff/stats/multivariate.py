@@ -35,7 +35,7 @@ class MultivariateNormal(Distribution):
         LinAlgError: cov is not positive definite. ValueError: shapes that do not fit, cov not symmetric.
         TypeError: a singular cov that requires a gradient, by which there is none.
 
-    >>> MultivariateNormal().logpdf([0.0, 0.0], cov=[1.0, 1.0])
+    >>> multivariate_normal.logpdf([0.0, 0.0], cov=[1.0, 1.0])
     Tensor(-1.83787707)
     """
 
@@ -147,7 +147,7 @@ class Multinomial(Distribution):
     Raises:
         TypeError: x or n requires a gradient. ValueError: shapes that do not broadcast.
 
-    >>> Multinomial().pmf([1, 1], 2, [0.5, 0.5])
+    >>> multinomial.pmf([1, 1], 2, [0.5, 0.5])
     Tensor(0.5)
     """
 
@@ -186,7 +186,7 @@ class Dirichlet(Distribution):
     Raises:
         ValueError: an alpha that is not positive, shapes that do not fit, x negative or not of sum 1.
 
-    >>> Dirichlet().pdf([0.5, 0.5], [2.0, 2.0])
+    >>> dirichlet.pdf([0.5, 0.5], [2.0, 2.0])
     Tensor(1.5)
     """
 

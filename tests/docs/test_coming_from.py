@@ -56,12 +56,12 @@ def test_both_sides_give_the_same_numbers(name, tmp_path, monkeypatch):
     pytest.importorskip(LIBRARIES[name])
     monkeypatch.chdir(tmp_path)
     text = (PAGES / f"{name}.md").read_text(encoding="utf-8")
-    there, here = {"f": lambda x: x}, {}
+    there, here = {}, {}
     exec(re.search(r"^```py\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1], there)
     exec("\n".join(snippets.blocks(PAGES / f"{name}.md")), here)
     compared = 0
     for theirs, ours in rows(PAGES / f"{name}.md"):
-        if theirs is None or ours is None or re.match(r"draw_dot|MLP\(|for p in|model\.zero", theirs):
+        if theirs is None or ours is None or re.match(r"draw_dot|model = MLP|model\(\[|for p in|model\.zero", theirs):
             continue
         wanted, found = number(value(theirs, there)), number(value(ours, here))
         if wanted is not None and found is not None:

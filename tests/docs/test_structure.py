@@ -1,5 +1,6 @@
 """What the pages of the site say of the project exists: names, files, pages. Needs no Sphinx."""
 
+import doctest
 import inspect
 import json
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import names, pictures
+from docs import examples, names, pictures
 from docs.links import problems
 
 ROOT = Path(__file__).parents[2]
@@ -90,14 +91,48 @@ def test_the_reference_lists_every_module():
 
 
 def test_all_37_systems_have_names_and_pages_that_exist():
-    rows = re.findall(r"^\| ([A-Z]\d+) \| (.*) \| (.*) \| (.*) \|$", (DOCS / "systems.md").read_text(), re.MULTILINE)
-    counts = Counter(row[0][0] for row in rows)
-    assert counts == {"E": 10, "S": 5, "N": 11, "O": 10, "V": 1}
-    assert len({row[0] for row in rows}) == 37
-    for ident, _, named, pages in rows:
-        wanted = re.findall(r"`([^`]+)`", named)
-        assert wanted and [n for n in wanted if n not in names.described()] == [], ident
-        assert re.search(r"\]\(", pages), ident
+    parts = (DOCS / "systems.md").read_text().split("\n## ")[1:]
+    rows = [re.findall(r"^\| ([^|]+) \| (`[^|]+) \| ([^|]+) \|$", part, re.MULTILINE) for part in parts]
+    assert [len(part) for part in rows] == [10, 5, 11, 10, 1]
+    assert len({system for part in rows for system, _, _ in part}) == 37
+    for system, named, pages in (row for part in rows for row in part):
+        assert [n for n in re.findall(r"`([^`]+)`", named) if n not in names.described()] == [], system
+        assert "](" in pages, system
+
+
+@pytest.mark.parametrize("module", names.MODULES)
+def test_the_examples_of_a_page_take_what_it_says(module):
+    made = {}
+    exec("\n".join(examples.imports(module)), made)
+    for name, text in examples.examples(module):
+        unknown = examples.taken(text) - set(made)
+        assert not unknown, f"{name}: {unknown}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", names.MODULES)
+def test_the_examples_of_a_page_run_after_the_imports_that_it_names(module):
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    for name, text in examples.examples(module):
+        made = {}
+        exec("\n".join(examples.imports(module)), made)
+        test = doctest.DocTestParser().get_doctest(text, made, name, None, None)
+        assert doctest.DocTestRunner(optionflags=flags).run(test).failed == 0, name
+
+
+def test_every_extra_is_described_in_what_it_needs():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    described = re.findall(r"^\| `\[(\w+)\]` (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert dict(described).keys() == extras.keys()
+    for extra, words in described:
+        packages = [re.match(r"[\w-]+", p)[0] for p in extras[extra] if not p.startswith("autodiff")]
+        assert set(packages) <= set(re.findall(r"[\w-]+", words)), extra
+
+
+@pytest.mark.parametrize("page", [*PROSE, *sorted((ROOT / "notebooks").glob("*.ipynb"))], ids=lambda p: p.name)
+def test_every_column_of_a_table_has_a_name(page):
+    for head in re.findall(r"^(\|.*\|)\n\| *:?-", prose(page), re.MULTILINE):
+        assert all(cell.strip() for cell in re.split(r"(?<!\\)\|", head)[1:-1]), head
 
 
 def test_version_changelog_and_citation_agree():
