@@ -77,6 +77,36 @@ def test_pages_pass_axe(browser):
     assert not wrong, "\n".join(wrong)
 
 
+@pytest.mark.parametrize("dark", [False, True])
+def test_tables_of_steps_have_gaps_between_columns_and_the_ground_of_the_page(browser, dark):
+    assert list(opened(browser, SITE / "tutorials" / "02_backprop_step_by_step.html", 1400, dark)) == []
+    grounds, gaps = json.loads(
+        browser.run(
+            "JSON.stringify([[...document.querySelectorAll('.text_html')].map(e => getComputedStyle(e).backgroundColor),"
+            "[...document.querySelectorAll('.autodiff-explanation td')].map(e => parseFloat(getComputedStyle(e).paddingRight))])"
+        )
+    )
+    assert grounds and set(grounds) == {"rgba(0, 0, 0, 0)"}
+    assert gaps and min(gaps) >= 16
+
+
+@pytest.mark.parametrize("page", ["explanation/double_backward.html", "gallery.html"])
+def test_two_backward_passes_are_shown_whole(browser, page):
+    """The map of a frame, which covers a corner of it, comes up where the picture is larger than the frame."""
+    browser.window(1400, 1000)
+    browser.open(SITE / page)
+    frame = "document.querySelector('[aria-label=\\'double backward\\'] iframe')"
+    height = browser.run(f"{frame}.parentElement.clientHeight")
+    inside = browser.run(f"{frame}.srcdoc")
+    width = browser.run(f"{frame}.clientWidth")
+    alone = Path(browser.folder.name) / "alone.html"
+    alone.write_text(inside, encoding="utf-8")
+    browser.window(width, height)
+    browser.open(alone)
+    browser.run("new Promise(done => setTimeout(done, 500))")
+    assert browser.run("document.getElementById('map').hasAttribute('hidden')")
+
+
 def test_search_works_from_the_file_system(browser):
     browser.window(1400)
     browser.open(SITE / "search.html", "?q=hessian")
