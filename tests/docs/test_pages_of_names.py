@@ -5,6 +5,8 @@ import pytest
 pytestmark = pytest.mark.slow  # these run in .ci/run once the site's packages are there
 pytest.importorskip("sphinx", reason="Sphinx is not installed")
 
+from sphinx.ext.napoleon import GoogleDocstring  # noqa: E402
+
 from docs import pages  # noqa: E402
 
 
@@ -42,3 +44,19 @@ def test_a_page_of_the_reference_describes_every_name_of_its_module():
     for name in ("l1", "l2", "lp"):
         assert f".. autofunction:: nn.penalty.{name}\n" in page
     assert "   :inherited-members: Module, object" in pages.reference_page("nn")
+
+
+@pytest.mark.parametrize("what", ["data", "attribute", "property", "function"])
+def test_what_stands_before_a_colon_in_the_first_line_is_kept(what):
+    text = ["Counts of n draws: `f(x)`.", "", "Shapes: x (n,)."]
+    pages.read_docstring(None, what, "f", None, None, text)
+    text[:] = GoogleDocstring(text, what=what, name="f").lines()
+    pages.end_fields(None, what, "f", None, None, text)
+    assert text == ["Counts of n draws: ``f(x)``.", "", "Shapes: x (n,)."]
+
+
+def test_a_page_says_which_imports_its_examples_take_and_what_its_borrowed_names_do():
+    assert "The examples take ``from autodiff.signal import *``.\n" in pages.reference_page("autodiff.signal")
+    page = pages.reference_page("nn")
+    assert "- ``nn.manual_seed`` is :py:obj:`autodiff.random.manual_seed`: Start the default generator anew" in page
+    assert "from nn import *" in page and ".diagonal" not in page
