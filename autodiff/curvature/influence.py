@@ -140,6 +140,7 @@ def influence(
     for objective in (trained, tested):
         if getattr(objective.batches, "shuffle", False):
             raise ValueError(f"{objective.where} is shuffled, so that its examples have no places; give it in order")
+    next(iter(tested))
     with trained.held():
         operator = trained.gauss_newton()
         if method == "cg":
