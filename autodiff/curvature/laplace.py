@@ -236,6 +236,10 @@ def laplace(
     array([[[1.]]])
     """
     where = "laplace"
+    if not isinstance(likelihood, str):
+        raise TypeError(
+            f"{where}: takes (model, data, likelihood), the likelihood a name, not {type(likelihood).__name__}"
+        )
     if likelihood not in LIKELIHOODS or structure not in STRUCTURES:
         raise ValueError(
             f"{where}: likelihood must be one of {', '.join(LIKELIHOODS)} and structure one of "

@@ -323,6 +323,13 @@ def test_an_operation_whose_record_does_not_fit_its_shapes_has_its_block_of_the_
     np.testing.assert_allclose(KFAC(double(X, w), None, w).to_dense(), F, atol=1e-14)
 
 
+def test_weights_inside_vmap_have_their_blocks_of_the_fisher_matrix():
+    w, b = variable(np.random.default_rng(0), 3, 2), variable(np.random.default_rng(1), 2)
+    K = KFAC(lambda: ad.vmap(lambda x: ad.tanh(x @ w + b))(X), None, [w, b])
+    F = Fisher(np.tanh(X @ w + b), None, [w, b]).to_dense()
+    np.testing.assert_allclose(K.to_dense(), block_diagonal(F, K), atol=1e-14)
+
+
 def test_a_weight_whose_parts_overlap_is_no_weight():
     w = variable(np.random.default_rng(0), 3, 2)
     output = lambda: X @ w + np.cos(X) @ w[:, :1]
@@ -483,6 +490,11 @@ def test_what_makes_no_sense_is_one_clear_error():
     for method in ("square_root", "logdet"):
         with pytest.raises(np.linalg.LinAlgError, match=f"{method}: with damping -1 the least eigenvalue is -"):
             getattr(KFAC(X @ w, None, w, damping=-1), method)()
+    for kind in (Fisher, KFAC):
+        with pytest.raises(
+            ValueError, match=rf"{kind.__name__}: the output has shape \(6, 1\), and softmax needs two .*gaussian"
+        ):
+            kind(X @ w[:, :1], None, w)
     with pytest.raises(RuntimeError, match="two batches use the parameters in different ways"):
         KFAC(lambda x: x @ w if len(x) > 2 else np.tanh(w)[:2] * x[:, :2], None, w, batches=[X[:4], X[4:]])
     with pytest.raises(TypeError, match=r"ad\.primitive: multiplies must be a function"):

@@ -175,6 +175,8 @@ def test_what_is_no_posterior_is_refused_with_what_would_be_right():
         curvature.laplace(model, (X, labels), "gaussian")
     with pytest.raises(ValueError, match="structure one of"):
         curvature.laplace(model, (X, labels), structure="block")
+    with pytest.raises(TypeError, match=r"takes \(model, data, likelihood\), the likelihood a name, not tuple"):
+        curvature.laplace(model, nn.CrossEntropyLoss(), (X, labels))
     with pytest.raises(ValueError, match="prior_precision must be a positive number, not 0"):
         curvature.laplace(model, (X, labels), prior_precision=0)
     with pytest.raises(ValueError, match="sigma_noise is for the gaussian"):
