@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from . import protocols
+from .device_arrays import device_array
 from .leaving import refuse
 from .methods import ArrayMethods
 from .mode import derivative_is_taken, is_grad_enabled
@@ -680,7 +681,7 @@ def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
     if isinstance(data, Tensor):
         data = data._ndarray
     if is_foreign(data):
-        array = data.copy() if copy else data
+        array = device_array(data.copy() if copy else data)
         array = array if dtype is None else array.astype(dtype)
     else:
         if isinstance(data, np.ndarray) and type(data) is not np.ndarray:
