@@ -111,7 +111,7 @@ class StandIn:
         given = tuple(_bare(x) for x in given) if name in STATIC else given
         out = options.get("out")
         result = function(*given, **{k: _held(v, name) for k, v in options.items()})
-        return out if isinstance(out, StandIn) else _made(result, args)
+        return out if isinstance(out, StandIn) else _made(result, args, type(self))
 
     # What would make a NumPy array or a Python number of it
 

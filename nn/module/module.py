@@ -17,7 +17,7 @@ from autodiff import Tensor
 from autodiff.accepting import accepting
 from autodiff.devices import destination, place_of, put, require_cpu
 from autodiff.flags import flags
-from autodiff.tensor import HookHandle, clock, plain, shared, writable
+from autodiff.tensor import HookHandle, clock, is_foreign, plain, shared, writable
 
 from ..arguments import bound
 from ..random import floating
@@ -614,7 +614,7 @@ def _fitting(value: Any, target: Tensor) -> tuple[Any, str | None]:
         array: Any = put(plain(value), place_of(plain(target)))
     else:
         try:
-            array = put(np.asarray(value), place_of(plain(target)))
+            array = put(value if is_foreign(value) else np.asarray(value), place_of(plain(target)))
         except Exception as error:
             return None, f"is no array ({error})"
     if array.shape != target.shape:

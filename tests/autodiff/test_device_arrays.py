@@ -210,3 +210,76 @@ def test_a_variable_of_a_transform_may_be_a_device_s_own_array():
     g = ad.grad(lambda x: (x * x).sum())(Device(np.array([1.0, 3.0])))
     same(g, np.array([2.0, 6.0]), "grad")
     assert variable(on_device(np.ones(2))).requires_grad
+
+
+ROWS, CLASSES = np.random.default_rng(3).normal(size=(12, 3)), np.random.default_rng(4).integers(0, 2, 12)
+
+
+def classifier(kind):
+    nn.manual_seed(0)
+    model = nn.MLP([3, 4, 2], dtype="float64")
+    return model if kind is np.array else model.to(ad.Tensor(Device(np.zeros(1))))
+
+
+def loss_of(model, kind):
+    return nn.functional.cross_entropy(model(ad.Tensor(kind(ROWS))), ad.Tensor(kind(CLASSES)))
+
+
+def product(kind):
+    model = classifier(kind)
+    H = ad.curvature.Hessian(loss_of(model, kind), list(model.parameters()))
+    return H @ np.arange(1.0, H.shape[0] + 1)
+
+
+def gauss_newton_trace(kind):
+    model, x, y = classifier(kind), ad.Tensor(kind(ROWS)), ad.Tensor(kind(CLASSES))
+    G = ad.curvature.GaussNewton(lambda: model(x), lambda z: nn.functional.cross_entropy(z, y), model.parameters())
+    return ad.curvature.trace(G, rng=0).value
+
+
+def step_of(name):
+    def weight(kind):
+        model = classifier(kind)
+        optimizer = getattr(optim, name)(model.parameters())
+
+        def closure():
+            optimizer.zero_grad()
+            z = model(ad.Tensor(kind(ROWS)))
+            loss = nn.functional.cross_entropy(z, ad.Tensor(kind(CLASSES)))
+            if name != "LBFGS":
+                return z, loss
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return next(model.parameters()).cpu().numpy()
+
+    return weight
+
+
+def fitted(kind):
+    model = classifier(kind)
+    optimizer = optim.Adam(model.parameters())
+    optim.fit(model, nn.CrossEntropyLoss(), (ROWS, CLASSES), optimizer=optimizer, epochs=2, batch_size=5, rng=0,
+              validation=(ROWS, CLASSES), progress=False)  # fmt: skip
+    return next(model.parameters()).cpu().numpy()
+
+
+@pytest.mark.parametrize("of", [product, gauss_newton_trace, step_of("LBFGS"), step_of("HessianFree"), fitted])
+def test_curvature_second_order_steps_and_fit_give_the_same_on_a_device(of):
+    np.testing.assert_allclose(of(Device), of(np.array), rtol=1e-9, atol=1e-12)
+
+
+def test_kfac_says_that_its_factors_are_made_on_the_processor():
+    with pytest.raises(TypeError, match=r"does not become one of NumPy's by itself; write tensor.cpu\(\)"):
+        step_of("KFAC")(Device)
+
+
+def test_a_tensor_is_made_where_another_is():
+    there = ad.Tensor(Device(np.zeros(2)))
+    for made, expected in [
+        (ad.zeros(3, like=there), np.zeros(3)), (ad.ones((2, 1), int, like=there), np.ones((2, 1), int)),
+        (ad.full(2, 0.5, like=there), np.full(2, 0.5)), (ad.zeros_like(there), np.zeros(2)),
+    ]:  # fmt: skip
+        same(made, expected, "made")
+    assert ad.empty(3, like=there).shape == (3,) and type(ad.zeros(2, like=ad.ones(1))._ndarray) is np.ndarray
