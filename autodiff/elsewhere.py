@@ -102,7 +102,7 @@ ATTRIBUTES = {
     "byteswap": "t.data.byteswap()",
     "setflags": "t.data.setflags()",
     "numerator": "np.mean(t), np.std(t) or np.var(t) in place of Python's statistics",
-    "device": "t itself, tensors live where their arrays do",
+    "device": "t.data.device",
     "__dlpack__": "t.numpy()",
 }
 """Attributes of PyTorch's tensors, of arrays and of numbers that a Tensor has not: NumPy's spelling of them."""

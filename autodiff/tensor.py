@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from . import protocols
-from .device_arrays import device_array
+from .device_arrays import DeviceArray, device_array
 from .leaving import refuse
 from .methods import ArrayMethods
 from .mode import derivative_is_taken, is_grad_enabled
@@ -252,8 +252,13 @@ class Tensor(ArrayMethods["Tensor"]):
         return self._ndarray.tolist()
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The array itself, sharing memory; read-only if this tensor is a result."""
-        return self.data
+        """The array itself, sharing memory; read-only if this tensor is a result.
+
+        Raises:
+            TypeError: for a tensor on a device (write ``t.cpu().numpy()``).
+        """
+        data: Any = self.data
+        return data.__array__() if type(data) is DeviceArray else data  # which says what to write
 
     def detach(self) -> Tensor:
         """A constant with the same array (sharing memory), without history; read-only where this tensor requires a
