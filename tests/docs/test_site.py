@@ -33,6 +33,7 @@ def opened(browser, page, width, dark):
     browser.window(width, 900, dark=dark)
     browser.open(page)
     browser.run("new Promise(done => setTimeout(done, 300))")
+    browser.run("document.getAnimations().forEach(animation => animation.cancel())")  # colours on their way to others
     where = f"{page.relative_to(SITE)} at {width} {'dark' if dark else 'light'}"
     for event in browser.events:
         method, params = event["method"], event["params"]
