@@ -18,6 +18,7 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, not_finite, pair
+from autodiff.devices import place_of
 from autodiff.flags import flagged
 from autodiff.generators import generators
 from autodiff.leaving import user_level
@@ -225,13 +226,14 @@ def fit(
         raise TypeError(f"fit: callbacks= takes a list of functions or objects, not {callbacks!r}")
     callbacks, dtype = list(callbacks), dtype_of(model)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
+    place = place_of(plain(trained[0])) if trained else None
     average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
     if average is not None and {id(p) for p in trained}.isdisjoint(map(id, average.params)):
         raise ValueError(
             f"fit: ema={average!r} averages none of the parameters that the optimiser trains; make it of "
             f"model.parameters(), or give its decay"
         )
-    train = as_batches(data, batch_size, rng, dtype, "fit: data")
+    train = as_batches(data, batch_size, rng, dtype, "fit: data", place)
     if augment is not None:
         train = Changed(train, augmented(augment, rng, dtype, "fit: augment"), "fit: data")
 
@@ -249,7 +251,9 @@ def fit(
         model=model,
         loss=loss,
         train=train,
-        validation=None if validation is None else as_batches(validation, batch_size, None, dtype, "fit: validation"),
+        validation=None
+        if validation is None
+        else as_batches(validation, batch_size, None, dtype, "fit: validation", place),
         metrics=named(metrics),
         params=trained,
         step=step,
