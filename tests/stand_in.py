@@ -285,8 +285,14 @@ class Device(StandIn):
         log.copies += 1
         return self.value.copy()
 
+    def __getitem__(self, index):
+        return _made(self.value[_modulo(_index(index), self.shape)], (self,))
+
+    def __setitem__(self, index, v):
+        self.value[_modulo(_index(index), self.shape)] = _held(v, "setitem")
+
     def scatter_add(self, index, values):
-        np.add.at(self.value, _index(index), _held(values, "scatter_add"))
+        np.add.at(self.value, _modulo(_index(index), self.shape), _held(values, "scatter_add"))
 
     def _scalar(self, kind):
         log.decisions += 1
@@ -306,6 +312,15 @@ class Device(StandIn):
 
     def __repr__(self):
         return f"Device({self.value!r})"
+
+
+def _modulo(index, shape):
+    """Positions that are out of range are taken modulo the length, where CuPy does so."""
+    parts = index if type(index) is tuple else (index,)
+    if any(i is None or i is Ellipsis or (isinstance(i, np.ndarray) and i.dtype.kind == "b") for i in parts):
+        return index
+    wrapped = tuple([i % n if isinstance(i, np.ndarray) and n else i for i, n in zip(parts, shape)])
+    return wrapped if type(index) is tuple else wrapped[0] if wrapped else index
 
 
 COMPARED = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")

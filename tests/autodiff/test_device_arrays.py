@@ -206,6 +206,14 @@ def test_a_small_network_copies_nothing_to_the_processor():
     assert log.copies == log.conversions == 0
 
 
+def test_a_gradient_of_picked_rows_copies_nothing_to_the_processor():
+    table = variable(on_device(np.ones((5, 2))))
+    with watching() as log:
+        (table[wrap(on_device(np.array([0, 3, 3])))] * 2.0).sum().backward()
+    assert log.copies == 0
+    same(table.grad, np.array([[2.0], [0], [0], [4], [0]]) * np.ones(2), "grad")
+
+
 def test_a_variable_of_a_transform_may_be_a_device_s_own_array():
     g = ad.grad(lambda x: (x * x).sum())(Device(np.array([1.0, 3.0])))
     same(g, np.array([2.0, 6.0]), "grad")
