@@ -42,6 +42,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "persistence",
         "clipping",
         "averaging",
+        "ranks",
         "flags",
         "accepting",
         "lettering",
