@@ -345,7 +345,8 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
     for hook in list(hooks.values()):
         if hook is None:  # a mark
             continue
-        given = g if create_graph else wrap(as_array(g, copy=True))
+        reads = getattr(hook, "only_reads", False)  # a copy of the gradient would cost as much as what it does
+        given = g if create_graph else wrap(g if reads else as_array(g, copy=True))
         with differentiating() if create_graph else no_grad():
             new = hook(given)
         if new is None:

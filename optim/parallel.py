@@ -149,8 +149,7 @@ class Averaging:
     def overlapped(self) -> Iterator[None]:
         """Inside, gradients are sent while others are computed."""
         self._begin()
-        handles = [p.register_hook(functools.partial(self._take, i)) for i, p in enumerate(self.params)
-                   if p.requires_grad]  # fmt: skip
+        handles = [p.register_hook(_Taking(self, i)) for i, p in enumerate(self.params) if p.requires_grad]
         try:
             yield
         finally:
@@ -193,7 +192,8 @@ class Averaging:
             bucket.missing = set(bucket.places)
         self._sent, self._open = 0, True
 
-    def _take(self, i: int, g: Tensor) -> None:
+    def take(self, i: int, g: Tensor) -> None:
+        """The gradient of a parameter is complete."""
         bucket = self._of[i]
         bucket.fill(i, plain(g), self.share)
         bucket.missing.discard(i)
@@ -205,6 +205,18 @@ class Averaging:
         while self._sent < len(self._buckets) and not self._buckets[self._sent].missing:
             self._buckets[self._sent].send(self.comm)
             self._sent += 1
+
+
+class _Taking:
+    """A hook of one parameter."""
+
+    only_reads = True
+
+    def __init__(self, averaging: Averaging, i: int) -> None:
+        self.averaging, self.i = averaging, i
+
+    def __call__(self, g: Tensor) -> None:
+        self.averaging.take(self.i, g)
 
 
 class _Bucket:
@@ -246,11 +258,12 @@ class Ranks:
     def __init__(self, comm: Any, where: str) -> None:
         self.comm, self.where = comm, where
 
-    def meet(self, weight: float | None, place: str, stop: bool = False) -> tuple[float, bool]:
+    def meet(self, weight: float | None, place: str, stop: bool, all_of: bool) -> tuple[float, bool]:
         """Before a batch (a weight of None: there are no more): the weights' sum, and whether some rank wants to stop.
 
         Raises:
-            Disagreement: if some ranks have a batch and others have none.
+            Disagreement: if some ranks have a batch and others have none; with `all_of`, also if some have a weight of
+                0 and others have not.
         """
         own = np.array([weight is not None, weight or 0.0, stop])
         found = np.empty((self.comm.size, 3))
@@ -260,6 +273,12 @@ class Ranks:
             raise Disagreement(
                 f"{self.where}: the data of rank{'s' * (len(ended) > 1)} {', '.join(map(str, ended))} ended before "
                 f"{place}, which other ranks have; give all ranks as many batches (optim.parallel.shard cuts them so)"
+            )
+        idle = np.flatnonzero(found[:, 1] == 0)
+        if all_of and 0 < len(idle) < self.comm.size:
+            raise Disagreement(
+                f"{self.where}: rank {idle[0]} has no sample that counts in {place}, and an optimiser with "
+                f"curvature needs some on every rank; give a batch_size that leaves no small rest, or None"
             )
         return float(found[:, 1].sum()), bool(found[:, 2].any())
 

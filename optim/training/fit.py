@@ -30,7 +30,9 @@ from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
 from ..parallel import Averaging, Ranks, broadcast, ending_all
 from ..second_order.base import SecondOrder
+from ..second_order.kfac import KFAC
 from ..second_order.lbfgs import LBFGS
+from ..second_order.natural_gradient import NaturalGradient
 from ..swa import EMA, SWA
 from .checkpointing import Checkpoints
 from .early_stopping import EarlyStopping
@@ -248,8 +250,11 @@ def fit(
         valid = as_batches(validation, batch_size, None, dtype, "fit: validation")
     apart = rng
     if comm is not None:
-        if isinstance(optimizer, SecondOrder):
-            raise ValueError(f"fit: comm= is not for {type(optimizer).__name__}; optim.LBFGS takes it")
+        if isinstance(optimizer, (NaturalGradient, KFAC)):
+            raise ValueError(
+                f"fit: comm= is not for {type(optimizer).__name__}, whose Fisher matrix is of one rank's samples; "
+                f"HessianFree, NewtonCG, Newton and LBFGS take it"
+            )
         _agree(model, loss, optimizer, rng, data, train, comm, epochs=epochs, accumulate=accumulate,
                clip_norm=clip_norm, clip_value=clip_value, batch_size=batch_size, stopping=stopping, ema=ema,
                compile=compile, validation=validation is not None, penalty=penalty is not None,
@@ -577,7 +582,8 @@ class _Run:
         if self.ranks is None:
             return weight or 0.0
         batch = self.state.batch + (weight is None)
-        total, stop = self.ranks.meet(weight, f"batch {batch} of epoch {self.state.epoch}", stops)
+        place, all_of = f"batch {batch} of epoch {self.state.epoch}", isinstance(self.state.optimizer, SecondOrder)
+        total, stop = self.ranks.meet(weight, place, stops, all_of)
         if stop:
             raise _Stop
         if weight is not None and total:

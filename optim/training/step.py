@@ -158,6 +158,7 @@ class Step:
                 if isinstance(optimizer, SecondOrder):
                     total, new = objective(x, y)
                     found.append(new)
+                    total = total if averaging is None else averaging.share * total
                     return (new[1], total) if optimizer.pair else total
                 new = part(x, y, weight, not found)
                 found.append(new)
@@ -167,12 +168,17 @@ class Step:
                 averaging()
                 return Tensor(np.asarray(averaging.mean(value.item()), value.dtype))
 
+            if averaging is not None and isinstance(optimizer, SecondOrder):
+                optimizer.comm = averaging.comm
             try:
                 optimizer.step(*([closure, count] if isinstance(optimizer, NaturalGradient) else [closure]))
             except FloatingPointError as error:
                 if not found:
                     raise
                 raise NotFinite(found[0]) from error
+            finally:
+                if isinstance(optimizer, SecondOrder):
+                    optimizer.comm = None
             if averaging is not None:
                 averaging.clear()
             return found[0]

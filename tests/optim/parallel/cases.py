@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+import autodiff as ad
 import nn
 import optim
 
@@ -70,6 +71,53 @@ def lbfgs(comm: Any) -> Found:
     optimizer = optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe", max_iter=5)
     return found(model, optim.fit(model, nn.CrossEntropyLoss(), (X, IGNORED), optimizer=optimizer, epochs=2,
                                   batch_size=None, rng=3, comm=comm))  # fmt: skip
+
+
+def curved(comm: Any) -> Found:
+    results = {}
+    for name, optimizer_of in {
+        "HessianFree": lambda params: optim.HessianFree(params, weight_decay=1e-2),
+        "NewtonCG": lambda params: optim.NewtonCG(params, damping=1e-2),
+        "Newton": lambda params: optim.Newton(params, damping=1.0),
+    }.items():
+        model = network(comm)
+        history = optim.fit(model, nn.CrossEntropyLoss(), (X, IGNORED), optimizer=optimizer_of(model.parameters()), epochs=2,
+                            batch_size=None, penalty=lambda model: nn.penalty.l2(model, 1e-2), rng=3, comm=comm)  # fmt: skip
+        results |= {f"{name} {key}": value for key, value in found(model, history).items()}
+    return results
+
+
+def curvature(comm: Any) -> Found:
+    model, loss = nn.Sequential(nn.Linear(5, 3, rng=np.random.default_rng(0))).to("float64"), nn.CrossEntropyLoss()
+    batches = [(X[:50], IGNORED[:50]), (X[50:70], Y[50:70]), (X[70:], Y[70:])]
+    own = batches if comm is None else batches[comm.rank :: comm.size]
+    options = {"batches": own, "damping": 0.1, "count": lambda x, y: loss.count(y), "comm": comm}
+    H = ad.curvature.Hessian(lambda x, y: loss(model(x), y), model.parameters(), **options)
+    G = ad.curvature.GaussNewton(lambda x, y: model(x), lambda z, x, y: loss(z, y), model.parameters(), **options)
+    v = np.random.default_rng(1).normal(size=(H.shape[0], 2))
+    said = ""
+    if comm is not None:
+        try:
+            H @ (v[:, 0] + comm.rank)
+        except ValueError as error:
+            said = str(error)
+        assert "Hessian: the ranks disagree: the checksum of the vectors is" in said
+    trace = ad.curvature.trace(H, num_probes=8, rng=0)
+    return {
+        "H": H @ v,
+        "G": G @ v,
+        "value": H.value,
+        "gradient": H.gradient,
+        "diagonal": G.diagonal(),
+        "trace": trace.value,
+    }
+
+
+def rates(comm: Any) -> Found:
+    model = network(comm)
+    seen = optim.lr_find(model, nn.CrossEntropyLoss(), (X, IGNORED), optimizer=optim.SGD(model.parameters(), lr=0.1),
+                         end=100.0, steps=30, batch_size=10, rng=3, comm=comm)  # fmt: skip
+    return {"suggestion": seen.suggestion, "losses": seen.losses}
 
 
 def compiled(comm: Any) -> Found:

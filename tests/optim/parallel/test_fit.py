@@ -71,7 +71,7 @@ def test_ranks_that_disagree_are_told_which_and_how_and_one_that_stops_stops_all
 
 @pytest.mark.slow
 def test_three_ranks_with_every_option_searching_optimisers_programs_and_batch_norm(tmp_path: Path) -> None:
-    names = ("adam", "everything", "lbfgs", "compiled")
+    names = ("adam", "everything", "lbfgs", "compiled", "curved", "curvature", "rates")
     found = run(3, tmp_path, *names, "normalised")
     for name in names:
         assert_same(getattr(cases, name)(None), found[name])
