@@ -17,7 +17,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.ranks import Disagreement, fingerprint, require_communicator, require_same, sum_over_ranks
-from autodiff.tensor import plain
+from autodiff.tensor import plain, wrap
 
 from .array import Array
 from .data import Changed, is_data_set, rows
@@ -169,7 +169,7 @@ class Averaging:
         for bucket in self._buckets:
             for i, mean in bucket.received():
                 p = self.params[i]
-                p.grad = None if mean is None else Tensor(mean.astype(p.dtype).reshape(p.shape))
+                p.grad = None if mean is None else wrap(mean.astype(p.dtype).reshape(p.shape))
         self._open = False
 
     def _begin(self) -> None:
