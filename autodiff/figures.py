@@ -156,6 +156,26 @@ def pale(ax: Any, strength: float = 0.45) -> Any:
     return ListedColormap(tinted(ax, colormaps[SEQUENTIAL](np.linspace(0, 1, 256)), strength))
 
 
+def contours(ax: Any, x: Any, y: Any, values: Any, levels: int, bottom: float = np.inf) -> None:
+    """Contours of values f, shape (m, n), at x of shape (n,) and y of shape (m,), evenly spaced in the logarithm of
+    f − min f (or f − bottom, where that is known to be lower). Where f is constant, or nowhere finite, words say so."""
+    ax.grid(False)
+    note_unseen(ax, values)
+    values = drawable(values)
+    finite = values[np.isfinite(values)]
+    if finite.size and finite.max() == finite.min():
+        note(ax, f"f = {finite[0]:.6g} all over" + " where it is finite" * (finite.size < values.size))
+    elif finite.size:
+        height = values - min(float(finite.min()), bottom)
+        heights = height[height > 0]
+        # The lowest contour encloses about a thousandth of the region: smaller ones would be drawn as specks.
+        at = np.geomspace(np.quantile(heights, 0.001), heights.max(), levels + 1)
+        at = at[np.append(True, np.diff(np.log10(at)) > 0)]
+        at = at if len(at) > 1 else at[0] * np.array([0.25, 0.5, 1.0])  # two plateaus
+        ax.contourf(x, y, np.log10(np.maximum(height, at[0])), np.log10(at), cmap=pale(ax), zorder=0)
+        ax.contour(x, y, height, at, colors="0.5", linewidths=0.4, alpha=0.6, zorder=1)
+
+
 def line_map(ax: Any) -> Any:
     """The sequential colour map for lines: without the end that the paper hides."""
     from matplotlib import colormaps

@@ -49,7 +49,7 @@ def flagged(function: F) -> F:
 def _flags(called: Any) -> tuple[tuple[int, str, bool], ...]:
     """Position, name and whether it may be None, of each option that is annotated as `bool`."""
     function = called.__init__ if isinstance(called, type) else called  # type: ignore[misc]  # of this very class
-    if getattr(function, "__module__", "").partition(".")[0] not in ("autodiff", "nn", "optim"):
+    if (getattr(function, "__module__", None) or "").partition(".")[0] not in ("autodiff", "nn", "optim"):
         return ()
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "self"]
     return tuple(

@@ -53,6 +53,7 @@ html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # a page from a file may not read other files
 html_sidebars = {page: [] for page in ("index", "gallery", "systems", "glossary", "search", "genindex", "py-modindex")}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],

@@ -50,6 +50,7 @@ class Picture(SphinxDirective):
         node: nodes.Node
         if hasattr(drawn, "_repr_html_"):
             html = re.sub(r"\s*<!--.*?-->", "", drawn._repr_html_(), flags=re.DOTALL)
+            html = re.sub(r'(<iframe[^>]*? title=")', rf"\1{name.replace('_', ' ')}: ", html)  # told apart
             html = f'<div class="picture" role="group" aria-label="{name.replace("_", " ")}">{html}</div>'
             node = nodes.raw("", html, format="html")
         else:

@@ -121,14 +121,14 @@ def restructured(lines: list[str]) -> list[str]:
     return out
 
 
-FOR_READERS_OF_THE_SOURCE = re.compile(r"(Read(ing)?( in this)? order|Read in this order|Order:|Of functions:)")
+OF_THE_WHOLE = re.compile(r"(Read(ing)?( in this)? order|Read in this order|Order:|[A-Z][\w ]*: {2,}\S)")
 OF_THE_MACHINERY = re.compile(r"limits|beyond|pair|set_\w+_request")
 
 
 def read_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings as the site shows them; a module's up to where it speaks of its files."""
+    """Docstrings as the site shows them; a module's up to where it lists its names, or speaks of its files."""
     if what == "module":
-        end = next((k for k, line in enumerate(lines) if FOR_READERS_OF_THE_SOURCE.match(line)), len(lines))
+        end = next((k for k, line in enumerate(lines) if OF_THE_WHOLE.match(line)), len(lines))
         del lines[end:]
     lines[:] = restructured(lines)
     if what in ("attribute", "data") and lines:
@@ -195,8 +195,9 @@ class NamesAreLinks(SphinxTransform):
 
 
 def no_link(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
-    """What looks like a member of a class and is none stays code."""
-    return content if node.get("maybe") else None
+    """What looks like a member of a class and is none stays code, and so does an internal class in an annotation."""
+    internal = node.get("reftype") == "class" and node["reftarget"].split(".")[0] in PACKAGES
+    return content if node.get("maybe") or internal else None
 
 
 def _within(node: nodes.Node, kinds: tuple[type, ...]) -> bool:

@@ -112,7 +112,7 @@ def bound(layer: type, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         TypeError: otherwise, with what it takes.
     """
     constructor = layer.__init__  # type: ignore[misc]  # of this very class
-    if not getattr(constructor, "__module__", "").startswith("nn."):
+    if not (getattr(constructor, "__module__", None) or "").startswith("nn."):
         return
     signature = _signature(constructor)
     try:

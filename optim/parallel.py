@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.data import Changed, is_data_set, rows
 from autodiff.ranks import Disagreement, fingerprint, require_communicator, require_same, sum_over_ranks
 from autodiff.tensor import plain, wrap
 
 from .array import Array
-from .data import Changed, is_data_set, rows
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -27,10 +27,10 @@ except ImportError as error:
 import autodiff as ad
 from autodiff import Tensor, no_grad
 from autodiff.averaging import count_of, counted
+from autodiff.data import dtype_of
 from autodiff.tensor import plain, wrap
 
 from .array import Array
-from .data import dtype_of
 from .first_order.adam import Adam
 from .lr_scheduler import LRScheduler
 from .optimizer import Optimizer

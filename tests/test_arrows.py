@@ -43,6 +43,8 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "clipping",
         "averaging",
         "ranks",
+        "data",
+        "generators",
         "flags",
         "accepting",
         "lettering",

@@ -112,7 +112,7 @@ def deflated(where: str, operator: LinearOperator, known: Any) -> tuple[LinearOp
 
 def eigenpairs(
     op: Any, k: int, which: str = "LA", *, tol: float = 0.0, maxiter: int | None = None,
-    rng: np.random.Generator | int | None = None,
+    rng: np.random.Generator | int | None = None, start: Array | None = None,
 ) -> Eigenpairs:  # fmt: skip
     """The k largest or smallest eigenvalues and their eigenvectors, by SciPy's Lanczos method (ARPACK).
 
@@ -124,6 +124,8 @@ def eigenpairs(
         tol: relative accuracy of the eigenvalues; 0 is as good as the dtype allows.
         maxiter: how often Lanczos may restart; 10 n by default.
         rng: draws the first vector: a `numpy.random.Generator`, a seed or None.
+        start: a first vector that is near the eigenvectors (of the operator a little earlier, say), shape (n,). Lanczos
+            then works with few vectors, a third of the products.
 
     Returns:
         a named tuple ``(values, vectors)``, shapes (k,) and (n, k).
@@ -142,18 +144,23 @@ def eigenpairs(
         raise ValueError(f"eigenpairs: which must be 'LA', 'SA' or 'LM', not {which!r}")
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= n:
         raise ValueError(f"eigenpairs: k must be a whole number from 1 to {n} (the operator's size), not {k!r}")
-    start = np.random.default_rng(rng).standard_normal(n).astype(operator.dtype)
+    few = None if start is None else min(2 * k + 4, n)
+    if start is None:
+        start = np.random.default_rng(rng).standard_normal(n)
+    elif np.shape(start) != (n,) or not np.isfinite(start).all() or not np.any(start):
+        raise ValueError(f"eigenpairs: start must be a finite vector of shape ({n},) and not zero")
+    start = np.asarray(start).astype(operator.dtype)
     if n <= SMALL or k >= n - 1:
         values, vectors = np.linalg.eigh(dense(operator))
     else:
-        values, vectors = _by_lanczos(operator, k, which, start, tol, maxiter)
+        values, vectors = _by_lanczos(operator, k, which, start, tol, maxiter, few)
     rank = {"LA": -values, "SA": values, "LM": -np.abs(values)}[which]
     chosen = np.argsort(rank, kind="stable")[:k]
     return Eigenpairs(values[chosen], vectors[:, chosen])
 
 
 def _by_lanczos(
-    operator: LinearOperator, k: int, which: str, start: Array, tol: float, maxiter: int | None
+    operator: LinearOperator, k: int, which: str, start: Array, tol: float, maxiter: int | None, few: int | None
 ) -> tuple[Array, Array]:
     """ARPACK on the operator as it likes it: of about unit size, because below 1e-11 it takes values for zero; and
     shifted, because it begins with a product, which in a singular matrix takes the kernel out of the start vector."""
@@ -164,7 +171,7 @@ def _by_lanczos(
     shifted = LinearOperator(
         operator.shape, matvec=lambda v: operator.matvec(v) / scale + shift * v, dtype=operator.dtype
     )
-    values, vectors = eigsh(shifted, k, which=which, v0=start, tol=tol, maxiter=maxiter)
+    values, vectors = eigsh(shifted, k, which=which, v0=start, tol=tol, maxiter=maxiter, ncv=few)
     return (values - shift) * scale, vectors
 
 

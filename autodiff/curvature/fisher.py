@@ -197,7 +197,7 @@ class _FisherAt:
             yield (self.residuals * (root / np.sqrt(self.scale.dtype.type(len(self.residuals))))).reshape(-1, *z.shape)
             return
         examples, one = self.examples, np.eye(width, dtype=root.dtype)[:, None]
-        for i in range(samples // examples):
+        for i in range(samples // max(examples, 1)):
             columns = np.zeros((width, examples, samples // examples, width), root.dtype)
             p = None if self.p is None else self.p.reshape(columns.shape[1:])[:, i]
             columns[:, :, i] = root * (one if p is None else np.sqrt(p.T)[..., None] * (one - p))

@@ -37,8 +37,8 @@ class KFAC(Kronecker, Fisher):
     The graph says which operations multiply a weight (`ad.Multiplication`): matrix products, einsum, linear layers,
     convolutions (a group of channels is a weight by itself), biases that are added, operations of one's own. A weight
     that is used several times has the rows of all its uses. A parameter is followed when it is transposed, reshaped or
-    sliced. What is no weight (scales of a norm, an embedding) has its block of the Fisher matrix as it is, what does
-    not reach the output has zeros.
+    sliced. What is no weight (scales of a norm, an embedding, a vector for each example) has its block of the Fisher
+    matrix as it is, what does not reach the output has zeros.
 
     Args:
         output, loss, params, kind, likelihood, targets, samples, rng, batches, reduction, damping, count: as for
@@ -114,7 +114,9 @@ class KFAC(Kronecker, Fisher):
             del graph
         if self.reduction == "sum":
             total = 1.0
-        found = [Block(one.places, one.left / one.left.dtype.type(total), one.right / one.count) for one in sums]
+        found = [
+            Block(one.places, one.left / one.left.dtype.type(total), one.right / max(one.count, 1)) for one in sums
+        ]
         rest = np.ones(self.size, bool)
         for block in found:
             rest[block.places] = False
@@ -174,6 +176,8 @@ class _Graph:
     def __init__(self, name: str, at: Any, params: Sequence[Tensor], sharing: str, joint: bool) -> None:
         self.name, self.at, self.params, self.reduce = name, at, params, sharing == "reduce"
         self.layers, self.others = layers(at.output, params, joint)
+        if apart := self._of_examples():
+            self.layers, self.others = layers(at.output, params, joint, apart)
         for i in self.others:
             if params[i].size > FULL:
                 raise ValueError(
@@ -182,6 +186,31 @@ class _Graph:
                     f"large (more than {FULL} rows); leave it out of params, write it as a product (@, einsum), or say "
                     f"how it is one, ad.primitive(..., multiplies=)"
                 )
+
+    def _of_examples(self) -> set[int]:
+        """Parameters whose entries belong to one example each (a latent vector, an offset), so that no rows of examples
+        meet them. With the cotangents of the examples weighted by 1, 2, …, the outputs of such a weight have several of
+        these factors in one row; a row of one example has one, and what mixes examples has none."""
+        z, count = self.at.output, self.at.examples
+        found: set[int] = set()
+        doubtful = [one for one in self.layers if count > 1 and any(x.lengths[3] % count == 0 for x in one.products)]
+        if not doubtful:
+            return found
+        d = np.random.default_rng(0).standard_normal((count, z.size // count)).astype(z.dtype)
+        factored = d * np.arange(1, count + 1, dtype=z.dtype)[:, None]
+        starts = np.cumsum([0, *[p.size for p in self.params]])
+        for layer in doubtful:
+            pull = Pullback([z], [product.node for product in layer.products])
+            for product, *pulled in zip(layer.products, *[pull([s.reshape(z.shape)]) for s in (d, factored)]):
+                if any(part is None for part in pulled):
+                    continue
+                g, weighted = [product.outputs(part) for part in pulled]
+                seen = np.abs(g) > 1e-3 * np.abs(g).max(initial=0)
+                factor = np.divide(weighted, g, out=np.zeros_like(g), where=seen)
+                most, least = factor.max(axis=3), np.where(seen, factor, np.inf).min(axis=3)
+                if (np.abs(factor - factor.round()) < 0.01).all() and (most > least + 0.5).any():
+                    found.update((np.searchsorted(starts, layer.places.reshape(-1), "right") - 1).tolist())
+        return found
 
     def zeros(self, dtype: Any) -> list[_Sums]:
         """Nothing, for each layer and each parameter that is none."""

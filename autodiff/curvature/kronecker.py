@@ -170,7 +170,12 @@ class Kronecker(ParameterOperator):
         return Kronecker(self.params, found)
 
     def square_root(self) -> Kronecker:
-        """The symmetric S with S S = K + λI, such as draws of normal vectors with this covariance want."""
+        """The symmetric S with S S = K + λI, such as draws of normal vectors with this covariance want.
+
+        Raises:
+            numpy.linalg.LinAlgError: an eigenvalue is negative, by a negative damping.
+        """
+        self._require_none_below_zero("square_root")
         return self.mapped(np.sqrt)
 
     def eigenvalues(self) -> Array:
@@ -178,8 +183,12 @@ class Kronecker(ParameterOperator):
         return np.sort(self._all()) + self.dtype.type(self._damping)
 
     def logdet(self) -> float:
-        """The logarithm of the determinant, damping included; −∞ of a matrix that is singular within rounding."""
-        values = self.eigenvalues()
+        """The logarithm of the determinant, damping included; −∞ of a matrix that is singular within rounding.
+
+        Raises:
+            numpy.linalg.LinAlgError: an eigenvalue is negative, by a negative damping.
+        """
+        values = self._require_none_below_zero("logdet")
         if not self._damping and values[0] <= self.size * np.finfo(self.dtype).eps * values[-1]:
             return -math.inf
         return float(np.log(values).sum(dtype=float))
@@ -198,6 +207,16 @@ class Kronecker(ParameterOperator):
         for block in self.blocks:
             found[block.places] = block.diagonal()
         return found + self.dtype.type(self._damping)
+
+    def _require_none_below_zero(self, method: str) -> Array:
+        """The eigenvalues."""
+        values = self.eigenvalues()
+        if values.min(initial=0) < 0:
+            raise np.linalg.LinAlgError(
+                f"{self.name}.{method}: with damping {self._damping:.6g} the least eigenvalue is {values[0]:.6g}, and "
+                f"it must not be negative"
+            )
+        return values
 
     def _all(self) -> Array:
         return np.concatenate([block.spectrum.reshape(-1) for block in self.blocks])

@@ -7,7 +7,7 @@ seen as matrices, the layers of a graph.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -21,6 +21,7 @@ from ..backward import reachable
 from ..mode import no_grad
 from ..primitive import Multiplication
 from ..tensor import Array, Tensor, plain
+from ..transforms import tree
 
 # One product
 
@@ -49,6 +50,11 @@ class Product:
         for term in (self.output, self.weight, self.given):
             if len(set(term)) < len(term):
                 raise ValueError(found.subscripts)
+        sizes = zip(
+            self.output + self.weight, (*self.shape, *(found.weight_shape or np.shape(found.weight))), strict=True
+        )
+        if len(set(sizes)) > len(y | w):
+            raise ValueError(f"{found.subscripts}: a letter has two lengths")
         self.rows = [c for c in self.output if c not in w]
         self.groups = [c for c in self.weight if c in x and c in y]
         self.outer = [c for c in self.weight if c in y and c not in x]
@@ -137,12 +143,15 @@ class Layer:
         return found
 
 
-def layers(output: Tensor, params: Sequence[Tensor], joint: bool = True) -> tuple[list[Layer], list[int]]:
-    """The layers of a recorded graph, and which parameters it uses in another way than as weights or biases.
+def layers(
+    output: Tensor, params: Sequence[Tensor], joint: bool = True, apart: Iterable[int] = ()
+) -> tuple[list[Layer], list[int]]:
+    """The layers of a recorded graph, and which parameters it uses in another way than as weights or biases, those that
+    are set apart among them.
 
     A parameter is followed through operations that only move its entries or select some of them (a transpose, a
-    reshape, a slice). With `joint`, a bias that goes with one weight everywhere belongs to its layer; else it is one by
-    itself, whose input is 1.
+    reshape, a slice; not a table's rows, which the data choose). With `joint`, a bias that goes with one weight
+    everywhere belongs to its layer; else it is one by itself, whose input is 1.
     """
     nodes, _ = reachable([output]) if output._requires_grad else ({}, {})
     readers = Counter([x._number for node in nodes.values() for x in node._inputs if isinstance(x, Tensor)])
@@ -150,7 +159,7 @@ def layers(output: Tensor, params: Sequence[Tensor], joint: bool = True) -> tupl
     views = {p._number: np.arange(i, i + p.size).reshape(p.shape) for p, i in zip(params, sizes.tolist())}
     uses: dict[int, list[Use]] = {}
     alone: list[Use] = []
-    others: set[int] = set()
+    others = set(apart)
     for number in sorted(nodes):
         node = nodes[number]
         met = {x._number: views[x._number] for x in node._inputs if isinstance(x, Tensor) and x._number in views}
@@ -172,6 +181,8 @@ def layers(output: Tensor, params: Sequence[Tensor], joint: bool = True) -> tupl
                 uses.setdefault(number, []).append(Use(product, matrices, vectors))
         for n in met.keys() - said:  # used in a way that is no product
             others.update((np.searchsorted(sizes, met[n].reshape(-1)[:1], "right") - 1).tolist())
+    if output._number in views:
+        others.update((np.searchsorted(sizes, views[output._number].reshape(-1)[:1], "right") - 1).tolist())
     while True:
         spoiled = np.isin(np.arange(len(params)), list(others)).repeat(np.diff(sizes))
         found = _collected([*chain(*uses.values()), *alone], spoiled, joint)
@@ -197,10 +208,12 @@ def _moved(node: Tensor, places: Array) -> Array | None:
     """Where the entries of the result are, if a linear operation only moves entries or selects some; else None. It does
     so if the results of random entries are among them."""
     record = node._primitive
-    if record.jvps != "linear" or not places.size:
+    chosen = any(np.ndim(option) for option in tree.flatten(node._params or {})[0])  # by the data
+    if record.jvps != "linear" or not places.size or chosen:
         return None
     for seed in range(2):
-        drawn = np.random.default_rng(seed).permutation(max(1 << 23, places.size))[: places.size]  # float32 holds them
+        draw, apart = np.random.default_rng(seed), max((1 << 23) // places.size, 1)  # different ones that float32 holds
+        drawn = apart * draw.permutation(places.size) + draw.integers(0, apart, places.size)
         x = drawn.astype(np.result_type(np.float32, plain(node._inputs[0])))
         order = np.argsort(x)
         y = np.asarray(record.forward(x.reshape(places.shape), **node._params or {}))

@@ -330,6 +330,8 @@ class CurvatureOperator(ParameterOperator):
         if self.batches is None:
             self._at = self._recorded((), 0, 1.0)
             self._require_point()
+            if self.reduction == "mean" and not self._at.count:
+                raise ValueError(f"{self.name}: the output holds no sample that counts, and their mean is not defined")
 
     def refresh(self) -> None:
         """Move to the parameters' present values, recording anew.

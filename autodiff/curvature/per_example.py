@@ -141,6 +141,11 @@ def _prepared(where: str, output: Any, loss: Any, params: Iterable[Tensor]) -> t
     z = evaluated(where, "output", recorded_or_function(where, "output", output), ())
     if not z.ndim:
         raise ValueError(f"{where}: the output has shape (); it needs an axis of examples in front")
+    return z, by_output(where, z, loss), wanted
+
+
+def by_output(where: str, z: Tensor, loss: Callable[..., Any]) -> Array:
+    """The derivative of a loss, one number or one for each example, by the output z of which it is a function."""
     x = variable(z._ndarray)
     y = evaluated(where, "loss", loss, (x,))
     if y.size != 1 and y.shape[:1] != z.shape[:1]:
@@ -148,7 +153,7 @@ def _prepared(where: str, output: Any, loss: Any, params: Iterable[Tensor]) -> t
             f"{where}: the loss has shape {y.shape}; it must be one number, or one for each of the {len(z)} examples"
         )
     (d,) = Pullback([y], [x])([np.ones(y.shape, y.dtype)])
-    return z, np.zeros(z.shape, z.dtype) if d is None else d, wanted
+    return np.zeros(z.shape, z.dtype) if d is None else d
 
 
 def _step(where: str, chunk: Any, count: int) -> int:

@@ -1,4 +1,4 @@
-"""What Newton, NewtonCG, HessianFree and NaturalGradient share: one group, closures that only return a loss, trials.
+"""What Newton, NewtonCG, HessianFree, NaturalGradient and KFAC share: one group, closures that return a loss, trials.
 
 They differ from first-order optimisers in that `step` differentiates the recorded loss itself, so that the closure need
 not (and should not) call backward, and in that all parameters make one step together.

@@ -141,12 +141,12 @@ class KFAC(SecondOrder):
             by = float(group["factor"]) ** int(group["every"])
             tried = [max(memory["tikhonov"] * c, float(group["min_damping"])) for c in (1.0, 1 / by, by)]
             inverses = [(damping, self._factors.inverse(damping, heuristic=True)) for damping in tried]
+        before = [memory["direction"]] if group["momentum"] and "direction" in memory else []
+        bent = [product(d) for d in before]
         found = []
         for damping, inverse in inverses:
-            directions = [-(inverse @ g).astype(g.dtype, copy=False)]
-            if group["momentum"] and "direction" in memory:
-                directions.append(memory["direction"])
-            found.append((*self._best(np.array(directions), product, g), damping, inverse))
+            d = -(inverse @ g).astype(g.dtype, copy=False)
+            found.append((*self._best(np.array([d, *before]), np.array([product(d), *bent]), g), damping, inverse))
         _, p, fall, memory["tikhonov"], self._inverse = max(found, key=lambda one: one[0])
         return p, fall
 
@@ -176,11 +176,11 @@ class KFAC(SecondOrder):
             memory.setdefault("tikhonov", float(group["damping"]) + float(group["weight_decay"]))
             self._inverse = self._factors.inverse(memory["tikhonov"], heuristic=True)
 
-    def _best(self, D: Array, product: Callable[[Array], Array], g: Array) -> tuple[float, Array, float]:
-        """By how much the damped model falls, for the combination of the directions (rows) with which it falls most,
-        this step, and by how much the model without damping falls."""
+    def _best(self, D: Array, G: Array, g: Array) -> tuple[float, Array, float]:
+        """By how much the damped model falls, for the combination of the directions (rows, and their products) with
+        which it falls most, this step, and by how much the model without damping falls."""
         group = self.param_groups[0]
-        G = np.array([product(d) for d in D]) + D.dtype.type(group["weight_decay"]) * D
+        G = G + D.dtype.type(group["weight_decay"]) * D
         if not np.isfinite(G).all():
             raise np.linalg.LinAlgError("KFAC.step: the curvature is not finite: a product with it has NaN or infinity")
         bent, square = (D @ G.T).astype(float), (D @ D.T).astype(float)

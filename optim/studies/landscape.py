@@ -12,7 +12,7 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.backward import gradients
-from autodiff.figures import LARGEST, axes_for, drawable, ink, note, note_unseen, pale
+from autodiff.figures import LARGEST, axes_for, contours, drawable, ink
 
 from ..array import Array
 
@@ -64,22 +64,7 @@ class Landscape:
         if isinstance(levels, bool) or not isinstance(levels, (int, np.integer)) or levels < 1:
             raise ValueError(f"Landscape.plot: levels must be a whole number of at least 1, not {levels!r}")
         ax = axes_for("Landscape.plot", ax, (7, 5))
-        ax.grid(False)
-        values = drawable(self.values)
-        finite = values[np.isfinite(values)]
-        note_unseen(ax, self.values)
-        if finite.size and finite.max() == finite.min():
-            note(ax, f"f = {finite[0]:.6g} all over" + " where it is finite" * (finite.size < values.size))
-        elif finite.size:
-            height = values - min(float(finite.min()), bottom)
-            heights = height[height > 0]
-            # The lowest contour encloses about a thousandth of the region: smaller ones would be drawn as specks.
-            at = np.geomspace(np.quantile(heights, 0.001), heights.max(), levels + 1)
-            at = at[np.append(True, np.diff(np.log10(at)) > 0)]
-            at = at if len(at) > 1 else at[0] * np.array([0.25, 0.5, 1.0])  # two plateaus
-            shown = np.log10(np.maximum(height, at[0]))
-            ax.contourf(self.x, self.y, shown, np.log10(at), cmap=pale(ax), zorder=0)
-            ax.contour(self.x, self.y, height, at, colors="0.5", linewidths=0.4, alpha=0.6, zorder=1)
+        contours(ax, self.x, self.y, self.values, levels, bottom)
         if self.at.size:
             self._arrows(ax)
         ax.set(xlim=self.x[[0, -1]], ylim=self.y[[0, -1]], xlabel="x", ylabel="y")

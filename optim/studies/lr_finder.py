@@ -13,11 +13,11 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad
 from autodiff.averaging import count_of, counted
+from autodiff.data import as_batches, drawing, dtype_of, length, pair
 from autodiff.figures import PALETTE, axes_for, legend
 from autodiff.leaving import user_level
 
 from ..array import Array
-from ..data import as_batches, drawing, dtype_of, length, pair
 from ..hyperparameters import at_least, require, within
 from ..optimizer import Optimizer
 from ..parallel import Averaging, Ranks, broadcast, ending_all

@@ -18,14 +18,15 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
+from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, leaves, not_finite, pair
 from autodiff.flags import flagged
+from autodiff.generators import generators
 from autodiff.leaving import user_level
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
 from autodiff.ranks import fingerprint, require_same, sum_over_ranks
 from autodiff.tensor import plain
 
-from ..data import Changed, as_batches, augmented, drawing, dtype_of, leaves, not_finite, pair
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
 from ..parallel import Averaging, Ranks, broadcast, ending_all
@@ -36,7 +37,6 @@ from ..second_order.natural_gradient import NaturalGradient
 from ..swa import EMA, SWA
 from .checkpointing import Checkpoints
 from .early_stopping import EarlyStopping
-from .generators import generators
 from .history import History
 from .metrics import Means, Metric, named
 from .parts import Parts
@@ -117,8 +117,8 @@ def fit(
             to such batches. Or batches (x, y): a list, or anything else that can be iterated over again and again, such
             as `batches` returns.
         optimizer: of the model's parameters. Those whose `step` needs a closure get one: of the loss (with the
-            penalty), or of the pair (output, loss) for `HessianFree` and `NaturalGradient`, whose curvature has no part
-            of the penalty. Within a step the closure is one function, random numbers included.
+            penalty), or of the pair (output, loss) for `HessianFree`, `NaturalGradient` and `KFAC`, whose curvature
+            has no part of the penalty. Within a step the closure is one function, random numbers included.
         epochs: at most so many.
         batch_size: samples in a batch of (X, y) or of a data set; None for all.
         validation: data like `data`; its order is kept.

@@ -10,10 +10,9 @@ import numpy as np
 
 from autodiff import Tensor, no_grad
 from autodiff.averaging import count_of, counted
+from autodiff.data import length
 from autodiff.ranks import sum_over_ranks
 from autodiff.tensor import plain
-
-from ..data import length
 
 Metric = Callable[[Any, Any], Any]
 """A function of an output and a batch of targets that returns a number."""

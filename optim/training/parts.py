@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.generators import random_state, set_random_state
 
 from ..lr_scheduler import LRScheduler
 from ..optimizer import Optimizer
 from ..swa import EMA, SWA
 from .early_stopping import EarlyStopping
-from .generators import random_state, set_random_state
 from .history import History
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import autodiff as ad
 from autodiff import Tensor, no_grad
 from autodiff.clipping import clip_grad_norm_, clip_grad_value_
+from autodiff.generators import differ, random_state, set_random_state
 from autodiff.ops.guards import common
 from autodiff.tensor import plain
 
@@ -20,7 +21,6 @@ from ..parallel import Averaging
 from ..second_order.base import SecondOrder
 from ..second_order.lbfgs import LBFGS
 from ..second_order.natural_gradient import NaturalGradient
-from .generators import differ, random_state, set_random_state
 
 Found = tuple[Tensor, Any, dict[str, Tensor]]
 """The loss of a batch, the model's output, and other numbers of the step, by the name of their column."""

@@ -1,6 +1,7 @@
 """What the pages of the site say of the project exists: names, files, pages. Needs no Sphinx."""
 
 import inspect
+import json
 import re
 import tomllib
 from collections import Counter
@@ -18,8 +19,11 @@ PROSE = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
 def prose(page):
-    """A page without its blocks of code."""
-    return re.sub(r"^(`{3,}).*?^\1", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    """A page, or a notebook's cells of text, without blocks of code."""
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        text = "\n".join("".join(c["source"]) for c in json.loads(text)["cells"] if c["cell_type"] == "markdown")
+    return re.sub(r"^(`{3,}).*?^\1", "", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def directives(page, name):
@@ -31,7 +35,7 @@ def directives(page, name):
 
 def anchors(page):
     """The headings of a page, as links name them."""
-    if page.suffix != ".md":
+    if page.suffix not in (".md", ".ipynb"):
         return None
     return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in re.findall(r"^#+ (.*)$", prose(page), re.M)}
 
@@ -73,6 +77,7 @@ def test_every_picture_is_drawn_by_a_function_and_shown_in_the_gallery():
 def test_every_public_name_is_described_once_with_a_docstring():
     found = [entry for module in names.MODULES for entry in names.entries(module)[0]]
     assert max(Counter(entry.name for entry in found).values()) == 1
+    assert max(Counter(id(entry.value) for entry in found).values()) == 1
     assert [e.name for e in found if not (inspect.getdoc(e.value) or "").strip()] == []
     for module in names.MODULES:
         grouped = [e.name for members in names.grouped(module).values() for e in members]

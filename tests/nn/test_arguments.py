@@ -147,3 +147,11 @@ def test_a_forward_without_return_is_named_as_what_it_is(layer):
         TypeError, match="got None where a Tensor is expected; a forward that makes it ends in `return`"
     ):
         layer(*[None, [1]][: 2 if isinstance(layer, nn.CrossEntropyLoss) else 1])
+
+
+def test_a_layer_from_code_without_a_module_name_is_a_layer():
+    names = {"nn": nn}
+    exec("class Twice(nn.Module):\n    def __init__(self, k): super().__init__(); self.k = k\n"
+         "    def forward(self, x): return x * self.k", names)  # fmt: skip
+    names["Twice"].__init__.__module__ = None
+    assert names["Twice"](2)(np.float64(3.0)) == 6

@@ -260,6 +260,76 @@ def test_a_weight_that_is_also_used_in_another_way_is_no_weight():
     np.testing.assert_allclose(KFAC(output, None, w, likelihood="gaussian").to_dense(), F, atol=1e-12)
 
 
+@pytest.mark.parametrize("see", [lambda w: w, lambda w: w.T, lambda w: w[:2]])
+def test_a_parameter_that_is_the_output_has_its_block_of_the_fisher_matrix(see):
+    w = variable(np.random.default_rng(0), 3, 3)
+    K, F = [kind(lambda: see(w), None, w, likelihood="gaussian") for kind in (KFAC, Fisher)]
+    assert F.to_dense().any()
+    np.testing.assert_allclose(K.to_dense(), F.to_dense(), atol=1e-15)
+
+
+DATA = np.random.default_rng(1).normal(size=(4, 2))
+OF_EXAMPLES = {
+    "latent vectors": ((4, 3), lambda p: p @ DATA[:3]),
+    "latent vectors as columns": ((3, 4), lambda p: (DATA[:3].T @ p).T),
+    "as many outputs as examples": ((2, 3), lambda p: p @ np.sin(np.arange(6.0)).reshape(3, 2)),
+    "offsets": ((4, 2), lambda p: np.tanh(DATA + p)),
+    "an offset of an example": ((4, 1), lambda p: np.tanh(DATA + p)),
+    "the rows of a table": ((5, 3), lambda p: p[[3, 0, 1, 4]] @ DATA[:3]),
+    "the rows of a table by take": ((5, 3), lambda p: np.take(p, [3, 0], axis=0) @ DATA[:3]),
+}
+
+
+@pytest.mark.parametrize("likelihood", ["softmax", "gaussian"])
+@pytest.mark.parametrize("kind", [KFAC, EKFAC])
+@pytest.mark.parametrize("name", OF_EXAMPLES)
+def test_entries_of_one_example_each_have_nothing_to_do_with_those_of_another(name, kind, likelihood):
+    shape, output = OF_EXAMPLES[name]
+    p = variable(np.random.default_rng(0), *shape)
+    F = Fisher(lambda: output(p), None, p, likelihood=likelihood).to_dense()
+    np.testing.assert_allclose(kind(lambda: output(p), None, p, likelihood=likelihood).to_dense(), F, atol=1e-14)
+
+
+def test_a_layer_with_as_many_outputs_as_examples_and_one_behind_batch_norm_stay_layers():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(3, 6, rng=rng), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 6, rng=rng)).double()
+    K = KFAC(model(X), None, model.parameters())
+    assert sorted(b.places.shape for b in K.blocks) == [(1, 6, 1), (1, 6, 1), (1, 6, 4), (1, 6, 7)]
+
+
+def test_batches_of_tokens_that_repeat_and_that_do_not_go_together():
+    rng = np.random.default_rng(0)
+    table, w, tokens = variable(rng, 5, 3), variable(rng, 3, 2), np.array([0, 1, 2, 1, 1, 3, 4])
+    parts = KFAC(lambda t: table[t] @ w, None, [table, w], batches=[tokens[:3], tokens[3:]]).to_dense()
+    np.testing.assert_allclose(parts, KFAC(table[tokens] @ w, None, [table, w]).to_dense(), atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", [KFAC, EKFAC, Fisher])
+@pytest.mark.parametrize("likelihood", ["softmax", "gaussian"])
+def test_of_no_examples_there_is_a_sum_and_no_mean(kind, likelihood):
+    w = variable(np.random.default_rng(0), 3, 2)
+    assert not kind(X[:0] @ w, None, w, likelihood=likelihood, reduction="sum").to_dense().any()
+    with pytest.raises(ValueError, match="no sample that counts"):
+        kind(X[:0] @ w, None, w, likelihood=likelihood)
+
+
+def test_an_operation_whose_record_does_not_fit_its_shapes_has_its_block_of_the_fisher_matrix():
+    double = ad.primitive(
+        lambda x, w: 2 * x @ w, name="double", vjps=[lambda g, y, x, w: 2 * g @ w.T, lambda g, y, x, w: 2 * x.T @ g],
+        multiplies=lambda x, w: [ad.Multiplication(w, 2 * x, "...i,oi->...o")],
+    )  # fmt: skip
+    w = variable(np.random.default_rng(0), 3, 2)
+    F = Fisher(double(X, w), None, w).to_dense()
+    np.testing.assert_allclose(KFAC(double(X, w), None, w).to_dense(), F, atol=1e-14)
+
+
+def test_a_weight_whose_parts_overlap_is_no_weight():
+    w = variable(np.random.default_rng(0), 3, 2)
+    output = lambda: X @ w + np.cos(X) @ w[:, :1]
+    F = Fisher(output, None, w, likelihood="gaussian").to_dense()
+    np.testing.assert_allclose(KFAC(output, None, w, likelihood="gaussian").to_dense(), F, atol=1e-12)
+
+
 def test_a_bias_of_two_weights_is_a_layer_by_itself_and_separate_ones_are_too():
     rng = np.random.default_rng(0)
     W, V, b = variable(rng, 3, 2), variable(rng, 3, 2), variable(rng, 2)
@@ -410,6 +480,9 @@ def test_what_makes_no_sense_is_one_clear_error():
         EKFAC((w.T @ X.T).T[:, :2] + (np.ones((3, 3)) @ w).sum(axis=0), None, w)
     with pytest.raises(ValueError, match="damping must be a finite number of at least 0, not -1"):
         KFAC(X @ w, None, w).inverse(-1)
+    for method in ("square_root", "logdet"):
+        with pytest.raises(np.linalg.LinAlgError, match=f"{method}: with damping -1 the least eigenvalue is -"):
+            getattr(KFAC(X @ w, None, w, damping=-1), method)()
     with pytest.raises(RuntimeError, match="two batches use the parameters in different ways"):
         KFAC(lambda x: x @ w if len(x) > 2 else np.tanh(w)[:2] * x[:, :2], None, w, batches=[X[:4], X[4:]])
     with pytest.raises(TypeError, match=r"ad\.primitive: multiplies must be a function"):

@@ -19,7 +19,7 @@ from optim.second_order.newton_cg import steihaug
 from tests.documents import ENTRIES
 
 ROOT = Path(__file__).parents[3]
-EVERY = (optim.Newton, optim.NewtonCG, optim.HessianFree, optim.NaturalGradient)
+EVERY = (optim.Newton, optim.NewtonCG, optim.HessianFree, optim.NaturalGradient, optim.KFAC)
 ON_LOSSES = {
     "newton": lambda p: optim.Newton(p),
     "trust_region": lambda p: optim.NewtonCG(p),
@@ -470,13 +470,14 @@ def test_a_curvature_closure_of_fewer_samples_still_descends_on_the_whole_loss()
 
 
 def pair_or_loss(make, x, loss):
-    if make in (optim.HessianFree, optim.NaturalGradient):
+    if make in (optim.HessianFree, optim.NaturalGradient, optim.KFAC):
         return lambda: (lambda z: (z, loss(z)))(x * 1.0)
     return lambda: loss(x * 1.0)
 
 
 def made(cls, params, **options):
-    return cls(params, **({"likelihood": "gaussian"} if cls is optim.NaturalGradient else {}), **options)
+    gaussian = {optim.NaturalGradient: {"likelihood": "gaussian"}, optim.KFAC: {"likelihood": "gaussian", "rng": 0}}
+    return cls(params, **gaussian.get(cls, {}), **options)
 
 
 @pytest.mark.parametrize("cls", EVERY)
@@ -548,7 +549,7 @@ def test_at_a_point_of_no_gradient_nothing_moves(cls):
 def test_what_a_closure_returns_is_checked(cls):
     x = variable(1.0)
     optimizer = made(cls, [x])
-    pairs = cls in (optim.HessianFree, optim.NaturalGradient)
+    pairs = cls in (optim.HessianFree, optim.NaturalGradient, optim.KFAC)
     wrong = [
         (None, TypeError, "needs a closure"),
         (lambda: None, TypeError, "must return"),

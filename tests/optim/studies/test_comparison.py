@@ -241,7 +241,10 @@ EVERY = {
     name: getattr(optim, name)
     for name in """SGD Adagrad Adadelta RMSprop Adam AdamW Adamax NAdam RAdam Rprop Lion LAMB LARS LBFGS Newton NewtonCG
     HessianFree""".split()
-} | {"NaturalGradient": lambda p: optim.NaturalGradient(p, likelihood="gaussian")}
+} | {
+    "NaturalGradient": lambda p: optim.NaturalGradient(p, likelihood="gaussian"),
+    "KFAC": lambda p: optim.KFAC(p, likelihood="gaussian"),
+}
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -135,6 +135,7 @@ CLOSURES = {
     "Newton": {},
     "NewtonCG": {"cg_tol": 1e-10},
     "HessianFree": {"damping": 1e-6, "progress": 1e-9},
+    "KFAC": {"likelihood": "gaussian", "kind": "exact", "damping": 1e-9, "min_damping": 1e-9},
     "NaturalGradient": {"likelihood": "gaussian", "damping": 1e-9, "max_kl": None, "cg_tol": 1e-9},
 }
 
@@ -170,7 +171,7 @@ def test_optimisers_with_closures_find_the_least_squares_solution(name, compile,
         assert history.best_epoch < 30 or name == "LBFGS"  # the best loss is not that of the least objective
     else:
         np.testing.assert_allclose(found, w, atol=1e-5)
-    assert ("lr" in history) == (name not in ("NewtonCG", "HessianFree"))
+    assert ("lr" in history) == (name not in ("NewtonCG", "HessianFree", "KFAC"))
     if compile:
         assert "measure" in history.compiled and "as it is: " in history.compiled
 

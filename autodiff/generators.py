@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from autodiff.random import generator
+from .random import generator
 
 
 def generators(**owners: Any) -> dict[str, Any]:

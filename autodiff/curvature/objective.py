@@ -1,0 +1,148 @@
+"""A model's mean loss over data: what everything that takes ``(model, loss, data)`` shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..averaging import count_of, counted
+from ..data import as_batches, batches, dtype_of, length, pair
+from ..generators import generators, random_state, set_random_state
+from ..tensor import Array, Tensor, number_of, plain, writable
+from .operators import GaussNewton, Hessian
+from .recorded import checked_parameters, evaluated
+
+
+class Objective:
+    """The mean over data of a loss, as a function of a model's parameters; iterated, its batches (x, y) that count.
+
+    Args:
+        where: begins the messages of errors.
+        model: called with a batch of x (if x is a tuple, with its items); has `parameters()`. Those that require no
+            gradient are constants.
+        loss: called with the output and a batch of y, the mean over the batch; what it divides by is its method
+            `count`, or the number of samples.
+        data: as `optim.fit` takes it: (X, y), a data set, or batches (x, y).
+        batch_size: samples in a batch of (X, y) or of a data set; None for all.
+
+    Raises:
+        TypeError, ValueError: for a model, a loss or data that are something else, and for no samples that count.
+    """
+
+    def __init__(self, where: str, model: Any, loss: Callable[..., Any], data: Any, batch_size: int | None) -> None:
+        if not callable(model) or isinstance(model, type) or not hasattr(model, "parameters"):
+            raise TypeError(f"{where}: the model must be callable and have parameters(), not {model!r}")
+        if not callable(loss) or isinstance(loss, (type, Tensor)):
+            raise TypeError(f"{where}: loss takes a function of output and target, not {loss!r}")
+        if (reduction := getattr(loss, "reduction", "mean")) != "mean":
+            raise ValueError(f"{where}: the loss must be a mean; {loss!r} has the reduction {reduction!r}")
+        self.where, self.model, self.loss = where, model, loss
+        self.params = checked_parameters(where, [p for p in model.parameters() if p.requires_grad])
+        found = as_batches(data, batch_size, None, dtype_of(model), f"{where}: data")
+        self.batches = list(found) if isinstance(found, Iterator) else found
+        self._count = count_of(loss)
+
+    def all(self) -> Iterator[tuple[Any, Any, float]]:
+        """Every batch, and how much it counts."""
+        for batch in self.batches:
+            x, y = pair(batch, f"{self.where}: data")
+            yield x, y, self.weight(x, y)
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        empty = True
+        for x, y, n in self.all():
+            if n:
+                empty = False
+                yield x, y
+        if empty:
+            raise ValueError(f"{self.where}: data holds no samples that count")
+
+    def weight(self, x: Any, y: Any) -> float:
+        """How much a batch counts in the mean."""
+        number = counted(self._count, y)
+        return float(length(x, y, f"{self.where}: data")) if number is None else number
+
+    def weights(self, y: Any, count: int) -> Array:
+        """How much each of so many examples of a batch counts."""
+        if self._count is None:
+            return np.ones(count)
+        numbers = [counted(self._count, one) for one in batches(y, batch_size=1)]
+        return np.array([1.0 if number is None else number for number in numbers])
+
+    def output(self, x: Any, *_: Any) -> Any:
+        """Of the model, for a batch."""
+        return self.model(*x) if type(x) is tuple else self.model(x)
+
+    def at(self, x: Any, y: Any) -> Any:
+        """The loss of a batch."""
+        return self.loss(self.output(x), y)
+
+    def recorded(self, x: Any) -> Tensor:
+        """The output for a batch, recorded, of shape (examples, …)."""
+        z = evaluated(self.where, "the model", self.output, (x,))
+        if not z.ndim:
+            raise ValueError(f"{self.where}: the model's output has shape (); it needs an axis of examples in front")
+        if not np.isfinite(z._ndarray).all():
+            raise np.linalg.LinAlgError(f"{self.where}: the model's outputs are not all finite at these weights")
+        return z
+
+    def value(self) -> float:
+        """The mean loss."""
+        total, count = 0.0, 0.0
+        for x, y in self:
+            n = self.weight(x, y)
+            total, count = total + n * float(np.asarray(plain(self.at(x, y))).item()), count + n
+        return total / count
+
+    # Curvature
+
+    def hessian(self) -> Hessian:
+        """Of the mean loss; recorded once, if all data are one batch."""
+        if (only := self._only()) is not None:
+            return Hessian(lambda: self.at(*only), self.params)
+        return Hessian(self.at, self.params, batches=self, count=self.weight)
+
+    def gauss_newton(self, damping: float = 0.0) -> GaussNewton:
+        """Likewise."""
+        if (only := self._only()) is not None:
+            x, y = only
+            return GaussNewton(lambda: self.output(x), lambda z: self.loss(z, y), self.params, damping=damping)
+        return GaussNewton(
+            self.output, lambda z, x, y: self.loss(z, y), self.params, batches=self, count=self.weight, damping=damping
+        )
+
+    def _only(self) -> tuple[Any, Any] | None:
+        first = iter(self)
+        only = next(first)
+        return only if next(first, None) is None else None
+
+    # The state of the model
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The model and the loss in evaluation mode. Afterwards, whatever has happened, the modes, the values of
+        parameters and buffers, and the states of the random generators are what they were."""
+        owners = [self.model, self.loss]
+        modules = [m for o in owners for m in (o.modules() if hasattr(o, "modules") else [o]) if hasattr(m, "training")]
+        modes = [m.training for m in modules]
+        tensors = [t for o in owners for kind in ("parameters", "buffers") for t in getattr(o, kind, tuple)()]
+        values = [(t, t._ndarray, t._ndarray.copy(), number_of(t)) for t in tensors]
+        drawing = generators(model=self.model, loss=self.loss)
+        drawn = random_state(drawing)
+        try:
+            for module in modules:
+                module.training = False
+            yield
+        finally:
+            set_random_state(drawing, drawn)
+            for module, mode in zip(modules, modes):
+                module.training = mode
+            for t, array, copy, number in values:
+                if number_of(t) != number:
+                    t.data = array
+                    array = writable(t)
+                    array[...] = copy
+                    t.data = array
