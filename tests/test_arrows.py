@@ -18,6 +18,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "mode",
         "leaving",
         "elsewhere",
+        "device_arrays",
         "devices",
         "protocols",
         "methods",

@@ -15,6 +15,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..averaging import count_of, counted
 from ..backward import gradients
+from ..devices import place_of, put
 from ..ranks import fingerprint, require_communicator, require_same, sum_over_ranks
 from ..tensor import Array, Tensor, number_of, plain, variable
 from ..transforms import flat, tree
@@ -140,7 +141,8 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
     def _tangents(self, rows: Array) -> Many:
-        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
+        parts = [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
+        return [put(part, place_of(plain(p))) for part, p in zip(parts, self.params)]
 
     def _write(self, rows: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
         for s, part in zip(self.slices, parts):
@@ -148,7 +150,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
                 if not add:
                     rows[:, s] = 0
                 continue
-            part = part.reshape(len(rows), -1)
+            part = put(part, None).reshape(len(rows), -1)
             if weight != 1:
                 part = part * part.dtype.type(weight)
             if add:

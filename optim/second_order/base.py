@@ -66,6 +66,12 @@ class SecondOrder(Optimizer):
         if not callable(closure):
             wanted = "the pair (output, loss)" if self.pair else "the loss"
             raise TypeError(f"{name}: needs a closure that computes and returns {wanted}, not {closure!r}")
+        for i, p in enumerate(self._all()):
+            if not p.requires_grad:
+                raise ValueError(
+                    f"{name}: parameter {i} (shape {p.shape}) requires no gradient; give the optimiser those that do, "
+                    f"[p for p in model.parameters() if p.requires_grad]"
+                )
         self.stepped = True
         self._require_apart()
         output, loss = self._called(closure)

@@ -19,6 +19,7 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
 from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, leaves, not_finite, pair
+from autodiff.devices import place_of
 from autodiff.flags import flagged
 from autodiff.generators import generators
 from autodiff.leaving import user_level
@@ -244,10 +245,11 @@ def fit(
         raise TypeError(f"fit: callbacks= takes a list of functions or objects, not {callbacks!r}")
     callbacks, dtype = list(callbacks), dtype_of(model)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
-    train = as_batches(data, batch_size, rng, dtype, "fit: data")
+    place = place_of(plain(trained[0])) if trained else None
+    train = as_batches(data, batch_size, rng, dtype, "fit: data", place)
     valid: Any = validation
     if valid is not None:
-        valid = as_batches(validation, batch_size, None, dtype, "fit: validation")
+        valid = as_batches(validation, batch_size, None, dtype, "fit: validation", place)
     apart = rng
     if comm is not None:
         if isinstance(optimizer, (NaturalGradient, KFAC)):
