@@ -3,6 +3,7 @@ shuffled, and changed on their way."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -83,6 +84,13 @@ class Batches:
         self.samples = common_length({"X": self.X} if y is None else {"X": self.X, "y": self.y}, "batches")
         self.batch_size = checked_size(batch_size, self.samples, "batches")
         self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
+        self.rank, self.ranks = 0, 1
+
+    def part(self, rank: int, ranks: int) -> Batches:
+        """The same batches, and of each only the rows of this rank; drawn from the same generator."""
+        part = copy.copy(self)
+        part.rank, part.ranks = rank, ranks
+        return part
 
     def __len__(self) -> int:
         whole, rest = divmod(self.samples, self.batch_size)
@@ -91,7 +99,8 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         order = self.rng.permutation(self.samples) if self.shuffle else None
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen: Any = slice(start, start + self.batch_size)
+            n = min(self.batch_size, self.samples - start)
+            chosen: Any = slice(start + n * self.rank // self.ranks, start + n * (self.rank + 1) // self.ranks)
             if order is not None:
                 chosen = order[chosen]
             x = _taken(self.X, chosen)
@@ -123,6 +132,8 @@ class Samples:
             ValueError: for samples of different shapes, or of different numbers of parts. TypeError: for dicts.
         """
         places = range(len(self))[chosen] if isinstance(chosen, slice) else chosen.tolist()
+        if not len(places):  # of a batch with fewer samples than ranks
+            return _taken(self.taken(slice(0, 1)), slice(0, 0))
         items = [self.data[i] for i in places]
         return self._stacked([tuple(item) if isinstance(item, list) else item for item in items])
 
@@ -153,6 +164,10 @@ class Changed:
 
     def __init__(self, batches: Any, change: Callable[[Any, Any], Any], where: str) -> None:
         self.batches, self.change, self.where = batches, change, where
+
+    def part(self, rank: int, ranks: int) -> Changed:
+        """The same, of a part of each batch."""
+        return Changed(self.batches.part(rank, ranks), self.change, self.where)
 
     def __len__(self) -> int:
         return len(self.batches)

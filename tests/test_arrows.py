@@ -43,6 +43,7 @@ FLOORS = (  # of autodiff, from the ground up; a room may import what stands bef
         "persistence",
         "clipping",
         "averaging",
+        "ranks",
         "data",
         "generators",
         "flags",
