@@ -56,6 +56,7 @@ from .ops.sampled import *
 from .ops.shape import *
 from .ops.sparse import *
 from .ops.statistics import *
+from .ops.transfer import transfer as _transfer
 from .persistence.saving import load as load
 from .persistence.saving import save as save
 from .primitive import Multiplication as Multiplication
@@ -91,7 +92,7 @@ if _TYPE_CHECKING:
 
 tensor = Tensor
 
-_methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem=_getitem, at=_at))
+_methods.bind(_Namespace(**globals() | {"backward": _backward.backward}, getitem=_getitem, at=_at, transfer=_transfer))
 
 
 # Imported by their first use, because not every program uses them: SciPy and numpy.random, which two of them need, take

@@ -161,6 +161,7 @@ def reverse(
     results: dict[int, Any] = {}
     summed: set[int] = set()  # cotangents that are sums made here: these, and only these, may be written
     kept: list[tuple[Tensor, Any]] = []
+    due = _complete_after(nodes, wanted) if any([leaf._hooks for leaf in wanted.values()]) else None
     for number in sorted(nodes, reverse=True):
         g = cotangents.pop(number, None)
         if g is None:
@@ -229,6 +230,11 @@ def reverse(
             else:
                 cotangents[n] = old + d
                 summed.add(n)
+        if due is not None and number in due:
+            for n in due[number]:
+                g = cotangents.pop(n, None)
+                if g is not None:
+                    results[n] = _run_hooks(wanted[n], of_dtype(g, wanted[n]._ndarray.dtype), create_graph, None)
         if free:
             passed.append(node)
             if number <= last:
@@ -250,6 +256,21 @@ def reverse(
     for node, g in kept:
         node._grad = g if node._grad is None else node._grad + g
     return results
+
+
+def _complete_after(nodes: dict[int, Tensor], wanted: dict[int, Tensor]) -> dict[int, list[int]]:
+    """The leaves with hooks, by the number of the oldest node that takes them, which gives their last cotangent: a hook
+    can send a gradient away while others are computed."""
+    due: dict[int, list[int]] = {}
+    seen: set[int] = set()
+    for number in sorted(nodes):
+        for x in nodes[number]._inputs:
+            if isinstance(x, Tensor) and x._hooks and x._primitive is None:
+                n = x._number
+                if n in wanted and n not in seen:
+                    seen.add(n)
+                    due.setdefault(number, []).append(n)
+    return due
 
 
 def _summed_rows(d: Any) -> Any:
@@ -324,7 +345,8 @@ def _run_hooks(node: Tensor, g: Any, create_graph: bool, kept: list[tuple[Tensor
     for hook in list(hooks.values()):
         if hook is None:  # a mark
             continue
-        given = g if create_graph else wrap(as_array(g, copy=True))
+        reads = getattr(hook, "only_reads", False)  # a copy of the gradient would cost as much as what it does
+        given = g if create_graph else wrap(g if reads else as_array(g, copy=True))
         with differentiating() if create_graph else no_grad():
             new = hook(given)
         if new is None:

@@ -3,13 +3,16 @@ shuffled, and changed on their way."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from .device_arrays import device_array
+from .devices import put
 from .flags import flagged
-from .tensor import Tensor, plain, wrap
+from .tensor import Tensor, is_foreign, plain, wrap
 
 Rows = Any
 """An array, a Tensor, or a tuple of them; or `Samples`."""
@@ -81,6 +84,13 @@ class Batches:
         self.samples = common_length({"X": self.X} if y is None else {"X": self.X, "y": self.y}, "batches")
         self.batch_size = checked_size(batch_size, self.samples, "batches")
         self.shuffle, self.drop_last = bool(shuffle), bool(drop_last)
+        self.rank, self.ranks = 0, 1
+
+    def part(self, rank: int, ranks: int) -> Batches:
+        """The same batches, and of each only the rows of this rank; drawn from the same generator."""
+        part = copy.copy(self)
+        part.rank, part.ranks = rank, ranks
+        return part
 
     def __len__(self) -> int:
         whole, rest = divmod(self.samples, self.batch_size)
@@ -89,7 +99,8 @@ class Batches:
     def __iter__(self) -> Iterator[Any]:
         order = self.rng.permutation(self.samples) if self.shuffle else None
         for start in range(0, len(self) * self.batch_size, self.batch_size):
-            chosen: Any = slice(start, start + self.batch_size)
+            n = min(self.batch_size, self.samples - start)
+            chosen: Any = slice(start + n * self.rank // self.ranks, start + n * (self.rank + 1) // self.ranks)
             if order is not None:
                 chosen = order[chosen]
             x = _taken(self.X, chosen)
@@ -121,6 +132,8 @@ class Samples:
             ValueError: for samples of different shapes, or of different numbers of parts. TypeError: for dicts.
         """
         places = range(len(self))[chosen] if isinstance(chosen, slice) else chosen.tolist()
+        if not len(places):  # of a batch with fewer samples than ranks
+            return _taken(self.taken(slice(0, 1)), slice(0, 0))
         items = [self.data[i] for i in places]
         return self._stacked([tuple(item) if isinstance(item, list) else item for item in items])
 
@@ -151,6 +164,10 @@ class Changed:
 
     def __init__(self, batches: Any, change: Callable[[Any, Any], Any], where: str) -> None:
         self.batches, self.change, self.where = batches, change, where
+
+    def part(self, rank: int, ranks: int) -> Changed:
+        """The same, of a part of each batch."""
+        return Changed(self.batches.part(rank, ranks), self.change, self.where)
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -183,11 +200,14 @@ def is_data_set(data: Any) -> bool:
     return all(hasattr(data, name) for name in has) and not any(hasattr(data, name) for name in without)
 
 
-def as_batches(data: Any, batch_size: Any, rng: np.random.Generator | None, dtype: Any, where: str) -> Any:
+def as_batches(
+    data: Any, batch_size: Any, rng: np.random.Generator | None, dtype: Any, where: str, beside: Any = None
+) -> Any:  # fmt: skip
     """(X, y), or a data set, as batches of Tensors, in a new order in each epoch if there is a generator; batches as
     they are.
 
-    Floating-point arrays are cast to `dtype`, if there is one; `where` begins the messages of errors.
+    Floating-point arrays are cast to `dtype`, if there is one, and put where
+    `beside` is (see `devices.put`); `where` begins the messages of errors.
 
     Raises:
         TypeError: for anything else.
@@ -196,7 +216,7 @@ def as_batches(data: Any, batch_size: Any, rng: np.random.Generator | None, dtyp
     if is_data_set(data):
         checked_size(batch_size, common_length({"data": (samples := Samples(data, where))}, where), where)
         batches = Batches(samples, None, batch_size, shuffle=rng is not None, rng=rng)
-        return Changed(batches, lambda x, y: as_constants(x, y, dtype, where), where)
+        return Changed(batches, lambda x, y: as_constants(x, y, dtype, where, beside), where)
     if not isinstance(data, tuple):
         if isinstance(data, (np.ndarray, Tensor, Mapping, str)) or not hasattr(data, "__iter__"):
             raise TypeError(
@@ -208,8 +228,8 @@ def as_batches(data: Any, batch_size: Any, rng: np.random.Generator | None, dtyp
         raise ValueError(f"{where} takes a tuple (X, y), not one of {len(data)}; give batches as a list")
     X, y = (rows(value, f"{where}: {part}") for part, value in zip("Xy", data))
     checked_size(batch_size, common_length({"X": X, "y": y}, where), where.partition(":")[0])
-    X = _constants(X, dtype, f"{where}: X", finite=True)
-    y = _constants(y, dtype, f"{where}: y", finite=True)
+    X = _constants(X, dtype, f"{where}: X", True, beside)
+    y = _constants(y, dtype, f"{where}: y", True, beside)
     return Batches(X, y, batch_size, shuffle=rng is not None, rng=rng)
 
 
@@ -226,9 +246,9 @@ def augmented(augment: Callable[..., Any], rng: np.random.Generator, dtype: Any,
     return change
 
 
-def as_constants(x: Any, y: Any, dtype: Any, where: str) -> tuple[Any, Any]:
+def as_constants(x: Any, y: Any, dtype: Any, where: str, beside: Any = None) -> tuple[Any, Any]:
     """The arrays of one batch as constant Tensors; floating-point ones are cast."""
-    return _constants(x, dtype, f"{where}: x"), _constants(y, dtype, f"{where}: y")
+    return _constants(x, dtype, f"{where}: x", beside=beside), _constants(y, dtype, f"{where}: y", beside=beside)
 
 
 def _arrays(value: Any) -> Any:
@@ -237,10 +257,11 @@ def _arrays(value: Any) -> Any:
     return plain(value) if isinstance(value, Tensor) else value
 
 
-def _constants(value: Rows, dtype: Any, name: str, finite: bool = False) -> Rows:
-    """Constant Tensors of the arrays, without copying; those of floats cast, complex ones to as many digits."""
+def _constants(value: Rows, dtype: Any, name: str, finite: bool = False, beside: Any = None) -> Rows:
+    """Constant Tensors of the arrays, without copying; those of floats cast, complex ones to as many digits. They go to
+    where `beside` is, if that is on a device."""
     if isinstance(value, tuple):
-        return tuple(_constants(item, dtype, f"{name}[{i}]", finite) for i, item in enumerate(value))
+        return tuple(_constants(item, dtype, f"{name}[{i}]", finite, beside) for i, item in enumerate(value))
     if isinstance(value, (list, Mapping)):  # of a batch that somebody else made
         return value
     array = plain(value) if isinstance(value, Tensor) else np.asarray(value)
@@ -258,7 +279,7 @@ def _constants(value: Rows, dtype: Any, name: str, finite: bool = False) -> Rows
             f"{fault}{'' if not_finite(value, name) else f' when it is cast to {array.dtype}'}; leave such samples out "
             f"or fill the gaps (a model or a loss that is made for them takes batches, optim.batches(X, y))"
         )
-    return wrap(array)
+    return wrap(array if beside is None else put(array, beside))
 
 
 def dtype_of(model: Any) -> Any:
@@ -332,6 +353,8 @@ def rows(value: Any, name: str) -> Rows:
         if not value:
             raise ValueError(f"{name} is an empty tuple")
         return tuple(rows(item, f"{name}[{i}]") for i, item in enumerate(value))
+    if is_foreign(value):
+        value = wrap(device_array(value))
     if not isinstance(value, (Tensor, np.ndarray)):
         _require_dense(value, *name.rsplit(": ", 1))
         try:

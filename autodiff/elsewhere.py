@@ -102,7 +102,7 @@ ATTRIBUTES = {
     "byteswap": "t.data.byteswap()",
     "setflags": "t.data.setflags()",
     "numerator": "np.mean(t), np.std(t) or np.var(t) in place of Python's statistics",
-    "device": "t itself, tensors live where their arrays do",
+    "device": "t.data.device",
     "__dlpack__": "t.numpy()",
 }
 """Attributes of PyTorch's tensors, of arrays and of numbers that a Tensor has not: NumPy's spelling of them."""
@@ -152,8 +152,8 @@ NAMES = {
     "rand": "ad.Tensor(rng.random(shape)), with rng = np.random.default_rng(seed)",
     "randn": "ad.Tensor(rng.normal(size=shape)), with rng = np.random.default_rng(seed)",
     "distributions": "ad.stats, as SciPy's",
-    "device": "nothing, everything is computed by NumPy on the processor",
-    "cuda": "nothing, everything is computed by NumPy on the processor",
+    "device": "the name itself, t.to('cuda') or t.to('cpu')",
+    "cuda": "t.to('cuda') and model.to('cuda')",
     "flatten": "t.reshape(-1)",
     "nn": "import nn, a package of its own",
     "optim": "import optim, a package of its own",

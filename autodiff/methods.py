@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from . import leaving
-from .devices import dtype_to
+from .devices import destination
 from .elsewhere import ATTRIBUTES, AXES
 from .leaving import no_attribute
 
@@ -319,13 +319,15 @@ class ArrayMethods(Generic[TensorType]):
         self, target: Any = None, dtype: Any = None, non_blocking: bool = False, copy: bool = False, *,
         device: Any = None,
     ) -> TensorType:  # fmt: skip
-        """PyTorch's: `astype` for a dtype or another tensor's, the tensor itself for "cpu"; a GPU is refused."""
-        found = dtype_to("Tensor.to", target, device, dtype)
-        return ops.astype(self, self.dtype if found is None else found, copy=copy)  # type: ignore[attr-defined]
+        """PyTorch's: on another device, "cpu" or "cuda" (a GPU, where CuPy is), with another dtype, or where and as
+        another tensor is. The gradient comes back to where the tensor was."""
+        beside, found = destination("Tensor.to", target, device, dtype)
+        y = ops.astype(self, self.dtype if found is None else found, copy=copy)  # type: ignore[attr-defined]
+        return y if beside is None else ops.transfer(y, beside[0])
 
     def cpu(self) -> TensorType:
-        """The tensor itself: arrays are nowhere else."""
-        return self  # type: ignore[return-value]
+        """In the processor's memory; the tensor itself, if it is there."""
+        return ops.transfer(self, None)
 
     def half(self) -> TensorType:
         """``astype("float16")``."""

@@ -39,7 +39,7 @@ class Opaque:
         self, function: Callable[..., Any], name: str, reason: str, draws: bool = False,
         stacks: str | tuple[int, ...] = "", written: Callable[..., Any] | None = None,
     ) -> None:  # fmt: skip
-        self.written = written or function
+        self.written, self.is_written = written or function, written is not None
         self.function, self.__name__, self.reason, self.draws, self.stacks = function, name, reason, draws, stacks
         self.__doc__, self.__wrapped__, self.__module__ = function.__doc__, function, function.__module__
 
@@ -73,7 +73,8 @@ class Opaque:
         def written(*args: Any, **kwargs: Any) -> Any:
             return self.written(*args[:n], **dict(zip(named, args[n:])), **kwargs)
 
-        return Opaque(function, self.__name__, self.reason, self.draws, self.stacks, written)
+        given = written if self.is_written else None
+        return Opaque(function, self.__name__, self.reason, self.draws, self.stacks, given)
 
     def __repr__(self) -> str:
         return f"<opaque {self.__name__}>"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 
 from . import methods, protocols
+from .device_arrays import device_array
 from .elsewhere import AXES
 from .leaving import refuse_option
 from .mode import mode
@@ -237,7 +238,9 @@ def constant(value: Any, name: str) -> Any:
             return value
         if isinstance(value, np.ndarray):
             value = as_plain_array(value, name)
-        elif not is_foreign(value):
+        elif is_foreign(value):
+            value = device_array(value)
+        else:
             if value is None or isinstance(value, (str, bytes, dict, set)):
                 raise TypeError(f"{name}: an input must be a Tensor, an array or a number, not {value!r}")
             if isinstance(value, (list, tuple)) and holds_tensors(value):
@@ -566,18 +569,19 @@ def declare(
     complex: bool | Operation = False,
     opaque: str = "",
     stacks: str | tuple[int, ...] = "",
+    written: Callable[..., Any] | None = None,
     expansion: Callable[..., Any] | None = None,
 ) -> Operation:
     """Declare an operation of the engine: make its record, register it, tell NumPy's protocols, return its function.
 
     `arity` 1 or 2 says that the operation takes that many arrays and no options, and gives it the fast path.
     `singular` says that its derivative is infinite somewhere: its rules then run without NumPy's warnings.
-    `opaque` and `stacks` are those of `Opaque`.
+    `opaque`, `stacks` and `written` are those of `Opaque`.
     `complex` says whether the rules hold for complex numbers, or which operation takes its place for them.
     `public` says whether users get it by its name (see `internal`).
     """
     # Rules are plain expressions, in which such operations are called.
-    forward = taken_whole(forward, name, opaque, stacks=stacks)
+    forward = taken_whole(forward, name, opaque, stacks=stacks, written=written)
     if singular:
         vjps = [_quiet(rule, singular) if rule else None for rule in vjps]
     record = Primitive(

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from . import protocols
+from .device_arrays import DeviceArray, device_array
 from .leaving import refuse
 from .methods import ArrayMethods
 from .mode import derivative_is_taken, is_grad_enabled
@@ -251,8 +252,13 @@ class Tensor(ArrayMethods["Tensor"]):
         return self._ndarray.tolist()
 
     def numpy(self) -> np.ndarray[Any, Any]:
-        """The array itself, sharing memory; read-only if this tensor is a result."""
-        return self.data
+        """The array itself, sharing memory; read-only if this tensor is a result.
+
+        Raises:
+            TypeError: for a tensor on a device (write ``t.cpu().numpy()``).
+        """
+        data: Any = self.data
+        return data.__array__() if type(data) is DeviceArray else data  # which says what to write
 
     def detach(self) -> Tensor:
         """A constant with the same array (sharing memory), without history; read-only where this tensor requires a
@@ -680,7 +686,7 @@ def as_array(data: Any, dtype: Any = None, *, copy: bool) -> Array:
     if isinstance(data, Tensor):
         data = data._ndarray
     if is_foreign(data):
-        array = data.copy() if copy else data
+        array = device_array(data.copy() if copy else data)
         array = array if dtype is None else array.astype(dtype)
     else:
         if isinstance(data, np.ndarray) and type(data) is not np.ndarray:

@@ -2,13 +2,13 @@
 
 First order:   SGD Adam AdamW Adamax NAdam RAdam RMSprop Adagrad Adadelta Lion Rprop LAMB LARS; Optimizer, for your own
 Second order:  LBFGS Newton NewtonCG HessianFree NaturalGradient; minimize and least_squares of functions, as SciPy's
-Training:      fit History EarlyStopping batches; lr_scheduler and swa; clip_grad_norm_ clip_grad_value_
+Training:      fit History EarlyStopping batches; lr_scheduler, swa and parallel; clip_grad_norm_ clip_grad_value_
 Studies:       lr_find LearningRates compare Comparison perceptron_learning hebbian_learning LearningTrace; plot
 Estimators:    optim.sklearn (needs scikit-learn)
 
 Reading order: optimizer (what all optimisers share), and below it array, hyperparameters and bucket; first_order/, the
-optimisers from the simplest on; second_order/, which uses curvature; lr_scheduler and swa; data and training/, the loop
-around them; studies/ and plot/, the figures; last sklearn, which is imported only by who uses it.
+optimisers from the simplest on; second_order/, which uses curvature; lr_scheduler and swa; data, parallel and
+training/, the loop around them; studies/ and plot/, the figures; last sklearn, which is imported only by who uses it.
 """
 
 from importlib import import_module as _import_module
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 from autodiff.clipping import clip_grad_norm_, clip_grad_value_
 
 from . import data as data
-from . import lr_scheduler, plot, swa
+from . import lr_scheduler, parallel, plot, swa
 from .data import batches
 from .first_order.adam import Adam
 from .first_order.adam_family import Adamax, AdamW, NAdam, RAdam
@@ -48,8 +48,8 @@ __all__ = [
     "KFAC", "LAMB", "LARS", "LBFGS", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Comparison",
     "EarlyStopping", "HessianFree", "History", "LearningRates", "LearningTrace", "Lion", "NAdam", "NaturalGradient",
     "Newton", "NewtonCG", "Optimizer", "RAdam", "RMSprop", "Rprop", "batches", "clip_grad_norm_", "clip_grad_value_",
-    "compare", "fit", "hebbian_learning", "least_squares", "lr_find", "lr_scheduler", "minimize", "perceptron_learning",
-    "plot", "swa",
+    "compare", "fit", "hebbian_learning", "least_squares", "lr_find", "lr_scheduler", "minimize", "parallel",
+    "perceptron_learning", "plot", "swa",
 ]  # fmt: skip
 
 

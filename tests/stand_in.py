@@ -21,9 +21,10 @@ class Refused(TypeError):
 
 
 class Log:
-    """What happened to all stand-ins: conversions that were refused, branches decided, calls taken whole."""
+    """What happened to all stand-ins: conversions that were refused, branches decided, calls taken whole, copies to the
+    processor."""
 
-    conversions, decisions, calls = 0, 0, []
+    conversions, decisions, calls, copies = 0, 0, [], 0
     numbers_decide = False
 
 
@@ -33,7 +34,7 @@ log = Log()
 @contextmanager
 def watching(numbers_decide=False):
     """A fresh log; whether bool() of a single number, a learning rate say, is allowed everywhere."""
-    log.conversions, log.decisions, log.calls, log.numbers_decide = 0, 0, [], numbers_decide
+    log.conversions, log.decisions, log.calls, log.copies, log.numbers_decide = 0, 0, [], 0, numbers_decide
     yield log
     log.numbers_decide = False
 
@@ -100,17 +101,17 @@ class StandIn:
             log.calls.append(function.__name__)
             assert not any(True for _ in _all(options.values())), "a StandIn is given by position"
             args = _bare(args)
-            return _made(function.function(*args, **options), ())
+            return _made(function.function(*args, **options), (), type(self))
         if any(issubclass(kind, Tensor) for kind in types):
             return NotImplemented
         name = function.__name__
         if name in CREATION:
-            return _made(function(*args, **options), ())
+            return _made(function(*args, **options), (), type(self))
         given = _held(args[:1], name) + args[1:] if name in STATIC else _held(args, name)
         given = tuple(_bare(x) for x in given) if name in STATIC else given
         out = options.get("out")
         result = function(*given, **{k: _held(v, name) for k, v in options.items()})
-        return out if isinstance(out, StandIn) else _made(result, args)
+        return out if isinstance(out, StandIn) else _made(result, args, type(self))
 
     # What would make a NumPy array or a Python number of it
 
@@ -168,14 +169,15 @@ def _bare(x):
     return x.value if isinstance(x, StandIn) else x
 
 
-def _made(result, inputs):
+def _made(result, inputs, kind=None):
+    kind = kind or next((type(x) for x in _all(inputs)), StandIn)
     if type(result) in (tuple, list) or hasattr(result, "_fields"):
-        made = [_made(r, inputs) for r in result]
+        made = [_made(r, inputs, kind) for r in result]
         return type(result)(*made) if hasattr(result, "_fields") else type(result)(made)
     if not isinstance(result, (np.ndarray, np.generic)):
         return result
     owner = next((x for x in _all(inputs) if np.may_share_memory(x.value, result)), None)
-    return StandIn(result, None if owner is None else owner if owner.base is None else owner.base)
+    return kind(result, None if owner is None else owner if owner.base is None else owner.base)
 
 
 def _method(name):
@@ -229,3 +231,122 @@ for _name, _ufunc in {**BINARY, **COMPARISONS}.items():
 for _name, _ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}.items():
     setattr(StandIn, f"__{_name}__", lambda self, ufunc=_ufunc: ufunc(self))
 StandIn.__hash__ = object.__hash__
+
+
+NOT_IN_CUPY = frozenset(
+    "block broadcast_shapes geomspace insert nanpercentile nanquantile polyder polyint unstack matvec vecdot vecmat "
+    "spacing multi_dot svdvals".split()
+)
+"""NumPy's functions that CuPy 14 has not, among those that the project calls."""
+
+CREATED_BY_HOST = ("array", "asarray")
+
+
+class Device(StandIn):
+    """A stand-in for CuPy's arrays, which live on a GPU: it does what they do and no more.
+
+    NumPy's arrays are refused everywhere but as positions, a ufunc has no method (``np.add.reduce``), no function of
+    SciPy is known, what is `Opaque` is not, and only ``get()`` copies to the processor, which is counted.
+    """
+
+    __slots__ = ()
+    __hash__ = None
+    device = "<device 0>"
+
+    def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
+        name = ufunc.__name__
+        if method != "__call__" or getattr(np, name, None) is not ufunc or name in NOT_IN_CUPY:
+            return NotImplemented
+        for x in (*inputs, *(out or ())):
+            if isinstance(x, np.ndarray):
+                if name in COMPARED and x.ndim == 0:
+                    continue
+                raise TypeError(f"Unsupported type {type(x)}")
+            if not isinstance(x, (Device, bool, int, float, complex, np.generic)):
+                return NotImplemented
+        return super().__array_ufunc__(ufunc, method, *inputs, out=out, **options)
+
+    def __array_function__(self, function, types, args, options):
+        module = getattr(function, "__module__", None) or ""
+        if module.partition(".")[0] != "numpy" or function.__name__ in NOT_IN_CUPY:
+            return NotImplemented
+        if any(not issubclass(kind, (Device, np.ndarray)) for kind in types):
+            return NotImplemented
+        for name in REFUSED.get(function.__name__, ()):
+            if name in options:
+                raise TypeError(f"{function.__name__}() got an unexpected keyword argument '{name}'")
+        if function.__name__ in CREATED_BY_HOST:
+            return _made(function(*_bare(args), **options), (), type(self))
+        if function.__name__ not in STATIC and any(_arrays(args)):
+            raise TypeError(f"{function.__name__}: Unsupported type {np.ndarray}")
+        return super().__array_function__(function, types, args, options)
+
+    def get(self):
+        log.copies += 1
+        return self.value.copy()
+
+    def __getitem__(self, index):
+        return _made(self.value[_modulo(_index(index), self.shape)], (self,))
+
+    def __setitem__(self, index, v):
+        self.value[_modulo(_index(index), self.shape)] = _held(v, "setitem")
+
+    def scatter_add(self, index, values):
+        np.add.at(self.value, _modulo(_index(index), self.shape), _held(values, "scatter_add"))
+
+    def _scalar(self, kind):
+        log.decisions += 1
+        return kind(self.value)
+
+    __float__ = lambda self: self._scalar(float)
+    __int__ = lambda self: self._scalar(int)
+    __complex__ = lambda self: self._scalar(complex)
+    __bool__ = lambda self: self._scalar(bool)
+    item = lambda self: self._scalar(lambda value: value.item())
+
+    def tolist(self):
+        return self.get().tolist()
+
+    def __index__(self):
+        raise TypeError("'Device' object cannot be interpreted as an integer")
+
+    def __repr__(self):
+        return f"Device({self.value!r})"
+
+
+def _modulo(index, shape):
+    """Positions that are out of range are taken modulo the length, where CuPy does so."""
+    parts = index if type(index) is tuple else (index,)
+    if any(i is None or i is Ellipsis or (isinstance(i, np.ndarray) and i.dtype.kind == "b") for i in parts):
+        return index
+    wrapped = tuple([i % n if isinstance(i, np.ndarray) and n else i for i, n in zip(parts, shape)])
+    return wrapped if type(index) is tuple else wrapped[0] if wrapped else index
+
+
+COMPARED = ("greater", "greater_equal", "less", "less_equal", "equal", "not_equal")
+REDUCED = (
+    "sum",
+    "prod",
+    "mean",
+    "var",
+    "std",
+    "max",
+    "min",
+    "amax",
+    "amin",
+    "all",
+    "any",
+    "nansum",
+    "nanprod",
+    "nanmax",
+)
+REFUSED = {name: ("where", "initial", "correction", "mean") for name in REDUCED}
+"""NumPy's options that CuPy's functions of the same name have not."""
+
+
+def _arrays(values):
+    for x in values:
+        if type(x) in (tuple, list):
+            yield from _arrays(x)
+        elif isinstance(x, np.ndarray):
+            yield True

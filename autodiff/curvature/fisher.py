@@ -49,7 +49,8 @@ class Fisher(CurvatureOperator):
         reduction: "mean" or "sum" over samples.
 
     Raises:
-        TypeError, ValueError, RuntimeError: as `GaussNewton`; also for an unknown kind or likelihood, missing targets.
+        TypeError, ValueError, RuntimeError: as `GaussNewton`; also for an unknown kind or likelihood, missing targets,
+            fewer than two classes.
 
     Source: Martens, "New insights and perspectives on the natural gradient method", 2020; Kunstner et al.,
     "Limitations of the empirical Fisher approximation", 2019.
@@ -113,6 +114,11 @@ class Fisher(CurvatureOperator):
         output = evaluated("Fisher", "output", self._output, batch)
         z: Array = np.asarray(output._ndarray)
         flat = z.reshape(-1, z.shape[-1] if z.ndim else 1) if self.likelihood == "softmax" else _rows(z)
+        if self.likelihood == "softmax" and flat.shape[1] < 2:
+            raise ValueError(
+                f"{self.name}: the output has shape {z.shape}, and softmax needs two classes along its last axis (the "
+                f"probability of one is 1, whatever the output is); for regression write likelihood='gaussian'"
+            )
         residuals, count = None, float(len(flat))
         if self.kind == "mc":
             residuals = self._drawn(z, flat, position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +141,7 @@ def influence(
     for objective in (trained, tested):
         if getattr(objective.batches, "shuffle", False):
             raise ValueError(f"{objective.where} is shuffled, so that its examples have no places; give it in order")
+    next(iter(tested))
     with trained.held():
         operator = trained.gauss_newton()
         if method == "cg":
@@ -195,15 +197,17 @@ def _by_kfac(objective: Objective, operator: GaussNewton, damping: float) -> Cal
     for likelihood in LIKELIHOODS:
         options: dict[str, Any] = {"likelihood": likelihood, "batches": objective}
         fisher = Fisher(objective.output, None, objective.params, **options)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), suppress(ValueError):  # of one output there is no softmax
             one, other = curvatures / np.einsum("nk,nk->k", V, fisher.matmat(V))
-        if 0 < one < np.inf and abs(one - other) <= 1e-3 * one:
-            inverse = KFAC(objective.output, None, objective.params, **options).inverse(damping / one)
-            return lambda right: inverse.matmat(right) / one
-    raise ValueError(
-        "influence: method='kfac' needs a mean cross-entropy of logits or a mean of squares, without class weights or "
-        "ignored targets; the curvature of this loss is another, take method='cg'"
-    )
+            if 0 < one < np.inf and abs(one - other) <= 1e-3 * one:
+                break
+    else:
+        raise ValueError(
+            "influence: method='kfac' needs a mean cross-entropy of logits or a mean of squares, without class weights "
+            "or ignored targets; the curvature of this loss is another, take method='cg'"
+        )
+    inverse = KFAC(objective.output, None, objective.params, **options).inverse(damping / one)
+    return lambda right: inverse.matmat(right) / one
 
 
 def _count(k: Any) -> int:

@@ -38,7 +38,7 @@ class Inverse(LinearOperator):  # type: ignore[misc]  # SciPy has no types
     columns of a matrix cost the recordings of one.
 
     Raises:
-        TypeError, ValueError: an argument is not what it should be; by a product, a vector that is not finite.
+        TypeError, ValueError: an argument is not what it should be; by a product, a vector that is not real and finite.
         numpy.linalg.LinAlgError: by a product: A + λI is found not to be positive definite ("cg"), or not finite, or
             the residual is not that small after `maxiter` products. There is no approximate answer.
 
@@ -87,12 +87,13 @@ class Inverse(LinearOperator):  # type: ignore[misc]  # SciPy has no types
         return _applied(self.operator, V) + self.damping * V
 
     def _matmat(self, X: Array) -> Array:
-        if (
-            self.factored is not None
-        ):  # asked for anew each time, as the operator may be refreshed; its eigenvectors stay
+        X = np.asarray(plain(X))
+        if X.dtype.kind not in "fiub":
+            raise TypeError(f"Inverse: the vector must hold real numbers, not {X.dtype}")
+        if self.factored is not None:  # asked for anew, as the operator may be refreshed; its eigenvectors stay
             found: Array = self.factored.inverse(self.factored.damping + self.damping).matmat(X)
             return found
-        B = np.asarray(plain(X)).T.astype(float)
+        B = X.T.astype(float)
         if not np.isfinite(B).all():
             raise ValueError("Inverse: the vector has NaN or infinite entries")
         size = np.linalg.norm(B, axis=1)

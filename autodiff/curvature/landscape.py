@@ -137,10 +137,13 @@ def landscape(
     objective = Objective(where, model, loss, data, batch_size)
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
         raise ValueError(f"{where}: steps must be a whole number from 2, not {steps!r}")
-    if span is not None and not 0 < span < np.inf:
+    number = isinstance(span, (int, float, np.integer, np.floating)) and not isinstance(span, bool)
+    if span is not None and not (number and 0 < span < np.inf):
         raise ValueError(f"{where}: span must be a positive number, not {span!r}")
     params = objective.params
     start = flat.flatten(params).astype(float)
+    if path is not None and (not isinstance(path, (Sequence, np.ndarray)) or not len(path)):
+        raise ValueError(f"{where}: path must hold the weights of one point at least, not {path!r}")
     points = None if path is None else np.array([_vector(where, "path", w, params) for w in path]) - start
     with objective.held():
         (u, v), names = _directions(objective, directions, points, drawing(rng, where))
@@ -181,15 +184,23 @@ def _directions(
 ) -> tuple[Sequence[Array], tuple[str, str]]:
     params, where = objective.params, objective.where
     if not isinstance(given, str):
-        if len(given) != 2:
-            raise ValueError(f"{where}: directions are two, not {len(given)}")
+        if not isinstance(given, (Sequence, np.ndarray)) or len(given) != 2:
+            seen = f"{len(given)} of them" if hasattr(given, "__len__") else repr(given)
+            raise ValueError(f"{where}: directions must be 'random', 'eigen', 'pca' or two arrays, not {seen}")
         return [_vector(where, "directions", d, params) for d in given], ("direction 1", "direction 2")
     if given == "random":
+        if not any(p.ndim > 1 and p.numpy().any() for p in params):
+            raise ValueError(
+                f"{where}: random directions are as long as the weights, and there are none of two axes, or they are "
+                f"all zero; give directions= of your own, or 'eigen'"
+            )
         return [flat.flatten([_like(p, rng) for p in params]) for _ in "uv"], (
             "random direction 1",
             "random direction 2",
         )
     if given == "eigen":
+        if len(flat.flatten(params)) < 2:
+            raise ValueError(f"{where}: the weights are one number, and a plane needs two")
         (λ, μ), vectors = eigenpairs(objective.hessian(), 2, rng=rng)
         return list(vectors.T.astype(float)), (f"eigenvector of λ = {λ:.3g}", f"eigenvector of λ = {μ:.3g}")
     if given != "pca":

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import log_softmax, softmax
 
+from ..backward import reachable
 from ..data import as_constants, batches, drawing, dtype_of, not_finite
 from ..data import rows as samples_of
 from ..mode import no_grad
@@ -100,6 +101,7 @@ class Laplace:
 
     def sample(self, n: int, rng: np.random.Generator | int | None = None) -> list[Array]:
         """Weights drawn from the posterior: for each of `params` an array of shape (n, *its shape)."""
+        whole_number("Laplace.sample", "n", n, 0)
         draws = drawing(rng, "Laplace.sample").standard_normal((n, len(self._mean)))
         found = self._mean + self._basis.out(draws / np.sqrt(self._precision()))
         ends = np.cumsum([p.size for p in self.params])[:-1]
@@ -129,8 +131,9 @@ class Laplace:
             RuntimeError: if the weights were changed in the meantime.
         """
         where = "Laplace.predict"
-        if method not in ("probit", "mc") or samples < 1:
-            raise ValueError(f"{where}: method must be 'probit' or 'mc' with a sample at least, not {method!r}")
+        if method not in ("probit", "mc"):
+            raise ValueError(f"{where}: method must be 'probit' or 'mc', not {method!r}")
+        whole_number(where, "samples", samples, 1)
         if [number_of(p) for p in self._objective.params] != self._point:
             raise RuntimeError(f"{where}: the weights were changed after this posterior was made; make a new one")
         if fault := not_finite(x, f"{where}: x"):
@@ -206,8 +209,8 @@ def laplace(
         likelihood: "softmax", the outputs are logits of shape (n, classes); or "gaussian", they are means, shape
             (n, outputs) or (n,), of targets with noise of standard deviation σ.
         structure: of H. "full", the whole matrix; "diag", its diagonal; "kron", `KFAC`, a Kronecker product for each
-            layer; "last_layer", the whole matrix of the parameters of the module that comes last, the others taken as
-            certain.
+            layer; "last_layer", the whole matrix of the parameters of the module that is used last on the way to the
+            output, the others taken as certain.
         sigma_noise: σ; None for the one of largest marginal likelihood. Softmax has none.
         prior_precision: δ; None for the one of largest marginal likelihood, as for all weights together.
         batch_size: samples in a batch of arrays or a data set.
@@ -233,6 +236,10 @@ def laplace(
     array([[[1.]]])
     """
     where = "laplace"
+    if not isinstance(likelihood, str):
+        raise TypeError(
+            f"{where}: takes (model, data, likelihood), the likelihood a name, not {type(likelihood).__name__}"
+        )
     if likelihood not in LIKELIHOODS or structure not in STRUCTURES:
         raise ValueError(
             f"{where}: likelihood must be one of {', '.join(LIKELIHOODS)} and structure one of "
@@ -242,8 +249,8 @@ def laplace(
         raise ValueError(f"{where}: sigma_noise is for the gaussian likelihood, not for softmax")
     terms = _class_terms if likelihood == "softmax" else _square_terms
     objective = Objective(where, model, terms, data, batch_size)
-    params = objective.params if structure != "last_layer" else _last_layer(where, model)
     with objective.held():
+        params = objective.params if structure != "last_layer" else _last_layer(objective)
         with no_grad():
             found = [objective.at(x, y) for x, y in objective]
         options: dict[str, Any] = {"likelihood": likelihood, "batches": objective, "reduction": "sum"}
@@ -255,7 +262,8 @@ def laplace(
         else:
             fisher = Fisher(objective.output, None, params, **options)
             values, vectors = np.linalg.eigh(dense(symmetric(where, fisher)))
-            basis = Basis(np.maximum(values, 0), lambda rows: rows @ vectors, lambda rows: rows @ vectors.T)
+            values[values < 10 * np.finfo(fisher.dtype).eps * values.max(initial=0)] = 0  # rounding
+            basis = Basis(values, lambda rows: rows @ vectors, lambda rows: rows @ vectors.T)
     log_likelihood, observations = (sum(parts) for parts in zip(*found))
     if not (math.isfinite(log_likelihood) and np.isfinite(basis.values).all()):
         raise np.linalg.LinAlgError(f"{where}: the likelihood or its curvature is not finite at these weights")
@@ -273,6 +281,12 @@ def positive(where: str, name: str, value: Any) -> float:
     if not (number and 0 < value < math.inf):
         raise ValueError(f"{where}: {name} must be a positive number, not {value!r}")
     return float(value)
+
+
+def whole_number(where: str, name: str, value: Any, least: int) -> None:
+    """ValueError for anything but a whole number from the least."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{where}: {name} must be a whole number from {least}, not {value!r}")
 
 
 def outputs_of(where: str, z: Any, likelihood: str) -> Array:
@@ -317,11 +331,18 @@ def _square_terms(z: Any, y: Any) -> tuple[float, int]:
     return -0.5 * float(np.vdot(off, off)), t.size
 
 
-def _last_layer(where: str, model: Any) -> list[Tensor]:
+def _last_layer(objective: Objective) -> list[Tensor]:
+    """The parameters of the module that owns the one which the recorded graph reads last."""
+    model = objective.model
     if not hasattr(model, "named_parameters"):
-        raise TypeError(f"{where}: structure='last_layer' needs a model with named_parameters(), as modules have it")
+        raise TypeError("laplace: structure='last_layer' needs a model with named_parameters(), as modules have it")
     named = [(name.rpartition(".")[0], p) for name, p in model.named_parameters() if p.requires_grad]
-    return [p for owner, p in named if owner == named[-1][0]]
+    owners = {p._number: owner for owner, p in named}
+    x, _ = next(iter(objective))
+    nodes, _ = reachable([objective.recorded(x)])
+    read = [x._number for number in sorted(nodes) for x in nodes[number]._inputs if isinstance(x, Tensor)]
+    last = [owners[number] for number in read if number in owners][-1:]
+    return [p for owner, p in named if [owner] == last]
 
 
 def _kronecker(K: KFAC) -> Basis:
@@ -354,13 +375,13 @@ def _averaged(mean: Array, covariance: Array, samples: int, rng: np.random.Gener
 
 
 def _root(f: Callable[[float], float]) -> float:
-    """Where a function that falls, of a positive number, is zero."""
+    """Where a function of a positive number is zero that falls from at least 1, or from 0, where it is nowhere zero."""
     low, high = -1.0, 1.0
-    while f(math.exp(low)) <= 0 and low > -300:
+    while f(math.exp(low)) <= 0.5 and low > -300:
         low *= 2
     while f(math.exp(high)) >= 0 and high < 300:
         high *= 2
-    if not f(math.exp(low)) > 0 > f(math.exp(high)):
+    if not f(math.exp(low)) > 0.5 or not f(math.exp(high)) < 0:
         raise ValueError(
             "laplace: the marginal likelihood has no maximum (weights or curvature are all zero, or the fit is "
             "perfect); give prior_precision= and sigma_noise="

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..backward import reachable
+from ..batching.batch import Batch
 from ..mode import no_grad
 from ..primitive import Multiplication
 from ..tensor import Array, Tensor, plain
@@ -196,7 +197,7 @@ def layers(
 def _products(node: Tensor) -> list[Product]:
     """The products that an operation's record says it is."""
     found = []
-    if node._primitive.multiplies is not None:
+    if node._primitive.multiplies is not None and not isinstance(node._ndarray, Batch):  # the rows of vmap are hidden
         with no_grad():
             for one in node._primitive.multiplies(*node._inputs, **node._params or {}):
                 with suppress(ValueError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ..averaging import count_of, counted
 from ..data import as_batches, batches, dtype_of, length, pair
 from ..generators import generators, random_state, set_random_state
+from ..mode import no_grad
 from ..tensor import Array, Tensor, number_of, plain, writable
 from .operators import GaussNewton, Hessian
 from .recorded import checked_parameters, evaluated
@@ -29,7 +30,8 @@ class Objective:
         batch_size: samples in a batch of (X, y) or of a data set; None for all.
 
     Raises:
-        TypeError, ValueError: for a model, a loss or data that are something else, and for no samples that count.
+        TypeError, ValueError: for a model, a loss or data that are something else, and for no samples that count; when
+            it is `held`, for a loss that is a sum.
     """
 
     def __init__(self, where: str, model: Any, loss: Callable[..., Any], data: Any, batch_size: int | None) -> None:
@@ -44,6 +46,7 @@ class Objective:
         found = as_batches(data, batch_size, None, dtype_of(model), f"{where}: data")
         self.batches = list(found) if isinstance(found, Iterator) else found
         self._count = count_of(loss)
+        self._mean = hasattr(loss, "reduction")  # known to be one
 
     def all(self) -> Iterator[tuple[Any, Any, float]]:
         """Every batch, and how much it counts."""
@@ -97,6 +100,24 @@ class Objective:
             total, count = total + n * float(np.asarray(plain(self.at(x, y))).item()), count + n
         return total / count
 
+    def _require_mean(self) -> None:
+        """Of a batch that is taken twice, a sum is twice as large."""
+        if self._mean:
+            return
+        self._mean = True
+        x, y = next(iter(self))
+        with no_grad(), suppress(Exception):  # a loss may be for these rows alone, and fail in ways of its own
+            z, target = plain(self.output(x)), np.asarray(plain(y))
+            once, twice = [
+                float(self.loss(Tensor(np.repeat(z, n, axis=0)), np.repeat(target, n, axis=0))) for n in (1, 2)
+            ]
+            self._mean = not 0 < abs(once) < np.inf or abs(twice / once - 2) > 1e-3
+        if not self._mean:
+            raise ValueError(
+                f"{self.where}: the loss must be a mean over the batch; of a batch taken twice this one is twice as "
+                f"large, as a sum is; divide it by the number of samples"
+            )
+
     # Curvature
 
     def hessian(self) -> Hessian:
@@ -135,6 +156,7 @@ class Objective:
         try:
             for module in modules:
                 module.training = False
+            self._require_mean()
             yield
         finally:
             set_random_state(drawing, drawn)

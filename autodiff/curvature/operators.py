@@ -15,6 +15,8 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..averaging import count_of, counted
 from ..backward import gradients
+from ..devices import place_of, put
+from ..ranks import fingerprint, require_communicator, require_same, sum_over_ranks
 from ..tensor import Array, Tensor, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
@@ -139,7 +141,8 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
     def _tangents(self, rows: Array) -> Many:
-        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
+        parts = [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
+        return [put(part, place_of(plain(p))) for part, p in zip(parts, self.params)]
 
     def _write(self, rows: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
         for s, part in zip(self.slices, parts):
@@ -147,7 +150,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
                 if not add:
                     rows[:, s] = 0
                 continue
-            part = part.reshape(len(rows), -1)
+            part = put(part, None).reshape(len(rows), -1)
             if weight != 1:
                 part = part * part.dtype.type(weight)
             if add:
@@ -282,8 +285,11 @@ class CurvatureOperator(ParameterOperator):
         reduction: str,
         damping: float,
         count: Callable[..., Any] | None = None,
+        comm: Any = None,
     ) -> None:
         name = type(self).__name__
+        require_communicator(comm, name)
+        self.comm = comm
         if count is not None and not callable(count):
             raise TypeError(f"{name}: count must be a function of a batch, not {type(count).__name__}")
         self._count = count
@@ -315,6 +321,12 @@ class CurvatureOperator(ParameterOperator):
         if not isinstance(value, (int, float, np.integer, np.floating)) or not np.isfinite(value):
             raise ValueError(f"{type(self).__name__}: damping must be a finite number, not {value!r}")
         self._damping = float(value)
+
+    def _take_point(self) -> None:
+        super()._take_point()
+        if self.comm is not None:
+            values = {f"the checksum of params[{i}]": fingerprint(p) for i, p in enumerate(self.params)}
+            require_same(values, self.comm, self.name)
 
     def _connect(self) -> None:
         if self.batches is None:
@@ -373,8 +385,16 @@ class CurvatureOperator(ParameterOperator):
                 yield (at.count if self.reduction == "mean" else 1.0), at
             del at
             self._require_point()
-        if empty:
+        if empty and self.comm is None:
             raise ValueError(f"{self.name}: batches holds no samples that count")
+
+    def _collected(self, array: Array, total: float) -> tuple[Array, float]:
+        """A sum over the batches, and of their weights, with those of the other ranks."""
+        if self.comm is not None:
+            array, total = sum_over_ranks(array, self.comm), float(sum_over_ranks(total, self.comm))
+            if not total:
+                raise ValueError(f"{self.name}: batches holds no samples that count, on any rank")
+        return array, total
 
     @property
     def value(self) -> float:
@@ -394,19 +414,25 @@ class CurvatureOperator(ParameterOperator):
                 value += weight * at.value
                 self._write(gradient[None], [None if d is None else d[None] for d in at.gradient], weight, add=True)
                 del at
+            gradient, total = self._collected(gradient, total)
+            value = value if self.comm is None else float(sum_over_ranks(value, self.comm))
             divisor = total if self.reduction == "mean" else 1.0
             self._summary = value / divisor, gradient / self.dtype.type(divisor)
         return self._summary
 
     def _products(self, V: Array) -> Array:
         """The products with the rows of V, as rows."""
-        Y = np.empty(V.shape, self.dtype)
+        Y = np.empty(V.shape, self.dtype) if self.comm is None else np.zeros(V.shape, self.dtype)
         total = 0.0
+        if self.comm is not None:
+            values = {"the checksum of the vectors": fingerprint(V)}
+            require_same(values, self.comm, self.name, "draw random ones from the same seed on all")
         for weight, at in self._recordings():
             for piece, parts in self._together(at.roots, at.product, self._tangents(V)):
                 self._write(Y[piece], parts, weight, add=total > 0)
             total += weight
             del at  # or the next graph would be recorded while this one is alive
+        Y, total = self._collected(Y, total)
         if self.reduction == "mean" and total != 1:
             Y /= self.dtype.type(total)
         if self._damping:
@@ -432,6 +458,7 @@ class CurvatureOperator(ParameterOperator):
             if parts is None:
                 return exact_diagonal(self).astype(self.dtype, copy=False)
             self._write(found[None], [None if d is None else d[None] for d in parts], weight, add=True)
+        found, total = self._collected(found, total)
         if self.reduction == "mean" and total != 1:
             found /= self.dtype.type(total)
         return found + self.dtype.type(self._damping)
@@ -514,6 +541,10 @@ class Hessian(CurvatureOperator):
         count: what the mean of a batch divides by, where that is not its length, because the loss ignores some targets
             or weights them: a function ``count(*batch)``, such as ``lambda x, t: criterion.count(t)``. By default the
             loss's own method `count`, if it has one.
+        comm: a communicator of mpi4py: sums and means are over the batches of all ranks, each of which has its own (in
+            any number), and products, value, gradient and diagonal are the same on all. Without `batches`, each rank's
+            loss counts alike. Vectors and parameters have to be the same on all ranks, which is checked
+            (`autodiff.ranks.Disagreement`), so that random ones need the same seed.
 
     A parameter that does not influence the loss, or only linearly, has exact zeros as its rows and columns. NaN and
     infinity in the derivatives pass through to the products.
@@ -547,6 +578,7 @@ class Hessian(CurvatureOperator):
         reduction: str = "mean",
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
+        comm: Any = None,
     ) -> None:
         self._function, self._where = loss, at
         if (at is None) == (params is None):
@@ -556,7 +588,7 @@ class Hessian(CurvatureOperator):
                 raise TypeError("Hessian: at= goes with a function of the point, neither a Tensor nor batches=")
             loss, params = _at("Hessian", loss, at)
         self._loss = loss
-        super().__init__({"loss": loss}, cast(Any, params), batches, reduction, damping, count or count_of(loss))
+        super().__init__({"loss": loss}, cast(Any, params), batches, reduction, damping, count or count_of(loss), comm)
 
     def __call__(self, x: Any) -> Any:
         """Of an operator made with `at`, the Hessian at another point, in the form of that or flat; of any other the
@@ -645,7 +677,7 @@ class GaussNewton(CurvatureOperator):
         output: a recorded Tensor of any shape, or a function of no arguments (with `batches`: ``output(*batch)``).
         loss: a function of the output that returns a Tensor of one element; with `batches`, ``loss(output, *batch)``.
             It is differentiated by its first argument only.
-        params, batches, reduction, damping, count: as for `Hessian`.
+        params, batches, reduction, damping, count, comm: as for `Hessian`.
 
     Raises:
         TypeError, ValueError, RuntimeError: as `Hessian`.
@@ -670,11 +702,12 @@ class GaussNewton(CurvatureOperator):
         reduction: str = "mean",
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
+        comm: Any = None,
     ) -> None:
         if isinstance(loss, Tensor) or not callable(loss):
             raise TypeError(f"GaussNewton: loss must be a function of the output, not {type(loss).__name__}")
         self._output, self._loss = output, loss
-        super().__init__({"output": output}, params, batches, reduction, damping, count or count_of(loss))
+        super().__init__({"output": output}, params, batches, reduction, damping, count or count_of(loss), comm)
 
     def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         output = evaluated("GaussNewton", "output", self._output, batch)

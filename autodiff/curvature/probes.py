@@ -62,7 +62,7 @@ def trace(
     operator, rng = symmetric("trace", op), np.random.default_rng(rng)
     if method not in ("hutchinson", "hutch++"):
         raise ValueError(f"trace: method must be 'hutchinson' or 'hutch++', not {method!r}")
-    _require_probes("trace", num_probes, 1 if method == "hutchinson" else 3)
+    require_probes("trace", num_probes, 1 if method == "hutchinson" else 3)
     operator, values, _ = deflated("trace", operator, deflate)
     apart = float(values.sum())
     if method == "hutchinson":
@@ -106,7 +106,7 @@ def diagonal(op: Any, num_probes: int = 100, rng: np.random.Generator | int | No
     array([2., 3.])
     """
     operator, rng = symmetric("diagonal", op), np.random.default_rng(rng)
-    _require_probes("diagonal", num_probes, 1)
+    require_probes("diagonal", num_probes, 1)
     n = operator.shape[0]
     if num_probes >= n:
         return Estimate(exact_diagonal(operator), np.zeros(n))
@@ -143,7 +143,7 @@ def norm(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None =
     Estimate(value=5.0, error=0.0)
     """
     operator, rng = symmetric("norm", op), np.random.default_rng(rng)
-    _require_probes("norm", num_probes, 1)
+    require_probes("norm", num_probes, 1)
     if num_probes >= operator.shape[0]:
         return Estimate(math.sqrt(sum(float(np.vdot(Y, Y)) for _, Y in columns(operator))), 0.0)
     squares = [_dots(Y, Y) for _, Y in _probed(operator, num_probes, rng)]
@@ -180,7 +180,7 @@ def xtrace(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None
     6.0
     """
     operator, rng = symmetric("xtrace", op), np.random.default_rng(rng)
-    _require_probes("xtrace", num_probes, 4)
+    require_probes("xtrace", num_probes, 4)
     n, k = operator.shape[0], num_probes // 2
     if num_probes >= n:
         return Estimate(float(exact_diagonal(operator).sum()), 0.0)
@@ -211,7 +211,7 @@ def xdiag(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None 
     array([1., 2., 3., 0.])
     """
     operator, rng = symmetric("xdiag", op), np.random.default_rng(rng)
-    _require_probes("xdiag", num_probes, 4)
+    require_probes("xdiag", num_probes, 4)
     n, k = operator.shape[0], num_probes // 2
     if num_probes >= n:
         return Estimate(exact_diagonal(operator), np.zeros(n))
@@ -243,7 +243,8 @@ def _dots(A: Array, B: Array) -> Array:
     return found
 
 
-def _require_probes(where: str, count: Any, least: int) -> None:
+def require_probes(where: str, count: Any, least: int) -> None:
+    """ValueError for anything but a whole number from the least."""
     if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
         raise ValueError(f"{where}: num_probes must be a whole number from {least}, not {count!r}")
 

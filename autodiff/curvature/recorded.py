@@ -12,6 +12,7 @@ import numpy as np
 from ..backward import gradients, leading_to, reachable, reverse
 from ..batching.batch import Batch, quiet, spread_in
 from ..batching.examples import batched
+from ..devices import put
 from ..mode import differentiating, mode
 from ..tensor import Array, Tensor, variable
 from ..transforms import forward
@@ -114,7 +115,7 @@ class Together:
             if found is None:
                 room, piece = 1, slice(start, start + 1)
                 one = product([part[start] for part in many])
-                found = [None if y is None else np.asarray(y)[None] for y in one]
+                found = [None if y is None else np.asarray(put(y, None))[None] for y in one]
             yield piece, found
             start = piece.stop
 

@@ -16,7 +16,7 @@ from .eigen import eigenpairs
 from .noise import gradient_noise
 from .objective import Objective
 from .operators import Hessian
-from .probes import trace
+from .probes import require_probes, trace
 
 COLUMNS = ("batch", "sharpness", "trace", "noise", "limit", "preconditioned")
 
@@ -44,6 +44,7 @@ class Track:
     ) -> None:  # fmt: skip
         if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
             raise ValueError(f"track: every must be a number of batches from 1, not {every!r}")
+        require_probes("track", num_probes, 1)
         self.objective = Objective("track", model, loss, data, batch_size)
         self.every, self.measures_noise, self.num_probes, self.batch_size = int(every), noise, num_probes, batch_size
         self.rng = drawing(rng, "track")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device_arrays import device_array
 from ..primitive import as_tensor, holds_tensors
 from ..protocols import implements, optioned
 from ..tensor import Tensor, as_array, is_foreign, plain, wrap
@@ -51,6 +52,11 @@ def _made(array: Any, requires_grad: bool = False, name: str | None = None) -> T
 def _given(value: Any) -> Any:
     """A value that may be a Tensor with gradient; a list that holds Tensors becomes one."""
     return array(value) if isinstance(value, (list, tuple)) and holds_tensors(value) else value
+
+
+def _beside(like: Any) -> Any:
+    """An array as NumPy's ``like=`` takes it."""
+    return device_array(plain(like)) if like is not None and is_foreign(plain(like)) else None
 
 
 def _operates(*values: Any) -> bool:
@@ -163,7 +169,9 @@ def _promoted(entries: list[Any]) -> np.dtype[Any]:
 
 
 @optioned
-def zeros(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def zeros(
+    shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None, like: Any = None
+) -> Tensor:  # fmt: skip
     """A tensor of zeros.
 
     Args:
@@ -171,6 +179,7 @@ def zeros(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: 
         dtype: a NumPy real dtype; float64 by default.
         requires_grad: whether operations on it are recorded.
         name: shown in pictures and tables.
+        like: a tensor or an array on whose device it is made.
 
     Raises:
         ValueError: a negative length. TypeError: a dtype that is not real, or one that cannot carry a gradient.
@@ -178,25 +187,30 @@ def zeros(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: 
     >>> zeros(2, requires_grad=True)
     Tensor([0., 0.], requires_grad=True)
     """
-    return _made(_named("zeros", np.zeros, shape, dtype=dtype), requires_grad, name)
+    return _made(_named("zeros", np.zeros, shape, dtype=dtype, like=_beside(like)), requires_grad, name)
 
 
 @optioned
-def ones(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def ones(
+    shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None, like: Any = None
+) -> Tensor:  # fmt: skip
     """A tensor of ones; the arguments are those of `zeros`."""
-    return _made(_named("ones", np.ones, shape, dtype=dtype), requires_grad, name)
+    return _made(_named("ones", np.ones, shape, dtype=dtype, like=_beside(like)), requires_grad, name)
 
 
 @optioned
-def empty(shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None) -> Tensor:
+def empty(
+    shape: Any, dtype: Any = float, *, requires_grad: bool = False, name: str | None = None, like: Any = None
+) -> Tensor:  # fmt: skip
     """A tensor of whatever the memory held; the arguments are those of `zeros`."""
-    return _made(_named("empty", np.empty, shape, dtype=dtype), requires_grad, name)
+    return _made(_named("empty", np.empty, shape, dtype=dtype, like=_beside(like)), requires_grad, name)
 
 
 @optioned
 def full(
-    shape: Any, fill_value: Any, dtype: Any = None, *, requires_grad: bool = False, name: str | None = None
-) -> Tensor:
+    shape: Any, fill_value: Any, dtype: Any = None, *, requires_grad: bool = False, name: str | None = None,
+    like: Any = None,
+) -> Tensor:  # fmt: skip
     """A tensor filled with a value (or with one that broadcasts to the shape), which may be a Tensor with gradient.
 
     >>> full((2, 2), 3.0)
@@ -207,7 +221,7 @@ def full(
     if _operates(fill_value):
         y = broadcast_to(fill_value if dtype is None else astype(fill_value, dtype), shape)
         return _result(copy(y) if y is fill_value else y, "full", requires_grad, name)
-    return _made(_named("full", np.full, shape, fill_value, dtype=dtype), requires_grad, name)
+    return _made(_named("full", np.full, shape, fill_value, dtype=dtype, like=_beside(like)), requires_grad, name)
 
 
 @optioned

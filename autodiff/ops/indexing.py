@@ -124,9 +124,9 @@ def _known(index: Any) -> Any:
     return np.zeros(index.shape, index.dtype) if is_foreign(index) else index
 
 
-def _placed(function: Any, name: str) -> Any:
+def _placed(function: Any, name: str, written: Any = None) -> Any:
     """A function of arrays, an index and shapes; unless the index is basic, positions are worked out in memory."""
-    whole = Opaque(function, name, "positions that may repeat")
+    whole = Opaque(function, name, "positions that may repeat", written=written)
 
     def either(*arrays: Any, index: Any, **shape: Any) -> Any:
         if _is_basic(index) or not (_unknown(index) or any(map(is_foreign, arrays))):
@@ -219,7 +219,14 @@ picked = declare(
 _pick = polymorphic(picked)
 
 
-_scattered_anywhere = _placed(_scattered_in_memory, "scatter_add")
+@in_single
+def _scattered_written(v: Any, index: Any, shape: tuple[int, ...]) -> Any:
+    z = np.zeros_like(v, shape=shape, order="C")
+    np.add.at(z, index, v)
+    return z
+
+
+_scattered_anywhere = _placed(_scattered_in_memory, "scatter_add", _scattered_written)
 
 
 def _scattered(v: Any, index: Any, shape: tuple[int, ...]) -> Any:

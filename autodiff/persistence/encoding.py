@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor
+from ..device_arrays import DeviceArray
+from ..devices import put
+from ..tensor import Tensor, plain
 from .arrays import Array
 
 _TUPLE, _ARRAY, _TENSOR, _NUMBER, _ITEMS, _COMPLEX = "$tuple", "$array", "$tensor", "$float", "$items", "$complex"
@@ -30,10 +32,10 @@ def encoded(value: Any, path: str, arrays: dict[str, Array]) -> Any:
         return value if math.isfinite(value) else {_NUMBER: str(value)}
     if isinstance(value, complex):
         return {_COMPLEX: [encoded(part, path, arrays) for part in (value.real, value.imag)]}
-    if isinstance(value, (np.ndarray, Tensor)):
+    if isinstance(value, (np.ndarray, Tensor, DeviceArray)):
         while path in arrays:  # names may contain dots of their own
             path += "_"
-        arrays[path] = value.data if isinstance(value, Tensor) else value
+        arrays[path] = put(plain(value), None)
         return {_TENSOR if isinstance(value, Tensor) else _ARRAY: path}
     if isinstance(value, (list, tuple)):
         items = [encoded(item, f"{path}.{i}", arrays) for i, item in enumerate(value)]

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, wrap
+from ..device_arrays import device_array
+from ..devices import put
+from ..tensor import Tensor, plain, wrap
 from .arrays import Array, Refused
 from .encoding import decoded, encoded
 from .files import FilePath, named, open_file, replace_file
@@ -133,7 +135,8 @@ def _checked_name(name: Any) -> str:
 def _checked_array(name: str, value: Any) -> Array:
     """The value as a contiguous array of the machine's byte order."""
     try:
-        array = value.data if isinstance(value, Tensor) else np.asarray(value)
+        array = put(device_array(plain(value)), None)
+        array = array if isinstance(array, np.ndarray) else np.asarray(array)
     except Exception as error:
         raise TypeError(f"save: {name!r} is no array ({error})") from None
     if array.dtype.kind not in "fciub":

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, writable
+from ..devices import place_of, put
+from ..tensor import Tensor, plain, writable
 
 Array = np.ndarray[Any, Any]
 
@@ -24,8 +25,8 @@ def view_as_real(array: Array) -> Array:
 
 
 def flatten(values: Sequence[Any], like: Sequence[Tensor] | None = None) -> Array:
-    """The entries of Tensors or arrays in one vector (a copy), in order; a None among them stands for the zeros of the
-    tensor of `like` in its place.
+    """The entries of Tensors or arrays in one vector (a copy, in the processor's memory), in order; a None among them
+    stands for the zeros of the tensor of `like` in its place.
 
     >>> flatten([np.eye(2), Tensor([5.0])]).tolist()
     [1.0, 0.0, 0.0, 1.0, 5.0]
@@ -34,13 +35,13 @@ def flatten(values: Sequence[Any], like: Sequence[Tensor] | None = None) -> Arra
     for i, v in enumerate(values):
         if v is None and like is not None:
             v = np.zeros(like[i].size, like[i].dtype)
-        array = v._ndarray if isinstance(v, Tensor) else v
+        array = put(v._ndarray if isinstance(v, Tensor) else v, None)
         arrays.append(np.ravel(view_as_real(array) if np.iscomplexobj(array) else array))
     return np.concatenate(arrays) if arrays else np.empty(0)
 
 
 def split(vector: Array, like: Sequence[Any]) -> list[Array]:
-    """Views of a vector in the shapes of `like`.
+    """Views of a vector in the shapes of `like`, and where these are.
 
     Raises:
         ValueError: if the vector has another number of entries.
@@ -57,7 +58,7 @@ def split(vector: Array, like: Sequence[Any]) -> list[Array]:
         part = vector[start : start + n]
         if x.dtype.kind == "c":
             part = np.ascontiguousarray(part).view(np.result_type(part.dtype, np.complex64))
-        parts.append(part.reshape(x.shape))
+        parts.append(put(part.reshape(x.shape), place_of(plain(x))))
         start += n
     return parts
 

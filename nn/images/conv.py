@@ -28,6 +28,7 @@ from ..arguments import as_tensor, choice, count, counts, floats
 from ..axes import LENGTHS, OverAxes, over_axes
 from ..module.parameter import Parameter
 from ..random import floating, generator
+from .folding import folded, unfolded
 from .kernels import CONVOLVE, WEIGH
 from .padding import padded
 from .windows import by_pixel, laid_out
@@ -259,6 +260,50 @@ def _weighed(
     return np.zeros(shape, x.dtype) if total is None else np.ascontiguousarray(total.swapaxes(1, 2)).reshape(shape)
 
 
+# The same with all columns at once, in functions that other array types have too
+
+
+def _grouped(a: Any, groups: int) -> Any:
+    """(N, C, *places) as matrices (N, groups, C / groups, places)."""
+    return a.reshape(a.shape[0], groups, a.shape[1] // groups, math.prod(a.shape[2:]))
+
+
+def _all_columns(x: Any, kernel: Ints, size: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
+    how: dict[str, Any] = dict(stride=stride, padding=tuple([p for p, _ in padding]), dilation=dilation)
+    return _grouped(unfolded(x, x.shape[2:], size, kernel, **how), groups)
+
+
+def _convolved_written(x: Any, w: Any, b: Any = None, **how: Any) -> Any:
+    x, w, b = _of_one_type(x, w, b)
+    out, kernel = w.shape[0], w.shape[2:]
+    size = _size(x.shape[2:], kernel, how["stride"], how["padding"], how["dilation"])
+    w = w.reshape(how["groups"], out // how["groups"], math.prod(w.shape[1:]))
+    y = np.matmul(w, _all_columns(x, kernel, size, **how)).reshape(x.shape[0], out, *size)
+    return y if b is None else y + b.reshape(-1, *[1] * len(kernel))
+
+
+def _convolved_back_written(
+    x: Any, w: Any, b: Any = None, *, lengths: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
+) -> Any:
+    x, w, b = _of_one_type(x, w, b)
+    kernel, size = w.shape[2:], x.shape[2:]
+    matrices = w.reshape(groups, w.shape[0] // groups, math.prod(w.shape[1:])).swapaxes(1, 2)
+    columns = np.matmul(matrices, _grouped(x, groups))
+    columns = columns.reshape(x.shape[0], groups * math.prod(w.shape[1:]), math.prod(size))
+    begins = tuple([p for p, _ in padding])
+    y = folded(columns, lengths, size, kernel, stride=stride, padding=begins, dilation=dilation)
+    return y if b is None else y + b.reshape(-1, *[1] * len(kernel))
+
+
+def _weighed_written(g: Any, x: Any, *, kernel: Ints, **how: Any) -> Any:
+    g, x = _of_one_type(g, x)
+    groups, out = how["groups"], g.shape[1]
+    columns = _all_columns(x, kernel, g.shape[2:], **how)
+    rows = [a.transpose(1, 2, 0, 3) for a in (_grouped(g, groups), columns)]
+    g, columns = (a.reshape(groups, a.shape[1], math.prod(a.shape[2:])) for a in rows)
+    return np.matmul(g, columns.swapaxes(1, 2)).reshape(out, x.shape[1] // groups, *kernel)
+
+
 def _per_channel(g: Any) -> Any:
     """The sum over all axes but the channels'."""
     return g.sum(axis=(0, *range(2, g.ndim)))
@@ -377,7 +422,8 @@ _WINDOWS = "windows are views of memory, copied block by block"
 
 _convolution = declare(
     "convolution", _convolved, _RULES, formula="{1} ∗ {0} + {2}", derivatives=["{1} ∗ᵀ", "{0} ∗", "1"],
-    samples=_samples("forward", bias=True), multiplies=_multiplications, opaque=_WINDOWS, stacks=(0,),
+    samples=_samples("forward", bias=True), multiplies=_multiplications,
+    written=_convolved_written, opaque=_WINDOWS, stacks=(0,),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel), and a bias.",
     expansion=_expansion,
 )  # fmt: skip
@@ -385,7 +431,7 @@ _convolution = declare(
 _convolution_without_bias = declare(
     "convolution_without_bias", _convolved, _RULES[:2], jvps="multilinear", formula="{1} ∗ {0}",
     derivatives=["{1} ∗ᵀ", "{0} ∗"],
-    samples=_samples("forward"), multiplies=_multiplications, opaque=_WINDOWS, stacks=(0,),
+    samples=_samples("forward"), multiplies=_multiplications, written=_convolved_written, opaque=_WINDOWS, stacks=(0,),
     doc="The cross-correlation of x, (N, C, *lengths), with a weight, (out, C / groups, *kernel).",
     expansion=_expansion,
 )  # fmt: skip
@@ -394,13 +440,14 @@ _transposed_convolution = declare(
     "transposed_convolution", _convolved_back, _BACK_RULES, expansion=_expansion_back,
     formula="{1} ∗ᵀ {0} + {2}", derivatives=["{1} ∗", "∗ {0}", "1"], samples=_samples("back", bias=True),
     doc="The transpose of the cross-correlation with a weight, (C, out / groups, *kernel), and a bias.",
-    opaque=_WINDOWS, stacks=(0,),
+    written=_convolved_back_written, opaque=_WINDOWS, stacks=(0,),
 )  # fmt: skip
 
 _transposed_convolution_without_bias = declare(
     "transposed_convolution_without_bias", _convolved_back, _BACK_RULES[:2], expansion=_expansion_back,
     jvps="multilinear", formula="{1} ∗ᵀ {0}", derivatives=["{1} ∗", "∗ {0}"], samples=_samples("back"),
-    doc="The transpose of the cross-correlation with a weight, (C, out / groups, *kernel).", opaque=_WINDOWS,
+    doc="The transpose of the cross-correlation with a weight, (C, out / groups, *kernel).",
+    written=_convolved_back_written, opaque=_WINDOWS,
     stacks=(0,),
 )  # fmt: skip
 
@@ -409,7 +456,8 @@ _convolution_by_weight = declare(
     [lambda v, y, g, x, kernel, **how: _convolve(x, v, **how),
      lambda v, y, g, x, kernel, **how: _back(g, v, lengths=x.shape[2:], **how)],
     jvps="multilinear", formula="{0} ∗ {1}", derivatives=["∗ {1}", "{0} ∗ᵀ"], samples=_samples("weight"),
-    doc="What a weight receives: of each of its elements, the products of what it joined, summed.", opaque=_WINDOWS,
+    doc="What a weight receives: of each of its elements, the products of what it joined, summed.",
+    written=_weighed_written, opaque=_WINDOWS,
 )  # fmt: skip
 
 _convolve: Any = polymorphic(_convolution_without_bias)

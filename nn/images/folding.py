@@ -20,14 +20,14 @@ from .windows import laid_out, slices
 Ints = tuple[int, ...]
 
 
-def _unfolded(x: Any, lengths: Ints, size: Ints, kernel: Ints, **how: Ints) -> Any:
+def unfolded(x: Any, lengths: Ints, size: Ints, kernel: Ints, **how: Ints) -> Any:
     y = np.zeros_like(x, shape=(*x.shape[:2], math.prod(kernel), *size))
     for i, (there, here) in enumerate(slices(lengths, kernel, size=size, **how)):
         y[:, :, i][there] = x[here]
     return y.reshape(len(x), x.shape[1] * math.prod(kernel), math.prod(size))
 
 
-def _folded(columns: Any, lengths: Ints, size: Ints, kernel: Ints, **how: Ints) -> Any:
+def folded(columns: Any, lengths: Ints, size: Ints, kernel: Ints, **how: Ints) -> Any:
     offsets = math.prod(kernel)
     channels = columns.shape[1] // offsets
     columns = columns.reshape(len(columns), channels, offsets, *size)
@@ -71,13 +71,14 @@ def _samples(backwards: bool) -> Any:
 
 _SLICES = "slices of memory, offset by offset"
 _unfold = declare(
-    "unfold", _unfolded, [lambda g, y, x, **how: _fold_of(g, **how)], jvps="linear", formula="windows of {0}",
+    "unfold", unfolded, [lambda g, y, x, **how: _fold_of(g, **how)], jvps="linear", formula="windows of {0}",
     derivatives=["each where it lies"], samples=_samples(False), doc="The windows of an image as columns.",
-    expansion=_unfold_expansion, opaque=_SLICES, stacks=(0,),
+    expansion=_unfold_expansion, written=unfolded, opaque=_SLICES, stacks=(0,),
 )  # fmt: skip
 _fold = declare(
-    "fold", _folded, [lambda h, y, x, **how: _unfold_of(h, **how)], jvps="linear", formula="Σ windows {0}",
-    derivatives=["its window"], samples=_samples(True), doc="Columns as windows of an image, summed.", opaque=_SLICES,
+    "fold", folded, [lambda h, y, x, **how: _unfold_of(h, **how)], jvps="linear", formula="Σ windows {0}",
+    derivatives=["its window"], samples=_samples(True), doc="Columns as windows of an image, summed.",
+    written=folded, opaque=_SLICES,
     stacks=(0,),
 )  # fmt: skip
 _unfold_of: Any = polymorphic(_unfold)

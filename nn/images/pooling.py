@@ -70,7 +70,9 @@ def _first_in_memory(y: Any, x: Any, kernel: Ints, **how: Ints) -> Any:
 
 
 _SLICES = "slices of memory, window by window"
-_first_maximum: Any = opaque(_first_in_memory, "first_maximum", _SLICES, stacks=(0, 1))
+_first_maximum: Any = opaque(
+    _first_in_memory, "first_maximum", _SLICES, stacks=(0, 1), written=_first_in_memory
+)  # fmt: skip
 
 
 def _only(values: Any, mask: Any) -> Any:
@@ -165,20 +167,23 @@ _max_pool = declare(
     [lambda g, y, x, size, **how: _route(
         g, chosen=_first_maximum(plain(y), plain(x), **how), lengths=x.shape[2:], size=size, **how)],
     formula="max over windows of {0}", derivatives=["1 at the first maximum, else 0"], samples=_windows,
-    doc="The maximum over windows of the spatial axes.", expansion=_max_pool_expansion, opaque=_SLICES, stacks=(0,),
+    doc="The maximum over windows of the spatial axes.", expansion=_max_pool_expansion,
+    written=_maximum, opaque=_SLICES, stacks=(0,),
 )  # fmt: skip
 
 _routed_back = declare(
     "max_pool_transposed", _routed, [lambda h, y, g, **how: _choose(h, **how)],
     formula="{0} to the maxima's places", derivatives=["at the maxima's places"], samples=_routes(True),
-    doc="Every element to the place of its window's maximum, others 0: the transpose of max_pool.", opaque=_SLICES,
+    doc="Every element to the place of its window's maximum, others 0: the transpose of max_pool.",
+    written=_routed, opaque=_SLICES,
     stacks=(0, 1),
 )  # fmt: skip
 
 _choice = declare(
     "max_pool_choice", _chosen, [lambda g, y, h, **how: _route(g, **how)],
     formula="{0} at the maxima's places", derivatives=["to the maxima's places"], samples=_routes(False),
-    doc="The elements at the places of the windows' maxima: max_pool with its choices fixed.", opaque=_SLICES,
+    doc="The elements at the places of the windows' maxima: max_pool with its choices fixed.",
+    written=_chosen, opaque=_SLICES,
     stacks=(0, 1),
 )  # fmt: skip
 _route: Any = polymorphic(_routed_back)
@@ -211,7 +216,8 @@ def _divided(
     divisor = _divisor(lengths, kernel, stride, padding, size, include, over)
     if not isinstance(divisor, np.ndarray):
         return x if divisor == 1 else x / divisor
-    return x / divisor.astype(x.dtype)
+    divisor = divisor.astype(x.dtype)
+    return x / (np.asarray(divisor, like=x) if is_foreign(x) else divisor)
 
 
 def _mean(x: Any, lengths: Ints, size: Ints, kernel: Ints, stride: Ints, padding: Ints, **over: Any) -> Any:
@@ -267,13 +273,15 @@ def _avg_pool_expansion(
 _avg_pool = declare(
     "avg_pool", _mean, [lambda g, y, x, **how: spread_over(_ordered(g, y), **how)],
     jvps="linear", formula="mean over windows of {0}", derivatives=["1/n in the window"], samples=_means(False),
-    doc="The mean over windows of the spatial axes.", expansion=_avg_pool_expansion, opaque=_SLICES, stacks=(0,),
+    doc="The mean over windows of the spatial axes.", expansion=_avg_pool_expansion,
+    written=_mean, opaque=_SLICES, stacks=(0,),
 )  # fmt: skip
 
 _avg_pool_transposed = declare(
     "avg_pool_transposed", _spread, [lambda h, y, g, **how: _mean_over(h, **how)],
     jvps="linear", formula="{0}/n over windows", derivatives=["mean over windows"], samples=_means(True),
-    doc="Every element, divided by its window's size, over its window: the transpose of avg_pool.", opaque=_SLICES,
+    doc="Every element, divided by its window's size, over its window: the transpose of avg_pool.",
+    written=_spread, opaque=_SLICES,
     stacks=(0,),
 )  # fmt: skip
 _mean_over: Any = polymorphic(_avg_pool)
@@ -320,7 +328,8 @@ _adaptive_avg_pool = declare(
     "adaptive_avg_pool", _adaptive_mean, [lambda g, y, x, **how: _adaptive_spread_over(g, **how)],
     jvps="linear", formula="mean over parts of {0}", derivatives=["1/n in the part"],
     samples=lambda rng: [Sample((draw(rng, shape),), dict(axis=i, n=n, size=m)) for shape, i, n, m in _ADAPTIVE],
-    doc="The mean over the parts into which one axis is divided.", expansion=_adaptive_expansion, opaque=_SLICES,
+    doc="The mean over the parts into which one axis is divided.", expansion=_adaptive_expansion,
+    written=_adaptive_mean, opaque=_SLICES,
     stacks=(0,),
 )  # fmt: skip
 
@@ -330,7 +339,7 @@ _adaptive_avg_pool_transposed = declare(
     samples=lambda rng: [Sample((draw(rng, (*shape[:i], m, *shape[i + 1 :])),), dict(axis=i, n=n, size=m))
                          for shape, i, n, m in _ADAPTIVE],
     doc="Every element, divided by its part's length, over its part: the transpose of adaptive_avg_pool.",
-    opaque=_SLICES, stacks=(0,),
+    written=_adaptive_spread, opaque=_SLICES, stacks=(0,),
 )  # fmt: skip
 _adaptive_mean_over: Any = polymorphic(_adaptive_avg_pool)
 _adaptive_spread_over: Any = polymorphic(_adaptive_avg_pool_transposed)

@@ -425,7 +425,7 @@ class _OfClasses(_Weighted):
         """
         if self.reduction != "mean":
             return None
-        labels = target if type(target) is np.ndarray else np.asarray(plain(as_tensor(target)))
+        labels = target if type(target) is np.ndarray else plain(as_tensor(target))
         if self.weight is None and labels.dtype.kind in "iu":
             return float(np.count_nonzero(labels != self.ignore_index))
         if labels.dtype.kind == "f":

@@ -15,9 +15,9 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.accepting import accepting
-from autodiff.devices import dtype_to, require_cpu
+from autodiff.devices import destination, place_of, put, require_cpu
 from autodiff.flags import flags
-from autodiff.tensor import HookHandle, clock, plain, shared, writable
+from autodiff.tensor import HookHandle, clock, is_foreign, plain, shared, writable
 
 from ..arguments import bound
 from ..random import floating
@@ -361,20 +361,30 @@ class Module:
         return self.astype(np.float16)
 
     def cpu(self: Self) -> Self:
-        """The module itself: arrays are nowhere else."""
-        return self
+        """Its parameters and buffers in the processor's memory."""
+        return self.to("cpu")
 
     def to(
         self: Self, target: Any = None, dtype: Any = None, non_blocking: bool = False, *, device: Any = None
     ) -> Self:
-        """PyTorch's: `astype` for a floating-point dtype or a tensor's, and the module itself for "cpu".
+        """PyTorch's: parameters and buffers on another device, "cpu" or "cuda" (a GPU, where CuPy is installed), and
+        `astype` for a floating-point dtype; or both as a tensor's. Parameters stay the same objects: make the optimiser
+        before or after, but take no step before, whose state would stay where it is.
 
         Raises:
             TypeError: for what is no device and no floating-point dtype.
-            RuntimeError: for a GPU.
+            RuntimeError: for a device that is not there.
         """
-        found = dtype_to(f"{type(self).__name__}.to", target, device, dtype)
-        return self if found is None else self.astype(found)
+        beside, found = destination(f"{type(self).__name__}.to", target, device, dtype)
+        if found is not None:
+            self.astype(found)
+        for tensor in [*self.parameters(), *self.buffers()] if beside else ():
+            array = put(plain(tensor), beside[0])
+            if array is not plain(tensor):
+                gradient, tensor.grad = tensor.grad, None
+                tensor.data = array
+                tensor.grad = None if gradient is None else Tensor(put(plain(gradient), beside[0]))
+        return self
 
     # Hooks
 
@@ -599,12 +609,12 @@ def _memory(array: Any) -> Any:
 
 
 def _fitting(value: Any, target: Tensor) -> tuple[Any, str | None]:
-    """The value as an array of the target's dtype, and what is wrong with it, if anything."""
+    """The value as an array of the target's dtype, where the target is, and what is wrong with it, if anything."""
     if isinstance(value, Tensor):
-        array: Any = plain(value)
+        array: Any = put(plain(value), place_of(plain(target)))
     else:
         try:
-            array = np.asarray(value)
+            array = put(value if is_foreign(value) else np.asarray(value), place_of(plain(target)))
         except Exception as error:
             return None, f"is no array ({error})"
     if array.shape != target.shape:

@@ -18,7 +18,7 @@ from autodiff.machine.kernels import SMALL, enabled
 from autodiff.machine.kernels import plain as plain_arrays
 from autodiff.opaque import opaque
 from autodiff.primitive import Sample, declare, polymorphic
-from autodiff.tensor import plain
+from autodiff.tensor import is_foreign, plain
 from autodiff.transforms.checkpoint import result_of
 
 from ..linear import linear
@@ -672,7 +672,10 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
 
     def pushed(t: Any, y: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         moved = (*layout.parts(cell, t, constant)[:5], layout.parts(cell, t, None)[5] if constant is None else None)
-        values = None if isinstance(y, Tensor) else (run or run_of(flat, constant, layout)).values
+        values = None
+        if not isinstance(y, Tensor):
+            run = run or run_of(flat, constant, layout)
+            values = None if run.gates is None and is_foreign(y) else run.values
         return _moved(cell, values, y, layout.parts(cell, flat, constant), moved)
 
     def expansion(flat: Tensor, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad
+from autodiff.ranks import sum_over_ranks
 from autodiff.transforms.flat import assign, flatten
 
 from ..array import Array
@@ -31,6 +32,9 @@ class SecondOrder(Optimizer):
     takes_complex = False
     pair = False
     """Whether the closure returns (output, loss)."""
+
+    comm: Any = None
+    """A communicator of mpi4py, if the loss that a closure returns is the sum of what it returns on the ranks."""
 
     preconditioner: Callable[[float], Any] | None = None
     """A function of the damping that returns a guess of the damped curvature's inverse at the present parameters: a
@@ -62,6 +66,12 @@ class SecondOrder(Optimizer):
         if not callable(closure):
             wanted = "the pair (output, loss)" if self.pair else "the loss"
             raise TypeError(f"{name}: needs a closure that computes and returns {wanted}, not {closure!r}")
+        for i, p in enumerate(self._all()):
+            if not p.requires_grad:
+                raise ValueError(
+                    f"{name}: parameter {i} (shape {p.shape}) requires no gradient; give the optimiser those that do, "
+                    f"[p for p in model.parameters() if p.requires_grad]"
+                )
         self.stepped = True
         self._require_apart()
         output, loss = self._called(closure)
@@ -73,6 +83,13 @@ class SecondOrder(Optimizer):
         if not math.isfinite(loss.item()):
             raise FloatingPointError(f"{name}: the loss is {loss.item()} at the present parameters")
         return output, loss
+
+    def total(self, part: Any) -> Any:
+        """A number or an array, of the whole loss."""
+        if self.comm is None:
+            return part
+        whole = sum_over_ranks(part, self.comm)
+        return float(whole) if isinstance(part, float) else whole
 
     def _called(self, closure: Callable[[], Any]) -> tuple[Any, Tensor]:
         name = f"{type(self).__name__}.step"
@@ -129,7 +146,7 @@ class SecondOrder(Optimizer):
     def trial(self, closure: Callable[[], Any], x: Array) -> float:
         """The loss with other parameters, which stay; inf where it is not finite."""
         assign(self._all(), x)
-        f = self.added(x) + self._called(closure)[1].item()
+        f = self.added(x) + self.total(self._called(closure)[1].item())
         return f if math.isfinite(f) else math.inf
 
     def added(self, x: Array) -> float:

@@ -113,8 +113,9 @@ class HessianFree(SecondOrder):
         group, params = self.param_groups[0], self._all()
         x, decay = point(params), float(group["weight_decay"])
         slopes = gradients(loss, params, allow_unused=True)
-        g = self.finite_gradient(flatten(slopes, params) + x.dtype.type(decay) * x)
-        f, noise = loss.item() + self.added(x), rounding(loss, loss.item())
+        g = self.finite_gradient(self.total(flatten(slopes, params)) + x.dtype.type(decay) * x)
+        value = self.total(loss.item())
+        f, noise = value + self.added(x), rounding(loss, value)
         if not g.any():
             return loss
         with self.guarded(x):
@@ -138,7 +139,7 @@ class HessianFree(SecondOrder):
             shift = b.dtype.type(group["damping"] + group["weight_decay"])
 
             def damped(v: Array, shift: Any = shift) -> Array:
-                return np.asarray(product(v) + shift * v)
+                return np.asarray(self.total(product(v)) + shift * v)
 
             path, lacking = self._path(damped, b, start, float(shift))
             if not lacking:

@@ -91,11 +91,11 @@ class Newton(SecondOrder):
         _, loss = self.recorded(closure)
         assert closure is not None
         group, params = self.param_groups[0], self._all()
-        hessian = Hessian(loss, params)
+        hessian = Hessian(loss, params, reduction="sum", comm=self.comm)
         g = self.finite_gradient(hessian.gradient).astype(float)
         matrix = hessian.to_dense().astype(float)
+        x, f = point(params), hessian.value
         del hessian
-        x, f = point(params), loss.item()
         d = self._direction(matrix, g, norm(x)).astype(x.dtype)
         slope = float(g @ d)
         lr = float(group["lr"])

@@ -99,8 +99,8 @@ class NewtonCG(SecondOrder):
         _, loss = self.recorded(closure)
         assert closure is not None
         group, params = self.param_groups[0], self._all()
-        hessian = Hessian(loss, params, damping=group["damping"])
-        g, x, f = self.finite_gradient(hessian.gradient), point(params), loss.item()
+        hessian = Hessian(loss, params, reduction="sum", damping=group["damping"], comm=self.comm)
+        g, x, f = self.finite_gradient(hessian.gradient), point(params), hessian.value
         steepness = norm(g)
         if steepness == 0:
             return loss

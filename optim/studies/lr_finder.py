@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad
-from autodiff.data import as_batches, drawing, dtype_of, pair
+from autodiff.averaging import count_of, counted
+from autodiff.data import as_batches, drawing, dtype_of, length, pair
 from autodiff.figures import PALETTE, axes_for, legend
 from autodiff.leaving import user_level
 
 from ..array import Array
 from ..hyperparameters import at_least, require, within
 from ..optimizer import Optimizer
+from ..parallel import Averaging, Ranks, broadcast, ending_all
 from ..second_order.base import SecondOrder
 from ..training.fit import check_parts, one_number
 
@@ -76,6 +78,7 @@ class LearningRates:
         return f"LearningRates(suggestion {suggestion}, {len(self.rates)} rates from {first:.3g} to {last:.3g})"
 
 
+@ending_all
 def lr_find(
     model: Any,
     loss: Callable[[Any, Any], Tensor],
@@ -89,6 +92,7 @@ def lr_find(
     smoothing: float = 0.8,
     stop_factor: float = 4.0,
     rng: np.random.Generator | int | None = None,
+    comm: Any = None,
 ) -> LearningRates:
     """Suggest a learning rate: the one at which the loss falls most steeply while the rate grows exponentially.
 
@@ -116,6 +120,8 @@ def lr_find(
         stop_factor: stop when the average of the losses so far (weights β^(i−j)) has risen above the lowest such
             average by more than `stop_factor` − 1 times the first loss. A loss that is not finite stops, too.
         rng: the generator that shuffles, or a seed; a fresh one by default.
+        comm: a communicator of mpi4py, as for `fit`: each rank has its part of each batch (of batches, its own), and
+            the losses and gradients are means over all.
 
     Returns:
         The suggestion and the curves, to be drawn with ``.plot()``. If the loss never fell, a RuntimeWarning says so.
@@ -143,7 +149,18 @@ def lr_find(
             f"{type(optimizer).__name__}"
         )
     rng = drawing(rng, "lr_find")
-    feed = _forever(as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data"))
+    made = as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data")
+    averaging: Averaging | None = None
+    if comm is not None:
+        if isinstance(optimizer, SecondOrder):
+            raise ValueError(
+                f"lr_find: comm= is for optimisers of first order and LBFGS, not {type(optimizer).__name__}"
+            )
+        broadcast(model, comm)
+        rng.bit_generator.state = comm.bcast(rng.bit_generator.state)
+        made = made if made is data else made.part(comm.rank, comm.size)
+        averaging = Averaging([p for group in optimizer.param_groups for p in group["params"]], comm)
+    feed = _forever(made)
     rates = np.geomspace(start, end, steps)
     losses: list[float] = []
     average = lowest = math.inf
@@ -154,17 +171,32 @@ def lr_find(
             for group in optimizer.param_groups:
                 group["lr"] = float(rate)
             x, y = next(feed)
+            own: float | None = None
+            if averaging is not None:
+                samples, count = length(x, y, "lr_find: data"), counted(count_of(loss), y)
+                own = float(samples if count is None else count)
+                total, _ = Ranks(comm, "lr_find").meet(own, f"batch {len(losses) + 1}", False, False)
+                if not total:
+                    continue
+                averaging.weigh(own, total)
 
-            def closure(x: Any = x, y: Any = y) -> Tensor:
+            def closure(x: Any = x, y: Any = y, idle: bool = own == 0) -> Tensor:
                 optimizer.zero_grad()
+                value = Tensor(0.0)
                 with np.errstate(all="ignore"), enable_grad():  # the sweep ends in an explosion: no news
-                    value = loss(model(*x) if type(x) is tuple else model(x), y)
-                    one_number(value, "lr_find")
-                    value.backward()
+                    if not idle:
+                        value = loss(model(*x) if type(x) is tuple else model(x), y)
+                        one_number(value, "lr_find")
+                        value.backward()
+                    if averaging is not None:
+                        averaging()
+                        value = Tensor(averaging.mean(value.item()))
                 return value
 
             with np.errstate(all="ignore"):
                 losses.append(float(optimizer.step(closure).item()))
+            if averaging is not None:
+                averaging.clear()
             if not math.isfinite(losses[-1]):
                 if len(losses) == 1:
                     raise FloatingPointError(f"lr_find: the loss of the untrained model is {losses[0]} already")

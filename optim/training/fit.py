@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import time
 import warnings
@@ -17,18 +18,23 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
-from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, not_finite, pair
+from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, leaves, not_finite, pair
+from autodiff.devices import place_of
 from autodiff.flags import flagged
 from autodiff.generators import generators
 from autodiff.leaving import user_level
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
+from autodiff.ranks import fingerprint, require_same, sum_over_ranks
 from autodiff.tensor import plain
 
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
+from ..parallel import Averaging, Ranks, broadcast, ending_all
 from ..second_order.base import SecondOrder
+from ..second_order.kfac import KFAC
 from ..second_order.lbfgs import LBFGS
+from ..second_order.natural_gradient import NaturalGradient
 from ..swa import EMA, SWA
 from .checkpointing import Checkpoints
 from .early_stopping import EarlyStopping
@@ -67,6 +73,7 @@ class TrainingState:
         return f"TrainingState(epoch {self.epoch} of {self.epochs}, batch {self.batch}, loss {self.loss:.6g})"
 
 
+@ending_all
 @flagged
 def fit(
     model: Any,
@@ -93,6 +100,7 @@ def fit(
     rng: np.random.Generator | int | None = None,
     progress: bool | None = None,
     compile: Any = False,
+    comm: Any = None,
 ) -> History:
     """Train a model.
 
@@ -161,6 +169,16 @@ def fit(
             after a warning that says why; ``history.compiled`` says what was compiled. The model and the loss are
             called with traced arrays at the first batch of each shape alone, so that what they print or append appears
             then.
+        comm: a communicator of mpi4py, such as ``MPI.COMM_WORLD``, on all of whose ranks `fit` is called alike: the
+            training of one process, each step's batch divided among them. They begin with rank 0's weights, state of
+            the optimiser and `rng`. Of (X, y) and of data sets, the same on all ranks, each takes its part of every
+            batch (`batch_size` samples for all ranks together); batches are each rank's own, of any size, and as many
+            on all. Gradients, losses and metrics are means over all samples, weighted as over batches, and the numbers
+            are those of one process to rounding, but for dropout (each rank draws from its own generators), batch norm
+            (the statistics are those of a rank's part; the running averages are averaged after each epoch), metrics
+            that are no means over samples, and `augment` (which draws apart on each rank). Callbacks are called on all
+            ranks; one rank that stops, stops all. Rank 0 shows the progress and alone touches `checkpoint`, from which
+            another number of ranks can resume. An exception on one rank ends the processes of all (``comm.Abort``).
 
     Returns:
         The history: "train_loss" (without the penalty), "val_loss", "train_" and "val_" and the name for each metric,
@@ -177,6 +195,8 @@ def fit(
         ValueError: if its files are damaged or missing, or of a training with other parts; nothing is changed then. For
             clipping or accumulation of an optimiser that takes the loss's derivatives by itself, and for a loss that
             depends on no parameter which is trained.
+        ValueError: on all ranks (an ``autodiff.ranks.Disagreement``), where their models, arguments, numbers of
+            batches, or weights after an epoch differ, with the ranks.
         TypeError, ValueError: for data that are empty, of different lengths, sparse or no numbers, for NaN or infinity
             in arrays of all samples, and for arguments out of range.
         Whatever the model and the loss raise (labels of a wrong kind, say).
@@ -225,15 +245,36 @@ def fit(
         raise TypeError(f"fit: callbacks= takes a list of functions or objects, not {callbacks!r}")
     callbacks, dtype = list(callbacks), dtype_of(model)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
+    place = place_of(plain(trained[0])) if trained else None
+    train = as_batches(data, batch_size, rng, dtype, "fit: data", place)
+    valid: Any = validation
+    if valid is not None:
+        valid = as_batches(validation, batch_size, None, dtype, "fit: validation", place)
+    apart = rng
+    if comm is not None:
+        if isinstance(optimizer, (NaturalGradient, KFAC)):
+            raise ValueError(
+                f"fit: comm= is not for {type(optimizer).__name__}, whose Fisher matrix is of one rank's samples; "
+                f"HessianFree, NewtonCG, Newton and LBFGS take it"
+            )
+        _agree(model, loss, optimizer, rng, data, train, comm, epochs=epochs, accumulate=accumulate,
+               clip_norm=clip_norm, clip_value=clip_value, batch_size=batch_size, stopping=stopping, ema=ema,
+               compile=compile, validation=validation is not None, penalty=penalty is not None,
+               checkpoint=checkpoint is not None, resume=resume)  # fmt: skip
+        train = train if train is data else train.part(comm.rank, comm.size)
+        valid = valid if valid is validation else valid.part(comm.rank, comm.size)
+        apart = rng.spawn(comm.size)[comm.rank] if comm.rank else rng
+        progress = progress if comm.rank == 0 else False
     average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
     if average is not None and {id(p) for p in trained}.isdisjoint(map(id, average.params)):
         raise ValueError(
             f"fit: ema={average!r} averages none of the parameters that the optimiser trains; make it of "
             f"model.parameters(), or give its decay"
         )
-    train = as_batches(data, batch_size, rng, dtype, "fit: data")
+    if average is not None and comm is not None:
+        average.load_state_dict(comm.bcast(average.state_dict()))
     if augment is not None:
-        train = Changed(train, augmented(augment, rng, dtype, "fit: augment"), "fit: data")
+        train = Changed(train, augmented(augment, apart, dtype, "fit: augment"), "fit: data")
 
     def found() -> dict[str, Any]:
         return generators(
@@ -244,12 +285,13 @@ def fit(
     step = Step(
         model, loss, optimizer, trained, clip_norm=clip_norm, clip_value=clip_value, penalty=penalty,
         accumulate=int(accumulate), generators=found, backend=backend_of(compile),
+        averaging=None if comm is None else Averaging(trained, comm),
     )  # fmt: skip
     run = _Run(
         model=model,
         loss=loss,
         train=train,
-        validation=None if validation is None else as_batches(validation, batch_size, None, dtype, "fit: validation"),
+        validation=valid,
         metrics=named(metrics),
         params=trained,
         step=step,
@@ -259,21 +301,44 @@ def fit(
         restores=bool(restore_best_weights) and stopping.restore_best,
         callbacks=callbacks,
         generators=found,
-        checkpoints=None if checkpoint is None else Checkpoints(checkpoint),
+        checkpoints=None if checkpoint is None or (comm is not None and comm.rank) else Checkpoints(checkpoint),
         state=TrainingState(model, optimizer, scheduler, int(epochs), History()),
+        ranks=None if comm is None else Ranks(comm, "fit"),
+        rng=rng,
     )
-    if run.checkpoints is None:
-        stopping.reset()
-        return run(progress)
-    with run.checkpoints.alone():
-        if not (resume and run.load(run.checkpoints)):
+    with nullcontext() if run.checkpoints is None else run.checkpoints.alone():
+        if not (resume and run.load()):
             stopping.reset()
-            run.checkpoints.keep()
+            if run.checkpoints is not None:
+                run.checkpoints.keep()
             run.save(best=False)
         return run(progress)
 
 
 # What is checked
+
+
+def _agree(
+    model: Any, loss: Any, optimizer: Any, rng: Any, data: Any, train: Any, comm: Any, **arguments: Any
+) -> None:  # fmt: skip
+    """Raise unless the ranks train the same; give all what rank 0 begins with."""
+    kinds = {"model": type(model), "loss": type(loss), "optimizer": type(optimizer)}
+    arguments |= {name: kind.__name__ for name, kind in kinds.items()}
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, p in enumerate(trained):
+        arguments[f"parameter {i} (shape, dtype, requires_grad)"] = (p.shape, str(p.dtype), p.requires_grad)
+    arguments["the number of batches"] = operator.length_hint(train, -1)
+    if type(data) is tuple:  # of which each rank takes a part
+        arguments |= {"the number of samples": train.samples}
+        arguments |= {f"the checksum of array {i} of the data": fingerprint(a) for i, a in enumerate(leaves(data))}
+    require_same(arguments, comm, "fit")
+    broadcast(model, comm)
+    if hasattr(loss, "state_dict"):
+        broadcast(loss, comm)
+    broadcast(trained, comm)
+    state, rng.bit_generator.state = comm.bcast((optimizer.state_dict(), rng.bit_generator.state))
+    if comm.rank:
+        optimizer.load_state_dict(state)
 
 
 def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
@@ -334,6 +399,8 @@ class _Run:
     generators: Callable[[], dict[str, Any]]
     checkpoints: Checkpoints | None
     state: TrainingState
+    ranks: Ranks | None
+    rng: np.random.Generator
 
     def __post_init__(self) -> None:
         named = {id(p) for owner in (self.model, self.loss) for p in getattr(owner, "parameters", tuple)()}
@@ -347,6 +414,7 @@ class _Run:
             self.model, self.state.optimizer, self.state.scheduler, self.loss, self.callbacks, others, self.stopping,
             self.generators, self.average,
         )  # fmt: skip
+        self.comm = None if self.ranks is None else self.ranks.comm
         self.every_batch = _every_batch(self.state.scheduler)
         self.warned = False
         self.after_epoch: list[Callable[[TrainingState], Any]] = []
@@ -377,6 +445,8 @@ class _Run:
             else:
                 history.stopped = "patience" if stopping.stopped else None
         except KeyboardInterrupt:
+            if self.ranks is not None and self.ranks.comm.size > 1:
+                raise
             history.stopped = "interrupted"
             mode.set(recording)  # which a with block that was struck at its very end has not set back
             self.settle()
@@ -406,6 +476,12 @@ class _Run:
                 row = self.learn()
             except _Stop:
                 return False
+        if self.ranks is not None:
+            self.ranks.require_same_weights(
+                {self.names.get(id(p), f"parameter {i}"): p for i, p in enumerate(self.params)},
+                f"after epoch {state.epoch}",
+            )
+            self.ranks.average_buffers(self.model)
         if self.validation is not None:
             self.model.eval()
             with no_grad(), self.averaged():
@@ -428,9 +504,13 @@ class _Run:
             with self.averaged():
                 self.stopping.step(monitor, self.model if self.restores else None)
         self.progress.end(row)
-        go_on = not any([_says_stop(callback(state)) for callback in self.after_epoch])
+        go_on = not self.any([_says_stop(callback(state)) for callback in self.after_epoch])
         self.save(best=self.monitored and self.stopping.best_epoch == len(state.history))
         return go_on
+
+    def any(self, answers: list[bool]) -> bool:
+        """Whether somebody says so, on any rank."""
+        return any(answers) if self.ranks is None else self.ranks.any(any(answers))
 
     def require_finite(self, what: str, values: list[Any]) -> None:
         """Raise unless these arrays, one for each parameter (or None), have finite numbers only."""
@@ -459,24 +539,36 @@ class _Run:
 
     def learn(self) -> dict[str, float]:
         """One pass over the data, with a step after each batch, or after several; the mean loss and metrics."""
-        state, means = self.state, Means("train", self.loss, *self.metrics)
+        state, means = self.state, Means("train", self.loss, *self.metrics, self.comm)
+        stops = False
+        if self.comm is not None:  # `augment` may have drawn from it here and not there
+            self.rng.bit_generator.state = self.comm.bcast(self.rng.bit_generator.state)
         for batch in self.train:
             x, y = pair(batch, "fit: data")
             state.batch += 1
-            count = means.count_in(y)
-            if count == 0:
+            samples, count = means.samples_in(x, y), means.count_in(y)
+            weight = float(samples if count is None else count)
+            total = self.meet(weight, stops)
+            if not total:
                 self.progress.batch()
                 continue
-            samples = means.samples_in(x, y)
-            value, state.output, numbers = self.advance(x, y, samples if count is None else count, count)
-            state.loss = _number(value, state, "", x, y)
-            means.add(samples, y, state.output, state.loss, count)
+            value, state.output, numbers = self.advance(x, y, weight, count)
+            number = _number(value, state, "", x, y)
+            if samples and not weight and means.metrics:  # they are of samples, which others' count
+                with no_grad():
+                    state.output = self.step.measure(x, y)[1]
+            if weight or (samples and means.metrics):
+                means.add(samples, y, state.output, number, count)
+            state.loss = number if self.comm is None else float(sum_over_ranks(weight / total * number, self.comm))
             means.note(numbers)
             if not self.step.pending:
                 self.stepped()
             self.progress.batch()
-            if self.after_batch and any([_says_stop(callback(state)) for callback in self.after_batch]):
+            stops = any([_says_stop(callback(state)) for callback in self.after_batch])
+            if stops and self.ranks is None:
                 raise _Stop
+        if self.ranks is not None:
+            self.meet(None, stops)
         if self.step.pending:
             means.note(self.step.finish())
             self.stepped()
@@ -486,6 +578,19 @@ class _Run:
                 "made a new Tensor, or computed by another model?"
             )
         return means.result(state.epoch)
+
+    def meet(self, weight: float | None, stops: bool) -> float:
+        """What a batch counts on all ranks together."""
+        if self.ranks is None:
+            return weight or 0.0
+        batch = self.state.batch + (weight is None)
+        place, all_of = f"batch {batch} of epoch {self.state.epoch}", isinstance(self.state.optimizer, SecondOrder)
+        total, stop = self.ranks.meet(weight, place, stops, all_of)
+        if stop:
+            raise _Stop
+        if weight is not None and total:
+            self.step.weigh(weight, total)
+        return total
 
     def advance(self, x: Any, y: Any, weight: float, count: float | None) -> tuple[Tensor, Any, dict[str, Tensor]]:
         """A step on a batch, or a part of one; before one that leads to what is not finite, the weights are kept."""
@@ -521,15 +626,15 @@ class _Run:
 
     def measure(self) -> dict[str, float]:
         """The mean loss and metrics of the validation data."""
-        means = Means("val", self.loss, *self.metrics)
+        means = Means("val", self.loss, *self.metrics, self.comm)
         for i, batch in enumerate(self.validation, 1):
             x, y = pair(batch, "fit: validation")
-            count = means.count_in(y)
-            if count == 0:
+            samples, count = means.samples_in(x, y), means.count_in(y)
+            if not samples or (count == 0 and (self.comm is None or not means.metrics)):
                 continue
             value, output = self.step.measure(x, y)
-            number = _number(value, self.state, "validation ", x, y, i)
-            means.add(means.samples_in(x, y), y, output, number, count)
+            number = _number(value, self.state, "validation ", x, y, i) if count != 0 else 0.0
+            means.add(samples, y, output, number, count)
         return means.result(self.state.epoch)
 
     # Checkpoints
@@ -545,16 +650,18 @@ class _Run:
         with self.averaged():
             self.checkpoints.write(self.model.state_dict(), rest, best=best)
 
-    def load(self, checkpoints: Checkpoints) -> bool:
-        """Continue from a checkpoint; returns whether there is one."""
-        found = checkpoints.read()
+    def load(self) -> bool:
+        """Continue from a checkpoint, which rank 0 reads for all; returns whether there is one."""
+        found = None if self.checkpoints is None else self.checkpoints.read()
+        found = found if self.comm is None else self.comm.bcast(found)
         if found is None:
             return False
         try:
             self.state.epoch, self.state.history = self.parts.restore(*found)
         except Exception as error:
             what = str(error) if isinstance(error, (ValueError, RuntimeError)) else repr(error)
-            raise ValueError(f"fit: the checkpoint {checkpoints.index} does not fit this training: {what}") from error
+            index = "of rank 0" if self.checkpoints is None else self.checkpoints.index
+            raise ValueError(f"fit: the checkpoint {index} does not fit this training: {what}") from error
         return True
 
 

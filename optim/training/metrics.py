@@ -11,6 +11,7 @@ import numpy as np
 from autodiff import Tensor, no_grad
 from autodiff.averaging import count_of, counted
 from autodiff.data import length
+from autodiff.ranks import sum_over_ranks
 from autodiff.tensor import plain
 
 Metric = Callable[[Any, Any], Any]
@@ -58,9 +59,13 @@ class Means:
         loss: of the training.
         metrics: functions by name.
         scores: names of scikit-learn's metrics, by name.
+        comm: of the ranks that measure a part each, or None.
     """
 
-    def __init__(self, prefix: str, loss: Any, metrics: dict[str, Metric], scores: dict[str, str]) -> None:
+    def __init__(
+        self, prefix: str, loss: Any, metrics: dict[str, Metric], scores: dict[str, str], comm: Any = None
+    ) -> None:
+        self.comm = comm
         self.prefix, self.criterion, self.count = prefix, loss, count_of(loss)
         self.metrics, self.scores = metrics, scores
         self.sums = dict.fromkeys(metrics, 0.0)
@@ -112,6 +117,8 @@ class Means:
         Raises:
             ValueError: if there was no batch, or nothing that the loss counts; if a metric is not of such outputs.
         """
+        if self.comm is not None:
+            self._gather()
         if not self.samples:
             what = "data" if self.prefix == "train" else "validation data"
             if self.passed_over:
@@ -129,6 +136,14 @@ class Means:
             for name, value in scores(self.scores, outputs, targets, self.criterion).items():
                 found[f"{self.prefix}_{name}"] = value
         return found | {name: sum(numbers) / len(numbers) for name, numbers in self.noted.items()}
+
+    def _gather(self) -> None:
+        """Take in what the other ranks have."""
+        own = [self.samples, self.loss, self.counted, self.passed_over, *self.sums.values()]
+        samples, self.loss, self.counted, passed_over, *sums = sum_over_ranks(np.array(own, float), self.comm).tolist()
+        self.samples, self.passed_over, self.sums = int(samples), passed_over > 0, dict(zip(self.sums, sums))
+        if self.scores:
+            self.seen = [batch for one in self.comm.allgather(self.seen) for batch in one]
 
 
 def _detached(output: Any) -> Any:

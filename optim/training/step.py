@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 import autodiff as ad
-from autodiff import Tensor
+from autodiff import Tensor, no_grad
 from autodiff.clipping import clip_grad_norm_, clip_grad_value_
 from autodiff.generators import differ, random_state, set_random_state
 from autodiff.ops.guards import common
 from autodiff.tensor import plain
 
 from ..optimizer import Optimizer
+from ..parallel import Averaging
 from ..second_order.base import SecondOrder
 from ..second_order.lbfgs import LBFGS
 from ..second_order.natural_gradient import NaturalGradient
@@ -69,12 +71,13 @@ class Step:
         accumulate: of how many batches a step of the optimiser is.
         generators: gives the random generators that draw, by place.
         backend: None, "numpy" or "native".
+        averaging: of the gradients over ranks, if there are several.
     """
 
     def __init__(
         self, model: Any, loss: Callable[[Any, Any], Tensor], optimizer: Optimizer, params: list[Tensor], *,
         clip_norm: float | None, clip_value: float | None, penalty: Callable[[Any], Tensor] | None, accumulate: int,
-        generators: Callable[[], Mapping[str, Any]], backend: str | None,
+        generators: Callable[[], Mapping[str, Any]], backend: str | None, averaging: Averaging | None = None,
     ) -> None:  # fmt: skip
         def measure(x: Any, y: Any) -> tuple[Tensor, Any]:
             output = model(*x) if type(x) is tuple else model(x)
@@ -95,12 +98,27 @@ class Step:
             total, found = objective(x, y)
             if checked and not _finite([total]):
                 raise NotFinite(found)
-            total.backward(retain_graph=False)
+            with averaging.overlapped() if overlaps and averaging is not None else nullcontext():
+                total.backward(retain_graph=False)
             if checked and not _finite([p.grad for p in params if p.grad is not None]):
                 raise NotFinite(found)
             return found
 
+        def part(x: Any, y: Any, weight: float, checked: bool = True) -> Found:
+            if weight:
+                return self._differentiate(x, y, checked)
+            for p in params:  # other ranks have samples of this batch
+                p.zero_grad()
+            with no_grad():
+                return Tensor(0.0), None, {} if penalty is None else {"penalty": penalty(model)}
+
+        def averaged() -> None:
+            if averaging is not None:
+                averaging()
+                averaging.clear()
+
         def go() -> dict[str, Tensor]:
+            averaged()
             if clip_value is not None:
                 clip_grad_value_(params, clip_value)
             norm = {} if clip_norm is None else {"grad_norm": clip_grad_norm_(params, clip_norm)}
@@ -112,13 +130,13 @@ class Step:
             return value, output, numbers | go()
 
         def outside(x: Any, y: Any, weight: float, count: float | None) -> Found:
-            value, output, numbers = self._differentiate(x, y, True)
+            value, output, numbers = part(x, y, weight)
             return value, output, numbers | go()
 
         def gather(x: Any, y: Any, weight: float, count: float | None) -> Found:
-            value, output, numbers = self._differentiate(x, y, True)
+            value, output, numbers = part(x, y, weight)
             self._weight += weight
-            for i, p in enumerate(params):
+            for i, p in enumerate(params) if weight else ():
                 mean, g = self._means.get(i), None if p.grad is None else plain(p.grad)
                 if mean is not None:
                     mean += (weight / self._weight) * ((0 if g is None else g) - mean)
@@ -140,19 +158,32 @@ class Step:
                 if isinstance(optimizer, SecondOrder):
                     total, new = objective(x, y)
                     found.append(new)
+                    total = total if averaging is None else averaging.share * total
                     return (new[1], total) if optimizer.pair else total
-                new = self._differentiate(x, y, not found)
+                new = part(x, y, weight, not found)
                 found.append(new)
-                return new[0] + new[2]["penalty"] if new[2] else new[0]
+                value = new[0] + new[2]["penalty"] if new[2] else new[0]
+                if averaging is None:
+                    return value
+                averaging()
+                return Tensor(np.asarray(averaging.mean(value.item()), value.dtype))
 
+            if averaging is not None and isinstance(optimizer, SecondOrder):
+                optimizer.comm = averaging.comm
             try:
                 optimizer.step(*([closure, count] if isinstance(optimizer, NaturalGradient) else [closure]))
             except FloatingPointError as error:
                 if not found:
                     raise
                 raise NotFinite(found[0]) from error
+            finally:
+                if isinstance(optimizer, SecondOrder):
+                    optimizer.comm = None
+            if averaging is not None:
+                averaging.clear()
             return found[0]
 
+        overlaps = backend is None and accumulate == 1
         self._programs: dict[str, Any] = {}
         self.why = ""
         """Why the optimiser's step is no part of a program."""
@@ -161,7 +192,7 @@ class Step:
         self.pending = 0
         """Batches whose gradients wait for a step of the optimiser."""
         self._means: dict[int, Any] = {}
-        self._weight, self._params, self._go = 0.0, params, go
+        self._weight, self._params, self._go, self._averaging = 0.0, params, go, averaging
         self.measure, self._differentiate = measure, differentiate
         self._step: Callable[..., Found] = outside
         if isinstance(optimizer, (LBFGS, SecondOrder)):
@@ -183,8 +214,9 @@ class Step:
 
             if isinstance(optimizer, SecondOrder):
                 self.why = f"{type(optimizer).__name__} takes products with curvature from recorded graphs"
-            elif accumulate > 1:
-                self.why = f"it takes the mean of the gradients of {accumulate} batches"
+            elif accumulate > 1 or averaging is not None:
+                of = f"of {accumulate} batches" if accumulate > 1 else "over the ranks"
+                self.why = f"it takes the mean of the gradients {of}"
                 self._differentiate = program(differentiate)
             else:
                 try:
@@ -201,7 +233,8 @@ class Step:
 
         Args:
             x, y: the batch.
-            weight: how much its mean counts among those that are accumulated.
+            weight: how much its mean counts among those that are accumulated; 0 for none of the samples, which other
+                ranks have.
             count: what the loss says about it, see `counted`.
 
         Raises:
@@ -210,6 +243,11 @@ class Step:
         found = self._step(x, y, weight, count)
         self.reached = self.reached or any(p.grad is not None for p in self._params)
         return found
+
+    def weigh(self, weight: float, total: float) -> None:
+        """The next batch counts so much here, and so much on all ranks together."""
+        if self._averaging is not None:
+            self._averaging.weigh(weight, total)
 
     def finish(self) -> dict[str, Tensor]:
         """Step with the mean of the gradients that are pending; returns the numbers of the step."""

@@ -693,3 +693,14 @@ def test_a_view_of_a_leaf_that_was_written_is_an_error_also_for_another_tensors_
         ad.gradients(y, w)
     z = (view(p) * w).sum()
     np.testing.assert_array_equal(ad.gradients(z, w)[0].data, p.data[:2])
+
+
+def test_the_hook_of_a_leaf_is_called_once_as_soon_as_its_gradient_is_complete():
+    order = []
+    a, b = Tensor([1.0, 2.0], requires_grad=True), Tensor([3.0, 5.0], requires_grad=True)
+    h = a * 2
+    for name, t in {"a": a, "b": b, "h": h}.items():
+        t.register_hook(lambda g, name=name: order.append((name, g.numpy().tolist())))
+    (h * b + b).sum().backward()
+    assert order == [("b", [3.0, 5.0]), ("h", [3.0, 5.0]), ("a", [6.0, 10.0])]
+    assert a.grad.numpy().tolist() == [6.0, 10.0] and b.grad.numpy().tolist() == [3.0, 5.0]

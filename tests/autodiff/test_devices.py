@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -30,25 +31,34 @@ def test_a_module_goes_where_a_tensor_goes_and_its_parameters_stay_the_same_obje
         model.to(int)
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:1", "mps"])
-def test_a_gpu_is_refused_with_what_holds(device):
-    message = f"arrays on '{device}' are not supported yet; everything is computed by NumPy on the processor"
-    layer = nn.Linear(1, 1)
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_without_cupy_is_refused_with_what_to_install(device, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    layer, message = nn.Linear(1, 1), rf"'{device}' needs CuPy; install 'autodiff\[cuda12\]' or 'autodiff\[cuda13\]'"
     for call in (
         lambda: ad.Tensor(1.0).to(device), lambda: ad.Tensor(1.0).to(device=device), lambda: layer.to(device),
-        lambda: nn.Linear(2, 2, device=device), lambda: nn.LSTM(2, 2, device=device),
+        lambda: layer.to(pytest.importorskip("torch").device(device)),
     ):  # fmt: skip
         with pytest.raises(RuntimeError, match=message):
             call()
-    torch = pytest.importorskip("torch")
-    assert layer.to(torch.device("cpu")) is layer
-    with pytest.raises(RuntimeError, match=message):
-        layer.to(torch.device(device))
+    for make in (lambda: nn.Linear(2, 2, device=device), lambda: nn.LSTM(2, 2, device=device)):
+        with pytest.raises(RuntimeError, match=rf"made on the processor; write module.to\('{device}'\) afterwards"):
+            make()
+
+
+def test_the_devices_of_others_are_refused():
+    with pytest.raises(RuntimeError, match=r"Tensor\.to: arrays on 'mps' are not supported; write 'cpu', or 'cuda'"):
+        ad.Tensor(1.0).to("mps")
+    layer = nn.Linear(1, 1)
+    assert layer.to(pytest.importorskip("torch").device("cpu")) is layer
 
 
 def test_what_is_neither_a_device_nor_a_dtype_is_refused():
     for call, message in [
-        (lambda: ad.Tensor(1.0).to("gpu"), r"Tensor.to: takes a device \('cpu'\) or a NumPy dtype such as .*'gpu'"),
+        (
+            lambda: ad.Tensor(1.0).to("gpu"),
+            r"Tensor.to: takes a device \('cpu', 'cuda'\) or a NumPy dtype such as .*'gpu'",
+        ),
         (lambda: nn.Linear(1, 1).to("cpu", "gpu"), "Linear.to: takes a device"),
         (lambda: ad.Tensor(1.0).to("float32", "float64"), "takes one dtype, not 'float32' and 'float64'"),
         (lambda: nn.Linear(1, 1, device=3), r"Linear: device: takes 'cpu' \(or None\), not 3"),

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import autodiff as ad
+import nn
+import optim
 from autodiff import Tensor
 
 THREADS = 8
@@ -284,3 +286,23 @@ print("hung", hung)
 def test_a_child_that_is_forked_while_other_threads_are_in_backward_goes_through_backward_itself():
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "hung 0\n"), done.stderr
+
+
+def test_eight_threads_that_train_networks_of_their_own_get_what_one_after_the_other_gets():
+    def trained(i):
+        rng = np.random.default_rng(i)
+        model = nn.Sequential(
+            nn.Conv2d(1, 3, 3, rng=rng), nn.GELU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.2, rng=rng),
+            nn.LayerNorm(27), nn.Linear(27, 4, rng=rng),
+        )  # fmt: skip
+        optimizer = optim.Adam(model.parameters(), lr=0.01)
+        x, y = Tensor(rng.normal(size=(8, 1, 8, 8)).astype(np.float32)), rng.integers(0, 4, 8)
+        for _ in range(5):
+            optimizer.zero_grad()
+            ad.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        return [p.numpy().copy() for p in model.parameters()]
+
+    for one, other in zip(map(trained, range(THREADS)), together(trained), strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)

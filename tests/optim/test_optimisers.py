@@ -708,7 +708,11 @@ EVERY = [c for c in vars(optim).values() if inspect.isclass(c) and issubclass(c,
 @pytest.mark.parametrize("cls", [c for c in EVERY if c is not optim.Optimizer])
 def test_the_hyper_parameters_of_an_optimiser_are_those_of_its_signature(cls):
     defaults = cls([ad.Tensor([1.0], requires_grad=True)]).defaults
-    said = {key: p.default for key, p in inspect.signature(cls).parameters.items() if key not in ("params", "rng")}
+    said = {
+        key: p.default
+        for key, p in inspect.signature(cls).parameters.items()
+        if key not in ("params", "rng", "preconditioner")
+    }
     for key in ("foreach", "fused", "capturable", "differentiable"):  # PyTorch's, of which only "off" is taken
         assert said.pop(key) is None
     if cls in (optim.AdamW, optim.LAMB):

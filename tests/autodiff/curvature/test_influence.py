@@ -182,6 +182,12 @@ def test_what_has_no_influence_is_refused_with_what_would_be_right(rng):
         go(test=(X[:0], y[:0]))
     with pytest.raises(ValueError, match="must be a mean"):
         curvature.influence(model, nn.CrossEntropyLoss(reduction="sum"), (X, y), (X, y), damping=0.1)
+    for total in (lambda z, y: loss(z, y) * len(y), lambda z, y: loss(z, y) * len(y) / 100):
+        with pytest.raises(ValueError, match="must be a mean over the batch; of a batch taken twice"):
+            curvature.influence(model, total, (X, y), (X, y), damping=0.1)
+    with pytest.raises(ValueError, match="test: data holds no samples that count"):
+        ignoring = nn.CrossEntropyLoss(ignore_index=-1)
+        curvature.influence(model, ignoring, (X, y), (X, np.full(5, -1)), damping=0.1)
     with pytest.raises(TypeError, match="have parameters"):
         curvature.influence(lambda x: x, loss, (X, y), (X, y), damping=0.1)
     with pytest.raises(ValueError, match="whole number from 0"):

@@ -162,6 +162,7 @@ def test_an_operator_whose_parameters_changed_has_no_inverse_until_it_is_refresh
         (lambda: Inverse(np.eye(2), method="minres", preconditioner=np.eye(2)), ValueError, "goes with method='cg'"),
         (lambda: Inverse(np.eye(2)) @ [1.0, np.nan], ValueError, "the vector has NaN"),
         (lambda: Inverse(np.eye(2)) @ np.ones(3), ValueError, "mismatch"),
+        (lambda: Inverse(np.eye(2)) @ [1j, 1.0], TypeError, "must hold real numbers, not complex128"),
     ],
 )
 def test_bad_input_is_named(call, error, message):

@@ -300,7 +300,7 @@ def test_a_layer_with_as_many_outputs_as_examples_and_one_behind_batch_norm_stay
 def test_batches_of_tokens_that_repeat_and_that_do_not_go_together():
     rng = np.random.default_rng(0)
     table, w, tokens = variable(rng, 5, 3), variable(rng, 3, 2), np.array([0, 1, 2, 1, 1, 3, 4])
-    parts = KFAC(lambda t: table[t] @ w, None, [table, w], batches=[tokens[:3], tokens[3:]]).to_dense()
+    parts = KFAC(lambda t: table[t] @ w, None, [table, w], batches=[tokens[:1], tokens[1:3], tokens[3:]]).to_dense()
     np.testing.assert_allclose(parts, KFAC(table[tokens] @ w, None, [table, w]).to_dense(), atol=1e-14)
 
 
@@ -321,6 +321,13 @@ def test_an_operation_whose_record_does_not_fit_its_shapes_has_its_block_of_the_
     w = variable(np.random.default_rng(0), 3, 2)
     F = Fisher(double(X, w), None, w).to_dense()
     np.testing.assert_allclose(KFAC(double(X, w), None, w).to_dense(), F, atol=1e-14)
+
+
+def test_weights_inside_vmap_have_their_blocks_of_the_fisher_matrix():
+    w, b = variable(np.random.default_rng(0), 3, 2), variable(np.random.default_rng(1), 2)
+    K = KFAC(lambda: ad.vmap(lambda x: ad.tanh(x @ w + b))(X), None, [w, b])
+    F = Fisher(np.tanh(X @ w + b), None, [w, b]).to_dense()
+    np.testing.assert_allclose(K.to_dense(), block_diagonal(F, K), atol=1e-14)
 
 
 def test_a_weight_whose_parts_overlap_is_no_weight():
@@ -483,6 +490,11 @@ def test_what_makes_no_sense_is_one_clear_error():
     for method in ("square_root", "logdet"):
         with pytest.raises(np.linalg.LinAlgError, match=f"{method}: with damping -1 the least eigenvalue is -"):
             getattr(KFAC(X @ w, None, w, damping=-1), method)()
+    for kind in (Fisher, KFAC):
+        with pytest.raises(
+            ValueError, match=rf"{kind.__name__}: the output has shape \(6, 1\), and softmax needs two .*gaussian"
+        ):
+            kind(X @ w[:, :1], None, w)
     with pytest.raises(RuntimeError, match="two batches use the parameters in different ways"):
         KFAC(lambda x: x @ w if len(x) > 2 else np.tanh(w)[:2] * x[:, :2], None, w, batches=[X[:4], X[4:]])
     with pytest.raises(TypeError, match=r"ad\.primitive: multiplies must be a function"):

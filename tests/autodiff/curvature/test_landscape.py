@@ -183,7 +183,7 @@ def test_what_is_no_plane_is_refused_with_what_would_be_right():
     for directions in ([u, u], [u, 0 * u], [u, u * np.nan]):
         with pytest.raises(ValueError, match="neither zero nor parallel"):
             go(directions=directions)
-    with pytest.raises(ValueError, match="directions are two, not 3"):
+    with pytest.raises(ValueError, match="or two arrays, not"):
         go(directions=[u, u, u])
     with pytest.raises(ValueError, match="vectors of 32 entries, or lists of arrays"):
         go(directions=[u[:3], u])
@@ -192,7 +192,18 @@ def test_what_is_no_plane_is_refused_with_what_would_be_right():
     for path in (None, [weights(model)], [weights(model) + u, weights(model) + 2 * u]):
         with pytest.raises(ValueError, match="needs path="):
             go(directions="pca", path=path)
-    for span in (0, -1, np.inf, np.nan):
+    for path in ([], 5):
+        with pytest.raises(ValueError, match="path must hold the weights of one point at least"):
+            go(path=path)
+    with pytest.raises(ValueError, match="or two arrays, not 3"):
+        go(directions=3)
+    tiny = nn.Linear(1, 1, bias=False).double()
+    with pytest.raises(ValueError, match="one number, and a plane needs two"):
+        curvature.landscape(tiny, nn.MSELoss(), (np.ones((3, 1)), np.ones((3, 1))), directions="eigen")
+    tiny.weight.data[...] = 0
+    with pytest.raises(ValueError, match="all zero; give directions="):
+        curvature.landscape(tiny, nn.MSELoss(), (np.ones((3, 1)), np.ones((3, 1))))
+    for span in (0, -1, np.inf, np.nan, "1", True):
         with pytest.raises(ValueError, match="span must be a positive number"):
             go(span=span)
     for steps in (1, 2.5, True):

@@ -146,6 +146,21 @@ def test_the_data_may_be_batches_a_data_set_or_one_sample(rng):
     assert np.isfinite(curvature.laplace(model, (X[:1], labels[:1])).predict(new)).all()
 
 
+def test_the_last_layer_is_the_one_used_last_wherever_it_is_defined(rng):
+    class HeadFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.body = nn.Linear(4, 3, rng=rng), nn.Linear(2, 4, rng=rng)
+
+        def forward(self, x):
+            return self.head(np.tanh(self.body(x)))
+
+    _, X, labels, _, _ = case()
+    model = HeadFirst().double()
+    posterior = curvature.laplace(model, (X, labels), structure="last_layer")
+    assert all(p is q for p, q in zip(posterior.params, model.head.parameters(), strict=True))
+
+
 def test_single_precision_gives_the_same_to_its_digits():
     model, X, labels, _, new = case()
     double = curvature.laplace(model, (X, labels)).predict(new)
@@ -160,6 +175,8 @@ def test_what_is_no_posterior_is_refused_with_what_would_be_right():
         curvature.laplace(model, (X, labels), "gaussian")
     with pytest.raises(ValueError, match="structure one of"):
         curvature.laplace(model, (X, labels), structure="block")
+    with pytest.raises(TypeError, match=r"takes \(model, data, likelihood\), the likelihood a name, not tuple"):
+        curvature.laplace(model, nn.CrossEntropyLoss(), (X, labels))
     with pytest.raises(ValueError, match="prior_precision must be a positive number, not 0"):
         curvature.laplace(model, (X, labels), prior_precision=0)
     with pytest.raises(ValueError, match="sigma_noise is for the gaussian"):
@@ -177,7 +194,15 @@ def test_what_is_no_posterior_is_refused_with_what_would_be_right():
         for p in nought.parameters():
             p.data[...] = 0
         curvature.laplace(nought, (X, labels), prior_precision=None)
+    with pytest.raises(ValueError, match="the fit is perfect"):  # fewer targets than weights: all that is left is noise
+        curvature.laplace(model, (X[:4], model(X[:4]).numpy()), "gaussian", sigma_noise=None, prior_precision=None)
     found = curvature.laplace(model, (X, labels))
+    for samples in (0, 1.5, True):
+        with pytest.raises(ValueError, match="samples must be a whole number from 1"):
+            found.predict(new, "mc", samples=samples)
+    for n in (-1, 2.5):
+        with pytest.raises(ValueError, match="n must be a whole number from 0"):
+            found.sample(n)
     with pytest.raises(ValueError, match="inf in row 0"):
         found.predict(new * np.inf)
     with pytest.raises(ValueError, match="'probit' or 'mc'"):

@@ -166,6 +166,8 @@ def test_what_cannot_be_tracked_is_refused(rng):
     for every in (0, 1.5, True):
         with pytest.raises(ValueError, match="every must be a number of batches from 1"):
             curvature.track(model, loss, data, every)
+    with pytest.raises(ValueError, match="num_probes must be a whole number from 1, not 0"):
+        curvature.track(model, loss, data, num_probes=0)
     with pytest.raises(TypeError, match="track: data takes a tuple"):
         curvature.track(model, loss, data[0])
     seen = curvature.track(model, loss, data)

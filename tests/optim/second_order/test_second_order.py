@@ -524,6 +524,13 @@ def test_a_parameter_without_influence_stays_where_it_is(cls):
 
 
 @pytest.mark.parametrize("cls", EVERY)
+def test_a_frozen_parameter_is_refused_by_its_place(cls):
+    x, frozen = variable(1.0, 2.0), ad.Tensor([3.0])
+    with pytest.raises(ValueError, match=rf"{cls.__name__}.step: parameter 1 \(shape \(1,\)\) requires no gradient"):
+        made(cls, [x, frozen]).step(pair_or_loss(cls, x, lambda z: (z**2).sum()))
+
+
+@pytest.mark.parametrize("cls", EVERY)
 def test_a_closure_may_return_another_graph_each_time(cls):
     x = variable(2.0, -1.0)
     count = 0
