@@ -1,7 +1,7 @@
 """optim: optimisers with PyTorch's names and numbers, and what trains with them.
 
 First order:   SGD Adam AdamW Adamax NAdam RAdam RMSprop Adagrad Adadelta Lion Rprop LAMB LARS; Optimizer, for your own
-Second order:  LBFGS Newton NewtonCG HessianFree NaturalGradient; minimize and least_squares of functions, as SciPy's
+Second order:  LBFGS Newton NewtonCG HessianFree NaturalGradient KFAC; minimize, least_squares of functions, as SciPy's
 Training:      fit History EarlyStopping batches; lr_scheduler, swa and parallel; clip_grad_norm_ clip_grad_value_
 Studies:       lr_find LearningRates compare Comparison perceptron_learning hebbian_learning LearningTrace; plot
 Estimators:    optim.sklearn (needs scikit-learn)

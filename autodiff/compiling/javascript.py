@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib import resources
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -328,13 +329,21 @@ class JavaScript:
         return f"np.moved({text}, {_list(kept)}, {_list(node.shape)})"
 
     def _einsum(self, subscripts: str, given: list[str], inputs: Any) -> str:
-        text = subscripts.replace(" ", "")
-        if "." in text:
-            raise Formless
-        labels, arrow, result = text.partition("->")
+        labels, arrow, result = subscripts.replace(" ", "").partition("->")
         if not arrow:
-            result = "".join(sorted(c for c in {*labels} - {","} if labels.count(c) == 1))
-        return f"np.einsum({_list(labels.split(','))}, {result!r}, {', '.join(given)})"
+            result = "..." * ("." in labels)
+            result += "".join(sorted(c for c in {*labels} - {*",."} if labels.count(c) == 1))
+        terms = labels.split(",")
+        shared = set()
+        for term, x in zip(terms, inputs):
+            if "." in term:
+                before, _, after = term.partition("...")
+                shared.add(x.shape[len(before) : len(x.shape) - len(after)])
+        if len(shared) > 1:  # lengths of 1 are stretched
+            raise Formless
+        spare = "".join([c for c in ascii_letters if c not in subscripts][: len(max(shared, default=()))])
+        terms, result = [term.replace("...", spare) for term in terms], result.replace("...", spare)
+        return f"np.einsum({_list(terms)}, {result!r}, {', '.join(given)})"
 
     def _indexed(self, node: Node) -> tuple[str, bool]:
         """Elements taken from places of an array or written to them."""

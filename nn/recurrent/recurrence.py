@@ -123,8 +123,9 @@ def _tangent_forward(v: Any, a: Any, b: Any, w: Any) -> Any:
     y, w = v.copy(), w.swapaxes(-1, -2).copy()
     for t in range(1, v.shape[1]):
         s = y[:, t - 1]
-        y[:, t] += _by_gate(a[:, :, t], s[0] @ w)
+        by_product = _by_gate(a[:, :, t], s[0] @ w)  # before y, of which s is a view
         y[:, t] += _by_gate(b[:, :, t], s)
+        y[:, t] += by_product
     return y
 
 
@@ -132,8 +133,9 @@ def _adjoint_forward(g: Any, a: Any, b: Any, w: Any) -> Any:
     y, w = g.copy(), w.copy()
     for t in range(g.shape[1] - 1, 0, -1):
         s = y[:, t]
+        by_product = np.add.reduce(_by_state(a[:, :, t], s) @ w, axis=0)  # before y, of which s is a view
         y[:, t - 1] += _by_state(b[:, :, t], s)
-        y[0, t - 1] += np.add.reduce(_by_state(a[:, :, t], s) @ w, axis=0)
+        y[0, t - 1] += by_product
     return y
 
 

@@ -38,7 +38,7 @@ CLOSED = {
         hardshrink hardtanh leaky_relu prelu softshrink triangle_wave""",
     "moves elements, or picks them": """
         astype broadcast_to concatenate copy getitem index_max index_min index_set pad partition reshape roll sort stack
-        swapaxes transpose tril triu vector""",
+        swapaxes transfer transpose tril triu vector""",
     "a sum, a product or an extreme": """
         cross cumprod cumsum einsum fmax_reduce fmin_reduce linear_recurrence matmul max maximum_accumulate mean min
         minimum_accumulate prod sparse_matmul sum tensordot""",
