@@ -425,7 +425,7 @@ class Frames:
     def legend(self) -> None:
         """Write a frame with a node of each kind, beside the picture."""
         names = [f"legend_{kind}" for kind in LEGEND]
-        frame = 'graph [label=legend style=rounded color="#b0a0b0"]'
+        frame = 'graph [label=legend style=rounded color="#b0a0b0" fontcolor="#555555"]'
         self.picture.body.append(f"\tsubgraph cluster_legend {{\n\t\t{frame}\n")
         for name, (kind, text) in zip(names, LEGEND.items()):
             look = STYLES[kind] | {"id": name, "class": f"{kind} legend", "tooltip": text}

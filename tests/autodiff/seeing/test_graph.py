@@ -994,3 +994,10 @@ def test_what_cannot_be_drawn_or_opened_is_said_with_what_to_write():
         graph(y, names=model, expand="conv2d")
     with pytest.raises(ValueError, match="its operations are plain ones already, so leave expand out"):
         graph(ad.Tensor(1.0, requires_grad=True) * 2.0, expand="exp")
+
+
+def test_every_word_of_a_picture_has_a_colour_which_the_dark_theme_knows():
+    w = ad.Tensor([1.0, 2.0], requires_grad=True, name="w")
+    svg = ad.graph((w * 2).sum(), legend=True).pipe("svg").decode()
+    words = re.findall(r"<text[^>]*>", svg)
+    assert ">legend<" in svg and [word for word in words if "fill=" not in word] == []
