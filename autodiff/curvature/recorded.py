@@ -110,12 +110,11 @@ class Together:
         count, start = len(many[0]), 0
         room = self._room(roots) if count >= FEW else 1
         while start < count:
-            piece = slice(start, start + room)
+            piece = slice(start, min(start + room, count))
             found = self._at_once(product, [part[piece] for part in many]) if room > 1 else None
             if found is None:
                 room, piece = 1, slice(start, start + 1)
-                one = product([part[start] for part in many])
-                found = [None if y is None else np.asarray(put(y, None))[None] for y in one]
+                found = [None if y is None else put(y, None)[None] for y in product([part[start] for part in many])]
             yield piece, found
             start = piece.stop
 
