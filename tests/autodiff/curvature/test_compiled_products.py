@@ -79,6 +79,14 @@ def test_the_program_holds_the_tangents_and_the_adjoint_alone():
     assert len(products) == 2 + 6  # of the first layer, whose input does not move, and of the second
 
 
+def test_the_program_of_many_products_copies_no_transposed_matrices():
+    params = weights()
+    H = Hessian(lambda: loss(params), params)
+    product, V = ad.compile(H.matmat), np.asfortranarray(vectors(H)[1])
+    np.testing.assert_allclose(product(V), dense(params) @ V, rtol=1e-9, atol=1e-9)
+    assert all(node.view for node in product.programs[0].nodes if node.op == "reshape")
+
+
 @BACKENDS
 def test_every_operator_of_a_recorded_graph_and_its_blocks(backend):
     params = weights()
@@ -200,6 +208,7 @@ def test_other_shapes_and_dtypes_of_vectors(backend):
         found = product(x)
         assert (found.shape, found.dtype) == (x.shape, np.float32)
         np.testing.assert_allclose(found, matrix @ x, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(product(Tensor(v)), matrix @ v, rtol=1e-4, atol=1e-4)
     for wrong in (v[1:], V.T, V[None]):
         with pytest.raises(ValueError, match=r"Hessian\.mat(vec|mat): needs shape"):
             product(wrong)
@@ -251,10 +260,12 @@ def test_an_operator_that_the_function_makes_follows_the_parameters():
     params = weights()
     product = ad.compile(lambda x: Hessian(lambda: loss(params), params) @ x)
     v = np.random.default_rng(2).standard_normal(sum(p.size for p in params))
+    programs = []
     for _ in range(2):
         np.testing.assert_allclose(product(v), dense(params) @ v, rtol=1e-9, atol=1e-9)
+        programs += product.programs
         assigned(params)
-    assert len(product.programs) == 1
+    assert programs[0] is programs[1]
 
 
 def test_what_no_program_can_repeat_is_refused_and_leaves_the_operator_as_it_was():
@@ -316,3 +327,22 @@ def test_a_program_of_what_was_recorded_before_keeps_nothing_alive():
     product(v)
     gc.collect()
     assert [z() is None for z in recorded] == [True, False]
+
+
+def test_a_rule_that_no_program_can_follow_does_not_slow_the_operator_down():
+    met = []
+
+    def rule(g, y, x):
+        met.append(g)
+        if not isinstance(g, Tensor):
+            assert g.flags.writeable in (True, False)  # which a traced array does not say
+        return 2.0 * g
+
+    doubled = ad.primitive(lambda x: 2.0 * x, name="doubled", vjps=[rule], jvps="linear")
+    w = Tensor(np.arange(1.0, 5.0), requires_grad=True)
+    H = Hessian(lambda: (doubled(w**2) ** 2).sum(), w)
+    with pytest.raises(TraceError, match=r"flags\.writeable of a traced array"):
+        ad.compile(H.matmat)(np.eye(4))
+    met.clear()
+    np.testing.assert_allclose(H @ np.eye(4), np.diag(48 * np.arange(1.0, 5.0) ** 2))
+    assert len(met) == 1  # for all columns together
