@@ -16,5 +16,6 @@ const reach = () => {
 window.addEventListener("load", async () => {
   await window.MathJax?.startup?.promise;
   await document.fonts.ready;
-  new ResizeObserver(reach).observe(document.querySelector(".bd-article"));
+  const sizes = new ResizeObserver(reach);
+  for (const article of document.querySelectorAll(".bd-article")) sizes.observe(article);
 });
