@@ -206,7 +206,13 @@ for _name in (
 
 def device_array(x: Any) -> Any:
     """An array of a type that copies to the processor by ``get()``, as a `DeviceArray`; anything else as it is."""
-    return DeviceArray(x) if type(x) is not DeviceArray and hasattr(type(x), "get") else x
+    kind = type(x)
+    speaks = hasattr(kind, "get") and hasattr(kind, "__array_function__")
+    return DeviceArray(x) if speaks and kind is not DeviceArray else x
+
+
+ARRAYS = (np.ndarray, DeviceArray)
+"""Types of arrays that hold their numbers."""
 
 
 # What stands for what the device has not

@@ -73,6 +73,11 @@ def put(array: Any, beside: DeviceArray | None) -> Any:
         return np.asarray(host, like=beside)
 
 
+def as_numpy(value: Any) -> np.ndarray[Any, Any]:
+    """A tensor or an array as one of NumPy's: a copy where it is on a device."""
+    return np.asarray(put(device_array(getattr(value, "_ndarray", value)), None))
+
+
 def place_of(array: Any) -> DeviceArray | None:
     """What `put` takes to put others beside this array."""
     return array[:0] if type(array) is DeviceArray and array.ndim else array if type(array) is DeviceArray else None

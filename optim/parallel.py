@@ -17,6 +17,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.data import Changed, is_data_set, rows
+from autodiff.devices import as_numpy
 from autodiff.ranks import Disagreement, fingerprint, require_communicator, require_same, sum_over_ranks
 from autodiff.tensor import plain, wrap
 
@@ -45,7 +46,7 @@ def broadcast(model: Any, comm: Any) -> None:
     module = hasattr(model, "state_dict")
     state = model.state_dict() if module else {f"parameter {i}": p for i, p in enumerate(model)}
     require_same({name: (t.shape, str(t.dtype)) for name, t in state.items()}, comm, "broadcast")
-    values = {name: comm.bcast(np.array(plain(tensor))) for name, tensor in state.items()}
+    values = {name: comm.bcast(np.array(as_numpy(tensor))) for name, tensor in state.items()}
     if module:
         model.load_state_dict(values)
     else:

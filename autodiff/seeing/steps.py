@@ -15,6 +15,7 @@ import numpy as np
 from ..backward import leading_to, of_dtype, reachable, reverse, unbroadcast
 from ..batching.batch import laid_out
 from ..batching.examples import summed
+from ..devices import as_numpy
 from ..mode import differentiating, mode
 from ..primitive import Primitive, general
 from ..tensor import Tensor, as_array, wrap
@@ -84,10 +85,10 @@ class Table:
     def shown(self, number: Any, style: str, sources: tuple[int, ...]) -> tuple[str, Any]:
         """A number as text in a style, and as an array."""
         if style == "range":
-            return f"{size(number)}: {range_of(number, self.digits)}", np.asarray(laid_out(number))
+            return f"{size(number)}: {range_of(number, self.digits)}", as_numpy(laid_out(number))
         if style == "distinct":
-            return _distinct(number, self.rows[sources[0] - 1].number, self.digits), np.asarray(laid_out(number))
-        return text_of(number, self.digits), np.asarray(laid_out(number))
+            return _distinct(number, self.rows[sources[0] - 1].number, self.digits), as_numpy(laid_out(number))
+        return text_of(number, self.digits), as_numpy(laid_out(number))
 
     # Names
 
