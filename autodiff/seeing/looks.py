@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..batching.batch import laid_out
+from ..device_arrays import ARRAYS
 from ..devices import as_numpy
 from ..tensor import Tensor
 from .formulas import Formula, numbers_of
@@ -182,7 +183,7 @@ def _numbers(x: Any, show: Sequence[str]) -> list[Line]:
 
 
 def _is_number(x: Any) -> bool:
-    return not isinstance(x, (Tensor, np.ndarray, np.generic))
+    return not isinstance(x, (Tensor, *ARRAYS, np.generic))
 
 
 def _array(x: Any) -> Any:
@@ -319,7 +320,7 @@ def option_text(key: str, value: Any) -> str:
     """An option as it is written in a call, of arrays only dtype and shape."""
     if key == "index":
         return f"[{printable(index_text(value), 24)}]"
-    if isinstance(value, (Tensor, np.ndarray)):
+    if isinstance(value, (Tensor, *ARRAYS)):
         return f"{key}: {_dtype_and_shape(value)}"
     try:
         text = str(value) if isinstance(value, np.dtype) else _digits(value) if type(value) is float else repr(value)
