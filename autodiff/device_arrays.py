@@ -214,7 +214,7 @@ def device_array(x: Any) -> Any:
     return DeviceArray(x) if speaks and kind is not DeviceArray else x
 
 
-ARRAYS = (np.ndarray, DeviceArray)
+ARRAYS: tuple[type[Any], ...] = (np.ndarray, DeviceArray)
 """Types of arrays that hold their numbers."""
 
 

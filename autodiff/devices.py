@@ -84,7 +84,7 @@ def destination(where: str, target: Any, device: Any = None, dtype: Any = None) 
     """
     beside: Any = None
     for asked in (target, device):
-        if asked is not None and _DEVICE.fullmatch(str(asked)):
+        if asked is not None and not hasattr(asked, "shape") and _DEVICE.fullmatch(str(asked)):
             place = somewhere_on(where, asked)
             beside = (place,)
         elif asked is target and asked is not None:

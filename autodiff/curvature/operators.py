@@ -228,7 +228,7 @@ class Jacobian(ParameterOperator):
         Y = np.empty((X.shape[1], self.shape[0]), self.dtype)
         for piece, parts in self._together([self._output], lambda v: [self._push(v)], self._tangents(_rows(X))):
             for y in parts:
-                Y[piece] = y.reshape(-1, self.shape[0])
+                Y[piece] = 0 if y is None else y.reshape(-1, self.shape[0])
         return Y.T
 
     def _rmatmat(self, X: Array) -> Array:

@@ -198,7 +198,7 @@ def test_averages_the_search_for_a_rate_and_solvers_do_the_same_on_a_device(run)
 
 
 def test_a_compiled_training_says_that_it_runs_as_it_is_on_a_device():
-    with pytest.warns(UserWarning, match="on <device 0>; programs run on the processor: give t.cpu"):
+    with pytest.warns(UserWarning, match=r"on <device 0>; programs run on the processor: give t.cpu\(\)"):
         found = trained(Device, compile=True)
     np.testing.assert_allclose(found[0].cpu().numpy(), trained(np.array)[0].numpy(), rtol=1e-9)
 

@@ -187,5 +187,5 @@ def test_every_public_name_is_among_these():
 
 def test_a_product_copies_no_more_than_the_vectors():
     H = hessian(Device)
-    _, seen = same_on_a_device(lambda kind: (H if kind is Device else hessian(kind)) @ np.ones(26))
-    assert seen.copies == len(H.params)
+    _, copies = same_on_a_device(lambda kind: (H if kind is Device else hessian(kind)) @ np.ones(26))
+    assert copies == len(H.params)
