@@ -361,7 +361,7 @@ def length(x: Any, y: Any, where: str) -> int:
         if isinstance(value, Mapping):
             value = tuple(value.values())
         for first in leaves(value)[:1]:
-            if isinstance(first, (*ARRAYS, Tensor)) and first.ndim:
+            if (isinstance(first, Tensor) or isinstance(first, ARRAYS)) and first.ndim:
                 return len(first)
     return common_length({"x": rows(x, f"{where}: x"), "y": rows(y, f"{where}: y")}, where)
 
