@@ -330,7 +330,13 @@ def test_sequences_are_continued_and_layers_reported_by_a_model_on_a_device():
         choose = nn.sampling(0.7, top_k=3, rng=np.random.default_rng(1))
         report = nn.layer_report(classifier(kind), ad.Tensor(kind(ROWS)), lambda z: (z * z).mean())
         rows = [[v for v in row if isinstance(v, float)] for row in report.rows]
-        return [nn.generate(model, [[0, 1], [3, 2]], 5, choose), rows]
+        line = nn.Linear(2, 2, dtype="float64", rng=np.random.default_rng(2))
+        line = line if kind is np.array else line.to(there())
+        return [
+            nn.generate(model, [[0, 1], [3, 2]], 5, choose),
+            nn.generate(line, ROWS[None, :, :2], 2, lambda y: y),
+            rows,
+        ]
 
     same_on_a_device(continued)
 

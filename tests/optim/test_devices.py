@@ -56,14 +56,19 @@ def trained(kind, data=(ROWS, CLASSES), name="Adam", model=None, optimizer=None,
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_optimiser_trains_is_saved_and_goes_on_on_a_device(name):
+    def small(kind):
+        nn.manual_seed(0)
+        model = nn.MLP([3, 2, 2], dtype="float64")
+        return model if kind is np.array else model.to(there())
+
     def run(kind):
-        model = classifier(kind).eval()
+        model = small(kind)
         first = made(name, model)
         trained(kind, name=name, model=model, optimizer=first, batch_size=None, epochs=1)
         state, weights = first.state_dict(), model.state_dict()
         kept = deepcopy(arrays_of(state))
         trained(kind, name=name, model=model, optimizer=first, batch_size=None, epochs=1)
-        again = classifier(kind).eval()
+        again = small(kind)
         again.load_state_dict(weights)
         second = made(name, again)
         second.load_state_dict(state)
@@ -157,6 +162,46 @@ def test_a_failed_resume_leaves_a_model_on_a_device_as_it_was(tmp_path):
         trained(Device, checkpoint=tmp_path, resume=True, model=model, optimizer=made("SGD", model))
     for p, old in zip(model.parameters(), before):
         np.testing.assert_array_equal(p.cpu().numpy(), old)
+
+
+def test_a_resume_that_fails_when_the_model_is_loaded_undoes_that_on_a_device(tmp_path):
+    trained(Device, checkpoint=tmp_path, ema=0.9)
+    model = classifier(Device)
+    before = [as_numpy(t).copy() for t in [*model.parameters(), *model.buffers()]]
+    with pytest.raises(ValueError, match="does not fit this training"):
+        trained(Device, checkpoint=tmp_path, resume=True, model=model, ema=optim.swa.EMA([model[0].weight]))
+    for t, old in zip([*model.parameters(), *model.buffers()], before, strict=True):
+        np.testing.assert_array_equal(as_numpy(t), old)
+    assert where(model) == {DeviceArray}
+
+
+class Alone:
+    """A communicator of one rank."""
+
+    rank, size = 0, 1
+    bcast = staticmethod(lambda value: value)
+    allgather = staticmethod(lambda value: [value])
+    Allgather = staticmethod(lambda sent, received: received.__setitem__(0, sent))
+    Allreduce = staticmethod(lambda sent, received: received.__setitem__(..., sent))
+
+    def Iallreduce(self, sent, received):
+        received[...] = sent
+        return self
+
+    Test = Wait = lambda self: True
+
+
+def test_ranks_exchange_gradients_and_statistics_of_a_device_through_the_processor():
+    def hessian(kind):
+        model = classifier(kind).eval()
+        data = [tuple(ad.Tensor(kind(a)) for a in part) for part in PARTS]
+        loss = lambda x, y: nn.functional.cross_entropy(model(x), y)
+        return ad.curvature.Hessian(loss, model.parameters(), batches=data, comm=Alone()).to_dense()
+
+    same_on_a_device(lambda kind: [*trained(kind, comm=Alone()), *trained(kind, name="LBFGS", comm=Alone())])
+    same_on_a_device(hessian)
+    for a, b in zip(trained(Device, comm=Alone()), trained(Device), strict=True):
+        np.testing.assert_allclose(as_numpy(a), as_numpy(b), rtol=1e-12)
 
 
 def averaged(kind):

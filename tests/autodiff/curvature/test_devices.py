@@ -62,6 +62,16 @@ def normed(kind, make=C.Fisher):
     return make(lambda: model(x), None, list(model.parameters()), kind="exact").to_dense()
 
 
+def as_many_outputs_as_examples(kind):
+    """Of which KFAC asks whether their rows are the examples'."""
+    nn.manual_seed(0)
+    model = nn.MLP([3, 4, 4], dtype="float64")
+    if kind is Device:
+        model.to(there())
+    x = ad.Tensor(kind(ROWS[:4]))
+    return C.KFAC(lambda: model(x), None, list(model.parameters())).to_dense()
+
+
 def batched(kind):
     model, params, x, y = given(kind)
     parts = [(x[:5], y[:5]), (x[5:], y[5:])]
@@ -150,7 +160,7 @@ CASES = {
     "KFAC drawn": drawn_and_empirical(C.KFAC),
     "EKFAC": lambda kind: fisher(kind, C.EKFAC).to_dense(),
     "KFAC of a norm": lambda kind: [normed(kind, C.KFAC), normed(kind, C.EKFAC), normed(kind)],
-    "batches": batched, "Jacobian": jacobian, "Inverse": inverses,
+    "KFAC of four": as_many_outputs_as_examples, "batches": batched, "Jacobian": jacobian, "Inverse": inverses,
     **{
         name: lambda kind, name=name: [*getattr(C, name)(gauss_newton(kind), num_probes=8, rng=0)]
         for name in ("trace", "diagonal", "norm", "xtrace", "xdiag")
@@ -164,8 +174,11 @@ CASES = {
     "per_example_norms": of_examples(C.per_example_norms),
     "examples that mix": mixing, "classify_stationary_point": stationary, "quadratic_model": quadratic,
     "gradient_noise": of_data(lambda *given: C.gradient_noise(*given)[:2]),
-    "influence": of_data(lambda m, c, d: [C.influence(m, c, d, d, damping=0.1, method=how).scores for how in
-                                          ("cg", "exact", "kfac")]),
+    "influence": of_data(lambda m, c, d: [C.influence(m, c, d, d, damping=0.1, method="exact").scores]),
+    "influence without the matrix": lambda kind: [
+        C.influence(given(kind)[0], nn.CrossEntropyLoss(), *[(ROWS, CLASSES)] * 2, damping=0.1, method=how).scores
+        for how in ("cg", "kfac")
+    ],
     "laplace": of_data(approximated),
     "landscape": of_data(lambda m, c, d: [C.landscape(m, c, d, steps=3, rng=0, directions=how).values
                                           for how in ("random", "eigen")]),
