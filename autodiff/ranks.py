@@ -11,7 +11,8 @@ from zlib import crc32
 
 import numpy as np
 
-from .tensor import Array, plain
+from .devices import as_numpy
+from .tensor import Array
 
 
 class Disagreement(ValueError):
@@ -49,4 +50,4 @@ def require_same(values: Mapping[str, Any], comm: Any, where: str, advice: str =
 
 def fingerprint(array: Any) -> int:
     """A checksum of an array's bytes."""
-    return crc32(np.ascontiguousarray(plain(array)).tobytes())
+    return crc32(np.ascontiguousarray(as_numpy(array)).tobytes())

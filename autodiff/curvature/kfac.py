@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import as_numpy
 from ..tensor import Array, Tensor
 from .fisher import Fisher
 from .kronecker import Block, Kronecker
@@ -204,7 +205,7 @@ class _Graph:
             for product, *pulled in zip(layer.products, *[pull([s.reshape(z.shape)]) for s in (d, factored)]):
                 if any(part is None for part in pulled):
                     continue
-                g, weighted = [product.outputs(part) for part in pulled]
+                g, weighted = [product.outputs(as_numpy(part)) for part in pulled]
                 seen = np.abs(g) > 1e-3 * np.abs(g).max(initial=0)
                 factor = np.divide(weighted, g, out=np.zeros_like(g), where=seen)
                 most, least = factor.max(axis=3), np.where(seen, factor, np.inf).min(axis=3)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..data import drawing
+from ..devices import as_numpy
 from ..figures import SEQUENTIAL, axes_for, contours, drawable, ink, paper, pyplot
 from ..generators import generators, random_state, set_random_state
 from ..mode import no_grad
@@ -171,7 +172,7 @@ def _vector(where: str, what: str, given: Any, params: list[Tensor]) -> Array:
     if isinstance(given, (list, tuple)) and [np.shape(plain(x)) for x in given] == shapes:
         return flat.flatten([plain(x) for x in given]).astype(float)
     try:
-        vector = np.asarray(plain(given), float)
+        vector = as_numpy(given).astype(float)
     except (TypeError, ValueError):
         vector = np.empty(0)
     if vector.shape != (size,):
@@ -189,7 +190,7 @@ def _directions(
             raise ValueError(f"{where}: directions must be 'random', 'eigen', 'pca' or two arrays, not {seen}")
         return [_vector(where, "directions", d, params) for d in given], ("direction 1", "direction 2")
     if given == "random":
-        if not any(p.ndim > 1 and p.numpy().any() for p in params):
+        if not any(p.ndim > 1 and as_numpy(p).any() for p in params):
             raise ValueError(
                 f"{where}: random directions are as long as the weights, and there are none of two axes, or they are "
                 f"all zero; give directions= of your own, or 'eigen'"
@@ -214,7 +215,7 @@ def _directions(
 
 def _like(p: Tensor, rng: np.random.Generator) -> Array:
     """A Gaussian direction, each of its filters as long as the parameter's."""
-    w = p.numpy()
+    w = as_numpy(p)
     if w.ndim < 2:
         return np.zeros(w.shape)
     d = rng.standard_normal(w.shape)

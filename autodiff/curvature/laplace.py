@@ -16,6 +16,7 @@ from scipy.special import log_softmax, softmax
 from ..backward import reachable
 from ..data import as_constants, batches, drawing, dtype_of, not_finite
 from ..data import rows as samples_of
+from ..devices import as_numpy, place_of, put
 from ..mode import no_grad
 from ..tensor import Array, Tensor, number_of, plain
 from ..transforms import flat
@@ -139,7 +140,9 @@ class Laplace:
         if fault := not_finite(x, f"{where}: x"):
             raise ValueError(fault)
         rng = drawing(rng, where)
-        given, _ = as_constants(samples_of(x, f"{where}: x"), (), dtype_of(self._objective.model), where)
+        given, _ = as_constants(
+            samples_of(x, f"{where}: x"), (), dtype_of(self._objective.model), where, self._objective.place
+        )
         found = []
         with self._objective.held():
             outputs = self._means(next(iter(batches(given, batch_size=1)))).shape[1]
@@ -291,7 +294,7 @@ def whole_number(where: str, name: str, value: Any, least: int) -> None:
 
 def outputs_of(where: str, z: Any, likelihood: str) -> Array:
     """The outputs in double precision, a row for each sample."""
-    values: Array = np.asarray(plain(z))
+    values = as_numpy(z)
     if values.ndim == 1 and likelihood == "gaussian":
         values = values[:, None]
     if values.ndim != 2 or (likelihood == "softmax" and values.shape[1] < 2):
@@ -302,13 +305,14 @@ def outputs_of(where: str, z: Any, likelihood: str) -> Array:
 
 def pulled(z: Tensor, weights: Array, params: list[Tensor]) -> Array:
     """The gradients of weights · z for each example, flattened, shape (examples, parameters)."""
-    parts = per_example_gradients(z, lambda z: (z * weights.reshape(z.shape)).sum(), params)
+    weights = put(weights.reshape(z.shape), place_of(plain(z)))
+    parts = per_example_gradients(z, lambda z: (z * weights).sum(), params)
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def _class_terms(z: Any, y: Any) -> tuple[float, int]:
     """Σ log p, and of how many samples."""
-    logits, t = outputs_of("laplace", z, "softmax"), np.asarray(plain(y))
+    logits, t = outputs_of("laplace", z, "softmax"), as_numpy(y)
     classes = logits.shape[1]
     if t.dtype.kind not in "iu" or t.shape != logits.shape[:1] or not ((t >= 0) & (t < classes)).all():
         seen = f", {t.min()} … {t.max()}" if t.size and t.dtype.kind in "iuf" else ""
@@ -321,7 +325,7 @@ def _class_terms(z: Any, y: Any) -> tuple[float, int]:
 
 def _square_terms(z: Any, y: Any) -> tuple[float, int]:
     """−½ ‖z − y‖², and of how many numbers."""
-    means, t = outputs_of("laplace", z, "gaussian"), np.asarray(plain(y))
+    means, t = outputs_of("laplace", z, "gaussian"), as_numpy(y)
     if t.shape != np.shape(plain(z)) or t.dtype.kind not in "fiub":
         raise ValueError(
             f"laplace: Gaussian targets must be real numbers of the output's shape {np.shape(plain(z))}, not "

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..averaging import count_of, counted
 from ..data import as_batches, batches, dtype_of, length, pair
+from ..devices import as_numpy, place_of
 from ..generators import generators, random_state, set_random_state
 from ..mode import no_grad
-from ..tensor import Array, Tensor, number_of, plain, writable
+from ..tensor import Array, Tensor, as_array, number_of, plain, writable
 from .operators import GaussNewton, Hessian
 from .recorded import checked_parameters, evaluated
 
@@ -43,7 +44,8 @@ class Objective:
             raise ValueError(f"{where}: the loss must be a mean; {loss!r} has the reduction {reduction!r}")
         self.where, self.model, self.loss = where, model, loss
         self.params = checked_parameters(where, [p for p in model.parameters() if p.requires_grad])
-        found = as_batches(data, batch_size, None, dtype_of(model), f"{where}: data")
+        self.place = place_of(plain(self.params[0]))
+        found = as_batches(data, batch_size, None, dtype_of(model), f"{where}: data", self.place)
         self.batches = list(found) if isinstance(found, Iterator) else found
         self._count = count_of(loss)
         self._mean = hasattr(loss, "reduction")  # known to be one
@@ -51,7 +53,7 @@ class Objective:
     def all(self) -> Iterator[tuple[Any, Any, float]]:
         """Every batch, and how much it counts."""
         for batch in self.batches:
-            x, y = pair(batch, f"{self.where}: data")
+            x, y = pair(batch, f"{self.where}: data", self.place)
             yield x, y, self.weight(x, y)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
@@ -97,7 +99,7 @@ class Objective:
         total, count = 0.0, 0.0
         for x, y in self:
             n = self.weight(x, y)
-            total, count = total + n * float(np.asarray(plain(self.at(x, y))).item()), count + n
+            total, count = total + n * float(as_numpy(self.at(x, y)).item()), count + n
         return total / count
 
     def _require_mean(self) -> None:
@@ -107,7 +109,7 @@ class Objective:
         self._mean = True
         x, y = next(iter(self))
         with no_grad(), suppress(Exception):  # a loss may be for these rows alone, and fail in ways of its own
-            z, target = plain(self.output(x)), np.asarray(plain(y))
+            z, target = plain(self.output(x)), as_array(y, copy=False)
             once, twice = [
                 float(self.loss(Tensor(np.repeat(z, n, axis=0)), np.repeat(target, n, axis=0))) for n in (1, 2)
             ]

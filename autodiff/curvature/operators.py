@@ -15,9 +15,9 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..averaging import count_of, counted
 from ..backward import gradients
-from ..devices import place_of, put
+from ..devices import as_numpy
 from ..ranks import fingerprint, require_communicator, require_same, sum_over_ranks
-from ..tensor import Array, Tensor, number_of, plain, variable
+from ..tensor import Array, Tensor, as_array, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
 from .per_example import sums_of_squares
@@ -81,7 +81,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def split(self, vector: Any) -> list[Array]:
         """Views of a vector over the parameters (`size` entries) in the parameters' shapes."""
-        return flat.split(np.asarray(plain(vector)), self.params)
+        return flat.split(as_numpy(vector), self.params)
 
     def flatten(self, values: Sequence[Any]) -> Array:
         """One vector of arrays or Tensors in the parameters' shapes (None stands for zeros).
@@ -124,7 +124,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self._rmatmat(self._fitting("rmatmat", X, self.shape[0], 2))
 
     def _fitting(self, method: str, x: Any, length: int, ndim: int) -> Array:
-        x = np.asarray(plain(x))
+        x = as_numpy(x)
         column = ndim == 1 and x.shape == (length, 1)
         if (x.ndim != ndim or x.shape[0] != length) and not column:
             wanted = f"({length},)" if ndim == 1 else f"({length}, any)"
@@ -141,8 +141,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
     def _tangents(self, rows: Array) -> Many:
-        parts = [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
-        return [put(part, place_of(plain(p))) for part, p in zip(parts, self.params)]
+        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
 
     def _write(self, rows: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
         for s, part in zip(self.slices, parts):
@@ -150,7 +149,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
                 if not add:
                     rows[:, s] = 0
                 continue
-            part = put(part, None).reshape(len(rows), -1)
+            part = as_numpy(part).reshape(len(rows), -1)
             if weight != 1:
                 part = part * part.dtype.type(weight)
             if add:
@@ -229,7 +228,7 @@ class Jacobian(ParameterOperator):
         Y = np.empty((X.shape[1], self.shape[0]), self.dtype)
         for piece, parts in self._together([self._output], lambda v: [self._push(v)], self._tangents(_rows(X))):
             for y in parts:
-                Y[piece] = np.asarray(y).reshape(-1, self.shape[0])
+                Y[piece] = 0 if y is None else y.reshape(-1, self.shape[0])
         return Y.T
 
     def _rmatmat(self, X: Array) -> Array:
@@ -614,7 +613,7 @@ def _at(where: str, f: Callable[..., Any], point: Any) -> tuple[Callable[[], Any
     """A function of no arguments, and the Tensors that stand for the point's arrays in it."""
     recorded_or_function(where, "loss", f)
     leaves, form = tree.flatten(point)
-    arrays = [np.asarray(plain(x)) for x in leaves]
+    arrays = [as_array(x, copy=False) for x in leaves]
     for x in arrays:
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{where}: at= must hold arrays of real numbers, not {x.dtype}")

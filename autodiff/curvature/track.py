@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from ..data import drawing
+from ..devices import as_numpy
 from ..figures import axes_for, drawable, legend, line_style, note
 from ..tensor import Array
 from .eigen import eigenpairs
@@ -191,7 +192,7 @@ def limits(optimizer: Any, params: list[Any]) -> tuple[float, Array | None]:
     for p in params:
         state = optimizer.state[p]
         first, second = (1 - β ** state["step"] if group["bias_correction"] else 1.0 for β in (β1, β2))
-        v = np.asarray(state.get("max_exp_avg_sq", state["exp_avg_sq"])).ravel().astype(float) / second
+        v = as_numpy(state.get("max_exp_avg_sq", state["exp_avg_sq"])).ravel().astype(float) / second
         ε = float(group["eps"])
         parts.append(first * (np.sqrt(v + ε) if group["eps_inside_sqrt"] else np.sqrt(v) + ε))
     return 2 * (1 + β1) / ((1 - β1) * η), np.concatenate(parts)

@@ -246,7 +246,7 @@ def fit(
     callbacks, dtype = list(callbacks), dtype_of(model)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     place = place_of(plain(trained[0])) if trained else None
-    train = as_batches(data, batch_size, rng, dtype, "fit: data", place)
+    train = as_batches(data, batch_size, rng, dtype, "fit: data", place if augment is None else None)
     valid: Any = validation
     if valid is not None:
         valid = as_batches(validation, batch_size, None, dtype, "fit: validation", place)
@@ -274,7 +274,7 @@ def fit(
     if average is not None and comm is not None:
         average.load_state_dict(comm.bcast(average.state_dict()))
     if augment is not None:
-        train = Changed(train, augmented(augment, apart, dtype, "fit: augment"), "fit: data")
+        train = Changed(train, augmented(augment, apart, dtype, "fit: augment", place), "fit: data")
 
     def found() -> dict[str, Any]:
         return generators(
@@ -305,6 +305,7 @@ def fit(
         state=TrainingState(model, optimizer, scheduler, int(epochs), History()),
         ranks=None if comm is None else Ranks(comm, "fit"),
         rng=rng,
+        place=place,
     )
     with nullcontext() if run.checkpoints is None else run.checkpoints.alone():
         if not (resume and run.load()):
@@ -401,6 +402,7 @@ class _Run:
     state: TrainingState
     ranks: Ranks | None
     rng: np.random.Generator
+    place: Any
 
     def __post_init__(self) -> None:
         named = {id(p) for owner in (self.model, self.loss) for p in getattr(owner, "parameters", tuple)()}
@@ -544,7 +546,7 @@ class _Run:
         if self.comm is not None:  # `augment` may have drawn from it here and not there
             self.rng.bit_generator.state = self.comm.bcast(self.rng.bit_generator.state)
         for batch in self.train:
-            x, y = pair(batch, "fit: data")
+            x, y = pair(batch, "fit: data", self.place)
             state.batch += 1
             samples, count = means.samples_in(x, y), means.count_in(y)
             weight = float(samples if count is None else count)
@@ -628,7 +630,7 @@ class _Run:
         """The mean loss and metrics of the validation data."""
         means = Means("val", self.loss, *self.metrics, self.comm)
         for i, batch in enumerate(self.validation, 1):
-            x, y = pair(batch, "fit: validation")
+            x, y = pair(batch, "fit: validation", self.place)
             samples, count = means.samples_in(x, y), means.count_in(y)
             if not samples or (count == 0 and (self.comm is None or not means.metrics)):
                 continue
