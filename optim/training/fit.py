@@ -32,9 +32,7 @@ from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
 from ..parallel import Averaging, Ranks, broadcast, ending_all
 from ..second_order.base import SecondOrder
-from ..second_order.kfac import KFAC
 from ..second_order.lbfgs import LBFGS
-from ..second_order.natural_gradient import NaturalGradient
 from ..swa import EMA, SWA
 from .checkpointing import Checkpoints
 from .early_stopping import EarlyStopping
@@ -252,11 +250,6 @@ def fit(
         valid = as_batches(validation, batch_size, None, dtype, "fit: validation", place)
     apart = rng
     if comm is not None:
-        if isinstance(optimizer, (NaturalGradient, KFAC)):
-            raise ValueError(
-                f"fit: comm= is not for {type(optimizer).__name__}, whose Fisher matrix is of one rank's samples; "
-                f"HessianFree, NewtonCG, Newton and LBFGS take it"
-            )
         _agree(model, loss, optimizer, rng, data, train, comm, epochs=epochs, accumulate=accumulate,
                clip_norm=clip_norm, clip_value=clip_value, batch_size=batch_size, stopping=stopping, ema=ema,
                compile=compile, validation=validation is not None, penalty=penalty is not None,

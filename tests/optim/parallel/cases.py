@@ -79,6 +79,9 @@ def curved(comm: Any) -> Found:
         "HessianFree": lambda params: optim.HessianFree(params, weight_decay=1e-2),
         "NewtonCG": lambda params: optim.NewtonCG(params, damping=1e-2),
         "Newton": lambda params: optim.Newton(params, damping=1.0),
+        "NaturalGradient": lambda params: optim.NaturalGradient(params, 1.0, 0.1, weight_decay=1e-2),
+        "empirical": lambda params: optim.NaturalGradient(params, 1.0, 0.1, kind="empirical", cg_tol=1e-9),
+        "KFAC": lambda params: optim.KFAC(params, kind="exact", every=2, weight_decay=1e-2),
     }.items():
         model = network(comm)
         history = optim.fit(model, nn.CrossEntropyLoss(), (X, IGNORED), optimizer=optimizer_of(model.parameters()), epochs=2,
