@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import nn
+import optim
 from autodiff import curvature
 from autodiff.ranks import Disagreement
 from tests.ranks import on_ranks
@@ -134,3 +135,112 @@ def test_graphs_that_use_the_parameters_in_another_way_on_a_rank_are_refused() -
         return str(raised.value)
 
     on_ranks(2, said)
+
+
+# What takes a model and data
+
+
+def noise(comm: Any, data: Any, **options: Any) -> Any:
+    found = curvature.gradient_noise(network(), nn.CrossEntropyLoss(), data, comm=comm, **options)
+    return list(found)
+
+
+def plane(comm: Any, data: Any, **options: Any) -> Any:
+    model = network()
+    return curvature.landscape(model, nn.CrossEntropyLoss(), data, steps=3, comm=comm, **options).values
+
+
+def posterior(comm: Any, data: Any, likelihood: str = "softmax", **options: Any) -> Any:
+    options |= {} if likelihood == "softmax" else {"sigma_noise": None, "prior_precision": None}
+    found = curvature.laplace(network(), data, likelihood, comm=comm, **options)
+    predicted = found.predict(X[:5])
+    seen = [predicted] if likelihood == "softmax" else [*predicted, found.sigma_noise, found.prior_precision]
+    return np.concatenate([np.ravel(part) for part in [*seen, found.covariance(), found.log_marginal_likelihood()]])
+
+
+def scores(comm: Any, data: Any, method: str) -> Any:
+    loss = nn.CrossEntropyLoss()
+    return curvature.influence(network(), loss, data, (X[:4], Y[:4]), damping=0.1, method=method, comm=comm).scores
+
+
+def tracked(comm: Any, data: Any) -> Any:
+    model = network()
+    loss, optimizer = nn.CrossEntropyLoss(), optim.HessianFree(model.parameters())
+    seen = curvature.track(model, loss, data, rng=0 if comm is None or comm.rank == 0 else None, comm=comm)
+    optim.fit(model, loss, (X, Y), optimizer=optimizer, epochs=3, batch_size=None, rng=0, callbacks=[seen], comm=comm)
+    return np.array([seen.sharpness, seen.trace, seen.noise])
+
+
+MEANS = draw.normal(size=(30, 3))
+
+
+@pytest.mark.parametrize(
+    ("function", "y", "options"),
+    [
+        (noise, IGNORED, {}),
+        (noise, Y, {"groups": "batches", "batch_size": 5}),
+        (plane, IGNORED, {"rng": 0}),
+        (plane, Y, {"directions": "eigen", "rng": 0}),
+        *[(posterior, Y, {"structure": structure}) for structure in ("diag", "kron", "full", "last_layer")],
+        (posterior, MEANS, {"likelihood": "gaussian"}),
+        *[(scores, Y, {"method": method}) for method in ("cg", "exact", "kfac")],
+        (tracked, Y, {}),
+    ],
+)
+def test_what_takes_a_model_and_data_finds_on_several_ranks_what_one_process_finds(
+    function: Any, y: Any, options: dict[str, Any]
+) -> None:
+    def found(comm: Any) -> Any:
+        here = slice(None) if comm is None else slice(0, 20) if comm.rank == 0 else slice(20, 30)
+        return function(comm, (X[here], y[here]), **options)
+
+    np.testing.assert_allclose(on_ranks(2, found), found(None), rtol=2e-5 if function is tracked else 1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("function", [noise, plane, posterior])
+def test_a_rank_without_data_counts_nothing(function: Any) -> None:
+    def found(comm: Any) -> Any:
+        data = (X, Y) if comm is None or comm.rank == 1 else []
+        return function(comm, data, **({"structure": "last_layer"} if function is posterior else {}))
+
+    if function is plane:
+        found = lambda comm, found=found: plane(comm, (X, Y) if comm is None or comm.rank == 1 else [], rng=0)
+    np.testing.assert_allclose(on_ranks(2, found), found(None), rtol=1e-7)
+
+
+def test_a_loss_that_is_a_sum_is_refused_on_all_ranks_if_one_finds_it_out() -> None:
+    def said(comm: Any) -> str:
+        data = (X, MEANS) if comm.rank else []
+        with pytest.raises(ValueError, match="the loss must be a mean over the batch") as raised:
+            curvature.gradient_noise(network(), lambda z, y: ((z - y) ** 2).sum(), data, comm=comm)
+        return str(raised.value)
+
+    on_ranks(2, said)
+
+
+def test_other_tests_or_directions_on_a_rank_and_training_data_on_some_alone_are_refused() -> None:
+    def of_other_tests(comm: Any) -> None:
+        test = X[comm.rank : comm.rank + 4], Y[:4]
+        curvature.influence(network(), nn.CrossEntropyLoss(), (X, Y), test, damping=0.1, comm=comm)
+
+    def of_no_data(comm: Any) -> None:
+        data = (X, Y) if comm.rank else []
+        curvature.influence(network(), nn.CrossEntropyLoss(), data, (X, Y), damping=0.1, comm=comm)
+
+    def of_other_directions(comm: Any) -> None:
+        plane(comm, (X, Y), directions=np.random.default_rng(comm.rank).normal(size=(2, 43)))
+
+    for work, message in (
+        (of_other_tests, "the checksum of the tests' gradients is"),
+        (of_no_data, "influence: train holds no samples that count on rank 0"),
+        (of_other_directions, "landscape: the ranks disagree: the checksum of the directions"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            on_ranks(2, work)
+
+
+def test_what_sums_over_no_data_takes_no_communicator() -> None:
+    z, params = network()(X), [p for p in network().parameters()]
+    for function in (curvature.per_example_gradients, curvature.per_example_norms, curvature.eigenpairs):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'comm'"):
+            function(z, lambda z: z.sum(), params, comm=None)
