@@ -54,6 +54,11 @@ def fingerprint(array: Any) -> int:
     return crc32(np.ascontiguousarray(plain(array)).tobytes())
 
 
+def checksums(arrays: Sequence[Any] | None) -> list[int] | None:
+    """Of each array."""
+    return None if arrays is None else [fingerprint(array) for array in arrays]
+
+
 def described(params: Sequence[Tensor]) -> dict[str, Any]:
     """Parameters as `require_same` compares them, to the last bit."""
     return {
@@ -70,18 +75,18 @@ def part(count: int, comm: Any) -> slice:
 
 
 def divided(work: Callable[[slice], T], count: int, comm: Any) -> list[T]:
-    """What the ranks found for their parts of so many things; what one of them raised, all raise."""
-    found: T | None = None
+    """What the ranks found that have some of so many things, each for its part; what one of them raised, all raise."""
+    own = part(count, comm)
+    found: list[T] = []
     failure: Exception | None = None
     try:
-        found = work(part(count, comm))
-    except Exception as error:
+        found = [work(own)] if own.start < own.stop else []
+    except Exception as error:  # or the others would wait for ever
         failure = error
     everywhere = comm.allgather((found, failure))
-    for _, failure in everywhere:
-        if failure is not None:
-            raise failure
-    return [one for one, _ in everywhere]
+    if failures := [failure for _, failure in everywhere if failure is not None]:
+        raise failures[0]
+    return [one for found, _ in everywhere for one in found]
 
 
 def same_generator(rng: np.random.Generator | int | None, comm: Any) -> np.random.Generator:

@@ -244,3 +244,97 @@ def test_what_sums_over_no_data_takes_no_communicator() -> None:
     for function in (curvature.per_example_gradients, curvature.per_example_norms, curvature.eigenpairs):
         with pytest.raises(TypeError, match="unexpected keyword argument 'comm'"):
             function(z, lambda z: z.sum(), params, comm=None)
+
+
+# Products divided among ranks that have all data
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [
+        (curvature.trace, {"num_probes": 7}),
+        (curvature.trace, {"num_probes": 1}),
+        (curvature.trace, {"method": "hutch++", "num_probes": 10}),
+        (curvature.diagonal, {"num_probes": 9}),
+        (curvature.diagonal, {"num_probes": 50}),
+        (curvature.norm, {"num_probes": 9}),
+        (curvature.norm, {"num_probes": 50}),
+        (curvature.xtrace, {"num_probes": 20}),
+        (curvature.xdiag, {"num_probes": 20}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["GaussNewton", "KFAC", "matrix"])
+def test_probes_divided_among_ranks_say_what_those_of_one_process_say(kind: str, function: Any, options: Any) -> None:
+    applied = []
+
+    def found(comm: Any) -> Any:
+        op = V @ V.T if kind == "matrix" else operator(kind, None, batches=BATCHES)
+        if comm is None:
+            return list(function(op, rng=3, **options))
+        if kind == "GaussNewton":
+            whole, count = op.matmat, applied.append
+            op.matmat = lambda X: (count(X.shape[1]), whole(X))[1]
+        return list(function(op, rng=3 if comm.rank == 0 else None, comm=comm, **options))
+
+    for one, several in zip(found(None), on_ranks(3, found), strict=True):
+        np.testing.assert_allclose(several, one, rtol=1e-9, atol=1e-10 if np.isfinite(one).all() else 0)
+    if kind == "GaussNewton" and options["num_probes"] < 43 and function in (curvature.trace, curvature.diagonal):
+        assert sum(applied) == options["num_probes"]
+
+
+@pytest.mark.parametrize("room", [1 << 25, 43 * 6])
+def test_a_density_from_probes_divided_among_ranks_is_that_of_one_process(room: int, monkeypatch: Any) -> None:
+    monkeypatch.setattr("autodiff.curvature.density.ROOM", room)
+
+    def found(comm: Any, **options: Any) -> Any:
+        op = operator("Hessian", None, batches=BATCHES)
+        seen = curvature.spectral_density(op, 5, 6, rng=3, comm=comm, **options)
+        return seen.nodes, seen.weights, seen.density
+
+    known = curvature.eigenpairs(operator("Hessian", None, batches=BATCHES), 2, rng=0)
+    for options in ({}, {"deflate": known}):
+        several = on_ranks(3, lambda comm, options=options: found(comm, **options))
+        for one, other in zip(found(None, **options), several, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-7, atol=1e-9)
+
+
+def test_an_operator_that_differs_or_sums_over_ranks_by_itself_is_not_divided() -> None:
+    def of_own_data(comm: Any) -> None:
+        curvature.trace(operator("Hessian", None, batches=own(comm)), comm=comm)
+
+    def with_a_communicator(comm: Any) -> None:
+        curvature.spectral_density(operator("Hessian", comm), comm=comm)
+
+    def hidden(comm: Any) -> None:
+        curvature.trace(2.0 * operator("Hessian", comm), num_probes=3, comm=comm)
+
+    def of_other_size(comm: Any) -> None:
+        curvature.xdiag(np.eye(5 + comm.rank), comm=comm)
+
+    def of_other_probes(comm: Any) -> None:
+        curvature.norm(np.eye(50), num_probes=5 + comm.rank, comm=comm)
+
+    for work, message in (
+        (of_own_data, "trace: the ranks disagree: a product of the operator differs on rank 0 and rank 1"),
+        (with_a_communicator, "spectral_density: comm= divides products .* this Hessian has a comm= itself"),
+        (hidden, "the checksum of the vectors is"),
+        (of_other_size, r"the operator \(shape, dtype\) is \(\(5, 5\), 'float64'\) on rank 0 and \(\(6, 6\)"),
+        (of_other_probes, "norm: the ranks disagree: num_probes is 5 on rank 0 and 6 on rank 1"),
+        (lambda comm: curvature.trace(np.eye(3), comm=3), "trace: comm= takes a communicator of mpi4py"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            on_ranks(2, work)
+
+
+def test_an_operator_that_fails_on_one_rank_fails_on_all_of_them() -> None:
+    def said(comm: Any) -> str:
+        H = operator("Hessian", None, batches=BATCHES)
+        whole = H.matmat
+        H.matmat = lambda X: whole(X) * (np.nan if comm.rank else 1.0)
+        with pytest.raises(np.linalg.LinAlgError, match="has NaN or infinite entries") as raised:
+            curvature.trace(H, num_probes=4, rng=0, comm=comm)
+        with pytest.raises(np.linalg.LinAlgError, match="has NaN or infinite entries"):
+            curvature.spectral_density(H, 4, 5, rng=0, comm=comm)
+        return str(raised.value)
+
+    on_ranks(2, said)
