@@ -176,7 +176,8 @@ def fit(
             (the statistics are those of a rank's part; the running averages are averaged after each epoch), metrics
             that are no means over samples, and `augment` (which draws apart on each rank). Callbacks are called on all
             ranks; one rank that stops, stops all. Rank 0 shows the progress and alone touches `checkpoint`, from which
-            another number of ranks can resume. An exception on one rank ends the processes of all (``comm.Abort``).
+            as many ranks resume to the last bit, each with its own random generators, and another number can (a rank
+            that joins draws as it begins). An exception on one rank ends the processes of all (``comm.Abort``).
 
     Returns:
         The history: "train_loss" (without the penalty), "val_loss", "train_" and "val_" and the name for each metric,
