@@ -48,6 +48,9 @@ class Fisher(CurvatureOperator):
         samples: for the mc kind, targets drawn for each sample. They are drawn once: the operator is one matrix.
         rng: a `numpy.random.Generator`, a seed or None.
         reduction: "mean" or "sum" over samples.
+        comm: as for `Hessian`; without `batches` too, the mean is over the samples of all ranks. Of the mc kind each
+            rank draws the targets of its own samples, from the seed and its rank: the same `rng` on as many ranks with
+            the same batches draws the same.
 
     Raises:
         TypeError, ValueError, RuntimeError: as `GaussNewton`; also for an unknown kind or likelihood, missing targets,
@@ -62,6 +65,8 @@ class Fisher(CurvatureOperator):
     array([[ 0.25, -0.25],
            [-0.25,  0.25]])
     """
+
+    settings = (*CurvatureOperator.settings, "kind", "likelihood", "samples")
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class Fisher(CurvatureOperator):
         reduction: str = "mean",
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
+        comm: Any = None,
     ) -> None:
         name = type(self).__name__
         if kind not in KINDS or likelihood not in LIKELIHOODS:
@@ -96,7 +102,7 @@ class Fisher(CurvatureOperator):
         self.kind, self.likelihood, self.samples = kind, likelihood, int(samples)
         self._output, self._loss, self._targets = output, loss, targets
         self._seed = int(np.random.default_rng(rng).integers(2**63))
-        super().__init__({"output": output}, params, batches, reduction, damping, count or count_of(loss))
+        super().__init__({"output": output}, params, batches, reduction, damping, count or count_of(loss), comm)
 
     @property
     def value(self) -> float:
@@ -130,7 +136,8 @@ class Fisher(CurvatureOperator):
 
     def _drawn(self, z: Array, flat: Array, position: int) -> Array:
         """∂(−log p(t | z))/∂z of every draw and sample, shape (draws, samples, outputs of a sample)."""
-        draws = np.random.default_rng([self._seed, position])  # the same targets in every product
+        rank = 0 if self.comm is None else self.comm.rank
+        draws = np.random.default_rng([self._seed, position, rank])  # the same targets in every product
         if self.likelihood == "gaussian":
             return draws.standard_normal((self.samples, *flat.shape)).astype(z.dtype)
         p = _softmax(flat)

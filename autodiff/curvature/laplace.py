@@ -196,7 +196,7 @@ class Laplace:
 
 def laplace(
     model: Any, data: Any, likelihood: str = "softmax", structure: str = "full", *, sigma_noise: float | None = 1.0,
-    prior_precision: float | None = 1.0, batch_size: int | None = 512,
+    prior_precision: float | None = 1.0, batch_size: int | None = 512, comm: Any = None,
 ) -> Laplace:  # fmt: skip
     """Laplace's approximation to the posterior of a trained model's weights θ: under a Gaussian prior of mean 0 and
     precision δ, a Gaussian around θ whose precision is the log posterior's curvature, with the Gauss–Newton matrix H of
@@ -217,6 +217,8 @@ def laplace(
         sigma_noise: σ; None for the one of largest marginal likelihood. Softmax has none.
         prior_precision: δ; None for the one of largest marginal likelihood, as for all weights together.
         batch_size: samples in a batch of arrays or a data set.
+        comm: a communicator of mpi4py: each rank has data of its own, and what is found is of all of them, the same on
+            all ranks; each predicts for itself.
 
     Returns:
         a `Laplace` with `.predict(x)`, `.sample(n)` and `.log_marginal_likelihood()`.
@@ -251,12 +253,12 @@ def laplace(
     if likelihood == "softmax" and sigma_noise != 1:
         raise ValueError(f"{where}: sigma_noise is for the gaussian likelihood, not for softmax")
     terms = _class_terms if likelihood == "softmax" else _square_terms
-    objective = Objective(where, model, terms, data, batch_size)
+    objective = Objective(where, model, terms, data, batch_size, comm)
     with objective.held():
         params = objective.params if structure != "last_layer" else _last_layer(objective)
         with no_grad():
             found = [objective.at(x, y) for x, y in objective]
-        options: dict[str, Any] = {"likelihood": likelihood, "batches": objective, "reduction": "sum"}
+        options: dict[str, Any] = {"likelihood": likelihood, "batches": objective, "reduction": "sum", "comm": comm}
         if structure == "kron":
             basis = _kronecker(KFAC(objective.output, None, params, **options))
         elif structure == "diag":
@@ -267,7 +269,7 @@ def laplace(
             values, vectors = np.linalg.eigh(dense(symmetric(where, fisher)))
             values[values < 10 * np.finfo(fisher.dtype).eps * values.max(initial=0)] = 0  # rounding
             basis = Basis(values, lambda rows: rows @ vectors, lambda rows: rows @ vectors.T)
-    log_likelihood, observations = (sum(parts) for parts in zip(*found))
+    log_likelihood, observations = objective.summed(np.array([(0.0, 0), *found]).sum(axis=0))
     if not (math.isfinite(log_likelihood) and np.isfinite(basis.values).all()):
         raise np.linalg.LinAlgError(f"{where}: the likelihood or its curvature is not finite at these weights")
     posterior = Laplace(objective, params, likelihood, structure, basis, float(log_likelihood), int(observations))
@@ -342,10 +344,14 @@ def _last_layer(objective: Objective) -> list[Tensor]:
         raise TypeError("laplace: structure='last_layer' needs a model with named_parameters(), as modules have it")
     named = [(name.rpartition(".")[0], p) for name, p in model.named_parameters() if p.requires_grad]
     owners = {p._number: owner for owner, p in named}
-    x, _ = next(iter(objective))
-    nodes, _ = reachable([objective.recorded(x)])
-    read = [x._number for number in sorted(nodes) for x in nodes[number]._inputs if isinstance(x, Tensor)]
-    last = [owners[number] for number in read if number in owners][-1:]
+    last: list[str] = []
+    for x, _ in objective:
+        nodes, _ = reachable([objective.recorded(x)])
+        read = [x._number for number in sorted(nodes) for x in nodes[number]._inputs if isinstance(x, Tensor)]
+        last = [owners[number] for number in read if number in owners][-1:]
+        break
+    if objective.comm is not None:  # of which some may have no data
+        last = next(filter(None, objective.comm.allgather(last)), [])
     return [p for owner, p in named if [owner] == last]
 
 

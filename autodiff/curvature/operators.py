@@ -16,7 +16,7 @@ from scipy.sparse.linalg import LinearOperator
 from ..averaging import count_of, counted
 from ..backward import gradients
 from ..devices import as_numpy
-from ..ranks import fingerprint, require_communicator, require_same, sum_over_ranks
+from ..ranks import described, fingerprint, require_communicator, require_same, sum_over_ranks
 from ..tensor import Array, Tensor, as_array, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
@@ -276,6 +276,9 @@ class CurvatureOperator(ParameterOperator):
     and counts so much in the mean.
     """
 
+    settings: tuple[str, ...] = ("reduction", "damping")
+    """Attributes in which the ranks have to agree."""
+
     def __init__(
         self,
         functions: dict[str, Tensor | Callable[..., Any]],
@@ -324,14 +327,15 @@ class CurvatureOperator(ParameterOperator):
     def _take_point(self) -> None:
         super()._take_point()
         if self.comm is not None:
-            values = {f"the checksum of params[{i}]": fingerprint(p) for i, p in enumerate(self.params)}
-            require_same(values, self.comm, self.name)
+            own = {"the operator": self.name, "whether there are batches": self.batches is not None}
+            own |= {name: getattr(self, name) for name in self.settings}
+            require_same(own | described(self.params), self.comm, self.name)
 
     def _connect(self) -> None:
         if self.batches is None:
             self._at = self._recorded((), 0, 1.0)
             self._require_point()
-            if self.reduction == "mean" and not self._at.count:
+            if self.reduction == "mean" and not self._at.count and self.comm is None:
                 raise ValueError(f"{self.name}: the output holds no sample that counts, and their mean is not defined")
 
     def refresh(self) -> None:
@@ -369,7 +373,10 @@ class CurvatureOperator(ParameterOperator):
         """Each recorded graph with its weight; who drops one before asking for the next has one alive at a time."""
         self._require_point()
         if self._at is not None:
-            yield 1.0, self._at
+            if self.comm is None or self.reduction == "sum":
+                yield 1.0, self._at
+            elif self._at.count:
+                yield self._at.count, self._at
             return
         empty = True
         assert self.batches is not None
@@ -391,9 +398,12 @@ class CurvatureOperator(ParameterOperator):
         """A sum over the batches, and of their weights, with those of the other ranks."""
         if self.comm is not None:
             array, total = sum_over_ranks(array, self.comm), float(sum_over_ranks(total, self.comm))
-            if not total:
-                raise ValueError(f"{self.name}: batches holds no samples that count, on any rank")
+            self._require_some(total)
         return array, total
+
+    def _require_some(self, total: float) -> None:
+        if not total:
+            raise ValueError(f"{self.name}: there are no samples that count, on any rank")
 
     @property
     def value(self) -> float:
@@ -424,7 +434,7 @@ class CurvatureOperator(ParameterOperator):
         Y = np.empty(V.shape, self.dtype) if self.comm is None else np.zeros(V.shape, self.dtype)
         total = 0.0
         if self.comm is not None:
-            values = {"the checksum of the vectors": fingerprint(V)}
+            values = {"the checksum of the vectors": fingerprint(V), "damping": self._damping}
             require_same(values, self.comm, self.name, "draw random ones from the same seed on all")
         for weight, at in self._recordings():
             for piece, parts in self._together(at.roots, at.product, self._tangents(V)):
@@ -449,14 +459,17 @@ class CurvatureOperator(ParameterOperator):
         Raises:
             RuntimeError: a parameter was changed after the operator was made.
         """
-        found, total = np.zeros(self.size, self.dtype), 0.0
+        found, total, short = np.zeros(self.size, self.dtype), 0.0, True
         for weight, at in self._recordings():
             total += weight
             parts = at.diagonal()
             del at
             if parts is None:
-                return exact_diagonal(self).astype(self.dtype, copy=False)
+                short = False
+                break
             self._write(found[None], [None if d is None else d[None] for d in parts], weight, add=True)
+        if not (short if self.comm is None else all(self.comm.allgather(short))):  # a rank may have no batch
+            return exact_diagonal(self).astype(self.dtype, copy=False)
         found, total = self._collected(found, total)
         if self.reduction == "mean" and total != 1:
             found /= self.dtype.type(total)
