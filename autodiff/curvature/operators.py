@@ -15,10 +15,10 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..averaging import count_of, counted
 from ..backward import gradients, reachable
-from ..devices import place_of, put
+from ..devices import as_numpy
 from ..mode import mode
-from ..ranks import fingerprint, require_communicator, require_same, sum_over_ranks
-from ..tensor import Array, Tensor, is_foreign, number_of, plain, variable
+from ..ranks import described, fingerprint, require_communicator, require_same, sum_over_ranks
+from ..tensor import Array, Tensor, as_array, is_foreign, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
 from .per_example import sums_of_squares
@@ -30,6 +30,7 @@ from .recorded import (
     Together,
     checked_parameters,
     evaluated,
+    in_memory,
     recorded_or_function,
     scalar,
 )
@@ -82,7 +83,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def split(self, vector: Any) -> list[Array]:
         """Views of a vector over the parameters (`size` entries) in the parameters' shapes."""
-        return flat.split(np.asarray(plain(vector)), self.params)
+        return flat.split(as_numpy(vector), self.params)
 
     def flatten(self, values: Sequence[Any]) -> Array:
         """One vector of arrays or Tensors in the parameters' shapes (None stands for zeros).
@@ -134,8 +135,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return super().dot(x)
 
     def _fitting(self, method: str, x: Any, length: int, ndim: int) -> Array:
-        x = put(plain(x), None)
-        x = x if is_foreign(x) else np.asarray(x)
+        x = in_memory(x)
         column = ndim == 1 and x.shape == (length, 1)
         if (x.ndim != ndim or x.shape[0] != length) and not column:
             wanted = f"({length},)" if ndim == 1 else f"({length}, any)"
@@ -152,14 +152,13 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
     def _tangents(self, rows: Array) -> Many:
-        parts = [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
-        return [put(part, place_of(plain(p))) for part, p in zip(parts, self.params)]
+        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
 
     def _joined(self, parts: Parts, piece: slice = slice(0, 1), weight: float = 1.0) -> Array:
         """The parts by parameter of these vectors, as rows over all parameters; a copy."""
         rows, count = [], piece.stop - piece.start
         for p, part in zip(self.params, parts):
-            row = np.zeros((count, p.size), p.dtype) if part is None else put(part, None).reshape(count, -1)
+            row = np.zeros((count, p.size), p.dtype) if part is None else in_memory(part).reshape(count, -1)
             rows.append(row if weight == 1 else row * row.dtype.type(weight))
         return np.concatenate(rows, axis=1).astype(self.dtype, copy=False)
 
@@ -291,7 +290,10 @@ class Jacobian(ParameterOperator):
     def _pushed(self, V: Array) -> Array:
         self._require_point()
         found = self._together([self._output], lambda v: [self._push(v)], self._tangents(V))
-        return _stacked([put(y, None).reshape(-1, self.shape[0]) for _, (y,) in found], self.shape[0], self.dtype)
+        width = self.shape[0]
+        rows = [np.zeros((piece.stop - piece.start, width)) if y is None else y.reshape(-1, width)
+                for piece, (y,) in found]  # fmt: skip
+        return _stacked(rows, width, self.dtype)
 
     def _pulled(self, U: Array) -> Array:
         self._require_point()
@@ -338,6 +340,9 @@ class CurvatureOperator(ParameterOperator):
     A subclass records one graph in `_recorded(batch, position, count)`, that of the batch that comes at this position
     and counts so much in the mean.
     """
+
+    settings: tuple[str, ...] = ("reduction", "damping")
+    """Attributes in which the ranks have to agree."""
 
     def __init__(
         self,
@@ -387,14 +392,15 @@ class CurvatureOperator(ParameterOperator):
     def _take_point(self) -> None:
         super()._take_point()
         if self.comm is not None:
-            values = {f"the checksum of params[{i}]": fingerprint(p) for i, p in enumerate(self.params)}
-            require_same(values, self.comm, self.name)
+            own = {"the operator": self.name, "whether there are batches": self.batches is not None}
+            own |= {name: getattr(self, name) for name in self.settings}
+            require_same(own | described(self.params), self.comm, self.name)
 
     def _connect(self) -> None:
         if self.batches is None:
             self._at = self._recorded((), 0, 1.0)
             self._require_point()
-            if self.reduction == "mean" and not self._at.count:
+            if self.reduction == "mean" and not self._at.count and self.comm is None:
                 raise ValueError(f"{self.name}: the output holds no sample that counts, and their mean is not defined")
 
     def refresh(self) -> None:
@@ -433,7 +439,10 @@ class CurvatureOperator(ParameterOperator):
         """Each recorded graph with its weight; who drops one before asking for the next has one alive at a time."""
         self._require_point()
         if self._at is not None:
-            yield 1.0, self._at
+            if self.comm is None or self.reduction == "sum":
+                yield 1.0, self._at
+            elif self._at.count:
+                yield self._at.count, self._at
             return
         empty = True
         assert self.batches is not None
@@ -455,9 +464,12 @@ class CurvatureOperator(ParameterOperator):
         """A sum over the batches, and of their weights, with those of the other ranks."""
         if self.comm is not None:
             array, total = sum_over_ranks(array, self.comm), float(sum_over_ranks(total, self.comm))
-            if not total:
-                raise ValueError(f"{self.name}: batches holds no samples that count, on any rank")
+            self._require_some(total)
         return array, total
+
+    def _require_some(self, total: float) -> None:
+        if not total:
+            raise ValueError(f"{self.name}: there are no samples that count, on any rank")
 
     @property
     def value(self) -> float:
@@ -491,7 +503,7 @@ class CurvatureOperator(ParameterOperator):
         """The products with the rows of V, as rows."""
         Y, total = None, 0.0
         if self.comm is not None:
-            values = {"the checksum of the vectors": fingerprint(V)}
+            values = {"the checksum of the vectors": fingerprint(V), "damping": self._damping}
             require_same(values, self.comm, self.name, "draw random ones from the same seed on all")
         for weight, at in self._recordings():
             found = self._together(at.roots, at.product, self._tangents(V))
@@ -518,14 +530,17 @@ class CurvatureOperator(ParameterOperator):
         Raises:
             RuntimeError: a parameter was changed after the operator was made.
         """
-        found, total = np.zeros(self.size, self.dtype), 0.0
+        found, total, short = np.zeros(self.size, self.dtype), 0.0, True
         for weight, at in self._recordings():
             total += weight
             parts = at.diagonal()
             del at
             if parts is None:
-                return exact_diagonal(self).astype(self.dtype, copy=False)
+                short = False
+                break
             found += self._joined(parts, weight=weight)[0]
+        if not (short if self.comm is None else all(self.comm.allgather(short))):  # a rank may have no batch
+            return exact_diagonal(self).astype(self.dtype, copy=False)
         found, total = self._collected(found, total)
         if self.reduction == "mean" and total != 1:
             found /= self.dtype.type(total)
@@ -683,7 +698,7 @@ def _at(where: str, f: Callable[..., Any], point: Any) -> tuple[Callable[[], Any
     """A function of no arguments, and the Tensors that stand for the point's arrays in it."""
     recorded_or_function(where, "loss", f)
     leaves, form = tree.flatten(point)
-    arrays = [np.asarray(plain(x)) for x in leaves]
+    arrays = [as_array(x, copy=False) for x in leaves]
     for x in arrays:
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{where}: at= must hold arrays of real numbers, not {x.dtype}")

@@ -228,6 +228,28 @@ def test_a_product_with_what_is_no_argument_is_guarded_too():
         scaled(np.float64(2.0))
 
 
+def test_two_operators_are_guarded_each():
+    params, others = weights(), weights()
+    G, H = Hessian(lambda: loss(params), params), Hessian(lambda: loss(others), others)
+    v = vectors(H)[0]
+    both = ad.compile(lambda x: (G @ x, H @ x, G @ (2 * x)))
+    expected = dense(params) @ v
+    for found, scale in zip(both(v), (1, 1, 2)):
+        np.testing.assert_allclose(found, scale * expected, rtol=1e-9, atol=1e-9)
+    written(others)
+    with pytest.raises(RuntimeError, match="was changed"):
+        both(v)
+
+
+@BACKENDS
+def test_parameters_that_do_not_matter_have_zeros(backend):
+    w, unused = (Tensor(np.arange(1.0, 4.0), requires_grad=True) for _ in range(2))
+    H = Hessian(lambda: (w**4).sum(), [unused, w])
+    expected = np.diag([0.0] * 3 + [12.0, 48.0, 108.0])
+    np.testing.assert_allclose(ad.compile(H.matmat, backend=backend)(np.eye(6)), expected, rtol=1e-12)
+    np.testing.assert_allclose(ad.compile(H.matvec, backend=backend)(np.ones(6)), expected.sum(axis=1), rtol=1e-12)
+
+
 def test_beside_what_is_computed_anew():
     params = weights()
     H = Hessian(lambda: loss(params), params)
