@@ -18,7 +18,7 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.data import Changed, is_data_set, rows
 from autodiff.devices import as_numpy, place_of, put
-from autodiff.ranks import Disagreement, fingerprint, require_communicator, require_same, sum_over_ranks
+from autodiff.ranks import Disagreement, fingerprint, part, require_communicator, require_same, sum_over_ranks
 from autodiff.tensor import plain, wrap
 
 from .array import Array
@@ -73,7 +73,7 @@ def shard(data: Any, comm: Any) -> Any:
     if hasattr(data, "part"):
         return data.part(comm.rank, comm.size)
     if is_data_set(data):
-        return _Part(data, range(len(data))[_part(len(data), comm)])
+        return _Part(data, range(len(data))[part(len(data), comm)])
     if isinstance(data, (tuple, np.ndarray, Tensor)):
         return _cut(rows(data, "shard: data"), comm)
     return Changed(data, lambda x, y: (_cut(x, comm), _cut(y, comm)), "shard")
@@ -342,11 +342,7 @@ class _Part:
         return self.data[self.places[i]]
 
 
-def _part(n: int, comm: Any) -> slice:
-    return slice(n * comm.rank // comm.size, n * (comm.rank + 1) // comm.size)
-
-
 def _cut(value: Any, comm: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_cut(item, comm) for item in value)
-    return value[_part(len(value), comm)]
+    return value[part(len(value), comm)]
