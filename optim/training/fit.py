@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 import time
 import warnings
@@ -18,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
-from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, leaves, not_finite, pair
+from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, not_finite, pair
 from autodiff.devices import place_of
 from autodiff.flags import flagged
 from autodiff.generators import generators
 from autodiff.leaving import user_level
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
-from autodiff.ranks import fingerprint, require_same, sum_over_ranks
+from autodiff.ranks import sum_over_ranks
 from autodiff.tensor import plain
 
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
-from ..parallel import Averaging, Ranks, broadcast, ending_all
+from ..parallel import Averaging, Ranks, begin_alike, ending_all
 from ..second_order.base import SecondOrder
 from ..second_order.kfac import KFAC
 from ..second_order.lbfgs import LBFGS
@@ -250,20 +249,28 @@ def fit(
     valid: Any = validation
     if valid is not None:
         valid = as_batches(validation, batch_size, None, dtype, "fit: validation", place)
-    apart = rng
+    measured, apart = named(metrics), rng
     if comm is not None:
         if isinstance(optimizer, (NaturalGradient, KFAC)):
             raise ValueError(
                 f"fit: comm= is not for {type(optimizer).__name__}, whose Fisher matrix is of one rank's samples; "
                 f"HessianFree, NewtonCG, Newton and LBFGS take it"
             )
-        _agree(model, loss, optimizer, rng, data, train, comm, epochs=epochs, accumulate=accumulate,
-               clip_norm=clip_norm, clip_value=clip_value, batch_size=batch_size, stopping=stopping, ema=ema,
-               compile=compile, validation=validation is not None, penalty=penalty is not None,
-               checkpoint=checkpoint is not None, resume=resume)  # fmt: skip
+        begin_alike(
+            "fit", comm, model, loss, optimizer, rng, {"the data": data, "the validation data": validation}, train,
+            scheduler, epochs=epochs, accumulate=accumulate, clip_norm=clip_norm, clip_value=clip_value,
+            batch_size=batch_size, ema=(ema, getattr(ema, "decay", None)), compile=compile,
+            patience=(stopping.patience, stopping.min_delta, stopping.compare, stopping.strict),
+            restore_best_weights=(bool(restore_best_weights), stopping.restore_best),
+            metrics=(list(measured[0]), measured[1]),
+            validation=validation is not None, penalty=penalty is not None, augment=augment is not None,
+            checkpoint=checkpoint is not None, resume=resume,
+        )  # fmt: skip
         train = train if train is data else train.part(comm.rank, comm.size)
         valid = valid if valid is validation else valid.part(comm.rank, comm.size)
-        apart = rng.spawn(comm.size)[comm.rank] if comm.rank else rng
+        if augment is not None:
+            spawned = comm.bcast(None if comm.rank else rng.spawn(comm.size))
+            apart = spawned[comm.rank] if comm.rank else rng
         progress = progress if comm.rank == 0 else False
     average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
     if average is not None and {id(p) for p in trained}.isdisjoint(map(id, average.params)):
@@ -292,7 +299,7 @@ def fit(
         loss=loss,
         train=train,
         validation=valid,
-        metrics=named(metrics),
+        metrics=measured,
         params=trained,
         step=step,
         average=average,
@@ -316,29 +323,6 @@ def fit(
 
 
 # What is checked
-
-
-def _agree(
-    model: Any, loss: Any, optimizer: Any, rng: Any, data: Any, train: Any, comm: Any, **arguments: Any
-) -> None:  # fmt: skip
-    """Raise unless the ranks train the same; give all what rank 0 begins with."""
-    kinds = {"model": type(model), "loss": type(loss), "optimizer": type(optimizer)}
-    arguments |= {name: kind.__name__ for name, kind in kinds.items()}
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    for i, p in enumerate(trained):
-        arguments[f"parameter {i} (shape, dtype, requires_grad)"] = (p.shape, str(p.dtype), p.requires_grad)
-    arguments["the number of batches"] = operator.length_hint(train, -1)
-    if type(data) is tuple:  # of which each rank takes a part
-        arguments |= {"the number of samples": train.samples}
-        arguments |= {f"the checksum of array {i} of the data": fingerprint(a) for i, a in enumerate(leaves(data))}
-    require_same(arguments, comm, "fit")
-    broadcast(model, comm)
-    if hasattr(loss, "state_dict"):
-        broadcast(loss, comm)
-    broadcast(trained, comm)
-    state, rng.bit_generator.state = comm.bcast((optimizer.state_dict(), rng.bit_generator.state))
-    if comm.rank:
-        optimizer.load_state_dict(state)
 
 
 def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
@@ -481,7 +465,6 @@ class _Run:
                 {self.names.get(id(p), f"parameter {i}"): p for i, p in enumerate(self.params)},
                 f"after epoch {state.epoch}",
             )
-            self.ranks.average_buffers(self.model)
         if self.validation is not None:
             self.model.eval()
             with no_grad(), self.averaged():
@@ -572,6 +555,8 @@ class _Run:
         if self.step.pending:
             means.note(self.step.finish())
             self.stepped()
+        if self.ranks is not None:
+            self.ranks.average_buffers(self.model, means.samples)
         if means.samples and not self.step.reached:
             raise ValueError(
                 "fit: the loss of no batch depends on a parameter that the optimiser trains; was something detached, "
@@ -585,7 +570,7 @@ class _Run:
             return weight or 0.0
         batch = self.state.batch + (weight is None)
         place, all_of = f"batch {batch} of epoch {self.state.epoch}", isinstance(self.state.optimizer, SecondOrder)
-        total, stop = self.ranks.meet(weight, place, stops, all_of)
+        total, stop = self.ranks.meet(weight, place, stops, self.params, all_of)
         if stop:
             raise _Stop
         if weight is not None and total:
