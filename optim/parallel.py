@@ -19,7 +19,8 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.data import Changed, common_length, is_data_set, leaves, rows
-from autodiff.ranks import Disagreement, fingerprint, require_communicator, require_same, sum_over_ranks
+from autodiff.devices import as_numpy, place_of, put
+from autodiff.ranks import Disagreement, fingerprint, part, require_communicator, require_same, sum_over_ranks
 from autodiff.tensor import plain, wrap
 
 from .array import Array
@@ -51,12 +52,12 @@ def broadcast(model: Any, comm: Any) -> None:
     if odd is not None:
         raise TypeError(f"broadcast: takes a model or parameters; {type(model).__name__} has a {odd} in its state")
     require_same({name: (t.shape, str(t.dtype)) for name, t in state.items()}, comm, "broadcast")
-    values = {name: comm.bcast(np.array(plain(tensor))) for name, tensor in state.items()}
+    values = {name: comm.bcast(np.array(as_numpy(tensor))) for name, tensor in state.items()}
     if module:
         model.load_state_dict(values)
     else:
         for name, tensor in state.items():
-            tensor.data = values[name]
+            tensor.data = put(values[name], place_of(plain(tensor)))
 
 
 def shard(data: Any, comm: Any) -> Any:
@@ -81,7 +82,7 @@ def shard(data: Any, comm: Any) -> Any:
     if hasattr(data, "part"):
         return data.part(comm.rank, comm.size)
     if is_data_set(data):
-        return _Part(data, range(len(data))[_part(len(data), comm)])
+        return _Part(data, range(len(data))[part(len(data), comm)])
     if isinstance(data, (tuple, np.ndarray, Tensor)):
         arrays = rows(data, "shard: data")
         common_length({"data": arrays}, "shard")
@@ -185,7 +186,8 @@ class Averaging:
         for bucket in self._buckets:
             for i, mean in bucket.received():
                 p = self.params[i]
-                p.grad = None if mean is None else wrap(mean.astype(p.dtype).reshape(p.shape))
+                there = place_of(plain(p))
+                p.grad = None if mean is None else wrap(put(mean.astype(p.dtype).reshape(p.shape), there))
         self._open = False
 
     def _begin(self) -> None:
@@ -250,7 +252,7 @@ class _Bucket:
         here = g is not None and share > 0
         self.sent[self.flags[i]] = here
         if here:
-            np.multiply(g.reshape(-1), self.sent.dtype.type(share), out=self.sent[self.places[i]])
+            np.multiply(as_numpy(g).reshape(-1), self.sent.dtype.type(share), out=self.sent[self.places[i]])
         else:
             self.sent[self.places[i]] = 0
 
@@ -278,7 +280,7 @@ def begin_alike(
         arguments: what else is the same on all ranks, by name.
     """
     kinds = {"model": model, "loss": loss, "optimizer": optimizer, "scheduler": scheduler}
-    arguments |= {name: type(part).__name__ for name, part in kinds.items()}
+    arguments |= {name: type(value).__name__ for name, value in kinds.items()}
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     for i, p in enumerate(trained):
         arguments[f"parameter {i} (shape, dtype, requires_grad)"] = (p.shape, str(p.dtype), p.requires_grad)
@@ -296,11 +298,11 @@ def begin_alike(
     require_same(
         {"the model": model, "the loss": loss}, comm, where
     )  # what they say of themselves, by the same weights
-    parts = [part for part in (scheduler, optimizer) if part is not None]
-    states, rng.bit_generator.state = comm.bcast(([part.state_dict() for part in parts], rng.bit_generator.state))
+    owners = [owner for owner in (scheduler, optimizer) if owner is not None]
+    states, rng.bit_generator.state = comm.bcast(([owner.state_dict() for owner in owners], rng.bit_generator.state))
     if comm.rank:
-        for part, state in zip(parts, states):
-            part.load_state_dict(state)
+        for owner, state in zip(owners, states):
+            owner.load_state_dict(state)
 
 
 class Ranks:
@@ -368,13 +370,14 @@ class Ranks:
         for buffer, checksums in zip(buffers, zip(*(checksums for _, checksums in found))):
             if len(set(checksums)) == 1:
                 continue
-            array = plain(buffer)
+            array = as_numpy(buffer)
             if buffer.dtype.kind in "fc":
                 wide = array.astype(np.result_type(array, np.float32))
-                part = samples / sum(counts) * wide if samples else np.zeros_like(wide)
-                buffer.data = sum_over_ranks(part, self.comm).astype(array.dtype)
+                own = samples / sum(counts) * wide if samples else np.zeros_like(wide)
+                mean = sum_over_ranks(own, self.comm).astype(array.dtype)
+                buffer.data = put(mean, place_of(plain(buffer)))
             else:
-                buffer.data = self.comm.bcast(array, counts.index(max(counts)))
+                buffer.data = put(self.comm.bcast(array, counts.index(max(counts))), place_of(plain(buffer)))
 
 
 def ending_all(train: F) -> F:
@@ -415,10 +418,6 @@ class _Part:
         return self.data[self.places[i]]
 
 
-def _part(n: int, comm: Any) -> slice:
-    return slice(n * comm.rank // comm.size, n * (comm.rank + 1) // comm.size)
-
-
 def _listed(params: Any, where: str) -> list[Tensor]:
     """The parameters as a list; raises unless they are Tensors, and there are some."""
     if isinstance(params, (Tensor, Mapping, str)) or not isinstance(params, Iterable):
@@ -437,4 +436,4 @@ def _cut(value: Any, comm: Any) -> Any:
         return tuple(_cut(item, comm) for item in value)
     if isinstance(value, Mapping):
         return {key: _cut(item, comm) for key, item in value.items()}
-    return value[_part(len(value), comm)]
+    return value[part(len(value), comm)]

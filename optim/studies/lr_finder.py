@@ -14,8 +14,10 @@ import numpy as np
 from autodiff import Tensor, enable_grad
 from autodiff.averaging import count_of, counted
 from autodiff.data import as_batches, drawing, dtype_of, length, pair
+from autodiff.devices import place_of
 from autodiff.figures import PALETTE, axes_for, legend
 from autodiff.leaving import user_level
+from autodiff.tensor import plain
 
 from ..array import Array
 from ..hyperparameters import at_least, require, within
@@ -149,7 +151,8 @@ def lr_find(
             f"{type(optimizer).__name__}"
         )
     rng = drawing(rng, "lr_find")
-    made = as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data")
+    place = place_of(plain(optimizer.param_groups[0]["params"][0]))
+    made = as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data", place)
     averaging: Averaging | None = None
     if comm is not None:
         if isinstance(optimizer, SecondOrder):
@@ -176,7 +179,7 @@ def lr_find(
         averaging.weigh(own, total)
         return own
 
-    feed = _forever(made, weigh)
+    feed = _forever(made, place, weigh)
     rates = np.geomspace(start, end, steps)
     losses: list[float] = []
     average = lowest = math.inf
@@ -238,14 +241,14 @@ def _check(start: Any, end: Any, steps: Any, smoothing: Any, stop_factor: Any) -
 
 
 def _forever(
-    data: Iterable[Any], weigh: Callable[[Any, Any], float | None]
+    data: Iterable[Any], place: Any, weigh: Callable[[Any, Any], float | None]
 ) -> Iterator[tuple[Any, Any, float]]:  # fmt: skip
     """The batches of which something counts, again and again, with their weights."""
     while True:
         empty = passed_over = True
         for batch in data:
             empty = False
-            x, y = pair(batch, "lr_find: data")
+            x, y = pair(batch, "lr_find: data", place)
             weight = weigh(x, y)
             if weight is not None:
                 passed_over = False
@@ -260,7 +263,7 @@ def _forever(
 def _restored(model: Any, optimizer: Optimizer) -> Iterator[None]:
     """Afterwards, model and optimiser are what they were."""
     snapshot, stepped = optimizer.state_dict(), optimizer.stepped
-    weights = {name: np.array(tensor.data) for name, tensor in model.state_dict().items()}
+    weights = {name: plain(tensor).copy() for name, tensor in model.state_dict().items()}
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     tensors = {id(p): p for p in (*model.parameters(), *trained)}
     if hasattr(model, "buffers"):  # some are not part of state_dict

@@ -82,6 +82,9 @@ def curved(comm: Any) -> Found:
         "HessianFree": lambda params: optim.HessianFree(params, weight_decay=1e-2),
         "NewtonCG": lambda params: optim.NewtonCG(params, damping=1e-2),
         "Newton": lambda params: optim.Newton(params, damping=1.0),
+        "NaturalGradient": lambda params: optim.NaturalGradient(params, 1.0, 0.1, weight_decay=1e-2),
+        "empirical": lambda params: optim.NaturalGradient(params, 1.0, 0.1, kind="empirical", cg_tol=1e-9),
+        "KFAC": lambda params: optim.KFAC(params, kind="exact", every=2, weight_decay=1e-2),
     }.items():
         model = network(comm)
         history = optim.fit(model, nn.CrossEntropyLoss(), (X, IGNORED), optimizer=optimizer_of(model.parameters()), epochs=2,
@@ -106,7 +109,19 @@ def curvature(comm: Any) -> Found:
             said = str(error)
         assert "Hessian: the ranks disagree: the checksum of the vectors is" in said
     trace = ad.curvature.trace(H, num_probes=8, rng=0)
+    z = lambda x, y: model(x)
+    params, own_loss = list(model.parameters()), lambda z, x, y: loss(z, y)
+    F = ad.curvature.Fisher(z, own_loss, params, kind="empirical", **options)
+    K, E = (kind(z, None, params, **options) for kind in (ad.curvature.KFAC, ad.curvature.EKFAC))
+    whole = ad.curvature.Hessian(lambda: loss(model(X), Y), params)  # of all data on every rank
+    divided = ad.curvature.xtrace(whole, 10, rng=0, comm=comm), ad.curvature.spectral_density(whole, 4, 5, 0, comm=comm)
     return {
+        "F": F @ v,
+        "K": K @ v,
+        "E": E.inverse() @ v,
+        "noise": ad.curvature.gradient_noise(model, loss, own, comm=comm).trace,
+        "xtrace": divided[0].value,
+        "density": divided[1].density,
         "H": H @ v,
         "G": G @ v,
         "value": H.value,
@@ -124,6 +139,12 @@ def rates(comm: Any) -> Found:
 
 
 def compiled(comm: Any) -> Found:
+    if comm is not None:
+        model = network(comm)
+        optimizer, data = optim.Adam(model.parameters(), lr=0.05), (X[:96], Y[:96])
+        history = optim.fit(model, nn.CrossEntropyLoss(), data, optimizer=optimizer, epochs=3, batch_size=6, rng=3,
+                            compile="numpy", comm=comm)  # fmt: skip
+        assert "run as it is" not in history.compiled, history.compiled
     return adam(comm, compile="numpy")
 
 
@@ -143,11 +164,28 @@ def own_loop(comm: Any) -> Found:
     return found(model)
 
 
-def checkpointed(comm: Any, folder: str = "", epochs: int = 2, **options: Any) -> Found:
-    model = network(comm)
+class Epochs:
+    """A callback with a state, which rank 0 alone has."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def on_epoch_end(self, state: Any) -> None:
+        self.seen.append(state.epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": list(self.seen)}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.seen = list(state["seen"])
+
+
+def checkpointed(comm: Any, folder: str = "", epochs: int = 2, callbacks: Any = ()) -> Found:
+    model, own = network(comm), [Epochs()] if comm is None or comm.rank == 0 else []
     optimizer = optim.Adam(model.parameters(), lr=0.05)
     history = optim.fit(model, nn.CrossEntropyLoss(), (X, Y), optimizer=optimizer, epochs=epochs, batch_size=10, rng=3,
-                        ema=0.9, checkpoint=folder or None, resume=bool(folder), comm=comm, **options)  # fmt: skip
+                        ema=0.9, checkpoint=folder or None, resume=bool(folder), comm=comm, callbacks=[*own, *callbacks])  # fmt: skip
+    assert all(callback.seen == list(range(1, epochs + 1)) for callback in own)
     return found(model, history)
 
 
