@@ -168,16 +168,16 @@ def fit(
             then.
         comm: a communicator of mpi4py, such as ``MPI.COMM_WORLD``, on all of whose ranks `fit` is called alike: the
             training of one process, each step's batch divided among them. They begin with rank 0's weights, state of
-            the optimiser and schedule, and `rng`. Of (X, y) and of data sets, the same on all ranks, each takes its part of every
-            batch (`batch_size` samples for all ranks together); batches are each rank's own, of any size, and as many
-            on all. Gradients, losses and metrics are means over all samples, weighted as over batches, and the numbers
-            are those of one process to rounding, but for dropout (each rank draws from its own generators), batch norm
-            (the statistics are those of a rank's part; the running averages are averaged after each epoch, weighted by
-            samples), metrics that are no means over samples, and `augment` (which draws apart on each rank). Callbacks
-            are called on all ranks that have some; one rank that stops, stops all, and those of rank 0 are in the
-            checkpoint. Rank 0 shows the progress and alone touches `checkpoint`, from which
-            as many ranks resume to the last bit, each with its own random generators, and another number can (a rank
-            that joins draws as it begins). An exception on one rank ends the processes of all (``comm.Abort``).
+            the optimiser and schedule, and `rng`. Of (X, y) and of data sets, the same on all ranks, each takes its
+            part of every batch (`batch_size` samples for all ranks together); batches are each rank's own, of any size,
+            and as many on all. Gradients, losses and metrics are means over all samples, weighted as over batches, and
+            the numbers are those of one process to rounding, but for dropout (each rank draws from its own generators),
+            batch norm (the statistics are those of a rank's part; the running averages are averaged after each epoch,
+            weighted by samples), metrics that are no means over samples, and `augment` (which draws apart on each
+            rank). Callbacks are called on all ranks that have some; one rank that stops, stops all, and those of rank 0
+            are in the checkpoint. Rank 0 shows the progress and alone touches `checkpoint`, from which as many ranks
+            resume to the last bit, each with its own random generators, and another number can (a rank that joins draws
+            as it begins). An exception on one rank ends the processes of all (``comm.Abort``).
 
     Returns:
         The history: "train_loss" (without the penalty), "val_loss", "train_" and "val_" and the name for each metric,

@@ -204,7 +204,7 @@ def normalised(comm: Any) -> Found:
 def counted_buffers(comm: Any) -> Found:
     """Rank r has 4 r samples in each batch; the weights stay."""
     rows = np.random.default_rng(comm.rank).normal(size=(3, 4 * comm.rank, 5))
-    model = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3, rng=rng)).to("float64")
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3, rng=np.random.default_rng(1))).to("float64")
     model.register_buffer("table", ad.Tensor(TABLE))
     optim.fit(model, nn.CrossEntropyLoss(), [(x, Y[: len(x)]) for x in rows],
               optimizer=optim.SGD(model.parameters(), lr=0.0), epochs=1, comm=comm)  # fmt: skip
