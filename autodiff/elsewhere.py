@@ -46,11 +46,27 @@ ATTRIBUTES = {
     "div": "t / u",
     "pow": "t ** p",
     "neg": "-t",
+    "outer": "np.outer(t, u)",
+    "quantile": "np.quantile(t, q, axis)",
+    "roll": "np.roll(t, shift, axis)",
+    "rsqrt": "1 / np.sqrt(t)",
+    "lerp": "t + w * (u - t)",
+    "addmm": "t + u @ v",
+    "baddbmm": "t + u @ v",
+    "eq": "t == u",
+    "ne": "t != u",
+    "lt": "t < u",
+    "le": "t <= u",
+    "gt": "t > u",
+    "ge": "t >= u",
     "add_": "t += u (inside ad.no_grad() on a leaf)",
     "sub_": "t -= u (inside ad.no_grad() on a leaf)",
     "mul_": "t *= u (inside ad.no_grad() on a leaf)",
     "copy_": "t[...] = u (inside ad.no_grad() on a leaf)",
     "fill_": "t[...] = v (inside ad.no_grad() on a leaf)",
+    "clamp_": "t[...] = t.clip(low, high) (inside ad.no_grad() on a leaf)",
+    "normal_": "t[...] = rng.normal(mean, std, t.shape) (inside ad.no_grad() on a leaf), or nn.init.normal_(t)",
+    "uniform_": "t[...] = rng.uniform(low, high, t.shape) (inside ad.no_grad() on a leaf), or nn.init.uniform_(t)",
     "zero_": "t[...] = 0 (inside ad.no_grad() on a leaf)",
     "detach_": "t.detach()",
     "requires_grad_": "t.requires_grad = True",
@@ -80,7 +96,22 @@ ATTRIBUTES = {
     "cat": "np.concatenate(tensors)",
     "sort": "np.sort(t)",
     "topk": "np.sort(t)[..., -k:]",
+    "unfold": "ad.sliding_window_view(t, size, axis)",
+    "narrow": "t[start : start + length]",
+    "select": "t.take(index, axis)",
+    "movedim": "np.moveaxis(t, source, destination)",
+    "index_add": "t.at[index].add(v)",
+    "unflatten": "t.reshape(shape)",
+    "type_as": "t.to(u)",
+    "inverse": "ad.linalg.inv(t)",
+    "log_softmax": "ad.log_softmax(t)",
+    "erf": "ad.special.erf(t)",
+    "lgamma": "ad.special.gammaln(t)",
     "new_zeros": "np.zeros_like(t)",
+    "new_ones": "np.ones_like(t)",
+    "new_full": "np.full_like(t, v)",
+    "new_tensor": "ad.Tensor(a)",
+    "is_cuda": "t.data.device",
     "data_ptr": "t.data.ctypes.data",
     "is_contiguous": "t.data.flags.c_contiguous",
     "fill": "t[...] = v (inside ad.no_grad() on a leaf)",
@@ -106,6 +137,14 @@ ATTRIBUTES = {
     "__dlpack__": "t.numpy()",
 }
 """Attributes of PyTorch's tensors, of arrays and of numbers that a Tensor has not: NumPy's spelling of them."""
+
+ATTRIBUTES |= {
+    name: f"np.{name}(t)"
+    for name in (
+        "arctan ceil cosh diag diff expm1 floor isfinite isinf isnan log10 log1p log2 median nansum reciprocal "
+        "sign sinh square tan tril triu unique"
+    ).split()
+}
 
 NAMES = {
     # JAX
@@ -151,7 +190,17 @@ NAMES = {
     "manual_seed": "ad.random.manual_seed(seed)",
     "rand": "ad.Tensor(rng.random(shape)), with rng = np.random.default_rng(seed)",
     "randn": "ad.Tensor(rng.normal(size=shape)), with rng = np.random.default_rng(seed)",
+    "rand_like": "ad.Tensor(rng.random(t.shape)), with rng = np.random.default_rng(seed)",
+    "randn_like": "ad.Tensor(rng.normal(size=t.shape)), with rng = np.random.default_rng(seed)",
+    "randint": "rng.integers(low, high, shape), with rng = np.random.default_rng(seed)",
+    "randperm": "rng.permutation(n), with rng = np.random.default_rng(seed)",
+    "bernoulli": "rng.random(p.shape) < p.data, with rng = np.random.default_rng(seed)",
+    "multinomial": "rng.choice(len(p), n, p=p), with rng = np.random.default_rng(seed)",
+    "normal": "ad.stats.norm.rvs(mean, std), which has derivatives by both",
     "distributions": "ad.stats, as SciPy's",
+    "utils": "optim.batches(X, y, batch_size=32, shuffle=True) for a DataLoader, nn.utils for what is about models",
+    "get_default_dtype": "nn.get_default_dtype()",
+    "set_default_dtype": "nn.set_default_dtype(dtype)",
     "device": "the name itself, t.to('cuda') or t.to('cpu')",
     "cuda": "t.to('cuda') and model.to('cuda')",
     "flatten": "t.reshape(-1)",

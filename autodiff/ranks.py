@@ -18,10 +18,11 @@ class Disagreement(ValueError):
     """The ranks of a communicator disagree; raised on all of them."""
 
 
-def require_communicator(comm: Any, where: str) -> None:
-    """Raise TypeError for anything but a communicator (or None)."""
-    if comm is not None and not all(hasattr(comm, name) for name in ("rank", "size", "Allreduce", "allgather")):
-        raise TypeError(f"{where}: comm= takes a communicator of mpi4py, such as MPI.COMM_WORLD, not {comm!r}")
+def require_communicator(comm: Any, where: str, optional: bool = True) -> None:
+    """Raise TypeError for anything but a communicator (or None, if it is optional)."""
+    none = comm is None and optional
+    if not none and not all(hasattr(comm, name) for name in ("rank", "size", "Allreduce", "allgather")):
+        raise TypeError(f"{where}: comm= takes a communicator of mpi4py, such as MPI.COMM_WORLD, not {comm!r:.80}")
 
 
 def sum_over_ranks(array: Any, comm: Any) -> Array:

@@ -21,6 +21,7 @@ from autodiff.ranks import Disagreement, fingerprint, require_communicator, requ
 from autodiff.tensor import plain, wrap
 
 from .array import Array
+from .optimizer import Optimizer
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,14 +37,17 @@ def broadcast(model: Any, comm: Any) -> None:
         comm: a communicator of mpi4py.
 
     Raises:
+        TypeError: for anything else, an optimiser among them.
         autodiff.ranks.Disagreement: for other names, shapes or dtypes on another rank; on all ranks.
 
     >>> from mpi4py import MPI  # doctest: +SKIP
     >>> broadcast(model, MPI.COMM_WORLD)  # doctest: +SKIP
     """
-    require_communicator(comm, "broadcast")
-    module = hasattr(model, "state_dict")
-    state = model.state_dict() if module else {f"parameter {i}": p for i, p in enumerate(model)}
+    require_communicator(comm, "broadcast", optional=False)
+    module = hasattr(model, "load_state_dict") and not isinstance(model, Optimizer)
+    takes = "a module, or Tensors, such as model.parameters()"
+    listed = [] if module else _parameters(model, "broadcast", takes)
+    state = model.state_dict() if module else {f"parameter {i}": p for i, p in enumerate(listed)}
     require_same({name: (t.shape, str(t.dtype)) for name, t in state.items()}, comm, "broadcast")
     values = {name: comm.bcast(np.array(plain(tensor))) for name, tensor in state.items()}
     if module:
@@ -68,12 +72,12 @@ def shard(data: Any, comm: Any) -> Any:
     >>> shard((np.arange(7), np.arange(7) ** 2), Second())
     (array([2, 3]), array([4, 9]))
     """
-    require_communicator(comm, "shard")
+    require_communicator(comm, "shard", optional=False)
     if hasattr(data, "part"):
         return data.part(comm.rank, comm.size)
     if is_data_set(data):
         return _Part(data, range(len(data))[_part(len(data), comm)])
-    if isinstance(data, (tuple, np.ndarray, Tensor)):
+    if isinstance(data, (tuple, Tensor)) or hasattr(data, "__array__"):
         return _cut(rows(data, "shard: data"), comm)
     return Changed(data, lambda x, y: (_cut(x, comm), _cut(y, comm)), "shard")
 
@@ -84,13 +88,14 @@ def average_gradients(params: Iterable[Tensor], comm: Any, weight: float = 1.0) 
         g = Σ_r w_r g_r / Σ_r w_r
 
     Args:
-        params: the same parameters in the same order on all ranks. Where one has no gradient on a rank, that counts as
-            zeros; where it has none on any, it stays None.
+        params: the same parameters (or one) in the same order on all ranks. Where one has no gradient on a rank, that
+            counts as zeros; where it has none on any, it stays None.
         comm: a communicator of mpi4py.
         weight: w of this rank, at least 0: the number of samples of which its loss is the mean, if they are not as many
             on all ranks.
 
     Raises:
+        TypeError: for anything but Tensors.
         ValueError: for a weight out of range, and if all weights are 0.
         autodiff.ranks.Disagreement: for other shapes or dtypes on another rank; on all ranks.
 
@@ -98,8 +103,8 @@ def average_gradients(params: Iterable[Tensor], comm: Any, weight: float = 1.0) 
     >>> optim.parallel.average_gradients(model.parameters(), comm, weight=len(x))  # doctest: +SKIP
     >>> optimizer.step()  # doctest: +SKIP
     """
-    require_communicator(comm, "average_gradients")
-    params = list(params)
+    require_communicator(comm, "average_gradients", optional=False)
+    params = _parameters(params, "average_gradients")
     require_same({"the parameters' shapes": [(p.shape, p.dtype.char) for p in params]}, comm, "average_gradients")
     total = sum(comm.allgather(float(weight) if 0 <= weight < np.inf else np.nan))
     if not total > 0:
@@ -341,6 +346,15 @@ class _Part:
 
 def _part(n: int, comm: Any) -> slice:
     return slice(n * comm.rank // comm.size, n * (comm.rank + 1) // comm.size)
+
+
+def _parameters(given: Any, where: str, takes: str = "Tensors, such as model.parameters()") -> list[Tensor]:
+    """The parameters in a list, after checking that they are some; one is a list of one."""
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, Tensor) else [given]
+    for p in listed:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{where}: takes {takes}, not {type(p).__name__}")
+    return listed
 
 
 def _cut(value: Any, comm: Any) -> Any:

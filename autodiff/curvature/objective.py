@@ -36,9 +36,9 @@ class Objective:
 
     def __init__(self, where: str, model: Any, loss: Callable[..., Any], data: Any, batch_size: int | None) -> None:
         if not callable(model) or isinstance(model, type) or not hasattr(model, "parameters"):
-            raise TypeError(f"{where}: the model must be callable and have parameters(), not {model!r}")
+            raise TypeError(f"{where}: the model must be callable and have parameters(), not {model!r:.80}")
         if not callable(loss) or isinstance(loss, (type, Tensor)):
-            raise TypeError(f"{where}: loss takes a function of output and target, not {loss!r}")
+            raise TypeError(f"{where}: loss takes a function of output and target, not {loss!r:.80}")
         if (reduction := getattr(loss, "reduction", "mean")) != "mean":
             raise ValueError(f"{where}: the loss must be a mean; {loss!r} has the reduction {reduction!r}")
         self.where, self.model, self.loss = where, model, loss

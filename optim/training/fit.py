@@ -287,12 +287,17 @@ def fit(
         accumulate=int(accumulate), generators=found, backend=backend_of(compile),
         averaging=None if comm is None else Averaging(trained, comm),
     )  # fmt: skip
+    measured = named(metrics)
+    parts = ("train",) if validation is None else ("train", "val")
+    columns = {f"{part}_{name}" for part in parts for name in ("loss", *measured[0], *measured[1])}
+    columns |= {name for name, asked in (("penalty", penalty), ("grad_norm", clip_norm)) if asked is not None}
     run = _Run(
         model=model,
         loss=loss,
         train=train,
         validation=valid,
-        metrics=named(metrics),
+        metrics=measured,
+        columns=columns,
         params=trained,
         step=step,
         average=average,
@@ -330,7 +335,8 @@ def _agree(
     arguments["the number of batches"] = operator.length_hint(train, -1)
     if type(data) is tuple:  # of which each rank takes a part
         arguments |= {"the number of samples": train.samples}
-        arguments |= {f"the checksum of array {i} of the data": fingerprint(a) for i, a in enumerate(leaves(data))}
+        whole = "the checksum of array {} of the data, which all ranks are given whole,"
+        arguments |= {whole.format(i): fingerprint(a) for i, a in enumerate(leaves(data))}
     require_same(arguments, comm, "fit")
     broadcast(model, comm)
     if hasattr(loss, "state_dict"):
@@ -348,15 +354,15 @@ def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
     ]
     if missing or isinstance(model, type) or not callable(model):
         raise TypeError(
-            f"{where}: the model must be a module, not {model!r}" + f" (no {', '.join(missing)})" * bool(missing)
+            f"{where}: the model must be a module, not {model!r:.80}" + f" (no {', '.join(missing)})" * bool(missing)
         )
     if not callable(loss) or isinstance(loss, type):
         raise TypeError(
-            f"{where}: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r}"
+            f"{where}: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r:.80}"
         )
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
-            f"{where}: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r}"
+            f"{where}: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r:.80}"
         )
     own = {id(p) for p in model.parameters()}
     if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
@@ -389,6 +395,7 @@ class _Run:
     train: Any
     validation: Any
     metrics: tuple[dict[str, Metric], dict[str, str]]
+    columns: set[str]
     params: list[Tensor]
     step: Step
     average: EMA | SWA | None
@@ -412,7 +419,7 @@ class _Run:
         }
         self.parts = Parts(
             self.model, self.state.optimizer, self.state.scheduler, self.loss, self.callbacks, others, self.stopping,
-            self.generators, self.average,
+            self.generators, self.average, self.columns,
         )  # fmt: skip
         self.comm = None if self.ranks is None else self.ranks.comm
         self.every_batch = _every_batch(self.state.scheduler)

@@ -10,11 +10,13 @@ import sys
 import time
 from pathlib import Path
 from shutil import which
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+import nn
 import optim
 
 from . import cases
@@ -64,7 +66,7 @@ def test_ranks_that_disagree_are_told_which_and_how_and_one_that_stops_stops_all
     assert "parameter 0 (shape, dtype, requires_grad) is ((8, 5), 'float64', True) on rank 0 and ((9" in said["model"]
     assert "the ranks disagree: epochs is 2 on rank 0 and 3 on rank 1" in said["epochs"]
     assert "the number of batches is 3 on rank 0 and 2 on rank 1" in said["samples"]
-    assert "the checksum of array 0 of the data is" in said["order"]
+    assert "the checksum of array 0 of the data, which all ranks are given whole, is" in said["order"]
     assert "the data of rank 1 ended before batch 4 of epoch 1, which other ranks have" in said["batches"]
     assert "after epoch 2: the ranks disagree: the checksum of '0.weight'" in said["weights"]
 
@@ -98,8 +100,66 @@ def test_an_exception_on_one_rank_ends_all_within_seconds_with_its_traceback(tmp
     assert "ArithmeticError: the dog ate the batch" in ended.stderr
 
 
+class Alone:
+    """A communicator of one rank."""
+
+    rank, size = 0, 1
+
+    def allgather(self, value: Any) -> list[Any]:
+        return [value]
+
+    def bcast(self, value: Any) -> Any:
+        return value
+
+    def Allreduce(self, value: Any, total: Any) -> None:
+        total[...] = value
+
+    def Iallreduce(self, value: Any, total: Any) -> Any:
+        self.Allreduce(value, total)
+        return SimpleNamespace(Wait=lambda: None)
+
+
+def test_what_is_no_parameter_is_refused_and_one_parameter_is_one() -> None:
+    layer = nn.Linear(2, 3)
+    layer(np.ones((4, 2), "float32")).sum().backward()
+    for given in (layer, optim.SGD(layer.parameters(), lr=0.1), [layer.weight.data]):
+        with pytest.raises(TypeError, match=r"average_gradients: takes Tensors, such as model\.parameters\(\), not "):
+            optim.parallel.average_gradients(given, Alone())
+    with pytest.raises(TypeError, match=r"broadcast: takes a module, or Tensors, .* not SGD"):
+        optim.parallel.broadcast(optim.SGD(layer.parameters(), lr=0.1), Alone())
+
+    class Twice(Alone):  # two ranks, the other one with weights and gradients of 0
+        size = 2
+
+        def allgather(self, value: Any) -> list[Any]:
+            return [value, value]
+
+        def bcast(self, value: Any) -> Any:
+            return np.zeros_like(value)
+
+    optim.parallel.average_gradients(layer.weight, Twice())
+    np.testing.assert_array_equal(layer.weight.grad, np.full((3, 2), 2.0))
+    optim.parallel.broadcast(layer.weight, Twice())
+    np.testing.assert_array_equal(layer.weight.data, np.zeros((3, 2)))
+
+
+def test_a_table_is_cut_as_the_array_it_is() -> None:
+    pd = pytest.importorskip("pandas")
+    table = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    np.testing.assert_array_equal(optim.parallel.shard(table, Alone()), [[1.0, 3.0], [2.0, 4.0]])
+
+
 def test_what_is_no_communicator_is_refused() -> None:
     model = cases.network(None)
+    for call in (
+        lambda: optim.parallel.shard(cases.X, None), lambda: optim.parallel.broadcast(model, None),
+        lambda: optim.parallel.average_gradients(model.parameters(), cases.X),
+    ):  # fmt: skip
+        with pytest.raises(
+            TypeError, match=r"comm= takes a communicator of mpi4py, such as MPI\.COMM_WORLD, not "
+        ) as said:
+            call()
+        assert len(str(said.value)) < 250
     with pytest.raises(TypeError, match="fit: comm= takes a communicator of mpi4py"):
         optim.fit(model, lambda a, b: a.sum(), (cases.X, cases.Y), optimizer=optim.SGD(model.parameters(), lr=1), epochs=1,
                   comm=3)  # fmt: skip
