@@ -207,7 +207,7 @@ def fit(
     >>> rng = np.random.default_rng(0)
     >>> model = nn.Sequential(nn.Linear(2, 8, rng=rng), nn.Tanh(), nn.Linear(8, 2, rng=rng))
     >>> adam = optim.Adam(model.parameters(), lr=0.1)
-    >>> history = fit(model, nn.CrossEntropyLoss(), (X, y), optimizer=adam, epochs=50, rng=rng)
+    >>> history = optim.fit(model, nn.CrossEntropyLoss(), (X, y), optimizer=adam, epochs=50, rng=rng)
     >>> model(X.astype("float32")).argmax(axis=1)
     Tensor([0, 1, 1, 0])
     >>> history.train_loss[-1] < 0.05

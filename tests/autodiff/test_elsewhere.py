@@ -89,7 +89,7 @@ def test_the_advice_for_an_attribute_of_pytorchs_tensors_computes_what_that_one_
     t, u, v = torch.tensor(a), torch.tensor(b), torch.tensor(c)
     given = {
         **dict.fromkeys(["eq", "ne", "lt", "le", "gt", "ge"], (u,)), "lerp": (u, 0.3), "addmm": (u, v),
-        "unfold": (0, 2, 1), "narrow": (0, 1, 2), "movedim": (0, 1), "type_as": (u,), "log_softmax": (-1,),
+        "unfold": (0, 2, 1), "narrow": (0, 1, 2), "movedim": (0, 1), "type_as": (u,), "log_softmax": (0,), "softmax": (0,), "logsumexp": (0,),
         "quantile": (0.3, 0), "roll": (1, 0),
     }  # fmt: skip
     plain = ["rsqrt", "inverse", "erf", "lgamma", "exp", "log", "sqrt", "abs", "neg", "t", "new_zeros", "new_ones"]
