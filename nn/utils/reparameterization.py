@@ -1,0 +1,183 @@
+"""Weights that are computed from others at each call: of bounded spectral norm, and with a length of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from autodiff import Tensor
+from autodiff.tensor import plain, writable
+
+from ..arguments import count, number
+from ..images.conv import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from ..module.module import Module
+from ..module.parameter import Parameter
+from ..random import generator
+
+ModuleType = TypeVar("ModuleType", bound=Module)
+
+TRANSPOSED = (ConvTranspose1d, ConvTranspose2d, ConvTranspose3d)
+
+
+def spectral_norm(
+    module: ModuleType, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12, dim: int | None = None,
+    *, rng: np.random.Generator | None = None,
+) -> ModuleType:  # fmt: skip
+    """Divide a weight by its largest singular value σ, so that the layer stretches no input by more than 1::
+
+        v ← normalised Wᵀ u,   u ← normalised W v   (`n_power_iterations` times at each call in training)
+        σ = uᵀ W v,   weight = W / σ
+
+    PyTorch's `torch.nn.utils.spectral_norm`, with its state_dict keys: the parameter W is ``weight_orig``, u and v are
+    the buffers ``weight_u`` and ``weight_v``, constants for the derivative (which is exact where u and v are singular
+    vectors); they begin with 15 steps of the power method. ``module.weight`` is computed at each call of the module,
+    and stays that of the last one. Make the optimiser afterwards.
+
+    Args:
+        module: a layer with the parameter, which is changed; also returned.
+        name: of the parameter.
+        n_power_iterations: steps of the power method, at least 1.
+        eps: least norm that a vector is divided by.
+        dim: the axis of the weight that makes the rows of W, all others being its columns; by default that of the
+            outputs, 1 for transposed convolutions, else 0.
+        rng: generator that u is drawn from; the one that `nn.manual_seed` sets by default.
+
+    Raises:
+        TypeError, ValueError: for a module without such a parameter of two axes or more, and options out of range.
+
+    Source: Miyato et al. 2018, "Spectral normalization for generative adversarial networks".
+
+    >>> import numpy as np, nn
+    >>> layer = nn.utils.spectral_norm(nn.Linear(4, 3, dtype="float64"), n_power_iterations=50)
+    >>> _ = layer(np.ones((2, 4)))
+    >>> round(np.linalg.norm(layer.weight.numpy(), 2), 9)
+    np.float64(1.0)
+    """
+    weight = _weight("spectral_norm", module, name)
+    if weight.ndim < 2:
+        raise ValueError(f"spectral_norm: {name} has shape {weight.shape}; a matrix needs two axes")
+    steps = count("spectral_norm", "n_power_iterations", n_power_iterations, 1)
+    axis = int(isinstance(module, TRANSPOSED)) if dim is None else _axis("spectral_norm", dim, weight)
+    hook = _SpectralNorm(name, axis, steps, number("spectral_norm", "eps", eps, 0.0))
+    u = generator(rng).normal(size=weight.shape[axis]).astype(weight.dtype)
+    u, v = hook.iterated(hook.matrix(weight.data), u, 15)
+    _replaced(module, name, {"orig": weight.data}, {"u": u, "v": v}, hook)
+    return module
+
+
+def weight_norm(module: ModuleType, name: str = "weight", dim: int | None = 0) -> ModuleType:
+    """Give a weight's length and its direction parameters of their own::
+
+        weight = g v / ‖v‖
+
+    with a g, and a norm over all other axes, for each place along `dim`. PyTorch's `torch.nn.utils.weight_norm`, with
+    its state_dict keys: the parameters are ``weight_g`` and ``weight_v``. ``module.weight`` is computed at each call of
+    the module, and stays that of the last one. Make the optimiser afterwards.
+
+    Args:
+        module: a layer with the parameter, which is changed; also returned.
+        name: of the parameter.
+        dim: the axis, or None for one g and the norm of all.
+
+    Raises:
+        TypeError, ValueError: for a module without such a parameter, and an axis that it has not.
+
+    Source: Salimans and Kingma 2016, "Weight normalization: a simple reparameterization to accelerate training of deep
+    neural networks".
+
+    >>> import numpy as np, nn
+    >>> layer = nn.utils.weight_norm(nn.Linear(4, 3))
+    >>> sorted(layer.state_dict()), layer.weight_g.shape
+    (['bias', 'weight_g', 'weight_v'], (3, 1))
+    """
+    weight = _weight("weight_norm", module, name)
+    hook = _WeightNorm(name, None if dim is None else _axis("weight_norm", dim, weight))
+    _replaced(module, name, {"g": hook.length(weight.data), "v": weight.data}, {}, hook)
+    return module
+
+
+@dataclass
+class _SpectralNorm:
+    """The hook before a call; a class of its own, so that modules with it can be pickled."""
+
+    computes: str
+    axis: int
+    steps: int
+    eps: float
+
+    def __call__(self, module: Any, args: Any) -> None:
+        weight, *kept = (getattr(module, f"{self.computes}_{part}") for part in ("orig", "u", "v"))
+        u, v = (plain(vector) for vector in kept)
+        if module.training:
+            u, v = self.iterated(self.matrix(plain(weight)), u, self.steps)
+            for vector, new in zip(kept, (u, v)):
+                memory = writable(vector)
+                memory[...] = new
+                vector.data = memory
+        else:  # the graph must not read memory that the next call in training writes
+            u, v = u.copy(), v.copy()
+        setattr(module, self.computes, weight / (u @ (self.matrix(weight) @ v)))
+
+    def matrix(self, weight: Any) -> Any:
+        """The weight as a matrix whose rows lie along the axis; recorded for a Tensor."""
+        rows = np.moveaxis(weight, self.axis, 0)
+        return rows.reshape(rows.shape[0], -1)
+
+    def iterated(self, matrix: Any, u: Any, steps: int) -> tuple[Any, Any]:
+        """u and v after steps of the power method."""
+        for _ in range(steps):
+            v = self._normalised(matrix.T @ u)
+            u = self._normalised(matrix @ v)
+        return u, v
+
+    def _normalised(self, x: Any) -> Any:
+        return x / np.maximum(np.sqrt((x * x).sum()), x.dtype.type(self.eps))
+
+
+@dataclass
+class _WeightNorm:
+    """The hook before a call."""
+
+    computes: str
+    axis: int | None
+
+    def __call__(self, module: Any, args: Any) -> None:
+        g, v = (getattr(module, f"{self.computes}_{part}") for part in ("g", "v"))
+        setattr(module, self.computes, v * (g / self.length(v)))
+
+    def length(self, v: Any) -> Any:
+        """The norm for each place along the axis; recorded for a Tensor."""
+        others = tuple(i for i in range(v.ndim) if i != self.axis)
+        return np.sqrt((v * v).sum(axis=others, keepdims=self.axis is not None))
+
+
+def _weight(where: str, module: Any, name: str) -> Parameter:
+    if not isinstance(module, Module):
+        raise TypeError(f"{where}: takes a layer, not {module!r:.80}")
+    own = dict(module.named_parameters(recurse=False))
+    if name not in own:
+        inside = "; give it the layers inside, one by one" if any(module.children()) else ""
+        raise ValueError(
+            f"{where}: {type(module).__name__} has no parameter {name!r} of its own, but {', '.join(own) or 'none'}"
+            f"{inside}"
+        )
+    return own[name]
+
+
+def _axis(where: str, dim: Any, weight: Tensor) -> int:
+    if not isinstance(dim, (int, np.integer)) or not -weight.ndim <= dim < weight.ndim:
+        raise ValueError(f"{where}: dim is an axis of the weight (shape {weight.shape}), not {dim!r}")
+    return int(dim) % weight.ndim
+
+
+def _replaced(module: Module, name: str, parameters: dict[str, Any], buffers: dict[str, Any], hook: Any) -> None:
+    """Put others in the place of a parameter, and compute it before each call."""
+    delattr(module, name)
+    for part, value in parameters.items():
+        module.register_parameter(f"{name}_{part}", Parameter(value))
+    for part, value in buffers.items():
+        module.register_buffer(f"{name}_{part}", value)
+    hook(module, ())
+    module.register_forward_pre_hook(hook)
