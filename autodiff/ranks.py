@@ -1,17 +1,20 @@
-"""Sums over the ranks of an mpi4py communicator, and what they must agree on.
+"""Sums over the ranks of an mpi4py communicator, what they must agree on, and work divided among them.
 
 A communicator is known by its methods alone, so that nothing here imports mpi4py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 from zlib import crc32
 
 import numpy as np
 
-from .tensor import Array, plain
+from .devices import as_numpy
+from .tensor import Array, Tensor
+
+T = TypeVar("T")
 
 
 class Disagreement(ValueError):
@@ -50,4 +53,47 @@ def require_same(values: Mapping[str, Any], comm: Any, where: str, advice: str =
 
 def fingerprint(array: Any) -> int:
     """A checksum of an array's bytes."""
-    return crc32(np.ascontiguousarray(plain(array)).tobytes())
+    return crc32(np.ascontiguousarray(as_numpy(array)).tobytes())
+
+
+def checksums(arrays: Sequence[Any] | None) -> list[int] | None:
+    """Of each array."""
+    return None if arrays is None else [fingerprint(array) for array in arrays]
+
+
+def described(params: Sequence[Tensor]) -> dict[str, Any]:
+    """Parameters as `require_same` compares them, to the last bit."""
+    return {
+        f"params[{i}] (shape, dtype, checksum)": (p.shape, str(p.dtype), fingerprint(p)) for i, p in enumerate(params)
+    }
+
+
+# What all could do is divided
+
+
+def part(count: int, comm: Any) -> slice:
+    """This rank's places among so many; no more than one more than another's."""
+    return slice(count * comm.rank // comm.size, count * (comm.rank + 1) // comm.size)
+
+
+def divided(work: Callable[[slice], T], count: int, comm: Any) -> list[T]:
+    """What the ranks found that have some of so many things, each for its part; what one of them raised, all raise."""
+    own = part(count, comm)
+    found: list[T] = []
+    failure: Exception | None = None
+    try:
+        found = [work(own)] if own.start < own.stop else []
+    except Exception as error:  # or the others would wait for ever
+        failure = error
+    everywhere = comm.allgather((found, failure))
+    if failures := [failure for _, failure in everywhere if failure is not None]:
+        raise failures[0]
+    return [one for found, _ in everywhere for one in found]
+
+
+def same_generator(rng: np.random.Generator | int | None, comm: Any) -> np.random.Generator:
+    """A generator as `numpy.random.default_rng` has it; with a communicator in the state of rank 0's."""
+    generator = np.random.default_rng(rng)
+    if comm is not None:
+        generator.bit_generator.state = comm.bcast(generator.bit_generator.state)
+    return generator

@@ -17,6 +17,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.data import Changed, is_data_set, rows
+from autodiff.devices import as_numpy, place_of, put
 from autodiff.ranks import Disagreement, fingerprint, require_communicator, require_same, sum_over_ranks
 from autodiff.tensor import plain, wrap
 
@@ -49,12 +50,12 @@ def broadcast(model: Any, comm: Any) -> None:
     listed = [] if module else _parameters(model, "broadcast", takes)
     state = model.state_dict() if module else {f"parameter {i}": p for i, p in enumerate(listed)}
     require_same({name: (t.shape, str(t.dtype)) for name, t in state.items()}, comm, "broadcast")
-    values = {name: comm.bcast(np.array(plain(tensor))) for name, tensor in state.items()}
+    values = {name: comm.bcast(np.array(as_numpy(tensor))) for name, tensor in state.items()}
     if module:
         model.load_state_dict(values)
     else:
         for name, tensor in state.items():
-            tensor.data = values[name]
+            tensor.data = put(values[name], place_of(plain(tensor)))
 
 
 def shard(data: Any, comm: Any) -> Any:
@@ -174,7 +175,8 @@ class Averaging:
         for bucket in self._buckets:
             for i, mean in bucket.received():
                 p = self.params[i]
-                p.grad = None if mean is None else wrap(mean.astype(p.dtype).reshape(p.shape))
+                there = place_of(plain(p))
+                p.grad = None if mean is None else wrap(put(mean.astype(p.dtype).reshape(p.shape), there))
         self._open = False
 
     def _begin(self) -> None:
@@ -239,7 +241,7 @@ class _Bucket:
         here = g is not None and share > 0
         self.sent[self.flags[i]] = here
         if here:
-            np.multiply(g.reshape(-1), self.sent.dtype.type(share), out=self.sent[self.places[i]])
+            np.multiply(as_numpy(g).reshape(-1), self.sent.dtype.type(share), out=self.sent[self.places[i]])
         else:
             self.sent[self.places[i]] = 0
 
@@ -303,7 +305,8 @@ class Ranks:
         """Replace buffers of floating-point numbers by their means over the ranks."""
         for buffer in getattr(model, "buffers", tuple)():
             if buffer.dtype.kind in "fc":
-                buffer.data = (sum_over_ranks(plain(buffer), self.comm) / self.comm.size).astype(buffer.dtype)
+                mean = (sum_over_ranks(as_numpy(buffer), self.comm) / self.comm.size).astype(buffer.dtype)
+                buffer.data = put(mean, place_of(plain(buffer)))
 
 
 def ending_all(train: F) -> F:

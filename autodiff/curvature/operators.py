@@ -15,9 +15,9 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..averaging import count_of, counted
 from ..backward import gradients
-from ..devices import place_of, put
-from ..ranks import fingerprint, require_communicator, require_same, sum_over_ranks
-from ..tensor import Array, Tensor, number_of, plain, variable
+from ..devices import as_numpy
+from ..ranks import described, fingerprint, require_communicator, require_same, sum_over_ranks
+from ..tensor import Array, Tensor, as_array, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
 from .per_example import sums_of_squares
@@ -81,7 +81,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def split(self, vector: Any) -> list[Array]:
         """Views of a vector over the parameters (`size` entries) in the parameters' shapes."""
-        return flat.split(np.asarray(plain(vector)), self.params)
+        return flat.split(as_numpy(vector), self.params)
 
     def flatten(self, values: Sequence[Any]) -> Array:
         """One vector of arrays or Tensors in the parameters' shapes (None stands for zeros).
@@ -124,7 +124,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self._rmatmat(self._fitting("rmatmat", X, self.shape[0], 2))
 
     def _fitting(self, method: str, x: Any, length: int, ndim: int) -> Array:
-        x = np.asarray(plain(x))
+        x = as_numpy(x)
         column = ndim == 1 and x.shape == (length, 1)
         if (x.ndim != ndim or x.shape[0] != length) and not column:
             wanted = f"({length},)" if ndim == 1 else f"({length}, any)"
@@ -141,8 +141,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
     def _tangents(self, rows: Array) -> Many:
-        parts = [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
-        return [put(part, place_of(plain(p))) for part, p in zip(parts, self.params)]
+        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
 
     def _write(self, rows: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
         for s, part in zip(self.slices, parts):
@@ -150,7 +149,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
                 if not add:
                     rows[:, s] = 0
                 continue
-            part = put(part, None).reshape(len(rows), -1)
+            part = as_numpy(part).reshape(len(rows), -1)
             if weight != 1:
                 part = part * part.dtype.type(weight)
             if add:
@@ -229,7 +228,7 @@ class Jacobian(ParameterOperator):
         Y = np.empty((X.shape[1], self.shape[0]), self.dtype)
         for piece, parts in self._together([self._output], lambda v: [self._push(v)], self._tangents(_rows(X))):
             for y in parts:
-                Y[piece] = np.asarray(y).reshape(-1, self.shape[0])
+                Y[piece] = 0 if y is None else y.reshape(-1, self.shape[0])
         return Y.T
 
     def _rmatmat(self, X: Array) -> Array:
@@ -276,6 +275,9 @@ class CurvatureOperator(ParameterOperator):
     A subclass records one graph in `_recorded(batch, position, count)`, that of the batch that comes at this position
     and counts so much in the mean.
     """
+
+    settings: tuple[str, ...] = ("reduction", "damping")
+    """Attributes in which the ranks have to agree."""
 
     def __init__(
         self,
@@ -325,14 +327,15 @@ class CurvatureOperator(ParameterOperator):
     def _take_point(self) -> None:
         super()._take_point()
         if self.comm is not None:
-            values = {f"the checksum of params[{i}]": fingerprint(p) for i, p in enumerate(self.params)}
-            require_same(values, self.comm, self.name)
+            own = {"the operator": self.name, "whether there are batches": self.batches is not None}
+            own |= {name: getattr(self, name) for name in self.settings}
+            require_same(own | described(self.params), self.comm, self.name)
 
     def _connect(self) -> None:
         if self.batches is None:
             self._at = self._recorded((), 0, 1.0)
             self._require_point()
-            if self.reduction == "mean" and not self._at.count:
+            if self.reduction == "mean" and not self._at.count and self.comm is None:
                 raise ValueError(f"{self.name}: the output holds no sample that counts, and their mean is not defined")
 
     def refresh(self) -> None:
@@ -370,7 +373,10 @@ class CurvatureOperator(ParameterOperator):
         """Each recorded graph with its weight; who drops one before asking for the next has one alive at a time."""
         self._require_point()
         if self._at is not None:
-            yield 1.0, self._at
+            if self.comm is None or self.reduction == "sum":
+                yield 1.0, self._at
+            elif self._at.count:
+                yield self._at.count, self._at
             return
         empty = True
         assert self.batches is not None
@@ -392,9 +398,12 @@ class CurvatureOperator(ParameterOperator):
         """A sum over the batches, and of their weights, with those of the other ranks."""
         if self.comm is not None:
             array, total = sum_over_ranks(array, self.comm), float(sum_over_ranks(total, self.comm))
-            if not total:
-                raise ValueError(f"{self.name}: batches holds no samples that count, on any rank")
+            self._require_some(total)
         return array, total
+
+    def _require_some(self, total: float) -> None:
+        if not total:
+            raise ValueError(f"{self.name}: there are no samples that count, on any rank")
 
     @property
     def value(self) -> float:
@@ -425,7 +434,7 @@ class CurvatureOperator(ParameterOperator):
         Y = np.empty(V.shape, self.dtype) if self.comm is None else np.zeros(V.shape, self.dtype)
         total = 0.0
         if self.comm is not None:
-            values = {"the checksum of the vectors": fingerprint(V)}
+            values = {"the checksum of the vectors": fingerprint(V), "damping": self._damping}
             require_same(values, self.comm, self.name, "draw random ones from the same seed on all")
         for weight, at in self._recordings():
             for piece, parts in self._together(at.roots, at.product, self._tangents(V)):
@@ -450,14 +459,17 @@ class CurvatureOperator(ParameterOperator):
         Raises:
             RuntimeError: a parameter was changed after the operator was made.
         """
-        found, total = np.zeros(self.size, self.dtype), 0.0
+        found, total, short = np.zeros(self.size, self.dtype), 0.0, True
         for weight, at in self._recordings():
             total += weight
             parts = at.diagonal()
             del at
             if parts is None:
-                return exact_diagonal(self).astype(self.dtype, copy=False)
+                short = False
+                break
             self._write(found[None], [None if d is None else d[None] for d in parts], weight, add=True)
+        if not (short if self.comm is None else all(self.comm.allgather(short))):  # a rank may have no batch
+            return exact_diagonal(self).astype(self.dtype, copy=False)
         found, total = self._collected(found, total)
         if self.reduction == "mean" and total != 1:
             found /= self.dtype.type(total)
@@ -614,7 +626,7 @@ def _at(where: str, f: Callable[..., Any], point: Any) -> tuple[Callable[[], Any
     """A function of no arguments, and the Tensors that stand for the point's arrays in it."""
     recorded_or_function(where, "loss", f)
     leaves, form = tree.flatten(point)
-    arrays = [np.asarray(plain(x)) for x in leaves]
+    arrays = [as_array(x, copy=False) for x in leaves]
     for x in arrays:
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{where}: at= must hold arrays of real numbers, not {x.dtype}")

@@ -14,8 +14,10 @@ import numpy as np
 from autodiff import Tensor, enable_grad
 from autodiff.averaging import count_of, counted
 from autodiff.data import as_batches, drawing, dtype_of, length, pair
+from autodiff.devices import place_of
 from autodiff.figures import PALETTE, axes_for, legend
 from autodiff.leaving import user_level
+from autodiff.tensor import plain
 
 from ..array import Array
 from ..hyperparameters import at_least, require, within
@@ -149,7 +151,8 @@ def lr_find(
             f"{type(optimizer).__name__}"
         )
     rng = drawing(rng, "lr_find")
-    made = as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data")
+    place = place_of(plain(optimizer.param_groups[0]["params"][0]))
+    made = as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data", place)
     averaging: Averaging | None = None
     if comm is not None:
         if isinstance(optimizer, SecondOrder):
@@ -160,7 +163,7 @@ def lr_find(
         rng.bit_generator.state = comm.bcast(rng.bit_generator.state)
         made = made if made is data else made.part(comm.rank, comm.size)
         averaging = Averaging([p for group in optimizer.param_groups for p in group["params"]], comm)
-    feed = _forever(made)
+    feed = _forever(made, place)
     rates = np.geomspace(start, end, steps)
     losses: list[float] = []
     average = lowest = math.inf
@@ -229,12 +232,12 @@ def _check(start: Any, end: Any, steps: Any, smoothing: Any, stop_factor: Any) -
         raise ValueError(f"lr_find: steps must be a whole number of at least 2, not {steps!r}")
 
 
-def _forever(data: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+def _forever(data: Iterable[Any], place: Any) -> Iterator[tuple[Any, Any]]:
     """The batches again and again."""
     while True:
         empty = True
         for batch in data:
-            yield pair(batch, "lr_find: data")
+            yield pair(batch, "lr_find: data", place)
             empty = False
         if empty:
             raise ValueError("lr_find: there are no (more) batches; a generator can be gone through only once")
@@ -244,7 +247,7 @@ def _forever(data: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 def _restored(model: Any, optimizer: Optimizer) -> Iterator[None]:
     """Afterwards, model and optimiser are what they were."""
     snapshot, stepped = optimizer.state_dict(), optimizer.stepped
-    weights = {name: np.array(tensor.data) for name, tensor in model.state_dict().items()}
+    weights = {name: plain(tensor).copy() for name, tensor in model.state_dict().items()}
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     tensors = {id(p): p for p in (*model.parameters(), *trained)}
     if hasattr(model, "buffers"):  # some are not part of state_dict

@@ -21,7 +21,7 @@ from autodiff import Tensor, enable_grad, no_grad
 from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, leaves, not_finite, pair
 from autodiff.devices import place_of
 from autodiff.flags import flagged
-from autodiff.generators import generators
+from autodiff.generators import generators, random_state
 from autodiff.leaving import user_level
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
@@ -32,9 +32,7 @@ from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
 from ..parallel import Averaging, Ranks, broadcast, ending_all
 from ..second_order.base import SecondOrder
-from ..second_order.kfac import KFAC
 from ..second_order.lbfgs import LBFGS
-from ..second_order.natural_gradient import NaturalGradient
 from ..swa import EMA, SWA
 from .checkpointing import Checkpoints
 from .early_stopping import EarlyStopping
@@ -178,7 +176,8 @@ def fit(
             (the statistics are those of a rank's part; the running averages are averaged after each epoch), metrics
             that are no means over samples, and `augment` (which draws apart on each rank). Callbacks are called on all
             ranks; one rank that stops, stops all. Rank 0 shows the progress and alone touches `checkpoint`, from which
-            another number of ranks can resume. An exception on one rank ends the processes of all (``comm.Abort``).
+            as many ranks resume to the last bit, each with its own random generators, and another number can (a rank
+            that joins draws as it begins). An exception on one rank ends the processes of all (``comm.Abort``).
 
     Returns:
         The history: "train_loss" (without the penalty), "val_loss", "train_" and "val_" and the name for each metric,
@@ -246,23 +245,19 @@ def fit(
     callbacks, dtype = list(callbacks), dtype_of(model)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     place = place_of(plain(trained[0])) if trained else None
-    train = as_batches(data, batch_size, rng, dtype, "fit: data", place)
+    train = as_batches(data, batch_size, rng, dtype, "fit: data", place if augment is None else None)
     valid: Any = validation
     if valid is not None:
         valid = as_batches(validation, batch_size, None, dtype, "fit: validation", place)
-    apart = rng
+    apart, divided = rng, False
     if comm is not None:
-        if isinstance(optimizer, (NaturalGradient, KFAC)):
-            raise ValueError(
-                f"fit: comm= is not for {type(optimizer).__name__}, whose Fisher matrix is of one rank's samples; "
-                f"HessianFree, NewtonCG, Newton and LBFGS take it"
-            )
         _agree(model, loss, optimizer, rng, data, train, comm, epochs=epochs, accumulate=accumulate,
                clip_norm=clip_norm, clip_value=clip_value, batch_size=batch_size, stopping=stopping, ema=ema,
                compile=compile, validation=validation is not None, penalty=penalty is not None,
                checkpoint=checkpoint is not None, resume=resume)  # fmt: skip
         train = train if train is data else train.part(comm.rank, comm.size)
-        valid = valid if valid is validation else valid.part(comm.rank, comm.size)
+        divided = valid is not validation
+        valid = valid.part(comm.rank, comm.size) if divided else valid
         apart = rng.spawn(comm.size)[comm.rank] if comm.rank else rng
         progress = progress if comm.rank == 0 else False
     average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
@@ -274,12 +269,12 @@ def fit(
     if average is not None and comm is not None:
         average.load_state_dict(comm.bcast(average.state_dict()))
     if augment is not None:
-        train = Changed(train, augmented(augment, apart, dtype, "fit: augment"), "fit: data")
+        train = Changed(train, augmented(augment, apart, dtype, "fit: augment", place), "fit: data")
 
     def found() -> dict[str, Any]:
         return generators(
             rng=rng, model=model, loss=loss, optimizer=optimizer, data=data, validation=validation, augment=augment,
-            callbacks=callbacks,
+            callbacks=callbacks, **({} if apart is rng else {"apart": apart}),
         )  # fmt: skip
 
     step = Step(
@@ -296,6 +291,7 @@ def fit(
         loss=loss,
         train=train,
         validation=valid,
+        divided=divided,
         metrics=measured,
         columns=columns,
         params=trained,
@@ -306,10 +302,12 @@ def fit(
         restores=bool(restore_best_weights) and stopping.restore_best,
         callbacks=callbacks,
         generators=found,
+        saves=checkpoint is not None,
         checkpoints=None if checkpoint is None or (comm is not None and comm.rank) else Checkpoints(checkpoint),
         state=TrainingState(model, optimizer, scheduler, int(epochs), History()),
         ranks=None if comm is None else Ranks(comm, "fit"),
         rng=rng,
+        place=place,
     )
     with nullcontext() if run.checkpoints is None else run.checkpoints.alone():
         if not (resume and run.load()):
@@ -394,6 +392,7 @@ class _Run:
     loss: Callable[[Any, Any], Tensor]
     train: Any
     validation: Any
+    divided: bool  # its batches, each among the ranks
     metrics: tuple[dict[str, Metric], dict[str, str]]
     columns: set[str]
     params: list[Tensor]
@@ -404,10 +403,12 @@ class _Run:
     restores: bool
     callbacks: list[Any]
     generators: Callable[[], dict[str, Any]]
+    saves: bool  # which rank 0 does
     checkpoints: Checkpoints | None
     state: TrainingState
     ranks: Ranks | None
     rng: np.random.Generator
+    place: Any
 
     def __post_init__(self) -> None:
         named = {id(p) for owner in (self.model, self.loss) for p in getattr(owner, "parameters", tuple)()}
@@ -551,7 +552,7 @@ class _Run:
         if self.comm is not None:  # `augment` may have drawn from it here and not there
             self.rng.bit_generator.state = self.comm.bcast(self.rng.bit_generator.state)
         for batch in self.train:
-            x, y = pair(batch, "fit: data")
+            x, y = pair(batch, "fit: data", self.place)
             state.batch += 1
             samples, count = means.samples_in(x, y), means.count_in(y)
             weight = float(samples if count is None else count)
@@ -635,9 +636,12 @@ class _Run:
         """The mean loss and metrics of the validation data."""
         means = Means("val", self.loss, *self.metrics, self.comm)
         for i, batch in enumerate(self.validation, 1):
-            x, y = pair(batch, "fit: validation")
+            x, y = pair(batch, "fit: validation", self.place)
             samples, count = means.samples_in(x, y), means.count_in(y)
-            if not samples or (count == 0 and (self.comm is None or not means.metrics)):
+            whole = float(samples if count is None else count)
+            if self.divided:  # the metrics are of all samples of a batch, if the loss counts some on any rank
+                whole = float(sum_over_ranks(whole, self.comm))
+            if not samples or not whole:
                 continue
             value, output = self.step.measure(x, y)
             number = _number(value, self.state, "validation ", x, y, i) if count != 0 else 0.0
@@ -648,12 +652,16 @@ class _Run:
 
     def save(self, *, best: bool) -> None:
         """Write a checkpoint, if there is a folder for it."""
+        drawn = None
+        if self.comm is not None and self.saves:
+            drawn = self.comm.gather(random_state(self.generators()))
         if self.checkpoints is None:
             return
         state = self.state
         if state.epoch:
             self.require_finite("after the last step,", [p.data for p in self.params])
         rest = self.parts.state(state.epoch, state.history)
+        rest |= {"random of other ranks": drawn[1:]} if drawn else {}
         with self.averaged():
             self.checkpoints.write(self.model.state_dict(), rest, best=best)
 
@@ -664,7 +672,11 @@ class _Run:
         if found is None:
             return False
         try:
-            self.state.epoch, self.state.history = self.parts.restore(*found)
+            weights, best, saved = found
+            if self.comm is not None and self.comm.rank:  # one that has none in there goes on as it began
+                drawn = dict(enumerate(saved.get("random of other ranks", []), 1))
+                saved = saved | {"random": drawn.get(self.comm.rank, random_state(self.generators()))}
+            self.state.epoch, self.state.history = self.parts.restore(weights, best, saved)
         except Exception as error:
             what = str(error) if isinstance(error, (ValueError, RuntimeError)) else repr(error)
             index = "of rank 0" if self.checkpoints is None else self.checkpoints.index

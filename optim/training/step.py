@@ -158,7 +158,6 @@ class Step:
                 if isinstance(optimizer, SecondOrder):
                     total, new = objective(x, y)
                     found.append(new)
-                    total = total if averaging is None else averaging.share * total
                     return (new[1], total) if optimizer.pair else total
                 new = part(x, y, weight, not found)
                 found.append(new)
@@ -169,7 +168,7 @@ class Step:
                 return Tensor(np.asarray(averaging.mean(value.item()), value.dtype))
 
             if averaging is not None and isinstance(optimizer, SecondOrder):
-                optimizer.comm = averaging.comm
+                optimizer.comm, optimizer.share = averaging.comm, averaging.share
             try:
                 optimizer.step(*([closure, count] if isinstance(optimizer, NaturalGradient) else [closure]))
             except FloatingPointError as error:
@@ -178,7 +177,7 @@ class Step:
                 raise NotFinite(found[0]) from error
             finally:
                 if isinstance(optimizer, SecondOrder):
-                    optimizer.comm = None
+                    optimizer.comm, optimizer.share = None, 1.0
             if averaging is not None:
                 averaging.clear()
             return found[0]

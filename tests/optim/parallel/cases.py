@@ -79,6 +79,9 @@ def curved(comm: Any) -> Found:
         "HessianFree": lambda params: optim.HessianFree(params, weight_decay=1e-2),
         "NewtonCG": lambda params: optim.NewtonCG(params, damping=1e-2),
         "Newton": lambda params: optim.Newton(params, damping=1.0),
+        "NaturalGradient": lambda params: optim.NaturalGradient(params, 1.0, 0.1, weight_decay=1e-2),
+        "empirical": lambda params: optim.NaturalGradient(params, 1.0, 0.1, kind="empirical", cg_tol=1e-9),
+        "KFAC": lambda params: optim.KFAC(params, kind="exact", every=2, weight_decay=1e-2),
     }.items():
         model = network(comm)
         history = optim.fit(model, nn.CrossEntropyLoss(), (X, IGNORED), optimizer=optimizer_of(model.parameters()), epochs=2,
@@ -103,7 +106,19 @@ def curvature(comm: Any) -> Found:
             said = str(error)
         assert "Hessian: the ranks disagree: the checksum of the vectors is" in said
     trace = ad.curvature.trace(H, num_probes=8, rng=0)
+    z = lambda x, y: model(x)
+    params, own_loss = list(model.parameters()), lambda z, x, y: loss(z, y)
+    F = ad.curvature.Fisher(z, own_loss, params, kind="empirical", **options)
+    K, E = (kind(z, None, params, **options) for kind in (ad.curvature.KFAC, ad.curvature.EKFAC))
+    whole = ad.curvature.Hessian(lambda: loss(model(X), Y), params)  # of all data on every rank
+    divided = ad.curvature.xtrace(whole, 10, rng=0, comm=comm), ad.curvature.spectral_density(whole, 4, 5, 0, comm=comm)
     return {
+        "F": F @ v,
+        "K": K @ v,
+        "E": E.inverse() @ v,
+        "noise": ad.curvature.gradient_noise(model, loss, own, comm=comm).trace,
+        "xtrace": divided[0].value,
+        "density": divided[1].density,
         "H": H @ v,
         "G": G @ v,
         "value": H.value,
