@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.devices import place_of, put
 from autodiff.tensor import plain, writable
 
 from ..arguments import count, number
@@ -61,9 +62,10 @@ def spectral_norm(
     steps = count("spectral_norm", "n_power_iterations", n_power_iterations, 1)
     axis = int(isinstance(module, TRANSPOSED)) if dim is None else _axis("spectral_norm", dim, weight)
     hook = _SpectralNorm(name, axis, steps, number("spectral_norm", "eps", eps, 0.0))
-    u = generator(rng).normal(size=weight.shape[axis]).astype(weight.dtype)
-    u, v = hook.iterated(hook.matrix(weight.data), u, 15)
-    _replaced(module, name, {"orig": weight.data}, {"u": u, "v": v}, hook)
+    array = plain(weight)
+    u = put(generator(rng).normal(size=weight.shape[axis]).astype(weight.dtype), place_of(array))
+    u, v = hook.iterated(hook.matrix(array), u, 15)
+    _replaced(module, name, {"orig": array}, {"u": Tensor(u), "v": Tensor(v)}, hook)
     return module
 
 
@@ -94,7 +96,8 @@ def weight_norm(module: ModuleType, name: str = "weight", dim: int | None = 0) -
     """
     weight = _weight("weight_norm", module, name)
     hook = _WeightNorm(name, None if dim is None else _axis("weight_norm", dim, weight))
-    _replaced(module, name, {"g": hook.length(weight.data), "v": weight.data}, {}, hook)
+    array = plain(weight)
+    _replaced(module, name, {"g": hook.length(array), "v": array}, {}, hook)
     return module
 
 

@@ -9,6 +9,8 @@ import pytest
 import autodiff as ad
 import nn
 import optim
+from autodiff.tensor import plain
+from tests.stand_in import Device
 
 LAYERS = {
     "Linear": (lambda nn: nn.Linear(4, 3), (5, 4), "weight"),
@@ -116,6 +118,22 @@ def test_a_training_as_a_program_runs_as_it_is_and_a_checkpoint_continues_it(tmp
     for other in (train(4, compile=True), train(2, checkpoint=tmp_path) and train(4, checkpoint=tmp_path, resume=True)):
         for key, value in whole.items():
             np.testing.assert_allclose(other[key], value, rtol=1e-12, err_msg=key)
+
+
+@pytest.mark.parametrize("function", ["spectral_norm", "weight_norm"])
+def test_on_a_device_it_computes_the_same(function):
+    there, found = ad.Tensor(Device(np.zeros(1))), []
+    for place in ("cpu", there):
+        layer = nn.Linear(4, 3, dtype="float64", rng=np.random.default_rng(0)).to(place)
+        nn.manual_seed(2)
+        layer = getattr(nn.utils, function)(layer)
+        assert {type(plain(t)) for t in layer.state_dict().values()} == {type(plain(layer.bias))}
+        loss(layer(ad.Tensor(np.eye(4)).to(place))).backward()
+        found.append(
+            [p.grad.cpu().numpy() for p in layer.parameters()] + [layer.eval()(ad.ones(4).to(place)).cpu().numpy()]
+        )
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-12)
 
 
 def test_derivatives_by_all_parameters_of_a_model_as_a_function_of_them():
