@@ -537,12 +537,7 @@ class Module:
         return Incompatible(missing, unexpected)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in self.__dict__.items() if name != "_calls"}
-        for hook in (self._hooks or {}).values():
-            name: Any = getattr(hook.function, "computes", None)  # what a hook computes anew at each call, of a graph
-            if isinstance(state.get(name), Tensor):
-                state[name] = state[name].detach()
-        return state
+        return {name: value for name, value in self.__dict__.items() if name != "_calls"}
 
     # Reading
 

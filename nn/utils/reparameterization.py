@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -33,8 +34,8 @@ def spectral_norm(
 
     PyTorch's `torch.nn.utils.spectral_norm`, with its state_dict keys: the parameter W is ``weight_orig``, u and v are
     the buffers ``weight_u`` and ``weight_v``, constants for the derivative (which is exact where u and v are singular
-    vectors); they begin with 15 steps of the power method. ``module.weight`` is computed at each call of the module,
-    and stays that of the last one. Make the optimiser afterwards.
+    vectors); they begin with 15 steps of the power method. ``module.weight`` is computed whenever it is read. Make the
+    optimiser afterwards.
 
     Args:
         module: a layer with the parameter, which is changed; also returned.
@@ -61,11 +62,12 @@ def spectral_norm(
         raise ValueError(f"spectral_norm: {name} has shape {weight.shape}; a matrix needs two axes")
     steps = count("spectral_norm", "n_power_iterations", n_power_iterations, 1)
     axis = int(isinstance(module, TRANSPOSED)) if dim is None else _axis("spectral_norm", dim, weight)
-    hook = _SpectralNorm(name, axis, steps, number("spectral_norm", "eps", eps, 0.0))
+    norm = _SpectralNorm(name, axis, steps, number("spectral_norm", "eps", eps, 0.0))
     array = plain(weight)
     u = put(generator(rng).normal(size=weight.shape[axis]).astype(weight.dtype), place_of(array))
-    u, v = hook.iterated(hook.matrix(array), u, 15)
-    _replaced(module, name, {"orig": array}, {"u": Tensor(u), "v": Tensor(v)}, hook)
+    u, v = norm.iterated(norm.matrix(array), u, 15)
+    _replaced(module, norm, {"orig": array}, {"u": Tensor(u), "v": Tensor(v)})
+    module.register_forward_pre_hook(norm)
     return module
 
 
@@ -75,8 +77,8 @@ def weight_norm(module: ModuleType, name: str = "weight", dim: int | None = 0) -
         weight = g v / ‖v‖
 
     with a g, and a norm over all other axes, for each place along `dim`. PyTorch's `torch.nn.utils.weight_norm`, with
-    its state_dict keys: the parameters are ``weight_g`` and ``weight_v``. ``module.weight`` is computed at each call of
-    the module, and stays that of the last one. Make the optimiser afterwards.
+    its state_dict keys: the parameters are ``weight_g`` and ``weight_v``. ``module.weight`` is computed
+    whenever it is read. Make the optimiser afterwards.
 
     Args:
         module: a layer with the parameter, which is changed; also returned.
@@ -95,33 +97,38 @@ def weight_norm(module: ModuleType, name: str = "weight", dim: int | None = 0) -
     (['bias', 'weight_g', 'weight_v'], (3, 1))
     """
     weight = _weight("weight_norm", module, name)
-    hook = _WeightNorm(name, None if dim is None else _axis("weight_norm", dim, weight))
+    norm = _WeightNorm(name, None if dim is None else _axis("weight_norm", dim, weight))
     array = plain(weight)
-    _replaced(module, name, {"g": hook.length(array), "v": array}, {}, hook)
+    _replaced(module, norm, {"g": norm.length(array), "v": array}, {})
     return module
 
 
 @dataclass
 class _SpectralNorm:
-    """The hook before a call; a class of its own, so that modules with it can be pickled."""
+    """The weight of a module, and the hook before a call in training; a class of its own, that can be pickled."""
 
-    computes: str
+    name: str
     axis: int
     steps: int
     eps: float
 
+    def weight(self, module: Any) -> Any:
+        """W / σ, recorded."""
+        weight, *kept = self.parts(module)
+        u, v = (plain(vector).copy() for vector in kept)  # a graph must not read memory that a call in training writes
+        return weight / (u @ (self.matrix(weight) @ v))
+
     def __call__(self, module: Any, args: Any) -> None:
-        weight, *kept = (getattr(module, f"{self.computes}_{part}") for part in ("orig", "u", "v"))
-        u, v = (plain(vector) for vector in kept)
         if module.training:
-            u, v = self.iterated(self.matrix(plain(weight)), u, self.steps)
-            for vector, new in zip(kept, (u, v)):
+            weight, *kept = self.parts(module)
+            for vector, new in zip(kept, self.iterated(self.matrix(plain(weight)), plain(kept[0]), self.steps)):
                 memory = writable(vector)
                 memory[...] = new
                 vector.data = memory
-        else:  # the graph must not read memory that the next call in training writes
-            u, v = u.copy(), v.copy()
-        setattr(module, self.computes, weight / (u @ (self.matrix(weight) @ v)))
+
+    def parts(self, module: Any) -> list[Any]:
+        """W, u and v."""
+        return [getattr(module, f"{self.name}_{part}") for part in ("orig", "u", "v")]
 
     def matrix(self, weight: Any) -> Any:
         """The weight as a matrix whose rows lie along the axis; recorded for a Tensor."""
@@ -141,14 +148,15 @@ class _SpectralNorm:
 
 @dataclass
 class _WeightNorm:
-    """The hook before a call."""
+    """The weight of a module."""
 
-    computes: str
+    name: str
     axis: int | None
 
-    def __call__(self, module: Any, args: Any) -> None:
-        g, v = (getattr(module, f"{self.computes}_{part}") for part in ("g", "v"))
-        setattr(module, self.computes, v * (g / self.length(v)))
+    def weight(self, module: Any) -> Any:
+        """g v / ‖v‖, recorded."""
+        g, v = (getattr(module, f"{self.name}_{part}") for part in ("g", "v"))
+        return v * (g / self.length(v))
 
     def length(self, v: Any) -> Any:
         """The norm for each place along the axis; recorded for a Tensor."""
@@ -175,12 +183,37 @@ def _axis(where: str, dim: Any, weight: Tensor) -> int:
     return int(dim) % weight.ndim
 
 
-def _replaced(module: Module, name: str, parameters: dict[str, Any], buffers: dict[str, Any], hook: Any) -> None:
-    """Put others in the place of a parameter, and compute it before each call."""
+def _replaced(module: Module, norm: Any, parameters: dict[str, Any], buffers: dict[str, Any]) -> None:
+    """Put others in the place of a parameter, which is computed of them whenever it is read."""
+    name = norm.name
     delattr(module, name)
     for part, value in parameters.items():
         module.register_parameter(f"{name}_{part}", Parameter(value))
     for part, value in buffers.items():
         module.register_buffer(f"{name}_{part}", value)
-    hook(module, ())
-    module.register_forward_pre_hook(hook)
+    setattr(module, f"{name}_norm", norm)
+    kind: Any = type(module)
+    layer, names = getattr(kind, "computes", (kind, ()))
+    module.__class__ = _computing(layer, (*names, name))
+
+
+@functools.cache
+def _computing(layer: Any, names: tuple[str, ...]) -> type[Module]:
+    """The class of layers that compute weights of these names."""
+
+    def reduced(module: Module) -> tuple[Any, ...]:
+        return _without_state, (layer, names), module.__getstate__()
+
+    weights = {name: property(functools.partial(_weight_of, name=name)) for name in names}
+    further = {"computes": (layer, names), "__reduce__": reduced, "__module__": layer.__module__}
+    return type(layer.__name__, (layer,), {**weights, **further})
+
+
+def _weight_of(module: Module, name: str) -> Any:
+    return getattr(module, f"{name}_norm").weight(module)
+
+
+def _without_state(layer: Any, names: tuple[str, ...]) -> Any:
+    """An instance for pickle and copy to fill."""
+    kind = _computing(layer, names)
+    return kind.__new__(kind)
