@@ -579,6 +579,8 @@ def settled(x: Tensor) -> int:
         return x._number
     handed_out = _references(x) > _ALONE
     data, notes = x._ndarray, dict(x._params or {})
+    if is_foreign(data):  # it has no checksum to compare, and may stand in for one that has
+        return x._number
     before = notes.pop("digest", None)
     handed_out = handed_out or getattr(data, "base", None) is not None
     if handed_out or before is not None:

@@ -12,9 +12,10 @@ import numpy as np
 from ..backward import gradients, leading_to, reachable, reverse
 from ..batching.batch import Batch, quiet, spread_in
 from ..batching.examples import batched
-from ..devices import as_numpy, place_of, put
+from ..device_arrays import device_array
+from ..devices import place_of, put
 from ..mode import differentiating, mode
-from ..tensor import Array, Tensor, variable
+from ..tensor import Array, Tensor, is_foreign, variable
 from ..transforms import forward
 from ..transforms.functional import ROOM
 
@@ -88,6 +89,12 @@ class Pushforward:
         return np.zeros_like(self.output._ndarray) if pushed is None else pushed
 
 
+def in_memory(value: Any) -> Any:
+    """A tensor or an array in the processor's memory; what a trace has in place of an array stays that."""
+    array = put(device_array(getattr(value, "_ndarray", value)), None)
+    return array if is_foreign(array) else np.asarray(array)
+
+
 def _beside(vector: Any, tensor: Tensor) -> Any:
     """A vector, or a batch of them, where a tensor is."""
     return vector if isinstance(vector, Batch) else put(vector, place_of(tensor._ndarray))
@@ -117,12 +124,12 @@ class Together:
         many = [_beside(part, roots[0]) for part in many]
         room = self._room(roots) if count >= FEW else 1
         while start < count:
-            piece = slice(start, start + room)
+            piece = slice(start, min(start + room, count))
             found = self._at_once(product, [part[piece] for part in many]) if room > 1 else None
             if found is None:
                 room, piece = 1, slice(start, start + 1)
                 one = product([part[start] for part in many])
-                found = [None if y is None else as_numpy(y)[None] for y in one]
+                found = [None if y is None else in_memory(y)[None] for y in one]
             yield piece, found
             start = piece.stop
 
@@ -146,7 +153,7 @@ class Together:
                 return None
             finally:
                 quiet.reset(token)
-            return [None if y is None else as_numpy(spread_in(y, level)) for y in found]
+            return [None if y is None else in_memory(spread_in(y, level)) for y in found]
 
 
 def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:

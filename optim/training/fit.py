@@ -620,7 +620,7 @@ class _Run:
             whole = float(samples if count is None else count)
             if self.divided:  # the metrics are of all samples of a batch, if the loss counts some on any rank
                 whole = float(sum_over_ranks(whole, self.comm))
-            if not samples or not whole:
+            if not samples or not whole or (count == 0 and not (means.metrics or means.scores)):
                 continue
             value, output = self.step.measure(x, y)
             number = _number(value, self.state, "validation ", x, y, i) if count != 0 else 0.0
