@@ -5,6 +5,7 @@ A communicator is known by its methods alone, so that nothing here imports mpi4p
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from zlib import crc32
@@ -22,9 +23,15 @@ class Disagreement(ValueError):
 
 
 def require_communicator(comm: Any, where: str) -> None:
-    """Raise TypeError for anything but a communicator (or None)."""
-    if comm is not None and not all(hasattr(comm, name) for name in ("rank", "size", "Allreduce", "allgather")):
+    """Raise TypeError for anything but a communicator of one group (or None)."""
+    if comm is None:
+        return
+    if isinstance(comm, type) or not {"rank", "size", "Allreduce", "allgather"} <= set(dir(comm)):
         raise TypeError(f"{where}: comm= takes a communicator of mpi4py, such as MPI.COMM_WORLD, not {comm!r}")
+    if not comm:
+        raise TypeError(f"{where}: this communicator is MPI.COMM_NULL: it was freed, or Split left this rank out of it")
+    if getattr(comm, "is_inter", False):
+        raise TypeError(f"{where}: comm= takes a communicator of one group of ranks, not one between two, {comm!r}")
 
 
 def sum_over_ranks(array: Any, comm: Any) -> Array:
@@ -38,21 +45,37 @@ def sum_over_ranks(array: Any, comm: Any) -> Array:
 
 
 def require_same(values: Mapping[str, Any], comm: Any, where: str, advice: str = "") -> None:
-    """Raise `Disagreement` on all ranks if one of these values, by what they are called, is not the same on all."""
-    found = comm.allgather({name: repr(value) for name, value in values.items()})
+    """Raise `Disagreement` on all ranks if one of these values, by what they are called, is not the same on all, by
+    what ``repr`` says of it."""
+    found = comm.allgather({name: " ".join(_ADDRESS.sub("", repr(value)).split()) for name, value in values.items()})
     for name in dict.fromkeys(name for one in found for name in one):
         given = [one.get(name, "missing") for one in found]
         other = next((rank for rank, value in enumerate(given) if value != given[0]), None)
         if other is not None:
+            first, second = _apart(given[0], given[other])
             raise Disagreement(
-                f"{where}: the ranks disagree: {name} is {given[0][:200]} on rank 0 and {given[other][:200]} on rank "
-                f"{other}{f'; {advice}' if advice else ''}"
+                f"{where}: the ranks disagree: {name} is {first} on rank 0 and {second} on rank {other}"
+                f"{f'; {advice}' if advice else ''}"
             )
 
 
+_ADDRESS = re.compile(" at 0x[0-9a-fA-F]+")
+_SHOWN, _BEFORE = 200, 50  # characters
+
+
+def _apart(one: str, other: str) -> list[str]:
+    """Both texts; of long ones the piece where they differ."""
+    same = next((i for i, (a, b) in enumerate(zip(one, other)) if a != b), 0)
+    start = max(0, same - _BEFORE) if max(len(one), len(other)) > _SHOWN else 0
+    return ["…" * bool(start) + text[start : start + _SHOWN] for text in (one, other)]
+
+
 def fingerprint(array: Any) -> int:
-    """A checksum of an array's bytes."""
-    return crc32(np.ascontiguousarray(as_numpy(array)).tobytes())
+    """A checksum of an array's values, to the last bit."""
+    a = np.ascontiguousarray(as_numpy(array))
+    if a.dtype.char in "gG" and np.finfo(a.dtype).nmant == 63:  # in ten bytes; those between them are anything
+        a = a.reshape(-1).view(np.uint8).reshape(-1, np.dtype(np.longdouble).itemsize)[:, :10]
+    return crc32(a.tobytes())
 
 
 def checksums(arrays: Sequence[Any] | None) -> list[int] | None:

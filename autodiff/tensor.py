@@ -288,7 +288,7 @@ class Tensor(ArrayMethods["Tensor"]):
         if not self._requires_grad:
             raise RuntimeError("Tensor.register_hook: this tensor does not require a gradient, none will be computed")
         if not callable(function):
-            raise TypeError(f"Tensor.register_hook: needs a function of the gradient, not {function!r}")
+            raise TypeError(f"Tensor.register_hook: needs a function of the gradient, not {function!r:.80}")
         if self._hooks is None:
             self._hooks = {}
         handle = HookHandle(self._hooks)
@@ -579,6 +579,8 @@ def settled(x: Tensor) -> int:
         return x._number
     handed_out = _references(x) > _ALONE
     data, notes = x._ndarray, dict(x._params or {})
+    if is_foreign(data):  # it has no checksum to compare, and may stand in for one that has
+        return x._number
     before = notes.pop("digest", None)
     handed_out = handed_out or getattr(data, "base", None) is not None
     if handed_out or before is not None:

@@ -198,7 +198,7 @@ def _gradients(
         for i in range(len(seeds)):
             seeds[i, piece.start + i] = d[piece.start + i]
         for part, found in together([output], pull, [seeds]):
-            yield slice(piece.start + part.start, piece.start + min(part.stop, len(seeds))), found
+            yield slice(piece.start + part.start, piece.start + part.stop), found
 
 
 # Graphs of rows

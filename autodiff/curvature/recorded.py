@@ -3,6 +3,7 @@ these for many vectors at once; and what operators are made of, checked."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -12,9 +13,10 @@ import numpy as np
 from ..backward import gradients, leading_to, reachable, reverse
 from ..batching.batch import Batch, quiet, spread_in
 from ..batching.examples import batched
-from ..devices import as_numpy, place_of, put
+from ..device_arrays import device_array
+from ..devices import place_of, put
 from ..mode import differentiating, mode
-from ..tensor import Array, Tensor, variable
+from ..tensor import Array, Tensor, is_foreign, variable
 from ..transforms import forward
 from ..transforms.functional import ROOM
 
@@ -88,6 +90,12 @@ class Pushforward:
         return np.zeros_like(self.output._ndarray) if pushed is None else pushed
 
 
+def in_memory(value: Any) -> Any:
+    """A tensor or an array in the processor's memory; what a trace has in place of an array stays that."""
+    array = put(device_array(getattr(value, "_ndarray", value)), None)
+    return array if is_foreign(array) else np.asarray(array)
+
+
 def _beside(vector: Any, tensor: Tensor) -> Any:
     """A vector, or a batch of them, where a tensor is."""
     return vector if isinstance(vector, Batch) else put(vector, place_of(tensor._ndarray))
@@ -117,12 +125,12 @@ class Together:
         many = [_beside(part, roots[0]) for part in many]
         room = self._room(roots) if count >= FEW else 1
         while start < count:
-            piece = slice(start, start + room)
+            piece = slice(start, min(start + room, count))
             found = self._at_once(product, [part[piece] for part in many]) if room > 1 else None
             if found is None:
                 room, piece = 1, slice(start, start + 1)
                 one = product([part[start] for part in many])
-                found = [None if y is None else as_numpy(y)[None] for y in one]
+                found = [None if y is None else in_memory(y)[None] for y in one]
             yield piece, found
             start = piece.stop
 
@@ -146,11 +154,13 @@ class Together:
                 return None
             finally:
                 quiet.reset(token)
-            return [None if y is None else as_numpy(spread_in(y, level)) for y in found]
+            return [None if y is None else in_memory(spread_in(y, level)) for y in found]
 
 
 def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:
     """The parameters, after checking that curvature can be taken by them."""
+    if not isinstance(params, Iterable):
+        raise TypeError(f"{where}: params takes Tensors, such as model.parameters(), not {type(params).__name__}")
     found = list(params)
     seen: dict[int, int] = {}
     for i, p in enumerate(found):
@@ -189,7 +199,11 @@ def recorded_or_function(where: str, what: str, given: Any) -> Any:
 def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], arguments: Sequence[Any]) -> Tensor:
     """The Tensor itself, or the one that the function returns, recording."""
     with differentiating():
-        y = function if isinstance(function, Tensor) else function(*arguments)
+        try:
+            y = function if isinstance(function, Tensor) else function(*arguments)
+        except TypeError:
+            _require_taken(where, what, function, len(arguments))
+            raise
     if not isinstance(y, Tensor):
         raise TypeError(
             f"{where}: {what} must return a Tensor that it computed from the parameters, not {type(y).__name__}; "
@@ -200,6 +214,25 @@ def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], argu
             f"{where}: {what} is complex ({y.dtype}), and curvature is that of real numbers; take abs(y) ** 2"
         )
     return y
+
+
+_WRITTEN = {
+    ("output", 0): "lambda: model(x)", ("loss", 0): "lambda: loss(model(x), y)", ("loss", 1): "lambda z: loss(z, y)",
+}  # fmt: skip
+
+
+def _require_taken(where: str, what: str, function: Any, count: int) -> None:
+    """Raise if a function, or a module, cannot be called with so many arguments."""
+    try:
+        inspect.signature(getattr(function, "forward", function)).bind(*[None] * count)
+    except ValueError:  # a function of another language, which does not say
+        return
+    except TypeError as error:
+        written = _WRITTEN.get((what, count))
+        raise TypeError(
+            f"{where}: {what} is called with {count or 'no'} argument{'s' * (count != 1)}, and "
+            f"{type(function).__name__} cannot be: {error}" + f"; write {what}={written}" * bool(written)
+        ) from None
 
 
 def scalar(where: str, y: Tensor) -> Tensor:

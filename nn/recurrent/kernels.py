@@ -1,10 +1,11 @@
-"""A step of an LSTM and of a GRU, and of their sweeps back, as machine code: what follows the matrix products.
+"""A step of a recurrent network, its sweep back and the tangents of both, as machine code: what follows the products.
 
-Order: what an LSTM's and a GRU's values are, the steps of a sequence as recurrence.py has them, those of cells.py.
+Order: what an LSTM's values are, the steps of a sequence as recurrence.py has them, their tangents, those of cells.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,22 +55,25 @@ LSTM_STEP = Kernel(_lstm_step, arrays=11)
 
 
 def _lstm_step_back(row: Row, *arrays: Memory) -> None:
-    gates, products, (c, before, gh, gc, dc), results = arrays[:4], arrays[4:8], arrays[8:13], arrays[13:]
+    gates, products, (c, before, gh, gc, dc), results = arrays[:4], arrays[4:8], arrays[8:13], arrays[13:17]
+    by_h, by_c = arrays[17:]
 
     def step(k: Any) -> None:
         a, b, c_, d = (p[k] for p in products)
         i, f, n, o = (gate[k] for gate in gates)
-        later, found = _lstm_back(i, f, n, o, c[k], before[k], (a + b) + (c_ + d) + gh[k], dc[k] + gc[k])
+        dh = by_h.put(k, (a + b) + (c_ + d) + gh[k])
+        later, found = _lstm_back(i, f, n, o, c[k], before[k], dh, dc[k] + gc[k])
         for result, value in zip(results, found, strict=True):
             result.put(k, value)
-        dc.put(k, later * f)
+        dc.put(k, by_c.put(k, later) * f)
 
     row.each(step)
 
 
-LSTM_STEP_BACK = Kernel(_lstm_step_back, arrays=17)
+LSTM_STEP_BACK = Kernel(_lstm_step_back, arrays=19)
 """Of i, f, g, o, the cotangents of h from each gate of the step behind, c, c before, the cotangents of h and c, that of
-c from the step behind, which becomes that for the step before, and the cotangents of the gates' arguments."""
+c from the step behind, which becomes that for the step before, the cotangents of the gates' arguments, and those of h
+and of c in all."""
 
 
 def _gru_step(row: Row, *arrays: Memory) -> None:
@@ -91,11 +95,11 @@ before and h."""
 
 
 def _gru_step_back(row: Row, *arrays: Memory, new: bool) -> None:
-    r, z, n, u, *products, before, gh, dh, by_r, by_z, by_n, hidden_r, hidden_z, hidden_n = arrays
+    r, z, n, u, *products, before, gh, dh, by_r, by_z, by_n, hidden_r, hidden_z, hidden_n, by_h = arrays
 
     def step(k: Any) -> None:
         reset, update, value = r[k], z[k], n[k]
-        g = (products[0][k] + products[1][k]) + products[2][k] + gh[k] + dh[k]
+        g = by_h.put(k, (products[0][k] + products[1][k]) + products[2][k] + gh[k] + dh[k])
         rest = (1.0 - update) * g
         dn = by_n.put(k, fma(-value, value, 1.0) * rest)
         change = value - before[k] if new else before[k] - value
@@ -107,10 +111,111 @@ def _gru_step_back(row: Row, *arrays: Memory, new: bool) -> None:
     row.each(step)
 
 
-GRU_STEP_BACK = {new: Kernel(partial(_gru_step_back, new=new), arrays=16) for new in (False, True)}
+GRU_STEP_BACK = {new: Kernel(partial(_gru_step_back, new=new), arrays=17) for new in (False, True)}
 """By whether the update gate says what is new: of r, z, n, U h + d, the cotangents of h from each gate of the step
-behind, h before, the cotangent of h, that from the step behind, which becomes that for the step before, and the
-cotangents of the gates' arguments from the input and from h."""
+behind, h before, the cotangent of h, that from the step behind, which becomes that for the step before, the cotangents
+of the gates' arguments from the input and from h, and that of h in all."""
+
+
+# Tangents of a step and of the step back. A letter with _ is a tangent; a, b, c, d are products with h's matrices
+
+
+class Formula:
+    """A function of numbers, on arrays of one shape: `function` of arrays of any type, `kernel` as machine code, into
+    whose last arrays it writes."""
+
+    def __init__(self, function: Callable[..., Sequence[Any]], inputs: int, outputs: int) -> None:
+        def write(row: Row, *arrays: Memory) -> None:
+            def step(k: Any) -> None:
+                for result, value in zip(arrays[inputs:], function(*[a[k] for a in arrays[:inputs]]), strict=True):
+                    result.put(k, value)
+
+            row.each(step)
+
+        self.function, self.kernel, self.outputs = function, Kernel(write, inputs + outputs), outputs
+
+
+def _plain_moved(y: Any, before: Any, p_: Any, a: Any, before_: Any, relu: bool) -> Sequence[Any]:
+    s_ = p_ + a
+    return s_, np.where(y > 0.0, s_, 0.0) if relu else fma(-y, y, 1.0) * s_
+
+
+def _plain_back_moved(
+    y: Any, before: Any, s_: Any, y_: Any, before_: Any, dh: Any, gh_: Any, a: Any, relu: bool
+) -> Sequence[Any]:
+    dh_ = gh_ + a
+    return (np.where(y > 0.0, dh_, 0.0) if relu else fma(-y, y, 1.0) * dh_ - 2.0 * y * y_ * dh,)
+
+
+def _lstm_moved(i: Any, f: Any, n: Any, o: Any, h: Any, c: Any, *others: Any) -> Sequence[Any]:
+    (_, before), inner, products, (_, before_) = others[:2], others[2:6], others[6:10], others[10:]
+    i_, f_, n_, o_ = (p + a for p, a in zip(inner, products, strict=True))
+    i_, f_, n_, o_ = i_ * i * (1.0 - i), f_ * f * (1.0 - f), n_ * fma(-n, n, 1.0), o_ * o * (1.0 - o)
+    c_, squashed = fma(f_, before, f * before_) + fma(i_, n, i * n_), np.tanh(c)
+    return i_, f_, n_, o_, fma(o_, squashed, o * fma(-squashed, squashed, 1.0) * c_), c_
+
+
+def _lstm_back_moved(i: Any, f: Any, n: Any, o: Any, h: Any, c: Any, *others: Any) -> Sequence[Any]:
+    (_, before, i_, f_, n_, o_, _, c_, _, before_), (dh, dc, gh_, gc_, *products, dc_) = others[:10], others[10:]
+    dh_ = (products[0] + products[1]) + (products[2] + products[3]) + gh_
+    squashed = np.tanh(c)
+    slope = fma(-squashed, squashed, 1.0)
+    squashed_ = slope * c_
+    dc_ = dc_ + gc_ + fma(dh_, o, dh * o_) * slope - 2.0 * dh * o * squashed * squashed_
+
+    def by_sigmoid(s: Any, s_: Any, d: Any, d_: Any) -> Any:  # d s (1 − s)
+        return fma(d_, s * (1.0 - s), d * (1.0 - 2.0 * s) * s_)
+
+    return (
+        by_sigmoid(i, i_, dc * n, fma(dc_, n, dc * n_)),
+        by_sigmoid(f, f_, dc * before, fma(dc_, before, dc * before_)),
+        fma(fma(dc_, i, dc * i_), fma(-n, n, 1.0), -2.0 * dc * i * n * n_),
+        by_sigmoid(o, o_, dh * squashed, fma(dh_, squashed, dh * squashed_)),
+        fma(dc_, f, dc * f_),
+    )
+
+
+def _gru_moved(r: Any, z: Any, n: Any, u: Any, h: Any, before: Any, *others: Any, new: bool) -> Sequence[Any]:
+    r_, z_, n_, u_, a, b, c, before_ = others
+    r_, z_, u_ = (r_ + a) * r * (1.0 - r), (z_ + b) * z * (1.0 - z), u_ + c
+    z_ = -z_ if new else z_
+    n_ = fma(r_, u, fma(r, u_, n_)) * fma(-n, n, 1.0)
+    return r_, z_, n_, u_, fma(z_, before - n, fma(z, before_ - n_, n_))
+
+
+def _gru_back_moved(r: Any, z: Any, n: Any, u: Any, h: Any, before: Any, *others: Any, new: bool) -> Sequence[Any]:
+    r_, z_, n_, u_, _, before_, dh, gh_, a, b, c, dh_ = others
+    dh_ = (a + b) + c + gh_ + dh_
+    rest, rest_, slope = (1.0 - z) * dh, fma(1.0 - z, dh_, -z_ * dh), fma(-n, n, 1.0)
+    dn, dn_ = rest * slope, fma(rest_, slope, -2.0 * n * n_ * rest)
+    dz_ = fma(before_ - n_, dh, (before - n) * dh_) * z * (1.0 - z) + (before - n) * dh * (1.0 - 2.0 * z) * z_
+    dz_ = -dz_ if new else dz_
+    through, through_ = dn * r, fma(dn_, r, dn * r_)
+    dr_ = fma(through_, u * (1.0 - r), through * fma(u_, 1.0 - r, -u * r_))
+    return dr_, dz_, dn_, dr_, dz_, through_, fma(dh_, z, dh * z_)
+
+
+MOVED = {
+    "tanh": Formula(partial(_plain_moved, relu=False), 5, 2),
+    "relu": Formula(partial(_plain_moved, relu=True), 5, 2),
+    "lstm": Formula(_lstm_moved, 18, 6),
+    "gru": Formula(partial(_gru_moved, new=False), 14, 5),
+    "gru_new": Formula(partial(_gru_moved, new=True), 14, 5),
+}
+"""Of the gates' values, the states and those before, the tangents of the gates' arguments without the products of h's,
+these products, and the tangents of the states before: the tangents of the gates' values and of the states."""
+
+BACK_MOVED = {
+    "tanh": Formula(partial(_plain_back_moved, relu=False), 8, 1),
+    "relu": Formula(partial(_plain_back_moved, relu=True), 8, 1),
+    "lstm": Formula(_lstm_back_moved, 25, 5),
+    "gru": Formula(partial(_gru_back_moved, new=False), 18, 7),
+    "gru_new": Formula(partial(_gru_back_moved, new=True), 18, 7),
+}
+"""Of the gates' values, the states and those before, the tangents of these three, the cotangents of the states, and the
+tangents of cotangents: of the states from outside, of h from each gate of the step behind, and what that passed on by
+itself (of c, or a GRU's h): the tangents of the cotangents of the gates' arguments, from the input and, of a GRU, also
+from h, and what is passed on."""
 
 
 # Steps of cells

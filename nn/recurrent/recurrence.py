@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,13 +17,15 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.machine.kernels import SMALL, enabled
 from autodiff.machine.kernels import plain as plain_arrays
+from autodiff.mode import differentiating
 from autodiff.opaque import opaque
 from autodiff.primitive import Sample, declare, polymorphic
-from autodiff.tensor import is_foreign, plain
+from autodiff.tensor import is_foreign, plain, variable
 from autodiff.transforms.checkpoint import result_of
+from autodiff.transforms.forward import Pushforward
 
 from ..linear import linear
-from .kernels import GRU_STEP, GRU_STEP_BACK, LSTM_STEP, LSTM_STEP_BACK
+from .kernels import BACK_MOVED, GRU_STEP, GRU_STEP_BACK, LSTM_STEP, LSTM_STEP_BACK, MOVED
 from .steps import stepper, unroll
 
 # What an operation is given
@@ -34,7 +37,7 @@ def _part(i: int, g: Any, y: Any, *arrays: Any) -> Any:
 
 
 _vector: Any = polymorphic(declare(
-    "vector", lambda *arrays: np.concatenate([a.reshape(-1) for a in arrays]), each=_part,
+    "vector", lambda *arrays: np.concatenate([a.reshape(-1) for a in arrays]), each=_part, jvps="linear",
     formula="({0}, {1}, …)", derivatives=["its part"],
     samples=lambda rng: [Sample((rng.normal(size=(2, 3)), rng.normal(size=()), rng.normal(size=(0, 2)))),
                          Sample((rng.normal(size=(1, 2)),))],
@@ -213,11 +216,27 @@ _adjoint: Any = polymorphic(declare(
 # Cells
 
 
+class Sweep(NamedTuple):
+    """What a sweep back leaves: what `Cell.back` gives, and the cotangents of all states."""
+
+    d: Any
+    hidden: Any
+    initial: list[Any]
+    adjoint: Any
+
+    @property
+    def internal(self) -> bool:
+        """Pictures and tables do not show it."""
+        return True
+
+
 class Run(NamedTuple):
-    """What a run over a sequence leaves: the states, and the gates' values for `Cell.back`."""
+    """What a run over a sequence leaves: the states, and the gates' values for `Cell.back`; and, where its pullback is
+    recorded too, one place for a tangent and those of states and gates, until the pullback's tangent has taken them."""
 
     y: Any
     gates: Any
+    place: Any = ()
 
     @property
     def values(self) -> Sequence[Any]:
@@ -229,6 +248,8 @@ class Run(NamedTuple):
         """Pictures and tables do not show it."""
         return True
 
+
+Cotangents = tuple[Any, Any, list[Any]]
 
 FEW = 2
 """For more steps than these it pays to copy weights into the form that products take fastest."""
@@ -261,9 +282,14 @@ class Cell:
         """All steps, from the initial states."""
         raise NotImplementedError
 
-    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
-        """The cotangents of x W_ih + b_ih and of h W_hh + b_hh (gates, T, N, H), and of the initial states."""
+    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any], adjoint: Any = None) -> Cotangents:
+        """The cotangents of x W_ih + b_ih and of h W_hh + b_hh (gates, T, N, H), and of the initial states; those of
+        all states, that of c with what comes by h, are written into `adjoint`."""
         raise NotImplementedError
+
+    def arguments(self, by_x: Any, by_h: Any) -> Any:
+        """The weights of x (gates, ·, H) and those of h as one, by which both give the arguments of all gates."""
+        return np.concatenate([by_x, by_h], axis=-2)
 
     def values(self, p: Any, a: Any) -> Sequence[Any]:
         """The gates' values, as `run` keeps them, of p = x W_ih + b_ih and a = h W_hh + b_hh (gates)."""
@@ -321,7 +347,7 @@ class Plain(Cell):
             h = a
         return Run(y, None)
 
-    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any], adjoint: Any = None) -> Cotangents:
         local = _empty(y.shape, y.dtype)
         if self.relu:
             np.greater(y, 0, out=local)
@@ -331,6 +357,8 @@ class Plain(Cell):
         w, dh = w_hh[0], np.zeros_like(states[0])
         for t in range(y.shape[1] - 1, -1, -1):
             np.add(dh, g[0, t], out=dh)
+            if adjoint is not None:
+                adjoint[0, t] = dh
             d = np.multiply(local[0, t], dh, out=local[0, t])
             np.matmul(d, w, out=dh)
         return local, local, [dh]
@@ -379,7 +407,7 @@ class LSTM(Cell):
                 np.multiply(o, room, out=h)
         return Run(y, gates)
 
-    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any], adjoint: Any = None) -> Cotangents:
         i, f, n, o = kept
         (h, c), (steps, *shape) = y, y.shape[1:]
         d, k = _empty(kept.shape, y.dtype), _empty((_together(y), *shape), y.dtype)
@@ -389,10 +417,14 @@ class LSTM(Cell):
         cell = bool(g[1].any())
         if _native(y, kept, states[1]):
             product[...] = 0
+            total = _empty((2, 1, *shape), y.dtype) if adjoint is None else adjoint
             gh, gc = np.ascontiguousarray(g[0]), np.ascontiguousarray(g[1]) if cell else np.zeros((1, *shape), y.dtype)
             for t in range(steps - 1, -1, -1):
                 now, before = d[:, t], c[t - 1] if t else states[1]
-                LSTM_STEP_BACK.flat(*kept[:, t], *product, c[t], before, gh[t], gc[t if cell else 0], dc, *now)
+                outside = gh[t], gc[t if cell else 0]
+                LSTM_STEP_BACK.flat(
+                    *kept[:, t], *product, c[t], before, *outside, dc, *now, *total[:, t % total.shape[1]]
+                )
                 np.matmul(now, w_hh, out=product)
             return d, d, [np.add.reduce(product, axis=0, out=dh), dc]
         for end in range(steps, 0, -len(k)):
@@ -422,6 +454,8 @@ class LSTM(Cell):
                 if cell:
                     np.add(dc, g[1, t], out=dc)
                 np.add(dc, np.multiply(now[t - start], dh, out=room), out=dc)
+                if adjoint is not None:
+                    adjoint[0, t], adjoint[1, t] = dh, dc
                 now_d = d[:, t]
                 np.multiply(now_d[:3], dc, out=now_d[:3])
                 np.multiply(now_d[3], dh, out=now_d[3])
@@ -488,7 +522,7 @@ class GRU(Cell):
                 h = np.add(after, n, out=after)
         return Run(y, gates)
 
-    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any]) -> tuple[Any, Any, list[Any]]:
+    def back(self, g: Any, y: Any, kept: Any, w_hh: Any, states: list[Any], adjoint: Any = None) -> Cotangents:
         d = _empty((3, *kept.shape[1:]), kept.dtype)
         hidden = _empty(d.shape, d.dtype)
         dh, room = _empty(d.shape[2:], d.dtype), _empty(d.shape[2:], d.dtype)
@@ -496,10 +530,11 @@ class GRU(Cell):
         product = _empty((3, *dh.shape), d.dtype)
         if _native(y, kept, states[0]):
             product[...] = 0
+            total = _empty((1, *dh.shape), y.dtype) if adjoint is None else adjoint[0]
             gh, kernel = np.ascontiguousarray(g[0]), GRU_STEP_BACK[self.new]
             for t in range(len(y[0]) - 1, -1, -1):
                 before = y[0, t - 1] if t else states[0]
-                kernel.flat(*kept[:, t], *product, before, gh[t], dh, *d[:, t], *hidden[:, t])
+                kernel.flat(*kept[:, t], *product, before, gh[t], dh, *d[:, t], *hidden[:, t], total[t % len(total)])
                 np.matmul(hidden[:, t], w_hh, out=product)
             return d, hidden, [np.add(dh, np.add.reduce(product, axis=0, out=room), out=dh)]
         for t in range(len(y[0]) - 1, -1, -1):
@@ -507,6 +542,8 @@ class GRU(Cell):
             dr, dz, dn = d[:, t]
             before = y[0, t - 1] if t else states[0]
             np.add(dh, g[0, t], out=dh)
+            if adjoint is not None:
+                adjoint[0, t] = dh
             # n: dh (1 − z)(1 − n²)
             np.multiply(n, n, out=dn)
             np.subtract(1, dn, out=dn)
@@ -531,6 +568,12 @@ class GRU(Cell):
             np.add.reduce(product, axis=0, out=room)
             np.add(dh, room, out=dh)
         return d, hidden, [dh]
+
+    def arguments(self, by_x: Any, by_h: Any) -> Any:
+        found = [super().arguments(by_x, by_h)[:2]]  # of n, what comes from x and what from h is kept apart
+        found.append(super().arguments(by_x[2:], np.zeros_like(by_h[2:])))
+        found.append(super().arguments(np.zeros_like(by_x[2:]), by_h[2:]))
+        return np.concatenate(found)
 
     def values(self, p: Any, a: Any) -> Sequence[Any]:
         r, update = ad.sigmoid(p[0] + a[0]), p[1] + a[1]
@@ -580,20 +623,9 @@ def _differentiable(cell: Cell, g: Any, y: Any, w_ih: Any, w_hh: Any, b_ih: Any,
 
 
 def _moved(cell: Cell, values: Any, y: Any, parts: Any, moved: Any) -> Any:
-    """The tangent of the states, of the parts' tangents: what each step adds, then one linear recurrence. Of arrays
-    (with the gates' values) window after window, each of which starts from the tangent with which the last one ends."""
+    """The tangent of the states, of the parts' tangents, in operations with derivatives: what each step adds, then one
+    linear recurrence."""
     (w_ih, w_hh, b_ih, b_hh, states, x), (t_ih, t_hh, t_b, t_c, t_states, tx) = parts, moved
-    steps = y.shape[1]
-    few = steps if values is None else _together(y)
-    if few < steps:
-        found = []
-        for start in range(0, steps, few):
-            part = slice(start, start + few)
-            window = (w_ih, w_hh, b_ih, b_hh, states, x[part])
-            tangents = (t_ih, t_hh, t_b, t_c, t_states, None if tx is None else tx[part])
-            found.append(_moved(cell, [gate[part] for gate in values], y[:, part], window, tangents))
-            states, t_states = [*y[:, part][:, -1]], [*found[-1][:, -1]]
-        return np.concatenate(found, axis=1)
     before = [_shifted(s, h) for s, h in zip(states, y)]
     if values is None:
         values = cell.values(_products(_rows(x), w_ih, b_ih, y), _products(_rows(before[0]), w_hh, b_hh, y))
@@ -610,47 +642,122 @@ def _moved(cell: Cell, values: Any, y: Any, parts: Any, moved: Any) -> Any:
     return _tangent(np.concatenate([first[:, None], v[:, 1:]], axis=1), links, between, w_hh)
 
 
+# Tangents of arrays, step by step. The tangents alone may be arrays that are not NumPy's, many of them as a batch
+
+
+def _tangents(kind: str, cell: Cell, run: Run, parts: Any, moved: Any) -> tuple[Any, Any]:
+    """The tangents of the states (states, T, N, H) and of the gates' values, of the parts' tangents."""
+    (w_ih, w_hh, *_, states, x), (t_ih, t_hh, t_b, t_c, t_states, tx) = parts, moved
+    y, values, formula = run.y, run.values, MOVED[kind]
+    of_x, by_x = [_rows(x)], [t_ih.swapaxes(-1, -2)]
+    of_h, by_h = [_rows(_shifted(states[0], y[0]))], [t_hh.swapaxes(-1, -2)]
+    if tx is not None:
+        of_x, by_x = [*of_x, _rows(tx)], [*by_x, w_ih.swapaxes(-1, -2)]
+    if t_b is not None:  # a bias is the weight of an input that is always 1
+        ones = np.ones((len(of_x[0]), 1), y.dtype)
+        of_x, by_x, of_h, by_h = [*of_x, ones], [*by_x, t_b], [*of_h, ones], [*by_h, t_c]
+    weights = cell.arguments(np.concatenate(by_x, axis=-2), np.concatenate(by_h, axis=-2))
+    inner = (np.concatenate([*of_x, *of_h], axis=-1) @ weights).reshape((len(weights), *y.shape[1:]))
+    w, s = np.ascontiguousarray(w_hh.swapaxes(-1, -2)), t_states
+    native, found = _native(y, *values, inner, *s), []
+    moving, product = (_empty(a.shape, y.dtype) for a in (y, inner[: cell.gates, 0]))
+    for t in range(y.shape[1]):
+        product = np.matmul(s[0], w, out=product) if native else s[0] @ w
+        given = [*[v[t] for v in values], *y[:, t], *(y[:, t - 1] if t else states), *inner[:, t], *product, *s]
+        if native:
+            s = moving[:, t]
+            formula.kernel.flat(*given, *inner[:, t], *s)
+        else:
+            found.append(np.stack(formula.function(*given)))
+            s = found[-1][len(inner) :]
+    every = None if native else np.stack(found, axis=1)
+    return (moving, inner) if every is None else (every[len(inner) :], every[: len(inner)])
+
+
+def _tangents_back(
+    kind: str, cell: Cell, run: Run, sweep: Sweep, parts: Any, moved: Any, moving: Any, inner: Any, tg: Any
+) -> Cotangents:
+    """The tangents of what `Cell.back` gives, of the parts' tangents, those of the states (`moving`) and of the gates'
+    values (`inner`), and that of the cotangents from outside, or None."""
+    (_, w_hh, *_, states, _), (_, t_hh, *_, t_states, _) = parts, moved
+    y, values, formula, (_, steps, batch, _) = run.y, run.values, BACK_MOVED[kind], run.y.shape
+    # What comes by the tangent of W_hh from all steps behind at once, in pieces that stay in the cache
+    rows, few = _rows(sweep.hidden), max(1, _together(y) * batch)
+    pieces = [rows[:, k : k + few] for k in range(0, max(1, steps * batch), few)]
+    by_w = np.concatenate([np.add.reduce(piece @ t_hh, axis=0) for piece in pieces]).reshape(y.shape[1:])
+    nothing = np.zeros_like(y[0])
+    outside = np.stack([np.concatenate([by_w[1:], nothing[:1]]), *[nothing] * (len(y) - 1)])
+    outside = outside if tg is None else outside + tg
+    w, product = np.ascontiguousarray(w_hh), np.zeros((cell.gates, *y.shape[2:]), y.dtype)
+    blocks = cell.gates * (1 if sweep.hidden is sweep.d else 2)
+    passed: Any = [np.zeros_like(y[0, 0]) for _ in range(formula.outputs - blocks)]
+    native = _native(y, *values, moving, inner, outside, *t_states)
+    found: Any = _empty((blocks, *y.shape[1:]), y.dtype) if native else []
+    for t in range(steps - 1, -1, -1):
+        before, before_moving = (y[:, t - 1], moving[:, t - 1]) if t else (states, t_states)
+        given = [*[v[t] for v in values], *y[:, t], *before, *inner[:, t], *moving[:, t], *before_moving]
+        given += [*sweep.adjoint[:, t], *outside[:, t], *product, *passed]
+        if native:
+            formula.kernel.flat(*given, *found[:, t], *passed)
+            np.matmul(found[-cell.gates :, t], w, out=product)
+        else:
+            now = formula.function(*given)
+            found.append(np.stack(now[:blocks]))
+            passed, product = now[blocks:], found[-1][-cell.gates :] @ w
+    every = found if native else np.stack(found[::-1], axis=1)
+    by_h = np.add.reduce(product, axis=0) + by_w[0]
+    initial = [by_h, *passed] if len(y) > len(passed) else [by_h + passed[0]]
+    return every[: cell.gates], every[-cell.gates :], initial
+
+
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
     def steps_of(flat: Any, constant: Any, layout: Layout) -> Any:
-        y, gates = cell.run(*layout.parts(cell, flat, constant))
+        y, gates, _ = cell.run(*layout.parts(cell, flat, constant))
         return y if gates is None else (y, gates)
 
-    def sweep(g: Any, y: Any, flat: Any, constant: Any, gates: Any, layout: Layout) -> Any:
-        w_ih, w_hh, b_ih, _, states, x = layout.parts(cell, flat, constant)
+    def sweep_of(g: Any, y: Any, flat: Any, constant: Any, gates: Any, layout: Layout, adjoint: Any = None) -> Sweep:
+        _, w_hh, _, _, states, _ = layout.parts(cell, flat, constant)
         if layout.steps > FEW:
             w_hh, given = _empty(w_hh.shape, y.dtype), w_hh
             w_hh[...] = given
-        d, hidden, initial = cell.back(g, y, gates, w_hh, states)
-        return cotangents(d, hidden, initial, y, w_ih, b_ih, states, x, constant is None, layout.batch)
+        return Sweep(*cell.back(g, y, gates, w_hh, states, adjoint), adjoint)
 
-    def cotangents(
-        d: Any, hidden: Any, initial: Any, y: Any, w_ih: Any, b_ih: Any, states: Any, x: Any, by_x: bool, batch: int
-    ) -> Any:
-        rows, below = _rows(d), _rows(hidden)
+    def sweep(g: Any, y: Any, flat: Any, constant: Any, gates: Any, layout: Layout) -> Any:
+        d, hidden, initial, _ = sweep_of(g, y, flat, constant, gates, layout)
+        return cotangents(d, hidden, initial, y, flat, constant, layout)
+
+    def cotangents(d: Any, hidden: Any, initial: Any, y: Any, flat: Any, constant: Any, layout: Layout) -> Any:
+        w_ih, _, _, _, states, x = layout.parts(cell, flat, constant)
+        return joined(d, hidden, initial, by_parts(d, hidden, y, w_ih, states, x, constant is None), layout.bias)
+
+    def by_parts(d: Any, hidden: Any, y: Any, w_ih: Any, states: Any, x: Any, by_x: bool) -> list[Any]:
+        """The cotangents of w_ih, w_hh and x, which are bilinear in (d, hidden) and the rest."""
+        rows, below, batch = _rows(d), _rows(hidden), y.shape[2]
         by_w_hh = below[:, :batch].swapaxes(-1, -2) @ states[0]
         if y.shape[1] > 1:
             by_w_hh = by_w_hh + below[:, batch:].swapaxes(-1, -2) @ _rows(y[0, :-1])
-        found = [rows.swapaxes(-1, -2) @ _rows(x), by_w_hh]
-        if b_ih is not None:
-            ones = np.ones((1, rows.shape[1]), y.dtype, like=plain(rows))
+        by_w_ih = None if x is None else rows.swapaxes(-1, -2) @ _rows(x)
+        return [by_w_ih, by_w_hh, (rows @ w_ih).sum(axis=0) if by_x else None]
+
+    def joined(d: Any, hidden: Any, initial: Any, parts: list[Any], bias: bool) -> Any:
+        """All cotangents as one vector."""
+        found, rows = parts[:2], _rows(d)
+        if bias:
+            ones = np.ones((1, rows.shape[1]), d.dtype, like=plain(rows))
             found.append(ones @ rows)
-            found.append(found[-1] if hidden is d else ones @ below)
-        found += initial
-        if by_x:
-            found.append((rows @ w_ih).sum(axis=0))
-        return _vector(*found)
+            found.append(found[-1] if hidden is d else ones @ _rows(hidden))
+        return _vector(*found, *initial, *parts[2:] if parts[2] is not None else ())
 
     def steps_written(flat: Any, constant: Any, layout: Layout) -> Any:
         with ad.no_grad():
             return plain(result_of(expansion(Tensor(flat), constant, layout=layout)))
 
     def swept(g: Any, y: Any, flat: Any, constant: Any, layout: Layout) -> Any:
-        w_ih, _, b_ih, _, states, x = parts = layout.parts(cell, flat, constant)
-        d, hidden, initial = _differentiable(cell, g, y, *parts)
-        return cotangents(d, hidden, initial, y, w_ih, b_ih, states, x, constant is None, layout.batch)
+        d, hidden, initial = _differentiable(cell, g, y, *layout.parts(cell, flat, constant))
+        return cotangents(d, hidden, initial, y, flat, constant, layout)
 
     def sweep_written(g: Any, y: Any, flat: Any, constant: Any, gates: Any, layout: Layout) -> Any:
         with ad.no_grad():
@@ -661,7 +768,8 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
 
     def run_of(flat: Any, constant: Any, layout: Layout) -> Run:
         found = whole(flat, constant, layout=layout)
-        return Run(*found) if type(found) is tuple else Run(found, None)
+        y, gates = found if type(found) is tuple else (found, None)
+        return Run(y, gates, [])
 
     def forward(flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         return (run or run_of(flat, constant, layout)).y
@@ -670,15 +778,84 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
         if not isinstance(g, Tensor):
             return back(g, y, flat, constant, (run or run_of(flat, constant, layout)).gates, layout=layout)
         # It is to be differentiated again, and so must depend on the inputs visibly.
-        return swept(g, y, flat, constant, layout)
+        arrays = plain(g), plain(y), plain(flat), plain(constant)
+        if any(map(is_foreign, arrays)):
+            return swept(g, y, flat, constant, layout)
+        run = run or run_of(*arrays[2:], layout)
+        run.place[:] = [None]
+        found = sweep_of(*arrays, run.gates, layout, np.empty_like(run.y))
+        return pullback(g, flat, *[] if constant is None else [constant], layout=layout, run=run, sweep=found)
+
+    def moved_parts(t: Any, constant: Any, layout: Layout) -> Any:
+        return (*layout.parts(cell, t, constant)[:5], layout.parts(cell, t, None)[5] if constant is None else None)
 
     def pushed(t: Any, y: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
-        moved = (*layout.parts(cell, t, constant)[:5], layout.parts(cell, t, None)[5] if constant is None else None)
-        values = None
-        if not isinstance(y, Tensor):
-            run = run or run_of(flat, constant, layout)
-            values = None if run.gates is None and is_foreign(y) else run.values
-        return _moved(cell, values, y, layout.parts(cell, flat, constant), moved)
+        parts, moved = layout.parts(cell, flat, constant), moved_parts(t, constant, layout)
+        if isinstance(y, Tensor):
+            return _moved(cell, None, y, parts, moved)
+        run = run or run_of(flat, constant, layout)
+        if is_foreign(y):
+            return _moved(cell, run.gates, y, parts, moved)
+        found = _tangents(kind, cell, run, parts, moved)
+        if run.place:
+            run.place[0] = (t, *found)
+        return found[0]
+
+    # Backpropagation through time as an operation: F ↦ F′(flat)ᵀ g. Its derivative by g is the pushforward, and that by
+    # flat is symmetric, the Hessian of g · F.
+
+    def pulled(
+        g: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None, sweep: Sweep | None = None
+    ) -> Any:
+        run = run or run_of(flat, constant, layout)
+        if sweep is None:
+            return back(g, run.y, flat, constant, run.gates, layout=layout)
+        return cotangents(*sweep[:3], run.y, flat, constant, layout)
+
+    def formulas(
+        g: Any, flat: Any, constant: Any, layout: Layout, run: Run | None
+    ) -> tuple[Tensor, list[Tensor]] | None:
+        """The same in operations with derivatives, and its inputs there; None of NumPy's arrays."""
+        if not any(isinstance(x, Tensor) or is_foreign(x) for x in (g, flat, constant)):
+            return None
+        with differentiating():
+            g, flat = (x[...] if isinstance(x, Tensor) and x.requires_grad else variable(plain(x)) for x in (g, flat))
+            y = operation(flat, *[] if constant is None else [constant], layout=layout, run=run)
+            return swept(g, y, flat, constant, layout), [g, flat]
+
+    def by_both(u: Any, out: Any, g: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None,
+                sweep: Sweep | None = None) -> Sequence[Any]:  # fmt: skip
+        written = formulas(g, flat, constant, layout, run)
+        if written is not None:
+            found = ad.gradients(*written, u, create_graph=isinstance(u, Tensor))
+            return *[d if isinstance(u, Tensor) else plain(d) for d in found], None
+        return *curved(u, None, g, flat, constant, layout, run, sweep), None
+
+    def both_moved(ts: Any, out: Any, g: Any, flat: Any, constant: Any = None, *, layout: Layout,
+                   run: Run | None = None, sweep: Sweep | None = None) -> Any:  # fmt: skip
+        written = formulas(g, flat, constant, layout, run)
+        if written is not None:
+            return Pushforward([written[0]], written[1])(ts[:2], isinstance(out, Tensor))[0]
+        if ts[1] is None:
+            return pulled(ts[0], flat, constant, layout=layout, run=run)
+        return curved(ts[1], ts[0], g, flat, constant, layout, run, sweep)[1]
+
+    def curved(
+        t: Any, tg: Any, g: Any, flat: Any, constant: Any, layout: Layout, run: Run | None, sweep: Sweep | None
+    ) -> tuple[Any, Any]:
+        """The tangent of the states, and that of the pullback, of those of flat and of g (or None)."""
+        run = run or run_of(flat, constant, layout)
+        sweep = sweep or sweep_of(g, run.y, flat, constant, run.gates, layout, np.empty_like(run.y))
+        parts, moved = layout.parts(cell, flat, constant), moved_parts(t, constant, layout)
+        kept, run.place[:] = run.place and run.place[0], [None]
+        moving, inner = kept[1:] if kept and kept[0] is t else _tangents(kind, cell, run, parts, moved)
+        d, hidden, initial = _tangents_back(kind, cell, run, sweep, parts, moved, moving, inner, tg)
+        hidden = d if sweep.hidden is sweep.d else hidden
+        (w_ih, *_, states, x), (t_ih, *_, t_states, tx) = parts, moved
+        first = by_parts(d, hidden, run.y, w_ih, states, x, constant is None)
+        second = by_parts(sweep.d, sweep.hidden, moving, t_ih, t_states, tx, constant is None)
+        whole = [a if b is None else a + b for a, b in zip(first, second)]
+        return moving, joined(d, hidden, initial, whole, layout.bias)
 
     def expansion(flat: Tensor, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         w_ih, w_hh, b_ih, b_hh, states, x = _opened(layout, cell, flat, constant)
@@ -693,18 +870,23 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
         yield None
         return ad.stack([ad.stack([step[letter] for step in found]) for letter in ("h", "c")[: cell.states]])
 
-    def samples(rng: np.random.Generator) -> list[Sample]:
+    def samples(rng: np.random.Generator, back: bool = False) -> list[Sample]:
         found = []
         for (t, n, k, h), bias, constant in [((3, 2, 2, 1), True, False), ((2, 1, 1, 2), False, True),
                                              ((2, 0, 1, 1), True, False)]:  # fmt: skip
             x = rng.normal(size=(t, n, k))
             size = cell.gates * (h * k + h * h + 2 * bias * h) + cell.states * n * h + (not constant) * x.size
-            wrap = (lambda flat, x=x: (flat, Tensor(x, dtype=flat.dtype))) if constant else None
-            found.append(Sample((rng.normal(size=size),), {"layout": Layout(t, n, k, h, bias)}, wrap))
+            g = (rng.normal(size=(cell.states, t, n, h)),) * back
+            wrap = (lambda *free, x=x: (*free, Tensor(x, dtype=free[-1].dtype))) if constant else None
+            found.append(Sample((*g, rng.normal(size=size)), {"layout": Layout(t, n, k, h, bias)}, wrap))
         return found
 
-    return run_of, declare(name, forward, [rule, None], jvps=[pushed, None], formula=formula, samples=samples,
-                         derivatives=["backpropagation through time", "0 (constant)"], expansion=expansion)  # fmt: skip
+    operation = declare(name, forward, [rule, None], jvps=[pushed, None], formula=formula, samples=samples,
+                        derivatives=["backpropagation through time", "0 (constant)"], expansion=expansion)  # fmt: skip
+    pullback = declare(name + "_pullback", pulled, joint=by_both, jvps=both_moved, samples=partial(samples, back=True),
+                       formula=f"(∂ {name} / ∂{{1}})ᵀ {{0}}",
+                       derivatives=["the tangent", "the Hessian of {0} · " + name, "0 (constant)"])  # fmt: skip
+    return run_of, operation
 
 
 KINDS = {

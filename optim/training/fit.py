@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 import time
 import warnings
@@ -18,19 +17,19 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
-from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, leaves, not_finite, pair
+from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, not_finite, pair
 from autodiff.devices import place_of
 from autodiff.flags import flagged
 from autodiff.generators import generators, random_state
 from autodiff.leaving import user_level
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
-from autodiff.ranks import fingerprint, require_same, sum_over_ranks
+from autodiff.ranks import sum_over_ranks
 from autodiff.tensor import plain
 
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
-from ..parallel import Averaging, Ranks, broadcast, ending_all
+from ..parallel import Averaging, Ranks, begin_alike, ending_all
 from ..second_order.base import SecondOrder
 from ..second_order.lbfgs import LBFGS
 from ..swa import EMA, SWA
@@ -54,7 +53,7 @@ class TrainingState:
         epoch: the present one, the first one being 1.
         batch: how many batches of it are done.
         loss: of the batch done last.
-        output: of the model for it.
+        output: of the model for it; among several ranks of a rank's part, None where nothing of that counts.
     """
 
     model: Any
@@ -169,15 +168,16 @@ def fit(
             then.
         comm: a communicator of mpi4py, such as ``MPI.COMM_WORLD``, on all of whose ranks `fit` is called alike: the
             training of one process, each step's batch divided among them. They begin with rank 0's weights, state of
-            the optimiser and `rng`. Of (X, y) and of data sets, the same on all ranks, each takes its part of every
-            batch (`batch_size` samples for all ranks together); batches are each rank's own, of any size, and as many
-            on all. Gradients, losses and metrics are means over all samples, weighted as over batches, and the numbers
-            are those of one process to rounding, but for dropout (each rank draws from its own generators), batch norm
-            (the statistics are those of a rank's part; the running averages are averaged after each epoch), metrics
-            that are no means over samples, and `augment` (which draws apart on each rank). Callbacks are called on all
-            ranks; one rank that stops, stops all. Rank 0 shows the progress and alone touches `checkpoint`, from which
-            as many ranks resume to the last bit, each with its own random generators, and another number can (a rank
-            that joins draws as it begins). An exception on one rank ends the processes of all (``comm.Abort``).
+            the optimiser and schedule, and `rng`. Of (X, y) and of data sets, the same on all ranks, each takes its
+            part of every batch (`batch_size` samples for all ranks together); batches are each rank's own, of any size,
+            and as many on all. Gradients, losses and metrics are means over all samples, weighted as over batches, and
+            the numbers are those of one process to rounding, but for dropout (each rank draws from its own generators),
+            batch norm (the statistics are those of a rank's part; the running averages are averaged after each epoch,
+            weighted by samples), metrics that are no means over samples, and `augment` (which draws apart on each
+            rank). Callbacks are called on all ranks that have some; one rank that stops, stops all, and those of rank 0
+            are in the checkpoint. Rank 0 shows the progress and alone touches `checkpoint`, from which as many ranks
+            resume to the last bit, each with its own random generators, and another number can (a rank that joins draws
+            as it begins). An exception on one rank ends the processes of all (``comm.Abort``).
 
     Returns:
         The history: "train_loss" (without the penalty), "val_loss", "train_" and "val_" and the name for each metric,
@@ -206,7 +206,7 @@ def fit(
     >>> rng = np.random.default_rng(0)
     >>> model = nn.Sequential(nn.Linear(2, 8, rng=rng), nn.Tanh(), nn.Linear(8, 2, rng=rng))
     >>> adam = optim.Adam(model.parameters(), lr=0.1)
-    >>> history = fit(model, nn.CrossEntropyLoss(), (X, y), optimizer=adam, epochs=50, rng=rng)
+    >>> history = optim.fit(model, nn.CrossEntropyLoss(), (X, y), optimizer=adam, epochs=50, rng=rng)
     >>> model(X.astype("float32")).argmax(axis=1)
     Tensor([0, 1, 1, 0])
     >>> history.train_loss[-1] < 0.05
@@ -249,16 +249,24 @@ def fit(
     valid: Any = validation
     if valid is not None:
         valid = as_batches(validation, batch_size, None, dtype, "fit: validation", place)
-    apart, divided = rng, False
+    measured, apart, divided = named(metrics), rng, False
     if comm is not None:
-        _agree(model, loss, optimizer, rng, data, train, comm, epochs=epochs, accumulate=accumulate,
-               clip_norm=clip_norm, clip_value=clip_value, batch_size=batch_size, stopping=stopping, ema=ema,
-               compile=compile, validation=validation is not None, penalty=penalty is not None,
-               checkpoint=checkpoint is not None, resume=resume)  # fmt: skip
+        begin_alike(
+            "fit", comm, model, loss, optimizer, rng, {"the data": data, "the validation data": validation}, train,
+            scheduler, epochs=epochs, accumulate=accumulate, clip_norm=clip_norm, clip_value=clip_value,
+            batch_size=batch_size, ema=(ema, getattr(ema, "decay", None)), compile=compile,
+            patience=(stopping.patience, stopping.min_delta, stopping.compare, stopping.strict),
+            restore_best_weights=(bool(restore_best_weights), stopping.restore_best),
+            metrics=(list(measured[0]), measured[1]),
+            validation=validation is not None, penalty=penalty is not None, augment=augment is not None,
+            checkpoint=checkpoint is not None, resume=resume,
+        )  # fmt: skip
         train = train if train is data else train.part(comm.rank, comm.size)
         divided = valid is not validation
         valid = valid.part(comm.rank, comm.size) if divided else valid
-        apart = rng.spawn(comm.size)[comm.rank] if comm.rank else rng
+        if augment is not None:
+            spawned = comm.bcast(None if comm.rank else rng.spawn(comm.size))
+            apart = spawned[comm.rank] if comm.rank else rng
         progress = progress if comm.rank == 0 else False
     average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
     if average is not None and {id(p) for p in trained}.isdisjoint(map(id, average.params)):
@@ -282,13 +290,17 @@ def fit(
         accumulate=int(accumulate), generators=found, backend=backend_of(compile),
         averaging=None if comm is None else Averaging(trained, comm),
     )  # fmt: skip
+    parts = ("train",) if validation is None else ("train", "val")
+    columns = {f"{part}_{name}" for part in parts for name in ("loss", *measured[0], *measured[1])}
+    columns |= {name for name, asked in (("penalty", penalty), ("grad_norm", clip_norm)) if asked is not None}
     run = _Run(
         model=model,
         loss=loss,
         train=train,
         validation=valid,
         divided=divided,
-        metrics=named(metrics),
+        metrics=measured,
+        columns=columns,
         params=trained,
         step=step,
         average=average,
@@ -316,29 +328,6 @@ def fit(
 # What is checked
 
 
-def _agree(
-    model: Any, loss: Any, optimizer: Any, rng: Any, data: Any, train: Any, comm: Any, **arguments: Any
-) -> None:  # fmt: skip
-    """Raise unless the ranks train the same; give all what rank 0 begins with."""
-    kinds = {"model": type(model), "loss": type(loss), "optimizer": type(optimizer)}
-    arguments |= {name: kind.__name__ for name, kind in kinds.items()}
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    for i, p in enumerate(trained):
-        arguments[f"parameter {i} (shape, dtype, requires_grad)"] = (p.shape, str(p.dtype), p.requires_grad)
-    arguments["the number of batches"] = operator.length_hint(train, -1)
-    if type(data) is tuple:  # of which each rank takes a part
-        arguments |= {"the number of samples": train.samples}
-        arguments |= {f"the checksum of array {i} of the data": fingerprint(a) for i, a in enumerate(leaves(data))}
-    require_same(arguments, comm, "fit")
-    broadcast(model, comm)
-    if hasattr(loss, "state_dict"):
-        broadcast(loss, comm)
-    broadcast(trained, comm)
-    state, rng.bit_generator.state = comm.bcast((optimizer.state_dict(), rng.bit_generator.state))
-    if comm.rank:
-        optimizer.load_state_dict(state)
-
-
 def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
     """Raise unless these can be trained together; `where` begins the messages."""
     missing = [
@@ -346,15 +335,15 @@ def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
     ]
     if missing or isinstance(model, type) or not callable(model):
         raise TypeError(
-            f"{where}: the model must be a module, not {model!r}" + f" (no {', '.join(missing)})" * bool(missing)
+            f"{where}: the model must be a module, not {model!r:.80}" + f" (no {', '.join(missing)})" * bool(missing)
         )
     if not callable(loss) or isinstance(loss, type):
         raise TypeError(
-            f"{where}: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r}"
+            f"{where}: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r:.80}"
         )
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
-            f"{where}: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r}"
+            f"{where}: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r:.80}"
         )
     own = {id(p) for p in model.parameters()}
     if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
@@ -388,6 +377,7 @@ class _Run:
     validation: Any
     divided: bool  # its batches, each among the ranks
     metrics: tuple[dict[str, Metric], dict[str, str]]
+    columns: set[str]
     params: list[Tensor]
     step: Step
     average: EMA | SWA | None
@@ -413,7 +403,7 @@ class _Run:
         }
         self.parts = Parts(
             self.model, self.state.optimizer, self.state.scheduler, self.loss, self.callbacks, others, self.stopping,
-            self.generators, self.average,
+            self.generators, self.average, self.columns,
         )  # fmt: skip
         self.comm = None if self.ranks is None else self.ranks.comm
         self.every_batch = _every_batch(self.state.scheduler)
@@ -482,7 +472,6 @@ class _Run:
                 {self.names.get(id(p), f"parameter {i}"): p for i, p in enumerate(self.params)},
                 f"after epoch {state.epoch}",
             )
-            self.ranks.average_buffers(self.model)
         if self.validation is not None:
             self.model.eval()
             with no_grad(), self.averaged():
@@ -573,6 +562,8 @@ class _Run:
         if self.step.pending:
             means.note(self.step.finish())
             self.stepped()
+        if self.ranks is not None:
+            self.ranks.average_buffers(self.model, means.samples)
         if means.samples and not self.step.reached:
             raise ValueError(
                 "fit: the loss of no batch depends on a parameter that the optimiser trains; was something detached, "
@@ -586,7 +577,7 @@ class _Run:
             return weight or 0.0
         batch = self.state.batch + (weight is None)
         place, all_of = f"batch {batch} of epoch {self.state.epoch}", isinstance(self.state.optimizer, SecondOrder)
-        total, stop = self.ranks.meet(weight, place, stops, all_of)
+        total, stop = self.ranks.meet(weight, place, stops, self.params, all_of)
         if stop:
             raise _Stop
         if weight is not None and total:
@@ -634,7 +625,7 @@ class _Run:
             whole = float(samples if count is None else count)
             if self.divided:  # the metrics are of all samples of a batch, if the loss counts some on any rank
                 whole = float(sum_over_ranks(whole, self.comm))
-            if not samples or not whole:
+            if not samples or not whole or (count == 0 and not (means.metrics or means.scores)):
                 continue
             value, output = self.step.measure(x, y)
             number = _number(value, self.state, "validation ", x, y, i) if count != 0 else 0.0
@@ -669,6 +660,9 @@ class _Run:
             if self.comm is not None and self.comm.rank:  # one that has none in there goes on as it began
                 drawn = dict(enumerate(saved.get("random of other ranks", []), 1))
                 saved = saved | {"random": drawn.get(self.comm.rank, random_state(self.generators()))}
+                own = len(self.parts.owners) - 1
+                if own != len(saved["callbacks"]):  # rank 0's, that are its alone
+                    saved = saved | {"callbacks": [None] * own}
             self.state.epoch, self.state.history = self.parts.restore(weights, best, saved)
         except Exception as error:
             what = str(error) if isinstance(error, (ValueError, RuntimeError)) else repr(error)

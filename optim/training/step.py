@@ -98,7 +98,7 @@ class Step:
             total, found = objective(x, y)
             if checked and not _finite([total]):
                 raise NotFinite(found)
-            with averaging.overlapped() if overlaps and averaging is not None else nullcontext():
+            with sending():
                 total.backward(retain_graph=False)
             if checked and not _finite([p.grad for p in params if p.grad is not None]):
                 raise NotFinite(found)
@@ -182,7 +182,8 @@ class Step:
                 averaging.clear()
             return found[0]
 
-        overlaps = backend is None and accumulate == 1
+        overlaps = averaging is not None and backend is None and accumulate == 1
+        sending: Any = averaging.overlapped if averaging is not None and overlaps else nullcontext
         self._programs: dict[str, Any] = {}
         self.why = ""
         """Why the optimiser's step is no part of a program."""

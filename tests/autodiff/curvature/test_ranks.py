@@ -285,15 +285,21 @@ def test_probes_divided_among_ranks_say_what_those_of_one_process_say(kind: str,
 @pytest.mark.parametrize("room", [1 << 25, 43 * 6])
 def test_a_density_from_probes_divided_among_ranks_is_that_of_one_process(room: int, monkeypatch: Any) -> None:
     monkeypatch.setattr("autodiff.curvature.density.ROOM", room)
+    busy: set[int] = set()
 
     def found(comm: Any, **options: Any) -> Any:
         op = operator("Hessian", None, batches=BATCHES)
+        if comm is not None:
+            whole, note = op.matmat, busy.add
+            op.matmat = lambda X: (note(comm.rank), whole(X))[1]
         seen = curvature.spectral_density(op, 5, 6, rng=3, comm=comm, **options)
         return seen.nodes, seen.weights, seen.density
 
     known = curvature.eigenpairs(operator("Hessian", None, batches=BATCHES), 2, rng=0)
     for options in ({}, {"deflate": known}):
+        busy.clear()
         several = on_ranks(3, lambda comm, options=options: found(comm, **options))
+        assert busy == {0, 1, 2}
         for one, other in zip(found(None, **options), several, strict=True):
             np.testing.assert_allclose(other, one, rtol=1e-7, atol=1e-9)
 
