@@ -283,8 +283,8 @@ def random_numbers(rng: np.random.Generator, method: str, shape: tuple[int, ...]
     there is to keep, and the numbers are the same on all devices of a kind, but others than the processor's. A device
     whose generators have no such method is given those.
     """
-    home = None if beside is None else _home(RANDOM, beside.array)
-    if not hasattr(getattr(home, "Generator", None), method):
+    home: Any = None if beside is None else _home(RANDOM, beside.array)
+    if home is None or not hasattr(home.Generator, method):
         numbers = getattr(rng, method)(size=shape, **options)
         return numbers if beside is None else np.asarray(numbers, like=beside)
     with on(beside):
