@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .device_arrays import device_array
-from .devices import put
+from .device_arrays import ARRAYS, device_array
+from .devices import as_numpy, put
 from .flags import flagged
 from .tensor import Tensor, is_foreign, plain, wrap
 
@@ -147,7 +147,7 @@ class Samples:
                 f"{self.where}: the samples of a data set are tuples (x, y), not {type(items[0]).__name__}; make them "
                 f"so in its __getitem__"
             )
-        arrays = [plain(item) if isinstance(item, Tensor) else np.asarray(item) for item in items]
+        arrays = [_array(item) for item in items]
         if len(shapes := {a.shape for a in arrays}) > 1:
             raise ValueError(f"{self.where}: samples of shapes {sorted(shapes)} cannot be stacked to a batch")
         return np.stack(arrays)
@@ -233,7 +233,9 @@ def as_batches(
     return Batches(X, y, batch_size, shuffle=rng is not None, rng=rng)
 
 
-def augmented(augment: Callable[..., Any], rng: np.random.Generator, dtype: Any, where: str) -> Callable[..., Any]:
+def augmented(
+    augment: Callable[..., Any], rng: np.random.Generator, dtype: Any, where: str, beside: Any = None
+) -> Callable[..., Any]:
     """``augment(x, y, rng)`` as a change of batches: it is given arrays for Tensors, and Tensors are made of what it
     returns, as of the arrays of all samples."""
 
@@ -241,7 +243,7 @@ def augmented(augment: Callable[..., Any], rng: np.random.Generator, dtype: Any,
         result = augment(_arrays(x), _arrays(y), rng)
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"{where} must return a pair (x, y), not {type(result).__name__}")
-        return as_constants(*result, dtype, where)
+        return as_constants(*result, dtype, where, beside)
 
     return change
 
@@ -264,7 +266,7 @@ def _constants(value: Rows, dtype: Any, name: str, finite: bool = False, beside:
         return tuple(_constants(item, dtype, f"{name}[{i}]", finite, beside) for i, item in enumerate(value))
     if isinstance(value, (list, Mapping)):  # of a batch that somebody else made
         return value
-    array = plain(value) if isinstance(value, Tensor) else np.asarray(value)
+    array = _array(value)
     kind = array.dtype.kind
     if kind not in "fciub":
         hint = "; number the classes 0, 1, 2 …" if kind in "OUS" and ": y" in name else ""
@@ -280,6 +282,12 @@ def _constants(value: Rows, dtype: Any, name: str, finite: bool = False, beside:
             f"or fill the gaps (a model or a loss that is made for them takes batches, optim.batches(X, y))"
         )
     return wrap(array if beside is None else put(array, beside))
+
+
+def _array(value: Any) -> Any:
+    return (
+        plain(value) if isinstance(value, Tensor) else device_array(value) if is_foreign(value) else np.asarray(value)
+    )
 
 
 def dtype_of(model: Any) -> Any:
@@ -298,12 +306,13 @@ def not_finite(value: Any, name: str) -> str | None:
     if isinstance(value, (tuple, list, Mapping)):
         items = value.items() if isinstance(value, Mapping) else enumerate(value)
         return next(filter(None, (not_finite(item, f"{name}[{key!r}]") for key, item in items)), None)
-    array = plain(value) if isinstance(value, Tensor) else value
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fc":
+    array = plain(value) if isinstance(value, Tensor) else device_array(value)
+    if not isinstance(array, ARRAYS) or array.dtype.kind not in "fc":
         return None
     with np.errstate(all="ignore"):
         if np.isfinite(array.sum()):  # one pass; a sum may overflow, but none hides NaN or infinity
             return None
+    array = as_numpy(array)
     bad = ~np.isfinite(np.atleast_1d(array))
     rows = bad.reshape(len(bad), -1).any(axis=1)
     if not rows.any():
@@ -314,8 +323,8 @@ def not_finite(value: Any, name: str) -> str | None:
     return f"{name} has {found} in row {row}{others}"
 
 
-def pair(batch: Any, where: str) -> tuple[Any, Any]:
-    """A batch (x, y).
+def pair(batch: Any, where: str, beside: Any = None) -> tuple[Any, Any]:
+    """A batch (x, y); its arrays go to where `beside` is, if that is on a device.
 
     Raises:
         TypeError: for anything but a pair, or sparse matrices.
@@ -328,7 +337,17 @@ def pair(batch: Any, where: str) -> tuple[Any, Any]:
     x, y = batch
     _require_dense(x, where, "x")
     _require_dense(y, where, "y")
-    return x, y
+    return (x, y) if beside is None else (_moved(x, beside), _moved(y, beside))
+
+
+def _moved(value: Any, beside: Any) -> Any:
+    """What a batch holds, the arrays in it as constant Tensors where `beside` is."""
+    if isinstance(value, Mapping):
+        return {key: _moved(item, beside) for key, item in value.items()}
+    if type(value) in (tuple, list):
+        return type(value)(_moved(item, beside) for item in value)
+    numbers = isinstance(value, Tensor) or getattr(getattr(value, "dtype", None), "kind", "O") in "fciub"
+    return wrap(put(_array(value), beside)) if numbers else value
 
 
 def _require_dense(value: Any, where: str, name: str) -> None:
@@ -342,7 +361,7 @@ def length(x: Any, y: Any, where: str) -> int:
         if isinstance(value, Mapping):
             value = tuple(value.values())
         for first in leaves(value)[:1]:
-            if isinstance(first, (np.ndarray, Tensor)) and first.ndim:
+            if (isinstance(first, Tensor) or isinstance(first, ARRAYS)) and first.ndim:
                 return len(first)
     return common_length({"x": rows(x, f"{where}: x"), "y": rows(y, f"{where}: y")}, where)
 

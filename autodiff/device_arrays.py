@@ -19,6 +19,9 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 SPECIAL = {"cupy": "cupyx.scipy.special"}
 """Where a package of arrays keeps what `scipy.special` has."""
 
+RANDOM = {"cupy": "cupy.random"}
+"""Where it keeps generators of random numbers."""
+
 STATIC = ("take", "take_along_axis", "searchsorted", "repeat", "roll", "pad")
 """Functions whose later arguments are positions and widths, which may be NumPy's."""
 
@@ -206,7 +209,13 @@ for _name in (
 
 def device_array(x: Any) -> Any:
     """An array of a type that copies to the processor by ``get()``, as a `DeviceArray`; anything else as it is."""
-    return DeviceArray(x) if type(x) is not DeviceArray and hasattr(type(x), "get") else x
+    kind = type(x)
+    speaks = hasattr(kind, "get") and hasattr(kind, "__array_function__")
+    return DeviceArray(x) if speaks and kind is not DeviceArray else x
+
+
+ARRAYS: tuple[type[Any], ...] = (np.ndarray, DeviceArray)
+"""Types of arrays that hold their numbers."""
 
 
 # What stands for what the device has not
@@ -258,8 +267,34 @@ INSTEAD: dict[Any, Callable[..., Any]] = {
 
 def _special(array: Any, name: str) -> Any:
     """SciPy's special function of that name in the package of an array."""
-    home = SPECIAL.get(type(array).__module__.partition(".")[0])
-    return None if home is None else getattr(import_module(home), name, None)
+    home = _home(SPECIAL, array)
+    return None if home is None else getattr(home, name, None)
+
+
+def _home(homes: dict[str, str], array: Any) -> Any:
+    found = homes.get(type(array).__module__.partition(".")[0])
+    return None if found is None else import_module(found)
+
+
+def random_numbers(rng: np.random.Generator, method: str, shape: tuple[int, ...], dtype: Any, beside: Any) -> Any:
+    """What a generator's method "random" or "standard_normal" draws, where `beside` is (None: the processor's memory).
+
+    On a device its own generator draws, Philox, begun anew with a number that rng draws. So rng's state is all that
+    there is to keep, and the numbers are the same on all devices of a kind, but others than the processor's. A device
+    without generators is given those.
+    """
+    home = None if beside is None else _home(RANDOM, beside.array)
+    if home is None:
+        numbers = getattr(rng, method)(shape, dtype)
+        return numbers if beside is None else np.asarray(numbers, like=beside)
+    with on(beside):
+        own = home.Generator(home.Philox4x3210(int(rng.integers(2**63))))
+        return DeviceArray(getattr(own, method)(shape, dtype))
+
+
+def on(array: DeviceArray) -> Any:
+    """A context in which arrays are made on the device of this one."""
+    return array.device if hasattr(array.device, "__enter__") else nullcontext()
 
 
 def _raising(array: Any) -> Any:

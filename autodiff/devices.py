@@ -8,25 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .device_arrays import DeviceArray, device_array
+from .device_arrays import DeviceArray, device_array, on
 
 _DEVICE = re.compile(r"(cpu|cuda|mps|xpu|hip|tpu|meta)(?::(\d+))?")
-
-
-def require_cpu(where: str, device: Any) -> None:
-    """Raise unless a device is the processor, "cpu" (or None, or an object that writes itself so).
-
-    Raises:
-        TypeError: for what names no device.
-        RuntimeError: for a GPU.
-    """
-    named = _DEVICE.fullmatch(str(device))
-    if device is not None and (named is None or isinstance(device, bool)):
-        raise TypeError(f"{where}: takes 'cpu' (or None), not {device!r}")
-    if named and named[1] != "cpu":
-        raise RuntimeError(
-            f"{where}: parameters are made on the processor; write module.to({str(device)!r}) afterwards"
-        )
 
 
 def somewhere_on(where: str, device: Any) -> DeviceArray | None:
@@ -69,8 +53,13 @@ def put(array: Any, beside: DeviceArray | None) -> Any:
     host = array.get() if type(array) is DeviceArray else np.asarray(array)
     if beside is None:
         return host
-    with beside.device if hasattr(beside.device, "__enter__") else np.errstate():
+    with on(beside):
         return np.asarray(host, like=beside)
+
+
+def as_numpy(value: Any) -> np.ndarray[Any, Any]:
+    """A tensor or an array as one of NumPy's: a copy where it is on a device."""
+    return np.asarray(put(device_array(getattr(value, "_ndarray", value)), None))
 
 
 def place_of(array: Any) -> DeviceArray | None:
@@ -95,7 +84,7 @@ def destination(where: str, target: Any, device: Any = None, dtype: Any = None) 
     """
     beside: Any = None
     for asked in (target, device):
-        if asked is not None and _DEVICE.fullmatch(str(asked)):
+        if asked is not None and not hasattr(asked, "shape") and _DEVICE.fullmatch(str(asked)):
             place = somewhere_on(where, asked)
             beside = (place,)
         elif asked is target and asked is not None:

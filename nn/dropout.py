@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.device_arrays import random_numbers
+from autodiff.devices import place_of
 from autodiff.flags import flagged
 from autodiff.opaque import opaque
 from autodiff.primitive import Sample, declare
@@ -28,16 +30,17 @@ _dropout = declare(
 
 
 def _drawn(input: Any, rng: np.random.Generator, shape: tuple[int, ...], p: float, inverted: bool) -> Any:
-    """A mask for the input, of its dtype."""
+    """A mask for the input, of its dtype and where it is."""
     keep = 1 - p
-    kept = rng.random(shape, np.float32) < keep if p < 1 else np.zeros(shape, bool)
-    mask = kept.astype(input.dtype)
-    if inverted and p < 1:
+    if p == 1:
+        return np.zeros_like(input, shape=shape)
+    mask = (random_numbers(rng, "random", shape, np.float32, place_of(input)) < keep).astype(input.dtype)
+    if inverted:
         mask *= 1 / keep
     return mask
 
 
-_mask = opaque(_drawn, "dropout_mask", "a draw", draws=True)
+_mask = opaque(_drawn, "dropout_mask", "a draw", draws=True, written=_drawn)
 
 
 def _dropped(
@@ -156,7 +159,7 @@ def alpha_dropout(
     floats("alpha_dropout", x)
     mask = _mask(plain(x), rng, x.shape, p, False)
     a = 0.0 if p == 1 else ((1 - p) * (1 + p * _SATURATED**2)) ** -0.5
-    shift = (1 - mask) * (a * _SATURATED) + np.asarray(-a * p * _SATURATED, mask.dtype)
+    shift = (1 - mask) * (a * _SATURATED) + mask.dtype.type(-a * p * _SATURATED)
     return _dropout(x, mask=mask * a) + shift
 
 

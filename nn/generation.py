@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 import autodiff as ad
+from autodiff.devices import as_numpy, place_of, put
+from autodiff.tensor import plain
 
 from .arguments import as_tensor, count, held, number, positive
 from .module.module import Module
@@ -119,11 +121,13 @@ def generate(
     for name, function in (("model", model), ("choose", choose)):
         if not callable(function):
             raise TypeError(f"generate: {name} is a function, not {function!r}")
-    sequence = as_tensor(start).numpy()
+    sequence = as_numpy(as_tensor(start))
     single = sequence.ndim == 1
     sequence = sequence[None] if single else sequence
     if sequence.ndim < 2 or sequence.shape[1] == 0:
         raise ValueError(f"generate: start has shape (T,) or (N, T) of 1 entry or more, not {np.shape(start)}")
+    first = next(model.parameters(), None) if isinstance(model, Module) else None
+    place = None if first is None else place_of(plain(first))
     training = [m for m in model.modules() if m.training] if isinstance(model, Module) else []
     for module in training:
         module.training = False
@@ -132,9 +136,9 @@ def generate(
             seen: Array = sequence
             state: tuple[Any, ...] = ()
             for _ in range(steps):
-                found = model(seen if context is None or state else seen[:, -context:], *state)
+                found = model(put(seen if context is None or state else seen[:, -context:], place), *state)
                 state = (found[1],) if isinstance(found, tuple) else ()
-                logits = as_tensor(found[0] if state else found).numpy()
+                logits = as_numpy(as_tensor(found[0] if state else found))
                 if logits.ndim not in (2, 3) or len(logits) != len(sequence):
                     raise ValueError(
                         f"generate: of sequences of shape {seen.shape} the model gave {logits.shape}, expects "

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from autodiff import Tensor
+from autodiff.devices import place_of, put
 from autodiff.flags import flagged
 from autodiff.tensor import writable
 
@@ -41,7 +42,7 @@ def _given(name: str, tensor: Any, axes: int = 0) -> Tensor:
 
 def _write(tensor: Tensor, values: Any) -> Tensor:
     data = writable(tensor)
-    data[...] = values
+    data[...] = put(values, place_of(data)) if isinstance(values, np.ndarray) else values
     tensor.data = data  # assigned, so that the engine knows of the write
     return tensor
 

@@ -817,7 +817,7 @@ class _Running(_Affine, OverAxes):
         """Set the running mean to 0, the running variance to 1 and the number of batches to 0."""
         for tensor, value in ((self.running_mean, 0), (self.running_var, 1), (self.num_batches_tracked, 0)):
             if tensor is not None:
-                tensor.data = np.full(tensor.shape, value, tensor.dtype)
+                tensor.data = np.full_like(plain(tensor), value)
 
     def reset_parameters(self) -> None:
         """Set the weight to 1 and the bias to 0, and forget the running statistics."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from autodiff import Tensor, enable_grad
 from autodiff.backward import gradients
+from autodiff.devices import as_numpy
 from autodiff.figures import LARGEST, axes_grid, dotted, drawable, legend, line_style, log_range, note, note_unseen
 from autodiff.lettering import families, legible, shown_name
 from autodiff.seeing.printable import printable
@@ -236,7 +237,7 @@ def layer_report(model: Module, batch: Any, loss: Callable[..., Any] | None = No
                 if first is not None and first.dtype.kind in "fc":
                     seen.setdefault(path, []).append(first)
                     if isinstance(module, Activation) and first.dtype.kind == "f":
-                        inputs.setdefault(path, []).append(plain(args[0]) if isinstance(args[0], Tensor) else args[0])
+                        inputs.setdefault(path, []).append(as_numpy(args[0]))
 
             handle = module.register_forward_hook(saw)
             stack.callback(handle.remove)
@@ -250,7 +251,7 @@ def layer_report(model: Module, batch: Any, loss: Callable[..., Any] | None = No
         slopes = _Slopes(value, [*model.parameters(), *(t for ts in (*seen.values(), *hidden.values()) for t in ts)])
     rows = []
     for path, outputs in seen.items():
-        module, values = layers[path], [plain(t) for t in outputs]
+        module, values = layers[path], [as_numpy(t) for t in outputs]
         own = [p for p in module.parameters(recurse=False) if p.requires_grad]
         norms = [float((np.abs(g).astype(float) ** 2).sum()) for p in own if (g := slopes.of(p)) is not None]
         norm = float(np.sqrt(sum(norms))) if norms else None
@@ -265,7 +266,7 @@ def layer_report(model: Module, batch: Any, loss: Callable[..., Any] | None = No
     for path, states in {**hidden, **several}.items():
         means = [slopes.mean([state]) for state in states]
         known = None if means[0] is None else np.array(means, float)
-        steps.append(TimeSteps(path, np.array([_std([plain(state)]) for state in states], float), known))
+        steps.append(TimeSteps(path, np.array([_std([as_numpy(state)]) for state in states], float), known))
     return LayerReport(rows, steps, None if value is None else value.item())
 
 
@@ -310,14 +311,14 @@ class _Slopes:
         wanted = list({id(t): t for t in tensors if t.requires_grad}.values())
         found: tuple[Any, ...] = ()
         if loss is not None and loss.requires_grad and wanted:
-            found = gradients(loss, wanted, np.ones(loss.shape, loss.dtype), allow_unused=True)
+            found = gradients(loss, wanted, np.ones_like(plain(loss)), allow_unused=True)
         self.found = {id(t): g for t, g in zip(wanted, found)}
 
     def of(self, tensor: Tensor) -> Array | None:
         if not self.known or not tensor.requires_grad:
             return None
         g = self.found.get(id(tensor))
-        return np.zeros(tensor.shape) if g is None else plain(g)
+        return np.zeros(tensor.shape) if g is None else as_numpy(g)
 
     def mean(self, tensors: list[Tensor]) -> float | None:
         slopes = [np.ravel(np.abs(g)).astype(float) for t in tensors if (g := self.of(t)) is not None]

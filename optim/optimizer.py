@@ -17,6 +17,8 @@ from numpy.lib.array_utils import byte_bounds
 from autodiff import Tensor, enable_grad
 from autodiff.accepting import accepting
 from autodiff.batching.batch import BatchError
+from autodiff.device_arrays import ARRAYS
+from autodiff.devices import as_numpy, place_of, put
 from autodiff.flags import flags
 from autodiff.tensor import HookHandle, is_foreign, plain
 
@@ -407,18 +409,18 @@ def _shown(value: Any) -> str:
 
 
 def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) else value
+    return value.copy() if isinstance(value, ARRAYS) else value
 
 
 def _restored(value: Any, p: Tensor, is_buffer: bool, what: str) -> Any:
     """A saved value as state: numbers as they are, arrays (Tensors too) as copies of the parameter's dtype."""
     if value is None or (not is_buffer and isinstance(value, (bool, int, float, str))):
         return value
-    array = np.asarray(plain(value) if isinstance(value, Tensor) else value).copy()
+    array = as_numpy(value).copy()
     if array.ndim == 0 and not is_buffer:
         return array.item()
     if array.size == 0 == p.size:  # JSON turns all empty arrays into []
         array = array.reshape(p.shape)
     if array.shape != p.shape:
         raise ValueError(f"{what} has shape {array.shape}, the parameter {p.shape}")
-    return array.astype(p.dtype, copy=False)
+    return put(array.astype(p.dtype, copy=False), place_of(plain(p)))

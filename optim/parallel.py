@@ -1,23 +1,26 @@
 """Training on several processes, each with a part of the data: what is the same on all of them is made so here.
 
 First the three functions for loops of one's own, then `Averaging`, which sends gradients while others are still being
-computed, last what `fit` needs beside: `Ranks`, and `ending_all` for errors.
+computed, last what `fit` needs beside: `begin_alike`, `Ranks`, and `ending_all` for errors.
 """
 
 from __future__ import annotations
 
 import functools
+import operator
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
+from zlib import crc32
 
 import numpy as np
 
 from autodiff import Tensor
-from autodiff.data import Changed, is_data_set, rows
-from autodiff.ranks import Disagreement, fingerprint, require_communicator, require_same, sum_over_ranks
+from autodiff.data import Changed, common_length, is_data_set, leaves, rows
+from autodiff.devices import as_numpy, place_of, put
+from autodiff.ranks import Disagreement, fingerprint, part, require_communicator, require_same, sum_over_ranks
 from autodiff.tensor import plain, wrap
 
 from .array import Array
@@ -36,21 +39,25 @@ def broadcast(model: Any, comm: Any) -> None:
         comm: a communicator of mpi4py.
 
     Raises:
+        TypeError, ValueError: for anything else, and for no parameters.
         autodiff.ranks.Disagreement: for other names, shapes or dtypes on another rank; on all ranks.
 
     >>> from mpi4py import MPI  # doctest: +SKIP
     >>> broadcast(model, MPI.COMM_WORLD)  # doctest: +SKIP
     """
     require_communicator(comm, "broadcast")
-    module = hasattr(model, "state_dict")
-    state = model.state_dict() if module else {f"parameter {i}": p for i, p in enumerate(model)}
+    module = hasattr(model, "load_state_dict")
+    state = model.state_dict() if module else {f"parameter {i}": p for i, p in enumerate(_listed(model, "broadcast"))}
+    odd = next((type(t).__name__ for t in state.values() if not hasattr(t, "shape")), None)
+    if odd is not None:
+        raise TypeError(f"broadcast: takes a model or parameters; {type(model).__name__} has a {odd} in its state")
     require_same({name: (t.shape, str(t.dtype)) for name, t in state.items()}, comm, "broadcast")
-    values = {name: comm.bcast(np.array(plain(tensor))) for name, tensor in state.items()}
+    values = {name: comm.bcast(np.array(as_numpy(tensor))) for name, tensor in state.items()}
     if module:
         model.load_state_dict(values)
     else:
         for name, tensor in state.items():
-            tensor.data = values[name]
+            tensor.data = put(values[name], place_of(plain(tensor)))
 
 
 def shard(data: Any, comm: Any) -> Any:
@@ -63,6 +70,9 @@ def shard(data: Any, comm: Any) -> Any:
             together go through them as one process does (with the same generator on all ranks).
         comm: a communicator of mpi4py.
 
+    Raises:
+        TypeError, ValueError: for anything else, for arrays of different lengths, and for no samples.
+
     >>> class Second:  # of three
     ...     rank, size, Allreduce, allgather = 1, 3, None, None
     >>> shard((np.arange(7), np.arange(7) ** 2), Second())
@@ -72,9 +82,13 @@ def shard(data: Any, comm: Any) -> Any:
     if hasattr(data, "part"):
         return data.part(comm.rank, comm.size)
     if is_data_set(data):
-        return _Part(data, range(len(data))[_part(len(data), comm)])
+        return _Part(data, range(len(data))[part(len(data), comm)])
     if isinstance(data, (tuple, np.ndarray, Tensor)):
-        return _cut(rows(data, "shard: data"), comm)
+        arrays = rows(data, "shard: data")
+        common_length({"data": arrays}, "shard")
+        return _cut(arrays, comm)
+    if isinstance(data, (Mapping, str)) or not isinstance(data, Iterable):
+        raise TypeError(f"shard: takes arrays, tuples of them, a data set or batches (x, y), not {type(data).__name__}")
     return Changed(data, lambda x, y: (_cut(x, comm), _cut(y, comm)), "shard")
 
 
@@ -91,16 +105,19 @@ def average_gradients(params: Iterable[Tensor], comm: Any, weight: float = 1.0) 
             on all ranks.
 
     Raises:
+        TypeError, ValueError: for anything but Tensors, and for none.
         ValueError: for a weight out of range, and if all weights are 0.
-        autodiff.ranks.Disagreement: for other shapes or dtypes on another rank; on all ranks.
+        autodiff.ranks.Disagreement: where parameters have other shapes or dtypes on another rank, or require no
+            gradient there; on all ranks.
 
     >>> loss.backward()  # doctest: +SKIP
     >>> optim.parallel.average_gradients(model.parameters(), comm, weight=len(x))  # doctest: +SKIP
     >>> optimizer.step()  # doctest: +SKIP
     """
     require_communicator(comm, "average_gradients")
-    params = list(params)
-    require_same({"the parameters' shapes": [(p.shape, p.dtype.char) for p in params]}, comm, "average_gradients")
+    params = _listed(params, "average_gradients")
+    kinds = [(p.shape, str(p.dtype), p.requires_grad) for p in params]
+    require_same({"(shape, dtype, requires_grad) of the parameters": kinds}, comm, "average_gradients")
     total = sum(comm.allgather(float(weight) if 0 <= weight < np.inf else np.nan))
     if not total > 0:
         raise ValueError(f"average_gradients: weights are at least 0, and not all 0; their sum is {total}")
@@ -169,7 +186,8 @@ class Averaging:
         for bucket in self._buckets:
             for i, mean in bucket.received():
                 p = self.params[i]
-                p.grad = None if mean is None else wrap(mean.astype(p.dtype).reshape(p.shape))
+                there = place_of(plain(p))
+                p.grad = None if mean is None else wrap(put(mean.astype(p.dtype).reshape(p.shape), there))
         self._open = False
 
     def _begin(self) -> None:
@@ -234,7 +252,7 @@ class _Bucket:
         here = g is not None and share > 0
         self.sent[self.flags[i]] = here
         if here:
-            np.multiply(g.reshape(-1), self.sent.dtype.type(share), out=self.sent[self.places[i]])
+            np.multiply(as_numpy(g).reshape(-1), self.sent.dtype.type(share), out=self.sent[self.places[i]])
         else:
             self.sent[self.places[i]] = 0
 
@@ -245,6 +263,46 @@ class _Bucket:
         self.request.Wait()
         for i, place in self.places.items():
             yield i, self.sum[place] if self.sum[self.flags[i]] else None
+
+
+def begin_alike(
+    where: str, comm: Any, model: Any, loss: Any, optimizer: Any, rng: Any, data: Mapping[str, Any], train: Any,
+    scheduler: Any = None, **arguments: Any,
+) -> None:  # fmt: skip
+    """Raise `Disagreement` unless the ranks train the same; give all what rank 0 begins with.
+
+    Args:
+        where: begins the messages of errors.
+        comm: a communicator of mpi4py.
+        model, loss, optimizer, rng, scheduler: of the training.
+        data: what was given, by name; of arrays and data sets, each rank takes a part.
+        train: the batches made of it.
+        arguments: what else is the same on all ranks, by name.
+    """
+    kinds = {"model": model, "loss": loss, "optimizer": optimizer, "scheduler": scheduler}
+    arguments |= {name: type(value).__name__ for name, value in kinds.items()}
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, p in enumerate(trained):
+        arguments[f"parameter {i} (shape, dtype, requires_grad)"] = (p.shape, str(p.dtype), p.requires_grad)
+    arguments["the number of batches"] = operator.length_hint(train, -1)
+    for name, given in data.items():
+        arrays = leaves(given) if isinstance(given, tuple) else []
+        if arrays or is_data_set(given):
+            arguments[f"the number of samples of {name}"] = len(arrays[0] if arrays else given)
+        arguments |= {f"the checksum of array {i} of {name}": fingerprint(a) for i, a in enumerate(arrays)}
+    require_same(arguments, comm, where)
+    broadcast(model, comm)
+    if hasattr(loss, "state_dict"):
+        broadcast(loss, comm)
+    broadcast(trained, comm)
+    require_same(
+        {"the model": model, "the loss": loss}, comm, where
+    )  # what they say of themselves, by the same weights
+    owners = [owner for owner in (scheduler, optimizer) if owner is not None]
+    states, rng.bit_generator.state = comm.bcast(([owner.state_dict() for owner in owners], rng.bit_generator.state))
+    if comm.rank:
+        for owner, state in zip(owners, states):
+            owner.load_state_dict(state)
 
 
 class Ranks:
@@ -258,16 +316,25 @@ class Ranks:
     def __init__(self, comm: Any, where: str) -> None:
         self.comm, self.where = comm, where
 
-    def meet(self, weight: float | None, place: str, stop: bool, all_of: bool) -> tuple[float, bool]:
+    def meet(
+        self, weight: float | None, place: str, stop: bool, params: Iterable[Tensor], all_of: bool = False
+    ) -> tuple[float, bool]:  # fmt: skip
         """Before a batch (a weight of None: there are no more): the weights' sum, and whether some rank wants to stop.
 
         Raises:
-            Disagreement: if some ranks have a batch and others have none; with `all_of`, also if some have a weight of
-                0 and others have not.
+            Disagreement: if some ranks have a batch and others have none, or the parameters require gradients here and
+                none there; with `all_of`, also if some have a weight of 0 and others have not.
         """
-        own = np.array([weight is not None, weight or 0.0, stop])
-        found = np.empty((self.comm.size, 3))
+        frozen = crc32(bytes([p.requires_grad for p in params]))
+        own = np.array([weight is not None, weight or 0.0, stop, frozen], float)
+        found = np.empty((self.comm.size, 4))
         self.comm.Allgather(own, found)
+        others = np.flatnonzero(found[:, 3] != found[0, 3])
+        if len(others):
+            raise Disagreement(
+                f"{self.where}: in {place}, rank {others[0]} has frozen other parameters (requires_grad) than rank 0; "
+                f"callbacks freeze and unfreeze on all ranks alike"
+            )
         ended = np.flatnonzero(found[:, 0] == 0)
         if 0 < len(ended) < self.comm.size and not found[:, 2].any():
             raise Disagreement(
@@ -294,11 +361,23 @@ class Ranks:
             "them alike",
         )  # fmt: skip
 
-    def average_buffers(self, model: Any) -> None:
-        """Replace buffers of floating-point numbers by their means over the ranks."""
-        for buffer in getattr(model, "buffers", tuple)():
+    def average_buffers(self, model: Any, samples: int) -> None:
+        """Replace buffers that are not the same on all ranks: floating-point numbers by their means, weighted by the
+        `samples` of each rank, others by those of the rank that had most."""
+        buffers = list(getattr(model, "buffers", tuple)())
+        found = self.comm.allgather((samples, [fingerprint(buffer) for buffer in buffers]))
+        counts = [count for count, _ in found]
+        for buffer, checksums in zip(buffers, zip(*(checksums for _, checksums in found))):
+            if len(set(checksums)) == 1:
+                continue
+            array = as_numpy(buffer)
             if buffer.dtype.kind in "fc":
-                buffer.data = (sum_over_ranks(plain(buffer), self.comm) / self.comm.size).astype(buffer.dtype)
+                wide = array.astype(np.result_type(array, np.float32))
+                own = samples / sum(counts) * wide if samples else np.zeros_like(wide)
+                mean = sum_over_ranks(own, self.comm).astype(array.dtype)
+                buffer.data = put(mean, place_of(plain(buffer)))
+            else:
+                buffer.data = put(self.comm.bcast(array, counts.index(max(counts))), place_of(plain(buffer)))
 
 
 def ending_all(train: F) -> F:
@@ -339,11 +418,22 @@ class _Part:
         return self.data[self.places[i]]
 
 
-def _part(n: int, comm: Any) -> slice:
-    return slice(n * comm.rank // comm.size, n * (comm.rank + 1) // comm.size)
+def _listed(params: Any, where: str) -> list[Tensor]:
+    """The parameters as a list; raises unless they are Tensors, and there are some."""
+    if isinstance(params, (Tensor, Mapping, str)) or not isinstance(params, Iterable):
+        raise TypeError(f"{where}: takes a list of Tensors such as model.parameters(), not {type(params).__name__}")
+    listed = list(params)
+    for p in listed:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{where}: takes Tensors, such as model.parameters(), and got a {type(p).__name__}")
+    if not listed:
+        raise ValueError(f"{where}: got no parameters; a generator can be gone through only once, keep a list")
+    return listed
 
 
 def _cut(value: Any, comm: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(_cut(item, comm) for item in value)
-    return value[_part(len(value), comm)]
+    if isinstance(value, Mapping):
+        return {key: _cut(item, comm) for key, item in value.items()}
+    return value[part(len(value), comm)]

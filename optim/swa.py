@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, no_grad
+from autodiff.devices import as_numpy, place_of, put
 
 from .array import Array
 
@@ -91,13 +92,13 @@ class _Average:
                 f"{type(self).__name__}.load_state_dict: takes what state_dict() returned, a dict with 'updates' and "
                 f"'shadow'"
             )
-        shadow = [np.asarray(a) for a in state_dict["shadow"]]
+        shadow = [as_numpy(a) for a in state_dict["shadow"]]
         if [a.shape for a in shadow] != [a.shape for a in self.shadow]:
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: the snapshot has shapes {[a.shape for a in shadow]}, the "
                 f"parameters {[a.shape for a in self.shadow]}"
             )
-        self.shadow = [a.astype(own.dtype) for a, own in zip(shadow, self.shadow)]
+        self.shadow = [put(a.astype(own.dtype), place_of(own)) for a, own in zip(shadow, self.shadow)]
         self.updates = int(state_dict["updates"])
 
 

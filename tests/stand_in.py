@@ -11,9 +11,11 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from autodiff.device_arrays import device_array
+from autodiff.devices import as_numpy
 from autodiff.opaque import Opaque
 from autodiff.ops.guards import common
-from autodiff.tensor import Tensor
+from autodiff.tensor import Tensor, plain
 
 
 class Refused(TypeError):
@@ -314,6 +316,26 @@ class Device(StandIn):
         return f"Device({self.value!r})"
 
 
+class Philox4x3210:
+    """A device's bits from a seed."""
+
+    def __init__(self, seed):
+        self.own = np.random.Philox(seed)
+
+
+class Generator:
+    """A generator that draws arrays on the device."""
+
+    def __init__(self, bits):
+        self.own = np.random.Generator(bits.own)
+
+    def random(self, size, dtype):
+        return Device(self.own.random(size, dtype))
+
+    def standard_normal(self, size, dtype):
+        return Device(self.own.standard_normal(size, dtype))
+
+
 def _modulo(index, shape):
     """Positions that are out of range are taken modulo the length, where CuPy does so."""
     parts = index if type(index) is tuple else (index,)
@@ -350,3 +372,33 @@ def _arrays(values):
             yield from _arrays(x)
         elif isinstance(x, np.ndarray):
             yield True
+
+
+def there(dtype=float):
+    """A tensor on the device, beside which others are put."""
+    return Tensor(Device(np.zeros(1, dtype)))
+
+
+def on_host(value):
+    """What a function gave, nested as it may be, as arrays of NumPy's, and the types of arrays that were in it."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        parts = [on_host(v) for v in value if v is not None]
+        return [a for part, _ in parts for a in part], {kind for _, kinds in parts for kind in kinds}
+    array = device_array(plain(value))
+    return [as_numpy(array)], {type(array)}
+
+
+def same_on_a_device(function, *, rtol=1e-9, atol=1e-12):
+    """Run a function of a kind of arrays on NumPy's and on a device's; the results are the same. Returns the types of
+    arrays of the second, and how many were copied to the processor on the way there."""
+    expected, _ = on_host(function(np.array))
+    with watching() as seen:
+        result = function(Device)
+        copies = seen.copies
+    found, kinds = on_host(result)
+    assert seen.conversions == 0 and len(found) == len(expected) > 0
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+    return kinds, copies

@@ -585,7 +585,7 @@ def product_of(level: Level, a: Any, b: Any, n: int, m: int, **options: Any) -> 
         outer = many_a and many_b and x.shape[-1] == y.shape[-2] == 1 and x.dtype == y.dtype and not options
         return x * y if outer else np.matmul(x, y, **options)  # in a third of the time
     if many_a and not many_b and m <= 2:
-        if n == 2 and x.size and m == 2 and (type(x) is not np.ndarray or x.flags.c_contiguous):
+        if n == 2 and x.size and m == 2 and x.flags.c_contiguous:
             return np.matmul(x.reshape((-1, x.shape[-1])), y, **options).reshape((*x.shape[:-1], y.shape[-1]))
         return np.matmul(x, y, **options)
     if many_b and not many_a and n <= 2:

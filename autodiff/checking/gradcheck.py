@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..backward import reachable
+from ..device_arrays import device_array
+from ..devices import as_numpy, place_of
 from ..mode import differentiating, no_grad
+from ..ops.transfer import transfer
 from ..tensor import Tensor, variable, wrap
 from ..transforms.functional import jvp, vjp
 from ..transforms.tree import flatten
@@ -120,12 +123,14 @@ class _Check:
         arguments = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
         self.leaves, self.form = flatten(arguments)
         names = names or [f"input {p[1:].replace(']', '', 1)}" for p in self.form.paths()]
-        self.places, self.names, self.arrays = [], [], []
+        self.places, self.names, self.arrays, self.beside = [], [], [], []
         for k, (x, name) in enumerate(zip(self.leaves, names)):
             number = isinstance(x, (float, complex, np.generic))
-            array = x._ndarray if isinstance(x, Tensor) else np.asarray(x) if number else x
+            array = x._ndarray if isinstance(x, Tensor) else np.asarray(x) if number else device_array(x)
             if not hasattr(array, "dtype") or array.dtype.kind not in "fc":
                 continue
+            self.beside.append(place_of(array))
+            array = as_numpy(array)
             bad = np.argwhere(~np.isfinite(array))
             if len(bad):
                 i = tuple(map(int, bad[0]))
@@ -171,8 +176,8 @@ class _Check:
     def of_checked(self, xs: Sequence[Any]) -> Any:
         """The function of the checked inputs alone, giving a list of its floating-point outputs."""
         leaves = list(self.leaves)
-        for k, x in zip(self.places, xs):
-            leaves[k] = x
+        for k, x, beside in zip(self.places, xs, self.beside):
+            leaves[k] = transfer(x, beside)
         outputs, _ = flatten(self.f(*self.form.build(leaves)))
         for y in outputs or [None]:
             if not isinstance(y, Tensor):
@@ -180,7 +185,7 @@ class _Check:
                     f"{self.where}: {self.title} must return a Tensor (or a nested list, tuple or dict of Tensors), "
                     f"not {y!r} ({type(y).__name__})"
                 )
-        return [y for y in outputs if y._ndarray.dtype.kind in "fc"]
+        return [transfer(y, None) for y in outputs if y._ndarray.dtype.kind in "fc"]
 
     def _outputs(self, arrays: Sequence[Any]) -> list[Any]:
         with no_grad():

@@ -89,6 +89,7 @@ class Closure:
             self._lift()
         lifted = {id(x) for _, x, _ in self.large}
         self._arrays = [(name, x, _digest(x)) for name, x in self._met if id(x) not in lifted]
+        self._relied: dict[int, tuple[str, Callable[[], bool]]] = {}  # by id of whose recording it is
         self.unchanged = self._comparison()
         """Whether all is as it was found."""
 
@@ -100,6 +101,20 @@ class Closure:
         for name, x, before in self._arrays:
             if _digest(x) != before:
                 yield name
+        for name, stands in self._relied.values():
+            if not stands():
+                yield name
+
+    def rely(self, owner: Any, name: str, stands: Callable[[], bool]) -> None:
+        """Ask at every call, too, whether what an object computes with stands, which it alone can say."""
+        if id(owner) not in self._relied:
+            self._relied[id(owner)] = name, stands
+            self.unchanged = self._comparison()
+
+    @property
+    def stands(self) -> bool:
+        """Whether all does on which the program relies. What does not is mostly gone for ever."""
+        return all(stands() for _, stands in self._relied.values())
 
     @property
     def arrays(self) -> list[Any]:
@@ -361,6 +376,9 @@ class Closure:
         for i, (_, x, before) in enumerate(self._arrays):
             names |= {f"a{i}": x, f"d{i}": before}
             terms.append(f"digest(a{i}) == d{i}")
+        for i, (_, stands) in enumerate(self._relied.values()):
+            names[f"r{i}"] = stands
+            terms.append(f"r{i}()")
         text = f"""def unchanged():
     try:
         return {" and ".join(terms) or True}

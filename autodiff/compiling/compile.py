@@ -126,6 +126,7 @@ class Compiled:
             known = self._entries[key] = []
             if len(self._entries) > KEPT:  # of objects that are made anew for every call, say
                 self._entries.pop(next(iter(self._entries)))
+        known[:] = [entry for entry in known if entry.traced.closure.stands]
         unfit: list[str] = []  # what one call does not fit, whatever the number of programs
         for entry in known:
             if entry is tried:
@@ -356,8 +357,9 @@ def compile(
     mode) the function runs once with arrays that write down every NumPy call, those of derivatives and of
     optimisers too; later calls run the program. Tensors and large arrays that the function reaches are read at
     every call. Numbers, small arrays and attributes that it closes over are compared at every call, and a change
-    makes a new program; so does a branch that goes another way. Python's loops are written out step by step;
-    ``ad.scan``, ``ad.cond`` and ``ad.while_loop`` are loops and branches of the program, in derivatives too (of a
+    makes a new program; so does a branch that goes another way. What an operator of ``ad.curvature`` recorded is
+    constants, as long as it stands: ``ad.compile(H.matvec)``. Python's loops are written out step by step; ``ad.scan``,
+    ``ad.cond`` and ``ad.while_loop`` are loops and branches of the program, in derivatives too (of a
     `while_loop` they are so with ``max_steps`` alone; a `scan` keeps the carry of each step, whatever its
     ``checkpoint``, and backward computes the rest of the step again). Where a program does not hold, the function
     itself runs: numbers are never other than its own. (Its prints and its warnings of infinities come at the first

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from ..batching.batch import Batch, get, level_of
+from ..device_arrays import ARRAYS, DeviceArray
 from ..leaving import asked_by, in_place_of, user_line, user_place
 from ..opaque import Opaque
 from ..ops.guards import common
@@ -143,7 +144,7 @@ class Trace:
     def input(self, value: Any, name: str = "") -> Tracer:
         """A new input of the program."""
         if _is_another_kind(value):
-            self.refuse(f"{name or 'an argument'} is {_kind_of(value)}", "give an array of numbers, np.asarray(x)")
+            self.refuse(f"{name or 'an argument'} is {_kind_of(value)}", _instead(value, "x"))
         value = _known(value)
         node = Node("input", (), {}, value.shape, value.dtype, value.strides, name=name)
         self.inputs.append(node)
@@ -207,7 +208,7 @@ class Trace:
         """The tracer of a node with memory of its own. Where NumPy's result is a view of what was given, a write under
         one name makes the other unreadable."""
         if _is_another_kind(value):
-            self.refuse(f"an array of the function is {_kind_of(value)}", "use an array of numbers, np.asarray(a)")
+            self.refuse(f"an array of the function is {_kind_of(value)}", _instead(value, "a"))
         value = _known(value)
         marks = [x.written for x in traced(given) if isinstance(x, Tracer) and np.may_share_memory(value, x.value)]
         if isinstance(value, np.generic) or not value.size:
@@ -299,13 +300,20 @@ def _known(value: Any) -> Any:
 
 def _is_another_kind(value: Any) -> bool:
     """Whether an array is of a class that computes otherwise than NumPy's arrays, or holds no numbers."""
-    if isinstance(value, np.ndarray) and type(value) not in (np.ndarray, np.memmap):
+    if isinstance(value, ARRAYS) and type(value) not in (np.ndarray, np.memmap):
         return True
     return isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "mMVO"
 
 
 def _kind_of(value: Any) -> str:
-    return f"a {type(value).__name__} of {value.dtype}"
+    where = f" on {value.device}" if isinstance(value, DeviceArray) else ""
+    return f"a {type(value).__name__} of {value.dtype}{where}"
+
+
+def _instead(value: Any, name: str) -> str:
+    if isinstance(value, DeviceArray):
+        return "programs run on the processor: give t.cpu(), or call the function as it is"
+    return f"give an array of numbers, np.asarray({name})"
 
 
 # What runs on values

@@ -47,11 +47,30 @@ class Watch:
     passive = True
     """It looks at no value, so that nothing has to be done otherwise for its sake."""
 
-    def __init__(self, recording: bool, trace: Trace, start: int, found: dict[int, Tensor]) -> None:
-        self.recording, self.trace, self.start, self.found = recording, trace, start, found
+    def __init__(self, recording: bool, run: _Run, start: int, found: dict[int, Tensor]) -> None:
+        self.recording, self.run, self.start, self.found = recording, run, start, found
+        self.trace, self.closure = run.trace, run.closure
 
     def switched(self, recording: bool) -> Watch:
-        return Watch(recording, self.trace, self.start, self.found)
+        return Watch(recording, self.run, self.start, self.found)
+
+    @contextmanager
+    def relying(self) -> Iterator[None]:
+        """While this is open, the function computes with a graph that was recorded before: Tensors have their own
+        arrays, which are constants of the program, and nobody watches. `Closure.rely` is told until when it may."""
+        swapped = [(x.tensor, x.tensor._ndarray) for x in self.run.lifted if isinstance(x.tensor._ndarray, Tracer)]
+        token = mode.set(self.recording)
+        try:
+            for x in self.run.lifted:
+                if x.tensor._ndarray is not x.tracer or x.tracer.node is not x.start:
+                    x.tensor._number = clock()  # it was written in this run
+            for t, tracer in swapped:
+                t._ndarray = tracer.value
+            yield
+        finally:
+            for t, tracer in swapped:
+                t._ndarray = tracer
+            mode.reset(token)
 
     def made(self, y: Tensor, record: Any, inputs: tuple[Any, ...]) -> None:
         for x in inputs:
@@ -241,7 +260,7 @@ class _Run:
                 stack.enter_context(self.steps.traced(trace))
             for name, other in closure.optimizers.items():
                 stack.enter_context(_refusing(trace, name, other))
-            token = mode.set(Watch(recording, trace, clock(), found))
+            token = mode.set(Watch(recording, self, clock(), found))
             args, kwargs = given = form.build(replaced)
             try:
                 result = function(*args, **kwargs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ from scipy.linalg import eigh_tridiagonal
 from scipy.sparse.linalg import LinearOperator
 
 from ..figures import LARGEST, axes_for, dotted, drawable, line_style, note
+from ..ranks import checksums, divided, same_generator
 from ..tensor import Array
-from .eigen import deflated, symmetric
+from .eigen import deflated, require_same_operator, symmetric
 
 ROOM = 1 << 25
 """So many numbers of the vectors of several probes are kept at once."""
@@ -86,7 +88,7 @@ class SpectralDensity:
 
 def spectral_density(
     op: Any, num_probes: int = 10, steps: int = 80, rng: np.random.Generator | int | None = None, *,
-    grid: int | Array = 1024, width: float | None = None, log: bool = False, deflate: Any = None,
+    grid: int | Array = 1024, width: float | None = None, log: bool = False, deflate: Any = None, comm: Any = None,
 ) -> SpectralDensity:  # fmt: skip
     """The density of the eigenvalues, smoothed by a Gaussian, by stochastic Lanczos quadrature.
 
@@ -108,6 +110,7 @@ def spectral_density(
             rounding, below ε of the dtype times the largest, are put there.
         deflate: eigenpairs that are known, (values, vectors) as `eigenpairs` gives them: each counts exactly, and only
             what is left is probed. Two more products test them.
+        comm: as for `trace`; the probes are divided among the ranks.
 
     Returns:
         a `SpectralDensity` with `.grid .density .error .plot()`.
@@ -123,12 +126,16 @@ def spectral_density(
     >>> round(density.fraction(3.9, 4.1), 2)
     0.25
     """
-    operator, rng = symmetric("spectral_density", op), np.random.default_rng(rng)
+    operator = symmetric("spectral_density", op)
     for what, count in (("num_probes", num_probes), ("steps", steps)):
         if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < 1:
             raise ValueError(f"spectral_density: {what} must be a whole number from 1, not {count!r}")
     if width is not None and not width > 0:
         raise ValueError(f"spectral_density: width must be positive, not {width!r}")
+    if comm is not None:
+        same = {"num_probes": num_probes, "steps": steps, "deflate": checksums(deflate)}
+        require_same_operator("spectral_density", op, comm, **same)
+    rng = same_generator(rng, comm)
     n = operator.shape[0]
     operator, known, V = deflated("spectral_density", operator, deflate)
     left = n - len(known)
@@ -136,9 +143,17 @@ def spectral_density(
     nodes, weights = np.zeros((num_probes, steps)), np.zeros((num_probes, steps))
     tridiagonal: list[tuple[Array, Array]] = []
     while steps and len(tridiagonal) < num_probes:
-        together = min(num_probes - len(tridiagonal), max(1, ROOM // (steps * n)))
-        Z = rng.choice([-1.0, 1.0], (together, n)).T
-        tridiagonal += lanczos(operator, Z - V @ (V.T @ Z), steps)
+        room = max(1, ROOM // (steps * n)) * (1 if comm is None else comm.size)
+        Z = rng.choice([-1.0, 1.0], (min(num_probes - len(tridiagonal), room), n)).T
+        Z = Z - V @ (V.T @ Z)
+        if comm is None:
+            tridiagonal += lanczos(operator, Z, steps)
+            continue
+
+        def found(own: slice, Z: Array = Z) -> list[tuple[Array, Array]]:
+            return lanczos(operator, Z[:, own], steps)
+
+        tridiagonal += itertools.chain.from_iterable(divided(found, Z.shape[1], comm))
     for p, (diagonal, off) in enumerate(tridiagonal):
         values, vectors = eigh_tridiagonal(diagonal, off)
         nodes[p, : len(values)], weights[p, : len(values)] = values, vectors[0] ** 2 * (left / n)

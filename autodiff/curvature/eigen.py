@@ -5,14 +5,16 @@ Every function takes an operator of this package, any SciPy LinearOperator, or a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, eigsh
 
+from ..ranks import Disagreement, divided, require_communicator, require_same
 from ..tensor import Array, plain
-from .operators import ParameterOperator
+from .kronecker import Kronecker
+from .operators import CurvatureOperator, ParameterOperator
 from .presentation import presented
 
 SMALL = 32
@@ -32,11 +34,12 @@ class Eigenpairs(NamedTuple):
         return presented(self, values=self.values, vectors=self.vectors)
 
 
-def symmetric(where: str, op: Any) -> LinearOperator:
-    """The operator in a form whose products are checked to be finite.
+def symmetric(where: str, op: Any, comm: Any = None, **settings: Any) -> LinearOperator:
+    """The operator in a form whose products are checked to be finite; with a communicator those with several vectors
+    are divided among the ranks, who have to have the same operator and settings.
 
     Raises:
-        TypeError, ValueError: if it is no square operator or matrix.
+        TypeError, ValueError: if it is no square operator or matrix, or not the same on all ranks.
     """
     try:
         operator = aslinearoperator(op)
@@ -48,7 +51,7 @@ def symmetric(where: str, op: Any) -> LinearOperator:
         raise ValueError(f"{where}: needs one parameter at least, the operator has shape (0, 0)")
     if operator.dtype is not None and operator.dtype.kind == "c":
         raise TypeError(f"{where}: needs a real symmetric operator, not one of {operator.dtype}")
-    dtype = operator.dtype if operator.dtype is not None and operator.dtype.kind == "f" else np.dtype(float)
+    dtype = _dtype(operator)
 
     def finite(product: Array) -> Array:
         if not np.isfinite(product).all():
@@ -58,12 +61,41 @@ def symmetric(where: str, op: Any) -> LinearOperator:
             )
         return product
 
-    return LinearOperator(
-        operator.shape,
-        matvec=lambda v: finite(operator.matvec(v)),
-        matmat=lambda V: finite(operator.matmat(V)),
-        dtype=dtype,
-    )
+    def checked(matmat: Callable[[Array], Array]) -> LinearOperator:
+        return LinearOperator(
+            operator.shape,
+            matvec=lambda v: finite(operator.matvec(v)),
+            matmat=lambda V: finite(matmat(V)),
+            dtype=dtype,
+        )
+
+    if comm is None:
+        return checked(operator.matmat)
+    require_same_operator(where, op, comm, **settings)
+    return checked(lambda V: np.hstack(divided(lambda own: operator.matmat(V[:, own]), V.shape[1], comm)))
+
+
+def require_same_operator(where: str, op: Any, comm: Any, **settings: Any) -> None:
+    """Raise on all ranks unless each has the same operator by itself, as one product with a random vector tells, and
+    the same settings."""
+    require_communicator(comm, where)
+    if isinstance(op, CurvatureOperator) and op.comm is not None and not isinstance(op, Kronecker):
+        raise ValueError(
+            f"{where}: comm= divides products with several vectors among ranks that have all data each, and this "
+            f"{op.name} has a comm= itself: all ranks take part in each of its products; leave comm= out here"
+        )
+    operator = aslinearoperator(op)
+    dtype = _dtype(operator)
+    require_same({"the operator (shape, dtype)": (operator.shape, str(dtype))} | settings, comm, where)
+    v, w = np.random.default_rng(0).standard_normal((2, operator.shape[0]))
+    y = operator.matvec(v.astype(dtype)).astype(float)
+    found = np.array(comm.allgather((float(w @ y), float(np.linalg.norm(w) * np.linalg.norm(y)))))
+    off = np.abs(found[:, 0] - found[0, 0]) > np.finfo(dtype).eps ** 0.5 * found[:, 1].max()
+    if off.any():
+        raise Disagreement(
+            f"{where}: the ranks disagree: a product of the operator differs on rank 0 and rank {off.argmax()}; comm= "
+            f"here is for one operator of all data on all ranks (comm= of the operator itself, for a part on each)"
+        )
 
 
 def dense(operator: LinearOperator) -> Array:
@@ -234,6 +266,10 @@ def condition_number(op: Any, *, tol: float = 0.0, rng: np.random.Generator | in
 def _floating(op: Any) -> bool:
     dtype = getattr(op, "dtype", None)
     return dtype is not None and dtype.kind == "f"
+
+
+def _dtype(operator: LinearOperator) -> Any:
+    return operator.dtype if _floating(operator) else np.dtype(float)
 
 
 def extremes(where: str, op: Any, tol: float, rng: np.random.Generator | int | None) -> tuple[float, float]:

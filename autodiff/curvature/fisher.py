@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..averaging import count_of, counted
+from ..devices import as_numpy, place_of, put
 from ..tensor import Array, Tensor, plain, variable
 from .operators import CurvatureOperator, Recorded, add
 from .per_example import sums_of_squares
@@ -47,6 +48,9 @@ class Fisher(CurvatureOperator):
         samples: for the mc kind, targets drawn for each sample. They are drawn once: the operator is one matrix.
         rng: a `numpy.random.Generator`, a seed or None.
         reduction: "mean" or "sum" over samples.
+        comm: as for `Hessian`; without `batches` too, the mean is over the samples of all ranks. Of the mc kind each
+            rank draws the targets of its own samples, from the seed and its rank: the same `rng` on as many ranks with
+            the same batches draws the same.
 
     Raises:
         TypeError, ValueError, RuntimeError: as `GaussNewton`; also for an unknown kind or likelihood, missing targets,
@@ -61,6 +65,8 @@ class Fisher(CurvatureOperator):
     array([[ 0.25, -0.25],
            [-0.25,  0.25]])
     """
+
+    settings = (*CurvatureOperator.settings, "kind", "likelihood", "samples")
 
     def __init__(
         self,
@@ -77,6 +83,7 @@ class Fisher(CurvatureOperator):
         reduction: str = "mean",
         damping: float = 0.0,
         count: Callable[..., Any] | None = None,
+        comm: Any = None,
     ) -> None:
         name = type(self).__name__
         if kind not in KINDS or likelihood not in LIKELIHOODS:
@@ -95,7 +102,7 @@ class Fisher(CurvatureOperator):
         self.kind, self.likelihood, self.samples = kind, likelihood, int(samples)
         self._output, self._loss, self._targets = output, loss, targets
         self._seed = int(np.random.default_rng(rng).integers(2**63))
-        super().__init__({"output": output}, params, batches, reduction, damping, count or count_of(loss))
+        super().__init__({"output": output}, params, batches, reduction, damping, count or count_of(loss), comm)
 
     @property
     def value(self) -> float:
@@ -112,7 +119,7 @@ class Fisher(CurvatureOperator):
 
     def _recorded(self, batch: tuple[Any, ...], position: int, count: float) -> Recorded:
         output = evaluated("Fisher", "output", self._output, batch)
-        z: Array = np.asarray(output._ndarray)
+        z = as_numpy(output)
         flat = z.reshape(-1, z.shape[-1] if z.ndim else 1) if self.likelihood == "softmax" else _rows(z)
         if self.likelihood == "softmax" and flat.shape[1] < 2:
             raise ValueError(
@@ -123,13 +130,14 @@ class Fisher(CurvatureOperator):
         if self.kind == "mc":
             residuals = self._drawn(z, flat, position)
         elif self.kind == "empirical":
-            residuals, count = self._given(z, flat, batch)
+            residuals, count = self._given(output, flat, batch)
         scale = 1 / max(count, 1e-300) if self.reduction == "mean" else 1.0
         return _FisherAt(output, flat, self.likelihood, residuals, count, scale, self.params)
 
     def _drawn(self, z: Array, flat: Array, position: int) -> Array:
         """∂(−log p(t | z))/∂z of every draw and sample, shape (draws, samples, outputs of a sample)."""
-        draws = np.random.default_rng([self._seed, position])  # the same targets in every product
+        rank = 0 if self.comm is None else self.comm.rank
+        draws = np.random.default_rng([self._seed, position, rank])  # the same targets in every product
         if self.likelihood == "gaussian":
             return draws.standard_normal((self.samples, *flat.shape)).astype(z.dtype)
         p = _softmax(flat)
@@ -138,23 +146,23 @@ class Fisher(CurvatureOperator):
         drawn = (u > below).sum(axis=-1)
         return p - (drawn[..., None] == np.arange(p.shape[-1]))
 
-    def _given(self, z: Array, flat: Array, batch: tuple[Any, ...]) -> tuple[Array, float]:
+    def _given(self, z: Tensor, flat: Array, batch: tuple[Any, ...]) -> tuple[Array, float]:
         """The same of the data's targets, one draw; and what the loss's mean divides by."""
         targets = plain(self._targets(*batch) if callable(self._targets) else self._targets)
         if self._loss is None:
-            return self._from_targets(z, flat, np.asarray(targets))[None], float(len(flat))
+            return self._from_targets(z, flat, as_numpy(targets))[None], float(len(flat))
         given = batch if targets is None else (targets,)
         number = counted(self._count, *given) if self.reduction == "mean" else 1.0
         number = float(len(flat)) if number is None else number
         if not number:
             return np.zeros((1, *flat.shape), z.dtype), number
-        x = variable(z)
+        x = variable(z._ndarray)
         loss = scalar("Fisher", evaluated("Fisher", "loss", self._loss, (x, *given)))
         (d,) = Pullback([loss], [x])([np.ones(loss.shape, loss.dtype)])
-        d = np.zeros(z.shape, z.dtype) if d is None else d
+        d = np.zeros(z.shape, z.dtype) if d is None else as_numpy(d)
         return d.reshape(1, *flat.shape) * z.dtype.type(number), number
 
-    def _from_targets(self, z: Array, flat: Array, t: Array) -> Array:
+    def _from_targets(self, z: Tensor, flat: Array, t: Array) -> Array:
         if self.likelihood == "gaussian":
             if t.shape != z.shape:
                 raise ValueError(f"Fisher: Gaussian targets must have the output's shape {z.shape}, not {t.shape}")
@@ -225,12 +233,13 @@ class _FisherAt:
         return found
 
     def product(self, tangents: Parts) -> Parts:
-        w: Any = self.push(tangents).reshape(self.shape)
+        place, w = place_of(self.output._ndarray), self.push(tangents).reshape(self.shape)
         if self.residuals is not None:
-            r = self.residuals
+            r = put(self.residuals, place)
             w = np.einsum("snk,sn->nk", r, np.einsum("snk,nk->sn", r, w)) / w.dtype.type(len(r))
         elif self.p is not None:
-            w = self.p * (w - (self.p * w).sum(axis=-1, keepdims=True))
+            p = put(self.p, place)
+            w = p * (w - (p * w).sum(axis=-1, keepdims=True))
         w = (self.scale * w).astype(self.output.dtype, copy=False)
         return self.pull([w.reshape(self.output.shape)])
 

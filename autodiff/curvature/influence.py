@@ -11,6 +11,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ..figures import axes_for, drawable, legend, line_style, note_unseen
+from ..ranks import fingerprint, require_same
 from ..tensor import Array
 from .eigen import dense, symmetric
 from .fisher import LIKELIHOODS, Fisher
@@ -89,7 +90,7 @@ class Influence:
 
 def influence(
     model: Any, loss: Callable[..., Any], train: Any, test: Any, *, damping: float, method: str = "cg",
-    batch_size: int | None = 512, tol: float | None = None,
+    batch_size: int | None = 512, tol: float | None = None, comm: Any = None,
 ) -> Influence:  # fmt: skip
     """The influence of training examples n on test examples t,
 
@@ -108,6 +109,8 @@ def influence(
             with `KFAC` in the place of G, an approximation that costs a pass, for a mean cross-entropy or mean squares.
         batch_size: samples in a batch of arrays or a data set.
         tol: relative residual of "cg"; √ε of the parameters' dtype by default.
+        comm: a communicator of mpi4py: each rank has training examples of its own, and all have the same tests. The
+            scores are of all training examples, those of rank 0 first, and the same on all ranks.
 
     Returns:
         an `Influence` with `.scores`, `.helpful(k)`, `.harmful(k)` and `.plot()`.
@@ -133,7 +136,7 @@ def influence(
     number = isinstance(damping, (int, float, np.integer, np.floating)) and not isinstance(damping, bool)
     if not (number and 0 <= damping < np.inf):
         raise ValueError(f"{where}: damping must be a finite number of at least 0, not {damping!r}")
-    trained = Objective(f"{where}: train", model, loss, train, batch_size)
+    trained = Objective(f"{where}: train", model, loss, train, batch_size, comm)
     params = trained.params
     size = sum(p.size for p in params)
     few = max(1, ROOM // size)
@@ -142,6 +145,8 @@ def influence(
         if getattr(objective.batches, "shuffle", False):
             raise ValueError(f"{objective.where} is shuffled, so that its examples have no places; give it in order")
     next(iter(tested))
+    if comm is not None and not all(weights := comm.allgather(sum([n for *_, n in trained.all()]))):
+        raise ValueError(f"{trained.where} holds no samples that count on rank {weights.index(0)}; give each rank some")
     with trained.held():
         operator = trained.gauss_newton()
         if method == "cg":
@@ -156,6 +161,8 @@ def influence(
                 continue
             gradients = per_example_gradients(z, lambda z, y=y: loss(z, y), params)
             rows = np.concatenate([part.reshape(len(z), -1) for part in gradients], axis=1) * n
+            if comm is not None:
+                require_same({"the checksum of the tests' gradients": fingerprint(rows)}, comm, where)
             scores.append(-_products(trained, solved(rows.T)).T)
     width = max(part.shape[1] for part in scores)
     return Influence(np.concatenate([np.broadcast_to(0.0, (len(s), width)) if not s.size else s for s in scores]))
@@ -172,7 +179,8 @@ def _products(objective: Objective, directions: Array) -> Array:
         d = by_output(objective.where, z, lambda z, y=y: objective.loss(z, y)) * n
         pushed = Jacobian(z, objective.params).matmat(directions).reshape(len(z), -1, directions.shape[1])
         found.append(np.einsum("nk,nkt->nt", d.reshape(len(z), -1), pushed))
-    return np.concatenate(found)
+    scores = np.concatenate(found)
+    return scores if objective.comm is None else np.concatenate(objective.comm.allgather(scores))
 
 
 def _exact(objective: Objective, operator: GaussNewton, damping: float) -> Callable[[Array], Array]:
@@ -195,7 +203,7 @@ def _by_kfac(objective: Objective, operator: GaussNewton, damping: float) -> Cal
     V = np.random.default_rng(0).standard_normal((operator.size, 2)).astype(operator.dtype)
     curvatures = np.einsum("nk,nk->k", V, operator.matmat(V))
     for likelihood in LIKELIHOODS:
-        options: dict[str, Any] = {"likelihood": likelihood, "batches": objective}
+        options: dict[str, Any] = {"likelihood": likelihood, "batches": objective, "comm": objective.comm}
         fisher = Fisher(objective.output, None, objective.params, **options)
         with np.errstate(all="ignore"), suppress(ValueError):  # of one output there is no softmax
             one, other = curvatures / np.einsum("nk,nk->k", V, fisher.matmat(V))

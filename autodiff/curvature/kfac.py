@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import as_numpy
+from ..ranks import fingerprint, require_same, sum_over_ranks
 from ..tensor import Array, Tensor
 from .fisher import Fisher
 from .kronecker import Block, Kronecker
@@ -41,9 +43,11 @@ class KFAC(Kronecker, Fisher):
     matrix as it is, what does not reach the output has zeros.
 
     Args:
-        output, loss, params, kind, likelihood, targets, samples, rng, batches, reduction, damping, count: as for
+        output, loss, params, kind, likelihood, targets, samples, rng, batches, reduction, damping, count, comm: as for
             `Fisher`. The output's first axis counts examples, which must not influence each other (batch norm as in
-            evaluation). With kind="exact" one backward pass is made for each number that an example's output has.
+            evaluation). With kind="exact" one backward pass is made for each number that an example's output has. With
+            `comm` the factors are sums over the examples of all ranks, the same bits on all of them; a product is then
+            made by each rank for itself.
         sharing: "expand" (rows count as if they were examples) or "reduce" (of what is summed or averaged over rows;
             the first axis of each layer's output must count the examples).
         separate: weights and biases as layers of their own.
@@ -71,6 +75,8 @@ class KFAC(Kronecker, Fisher):
     >>> K.inverse(damping=5.0) @ [1.0, 2.0]
     array([0.1, 0.2])
     """
+
+    settings = (*Fisher.settings, "sharing", "separate")
 
     def __init__(
         self,
@@ -108,10 +114,13 @@ class KFAC(Kronecker, Fisher):
         sums: list[_Sums] = []
         total = 0.0
         for weight, graph in self._graphs():
-            sums = sums or graph.zeros(self.dtype)
+            if not sums:
+                sums, self._layers = graph.zeros(self.dtype), len(graph.layers)
             graph.add(sums, weight)
             total += weight
             del graph
+        if self.comm is not None:
+            sums, total = self._of_all(sums, total)
         if self.reduction == "sum":
             total = 1.0
         found = [
@@ -124,6 +133,25 @@ class KFAC(Kronecker, Fisher):
             one = np.ones((np.count_nonzero(rest), 1, 1), self.dtype)
             found.append(Block(np.flatnonzero(rest)[:, None, None], 0 * one, one))
         return found
+
+    def _of_all(self, sums: list[_Sums], total: float) -> tuple[list[_Sums], float]:
+        """With what the other ranks have; a rank without batches has nothing of the same layers."""
+        there = self.comm.allgather(bool(sums))
+        self._require_some(any(there))
+        if not all(there):
+            shape = [(one.places, one.left.shape, one.right.shape) for one in sums], len(sums) and self._layers
+            shapes, self._layers = self.comm.bcast(shape, there.index(True))
+            sums = sums or [
+                _Sums(places, np.zeros(left, self.dtype), np.zeros(right, self.dtype)) for places, left, right in shapes
+            ]
+        places = [fingerprint(one.places) for one in sums]
+        require_same({"how the graph uses the parameters (checksums)": places}, self.comm, self.name)
+        total, *counts = sum_over_ranks(np.array([total, *[one.count for one in sums]]), self.comm).tolist()
+        found = [
+            _Sums(one.places, sum_over_ranks(one.left, self.comm), sum_over_ranks(one.right, self.comm), int(count))
+            for one, count in zip(sums, counts)
+        ]
+        return found, total
 
 
 class EKFAC(KFAC):
@@ -147,13 +175,15 @@ class EKFAC(KFAC):
 
     def _blocks(self) -> list[Block]:
         blocks = super()._blocks()
-        values: list[Array] = []
+        values = [np.zeros(block.places.shape, self.dtype) for block in blocks[: self._layers]]
         total = 0.0
         for weight, graph in self._graphs():
-            values = values or [np.zeros(layer.places.shape, self.dtype) for layer in graph.layers]
             graph.correct(values, blocks, weight)
             total += weight
             del graph
+        if self.comm is not None:
+            values = [sum_over_ranks(one, self.comm) for one in values]
+            total = float(sum_over_ranks(total, self.comm))
         if self.reduction == "sum":
             total = 1.0
         corrected = [block.mapped(one / one.dtype.type(total)) for one, block in zip(values, blocks)]
@@ -204,7 +234,7 @@ class _Graph:
             for product, *pulled in zip(layer.products, *[pull([s.reshape(z.shape)]) for s in (d, factored)]):
                 if any(part is None for part in pulled):
                     continue
-                g, weighted = [product.outputs(part) for part in pulled]
+                g, weighted = [product.outputs(as_numpy(part)) for part in pulled]
                 seen = np.abs(g) > 1e-3 * np.abs(g).max(initial=0)
                 factor = np.divide(weighted, g, out=np.zeros_like(g), where=seen)
                 most, least = factor.max(axis=3), np.where(seen, factor, np.inf).min(axis=3)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..data import drawing
+from ..devices import as_numpy
 from ..figures import SEQUENTIAL, axes_for, contours, drawable, ink, paper, pyplot
 from ..generators import generators, random_state, set_random_state
 from ..mode import no_grad
+from ..ranks import fingerprint, require_same, same_generator
 from ..tensor import Array, Tensor, plain
 from ..transforms import flat
 from .eigen import eigenpairs
@@ -96,7 +98,7 @@ class LossLandscape:
 def landscape(
     model: Any, loss: Callable[..., Any], data: Any, *, directions: Any = "random", path: Sequence[Any] | None = None,
     span: float | None = None, steps: int = 21, batch_size: int | None = 512,
-    rng: np.random.Generator | int | None = None,
+    rng: np.random.Generator | int | None = None, comm: Any = None,
 ) -> LossLandscape:  # fmt: skip
     """The mean loss over a plane through a model's weights.
 
@@ -115,6 +117,8 @@ def landscape(
         steps: lines of the grid each way. An odd number has the weights themselves in the middle.
         batch_size: samples in a batch of arrays or a data set.
         rng: draws the directions, or the first vector of Lanczos's method: a `numpy.random.Generator`, a seed or None.
+        comm: a communicator of mpi4py: each rank has data of its own, and what is found is of all of them, the same on
+            all ranks.
 
     Returns:
         a `LossLandscape` with `.values` and `.plot()`. Where the loss is not finite, neither are the values.
@@ -134,7 +138,7 @@ def landscape(
            [2. , 0.5, 0. ]])
     """
     where = "landscape"
-    objective = Objective(where, model, loss, data, batch_size)
+    objective = Objective(where, model, loss, data, batch_size, comm)
     if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 2:
         raise ValueError(f"{where}: steps must be a whole number from 2, not {steps!r}")
     number = isinstance(span, (int, float, np.integer, np.floating)) and not isinstance(span, bool)
@@ -146,7 +150,7 @@ def landscape(
         raise ValueError(f"{where}: path must hold the weights of one point at least, not {path!r}")
     points = None if path is None else np.array([_vector(where, "path", w, params) for w in path]) - start
     with objective.held():
-        (u, v), names = _directions(objective, directions, points, drawing(rng, where))
+        (u, v), names = _directions(objective, directions, points, same_generator(drawing(rng, where), comm))
         plane = np.stack([u, v])
         if not np.isfinite(plane).all() or np.linalg.matrix_rank(plane) < 2:
             raise ValueError(f"{where}: the two directions must be finite, and neither zero nor parallel")
@@ -154,6 +158,10 @@ def landscape(
         if span is None:
             span = 1.2 * float(abs(seen).max()) if seen is not None and seen.any() else 1.0
         lines = np.linspace(-span, span, int(steps))
+        if comm is not None:
+            require_same(
+                {"the checksum of the directions": fingerprint(plane), "the grid": lines.tolist()}, comm, where
+            )
         values = np.empty((len(lines), len(lines)))
         drawn = generators(model=model, loss=loss)
         state = random_state(drawn)
@@ -171,7 +179,7 @@ def _vector(where: str, what: str, given: Any, params: list[Tensor]) -> Array:
     if isinstance(given, (list, tuple)) and [np.shape(plain(x)) for x in given] == shapes:
         return flat.flatten([plain(x) for x in given]).astype(float)
     try:
-        vector = np.asarray(plain(given), float)
+        vector = as_numpy(given).astype(float)
     except (TypeError, ValueError):
         vector = np.empty(0)
     if vector.shape != (size,):
@@ -189,7 +197,7 @@ def _directions(
             raise ValueError(f"{where}: directions must be 'random', 'eigen', 'pca' or two arrays, not {seen}")
         return [_vector(where, "directions", d, params) for d in given], ("direction 1", "direction 2")
     if given == "random":
-        if not any(p.ndim > 1 and p.numpy().any() for p in params):
+        if not any(p.ndim > 1 and as_numpy(p).any() for p in params):
             raise ValueError(
                 f"{where}: random directions are as long as the weights, and there are none of two axes, or they are "
                 f"all zero; give directions= of your own, or 'eigen'"
@@ -214,7 +222,7 @@ def _directions(
 
 def _like(p: Tensor, rng: np.random.Generator) -> Array:
     """A Gaussian direction, each of its filters as long as the parameter's."""
-    w = p.numpy()
+    w = as_numpy(p)
     if w.ndim < 2:
         return np.zeros(w.shape)
     d = rng.standard_normal(w.shape)

@@ -16,6 +16,7 @@ from scipy.special import log_softmax, softmax
 from ..backward import reachable
 from ..data import as_constants, batches, drawing, dtype_of, not_finite
 from ..data import rows as samples_of
+from ..devices import as_numpy, place_of, put
 from ..mode import no_grad
 from ..tensor import Array, Tensor, number_of, plain
 from ..transforms import flat
@@ -139,7 +140,9 @@ class Laplace:
         if fault := not_finite(x, f"{where}: x"):
             raise ValueError(fault)
         rng = drawing(rng, where)
-        given, _ = as_constants(samples_of(x, f"{where}: x"), (), dtype_of(self._objective.model), where)
+        given, _ = as_constants(
+            samples_of(x, f"{where}: x"), (), dtype_of(self._objective.model), where, self._objective.place
+        )
         found = []
         with self._objective.held():
             outputs = self._means(next(iter(batches(given, batch_size=1)))).shape[1]
@@ -193,7 +196,7 @@ class Laplace:
 
 def laplace(
     model: Any, data: Any, likelihood: str = "softmax", structure: str = "full", *, sigma_noise: float | None = 1.0,
-    prior_precision: float | None = 1.0, batch_size: int | None = 512,
+    prior_precision: float | None = 1.0, batch_size: int | None = 512, comm: Any = None,
 ) -> Laplace:  # fmt: skip
     """Laplace's approximation to the posterior of a trained model's weights θ: under a Gaussian prior of mean 0 and
     precision δ, a Gaussian around θ whose precision is the log posterior's curvature, with the Gauss–Newton matrix H of
@@ -214,6 +217,8 @@ def laplace(
         sigma_noise: σ; None for the one of largest marginal likelihood. Softmax has none.
         prior_precision: δ; None for the one of largest marginal likelihood, as for all weights together.
         batch_size: samples in a batch of arrays or a data set.
+        comm: a communicator of mpi4py: each rank has data of its own, and what is found is of all of them, the same on
+            all ranks; each predicts for itself.
 
     Returns:
         a `Laplace` with `.predict(x)`, `.sample(n)` and `.log_marginal_likelihood()`.
@@ -248,12 +253,12 @@ def laplace(
     if likelihood == "softmax" and sigma_noise != 1:
         raise ValueError(f"{where}: sigma_noise is for the gaussian likelihood, not for softmax")
     terms = _class_terms if likelihood == "softmax" else _square_terms
-    objective = Objective(where, model, terms, data, batch_size)
+    objective = Objective(where, model, terms, data, batch_size, comm)
     with objective.held():
         params = objective.params if structure != "last_layer" else _last_layer(objective)
         with no_grad():
             found = [objective.at(x, y) for x, y in objective]
-        options: dict[str, Any] = {"likelihood": likelihood, "batches": objective, "reduction": "sum"}
+        options: dict[str, Any] = {"likelihood": likelihood, "batches": objective, "reduction": "sum", "comm": comm}
         if structure == "kron":
             basis = _kronecker(KFAC(objective.output, None, params, **options))
         elif structure == "diag":
@@ -264,7 +269,7 @@ def laplace(
             values, vectors = np.linalg.eigh(dense(symmetric(where, fisher)))
             values[values < 10 * np.finfo(fisher.dtype).eps * values.max(initial=0)] = 0  # rounding
             basis = Basis(values, lambda rows: rows @ vectors, lambda rows: rows @ vectors.T)
-    log_likelihood, observations = (sum(parts) for parts in zip(*found))
+    log_likelihood, observations = objective.summed(np.array([(0.0, 0), *found]).sum(axis=0))
     if not (math.isfinite(log_likelihood) and np.isfinite(basis.values).all()):
         raise np.linalg.LinAlgError(f"{where}: the likelihood or its curvature is not finite at these weights")
     posterior = Laplace(objective, params, likelihood, structure, basis, float(log_likelihood), int(observations))
@@ -291,7 +296,7 @@ def whole_number(where: str, name: str, value: Any, least: int) -> None:
 
 def outputs_of(where: str, z: Any, likelihood: str) -> Array:
     """The outputs in double precision, a row for each sample."""
-    values: Array = np.asarray(plain(z))
+    values = as_numpy(z)
     if values.ndim == 1 and likelihood == "gaussian":
         values = values[:, None]
     if values.ndim != 2 or (likelihood == "softmax" and values.shape[1] < 2):
@@ -302,13 +307,14 @@ def outputs_of(where: str, z: Any, likelihood: str) -> Array:
 
 def pulled(z: Tensor, weights: Array, params: list[Tensor]) -> Array:
     """The gradients of weights · z for each example, flattened, shape (examples, parameters)."""
-    parts = per_example_gradients(z, lambda z: (z * weights.reshape(z.shape)).sum(), params)
+    weights = put(weights.reshape(z.shape), place_of(plain(z)))
+    parts = per_example_gradients(z, lambda z: (z * weights).sum(), params)
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
 def _class_terms(z: Any, y: Any) -> tuple[float, int]:
     """Σ log p, and of how many samples."""
-    logits, t = outputs_of("laplace", z, "softmax"), np.asarray(plain(y))
+    logits, t = outputs_of("laplace", z, "softmax"), as_numpy(y)
     classes = logits.shape[1]
     if t.dtype.kind not in "iu" or t.shape != logits.shape[:1] or not ((t >= 0) & (t < classes)).all():
         seen = f", {t.min()} … {t.max()}" if t.size and t.dtype.kind in "iuf" else ""
@@ -321,7 +327,7 @@ def _class_terms(z: Any, y: Any) -> tuple[float, int]:
 
 def _square_terms(z: Any, y: Any) -> tuple[float, int]:
     """−½ ‖z − y‖², and of how many numbers."""
-    means, t = outputs_of("laplace", z, "gaussian"), np.asarray(plain(y))
+    means, t = outputs_of("laplace", z, "gaussian"), as_numpy(y)
     if t.shape != np.shape(plain(z)) or t.dtype.kind not in "fiub":
         raise ValueError(
             f"laplace: Gaussian targets must be real numbers of the output's shape {np.shape(plain(z))}, not "
@@ -338,10 +344,14 @@ def _last_layer(objective: Objective) -> list[Tensor]:
         raise TypeError("laplace: structure='last_layer' needs a model with named_parameters(), as modules have it")
     named = [(name.rpartition(".")[0], p) for name, p in model.named_parameters() if p.requires_grad]
     owners = {p._number: owner for owner, p in named}
-    x, _ = next(iter(objective))
-    nodes, _ = reachable([objective.recorded(x)])
-    read = [x._number for number in sorted(nodes) for x in nodes[number]._inputs if isinstance(x, Tensor)]
-    last = [owners[number] for number in read if number in owners][-1:]
+    last: list[str] = []
+    for x, _ in objective:
+        nodes, _ = reachable([objective.recorded(x)])
+        read = [x._number for number in sorted(nodes) for x in nodes[number]._inputs if isinstance(x, Tensor)]
+        last = [owners[number] for number in read if number in owners][-1:]
+        break
+    if objective.comm is not None:  # of which some may have no data
+        last = next(filter(None, objective.comm.allgather(last)), [])
     return [p for owner, p in named if [owner] == last]
 
 

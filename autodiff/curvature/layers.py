@@ -19,6 +19,7 @@ import numpy as np
 
 from ..backward import reachable
 from ..batching.batch import Batch
+from ..devices import as_numpy
 from ..mode import no_grad
 from ..primitive import Multiplication
 from ..tensor import Array, Tensor, plain
@@ -85,7 +86,7 @@ class Product:
         """The rows x, shape (examples, rows, groups, in)."""
         with no_grad():
             x = self.found.input() if callable(self.found.input) else self.found.input
-        x = np.asarray(plain(x)).astype(dtype, copy=False)
+        x = as_numpy(x).astype(dtype, copy=False)
         missing = "".join([c for c in [*self.rows, *self.groups] if c not in self.given])
         term = self.given + missing
         along: dict[str, int] = dict(zip(self.output, self.shape))

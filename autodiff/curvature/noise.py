@@ -38,8 +38,9 @@ class GradientNoise(NamedTuple):
 
 
 def gradient_noise(
-    model: Any, loss: Callable[..., Any], data: Any, *, groups: str = "examples", batch_size: int | None = 512
-) -> GradientNoise:
+    model: Any, loss: Callable[..., Any], data: Any, *, groups: str = "examples", batch_size: int | None = 512,
+    comm: Any = None,
+) -> GradientNoise:  # fmt: skip
     """The gradient noise of a model: tr Σ of the covariance of the examples' gradients, and its scale, tr Σ / ‖g‖².
 
     With k groups of the data, group i of cᵢ examples and mean gradient gᵢ, C = Σ cᵢ and ḡ = Σ cᵢ gᵢ / C,
@@ -54,6 +55,8 @@ def gradient_noise(
         groups: "examples", from the norms of the examples' gradients, or "batches", from the gradients of batches,
             which suits models whose examples have to do with each other, and costs less where these are wide.
         batch_size: samples in a batch of arrays or a data set; with "batches" it is the size of the groups.
+        comm: a communicator of mpi4py: each rank has data of its own, and what is found is of all of them, the same on
+            all ranks.
 
     Returns:
         a `GradientNoise` with `.trace`, `.squared_norm` and `.scale`. An example counts as in the mean loss: ignored
@@ -73,9 +76,9 @@ def gradient_noise(
     """
     if groups not in ("examples", "batches"):
         raise ValueError(f"gradient_noise: groups must be 'examples' or 'batches', not {groups!r}")
-    objective = Objective("gradient_noise", model, loss, data, batch_size)
-    counts, squares = [], []
-    mean: Any = 0.0
+    objective = Objective("gradient_noise", model, loss, data, batch_size, comm)
+    counts, squares = [np.zeros(0)], [np.zeros(0)]
+    mean = np.zeros_like(flat.flatten(objective.params))
     with objective.held():
         for x, y in objective:
             n = objective.weight(x, y)
@@ -93,17 +96,18 @@ def gradient_noise(
             squares.append((n * norms / np.where(counts[-1] > 0, counts[-1], np.inf)) ** 2)
     c, q = np.concatenate(counts), np.concatenate(squares)
     c, q = c[c > 0], q[c > 0]
-    if len(c) < 2:
+    mean = objective.summed(mean)
+    squared, total, number = objective.summed(np.array([c @ q, c.sum(), len(c)])).tolist()
+    if number < 2:
         raise ValueError(
-            f"gradient_noise: needs two {groups} that count, to see how they differ; data has {len(c)}"
+            f"gradient_noise: needs two {groups} that count, to see how they differ; data has {int(number)}"
             + (" (a smaller batch_size= makes more)" if groups == "batches" else "")
         )
-    total = c.sum()
     square = float(mean @ mean) / total**2
-    trace = max(0.0, float(c @ q - total * square) / (len(c) - 1))
+    trace = max(0.0, (squared - total * square) / (number - 1))
     if not math.isfinite(trace):
         raise np.linalg.LinAlgError("gradient_noise: gradients have NaN or infinite entries at these parameters")
-    return GradientNoise(trace, float(square - trace / total), len(c))
+    return GradientNoise(trace, square - trace / total, int(number))
 
 
 def _at(loss: Callable[..., Any], y: Any, z: Any) -> Any:

@@ -10,9 +10,11 @@ import numpy as np
 
 from ..averaging import count_of, counted
 from ..data import as_batches, batches, dtype_of, length, pair
+from ..devices import as_numpy, place_of
 from ..generators import generators, random_state, set_random_state
 from ..mode import no_grad
-from ..tensor import Array, Tensor, number_of, plain, writable
+from ..ranks import described, require_communicator, require_same, sum_over_ranks
+from ..tensor import Array, Tensor, as_array, number_of, plain, writable
 from .operators import GaussNewton, Hessian
 from .recorded import checked_parameters, evaluated
 
@@ -28,13 +30,17 @@ class Objective:
             `count`, or the number of samples.
         data: as `optim.fit` takes it: (X, y), a data set, or batches (x, y).
         batch_size: samples in a batch of (X, y) or of a data set; None for all.
+        comm: a communicator of mpi4py, if means are over the data of all ranks; the iteration is over this rank's.
 
     Raises:
         TypeError, ValueError: for a model, a loss or data that are something else, and for no samples that count; when
             it is `held`, for a loss that is a sum.
     """
 
-    def __init__(self, where: str, model: Any, loss: Callable[..., Any], data: Any, batch_size: int | None) -> None:
+    def __init__(
+        self, where: str, model: Any, loss: Callable[..., Any], data: Any, batch_size: int | None, comm: Any = None
+    ) -> None:
+        require_communicator(comm, where)
         if not callable(model) or isinstance(model, type) or not hasattr(model, "parameters"):
             raise TypeError(f"{where}: the model must be callable and have parameters(), not {model!r}")
         if not callable(loss) or isinstance(loss, (type, Tensor)):
@@ -43,15 +49,19 @@ class Objective:
             raise ValueError(f"{where}: the loss must be a mean; {loss!r} has the reduction {reduction!r}")
         self.where, self.model, self.loss = where, model, loss
         self.params = checked_parameters(where, [p for p in model.parameters() if p.requires_grad])
-        found = as_batches(data, batch_size, None, dtype_of(model), f"{where}: data")
+        self.place = place_of(plain(self.params[0]))
+        found = as_batches(data, batch_size, None, dtype_of(model), f"{where}: data", self.place)
         self.batches = list(found) if isinstance(found, Iterator) else found
         self._count = count_of(loss)
         self._mean = hasattr(loss, "reduction")  # known to be one
+        self.comm = comm
+        if comm is not None:
+            require_same({"whether the loss says its reduction": self._mean} | described(self.params), comm, where)
 
     def all(self) -> Iterator[tuple[Any, Any, float]]:
         """Every batch, and how much it counts."""
         for batch in self.batches:
-            x, y = pair(batch, f"{self.where}: data")
+            x, y = pair(batch, f"{self.where}: data", self.place)
             yield x, y, self.weight(x, y)
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
@@ -60,7 +70,7 @@ class Objective:
             if n:
                 empty = False
                 yield x, y
-        if empty:
+        if empty and self.comm is None:
             raise ValueError(f"{self.where}: data holds no samples that count")
 
     def weight(self, x: Any, y: Any) -> float:
@@ -97,21 +107,30 @@ class Objective:
         total, count = 0.0, 0.0
         for x, y in self:
             n = self.weight(x, y)
-            total, count = total + n * float(np.asarray(plain(self.at(x, y))).item()), count + n
-        return total / count
+            total, count = total + n * float(as_numpy(self.at(x, y)).item()), count + n
+        total, count = self.summed(np.array([total, count]))
+        if not count:
+            raise ValueError(f"{self.where}: data holds no samples that count, on any rank")
+        return float(total / count)
+
+    def summed(self, array: Array) -> Array:
+        """With what the other ranks have."""
+        return array if self.comm is None else sum_over_ranks(array, self.comm)
 
     def _require_mean(self) -> None:
         """Of a batch that is taken twice, a sum is twice as large."""
         if self._mean:
             return
         self._mean = True
-        x, y = next(iter(self))
+        x, y = next(iter(self), (None, None))
         with no_grad(), suppress(Exception):  # a loss may be for these rows alone, and fail in ways of its own
-            z, target = plain(self.output(x)), np.asarray(plain(y))
+            z, target = plain(self.output(x)), as_array(y, copy=False)
             once, twice = [
                 float(self.loss(Tensor(np.repeat(z, n, axis=0)), np.repeat(target, n, axis=0))) for n in (1, 2)
             ]
             self._mean = not 0 < abs(once) < np.inf or abs(twice / once - 2) > 1e-3
+        if self.comm is not None:
+            self._mean = all(self.comm.allgather(self._mean))
         if not self._mean:
             raise ValueError(
                 f"{self.where}: the loss must be a mean over the batch; of a batch taken twice this one is twice as "
@@ -124,7 +143,7 @@ class Objective:
         """Of the mean loss; recorded once, if all data are one batch."""
         if (only := self._only()) is not None:
             return Hessian(lambda: self.at(*only), self.params)
-        return Hessian(self.at, self.params, batches=self, count=self.weight)
+        return Hessian(self.at, self.params, batches=self, count=self.weight, comm=self.comm)
 
     def gauss_newton(self, damping: float = 0.0) -> GaussNewton:
         """Likewise."""
@@ -132,10 +151,13 @@ class Objective:
             x, y = only
             return GaussNewton(lambda: self.output(x), lambda z: self.loss(z, y), self.params, damping=damping)
         return GaussNewton(
-            self.output, lambda z, x, y: self.loss(z, y), self.params, batches=self, count=self.weight, damping=damping
-        )
+            self.output, lambda z, x, y: self.loss(z, y), self.params, batches=self, count=self.weight,
+            damping=damping, comm=self.comm,
+        )  # fmt: skip
 
     def _only(self) -> tuple[Any, Any] | None:
+        if self.comm is not None:
+            return None
         first = iter(self)
         only = next(first)
         return only if next(first, None) is None else None

@@ -14,10 +14,11 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from ..averaging import count_of, counted
-from ..backward import gradients
-from ..devices import place_of, put
-from ..ranks import fingerprint, require_communicator, require_same, sum_over_ranks
-from ..tensor import Array, Tensor, number_of, plain, variable
+from ..backward import gradients, reachable
+from ..devices import as_numpy
+from ..mode import mode
+from ..ranks import described, fingerprint, require_communicator, require_same, sum_over_ranks
+from ..tensor import Array, Tensor, as_array, is_foreign, number_of, plain, variable
 from ..transforms import flat, tree
 from ..transforms.forward import ForwardOverReverse, Unsupported
 from .per_example import sums_of_squares
@@ -29,6 +30,7 @@ from .recorded import (
     Together,
     checked_parameters,
     evaluated,
+    in_memory,
     recorded_or_function,
     scalar,
 )
@@ -81,7 +83,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def split(self, vector: Any) -> list[Array]:
         """Views of a vector over the parameters (`size` entries) in the parameters' shapes."""
-        return flat.split(np.asarray(plain(vector)), self.params)
+        return flat.split(as_numpy(vector), self.params)
 
     def flatten(self, values: Sequence[Any]) -> Array:
         """One vector of arrays or Tensors in the parameters' shapes (None stands for zeros).
@@ -123,8 +125,17 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         """The products of the transposed operator with the columns of a matrix."""
         return self._rmatmat(self._fitting("rmatmat", X, self.shape[0], 2))
 
+    def dot(self, x: Any) -> Any:
+        """The product with a vector or with the columns of a matrix, as SciPy has it, which makes NumPy's arrays of
+        all others."""
+        if isinstance(x, Tensor) and not x._requires_grad:
+            x = x._ndarray
+        if type(x) is np.ndarray or is_foreign(x):
+            return self.matmat(x) if x.ndim == 2 and x.shape[1] != 1 else self.matvec(x)
+        return super().dot(x)
+
     def _fitting(self, method: str, x: Any, length: int, ndim: int) -> Array:
-        x = np.asarray(plain(x))
+        x = in_memory(x)
         column = ndim == 1 and x.shape == (length, 1)
         if (x.ndim != ndim or x.shape[0] != length) and not column:
             wanted = f"({length},)" if ndim == 1 else f"({length}, any)"
@@ -141,32 +152,74 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         return self.matmat(np.eye(n, dtype=self.dtype)) if n <= m else self.rmatmat(np.eye(m, dtype=self.dtype)).T
 
     def _tangents(self, rows: Array) -> Many:
-        parts = [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
-        return [put(part, place_of(plain(p))) for part, p in zip(parts, self.params)]
+        return [rows[:, s].reshape(-1, *p.shape).astype(p.dtype, copy=False) for s, p in zip(self.slices, self.params)]
 
-    def _write(self, rows: Array, parts: Parts, weight: float = 1.0, add: bool = False) -> None:
-        for s, part in zip(self.slices, parts):
-            if part is None:
-                if not add:
-                    rows[:, s] = 0
-                continue
-            part = put(part, None).reshape(len(rows), -1)
-            if weight != 1:
-                part = part * part.dtype.type(weight)
-            if add:
-                rows[:, s] += part
-            else:
-                rows[:, s] = part
+    def _joined(self, parts: Parts, piece: slice = slice(0, 1), weight: float = 1.0) -> Array:
+        """The parts by parameter of these vectors, as rows over all parameters; a copy."""
+        rows, count = [], piece.stop - piece.start
+        for p, part in zip(self.params, parts):
+            row = np.zeros((count, p.size), p.dtype) if part is None else in_memory(part).reshape(count, -1)
+            rows.append(row if weight == 1 else row * row.dtype.type(weight))
+        return np.concatenate(rows, axis=1).astype(self.dtype, copy=False)
+
+    # Programs
+
+    def _require_untraced(self) -> None:
+        watch = mode.get()
+        if not isinstance(watch, bool) and hasattr(watch, "relying"):
+            watch.trace.refuse(
+                f"the function moves a {self.name} by refresh(), which a program would do at no later call",
+                "refresh it outside, or make it inside the function",
+            )
+
+    def _recording(self) -> tuple[Sequence[Tensor], Any]:
+        """What the products' graphs were recorded up to, and what else decides about products, to be compared."""
+        raise NotImplementedError
+
+    def _computed(self, product: Callable[[Array], Array], V: Array) -> Array:
+        """A product with rows. In a program that is traced, what was recorded before is constants, as long as it is
+        what products are computed from."""
+        watch = mode.get()
+        if isinstance(watch, bool) or not hasattr(watch, "relying"):
+            return product(V)
+        roots, before = self._recording()
+        if not roots:
+            watch.trace.refuse(
+                f"a {self.name} with batches= or comm= records anew in every product",
+                "compile products with an operator of one batch",
+            )
+        if all(y._number > watch.start for y in roots):
+            return product(V)
+        alone = self._together.alone
+        with watch.relying():
+            nodes, _ = reachable([y for y in roots if y._requires_grad])
+            found = [*self.params, *(x for y in nodes.values() for x in (y, *y._inputs) if isinstance(x, Tensor))]
+            seen = {id(x): x for x in found}.values()
+            numbers = [number_of(x) for x in seen]
+            watch.closure.rely(
+                self,
+                f"what a {self.name} was recorded from",
+                lambda: self._recording()[1] == before and [number_of(x) for x in seen] == numbers,
+            )
+            try:
+                return product(V)
+            finally:
+                self._together.alone = alone  # a tracer may fail where an array does not
 
 
 def _rows(X: Array) -> Array:
     """The columns as rows, contiguous; copied in pieces that stay in the cache, in a half to a quarter of the time."""
-    if X.flags.f_contiguous:
+    if X.flags.f_contiguous or is_foreign(X):
         return X.T
     rows = np.empty(X.shape[::-1], X.dtype)
     for start in range(0, len(X), 4096):
         rows[:, start : start + 4096] = X[start : start + 4096].T
     return rows
+
+
+def _stacked(rows: Sequence[Array], width: int, dtype: Any) -> Array:
+    """Blocks of rows in one array, which nobody else has."""
+    return np.concatenate(rows or [np.empty((0, width), dtype)]).astype(dtype, copy=False)
 
 
 # The Jacobian
@@ -217,6 +270,7 @@ class Jacobian(ParameterOperator):
         """Record the output anew at the parameters' present values."""
         if isinstance(self._source, Tensor):
             raise RuntimeError("Jacobian.refresh: was made of a recorded Tensor; pass a function to record anew")
+        self._require_untraced()
         self._take_point()
         output = evaluated("Jacobian", "output", self._source, ())
         if output.size != self.shape[0]:
@@ -224,21 +278,28 @@ class Jacobian(ParameterOperator):
         self._output = output
         self._connect()
 
+    def _recording(self) -> tuple[Sequence[Tensor], Any]:
+        return [self._output], self._pull
+
     def _matmat(self, X: Array) -> Array:
-        self._require_point()
-        Y = np.empty((X.shape[1], self.shape[0]), self.dtype)
-        for piece, parts in self._together([self._output], lambda v: [self._push(v)], self._tangents(_rows(X))):
-            for y in parts:
-                Y[piece] = np.asarray(y).reshape(-1, self.shape[0])
-        return Y.T
+        return self._computed(self._pushed, _rows(X)).T
 
     def _rmatmat(self, X: Array) -> Array:
+        return self._computed(self._pulled, _rows(X)).T
+
+    def _pushed(self, V: Array) -> Array:
         self._require_point()
-        Y = np.empty((X.shape[1], self.size), self.dtype)
-        cotangents = _rows(X).reshape(-1, *self._output.shape).astype(self._output.dtype, copy=False)
-        for piece, parts in self._together([self._output], self._pull, [cotangents]):
-            self._write(Y[piece], parts)
-        return Y.T
+        found = self._together([self._output], lambda v: [self._push(v)], self._tangents(V))
+        width = self.shape[0]
+        rows = [np.zeros((piece.stop - piece.start, width)) if y is None else y.reshape(-1, width)
+                for piece, (y,) in found]  # fmt: skip
+        return _stacked(rows, width, self.dtype)
+
+    def _pulled(self, U: Array) -> Array:
+        self._require_point()
+        cotangents = U.reshape(-1, *self._output.shape).astype(self._output.dtype, copy=False)
+        found = self._together([self._output], self._pull, [cotangents])
+        return _stacked([self._joined(parts, piece) for piece, parts in found], self.size, self.dtype)
 
     def _matvec(self, x: Array) -> Array:
         return self._matmat(x.reshape(-1, 1))[:, 0]
@@ -256,8 +317,11 @@ class Recorded(Protocol):
 
     roots: Sequence[Tensor]
     count: float
-    value: float
     gradient: Parts
+
+    @property
+    def value(self) -> float:
+        """Of the loss."""
 
     @property
     def product(self) -> Callable[[Parts], Parts]:
@@ -276,6 +340,9 @@ class CurvatureOperator(ParameterOperator):
     A subclass records one graph in `_recorded(batch, position, count)`, that of the batch that comes at this position
     and counts so much in the mean.
     """
+
+    settings: tuple[str, ...] = ("reduction", "damping")
+    """Attributes in which the ranks have to agree."""
 
     def __init__(
         self,
@@ -325,14 +392,15 @@ class CurvatureOperator(ParameterOperator):
     def _take_point(self) -> None:
         super()._take_point()
         if self.comm is not None:
-            values = {f"the checksum of params[{i}]": fingerprint(p) for i, p in enumerate(self.params)}
-            require_same(values, self.comm, self.name)
+            own = {"the operator": self.name, "whether there are batches": self.batches is not None}
+            own |= {name: getattr(self, name) for name in self.settings}
+            require_same(own | described(self.params), self.comm, self.name)
 
     def _connect(self) -> None:
         if self.batches is None:
             self._at = self._recorded((), 0, 1.0)
             self._require_point()
-            if self.reduction == "mean" and not self._at.count:
+            if self.reduction == "mean" and not self._at.count and self.comm is None:
                 raise ValueError(f"{self.name}: the output holds no sample that counts, and their mean is not defined")
 
     def refresh(self) -> None:
@@ -343,6 +411,7 @@ class CurvatureOperator(ParameterOperator):
         """
         if self._frozen:
             raise RuntimeError(f"{self.name}.refresh: was made of a recorded Tensor; pass a function to record anew")
+        self._require_untraced()
         self._take_point()
         self._summary = None
         self._connect()
@@ -370,7 +439,10 @@ class CurvatureOperator(ParameterOperator):
         """Each recorded graph with its weight; who drops one before asking for the next has one alive at a time."""
         self._require_point()
         if self._at is not None:
-            yield 1.0, self._at
+            if self.comm is None or self.reduction == "sum":
+                yield 1.0, self._at
+            elif self._at.count:
+                yield self._at.count, self._at
             return
         empty = True
         assert self.batches is not None
@@ -392,9 +464,12 @@ class CurvatureOperator(ParameterOperator):
         """A sum over the batches, and of their weights, with those of the other ranks."""
         if self.comm is not None:
             array, total = sum_over_ranks(array, self.comm), float(sum_over_ranks(total, self.comm))
-            if not total:
-                raise ValueError(f"{self.name}: batches holds no samples that count, on any rank")
+            self._require_some(total)
         return array, total
+
+    def _require_some(self, total: float) -> None:
+        if not total:
+            raise ValueError(f"{self.name}: there are no samples that count, on any rank")
 
     @property
     def value(self) -> float:
@@ -412,7 +487,7 @@ class CurvatureOperator(ParameterOperator):
             for weight, at in self._recordings():
                 total += weight
                 value += weight * at.value
-                self._write(gradient[None], [None if d is None else d[None] for d in at.gradient], weight, add=True)
+                gradient += self._joined(at.gradient, weight=weight)[0]
                 del at
             gradient, total = self._collected(gradient, total)
             value = value if self.comm is None else float(sum_over_ranks(value, self.comm))
@@ -420,19 +495,24 @@ class CurvatureOperator(ParameterOperator):
             self._summary = value / divisor, gradient / self.dtype.type(divisor)
         return self._summary
 
+    def _recording(self) -> tuple[Sequence[Tensor], Any]:
+        at = self._at if self.comm is None else None
+        return ([] if at is None else at.roots), (at, self._damping)
+
     def _products(self, V: Array) -> Array:
         """The products with the rows of V, as rows."""
-        Y = np.empty(V.shape, self.dtype) if self.comm is None else np.zeros(V.shape, self.dtype)
-        total = 0.0
+        Y, total = None, 0.0
         if self.comm is not None:
-            values = {"the checksum of the vectors": fingerprint(V)}
+            values = {"the checksum of the vectors": fingerprint(V), "damping": self._damping}
             require_same(values, self.comm, self.name, "draw random ones from the same seed on all")
         for weight, at in self._recordings():
-            for piece, parts in self._together(at.roots, at.product, self._tangents(V)):
-                self._write(Y[piece], parts, weight, add=total > 0)
+            found = self._together(at.roots, at.product, self._tangents(V))
+            rows = [self._joined(parts, piece, weight) for piece, parts in found]
+            one = rows[0] if len(rows) == 1 else _stacked(rows, self.size, self.dtype)
+            Y = one if Y is None else np.add(Y, one, out=Y)
             total += weight
-            del at  # or the next graph would be recorded while this one is alive
-        Y, total = self._collected(Y, total)
+            del at, found  # or the next graph would be recorded while this one is alive
+        Y, total = self._collected(np.zeros(V.shape, self.dtype) if Y is None else Y, total)
         if self.reduction == "mean" and total != 1:
             Y /= self.dtype.type(total)
         if self._damping:
@@ -450,14 +530,17 @@ class CurvatureOperator(ParameterOperator):
         Raises:
             RuntimeError: a parameter was changed after the operator was made.
         """
-        found, total = np.zeros(self.size, self.dtype), 0.0
+        found, total, short = np.zeros(self.size, self.dtype), 0.0, True
         for weight, at in self._recordings():
             total += weight
             parts = at.diagonal()
             del at
             if parts is None:
-                return exact_diagonal(self).astype(self.dtype, copy=False)
-            self._write(found[None], [None if d is None else d[None] for d in parts], weight, add=True)
+                short = False
+                break
+            found += self._joined(parts, weight=weight)[0]
+        if not (short if self.comm is None else all(self.comm.allgather(short))):  # a rank may have no batch
+            return exact_diagonal(self).astype(self.dtype, copy=False)
         found, total = self._collected(found, total)
         if self.reduction == "mean" and total != 1:
             found /= self.dtype.type(total)
@@ -488,10 +571,10 @@ class CurvatureOperator(ParameterOperator):
         return part
 
     def _matvec(self, x: Array) -> Array:
-        return self._products(x.reshape(1, -1))[0]
+        return self._computed(self._products, x.reshape(1, -1))[0]
 
     def _matmat(self, X: Array) -> Array:
-        return self._products(_rows(X)).T
+        return self._computed(self._products, _rows(X)).T
 
     _rmatvec, _rmatmat = _matvec, _matmat
 
@@ -523,7 +606,8 @@ class Hessian(CurvatureOperator):
 
     Without `batches` the loss and its gradient are recorded once, and a product is one reverse pass through that graph.
     With `batches` each product records one batch after the other and frees it, so that a data set never has to fit in
-    one graph; the batches have to be the same each time for the operator to be one matrix.
+    one graph; the batches have to be the same each time for the operator to be one matrix. Without them,
+    ``compile(H.matvec)`` is a program of the product, with what was recorded as its constants, as long as that stands.
 
     Args:
         loss: a recorded Tensor of one element, or a function of no arguments (with `batches`: of a batch's parts,
@@ -614,7 +698,7 @@ def _at(where: str, f: Callable[..., Any], point: Any) -> tuple[Callable[[], Any
     """A function of no arguments, and the Tensors that stand for the point's arrays in it."""
     recorded_or_function(where, "loss", f)
     leaves, form = tree.flatten(point)
-    arrays = [np.asarray(plain(x)) for x in leaves]
+    arrays = [as_array(x, copy=False) for x in leaves]
     for x in arrays:
         if x.dtype.kind not in "fiub":
             raise TypeError(f"{where}: at= must hold arrays of real numbers, not {x.dtype}")
@@ -626,8 +710,7 @@ def _at(where: str, f: Callable[..., Any], point: Any) -> tuple[Callable[[], Any
 
 class _HessianAt:
     def __init__(self, loss: Tensor, params: list[Tensor], count: float) -> None:
-        self.count, self.value = count, loss.item()
-        self.loss, self.params = loss, params
+        self.count, self.loss, self.params = count, loss, params
         self.roots: Sequence[Tensor] = [loss]
         self.gradient: Parts
         self.twice: Pullback | None = None
@@ -638,6 +721,10 @@ class _HessianAt:
             self.gradient = self.over.gradient()
         except Unsupported:  # results as parameters, hooks or checkpoints
             self._record()
+
+    @property
+    def value(self) -> float:
+        return self.loss.item()
 
     def restricted(self, params: list[Tensor]) -> Recorded:
         return _HessianAt(self.loss, params, self.count)
@@ -719,7 +806,7 @@ class GaussNewton(CurvatureOperator):
 class _GaussNewtonAt:
     def __init__(self, output: Tensor, outer: _HessianAt, params: list[Tensor]) -> None:
         self.output, self.outer, self.params = output, outer, params
-        self.roots: Sequence[Tensor] = [output]
+        self.roots: Sequence[Tensor] = [output, *outer.roots]
         self.push, self.pull = Pushforward(output, params), Pullback([output], params)
         self.count, self.value = outer.count, outer.value
         self.gradient: Parts = self.pull(outer.gradient)

@@ -18,6 +18,8 @@ import numpy as np
 from ..backward import reachable
 from ..batching.batch import Batch, Level, PerformanceWarning, quiet, spread_in
 from ..batching.examples import batched
+from ..device_arrays import ARRAYS
+from ..devices import as_numpy, place_of, put
 from ..leaving import user_level
 from ..mode import mode
 from ..primitive import new_node
@@ -153,7 +155,7 @@ def by_output(where: str, z: Tensor, loss: Callable[..., Any]) -> Array:
             f"{where}: the loss has shape {y.shape}; it must be one number, or one for each of the {len(z)} examples"
         )
     (d,) = Pullback([y], [x])([np.ones(y.shape, y.dtype)])
-    return np.zeros(z.shape, z.dtype) if d is None else d
+    return np.zeros(z.shape, z.dtype) if d is None else as_numpy(d)
 
 
 def _step(where: str, chunk: Any, count: int) -> int:
@@ -196,7 +198,7 @@ def _gradients(
         for i in range(len(seeds)):
             seeds[i, piece.start + i] = d[piece.start + i]
         for part, found in together([output], pull, [seeds]):
-            yield slice(piece.start + part.start, piece.start + min(part.stop, len(seeds))), found
+            yield slice(piece.start + part.start, piece.start + part.stop), found
 
 
 # Graphs of rows
@@ -275,14 +277,15 @@ def _by_rows(output: Tensor, d: Array, params: list[Tensor], piece: slice, met: 
         try:
             fresh = _copied(output, params, level, piece)
             wanted = [fresh[met[n][0]._number if n in met else n] for n in (p._number for p in params)]
-            found = Pullback([fresh[output._number]], wanted)([Batch(level, d[:, None])])
-            parts = [None if y is None else spread_in(y, level) for y in found]
+            seeds = Batch(level, put(d[:, None], place_of(output._ndarray)))
+            found = Pullback([fresh[output._number]], wanted)([seeds])
+            parts = [None if y is None else as_numpy(spread_in(y, level)) for y in found]
         except Exception:  # a rule fails on rows in ways of its own
             return None
         finally:
             quiet.reset(token)
     return [
-        _Outer(met[p._number][1][piece], y, met[p._number][2]) if p._number in met and y is not None else y
+        _Outer(as_numpy(met[p._number][1][piece]), y, met[p._number][2]) if p._number in met and y is not None else y
         for p, y in zip(params, parts)
     ]
 
@@ -299,12 +302,12 @@ def _copied(output: Tensor, params: list[Tensor], level: Level, piece: slice) ->
         return Batch(level, array[piece, None])
 
     def of_row(option: Any) -> Any:
-        if isinstance(option, np.ndarray):
+        if isinstance(option, ARRAYS):
             return rows(option) if option.ndim and len(option) == whole else option
         return option.of_row(whole) if hasattr(option, "of_row") else option
 
     def has_rows(array: Any, y: Any) -> bool:
-        return isinstance(array, np.ndarray) and array.ndim == y.ndim > 0 and len(array) == len(y) == whole
+        return isinstance(array, ARRAYS) and array.ndim == y.ndim > 0 and len(array) == len(y) == whole
 
     for number in sorted(nodes):
         node = nodes[number]
@@ -348,6 +351,7 @@ class _Test:
                 if part is not whole:
                     return False
                 continue
+            whole = as_numpy(whole)
             if isinstance(part, _Outer):
                 found = np.zeros_like(whole)
                 found[piece] = _weighted(r[piece], part.delta).reshape(whole[piece].shape)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.sparse.linalg import LinearOperator
 
+from ..ranks import checksums, same_generator
 from ..tensor import Array
 from .eigen import deflated, symmetric
 from .operators import columns, exact_diagonal
@@ -31,7 +32,7 @@ class Estimate(NamedTuple):
 
 def trace(
     op: Any, method: str = "hutchinson", num_probes: int = 100, rng: np.random.Generator | int | None = None, *,
-    deflate: Any = None,
+    deflate: Any = None, comm: Any = None,
 ) -> Estimate:  # fmt: skip
     """The trace of a symmetric operator, from `num_probes` products.
 
@@ -46,12 +47,16 @@ def trace(
         rng: a `numpy.random.Generator`, a seed or None.
         deflate: eigenpairs that are known, (values, vectors) as `eigenpairs` gives them: they count exactly, and only
             what is left is probed. Two more products test them.
+        comm: a communicator of mpi4py, on all of whose ranks op is the same, of all data: each makes its part of the
+            products with several vectors, and one more that tests op. The result is that of one process with the `rng`
+            of rank 0, to rounding, the same on all. (Where each rank has its own data, op has the communicator.)
 
     Returns:
         an `Estimate` with `.value` and `.error`, numbers.
 
     Raises:
-        ValueError: an unknown method, too few probes, op is not square, or `deflate` holds no eigenpairs of it.
+        ValueError: an unknown method, too few probes, op is not square, or `deflate` holds no eigenpairs of it; ranks
+            that have other operators, or one that sums over ranks itself.
         numpy.linalg.LinAlgError: the curvature is not finite.
 
     Source: Hutchinson 1990; Meyer, Musco, Musco and Woodruff, "Hutch++: optimal stochastic trace estimation", 2021.
@@ -59,7 +64,8 @@ def trace(
     >>> trace(np.diag([1.0, 2.0, 3.0]), num_probes=10)
     Estimate(value=6.0, error=0.0)
     """
-    operator, rng = symmetric("trace", op), np.random.default_rng(rng)
+    same = {"method": method, "num_probes": num_probes, "deflate": checksums(deflate)}
+    operator, rng = symmetric("trace", op, comm, **same), same_generator(rng, comm)
     if method not in ("hutchinson", "hutch++"):
         raise ValueError(f"trace: method must be 'hutchinson' or 'hutch++', not {method!r}")
     require_probes("trace", num_probes, 1 if method == "hutchinson" else 3)
@@ -85,13 +91,16 @@ def trace(
     return Estimate(known + value, error)
 
 
-def diagonal(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None = None) -> Estimate:
+def diagonal(
+    op: Any, num_probes: int = 100, rng: np.random.Generator | int | None = None, *, comm: Any = None
+) -> Estimate:
     """The diagonal of a symmetric operator, from products with vectors z of random signs: the average of z ⊙ Hz.
 
     Args:
         op: a symmetric operator or matrix of size n.
         num_probes: products in all. From n on the n unit vectors are used, and the diagonal is exact.
         rng: a `numpy.random.Generator`, a seed or None.
+        comm: as for `trace`.
 
     Returns:
         an `Estimate` with `.value` and `.error`, arrays of shape (n,).
@@ -105,7 +114,7 @@ def diagonal(op: Any, num_probes: int = 100, rng: np.random.Generator | int | No
     >>> diagonal(np.array([[2.0, 1.0], [1.0, 3.0]]), num_probes=2).value
     array([2., 3.])
     """
-    operator, rng = symmetric("diagonal", op), np.random.default_rng(rng)
+    operator, rng = symmetric("diagonal", op, comm, num_probes=num_probes), same_generator(rng, comm)
     require_probes("diagonal", num_probes, 1)
     n = operator.shape[0]
     if num_probes >= n:
@@ -121,7 +130,7 @@ def diagonal(op: Any, num_probes: int = 100, rng: np.random.Generator | int | No
     return Estimate(total, error)
 
 
-def norm(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None = None) -> Estimate:
+def norm(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None = None, *, comm: Any = None) -> Estimate:
     """The Frobenius norm of a symmetric operator, ‖H‖ = (Σ Hᵢⱼ²)^½, from products with vectors z of random signs:
     ‖H‖² is the mean of ‖Hz‖².
 
@@ -129,6 +138,7 @@ def norm(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None =
         op: a symmetric operator or matrix of size n.
         num_probes: products in all. From n on the n unit vectors are used, and the norm is exact.
         rng: a `numpy.random.Generator`, a seed or None.
+        comm: as for `trace`.
 
     Returns:
         an `Estimate` with `.value` and `.error`, numbers; the error is that of the mean of squares over 2 ‖H‖.
@@ -142,7 +152,7 @@ def norm(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None =
     >>> norm(np.array([[3.0, 0.0], [0.0, 4.0]]), num_probes=2)
     Estimate(value=5.0, error=0.0)
     """
-    operator, rng = symmetric("norm", op), np.random.default_rng(rng)
+    operator, rng = symmetric("norm", op, comm, num_probes=num_probes), same_generator(rng, comm)
     require_probes("norm", num_probes, 1)
     if num_probes >= operator.shape[0]:
         return Estimate(math.sqrt(sum(float(np.vdot(Y, Y)) for _, Y in columns(operator))), 0.0)
@@ -155,7 +165,9 @@ def norm(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None =
 # Every vector in turn is the probe, and the others the basis of what is taken exactly
 
 
-def xtrace(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None = None) -> Estimate:
+def xtrace(
+    op: Any, num_probes: int = 100, rng: np.random.Generator | int | None = None, *, comm: Any = None
+) -> Estimate:
     """The trace of a symmetric operator by XTrace: like Hutch++, but each of k = num_probes / 2 random vectors ωᵢ
     probes what the products with the others, whose orthonormal basis is Qᵢ, leave:
 
@@ -165,6 +177,7 @@ def xtrace(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None
         op: a symmetric operator or matrix of size n.
         num_probes: products in all, 4 at least; from n on the n unit vectors are used, and the trace is exact.
         rng: a `numpy.random.Generator`, a seed or None.
+        comm: as for `trace`.
 
     Returns:
         an `Estimate` with `.value` and `.error`, numbers. Where the operator's rank is below k, the value is exact. The
@@ -179,7 +192,7 @@ def xtrace(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None
     >>> round(xtrace(np.diag([1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), num_probes=8, rng=0).value, 9)
     6.0
     """
-    operator, rng = symmetric("xtrace", op), np.random.default_rng(rng)
+    operator, rng = symmetric("xtrace", op, comm, num_probes=num_probes), same_generator(rng, comm)
     require_probes("xtrace", num_probes, 4)
     n, k = operator.shape[0], num_probes // 2
     if num_probes >= n:
@@ -197,7 +210,9 @@ def xtrace(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None
     return _mean_and_error(np.trace(H) - _dots(S, H @ S) + left * scale)
 
 
-def xdiag(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None = None) -> Estimate:
+def xdiag(
+    op: Any, num_probes: int = 100, rng: np.random.Generator | int | None = None, *, comm: Any = None
+) -> Estimate:
     """The diagonal of a symmetric operator by XDiag: exact for what the products with all but one of k = num_probes / 2
     vectors ωᵢ of random signs span, with orthonormal basis Qᵢ, and probed by that one for what is left:
 
@@ -210,7 +225,7 @@ def xdiag(op: Any, num_probes: int = 100, rng: np.random.Generator | int | None 
     >>> xdiag(np.diag([1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]), num_probes=8, rng=0).value.round(9)[:4]
     array([1., 2., 3., 0.])
     """
-    operator, rng = symmetric("xdiag", op), np.random.default_rng(rng)
+    operator, rng = symmetric("xdiag", op, comm, num_probes=num_probes), same_generator(rng, comm)
     require_probes("xdiag", num_probes, 4)
     n, k = operator.shape[0], num_probes // 2
     if num_probes >= n:

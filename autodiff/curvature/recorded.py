@@ -12,9 +12,10 @@ import numpy as np
 from ..backward import gradients, leading_to, reachable, reverse
 from ..batching.batch import Batch, quiet, spread_in
 from ..batching.examples import batched
-from ..devices import put
+from ..device_arrays import device_array
+from ..devices import place_of, put
 from ..mode import differentiating, mode
-from ..tensor import Array, Tensor, variable
+from ..tensor import Array, Tensor, is_foreign, variable
 from ..transforms import forward
 from ..transforms.functional import ROOM
 
@@ -26,7 +27,7 @@ class Pullback:
     """v ↦ Jᵀ v, with J the Jacobian of recorded outputs by recorded inputs. Which nodes lead from the outputs to the
     inputs is found out once; a product is then one reverse pass over arrays.
 
-    An output of None or without history has zero derivatives.
+    An output of None or without history has zero derivatives. Vectors in the processor's memory go where the graph is.
     """
 
     def __init__(self, outputs: Sequence[Tensor | None], inputs: Sequence[Tensor]) -> None:
@@ -50,6 +51,7 @@ class Pullback:
         for y, g in zip(self.outputs, cotangents):
             if y is not None and g is not None:  # two outputs may be one tensor: ∂(a + b)² by a and by b
                 n = y._number
+                g = _beside(g, y)
                 seeds[n] = seeds[n] + g if n in seeds else g
         found = reverse(seeds, self.nodes, self.wanted, False, self.needed)
         return [found.get(n) for n in self.numbers]
@@ -76,15 +78,26 @@ class Pushforward:
             except forward.Unsupported:
                 self.push = None
                 return self(tangents)
-            return np.zeros(self.output.shape, self.output.dtype) if pushed is None else pushed
+            return np.zeros_like(self.output._ndarray) if pushed is None else pushed
         if self.twice is None:
-            u = variable(np.ones(self.output.shape, self.output.dtype))
+            u = variable(np.ones_like(self.output._ndarray))
             pulled: Sequence[Tensor | None] = [None] * len(self.inputs)
             if self.output._requires_grad:
                 pulled = gradients(self.output, self.inputs, u, create_graph=True, allow_unused=True)
             self.twice = Pullback(pulled, [u])
         (pushed,) = self.twice(tangents)
-        return np.zeros(self.output.shape, self.output.dtype) if pushed is None else pushed
+        return np.zeros_like(self.output._ndarray) if pushed is None else pushed
+
+
+def in_memory(value: Any) -> Any:
+    """A tensor or an array in the processor's memory; what a trace has in place of an array stays that."""
+    array = put(device_array(getattr(value, "_ndarray", value)), None)
+    return array if is_foreign(array) else np.asarray(array)
+
+
+def _beside(vector: Any, tensor: Tensor) -> Any:
+    """A vector, or a batch of them, where a tensor is."""
+    return vector if isinstance(vector, Batch) else put(vector, place_of(tensor._ndarray))
 
 
 FEW = 3
@@ -105,17 +118,18 @@ class Together:
     def __call__(
         self, roots: Sequence[Tensor], product: Callable[[Parts], Parts], many: Many
     ) -> Iterator[tuple[slice, Parts]]:
-        """The products piece by piece: of which vectors, and their parts as `Many`, None where they are zero. `roots`
-        is what the product's graph was recorded up to."""
+        """The products piece by piece: of which vectors, and their parts as `Many`, None where they are zero, in the
+        processor's memory. `roots` is what the product's graph was recorded up to."""
         count, start = len(many[0]), 0
+        many = [_beside(part, roots[0]) for part in many]
         room = self._room(roots) if count >= FEW else 1
         while start < count:
-            piece = slice(start, start + room)
+            piece = slice(start, min(start + room, count))
             found = self._at_once(product, [part[piece] for part in many]) if room > 1 else None
             if found is None:
                 room, piece = 1, slice(start, start + 1)
                 one = product([part[start] for part in many])
-                found = [None if y is None else np.asarray(put(y, None))[None] for y in one]
+                found = [None if y is None else in_memory(y)[None] for y in one]
             yield piece, found
             start = piece.stop
 
@@ -139,7 +153,7 @@ class Together:
                 return None
             finally:
                 quiet.reset(token)
-            return [None if y is None else spread_in(y, level) for y in found]
+            return [None if y is None else in_memory(spread_in(y, level)) for y in found]
 
 
 def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:

@@ -10,7 +10,9 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from ..data import drawing
+from ..devices import as_numpy
 from ..figures import axes_for, drawable, legend, line_style, note
+from ..ranks import same_generator
 from ..tensor import Array
 from .eigen import eigenpairs
 from .noise import gradient_noise
@@ -40,14 +42,14 @@ class Track:
 
     def __init__(
         self, model: Any, loss: Callable[..., Any], data: Any, every: int, noise: bool, num_probes: int,
-        batch_size: int | None, rng: np.random.Generator | int | None,
+        batch_size: int | None, rng: np.random.Generator | int | None, comm: Any,
     ) -> None:  # fmt: skip
         if isinstance(every, bool) or not isinstance(every, (int, np.integer)) or every < 1:
             raise ValueError(f"track: every must be a number of batches from 1, not {every!r}")
         require_probes("track", num_probes, 1)
-        self.objective = Objective("track", model, loss, data, batch_size)
+        self.objective = Objective("track", model, loss, data, batch_size, comm)
         self.every, self.measures_noise, self.num_probes, self.batch_size = int(every), noise, num_probes, batch_size
-        self.rng = drawing(rng, "track")
+        self.rng = same_generator(drawing(rng, "track"), comm)
         self.batches = 0
         self.batch: list[float] = []
         self.sharpness: list[float] = []
@@ -74,8 +76,9 @@ class Track:
             noise = math.nan
             if self.measures_noise:
                 noise = gradient_noise(
-                    self.objective.model, self.objective.loss, self.objective.batches, batch_size=self.batch_size
-                ).scale
+                    self.objective.model, self.objective.loss, self.objective.batches, batch_size=self.batch_size,
+                    comm=self.objective.comm,
+                ).scale  # fmt: skip
         found = (self.batches, sharpness, total, noise, limit, preconditioned if limit == limit else math.nan)
         for name, number in zip(COLUMNS, found):
             getattr(self, name).append(number)
@@ -132,7 +135,7 @@ class Track:
 
 def track(
     model: Any, loss: Callable[..., Any], data: Any, every: int = 1, *, noise: bool = True, num_probes: int = 10,
-    batch_size: int | None = 512, rng: np.random.Generator | int | None = None,
+    batch_size: int | None = 512, rng: np.random.Generator | int | None = None, comm: Any = None,
 ) -> Track:  # fmt: skip
     """A callback for `optim.fit` that measures curvature during training: sharpness, trace and gradient noise.
 
@@ -147,6 +150,8 @@ def track(
         num_probes: products for the trace.
         batch_size: samples in a batch of arrays or a data set, for the measurement.
         rng: draws the probes: a `numpy.random.Generator`, a seed or None.
+        comm: a communicator of mpi4py: each rank has data of its own, and what is found is of all of them, the same on
+            all ranks; for a `fit` with the same.
 
     Returns:
         a `Track`, to be given as ``callbacks=[...]``; a checkpoint keeps what it has seen. Weight decay and a penalty
@@ -167,7 +172,7 @@ def track(
     >>> [round(λ, 6) for λ in seen.sharpness], seen.limit
     ([9.0, 9.0], [20.0, 20.0])
     """
-    return Track(model, loss, data, every, noise, num_probes, batch_size, rng)
+    return Track(model, loss, data, every, noise, num_probes, batch_size, rng, comm)
 
 
 def limits(optimizer: Any, params: list[Any]) -> tuple[float, Array | None]:
@@ -191,7 +196,7 @@ def limits(optimizer: Any, params: list[Any]) -> tuple[float, Array | None]:
     for p in params:
         state = optimizer.state[p]
         first, second = (1 - β ** state["step"] if group["bias_correction"] else 1.0 for β in (β1, β2))
-        v = np.asarray(state.get("max_exp_avg_sq", state["exp_avg_sq"])).ravel().astype(float) / second
+        v = as_numpy(state.get("max_exp_avg_sq", state["exp_avg_sq"])).ravel().astype(float) / second
         ε = float(group["eps"])
         parts.append(first * (np.sqrt(v + ε) if group["eps_inside_sqrt"] else np.sqrt(v) + ε))
     return 2 * (1 + β1) / ((1 - β1) * η), np.concatenate(parts)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..batching.batch import laid_out
+from ..devices import as_numpy
 
 BINS = 24
 ALL = 24
@@ -26,7 +27,7 @@ def described(array: Any) -> dict[str, Any]:
     >>> found["min"], found["max"], found["mean"]
     ('1.0', '4.0', '2.3333333333333335')
     """
-    array = np.asarray(laid_out(array))
+    array = as_numpy(laid_out(array))
     found: dict[str, Any] = {"shape": str(array.shape), "dtype": str(array.dtype)}
     if array.size <= ALL:
         found["values"] = _listed(array, formatter={"float_kind": lambda value: f"{value:.4g}"})

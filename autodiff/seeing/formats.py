@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..batching.batch import laid_out
+from ..devices import as_numpy
 from .rows import Row
 
 Sections = Sequence[tuple[str, Sequence[Row]]]
@@ -33,7 +34,7 @@ def text_of(value: Any, digits: int) -> str:
     >>> text_of(np.array([1.5 - 2j, 1j]), 3)
     '[1.5-2j, 0+1j]'
     """
-    array = np.asarray(laid_out(value))
+    array = as_numpy(laid_out(value))
     if array.size == 0:
         return f"[] ({size(array)})"
     if array.size <= SMALL:

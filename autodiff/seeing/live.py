@@ -18,6 +18,7 @@ from ..batching.batch import laid_out
 from ..compiling.javascript import HAVE_FORM, Formless, JavaScript, library
 from ..compiling.replay import replayed
 from ..compiling.tracer import Trace, TraceError, Tracer, stripped
+from ..device_arrays import DeviceArray
 from ..mode import mode
 from ..tensor import Tensor
 from .cuts import cuts_between
@@ -81,6 +82,11 @@ def live_page(explanation: Explained) -> Live:
         raise TypeError(
             "to_html: live=True computes with real numbers, and this computation has complex ones; leave live out, or "
             "write it of real and imaginary parts"
+        )
+    if isinstance(there := explanation.output._ndarray, DeviceArray):
+        raise TypeError(
+            f"to_html: live=True computes with what is in the processor's memory, and this computation is on "
+            f"{there.device}; leave live out, or write model.cpu() and tensor.cpu()"
         )
     if len(results) > OPERATIONS:
         raise ValueError(

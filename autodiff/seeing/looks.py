@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..batching.batch import laid_out
+from ..device_arrays import ARRAYS
+from ..devices import as_numpy
 from ..tensor import Tensor
 from .formulas import Formula, numbers_of
 from .indices import index_text
@@ -116,7 +118,7 @@ SMALL = 12
 
 def _values(array: Any) -> list[str]:
     """Small arrays as rows of numbers, larger ones as their range and mean."""
-    array = np.asarray(laid_out(array))
+    array = as_numpy(laid_out(array))
     if array.size == 0:
         return ["(no elements)"]
     if array.ndim == 0:
@@ -142,7 +144,7 @@ FULL = 400
 
 
 def _full(array: Any) -> list[str]:
-    array = np.asarray(laid_out(array))
+    array = as_numpy(laid_out(array))
     text = np.array2string(array, threshold=FULL, edgeitems=3, max_line_width=100, floatmode="unique")
     return [*(text.splitlines() or ["[]"]), *([_statistics(array)] if array.size > FULL else [])]
 
@@ -181,11 +183,11 @@ def _numbers(x: Any, show: Sequence[str]) -> list[Line]:
 
 
 def _is_number(x: Any) -> bool:
-    return not isinstance(x, (Tensor, np.ndarray, np.generic))
+    return not isinstance(x, (Tensor, *ARRAYS, np.generic))
 
 
 def _array(x: Any) -> Any:
-    return np.asarray(laid_out(x._ndarray if isinstance(x, Tensor) else x))
+    return as_numpy(laid_out(x._ndarray if isinstance(x, Tensor) else x))
 
 
 def tensor_lines(x: Any, kind: str, name: str | None, show: Sequence[str], usual: Any = np.float64) -> list[Line]:
@@ -240,7 +242,7 @@ def operation_tip(node: Tensor, names: Mapping[int, str], root: str | None, writ
     """The lines of an operation's tooltip: formula and the rule of each input, as in `rules_of`."""
     tip = [f"operation {printable(node._primitive.name)}", *(text for _, text in rules_of(node, names, root))]
     if written:
-        array = np.asarray(laid_out(node._ndarray))
+        array = as_numpy(laid_out(node._ndarray))
         tip += [f"{_called_in(node, names)}: {_dtype_and_shape(array)}", *_full(array)]
         tip += ["gradient", *_full(node._grad._ndarray)] if node._grad is not None else []
     if node._line:
@@ -297,7 +299,7 @@ def leaf_lines(inside: Sequence[tuple[str, Any]], show: Sequence[str]) -> list[L
 
 def result_lines(node: Tensor, name: str | None, show: Sequence[str], usual: Any) -> list[Line]:
     """A result that is shown in its operation's node."""
-    array, lines = np.asarray(laid_out(node._ndarray)), list[Line]()
+    array, lines = as_numpy(laid_out(node._ndarray)), list[Line]()
     value = _digits(array.item()) if "value" in show and array.size == 1 else ""
     if name or value:
         lines.append(("value", " = ".join(filter(None, (name and printable(name), value)))))
@@ -318,7 +320,7 @@ def option_text(key: str, value: Any) -> str:
     """An option as it is written in a call, of arrays only dtype and shape."""
     if key == "index":
         return f"[{printable(index_text(value), 24)}]"
-    if isinstance(value, (Tensor, np.ndarray)):
+    if isinstance(value, (Tensor, *ARRAYS)):
         return f"{key}: {_dtype_and_shape(value)}"
     try:
         text = str(value) if isinstance(value, np.dtype) else _digits(value) if type(value) is float else repr(value)

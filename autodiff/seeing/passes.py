@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import backward
 from ..checking.anomaly import Watch
+from ..device_arrays import ARRAYS
 from ..mode import mode
 from ..primitive import Primitive, new_node
 from ..tensor import Tensor
@@ -74,7 +75,7 @@ class Passes:
 
     def names(self, results: Sequence[Tensor]) -> dict[int, str]:
         """What results and arrays are called in formulas, by id: those without a title r and a number."""
-        there = [x for node in results for x in (*node._inputs, node) if isinstance(x, (Tensor, np.ndarray))]
+        there = [x for node in results for x in (*node._inputs, node) if isinstance(x, (Tensor, *ARRAYS))]
         nameless = dict.fromkeys(id(x) for x in there if id(x) not in self.titles and not getattr(x, "name", None))
         return {**self.titles, **dict(zip(nameless, self.free("r")))}
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..batching.batch import laid_out
+from ..devices import as_numpy
 from .costs import lifetimes, running
 from .formats import special
 from .formulas import Formula, name_mathml
@@ -136,7 +137,7 @@ def _all_digits(number: Any, value: str) -> str:
     in the table has them all."""
     if number is None:
         return ""
-    array = np.asarray(laid_out(number))
+    array = as_numpy(laid_out(number))
     if array.dtype.kind not in "fiub" or array.size > 64:
         return ""
     full = np.array2string(array, separator=", ", max_line_width=10**6, formatter={"float_kind": str})

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
+from ..device_arrays import ARRAYS
 from ..primitive import REGISTRY
 from ..tensor import Tensor
 from .formulas import superscript
@@ -19,7 +18,7 @@ def exponent_of(node: Tensor) -> float | None:
     if node._primitive is not _POWER or not node._inputs:
         return None
     exponent: Any = node._inputs[1]
-    return None if isinstance(exponent, (Tensor, np.ndarray)) else float(exponent)
+    return None if isinstance(exponent, (Tensor, *ARRAYS)) else float(exponent)
 
 
 def raised(node: Tensor) -> str | None:

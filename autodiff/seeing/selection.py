@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby, pairwise, product
 from typing import Any
 
-import numpy as np
-
+from ..device_arrays import ARRAYS
 from ..tensor import Tensor
 from .expansion import Place, calls_in, groups_of
 from .powers import exponents
@@ -147,7 +146,7 @@ def homes_of_leaves(results: list[Tensor], homes: Homes) -> dict[Any, Call | Non
                 else:
                     found[key], bands[key], uses[key] = (home, True), band_of(home), (node._number, i)
                     opened = isinstance(getattr(x, "_number", None), Place)  # made inside an expansion
-                    if not opened and (is_users(x) or (i == 0 and type(x) in (Tensor, np.ndarray) and x.ndim)):
+                    if not opened and (is_users(x) or (i == 0 and type(x) in (Tensor, *ARRAYS) and x.ndim)):
                         outside.add(key)
     around = {key: list(_repeats(*found[key], *uses[key])) for key in outside}
     entering = Counter(place for members in around.values() for _, place in members)
@@ -229,7 +228,7 @@ class Gap:
 
 def key_of(x: Any, node: Tensor, i: int) -> Any:
     """Which drawn node an input is: tensors and arrays are themselves, a number belongs to its operation."""
-    return id(x) if isinstance(x, (Tensor, np.ndarray)) else (id(node), i)
+    return id(x) if isinstance(x, (Tensor, *ARRAYS)) else (id(node), i)
 
 
 def leaf_name(x: Any, node: Tensor, i: int) -> str:
@@ -346,7 +345,7 @@ class Selection:
             for node in results:
                 self.band_at[id(node)] = band = band_of(homes[node._number])
                 for x in node._inputs:
-                    if isinstance(x, (Tensor, np.ndarray)):
+                    if isinstance(x, (Tensor, *ARRAYS)):
                         self.band_at.setdefault(id(x), band)
         self.units = Units(results, homes)
         # What others use of a part of an expansion that is one node has no node of its own.
@@ -430,7 +429,7 @@ class Selection:
         for u, (call, nodes) in enumerate(self.units):
             for node in nodes:
                 for x in node._inputs:
-                    leaf = isinstance(x, np.ndarray) or (isinstance(x, Tensor) and x._primitive is None)
+                    leaf = isinstance(x, ARRAYS) or (isinstance(x, Tensor) and x._primitive is None)
                     if leaf and not self.is_reference(x, node):
                         alone = call is not None and not is_users(x) and user.get(id(x), u) == u
                         user[id(x)] = u if alone else -1
@@ -454,7 +453,7 @@ class Selection:
 
     def is_reference(self, x: Any, node: Tensor) -> bool:
         """Whether an input of a node was there before the node's pass."""
-        if not self.bands or not isinstance(x, (Tensor, np.ndarray)):
+        if not self.bands or not isinstance(x, (Tensor, *ARRAYS)):
             return False
         return self.band_at.get(id(x), self.band_at[id(node)]) is not self.band_at[id(node)]
 
@@ -613,7 +612,7 @@ class Selection:
             for node in self.units[u][1]:
                 missing += self.own_node(node)
                 for i, x in enumerate(node._inputs):
-                    if not isinstance(x, (Tensor, np.ndarray)):
+                    if not isinstance(x, (Tensor, *ARRAYS)):
                         missing += (id(node), i) not in self.hidden
                     elif not isinstance(x, Tensor) or x._primitive is None or x._number < gap.oldest:
                         before[id(x)] = x

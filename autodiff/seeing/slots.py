@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from ..batching.batch import laid_out
+from ..devices import as_numpy
 from .formats import range_of, size, text_of
 from .rows import Step
 
@@ -34,7 +33,7 @@ def lines(number: Any, value: str, digits: int = DIGITS) -> list[str]:
     """A number as the lines of a node; a single one as it is in the table."""
     if number is None:
         return ["…"]
-    array = np.asarray(laid_out(number))
+    array = as_numpy(laid_out(number))
     if array.ndim == 0:
         return [value]
     if array.size and array.ndim <= 2 and array.shape[-1] <= COLUMNS and array.size <= ROWS * array.shape[-1]:

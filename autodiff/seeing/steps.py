@@ -15,6 +15,8 @@ import numpy as np
 from ..backward import leading_to, of_dtype, reachable, reverse, unbroadcast
 from ..batching.batch import laid_out
 from ..batching.examples import summed
+from ..device_arrays import ARRAYS
+from ..devices import as_numpy
 from ..mode import differentiating, mode
 from ..primitive import Primitive, general
 from ..tensor import Tensor, as_array, wrap
@@ -45,7 +47,7 @@ class Table:
         self.digits, self.output, self.results = digits, output, results
         self.tensors = {x._number: x for node in results for x in node._inputs if isinstance(x, Tensor)}
         self.tensors |= {output._number: output} | {node._number: node for node in results}
-        arrays = [x for node in results for x in node._inputs if isinstance(x, np.ndarray)]
+        arrays = [x for node in results for x in node._inputs if isinstance(x, ARRAYS)]
         self.origins = {id(leaf): result for result, leaf in cuts_between([*self.tensors.values(), *arrays])}
         """The result whose values a leaf, a tensor or an array, holds, by the leaf's id."""
         self.complex = any(x.dtype.kind == "c" for x in self.tensors.values())
@@ -84,10 +86,10 @@ class Table:
     def shown(self, number: Any, style: str, sources: tuple[int, ...]) -> tuple[str, Any]:
         """A number as text in a style, and as an array."""
         if style == "range":
-            return f"{size(number)}: {range_of(number, self.digits)}", np.asarray(laid_out(number))
+            return f"{size(number)}: {range_of(number, self.digits)}", as_numpy(laid_out(number))
         if style == "distinct":
-            return _distinct(number, self.rows[sources[0] - 1].number, self.digits), np.asarray(laid_out(number))
-        return text_of(number, self.digits), np.asarray(laid_out(number))
+            return _distinct(number, self.rows[sources[0] - 1].number, self.digits), as_numpy(laid_out(number))
+        return text_of(number, self.digits), as_numpy(laid_out(number))
 
     # Names
 
@@ -425,9 +427,9 @@ def _distinct(new: Any, old: Any, digits: int) -> str:
 def _option(key: str, value: Any) -> str:
     if isinstance(value, np.dtype):
         return f"{key}={value}"
-    if isinstance(value, np.ndarray) and value.size > 8:
+    if isinstance(value, ARRAYS) and value.size > 8:
         return f"{key}: {size(value)} values"
-    return printable(f"{key}={value.tolist() if isinstance(value, np.ndarray) else value!r}")
+    return printable(f"{key}={value.tolist() if isinstance(value, ARRAYS) else value!r}")
 
 
 class Vectors(tuple[Any, ...]):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
+from ..device_arrays import random_numbers
+from ..devices import place_of
 from ..opaque import opaque
 from ..ops.guards import common, raw
 from ..ops.linalg import as_real
@@ -76,10 +78,10 @@ def checked(y: Any, *conditions: Any) -> Any:
 
 
 def _drawn(like: Any, rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Any:
-    return getattr(rng, kind)(size=shape)
+    return random_numbers(rng, kind, shape, np.float64, place_of(like))
 
 
-_numbers = opaque(_drawn, "random_numbers", "a draw", draws=True)
+_numbers = opaque(_drawn, "random_numbers", "a draw", draws=True, written=_drawn)
 
 
 def source(rng: np.random.Generator | None, shape: tuple[int, ...], *parameters: Any) -> Callable[[str], Tensor]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from autodiff import Tensor
 from autodiff.accepting import accepting
-from autodiff.devices import destination, place_of, put, require_cpu
+from autodiff.devices import destination, place_of, put
 from autodiff.flags import flags
 from autodiff.tensor import HookHandle, clock, is_foreign, plain, shared, writable
 
@@ -33,6 +33,14 @@ _TAKES = {PARAMETER: "a Parameter", BUFFER: "a Tensor", TRANSIENT: "a Tensor", M
 _INSTEAD = " (write nn.Parameter(value), or for one call with other values nn.functional_call(model, values, x))"
 
 
+def _brought(where: str, device: Any) -> Callable[[Module], Any] | None:
+    """What brings a module to a device when it is made."""
+    if device is None:
+        return None
+    destination(where, None, device)  # said before there are weights
+    return lambda module: module.to(device=device)
+
+
 class Incompatible(NamedTuple):
     """What `Module.load_state_dict` passed over with ``strict=False``."""
 
@@ -43,7 +51,7 @@ class Incompatible(NamedTuple):
 class Module:
     """Base of all layers and models: assign parameters and submodules to attributes, and define `forward`.
 
-    The layers that take a dtype also take PyTorch's device, as "cpu" or None.
+    The layers that take a dtype also take PyTorch's device, "cpu" or "cuda", to which `to` brings them when made.
 
     >>> import nn
     >>> class Net(nn.Module):
@@ -71,7 +79,7 @@ class Module:
         super().__init_subclass__(**options)
         code = getattr(cls.__dict__.get("__init__"), "__code__", None)
         if code is not None and cls.__module__.startswith("nn.") and "dtype" in code.co_varnames:
-            cls.__init__ = accepting(cls.__init__, {"device": require_cpu})  # type: ignore[method-assign]
+            cls.__init__ = accepting(cls.__init__, {"device": _brought})  # type: ignore[method-assign]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Made here and not in __init__, so that a subclass need not call super().__init__().

@@ -201,7 +201,7 @@ _tangent: Any = polymorphic(declare(
     joint=lambda g, y, v, a, b, w: _by_all(adjoint := _adjoint(g, a, b, w), adjoint, y, a, w),
     formula="{y}ₜ = {0}ₜ + {1}ₜ({3} {y}ₜ₋₁) + {2}ₜ {y}ₜ₋₁",
     derivatives=["its transpose", "λₜ({3} {y}ₜ₋₁)ᵀ", "λₜ {y}ₜ₋₁ᵀ", "Σ {1}ₜᵀ λₜ {y}ₜ₋₁ᵀ"], samples=_link_samples,
-    jvps=_tangent_moved, opaque=_STEPS,
+    jvps=_tangent_moved, opaque=_STEPS, written=_tangent_forward,
 ))  # fmt: skip
 
 _adjoint: Any = polymorphic(declare(
@@ -209,7 +209,7 @@ _adjoint: Any = polymorphic(declare(
     joint=lambda g, y, v, a, b, w: _by_all(tangent := _tangent(g, a, b, w), y, tangent, a, w),
     formula="{y}ₜ = {0}ₜ + {3}ᵀ {1}ₜ₊₁ᵀ {y}ₜ₊₁ + {2}ₜ₊₁ᵀ {y}ₜ₊₁",
     derivatives=["its transpose", "{y}ₜ({3} sₜ₋₁)ᵀ", "{y}ₜ sₜ₋₁ᵀ", "Σ {1}ₜᵀ {y}ₜ sₜ₋₁ᵀ"], samples=_link_samples,
-    jvps=_adjoint_moved, opaque=_STEPS,
+    jvps=_adjoint_moved, opaque=_STEPS, written=_adjoint_forward,
 ))  # fmt: skip
 
 

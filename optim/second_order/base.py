@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad
+from autodiff.backward import gradients
 from autodiff.ranks import sum_over_ranks
-from autodiff.transforms.flat import assign, flatten
+from autodiff.transforms.flat import assign, flatten, split
 
 from ..array import Array
 from ..optimizer import Optimizer
@@ -34,7 +35,10 @@ class SecondOrder(Optimizer):
     """Whether the closure returns (output, loss)."""
 
     comm: Any = None
-    """A communicator of mpi4py, if the loss that a closure returns is the sum of what it returns on the ranks."""
+    """A communicator of mpi4py, if the loss is the sum of what closures return on the ranks, each times its share."""
+
+    share: float = 1.0
+    """How much this rank's closure counts in that sum: its part of all samples, for a mean over them."""
 
     preconditioner: Callable[[float], Any] | None = None
     """A function of the damping that returns a guess of the damped curvature's inverse at the present parameters: a
@@ -84,6 +88,25 @@ class SecondOrder(Optimizer):
             raise FloatingPointError(f"{name}: the loss is {loss.item()} at the present parameters")
         return output, loss
 
+    def opened(self, closure: Callable[[], Any] | None) -> tuple[Any, Tensor, Array, Array]:
+        """How steps begin that take the curvature from the output: the output and the loss at the present point,
+        recorded; that point; and the gradient there, of weight decay too, as one vector."""
+        output, loss = self.recorded(closure)
+        params = self._all()
+        x, slopes = point(params), gradients(loss, params, allow_unused=True)
+        decay = x.dtype.type(self.param_groups[0]["weight_decay"])
+        return output, loss, x, self.finite_gradient(self.total(flatten(slopes, params)) + decay * x)
+
+    def height(self, loss: Tensor, x: Array) -> tuple[float, float]:
+        """The whole loss at x, of which this is the recorded one, and its rounding error."""
+        value = self.total(loss.item())
+        return value + self.added(x), rounding(loss, value)
+
+    def gauss_newton(self, output: Any, loss: Tensor) -> Callable[[Array], Array]:
+        """v ↦ G v of the whole loss, of which this is recorded."""
+        product = gauss_newton(output, loss, self._all(), type(self).__name__)
+        return lambda v: np.asarray(self.total(product(v)))
+
     def total(self, part: Any) -> Any:
         """A number or an array, of the whole loss."""
         if self.comm is None:
@@ -107,7 +130,7 @@ class SecondOrder(Optimizer):
             raise TypeError(f"{name}: the closure must return the loss as a Tensor, not {_described(result)}")
         if result.size != 1:
             raise ValueError(f"{name}: the loss has shape {result.shape}; it must be one number (.sum(), .mean())")
-        return output, result
+        return output, result if self.comm is None else self.share * result
 
     def finite_gradient(self, g: Array) -> Array:
         """The gradient, after checking it."""
@@ -220,6 +243,26 @@ def point(params: list[Tensor]) -> Array:
 def rounding(loss: Tensor, f: float) -> float:
     """How much of a difference of two losses of this size may be rounding."""
     return 10 * float(np.finfo(loss.dtype).eps) * abs(f)
+
+
+def gauss_newton(output: Tensor, loss: Tensor, params: list[Tensor], name: str) -> Callable[[Array], Array]:
+    """v ↦ Jᵀ H J v of a recorded pair: H is the Hessian of the loss by the output, from the graph between them."""
+    from autodiff.curvature.recorded import Pullback, Pushforward  # needs SciPy
+
+    slope = gradients(loss, output, create_graph=True, allow_unused=True)[0] if output.requires_grad else None
+    if slope is None:
+        raise ValueError(
+            f"{name}.step: the loss was not computed from the output (shape {output.shape}) that the closure "
+            f"returned with it, or that does not depend on the parameters; return the very Tensor that the loss takes"
+        )
+    push, outer, pull = Pushforward(output, params), Pullback([slope], [output]), Pullback([output], params)
+
+    def product(v: Array) -> Array:
+        tangents = [part.astype(p.dtype, copy=False) for part, p in zip(split(v, params), params)]
+        (bent,) = outer([push(tangents)])
+        return np.zeros_like(v) if bent is None else flatten(pull([bent]), params).astype(v.dtype, copy=False)
+
+    return product
 
 
 def _described(value: Any) -> str:

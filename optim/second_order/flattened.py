@@ -12,6 +12,8 @@ import numpy as np
 
 from autodiff import Tensor, array
 from autodiff.backward import gradients
+from autodiff.device_arrays import device_array
+from autodiff.devices import as_numpy, place_of, put
 from autodiff.mode import differentiating, enable_grad
 from autodiff.tensor import plain, wrap
 from autodiff.transforms import tree
@@ -35,12 +37,13 @@ class Variables:
         self.where = where
         self.given, self.form = tree.flatten(x0)
         self.arrays = [self._array(x, path) for x, path in zip(self.given, self.form.paths())]
+        self.places = [place_of(device_array(plain(x))) for x in self.given]
         self.start: Array = flatten(self.arrays).astype(float)
         if not self.start.size:
             raise ValueError(f"{where}: x0 has no entries")
 
     def _array(self, x: Any, path: str) -> Array:
-        a: Array = np.array(x.numpy() if isinstance(x, Tensor) else x)
+        a: Array = np.array(as_numpy(x))
         if a.dtype.kind in "iu":
             a = a.astype(float)
         if a.dtype.kind != "f":
@@ -50,19 +53,20 @@ class Variables:
     def nested(self, x: Array) -> Any:
         """A vector in the form of x0: Tensors where that had Tensors, numbers where it had numbers."""
         leaves: list[Any] = []
-        for part, a, given in zip(split(x, self.arrays), self.arrays, self.given):
-            part = part.astype(a.dtype)
+        for part, a, given, place in zip(split(x, self.arrays), self.arrays, self.given, self.places):
+            part = put(part.astype(a.dtype), place)
             if isinstance(given, Tensor):
                 leaves.append(Tensor(part))
                 continue
-            if not isinstance(given, np.ndarray) and not part.ndim:
+            if place is None and not isinstance(given, np.ndarray) and not part.ndim:
                 part = part.item() if isinstance(given, (int, float)) else part[()]
             leaves.append(part)
         return self.form.build(leaves)
 
     def leaves(self, x: Array) -> list[Tensor]:
         """The parts of a vector as Tensors that require a gradient."""
-        leaves = [wrap(part.astype(a.dtype)) for part, a in zip(split(x, self.arrays), self.arrays)]
+        parts = zip(split(x, self.arrays), self.arrays, self.places)
+        leaves = [wrap(put(part.astype(a.dtype), place)) for part, a, place in parts]
         for leaf in leaves:
             leaf.requires_grad = True
         return leaves
@@ -119,7 +123,7 @@ class Variables:
         parts = []
         leaves = self.form.leaves_of(side, f"{self.where}: bounds {name}")
         for leaf, a, path in zip(leaves, self.arrays, self.form.paths()):
-            values = np.asarray(leaf.data if isinstance(leaf, Tensor) else leaf, dtype=float)
+            values = as_numpy(leaf).astype(float)
             try:
                 parts.append(np.broadcast_to(values, a.shape))
             except ValueError:
@@ -179,7 +183,7 @@ class Function:
 
     def values(self, x: Array) -> Array:
         """What it returns, as a vector (m,)."""
-        return np.asarray(plain(self.at(x)), float).reshape(-1)
+        return as_numpy(self.at(x)).astype(float).reshape(-1)
 
     def jacobian(self, x: Array) -> Any:
         """Its derivatives, (m, n), as an operator with exact products; of a constant a matrix of zeros."""
@@ -203,7 +207,8 @@ class Function:
         from autodiff.curvature import Hessian
 
         with differentiating():
-            total = (output.reshape(-1) * np.asarray(weights).astype(output.dtype)).sum()
+            weights = put(np.asarray(weights).astype(output.dtype), place_of(plain(output)))
+            total = (output.reshape(-1) * weights).sum()
         return Hessian(total, self.leaves)
 
     def finite(self, what: str, found: Array) -> Array:
@@ -212,7 +217,7 @@ class Function:
         Raises:
             FloatingPointError: it is not finite where the function is.
         """
-        values = np.asarray(plain(self.output), float)
+        values = as_numpy(self.output).astype(float)
         if not np.isfinite(found).all() and np.isfinite(values).all():
             shown = f"{values.item():.6g}" if values.size == 1 else "finite"
             raise FloatingPointError(

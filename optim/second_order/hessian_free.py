@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from autodiff import Tensor
-from autodiff.backward import gradients
-from autodiff.transforms.flat import assign, flatten, split
+from autodiff.transforms.flat import assign
 
 from ..array import Array
 from ..hyperparameters import at_least, hyperparameters, positive, within
-from .base import SecondOrder, point, rounding
+from .base import SecondOrder
 from .conjugate_gradient import SPACING, Path, conjugate_gradients, norm
 
 
@@ -108,22 +106,13 @@ class HessianFree(SecondOrder):
 
     def step(self, closure: Callable[[], Any] | None = None, curvature: Callable[[], Any] | None = None) -> Any:
         """Make one step; returns the loss before it, as the closure did."""
-        output, loss = self.recorded(closure)
+        output, loss, x, g = self.opened(closure)
         assert closure is not None
-        group, params = self.param_groups[0], self._all()
-        x, decay = point(params), float(group["weight_decay"])
-        slopes = gradients(loss, params, allow_unused=True)
-        g = self.finite_gradient(self.total(flatten(slopes, params)) + x.dtype.type(decay) * x)
-        value = self.total(loss.item())
-        f, noise = value + self.added(x), rounding(loss, value)
+        f, noise = self.height(loss, x)
         if not g.any():
             return loss
         with self.guarded(x):
-            if curvature is not None:
-                output, other = self.recorded(curvature)
-                product = gauss_newton(output, other, params)
-            else:
-                product = gauss_newton(output, loss, params)
+            product = self.gauss_newton(*((output, loss) if curvature is None else self.recorded(curvature)))
             del output
             path = self._solve(product, -g)
             del product  # and with it the graph
@@ -139,7 +128,7 @@ class HessianFree(SecondOrder):
             shift = b.dtype.type(group["damping"] + group["weight_decay"])
 
             def damped(v: Array, shift: Any = shift) -> Array:
-                return np.asarray(self.total(product(v)) + shift * v)
+                return np.asarray(product(v) + shift * v)
 
             path, lacking = self._path(damped, b, start, float(shift))
             if not lacking:
@@ -234,25 +223,3 @@ class HessianFree(SecondOrder):
             group["damping"] = min(float(group["damping"]), lower)
         elif not ratio >= 0.25:
             group["damping"] = float(group["damping"]) * float(group["factor"])
-
-
-def gauss_newton(
-    output: Tensor, loss: Tensor, params: list[Tensor], name: str = "HessianFree"
-) -> Callable[[Array], Array]:
-    """v ↦ Jᵀ H J v of a recorded pair: H is the Hessian of the loss by the output, from the graph between them."""
-    from autodiff.curvature.recorded import Pullback, Pushforward  # needs SciPy
-
-    slope = gradients(loss, output, create_graph=True, allow_unused=True)[0] if output.requires_grad else None
-    if slope is None:
-        raise ValueError(
-            f"{name}.step: the loss was not computed from the output (shape {output.shape}) that the closure "
-            f"returned with it, or that does not depend on the parameters; return the very Tensor that the loss takes"
-        )
-    push, outer, pull = Pushforward(output, params), Pullback([slope], [output]), Pullback([output], params)
-
-    def product(v: Array) -> Array:
-        tangents = [part.astype(p.dtype, copy=False) for part, p in zip(split(v, params), params)]
-        (bent,) = outer([push(tangents)])
-        return np.zeros_like(v) if bent is None else flatten(pull([bent]), params).astype(v.dtype, copy=False)
-
-    return product

@@ -8,13 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from autodiff.backward import gradients
-from autodiff.transforms.flat import assign, flatten
+from autodiff.transforms.flat import assign
 
 from ..array import Array
 from ..hyperparameters import at_least, hyperparameters, one_of, positive, within
-from .base import SecondOrder, point, rounding
-from .hessian_free import gauss_newton
+from .base import SecondOrder
 
 
 class KFAC(SecondOrder):
@@ -114,18 +112,14 @@ class KFAC(SecondOrder):
 
     def step(self, closure: Callable[[], Any] | None = None, curvature: Callable[[], Any] | None = None) -> Any:
         """Make one step; returns the loss before it, as the closure did."""
-        output, loss = self.recorded(closure)
+        output, loss, x, g = self.opened(closure)
         assert closure is not None
-        group, params = self.param_groups[0], self._all()
-        x, decay = point(params), float(group["weight_decay"])
-        slopes = gradients(loss, params, allow_unused=True)
-        g = self.finite_gradient(flatten(slopes, params) + x.dtype.type(decay) * x)
         if not g.any():
             return loss
-        f, noise = loss.item() + self.added(x), rounding(loss, loss.item())
+        f, noise = self.height(loss, x)
         with self.guarded(x):
             output, other = (output, loss) if curvature is None else self.recorded(curvature)
-            product = gauss_newton(output, other, params, "KFAC")
+            product = self.gauss_newton(output, other)
             p, fall = self._proposed(output, product, g)
             del output, other, product  # and with them the graphs
             self._take(closure, x, f, g, p, fall, noise)
@@ -158,7 +152,7 @@ class KFAC(SecondOrder):
         group, params, memory = self.param_groups[0], self._all(), self.memory
         now = curvature.KFAC(
             output, None, params, kind=group["kind"], likelihood=group["likelihood"], samples=int(group["samples"]),
-            sharing=group["sharing"], rng=np.random.default_rng([memory["seed"], memory["steps"]]),
+            sharing=group["sharing"], rng=np.random.default_rng([memory["seed"], memory["steps"]]), comm=self.comm,
         )  # fmt: skip
         before = memory.get("factors") or [(0.0, 0.0)] * len(now.blocks)
         if [np.shape(one[0]) for one in before] != [block.left.shape for block in now.blocks] and "factors" in memory:

@@ -11,10 +11,10 @@ import numpy as np
 from autodiff import Tensor
 from autodiff.backward import gradients
 from autodiff.tensor import plain
-from autodiff.transforms.flat import assign, flatten
+from autodiff.transforms.flat import assign
 
 from ..hyperparameters import at_least, hyperparameters, one_of, optional, positive, within
-from .base import SecondOrder, point
+from .base import SecondOrder
 from .conjugate_gradient import conjugate_gradients, norm
 
 
@@ -103,17 +103,14 @@ class NaturalGradient(SecondOrder):
         """Make one step; returns the loss before it, as the closure did."""
         from autodiff.curvature import Fisher  # needs SciPy
 
-        output, loss = self.recorded(closure)
+        output, loss, x, g = self.opened(closure)
         group, params = self.param_groups[0], self._all()
-        x, decay = point(params), float(group["weight_decay"])
-        slopes = gradients(loss, params, allow_unused=True)
-        g = self.finite_gradient(flatten(slopes, params) + x.dtype.type(decay) * x)
         if not output.requires_grad:
             raise ValueError("NaturalGradient.step: the output that the closure returned was not recorded")
         fisher = Fisher(
-            output, _linear(output, loss) if group["kind"] == "empirical" else None, params, kind=group["kind"],
-            likelihood=group["likelihood"], samples=int(group["samples"]), rng=self.rng,
-            damping=float(group["damping"]) + decay, count=lambda: count,
+            output, _linear(output, loss, self.share) if group["kind"] == "empirical" else None, params,
+            kind=group["kind"], likelihood=group["likelihood"], samples=int(group["samples"]), rng=self.rng,
+            damping=float(group["damping"]) + float(group["weight_decay"]), count=lambda: count, comm=self.comm,
         )  # fmt: skip
         d, r = np.zeros_like(g), -g
         for step in conjugate_gradients(
@@ -135,10 +132,11 @@ class NaturalGradient(SecondOrder):
         return loss
 
 
-def _linear(output: Tensor, loss: Tensor) -> Callable[[Any], Any]:
-    """A function of the output with the recorded loss's gradient, which is all that the empirical form takes."""
+def _linear(output: Tensor, loss: Tensor, share: float) -> Callable[[Any], Any]:
+    """A function of the output with the gradient of the recorded loss, of which that is a share; it is all that the
+    empirical form takes."""
     slope = gradients(loss, output, allow_unused=True)[0]
     if slope is None:
         raise ValueError("NaturalGradient.step: the loss was not computed from the output returned with it")
-    constant = plain(slope)
+    constant = plain(slope) / loss.dtype.type(share)
     return lambda z: (z * constant).sum()

@@ -14,13 +14,15 @@ import numpy as np
 from autodiff import Tensor, enable_grad
 from autodiff.averaging import count_of, counted
 from autodiff.data import as_batches, drawing, dtype_of, length, pair
+from autodiff.devices import place_of
 from autodiff.figures import PALETTE, axes_for, legend
 from autodiff.leaving import user_level
+from autodiff.tensor import plain
 
 from ..array import Array
 from ..hyperparameters import at_least, require, within
 from ..optimizer import Optimizer
-from ..parallel import Averaging, Ranks, broadcast, ending_all
+from ..parallel import Averaging, Ranks, begin_alike, ending_all
 from ..second_order.base import SecondOrder
 from ..training.fit import check_parts, one_number
 
@@ -149,18 +151,35 @@ def lr_find(
             f"{type(optimizer).__name__}"
         )
     rng = drawing(rng, "lr_find")
-    made = as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data")
+    place = place_of(plain(optimizer.param_groups[0]["params"][0]))
+    made = as_batches(data, batch_size, rng, dtype_of(model), "lr_find: data", place)
     averaging: Averaging | None = None
     if comm is not None:
         if isinstance(optimizer, SecondOrder):
             raise ValueError(
                 f"lr_find: comm= is for optimisers of first order and LBFGS, not {type(optimizer).__name__}"
             )
-        broadcast(model, comm)
-        rng.bit_generator.state = comm.bcast(rng.bit_generator.state)
+        begin_alike(
+            "lr_find", comm, model, loss, optimizer, rng, {"the data": data}, made, start=start, end=end, steps=steps,
+            batch_size=batch_size, smoothing=smoothing, stop_factor=stop_factor,
+        )  # fmt: skip
         made = made if made is data else made.part(comm.rank, comm.size)
         averaging = Averaging([p for group in optimizer.param_groups for p in group["params"]], comm)
-    feed = _forever(made)
+    meeting = None if comm is None else Ranks(comm, "lr_find")
+
+    def weigh(x: Any, y: Any) -> float | None:
+        """How much a batch counts here; None where nothing of it counts, on any rank."""
+        count = counted(count_of(loss), y)
+        if meeting is None or averaging is None:
+            return None if count == 0 else 1.0
+        own = float(length(x, y, "lr_find: data") if count is None else count)
+        total, _ = meeting.meet(own, f"batch {len(losses) + 1}", False, averaging.params)
+        if not total:
+            return None
+        averaging.weigh(own, total)
+        return own
+
+    feed = _forever(made, place, weigh)
     rates = np.geomspace(start, end, steps)
     losses: list[float] = []
     average = lowest = math.inf
@@ -170,15 +189,7 @@ def lr_find(
         for rate in rates:
             for group in optimizer.param_groups:
                 group["lr"] = float(rate)
-            x, y = next(feed)
-            own: float | None = None
-            if averaging is not None:
-                samples, count = length(x, y, "lr_find: data"), counted(count_of(loss), y)
-                own = float(samples if count is None else count)
-                total, _ = Ranks(comm, "lr_find").meet(own, f"batch {len(losses) + 1}", False, False)
-                if not total:
-                    continue
-                averaging.weigh(own, total)
+            x, y, own = next(feed)
 
             def closure(x: Any = x, y: Any = y, idle: bool = own == 0) -> Tensor:
                 optimizer.zero_grad()
@@ -229,22 +240,30 @@ def _check(start: Any, end: Any, steps: Any, smoothing: Any, stop_factor: Any) -
         raise ValueError(f"lr_find: steps must be a whole number of at least 2, not {steps!r}")
 
 
-def _forever(data: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """The batches again and again."""
+def _forever(
+    data: Iterable[Any], place: Any, weigh: Callable[[Any, Any], float | None]
+) -> Iterator[tuple[Any, Any, float]]:  # fmt: skip
+    """The batches of which something counts, again and again, with their weights."""
     while True:
-        empty = True
+        empty = passed_over = True
         for batch in data:
-            yield pair(batch, "lr_find: data")
             empty = False
+            x, y = pair(batch, "lr_find: data", place)
+            weight = weigh(x, y)
+            if weight is not None:
+                passed_over = False
+                yield x, y, weight
         if empty:
             raise ValueError("lr_find: there are no (more) batches; a generator can be gone through only once")
+        if passed_over:
+            raise ValueError("lr_find: the loss ignores every target of the data")
 
 
 @contextmanager
 def _restored(model: Any, optimizer: Optimizer) -> Iterator[None]:
     """Afterwards, model and optimiser are what they were."""
     snapshot, stepped = optimizer.state_dict(), optimizer.stepped
-    weights = {name: np.array(tensor.data) for name, tensor in model.state_dict().items()}
+    weights = {name: plain(tensor).copy() for name, tensor in model.state_dict().items()}
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     tensors = {id(p): p for p in (*model.parameters(), *trained)}
     if hasattr(model, "buffers"):  # some are not part of state_dict

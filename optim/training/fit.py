@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import operator
 import os
 import time
 import warnings
@@ -18,23 +17,21 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor, enable_grad, no_grad
-from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, leaves, not_finite, pair
+from autodiff.data import Changed, as_batches, augmented, drawing, dtype_of, not_finite, pair
 from autodiff.devices import place_of
 from autodiff.flags import flagged
-from autodiff.generators import generators
+from autodiff.generators import generators, random_state
 from autodiff.leaving import user_level
 from autodiff.mode import mode
 from autodiff.persistence.files import FilePath
-from autodiff.ranks import fingerprint, require_same, sum_over_ranks
+from autodiff.ranks import sum_over_ranks
 from autodiff.tensor import plain
 
 from ..lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 from ..optimizer import Optimizer
-from ..parallel import Averaging, Ranks, broadcast, ending_all
+from ..parallel import Averaging, Ranks, begin_alike, ending_all
 from ..second_order.base import SecondOrder
-from ..second_order.kfac import KFAC
 from ..second_order.lbfgs import LBFGS
-from ..second_order.natural_gradient import NaturalGradient
 from ..swa import EMA, SWA
 from .checkpointing import Checkpoints
 from .early_stopping import EarlyStopping
@@ -56,7 +53,7 @@ class TrainingState:
         epoch: the present one, the first one being 1.
         batch: how many batches of it are done.
         loss: of the batch done last.
-        output: of the model for it.
+        output: of the model for it; among several ranks of a rank's part, None where nothing of that counts.
     """
 
     model: Any
@@ -171,14 +168,16 @@ def fit(
             then.
         comm: a communicator of mpi4py, such as ``MPI.COMM_WORLD``, on all of whose ranks `fit` is called alike: the
             training of one process, each step's batch divided among them. They begin with rank 0's weights, state of
-            the optimiser and `rng`. Of (X, y) and of data sets, the same on all ranks, each takes its part of every
-            batch (`batch_size` samples for all ranks together); batches are each rank's own, of any size, and as many
-            on all. Gradients, losses and metrics are means over all samples, weighted as over batches, and the numbers
-            are those of one process to rounding, but for dropout (each rank draws from its own generators), batch norm
-            (the statistics are those of a rank's part; the running averages are averaged after each epoch), metrics
-            that are no means over samples, and `augment` (which draws apart on each rank). Callbacks are called on all
-            ranks; one rank that stops, stops all. Rank 0 shows the progress and alone touches `checkpoint`, from which
-            another number of ranks can resume. An exception on one rank ends the processes of all (``comm.Abort``).
+            the optimiser and schedule, and `rng`. Of (X, y) and of data sets, the same on all ranks, each takes its
+            part of every batch (`batch_size` samples for all ranks together); batches are each rank's own, of any size,
+            and as many on all. Gradients, losses and metrics are means over all samples, weighted as over batches, and
+            the numbers are those of one process to rounding, but for dropout (each rank draws from its own generators),
+            batch norm (the statistics are those of a rank's part; the running averages are averaged after each epoch,
+            weighted by samples), metrics that are no means over samples, and `augment` (which draws apart on each
+            rank). Callbacks are called on all ranks that have some; one rank that stops, stops all, and those of rank 0
+            are in the checkpoint. Rank 0 shows the progress and alone touches `checkpoint`, from which as many ranks
+            resume to the last bit, each with its own random generators, and another number can (a rank that joins draws
+            as it begins). An exception on one rank ends the processes of all (``comm.Abort``).
 
     Returns:
         The history: "train_loss" (without the penalty), "val_loss", "train_" and "val_" and the name for each metric,
@@ -246,24 +245,28 @@ def fit(
     callbacks, dtype = list(callbacks), dtype_of(model)
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     place = place_of(plain(trained[0])) if trained else None
-    train = as_batches(data, batch_size, rng, dtype, "fit: data", place)
+    train = as_batches(data, batch_size, rng, dtype, "fit: data", place if augment is None else None)
     valid: Any = validation
     if valid is not None:
         valid = as_batches(validation, batch_size, None, dtype, "fit: validation", place)
-    apart = rng
+    measured, apart, divided = named(metrics), rng, False
     if comm is not None:
-        if isinstance(optimizer, (NaturalGradient, KFAC)):
-            raise ValueError(
-                f"fit: comm= is not for {type(optimizer).__name__}, whose Fisher matrix is of one rank's samples; "
-                f"HessianFree, NewtonCG, Newton and LBFGS take it"
-            )
-        _agree(model, loss, optimizer, rng, data, train, comm, epochs=epochs, accumulate=accumulate,
-               clip_norm=clip_norm, clip_value=clip_value, batch_size=batch_size, stopping=stopping, ema=ema,
-               compile=compile, validation=validation is not None, penalty=penalty is not None,
-               checkpoint=checkpoint is not None, resume=resume)  # fmt: skip
+        begin_alike(
+            "fit", comm, model, loss, optimizer, rng, {"the data": data, "the validation data": validation}, train,
+            scheduler, epochs=epochs, accumulate=accumulate, clip_norm=clip_norm, clip_value=clip_value,
+            batch_size=batch_size, ema=(ema, getattr(ema, "decay", None)), compile=compile,
+            patience=(stopping.patience, stopping.min_delta, stopping.compare, stopping.strict),
+            restore_best_weights=(bool(restore_best_weights), stopping.restore_best),
+            metrics=(list(measured[0]), measured[1]),
+            validation=validation is not None, penalty=penalty is not None, augment=augment is not None,
+            checkpoint=checkpoint is not None, resume=resume,
+        )  # fmt: skip
         train = train if train is data else train.part(comm.rank, comm.size)
-        valid = valid if valid is validation else valid.part(comm.rank, comm.size)
-        apart = rng.spawn(comm.size)[comm.rank] if comm.rank else rng
+        divided = valid is not validation
+        valid = valid.part(comm.rank, comm.size) if divided else valid
+        if augment is not None:
+            spawned = comm.bcast(None if comm.rank else rng.spawn(comm.size))
+            apart = spawned[comm.rank] if comm.rank else rng
         progress = progress if comm.rank == 0 else False
     average = ema if ema is None or isinstance(ema, (EMA, SWA)) else EMA(trained, ema)
     if average is not None and {id(p) for p in trained}.isdisjoint(map(id, average.params)):
@@ -274,12 +277,12 @@ def fit(
     if average is not None and comm is not None:
         average.load_state_dict(comm.bcast(average.state_dict()))
     if augment is not None:
-        train = Changed(train, augmented(augment, apart, dtype, "fit: augment"), "fit: data")
+        train = Changed(train, augmented(augment, apart, dtype, "fit: augment", place), "fit: data")
 
     def found() -> dict[str, Any]:
         return generators(
             rng=rng, model=model, loss=loss, optimizer=optimizer, data=data, validation=validation, augment=augment,
-            callbacks=callbacks,
+            callbacks=callbacks, **({} if apart is rng else {"apart": apart}),
         )  # fmt: skip
 
     step = Step(
@@ -292,7 +295,8 @@ def fit(
         loss=loss,
         train=train,
         validation=valid,
-        metrics=named(metrics),
+        divided=divided,
+        metrics=measured,
         params=trained,
         step=step,
         average=average,
@@ -301,10 +305,12 @@ def fit(
         restores=bool(restore_best_weights) and stopping.restore_best,
         callbacks=callbacks,
         generators=found,
+        saves=checkpoint is not None,
         checkpoints=None if checkpoint is None or (comm is not None and comm.rank) else Checkpoints(checkpoint),
         state=TrainingState(model, optimizer, scheduler, int(epochs), History()),
         ranks=None if comm is None else Ranks(comm, "fit"),
         rng=rng,
+        place=place,
     )
     with nullcontext() if run.checkpoints is None else run.checkpoints.alone():
         if not (resume and run.load()):
@@ -316,29 +322,6 @@ def fit(
 
 
 # What is checked
-
-
-def _agree(
-    model: Any, loss: Any, optimizer: Any, rng: Any, data: Any, train: Any, comm: Any, **arguments: Any
-) -> None:  # fmt: skip
-    """Raise unless the ranks train the same; give all what rank 0 begins with."""
-    kinds = {"model": type(model), "loss": type(loss), "optimizer": type(optimizer)}
-    arguments |= {name: kind.__name__ for name, kind in kinds.items()}
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    for i, p in enumerate(trained):
-        arguments[f"parameter {i} (shape, dtype, requires_grad)"] = (p.shape, str(p.dtype), p.requires_grad)
-    arguments["the number of batches"] = operator.length_hint(train, -1)
-    if type(data) is tuple:  # of which each rank takes a part
-        arguments |= {"the number of samples": train.samples}
-        arguments |= {f"the checksum of array {i} of the data": fingerprint(a) for i, a in enumerate(leaves(data))}
-    require_same(arguments, comm, "fit")
-    broadcast(model, comm)
-    if hasattr(loss, "state_dict"):
-        broadcast(loss, comm)
-    broadcast(trained, comm)
-    state, rng.bit_generator.state = comm.bcast((optimizer.state_dict(), rng.bit_generator.state))
-    if comm.rank:
-        optimizer.load_state_dict(state)
 
 
 def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
@@ -388,6 +371,7 @@ class _Run:
     loss: Callable[[Any, Any], Tensor]
     train: Any
     validation: Any
+    divided: bool  # its batches, each among the ranks
     metrics: tuple[dict[str, Metric], dict[str, str]]
     params: list[Tensor]
     step: Step
@@ -397,10 +381,12 @@ class _Run:
     restores: bool
     callbacks: list[Any]
     generators: Callable[[], dict[str, Any]]
+    saves: bool  # which rank 0 does
     checkpoints: Checkpoints | None
     state: TrainingState
     ranks: Ranks | None
     rng: np.random.Generator
+    place: Any
 
     def __post_init__(self) -> None:
         named = {id(p) for owner in (self.model, self.loss) for p in getattr(owner, "parameters", tuple)()}
@@ -481,7 +467,6 @@ class _Run:
                 {self.names.get(id(p), f"parameter {i}"): p for i, p in enumerate(self.params)},
                 f"after epoch {state.epoch}",
             )
-            self.ranks.average_buffers(self.model)
         if self.validation is not None:
             self.model.eval()
             with no_grad(), self.averaged():
@@ -544,7 +529,7 @@ class _Run:
         if self.comm is not None:  # `augment` may have drawn from it here and not there
             self.rng.bit_generator.state = self.comm.bcast(self.rng.bit_generator.state)
         for batch in self.train:
-            x, y = pair(batch, "fit: data")
+            x, y = pair(batch, "fit: data", self.place)
             state.batch += 1
             samples, count = means.samples_in(x, y), means.count_in(y)
             weight = float(samples if count is None else count)
@@ -572,6 +557,8 @@ class _Run:
         if self.step.pending:
             means.note(self.step.finish())
             self.stepped()
+        if self.ranks is not None:
+            self.ranks.average_buffers(self.model, means.samples)
         if means.samples and not self.step.reached:
             raise ValueError(
                 "fit: the loss of no batch depends on a parameter that the optimiser trains; was something detached, "
@@ -585,7 +572,7 @@ class _Run:
             return weight or 0.0
         batch = self.state.batch + (weight is None)
         place, all_of = f"batch {batch} of epoch {self.state.epoch}", isinstance(self.state.optimizer, SecondOrder)
-        total, stop = self.ranks.meet(weight, place, stops, all_of)
+        total, stop = self.ranks.meet(weight, place, stops, self.params, all_of)
         if stop:
             raise _Stop
         if weight is not None and total:
@@ -628,9 +615,12 @@ class _Run:
         """The mean loss and metrics of the validation data."""
         means = Means("val", self.loss, *self.metrics, self.comm)
         for i, batch in enumerate(self.validation, 1):
-            x, y = pair(batch, "fit: validation")
+            x, y = pair(batch, "fit: validation", self.place)
             samples, count = means.samples_in(x, y), means.count_in(y)
-            if not samples or (count == 0 and (self.comm is None or not means.metrics)):
+            whole = float(samples if count is None else count)
+            if self.divided:  # the metrics are of all samples of a batch, if the loss counts some on any rank
+                whole = float(sum_over_ranks(whole, self.comm))
+            if not samples or not whole or (count == 0 and not (means.metrics or means.scores)):
                 continue
             value, output = self.step.measure(x, y)
             number = _number(value, self.state, "validation ", x, y, i) if count != 0 else 0.0
@@ -641,12 +631,16 @@ class _Run:
 
     def save(self, *, best: bool) -> None:
         """Write a checkpoint, if there is a folder for it."""
+        drawn = None
+        if self.comm is not None and self.saves:
+            drawn = self.comm.gather(random_state(self.generators()))
         if self.checkpoints is None:
             return
         state = self.state
         if state.epoch:
             self.require_finite("after the last step,", [p.data for p in self.params])
         rest = self.parts.state(state.epoch, state.history)
+        rest |= {"random of other ranks": drawn[1:]} if drawn else {}
         with self.averaged():
             self.checkpoints.write(self.model.state_dict(), rest, best=best)
 
@@ -657,7 +651,14 @@ class _Run:
         if found is None:
             return False
         try:
-            self.state.epoch, self.state.history = self.parts.restore(*found)
+            weights, best, saved = found
+            if self.comm is not None and self.comm.rank:  # one that has none in there goes on as it began
+                drawn = dict(enumerate(saved.get("random of other ranks", []), 1))
+                saved = saved | {"random": drawn.get(self.comm.rank, random_state(self.generators()))}
+                own = len(self.parts.owners) - 1
+                if own != len(saved["callbacks"]):  # rank 0's, that are its alone
+                    saved = saved | {"callbacks": [None] * own}
+            self.state.epoch, self.state.history = self.parts.restore(weights, best, saved)
         except Exception as error:
             what = str(error) if isinstance(error, (ValueError, RuntimeError)) else repr(error)
             index = "of rank 0" if self.checkpoints is None else self.checkpoints.index

@@ -11,8 +11,8 @@ import numpy as np
 from autodiff import Tensor, no_grad
 from autodiff.averaging import count_of, counted
 from autodiff.data import length
+from autodiff.devices import as_numpy
 from autodiff.ranks import sum_over_ranks
-from autodiff.tensor import plain
 
 Metric = Callable[[Any, Any], Any]
 """A function of an output and a batch of targets that returns a number."""
@@ -95,7 +95,7 @@ class Means:
                     f"fit: the metrics {list(self.scores.values())} are of one output, not of a "
                     f"{type(output).__name__}; give a function of output and target"
                 )
-            self.seen.append((np.array(plain(output)), np.asarray(y)))
+            self.seen.append((np.array(as_numpy(output)), as_numpy(y)))
         if self.metrics:
             with no_grad():
                 constant = _detached(output)

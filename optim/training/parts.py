@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.device_arrays import ARRAYS
+from autodiff.devices import place_of, put
 from autodiff.generators import random_state, set_random_state
+from autodiff.tensor import plain
 
 from ..lr_scheduler import LRScheduler
 from ..optimizer import Optimizer
@@ -90,7 +93,7 @@ class Parts:
             self.stopping.weights = None if best is None else {name: tensor.data for name, tensor in best.items()}
             for p, data in zip(self.others, saved["others"]):
                 undo.callback(setattr, p, "data", p.data)
-                p.data = data.astype(p.dtype)
+                p.data = put(data.astype(p.dtype), place_of(plain(p)))
             for owner, value in zip(self.owners, [saved["loss"], *saved["callbacks"]]):
                 if value is not None:
                     undo.callback(_own_state(owner))
@@ -104,7 +107,7 @@ class Parts:
                 self.average.load_state_dict(saved["average"]["state"])
                 for p, data in zip(self.average.params, saved["average"]["params"], strict=True):
                     undo.callback(setattr, p, "data", p.data)
-                    p.data = data.astype(p.dtype)
+                    p.data = put(data.astype(p.dtype), place_of(plain(p)))
             undo.pop_all()
         return epoch, history
 
@@ -194,8 +197,8 @@ def _own_state(owner: Any) -> Callable[[], None]:
 
 
 def _copied(value: Any) -> Any:
-    if isinstance(value, (Tensor, np.ndarray)):
-        return np.array(value.data if isinstance(value, Tensor) else value)
+    if isinstance(value, (Tensor, *ARRAYS)):
+        return plain(value).copy()
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     return type(value)(map(_copied, value)) if type(value) in (list, tuple) else value

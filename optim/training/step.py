@@ -98,7 +98,7 @@ class Step:
             total, found = objective(x, y)
             if checked and not _finite([total]):
                 raise NotFinite(found)
-            with averaging.overlapped() if overlaps and averaging is not None else nullcontext():
+            with sending():
                 total.backward(retain_graph=False)
             if checked and not _finite([p.grad for p in params if p.grad is not None]):
                 raise NotFinite(found)
@@ -158,7 +158,6 @@ class Step:
                 if isinstance(optimizer, SecondOrder):
                     total, new = objective(x, y)
                     found.append(new)
-                    total = total if averaging is None else averaging.share * total
                     return (new[1], total) if optimizer.pair else total
                 new = part(x, y, weight, not found)
                 found.append(new)
@@ -169,7 +168,7 @@ class Step:
                 return Tensor(np.asarray(averaging.mean(value.item()), value.dtype))
 
             if averaging is not None and isinstance(optimizer, SecondOrder):
-                optimizer.comm = averaging.comm
+                optimizer.comm, optimizer.share = averaging.comm, averaging.share
             try:
                 optimizer.step(*([closure, count] if isinstance(optimizer, NaturalGradient) else [closure]))
             except FloatingPointError as error:
@@ -178,12 +177,13 @@ class Step:
                 raise NotFinite(found[0]) from error
             finally:
                 if isinstance(optimizer, SecondOrder):
-                    optimizer.comm = None
+                    optimizer.comm, optimizer.share = None, 1.0
             if averaging is not None:
                 averaging.clear()
             return found[0]
 
-        overlaps = backend is None and accumulate == 1
+        overlaps = averaging is not None and backend is None and accumulate == 1
+        sending: Any = averaging.overlapped if averaging is not None and overlaps else nullcontext
         self._programs: dict[str, Any] = {}
         self.why = ""
         """Why the optimiser's step is no part of a program."""

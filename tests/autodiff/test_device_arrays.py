@@ -3,8 +3,10 @@ unseen."""
 
 from __future__ import annotations
 
+import re
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from tests.autodiff.test_foreign_arrays import compared
 from tests.autodiff.transforms import test_foreign_arrays as transforms
 from tests.nn import test_foreign_arrays as layers
 from tests.optim import test_foreign_arrays as optimizers
-from tests.stand_in import Device, watching
+from tests.stand_in import Device, same_on_a_device, there, watching
 
 
 def on_device(a):
@@ -45,13 +47,18 @@ SCIPY = set(
 
 BY_PROCESSOR = SCIPY | set(
     "betainc_derivative bivariate_normal boxcox_derivative cofactor convolve_full cumprod dawsn_derivative det eig "
-    "eigvals erfcx_derivative expm expn exprel_derivative fmax_reduce fmin_reduce funm_sym gammainc_derivative gru "
-    "gru_new index_max index_min index_set inverse_mills ive_derivative lfilter linear_recurrence log_gamma_half_step "
-    "logm logrel_derivative lstm lu_square maximum_accumulate minimum_accumulate polygamma prod recurrence "
-    "recurrence_transposed resample resample_transposed rgamma_derivative rnn_relu rnn_tanh roots sinc solve_banded "
-    "solve_sylvester solve_triangular sparse_matmul spectral_sum sqrtm stdtr_derivative".split()
+    "eigvals erfcx_derivative expm expn exprel_derivative fmax_reduce fmin_reduce funm_sym gammainc_derivative "
+    "index_max index_min index_set inverse_mills ive_derivative lfilter linear_recurrence log_gamma_half_step "
+    "logm logrel_derivative lu_square maximum_accumulate minimum_accumulate polygamma prod resample "
+    "resample_transposed rgamma_derivative roots sinc solve_banded solve_sylvester solve_triangular sparse_matmul "
+    "spectral_sum sqrtm stdtr_derivative".split()
 )
 """All that some of whose values or derivatives are computed by the processor, there and back."""
+
+
+def test_the_page_on_gpus_lists_all_of_them():
+    page = (Path(__file__).parents[2] / "docs/howto/gpu.md").read_text()
+    assert set(page.split("```text\n")[-1].partition("```")[0].split()) == BY_PROCESSOR & set(REGISTRY)
 
 
 @pytest.mark.slow
@@ -202,67 +209,136 @@ def test_a_variable_of_a_transform_may_be_a_device_s_own_array():
     assert variable(on_device(np.ones(2))).requires_grad
 
 
-ROWS, CLASSES = np.random.default_rng(3).normal(size=(12, 3)), np.random.default_rng(4).integers(0, 2, 12)
-
-
 def classifier(kind):
     nn.manual_seed(0)
     model = nn.MLP([3, 4, 2], dtype="float64")
-    return model if kind is np.array else model.to(ad.Tensor(Device(np.zeros(1))))
+    return model if kind is np.array else model.to(there())
 
 
-def loss_of(model, kind):
-    return nn.functional.cross_entropy(model(ad.Tensor(kind(ROWS))), ad.Tensor(kind(CLASSES)))
+ROWS, CLASSES = np.random.default_rng(3).normal(size=(12, 3)), np.random.default_rng(4).integers(0, 2, 12)
 
 
-def product(kind):
-    model = classifier(kind)
-    H = ad.curvature.Hessian(loss_of(model, kind), list(model.parameters()))
-    return H @ np.arange(1.0, H.shape[0] + 1)
+def loss_of(kind):
+    return nn.functional.cross_entropy(classifier(kind)(ad.Tensor(kind(ROWS))), ad.Tensor(kind(CLASSES)))
 
 
-def gauss_newton_trace(kind):
-    model, x, y = classifier(kind), ad.Tensor(kind(ROWS)), ad.Tensor(kind(CLASSES))
-    G = ad.curvature.GaussNewton(lambda: model(x), lambda z: nn.functional.cross_entropy(z, y), model.parameters())
-    return ad.curvature.trace(G, rng=0).value
+@pytest.mark.parametrize(
+    "show",
+    [lambda y: str(ad.explain(y)), lambda y: ad.explain(y)._repr_html_(), lambda y: ad.graph(y).source],
+    ids=["table", "page", "picture"],
+)
+def test_pictures_and_tables_of_what_is_on_a_device_are_those_of_the_same_numbers_here(show):
+    def without_numbers_of_nodes(text):
+        seen = {}
+        return re.sub(r"\b(op|t)\d+\b", lambda m: seen.setdefault(m[0], f"{m[1]}#{len(seen)}"), text)
+
+    here, away = (without_numbers_of_nodes(show(loss_of(kind))) for kind in (np.array, Device))
+    assert away == here
 
 
-def step_of(name):
-    def weight(kind):
+def test_a_live_page_of_what_is_on_a_device_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"live=True computes .* is on <device 0>; leave live out, or write model.cpu"):
+        ad.explain(loss_of(Device)).to_html(tmp_path / "page.html", live=True)
+
+
+def test_a_tensor_on_a_device_is_shown_and_left_by_name():
+    x = ad.Tensor(Device(np.array([1.0, 2.5])))
+    assert repr(x) == "Tensor([1. , 2.5], device=<device 0>)" and x.tolist() == [1.0, 2.5] and x[1].item() == 2.5
+    assert f"{x[1]:.2f}" == "2.50" and x.cpu().numpy().tolist() == [1.0, 2.5]
+    with pytest.raises(TypeError, match=r"write tensor.cpu\(\)"):
+        x.numpy()
+
+
+def test_derivatives_on_a_device_are_checked_by_differences():
+    x, y = ad.Tensor(Device(np.array([0.5, 1.0]))), Device(np.array([[2.0, 3.0]]))
+    assert ad.gradcheck(lambda x, y: np.sin(x) * y, (x, y)) and ad.gradgradcheck(lambda x: np.sin(x) * x, x)
+    wrong = ad.primitive(lambda x: x**3, name="cube", vjps=[lambda g, y, x: g * 2 * x**2])
+    with pytest.raises(ad.GradientCheckError, match="2 of 4 derivatives are wrong"):
+        ad.gradcheck(wrong, x)
+
+
+def test_vmap_runs_on_a_device():
+    def mapped(kind):
         model = classifier(kind)
-        optimizer = getattr(optim, name)(model.parameters())
+        return [ad.vmap(ad.grad(lambda row: (np.tanh(row) ** 2).sum()))(ad.Tensor(kind(ROWS))),
+                ad.vmap(model)(ad.Tensor(kind(ROWS)))]  # fmt: skip
 
-        def closure():
-            optimizer.zero_grad()
-            z = model(ad.Tensor(kind(ROWS)))
-            loss = nn.functional.cross_entropy(z, ad.Tensor(kind(CLASSES)))
-            if name != "LBFGS":
-                return z, loss
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
-        return next(model.parameters()).cpu().numpy()
-
-    return weight
+    kinds, copies = same_on_a_device(mapped)
+    assert kinds == {DeviceArray} and copies == 0
 
 
-def fitted(kind):
-    model = classifier(kind)
-    optimizer = optim.Adam(model.parameters())
-    optim.fit(model, nn.CrossEntropyLoss(), (ROWS, CLASSES), optimizer=optimizer, epochs=2, batch_size=5, rng=0,
-              validation=(ROWS, CLASSES), progress=False)  # fmt: skip
-    return next(model.parameters()).cpu().numpy()
+def test_a_program_of_what_is_on_a_device_is_refused():
+    x, model = ad.Tensor(Device(ROWS)), classifier(Device)
+    for call in (lambda: ad.compile(lambda x: x * 2)(x), lambda: ad.compile(lambda x: model(x))(ROWS),
+                 lambda: ad.compile(model, params=model)(ROWS)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"on <device 0>; programs run on the processor: give t.cpu\(\)"):
+            call()
 
 
-@pytest.mark.parametrize("of", [product, gauss_newton_trace, step_of("LBFGS"), step_of("HessianFree"), fitted])
-def test_curvature_second_order_steps_and_fit_give_the_same_on_a_device(of):
-    np.testing.assert_allclose(of(Device), of(np.array), rtol=1e-9, atol=1e-12)
+def test_random_numbers_are_drawn_on_the_device_from_the_generator_s_seed(monkeypatch):
+    monkeypatch.setitem(sys.modules["autodiff.device_arrays"].RANDOM, "tests", "tests.stand_in")
+    x, rng = ad.Tensor(Device(np.ones((400, 50), np.float32)), requires_grad=True), np.random.default_rng(5)
+    seed = int(np.random.default_rng(5).integers(2**63))
+    kept = np.random.Generator(np.random.Philox(seed)).random((400, 50), np.float32) < 0.75
+    with watching() as log:
+        first, second = (nn.functional.dropout(x, 0.25, rng=rng) for _ in range(2))
+        normal = ad.stats.norm.rvs(ad.zeros(3, like=x), 2.0, rng=np.random.default_rng(5))
+        first.sum().backward()
+    assert log.copies == log.conversions == 0
+    same(first.detach(), (kept / 0.75).astype(np.float32), "dropout")
+    same(x.grad, (kept / 0.75).astype(np.float32), "its gradient")
+    assert not np.array_equal(second.cpu().numpy(), first.detach().cpu().numpy())
+    same(normal, 2 * np.random.Generator(np.random.Philox(seed)).standard_normal(3), "rvs")
+    assert (nn.functional.dropout(x, 1.0).cpu().numpy() == 0).all()
 
 
-def test_kfac_says_that_its_factors_are_made_on_the_processor():
-    with pytest.raises(TypeError, match=r"does not become one of NumPy's by itself; write tensor.cpu\(\)"):
-        step_of("KFAC")(Device)
+def test_a_training_with_dropout_continues_to_the_last_bit_on_a_device(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules["autodiff.device_arrays"].RANDOM, "tests", "tests.stand_in")
+
+    def weights(epochs, **options):
+        nn.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 6), nn.Dropout(), nn.Linear(6, 2), nn.AlphaDropout(0.1))
+        model.to(there(np.float32))
+        optim.fit(model, nn.CrossEntropyLoss(), (ROWS, CLASSES), optimizer=optim.Adam(model.parameters()), epochs=epochs,
+                  batch_size=5, rng=0, progress=False, **options)  # fmt: skip
+        return [p.cpu().numpy() for p in model.parameters()]
+
+    weights(2, checkpoint=tmp_path)
+    for a, b in zip(weights(4, checkpoint=tmp_path, resume=True), weights(4)):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_initial_values_written_into_a_parameter_on_a_device_are_the_processor_s():
+    for name in ("normal_", "trunc_normal_", "xavier_uniform_", "orthogonal_", "eye_", "zeros_"):
+
+        def weight(kind, name=name):
+            return getattr(nn.init, name)(
+                classifier(kind)[0].weight, **({} if name in ("eye_", "zeros_") else {"rng": rng})
+            )
+
+        rng = np.random.default_rng(0)
+        expected = weight(np.array).detach().numpy()
+        rng = np.random.default_rng(0)
+        same(weight(Device).detach(), expected, name)
+
+
+def test_sequences_are_continued_and_layers_reported_by_a_model_on_a_device():
+    def continued(kind):
+        nn.manual_seed(0)
+        model = nn.Sequential(nn.Embedding(5, 4, dtype="float64"), nn.Linear(4, 5, dtype="float64"))
+        model = model if kind is np.array else model.to(there())
+        choose = nn.sampling(0.7, top_k=3, rng=np.random.default_rng(1))
+        report = nn.layer_report(classifier(kind), ad.Tensor(kind(ROWS)), lambda z: (z * z).mean())
+        rows = [[v for v in row if isinstance(v, float)] for row in report.rows]
+        line = nn.Linear(2, 2, dtype="float64", rng=np.random.default_rng(2))
+        line = line if kind is np.array else line.to(there())
+        return [
+            nn.generate(model, [[0, 1], [3, 2]], 5, choose),
+            nn.generate(line, ROWS[None, :, :2], 2, lambda y: y),
+            rows,
+        ]
+
+    same_on_a_device(continued)
 
 
 def test_a_tensor_is_made_where_another_is():

@@ -3,12 +3,15 @@
 import inspect
 import pickle
 import sys
+import types
 
 import numpy as np
 import pytest
 
 import autodiff as ad
 import nn
+from autodiff.device_arrays import DeviceArray
+from tests.stand_in import Device
 
 
 def test_to_a_dtype_is_astype_with_its_gradient_and_to_the_processor_nothing_at_all():
@@ -42,8 +45,51 @@ def test_a_gpu_without_cupy_is_refused_with_what_to_install(device, monkeypatch)
         with pytest.raises(RuntimeError, match=message):
             call()
     for make in (lambda: nn.Linear(2, 2, device=device), lambda: nn.LSTM(2, 2, device=device)):
-        with pytest.raises(RuntimeError, match=rf"made on the processor; write module.to\('{device}'\) afterwards"):
+        with pytest.raises(RuntimeError, match=rf"(Linear|LSTM): device: {message}"):
             make()
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A package that stands for CuPy where a device is asked for by its name."""
+    asked = []
+
+    class GPU:
+        def __init__(self, number):
+            self.number = number
+
+        def __enter__(self):
+            if self.number > 1:
+                raise RuntimeError("invalid device ordinal")
+            asked.append(self.number)
+
+        def __exit__(self, *_):
+            pass
+
+    package = types.ModuleType("cupy")
+    runtime = types.SimpleNamespace(CUDARuntimeError=RuntimeError)
+    package.cuda, package.empty = types.SimpleNamespace(Device=GPU, runtime=runtime), lambda n: Device(np.empty(n))
+    package.asked = asked
+    monkeypatch.setitem(sys.modules, "cupy", package)
+    return package
+
+
+def test_a_layer_made_on_a_gpu_has_the_weights_of_one_that_is_brought_there(cupy):
+    for make in (
+        lambda **d: nn.Linear(2, 3, rng=np.random.default_rng(0), **d),
+        lambda **d: nn.LSTM(2, 3, num_layers=2, rng=np.random.default_rng(0), **d),
+        lambda **d: nn.MLP([2, 3, 1], rng=np.random.default_rng(0), **d),
+        lambda **d: nn.BatchNorm1d(2, **d),
+    ):
+        made, brought = make(device="cuda:1"), make()
+        for t, other in zip(
+            [*made.parameters(), *made.buffers()], [*brought.parameters(), *brought.buffers()], strict=True
+        ):
+            assert type(t._ndarray) is DeviceArray and t.dtype == other.dtype
+            np.testing.assert_array_equal(t.cpu().numpy(), other.numpy())
+    assert set(cupy.asked) == {1} and type(nn.Linear(2, 2, device="cpu").weight._ndarray) is np.ndarray
+    with pytest.raises(RuntimeError, match="Linear: device: there is no 'cuda:7' here: invalid device ordinal"):
+        nn.Linear(2, 2, device="cuda:7")
 
 
 def test_the_devices_of_others_are_refused():
@@ -61,7 +107,7 @@ def test_what_is_neither_a_device_nor_a_dtype_is_refused():
         ),
         (lambda: nn.Linear(1, 1).to("cpu", "gpu"), "Linear.to: takes a device"),
         (lambda: ad.Tensor(1.0).to("float32", "float64"), "takes one dtype, not 'float32' and 'float64'"),
-        (lambda: nn.Linear(1, 1, device=3), r"Linear: device: takes 'cpu' \(or None\), not 3"),
+        (lambda: nn.Linear(1, 1, device=3), "Linear: device: takes a device such as 'cpu' or 'cuda', not 3"),
         (lambda: nn.ReLU(device="cpu"), "ReLU: got an unexpected keyword argument 'device'"),
     ]:
         with pytest.raises(TypeError, match=message):

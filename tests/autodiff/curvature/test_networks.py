@@ -10,7 +10,16 @@ import pytest
 import autodiff as ad
 import nn
 from autodiff import Tensor
-from autodiff.curvature import Fisher, GaussNewton, Hessian, norm, xtrace
+from autodiff.curvature import (
+    KFAC,
+    Fisher,
+    GaussNewton,
+    Hessian,
+    norm,
+    per_example_gradients,
+    per_example_norms,
+    xtrace,
+)
 from tests.autodiff.curvature.test_operators import data, forward, network
 
 
@@ -165,6 +174,67 @@ def test_products_diagonals_norms_and_traces_over_batches_are_those_of_curvlinop
         np.testing.assert_allclose(op.diagonal(), there["diagonal"], rtol=1e-9, atol=1e-12)
         assert norm(op, op.size).value == pytest.approx(there["frobenius"], rel=1e-9)
         assert xtrace(op, op.size).value == pytest.approx(there["trace"], rel=1e-9)
+
+
+BACKPACK = json.loads((Path(__file__).parents[2] / "data" / "backpack.json").read_text())
+"""What BackPACK 1.7.1 says of the same network and data, in one batch."""
+
+
+def backpack_numbers():
+    """The same from the BackPACK that is installed."""
+    torch, theirs = pytest.importorskip("torch"), pytest.importorskip("backpack")
+    from backpack import extensions
+
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 2, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(8, 3)
+    ).double()  # fmt: skip
+    model.load_state_dict({k: torch.tensor(v, dtype=torch.double) for k, v in STORED["state"].items()})
+    loss = theirs.extend(torch.nn.CrossEntropyLoss())(
+        theirs.extend(model)(torch.tensor(STORED["x"], dtype=torch.double)), torch.tensor(STORED["y"])
+    )
+    asked = "BatchGrad", "BatchL2Grad", "SumGradSquared", "DiagGGNExact", "DiagHessian", "KFLR"
+    with theirs.backpack(*[getattr(extensions, name)() for name in asked]):
+        loss.backward()
+    params = list(model.parameters())
+
+    def flat(name):
+        return np.concatenate([getattr(p, name).numpy().ravel() for p in params]).tolist()
+
+    return {
+        "squared_norms": sum(p.batch_l2 for p in params).tolist(),
+        "first_example": np.concatenate([p.grad_batch[0].numpy().ravel() for p in params]).tolist(),
+        "sum_of_squares": flat("sum_grad_squared"),
+        "gauss_newton": flat("diag_ggn_exact"),
+        "hessian": flat("diag_h"),
+        "factors": [[factor.numpy().tolist() for factor in p.kflr] for p in params],
+    }
+
+
+@pytest.mark.parametrize("source", [lambda: BACKPACK, backpack_numbers], ids=["stored", "installed"])
+def test_gradients_of_examples_diagonals_and_kronecker_factors_are_those_of_backpack(source):
+    """Whose convolutions share their weights half by "reduce" (B) and half by "expand" (A, not divided by the rows)."""
+    there = source()
+    model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 3))
+    for p in model.parameters():
+        p.data = p.data.astype(float)
+    model.load_state_dict({k: np.array(v) for k, v in STORED["state"].items()})
+    x, y = np.array(STORED["x"]), np.array(STORED["y"])
+    params, output, loss = list(model.parameters()), model(x), lambda z: ad.cross_entropy(z, y)
+    near = {"rtol": 1e-9, "atol": 1e-12}
+    rows = np.concatenate([np.reshape(g, (len(x), -1)) for g in per_example_gradients(output, loss, params)], axis=1)
+    np.testing.assert_allclose(rows[0], there["first_example"], **near)
+    np.testing.assert_allclose((rows**2).sum(0), there["sum_of_squares"], **near)
+    np.testing.assert_allclose(per_example_norms(output, loss, params) ** 2, there["squared_norms"], **near)
+    np.testing.assert_allclose(GaussNewton(output, loss, params).diagonal(), there["gauss_newton"], **near)
+    np.testing.assert_allclose(Hessian(lambda: loss(model(x)), params).diagonal(), there["hessian"], **near)
+    expand, reduce = [KFAC(output, loss, params, separate=True, sharing=how) for how in ("expand", "reduce")]
+    (B, A), (offset,), *linear = there["factors"]
+    weight, averaged = [next(block for block in K.blocks if 0 in block.places) for K in (expand, reduce)]
+    np.testing.assert_allclose(averaged.left[0], B, **near)
+    np.testing.assert_allclose(4 * weight.right[0], A, **near)
+    np.testing.assert_allclose(reduce.to_dense()[8:10, 8:10], offset, **near)
+    np.testing.assert_allclose(expand.to_dense()[10:34, 10:34], np.kron(*linear[0]), **near)
+    np.testing.assert_allclose(expand.to_dense()[34:, 34:], *linear[1], **near)
 
 
 # What the networks do not show

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,10 @@ def everything(comm: Any) -> Found:
     optimizer = optim.SGD(model.parameters(), lr=0.5, momentum=0.9)
     history = optim.fit(
         model, nn.CrossEntropyLoss(), Items(), optimizer=optimizer, epochs=30, batch_size=10, rng=3, accumulate=3,
-        validation=(X[:33], 2 - Y[:33]), scheduler=optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0),
+        validation=(X[:33], 2 - Y[:33]),
+        scheduler=optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, patience=0, factor=0.1 if comm is None or comm.rank == 0 else 0.5
+        ),
         penalty=lambda model: nn.penalty.l2(model, 1e-2), clip_norm=0.1, clip_value=0.05, ema=0.9, patience=2, comm=comm,
     )  # fmt: skip
     assert history.stopped == "patience" and len(history) < 30
@@ -79,6 +82,9 @@ def curved(comm: Any) -> Found:
         "HessianFree": lambda params: optim.HessianFree(params, weight_decay=1e-2),
         "NewtonCG": lambda params: optim.NewtonCG(params, damping=1e-2),
         "Newton": lambda params: optim.Newton(params, damping=1.0),
+        "NaturalGradient": lambda params: optim.NaturalGradient(params, 1.0, 0.1, weight_decay=1e-2),
+        "empirical": lambda params: optim.NaturalGradient(params, 1.0, 0.1, kind="empirical", cg_tol=1e-9),
+        "KFAC": lambda params: optim.KFAC(params, kind="exact", every=2, weight_decay=1e-2),
     }.items():
         model = network(comm)
         history = optim.fit(model, nn.CrossEntropyLoss(), (X, IGNORED), optimizer=optimizer_of(model.parameters()), epochs=2,
@@ -103,7 +109,19 @@ def curvature(comm: Any) -> Found:
             said = str(error)
         assert "Hessian: the ranks disagree: the checksum of the vectors is" in said
     trace = ad.curvature.trace(H, num_probes=8, rng=0)
+    z = lambda x, y: model(x)
+    params, own_loss = list(model.parameters()), lambda z, x, y: loss(z, y)
+    F = ad.curvature.Fisher(z, own_loss, params, kind="empirical", **options)
+    K, E = (kind(z, None, params, **options) for kind in (ad.curvature.KFAC, ad.curvature.EKFAC))
+    whole = ad.curvature.Hessian(lambda: loss(model(X), Y), params)  # of all data on every rank
+    divided = ad.curvature.xtrace(whole, 10, rng=0, comm=comm), ad.curvature.spectral_density(whole, 4, 5, 0, comm=comm)
     return {
+        "F": F @ v,
+        "K": K @ v,
+        "E": E.inverse() @ v,
+        "noise": ad.curvature.gradient_noise(model, loss, own, comm=comm).trace,
+        "xtrace": divided[0].value,
+        "density": divided[1].density,
         "H": H @ v,
         "G": G @ v,
         "value": H.value,
@@ -121,6 +139,12 @@ def rates(comm: Any) -> Found:
 
 
 def compiled(comm: Any) -> Found:
+    if comm is not None:
+        model = network(comm)
+        optimizer, data = optim.Adam(model.parameters(), lr=0.05), (X[:96], Y[:96])
+        history = optim.fit(model, nn.CrossEntropyLoss(), data, optimizer=optimizer, epochs=3, batch_size=6, rng=3,
+                            compile="numpy", comm=comm)  # fmt: skip
+        assert "run as it is" not in history.compiled, history.compiled
     return adam(comm, compile="numpy")
 
 
@@ -140,11 +164,28 @@ def own_loop(comm: Any) -> Found:
     return found(model)
 
 
-def checkpointed(comm: Any, folder: str = "", epochs: int = 2, **options: Any) -> Found:
-    model = network(comm)
+class Epochs:
+    """A callback with a state, which rank 0 alone has."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def on_epoch_end(self, state: Any) -> None:
+        self.seen.append(state.epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seen": list(self.seen)}
+
+    def load_state_dict(self, state: Any) -> None:
+        self.seen = list(state["seen"])
+
+
+def checkpointed(comm: Any, folder: str = "", epochs: int = 2, callbacks: Any = ()) -> Found:
+    model, own = network(comm), [Epochs()] if comm is None or comm.rank == 0 else []
     optimizer = optim.Adam(model.parameters(), lr=0.05)
     history = optim.fit(model, nn.CrossEntropyLoss(), (X, Y), optimizer=optimizer, epochs=epochs, batch_size=10, rng=3,
-                        ema=0.9, checkpoint=folder or None, resume=bool(folder), comm=comm, **options)  # fmt: skip
+                        ema=0.9, checkpoint=folder or None, resume=bool(folder), comm=comm, callbacks=[*own, *callbacks])  # fmt: skip
+    assert all(callback.seen == list(range(1, epochs + 1)) for callback in own)
     return found(model, history)
 
 
@@ -157,6 +198,36 @@ def normalised(comm: Any) -> Found:
     optim.fit(
         model, nn.CrossEntropyLoss(), (X[:100], Y[:100]), optimizer=optimizer, epochs=1, batch_size=20, rng=3, comm=comm
     )
+    return found(model)
+
+
+def counted_buffers(comm: Any) -> Found:
+    """Rank r has 4 r samples in each batch; the weights stay."""
+    rows = np.random.default_rng(comm.rank).normal(size=(3, 4 * comm.rank, 5))
+    model = nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3, rng=np.random.default_rng(1))).to("float64")
+    model.register_buffer("table", ad.Tensor(TABLE))
+    optim.fit(model, nn.CrossEntropyLoss(), [(x, Y[: len(x)]) for x in rows],
+              optimizer=optim.SGD(model.parameters(), lr=0.0), epochs=1, comm=comm)  # fmt: skip
+    return found(model)
+
+
+TABLE = np.append(np.random.default_rng(0).normal(size=1000), [np.finfo(float).min, -np.inf])
+
+
+def extended(comm: Any) -> Found:
+    """More digits than double precision has, whose bytes have gaps."""
+    model = network(comm).to("longdouble")
+    optim.fit(
+        model, nn.CrossEntropyLoss(), (X.astype("longdouble"), Y), optimizer=optim.SGD(model.parameters(), lr=0.1),
+        epochs=1, rng=3, comm=comm,
+    )  # fmt: skip
+    return {name: array.astype(float) for name, array in found(model).items()}
+
+
+def augmented(comm: Any) -> Found:
+    model, seed = network(comm), None if comm.rank else 3
+    optim.fit(model, nn.CrossEntropyLoss(), (X, Y), optimizer=optim.SGD(model.parameters(), lr=0.1), epochs=1, rng=seed,
+              augment=lambda x, y, rng: (x + rng.normal(size=x.shape), y), comm=comm)  # fmt: skip
     return found(model)
 
 
@@ -192,16 +263,48 @@ def disagreements(comm: Any) -> Found:
         if comm.rank and state.epoch == 1:
             state.optimizer.param_groups[0]["lr"] = 1.0
 
-    def tried(width: int = 8, data: Any = (X, Y), callbacks: Any = (), epochs: int = 2, **options: Any) -> str:
-        r = np.random.default_rng(1)
-        model = nn.Sequential(nn.Linear(5, width, rng=r), nn.Linear(width, 3, rng=r)).to("float64")
-        optimizer = optim.SGD(model.parameters(), lr=0.1)
+    def freeze(state: Any) -> None:
+        state.model[0].requires_grad_(not comm.rank)
+
+    class Fewer(Items):
+        def __len__(self) -> int:
+            return len(X) - comm.rank
+
+    def said(function: Callable[[], Any]) -> str:
         try:
-            optim.fit(model, nn.CrossEntropyLoss(), data, optimizer=optimizer, epochs=epochs, rng=3,
-                      callbacks=callbacks, comm=comm, **options)  # fmt: skip
+            function()
         except ValueError as error:
             return str(error)
         return "nothing"
+
+    def made(width: int = 8, layer: Any = nn.Tanh) -> Any:
+        r = np.random.default_rng(1)
+        model = nn.Sequential(nn.Linear(5, width, rng=r), layer(), nn.Linear(width, 3, rng=r)).to("float64")
+        return model, optim.SGD(model.parameters(), lr=0.1)
+
+    def tried(
+        width: int = 8, layer: Any = nn.Tanh, data: Any = (X, Y), callbacks: Any = (), epochs: int = 2,
+        loss: Any = nn.CrossEntropyLoss(), schedule: Any = None, **options: Any,
+    ) -> str:  # fmt: skip
+        model, optimizer = made(width, layer)
+        return said(lambda: optim.fit(
+            model, loss, data, optimizer=optimizer, epochs=epochs, rng=3, callbacks=callbacks,
+            scheduler=schedule and schedule(optimizer), comm=comm, **options,
+        ))  # fmt: skip
+
+    def searched(**options: Any) -> str:
+        model, optimizer = made()
+        return said(
+            lambda: optim.lr_find(model, nn.CrossEntropyLoss(), (X, Y), optimizer=optimizer, comm=comm, **options)
+        )
+
+    def averaged() -> str:
+        model, _ = made()
+        model[0].requires_grad_(not comm.rank)
+        return said(lambda: optim.parallel.average_gradients(model.parameters(), comm))
+
+    second, valid = bool(comm.rank), (X[:33], 2 - Y[:33])
+    weights = optim.swa.EMA(made()[0].parameters(), 0.5 + 0.1 * comm.rank)
 
     return {
         "model": tried(width=8 + comm.rank),
@@ -210,6 +313,23 @@ def disagreements(comm: Any) -> Found:
         "order": tried(data=(X[:: 1 - 2 * comm.rank], Y)),
         "batches": tried(data=Ending()),
         "weights": tried(callbacks=[spoil]),
+        "frozen": tried(callbacks=[freeze]),
+        "items": tried(data=Fewer()),
+        "validation": tried(validation=(X[comm.rank :], Y[comm.rank :])),
+        "rows": tried(validation=(X[:50], Y[:50]) if second else (X[50:100], Y[50:100])),
+        "stopping": tried(validation=valid, epochs=9, patience=optim.EarlyStopping(2, strict=second)),
+        "best": tried(validation=valid, restore_best_weights=second),
+        "metrics": tried(metrics=["accuracy"] if second else ["accuracy", "f1_macro"]),
+        "layer": tried(layer=nn.ReLU if second else nn.Tanh),
+        "option": tried(loss=nn.CrossEntropyLoss(label_smoothing=0.1 * comm.rank)),
+        "schedule": tried(
+            schedule=lambda optimizer: None if second else optim.lr_scheduler.StepLR(optimizer, 1),
+        ),
+        "augment": tried(augment=(lambda x, y, rng: (2 * x, y)) if second else None),
+        "ema": tried(ema=weights),
+        "steps": searched(steps=10 + comm.rank),
+        "rates": searched(end=10.0 + comm.rank),
+        "gradients": averaged(),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 import optim
+from autodiff.ranks import fingerprint
 
 from . import cases
 
@@ -67,16 +69,38 @@ def test_ranks_that_disagree_are_told_which_and_how_and_one_that_stops_stops_all
     assert "the checksum of array 0 of the data is" in said["order"]
     assert "the data of rank 1 ended before batch 4 of epoch 1, which other ranks have" in said["batches"]
     assert "after epoch 2: the ranks disagree: the checksum of '0.weight'" in said["weights"]
+    assert "in batch 1 of epoch 2, rank 1 has frozen other parameters" in said["frozen"]
+    assert "the number of samples of the data is 101 on rank 0 and 100 on rank 1" in said["items"]
+    assert "the number of samples of the validation data is 101 on rank 0 and 100" in said["validation"]
+    assert "the checksum of array 0 of the validation data is" in said["rows"]
+    assert "patience is (2, 0.0, 'best', False) on rank 0 and (2, 0.0, 'best', True) on rank 1" in said["stopping"]
+    assert "restore_best_weights is (False, False) on rank 0 and (True, True) on rank 1" in said["best"]
+    assert "metrics is ([], {'accuracy': 'accuracy', 'f1_macro': 'f1_macro'}) on rank 0 and" in said["metrics"]
+    assert "the model is Sequential(" in said["layer"] and "ReLU()" in said["layer"]
+    assert "the loss is CrossEntropyLoss() on rank 0 and CrossEntropyLoss(label_smoothing=0.1)" in said["option"]
+    assert "scheduler is 'StepLR' on rank 0 and 'NoneType' on rank 1" in said["schedule"]
+    assert "augment is False on rank 0 and True on rank 1" in said["augment"]
+    assert "0.5) on rank 0 and (EMA(4 parameters, 0 updates), 0.6) on rank 1" in said["ema"]
+    assert "lr_find: the ranks disagree: steps is 10 on rank 0 and 11 on rank 1" in said["steps"]
+    assert "lr_find: the ranks disagree: end is 10.0 on rank 0 and 11.0 on rank 1" in said["rates"]
+    assert "average_gradients: the ranks disagree: (shape, dtype, requires_grad) of the" in said["gradients"]
 
 
 @pytest.mark.slow
 def test_three_ranks_with_every_option_searching_optimisers_programs_and_batch_norm(tmp_path: Path) -> None:
-    names = ("adam", "everything", "lbfgs", "compiled", "curved", "curvature", "rates")
-    found = run(3, tmp_path, *names, "normalised")
+    names = ("adam", "everything", "lbfgs", "compiled", "curved", "curvature", "rates", "extended")
+    found = run(3, tmp_path, *names, "normalised", "counted_buffers", "augmented")
     for name in names:
         assert_same(getattr(cases, name)(None), found[name])
     running = cases.normalised(None)
     np.testing.assert_allclose(found["normalised"]["1.running_mean"], running["1.running_mean"], rtol=0.1, atol=0.02)
+    buffers, running_mean = found["counted_buffers"], np.zeros((3, 5))
+    for rank in (1, 2):  # rank 0 has no samples, and rank 2 twice as many as rank 1
+        for batch in np.random.default_rng(rank).normal(size=(3, 4 * rank, 5)):
+            running_mean[rank] = 0.9 * running_mean[rank] + 0.1 * batch.mean(axis=0)
+    np.testing.assert_allclose(buffers["0.running_mean"], (running_mean[1] + 2 * running_mean[2]) / 3, rtol=1e-12)
+    np.testing.assert_array_equal(buffers["0.num_batches_tracked"], 3)
+    np.testing.assert_array_equal(buffers["table"], cases.TABLE)  # what is the same on all ranks stays, to the last bit
 
 
 @pytest.mark.slow
@@ -96,6 +120,74 @@ def test_an_exception_on_one_rank_ends_all_within_seconds_with_its_traceback(tmp
     assert time.monotonic() - start < 60  # starting three interpreters on a busy machine included
     assert "rank 1 of 3 ends all" in ended.stderr
     assert "ArithmeticError: the dog ate the batch" in ended.stderr
+
+
+class OfThree:
+    """What `shard` needs of a communicator: this is rank 1."""
+
+    rank, size = 1, 3
+
+    def Allreduce(self, sent: Any, received: Any) -> None: ...
+
+    def allgather(self, value: Any) -> list[Any]:
+        return [value] * 3
+
+
+def test_shards_of_batches_whose_arrays_are_in_dicts_are_rows_of_these() -> None:
+    x, y = np.arange(14).reshape(7, 2), np.arange(7)
+    ((part, target),) = optim.parallel.shard([({"a": x, "b": (x, y)}, y)], OfThree())
+    assert part["a"].tolist() == part["b"][0].tolist() == x[2:4].tolist()
+    assert part["b"][1].tolist() == target.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("function", [optim.parallel.average_gradients, optim.parallel.broadcast])
+def test_what_are_no_parameters_is_refused_and_not_passed_over(function: Any) -> None:
+    model = cases.network(None)
+    name, spent = function.__name__, iter(model.parameters())
+    list(spent)
+    for wrong, kind, words in [
+        (model[0].weight, TypeError, "takes a list of Tensors such as model.parameters(), not Parameter"),
+        (model.named_parameters(), TypeError, "and got a tuple"),
+        (spent, ValueError, "got no parameters; a generator can be gone through only once"),
+        (optim.Adam(model.parameters()), TypeError, "Adam"),
+    ]:
+        with pytest.raises(kind, match=f"{name}: .*{re.escape(words)}"):
+            function(wrong, OfThree())
+
+
+def test_what_cannot_be_cut_into_shards_is_refused() -> None:
+    for wrong, kind, words in [
+        ({"x": cases.X}, TypeError, "not dict"),
+        (3, TypeError, "not int"),
+        ((cases.X, cases.Y[:9]), ValueError, "data of different lengths: data 101, 9"),
+    ]:
+        with pytest.raises(kind, match=f"shard: .*{words}"):
+            optim.parallel.shard(wrong, OfThree())
+
+
+def test_a_checksum_is_of_values_and_not_of_what_lies_between_them() -> None:
+    one = np.array([1 / np.longdouble(3), -0.0, np.inf, np.nan, np.longdouble(2) ** 9000], np.longdouble)
+    other = one.copy()
+    if np.finfo(np.longdouble).nmant == 63:  # ten bytes of sixteen
+        other.view(np.uint8).reshape(len(one), -1)[:, 10:] = 7
+    assert fingerprint(one) == fingerprint(other)
+    for i, changed in enumerate([np.nextafter(one[0], one[1]), np.longdouble(0.0), -np.inf]):
+        other = one.copy()
+        other[i] = changed
+        assert fingerprint(one) != fingerprint(other)
+
+
+def test_communicators_that_are_freed_or_between_two_groups_are_refused() -> None:
+    class Freed(OfThree):
+        def __bool__(self) -> bool:
+            return False
+
+    class Between(OfThree):
+        is_inter = True
+
+    for wrong, words in ((Freed(), "MPI.COMM_NULL"), (Between(), "not one between two"), (OfThree, "not <class")):
+        with pytest.raises(TypeError, match=f"shard: .*{words}"):
+            optim.parallel.shard((cases.X, cases.Y), wrong)
 
 
 def test_what_is_no_communicator_is_refused() -> None:

@@ -13,8 +13,8 @@ import autodiff as ad
 import nn
 import optim
 from autodiff.backward import gradients
+from optim.second_order.base import gauss_newton
 from optim.second_order.conjugate_gradient import conjugate_gradients
-from optim.second_order.hessian_free import gauss_newton
 from optim.second_order.newton_cg import steihaug
 from tests.documents import ENTRIES
 
@@ -309,7 +309,7 @@ def test_the_product_of_a_recorded_pair_is_the_gauss_newton_matrix(hook):
     z = model(X)
     if hook:
         z.register_hook(lambda g: None)
-    product = gauss_newton(z, nn.functional.cross_entropy(z, t), params)
+    product = gauss_newton(z, nn.functional.cross_entropy(z, t), params, "HessianFree")
     J = ad.curvature.Jacobian(lambda: model(X), params).to_dense().reshape(7, 4, -1)
     p = np.exp(ad.log_softmax(z, axis=1).numpy())
     G = sum(j.T @ (np.diag(q) - np.outer(q, q)) @ j for j, q in zip(J, p)) / 7

@@ -240,6 +240,22 @@ def test_it_stops_at_a_loss_that_is_not_finite():
         optim.lr_find(model, lambda output, y: (output * np.nan).sum(), [batch], optimizer=optim.SGD([w]))
 
 
+def test_batches_of_which_the_loss_counts_nothing_are_passed_over():
+    rng = np.random.default_rng(0)
+    X, y, ignored = rng.normal(size=(60, 5)), rng.integers(0, 3, 60), np.full(12, -100)
+    counted = in_batches(X, y, 12)
+
+    def found(data):
+        model = nn.Linear(5, 3, rng=np.random.default_rng(1)).to("float64")
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        return optim.lr_find(model, nn.CrossEntropyLoss(), data, optimizer=optimizer, end=10.0, steps=20)
+
+    mixed = [pair for batch in counted for pair in ((X[:12], ignored), batch)]
+    assert found(mixed).losses.tolist() == found(counted).losses.tolist()
+    with pytest.raises(ValueError, match="lr_find: the loss ignores every target of the data"):
+        found([(X[:12], ignored)])
+
+
 def test_negative_losses_do_not_stop_it():
     model, X, y = problem()
     loss = nn.MSELoss()
