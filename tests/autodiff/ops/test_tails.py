@@ -135,8 +135,12 @@ def truth(name, x, order):
         return mp.re(mp.diff(reference, mp.mpf(x), order, relative=x != 0))
 
 
+LONG = "erfi", "gammaln", "erfcinv", "digamma"
+"""Their references take mpmath seconds."""
+
+
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in CASES])
 def test_first_and_second_derivatives_keep_their_digits_over_the_whole_range(name, dtype):
     function, _, points = CASES[name]
     limits = np.finfo(dtype)
