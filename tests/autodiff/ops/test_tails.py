@@ -135,7 +135,7 @@ def truth(name, x, order):
         return mp.re(mp.diff(reference, mp.mpf(x), order, relative=x != 0))
 
 
-LONG = "erfi", "gammaln", "erfcinv", "digamma"
+LONG = "erfi", "gamma", "gammaln", "erfcinv", "digamma"
 """Their references take mpmath seconds."""
 
 
