@@ -649,7 +649,7 @@ def _forward_rules(jvps: Sequence[Rule | None] | str, name: str) -> tuple[Rule |
 def _dress(apply: Any, record: Primitive) -> None:
     apply.__name__ = apply.__qualname__ = record.name
     apply.primitive = record
-    letters = ("x",) if len(record.vjps) == 1 else ("a", "b", "c")
+    letters = ("x",) if len(record.vjps) == 1 else ("a", "b", "c", "d")
     apply.__doc__ = record.documentation or filled(record.formula, letters) or record.name
     if record.derivatives:
         apply.__doc__ += f"\n\nLocal derivatives: {', '.join(filled(d, letters) for d in record.derivatives)}."

@@ -57,7 +57,7 @@ def table() -> str:
         lines += ["", f"## {title}", "", "| operation | y | local derivatives |", "| --- | --- | --- |"]
         for record in REGISTRY.values():
             if family_of(record) == family:
-                letters = ("x",) if len(record.vjps) == 1 else ("a", "b", "c")
+                letters = ("x",) if len(record.vjps) == 1 else ("a", "b", "c", "d")
                 cells = [filled(record.formula, letters), "; ".join(filled(d, letters) for d in record.derivatives)]
                 lines.append(f"| `{record.name}` | " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -5,6 +5,9 @@ Order: the fused operations that follow the matrix products, then the cells.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -14,17 +17,18 @@ from autodiff import Tensor
 from autodiff.machine.kernels import SMALL, enabled
 from autodiff.machine.kernels import plain as plain_arrays
 from autodiff.primitive import Sample, declare
-from autodiff.tensor import is_foreign, plain, wrap
+from autodiff.tensor import plain, wrap
 
-from ..activation.exponential import sigmoid_of
 from ..arguments import as_tensor
 from ..linear import linear
 from ..random import floating
 from .base import Gated, Recurrent, Simple
-from .kernels import GRU_CELL, GRU_CELL_BACK, LSTM_CELL, LSTM_CELL_BACK
+from .kernels import GRU_CELL, LSTM_CELL, Formula
 from .steps import ResetFirst, gru_gates, lstm_gates, parts
 
-# What follows the matrix products. The states of an LSTM, h and c, are one array (2, N, H).
+# What follows the matrix products. The states of an LSTM, h and c, are one array (2, N, H). Backpropagation through a
+# step is an operation too, F ↦ F′(x)ᵀ g, whose result has the cotangents of all x side by side: its derivative by g is
+# the tangent of F, and that by x is symmetric, the Hessian of g · F.
 
 
 def _native(*arrays: Any) -> bool:
@@ -33,22 +37,38 @@ def _native(*arrays: Any) -> bool:
     return (
         type(x) is np.ndarray
         and x.ndim == 2
-        and x.size > SMALL
+        and len(arrays) * x.size > SMALL
         and plain_arrays(*arrays)
         and all(a.strides[-1] == a.itemsize for a in arrays)
         and enabled()
     )
 
 
+def _joined(formula: Formula, inputs: Sequence[Any], *widths: int, pair: bool = False) -> list[Any]:
+    """The formula's values, so many at a time side by side, the first two as one array (2, N, H) if they are a `pair`.
+    An input may be the number 0.0."""
+    if _native(*[a for a in inputs if type(a) is not float]):
+        (rows, columns), dtype = inputs[0].shape, inputs[0].dtype
+        found = [np.empty((rows, n * columns), dtype) for n in widths]
+        places = [part for a, n in zip(found, widths) for part in parts(a, n)]
+        if pair:
+            found.insert(0, np.empty((2, rows, columns), dtype))
+            places[:0] = found[0]
+        zero = np.zeros((1, columns), dtype)
+        formula.kernel.rows(*[zero if type(a) is float else a for a in inputs], *places)
+        return found
+    values = iter(formula.function(*inputs))
+    first = [np.stack([*islice(values, 2)])] if pair else []
+    groups = [list(islice(values, n)) for n in widths]
+    return first + [group[0] if len(group) == 1 else np.concatenate(group, axis=-1) for group in groups]
+
+
+def _parts_or_zeros(t: Any, n: int) -> Sequence[Any]:
+    return [0.0] * n if t is None else parts(t, n)
+
+
 def _lstm_forward(a: Any, c: Any) -> Any:
-    i, f, g, o = parts(a, 4)
-    y = np.empty_like(a if is_foreign(a) else c, np.result_type(a, c), shape=(2, *c.shape))
-    if _native(a, c, y):
-        LSTM_CELL.rows(i, f, g, o, c, *y)
-        return y
-    y[1] = sigmoid_of(f) * c + sigmoid_of(i) * np.tanh(g)
-    y[0] = sigmoid_of(o) * np.tanh(y[1])
-    return y
+    return _joined(LSTM_CELL.step, [*parts(a, 4), c], pair=True)[0]
 
 
 def _lstm_expansion(a: Tensor, c: Tensor) -> Tensor:
@@ -56,81 +76,110 @@ def _lstm_expansion(a: Tensor, c: Tensor) -> Tensor:
     return ad.stack([step["h"], step["c"]])
 
 
-def _lstm_cell_state(g: Any, y: Any, o: Any) -> Any:
-    """The cotangent of c, which is also in h."""
-    squashed = np.tanh(y[1])
-    return g[1] + g[0] * o * (1 - squashed * squashed)
+def _lstm_back(g: Any, a: Any, c: Any, *widths: int) -> list[Any]:
+    return _joined(LSTM_CELL.back, [*parts(a, 4), c, g[0], g[1]], *widths)
 
 
-def _lstm_by_gates(g: Any, y: Any, a: Any, c: Any) -> Any:
-    i, f, n, o = parts(a, 4)
-    if _native(a, c, y, g):
-        d = np.empty_like(a)
-        LSTM_CELL_BACK.rows(i, f, n, o, c, y[1], *g, *parts(d, 4))
-        return d
-    i, f, n, o = sigmoid_of(i), sigmoid_of(f), np.tanh(n), sigmoid_of(o)
-    dc = _lstm_cell_state(g, y, o)
-    by_gate = [dc * n * i * (1 - i), dc * c * f * (1 - f), dc * i * (1 - n * n), g[0] * y[0] * (1 - o)]
-    return np.concatenate(by_gate, axis=-1)
+def _lstm_rules(g: Any, y: Any, a: Any, c: Any) -> Sequence[Any]:
+    if not isinstance(g, Tensor):
+        return _lstm_back(g, a, c, 4, 1)
+    d, n = _lstm_pullback(g, a, c), a.shape[-1]
+    return d[..., :n], d[..., n:]
 
 
-def _lstm_by_state(g: Any, y: Any, a: Any, c: Any) -> Any:
-    _, f, _, o = parts(a, 4)
-    return _lstm_cell_state(g, y, sigmoid_of(o)) * sigmoid_of(f)
+def _lstm_moved(a: Any, c: Any, a_: Any, c_: Any) -> Any:
+    return _joined(LSTM_CELL.moved, [*parts(a, 4), c, *_parts_or_zeros(a_, 4), c_], pair=True)[0]
+
+
+def _lstm_curved(ts: Sequence[Any], g: Any, a: Any, c: Any, *widths: int) -> list[Any]:
+    g_, a_, c_ = ts
+    moved = [*_parts_or_zeros(a_, 4), 0.0 if c_ is None else c_]
+    cotangents = [g[0], g[1], *((0.0, 0.0) if g_ is None else (g_[0], g_[1]))]
+    return _joined(LSTM_CELL.curved, [*parts(a, 4), c, *moved, *cotangents], *widths, pair=True)
+
+
+def _lstm_pullback_rules(u: Any, out: Any, g: Any, a: Any, c: Any) -> Sequence[Any]:
+    n = a.shape[-1]
+    return _lstm_curved((None, u[..., :n], u[..., n:]), g, a, c, 4, 1)
+
+
+def _lstm_samples(rng: np.random.Generator, back: bool = False) -> list[Sample]:
+    return [Sample((*(rng.normal(size=(2, n, h)),) * back, rng.normal(size=(n, 4 * h)), rng.normal(size=(n, h))))
+            for n, h in [(2, 2), (1, 1), (0, 1)]]  # fmt: skip
 
 
 _lstm_cell = declare(
-    "lstm_cell", _lstm_forward, [_lstm_by_gates, _lstm_by_state], arity=2,
+    "lstm_cell", _lstm_forward, joint=_lstm_rules, arity=2,
+    jvps=[lambda t, y, a, c: _lstm_moved(a, c, t, 0.0), lambda t, y, a, c: _lstm_moved(a, c, None, t)],
     formula="(σ(o) tanh(c), c = σ(f) {1} + σ(i) tanh(g)), (i, f, g, o) = {0}",
     derivatives=["(c: tanh(g) σ′(i), {1} σ′(f), σ(i) tanh′(g); h: tanh(c) σ′(o))", "σ(f)"],
-    samples=lambda rng: [Sample((rng.normal(size=(n, 4 * h)), rng.normal(size=(n, h))))
-                         for n, h in [(2, 2), (1, 1), (0, 1)]],
-    expansion=_lstm_expansion,
+    samples=_lstm_samples, expansion=_lstm_expansion,
+)  # fmt: skip
+
+_lstm_pullback = declare(
+    "lstm_cell_pullback", lambda g, a, c: _lstm_back(g, a, c, 5)[0], joint=_lstm_pullback_rules,
+    jvps=lambda ts, out, g, a, c: _lstm_curved(ts, g, a, c, 5)[1],
+    formula="(∂ lstm_cell / ∂({1}, {2}))ᵀ {0}",
+    derivatives=["the tangent", *["the Hessian of {0} · lstm_cell"] * 2],
+    samples=partial(_lstm_samples, back=True),
 )  # fmt: skip
 
 
-def _gru_gates(p: Any, a: Any, new: bool) -> Any:
-    """r, z, n and what r multiplies, z being the share of the old state."""
-    (pr, pz, pn), (ar, az, an) = parts(p, 3), parts(a, 3)
-    r = sigmoid_of(pr + ar)
-    return r, sigmoid_of(-(pz + az) if new else pz + az), np.tanh(pn + r * an), an
-
-
 def _columns(p: Any, a: Any, h: Any) -> list[Any]:
-    return [*parts(p, 3), *parts(a, 3), h]
+    return [*_parts_or_zeros(p, 3), *_parts_or_zeros(a, 3), 0.0 if h is None else h]
 
 
 def _gru_forward(p: Any, a: Any, h: Any, new: bool) -> Any:
-    if _native(p, a, h):
-        y = np.empty_like(h)
-        GRU_CELL[new].rows(*_columns(p, a, h), y)
-        return y
-    _, z, n, _ = _gru_gates(p, a, new)
-    return n + z * (h - n)
+    return _joined(GRU_CELL[new].step, _columns(p, a, h), 1)[0]
 
 
-def _gru_by_gates(g: Any, y: Any, p: Any, a: Any, h: Any, new: bool, hidden: bool) -> Any:
-    if _native(p, a, h, g):
-        d = np.empty_like(p)
-        GRU_CELL_BACK[new, hidden].rows(*_columns(p, a, h), g, *parts(d, 3))
-        return d
-    r, z, n, u = _gru_gates(p, a, new)
-    dn = g * (1 - z) * (1 - n * n)
-    dz = g * (n - h if new else h - n) * z * (1 - z)
-    return np.concatenate([dn * u * r * (1 - r), dz, dn * r if hidden else dn], axis=-1)
+def _gru_back(g: Any, p: Any, a: Any, h: Any, new: bool, *widths: int) -> list[Any]:
+    return _joined(GRU_CELL[new].back, [*_columns(p, a, h), g], *widths)
+
+
+def _gru_rules(g: Any, y: Any, p: Any, a: Any, h: Any, new: bool) -> Sequence[Any]:
+    if not isinstance(g, Tensor):
+        return _gru_back(g, p, a, h, new, 3, 3, 1)
+    d, n = _gru_pullback(g, p, a, h, new=new), p.shape[-1]
+    return d[..., :n], d[..., n : 2 * n], d[..., 2 * n :]
+
+
+def _gru_moved(p: Any, a: Any, h: Any, new: bool, *ts: Any) -> Any:
+    return _joined(GRU_CELL[new].moved, [*_columns(p, a, h), *_columns(*ts)], 1)[0]
+
+
+def _gru_curved(ts: Sequence[Any], g: Any, p: Any, a: Any, h: Any, new: bool, *widths: int) -> list[Any]:
+    cotangents = [g, 0.0 if ts[0] is None else ts[0]]
+    return _joined(GRU_CELL[new].curved, [*_columns(p, a, h), *_columns(*ts[1:]), *cotangents], *widths)
+
+
+def _gru_pullback_rules(u: Any, out: Any, g: Any, p: Any, a: Any, h: Any, new: bool) -> Sequence[Any]:
+    n = p.shape[-1]
+    return _gru_curved((None, u[..., :n], u[..., n : 2 * n], u[..., 2 * n :]), g, p, a, h, new, 1, 3, 3, 1)
+
+
+def _gru_samples(rng: np.random.Generator, back: bool = False) -> list[Sample]:
+    return [Sample((*(rng.normal(size=(n, h)),) * back, rng.normal(size=(n, 3 * h)), rng.normal(size=(n, 3 * h)),
+                    rng.normal(size=(n, h))), {"new": new})
+            for n, h, new in [(2, 2, False), (1, 2, True), (0, 1, False)]]  # fmt: skip
 
 
 _gru_cell = declare(
-    "gru_cell", _gru_forward,
-    [lambda g, y, p, a, h, new: _gru_by_gates(g, y, p, a, h, new, False),
-     lambda g, y, p, a, h, new: _gru_by_gates(g, y, p, a, h, new, True),
-     lambda g, y, p, a, h, new: g * _gru_gates(p, a, new)[1]],
+    "gru_cell", _gru_forward, joint=_gru_rules,
+    jvps=[lambda t, y, p, a, h, new: _gru_moved(p, a, h, new, t, None, None),
+          lambda t, y, p, a, h, new: _gru_moved(p, a, h, new, None, t, None),
+          lambda t, y, p, a, h, new: _gru_moved(p, a, h, new, None, None, t)],
     formula="(1 − z) n + z {2}, r, z = σ({0} + {1}), n = tanh({0} + r {1})",
     derivatives=["(u n̄ σ′(r), ({2} − n) σ′(z), n̄), n̄ = (1 − z) tanh′(n)", "(u n̄ σ′(r), ({2} − n) σ′(z), r n̄)", "z"],
-    samples=lambda rng: [
-        Sample((rng.normal(size=(n, 3 * h)), rng.normal(size=(n, 3 * h)), rng.normal(size=(n, h))), {"new": new})
-        for n, h, new in [(2, 2, False), (1, 2, True), (0, 1, False)]],
-    expansion=lambda p, a, h, new: gru_gates(p, a, h, new)["h"],
+    samples=_gru_samples, expansion=lambda p, a, h, new: gru_gates(p, a, h, new)["h"],
+)  # fmt: skip
+
+_gru_pullback = declare(
+    "gru_cell_pullback", lambda g, p, a, h, new: _gru_back(g, p, a, h, new, 7)[0], joint=_gru_pullback_rules,
+    jvps=lambda ts, out, g, p, a, h, new: _gru_curved(ts, g, p, a, h, new, 1, 7)[1],
+    formula="(∂ gru_cell / ∂({1}, {2}, {3}))ᵀ {0}",
+    derivatives=["the tangent", *["the Hessian of {0} · gru_cell"] * 3],
+    samples=partial(_gru_samples, back=True),
 )  # fmt: skip
 
 

@@ -1,19 +1,22 @@
 """A step of a recurrent network, its sweep back and the tangents of both, as machine code: what follows the products.
 
-Order: what an LSTM's values are, the steps of a sequence as recurrence.py has them, their tangents, those of cells.py.
+Order: what an LSTM's values are, the steps of a sequence as recurrence.py has them, their tangents, those of cells.py,
+which are also formulas of arrays and of Tensors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import special
 
-from autodiff.machine.expressions import fma
+from autodiff.machine.expressions import Value, fma
 from autodiff.machine.kernels import Kernel
+
+from ..activation.exponential import sigmoid_of
 
 if TYPE_CHECKING:
     from autodiff.machine.rows import Memory, Row
@@ -26,10 +29,15 @@ def _sigmoid(negative: Any) -> Any:
     return 1.0 / (np.exp(negative) + 1.0)
 
 
+def _lstm_state(o: Any, c: Any, dh: Any, dc: Any) -> tuple[Any, Any]:
+    """tanh(c), and the cotangent of c, which is also in h."""
+    squashed = np.tanh(c)
+    return squashed, fma(dh * o, fma(-squashed, squashed, 1.0), dc)
+
+
 def _lstm_back(i: Any, f: Any, n: Any, o: Any, c: Any, before: Any, dh: Any, dc: Any) -> tuple[Any, list[Any]]:
     """The cotangent of c, which is also in h, and those of the gates' arguments."""
-    squashed = np.tanh(c)
-    dc = fma(dh * o, fma(-squashed, squashed, 1.0), dc)
+    squashed, dc = _lstm_state(o, c, dh, dc)
     by_gate = [dc * n * i * (1.0 - i), dc * before * f * (1.0 - f), dc * i * fma(-n, n, 1.0)]
     return dc, [*by_gate, dh * squashed * o * (1.0 - o)]
 
@@ -225,72 +233,96 @@ itself (of c, or a GRU's h): the tangents of the cotangents of the gates' argume
 from h, and what is passed on."""
 
 
-# Steps of cells
+# Steps of cells: of the gates' arguments, from the input (p) and from h (a), and of the states before
 
 
-def _lstm_cell(row: Row, *arrays: Memory) -> None:
-    *gates, c, h, after = arrays
-
-    def step(k: Any) -> None:
-        i, f, n, o = (gate[k] for gate in gates)
-        value = after.put(k, fma(special.expit(f), c[k], special.expit(i) * np.tanh(n)))
-        h.put(k, special.expit(o) * np.tanh(value))
-
-    row.each(step)
+def _logistic(a: Any) -> Any:
+    return special.expit(a) if isinstance(a, Value) else sigmoid_of(a)
 
 
-def _lstm_cell_back(row: Row, *arrays: Memory) -> None:
-    gates, (before, c, gh, gc), results = arrays[:4], arrays[4:8], arrays[8:]
-
-    def step(k: Any) -> None:
-        i, f, n, o = (gate[k] for gate in gates)
-        i, f, n, o = special.expit(i), special.expit(f), np.tanh(n), special.expit(o)
-        _, found = _lstm_back(i, f, n, o, c[k], before[k], gh[k], gc[k])
-        for result, value in zip(results, found, strict=True):
-            result.put(k, value)
-
-    row.each(step)
+def _lstm_values(i: Any, f: Any, n: Any, o: Any, c: Any) -> tuple[tuple[Any, Any, Any, Any], Any]:
+    gates = _logistic(i), _logistic(f), np.tanh(n), _logistic(o)
+    return gates, fma(gates[1], c, gates[0] * gates[2])
 
 
-LSTM_CELL, LSTM_CELL_BACK = Kernel(_lstm_cell, arrays=7), Kernel(_lstm_cell_back, arrays=12)
-"""Of i, f, g, o before their functions, c before, h and c; of i, f, g, o, c before, c, the cotangents of h and c, and
-those of i, f, g, o."""
+def _lstm_cell(i: Any, f: Any, n: Any, o: Any, c: Any) -> Sequence[Any]:
+    gates, after = _lstm_values(i, f, n, o, c)
+    return gates[3] * np.tanh(after), after
 
 
-def _gru_gates(p: Any, a: Any, k: Any, new: bool) -> tuple[Any, Any, Any]:
-    reset, update = special.expit(p[0][k] + a[0][k]), p[1][k] + a[1][k]
-    return reset, special.expit(-update if new else update), np.tanh(fma(reset, a[2][k], p[2][k]))
+def _lstm_cell_back(i: Any, f: Any, n: Any, o: Any, c: Any, gh: Any, gc: Any) -> Sequence[Any]:
+    gates, after = _lstm_values(i, f, n, o, c)
+    dc, found = _lstm_back(*gates, after, c, gh, gc)
+    return *found, dc * gates[1]
 
 
-def _gru_cell(row: Row, *arrays: Memory, new: bool) -> None:
-    p, a, (before, h) = arrays[:3], arrays[3:6], arrays[6:]
-
-    def step(k: Any) -> None:
-        _, z, n = _gru_gates(p, a, k, new)
-        h.put(k, fma(z, before[k] - n, n))
-
-    row.each(step)
+def _lstm_cell_moved(i: Any, f: Any, n: Any, o: Any, c: Any, *moved: Any) -> Sequence[Any]:
+    gates, after = _lstm_values(i, f, n, o, c)
+    return _lstm_moved(*gates, None, after, None, c, *moved[:4], *[0.0] * 4, None, moved[4])[4:]
 
 
-def _gru_cell_back(row: Row, *arrays: Memory, new: bool, hidden: bool) -> None:
-    p, a, (before, g), (by_r, by_z, by_n) = arrays[:3], arrays[3:6], arrays[6:8], arrays[8:]
-
-    def step(k: Any) -> None:
-        r, z, n = _gru_gates(p, a, k, new)
-        rest = g[k] * (1.0 - z)
-        dn = rest * fma(-n, n, 1.0)
-        by_r.put(k, dn * a[2][k] * r * (1.0 - r))
-        by_z.put(k, (n - before[k] if new else before[k] - n) * rest * z)
-        by_n.put(k, dn * r if hidden else dn)
-
-    row.each(step)
+def _lstm_cell_curved(i: Any, f: Any, n: Any, o: Any, c: Any, *others: Any) -> Sequence[Any]:
+    moved, (gh, gc, gh_, gc_) = others[:5], others[5:]
+    gates, after = _lstm_values(i, f, n, o, c)
+    *gates_, h_, after_ = _lstm_moved(*gates, None, after, None, c, *moved[:4], *[0.0] * 4, None, moved[4])
+    _, dc = _lstm_state(gates[3], after, gh, gc)
+    given = *gates, None, after, None, c, *gates_, None, after_, None, moved[4], gh, dc, gh_, gc_, *[0.0] * 5
+    return h_, after_, *_lstm_back_moved(*given)
 
 
-GRU_CELL = {new: Kernel(partial(_gru_cell, new=new), arrays=8) for new in (False, True)}
-GRU_CELL_BACK = {
-    (new, hidden): Kernel(partial(_gru_cell_back, new=new, hidden=hidden), arrays=11)
-    for new in (False, True)
-    for hidden in (False, True)
-}
-"""By whether the update gate says what is new, and whether the cotangents are those of what comes from h: of r, z, n
-from the input and from h, h before, the cotangent of h, and those of r, z, n."""
+def _gru_values(p: Sequence[Any], a: Sequence[Any], new: bool) -> list[Any]:
+    r, update = _logistic(p[0] + a[0]), p[1] + a[1]
+    return [r, _logistic(-update if new else update), np.tanh(fma(r, a[2], p[2])), a[2]]
+
+
+def _gru_cell(*arrays: Any, new: bool) -> Sequence[Any]:
+    (_, z, n, _), before = _gru_values(arrays[:3], arrays[3:6], new), arrays[6]
+    return (fma(z, before - n, n),)
+
+
+def _gru_cell_back(*arrays: Any, new: bool) -> Sequence[Any]:
+    (r, z, n, u), (before, g) = _gru_values(arrays[:3], arrays[3:6], new), arrays[6:]
+    rest = g * (1.0 - z)
+    dn = rest * fma(-n, n, 1.0)
+    through, dz = dn * r, (n - before if new else before - n) * rest * z
+    dr = through * u * (1.0 - r)
+    return dr, dz, dn, dr, dz, through, g * z
+
+
+def _gru_cell_moved(*arrays: Any, new: bool) -> Sequence[Any]:
+    values, before, (r_, z_, n_, a, b, c, before_) = _gru_values(arrays[:3], arrays[3:6], new), arrays[6], arrays[7:]
+    return _gru_moved(*values, None, before, r_, z_, n_, 0.0, a, b, c, before_, new=new)[4:]
+
+
+def _gru_cell_curved(*arrays: Any, new: bool) -> Sequence[Any]:
+    values, before, (r_, z_, n_, a, b, c, before_) = _gru_values(arrays[:3], arrays[3:6], new), arrays[6], arrays[7:14]
+    *values_, h_ = _gru_moved(*values, None, before, r_, z_, n_, 0.0, a, b, c, before_, new=new)
+    g, g_ = arrays[14:]
+    found = _gru_back_moved(*values, None, before, *values_, None, before_, g, g_, *[0.0] * 4, new=new)
+    return h_, *found
+
+
+class CellFormulas(NamedTuple):
+    """Of p and a (their sum, of an LSTM) and the states before, gate by gate, a step gives the states. `back`: of the
+    same and the cotangents of the states, the cotangents of the same. `moved`: of the same and their tangents, the
+    tangents of the states. `curved`: of these, the cotangents of the states and their tangents, the tangents of what a
+    step and `back` give."""
+
+    step: Formula
+    back: Formula
+    moved: Formula
+    curved: Formula
+
+
+def _gru_formulas(new: bool) -> CellFormulas:
+    functions = [(_gru_cell, 7, 1), (_gru_cell_back, 8, 7), (_gru_cell_moved, 14, 1), (_gru_cell_curved, 16, 8)]
+    return CellFormulas(*[Formula(partial(f, new=new), inputs, outputs) for f, inputs, outputs in functions])
+
+
+GRU_CELL = {new: _gru_formulas(new) for new in (False, True)}
+"""By whether the update gate says what is new."""
+
+LSTM_CELL = CellFormulas(
+    Formula(_lstm_cell, 5, 2), Formula(_lstm_cell_back, 7, 5), Formula(_lstm_cell_moved, 10, 2),
+    Formula(_lstm_cell_curved, 14, 7),
+)  # fmt: skip

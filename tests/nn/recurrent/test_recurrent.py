@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import autodiff as ad
 import nn
 from autodiff import Tensor
+from autodiff.transforms.forward import ForwardOverReverse, Pushforward
 from tests.against_torch import close, same_layer
 from tests.documents import ENTRIES
 from tests.processor_time import least_times
@@ -154,6 +155,48 @@ def test_a_cells_step_is_torchs(kind, options, given_state, shape):
     rng = np.random.default_rng(7)
     states = states_of(kind, rng, (*shape[:-1], 3)) * given_state
     same_layer(ours, theirs, rng.normal(size=shape), *states, output=joined)
+
+
+@pytest.mark.parametrize("native", ["0", "1"])
+@pytest.mark.parametrize("kind", ["LSTMCell", "GRUCell"])
+def test_a_loop_over_a_cell_has_torchs_second_derivatives_by_every_way(kind, native, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setenv("AUTODIFF_NATIVE", native)
+    ours, theirs = pair(kind, 3, 32)
+    for a, b in zip(theirs.parameters(), ours.parameters()):
+        a.data.copy_(torch.tensor(b.numpy()))
+    rng = np.random.default_rng(0)
+    x, states = rng.normal(size=(3, 40, 3)), states_of(kind, rng, (40, 32))
+    leaves = [Tensor(v, requires_grad=True) for v in (x, *states)]
+    their_leaves = [torch.tensor(v, requires_grad=True) for v in (x, *states)]
+    variables, their_variables = [*ours.parameters(), *leaves], [*theirs.parameters(), *their_leaves]
+    vectors = [rng.normal(size=v.shape) for v in variables]
+
+    def loss(cell, x, *states):
+        total = 0
+        for t in range(len(x)):
+            result = cell(x[t], *states)
+            states = result if isinstance(result, tuple) else (result,)
+            total = total + (joined(result) ** 3).sum()
+        return total
+
+    first = torch.autograd.grad(loss(theirs, *their_leaves), their_variables, create_graph=True)
+    along = sum((g * torch.tensor(v)).sum() for g, v in zip(first, vectors))
+    second = torch.autograd.grad(along, their_variables)
+
+    def same(found, expected):
+        for a, b in zip(found, expected, strict=True):
+            b = b.detach().numpy()
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10 * abs(b).max())
+
+    y = loss(ours, *leaves)
+    gradients = ad.gradients(y, variables, create_graph=True)
+    same([g.numpy() for g in gradients], first)
+    same([g.numpy() for g in ad.gradients(y, variables)], first)
+    same([g.numpy() for g in ad.gradients(gradients, variables, vectors)], second)  # reverse over reverse
+    same(Pushforward(gradients, variables)(vectors), second)  # forward over recorded reverse
+    same(ForwardOverReverse([y], variables)(vectors), second)
+    same(Pushforward([y], variables)(vectors), [along])
 
 
 def as_cell(layer, suffix="_l0"):
