@@ -101,6 +101,8 @@ class KFAC(Kronecker, Fisher):
     def _graphs(self) -> Iterator[tuple[float, _Graph]]:
         first = None
         for weight, at in self._recordings():
+            if not at.roots[0].size:  # no examples
+                continue
             graph = _Graph(self.name, at, self.params, self.sharing, not self.separate)
             places = [layer.places for layer in graph.layers], graph.others
             first = first or places
@@ -112,7 +114,7 @@ class KFAC(Kronecker, Fisher):
 
     def _blocks(self) -> list[Block]:
         sums: list[_Sums] = []
-        total = 0.0
+        total, self._layers = 0.0, 0
         for weight, graph in self._graphs():
             if not sums:
                 sums, self._layers = graph.zeros(self.dtype), len(graph.layers)

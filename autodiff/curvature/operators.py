@@ -439,10 +439,7 @@ class CurvatureOperator(ParameterOperator):
         """Each recorded graph with its weight; who drops one before asking for the next has one alive at a time."""
         self._require_point()
         if self._at is not None:
-            if self.comm is None or self.reduction == "sum":
-                yield 1.0, self._at
-            elif self._at.count:
-                yield self._at.count, self._at
+            yield (1.0 if self.comm is None or self.reduction == "sum" else self._at.count), self._at
             return
         empty = True
         assert self.batches is not None
@@ -452,9 +449,8 @@ class CurvatureOperator(ParameterOperator):
             if count == 0:
                 continue
             at = self._recorded(given, position, count)
-            if at.count:
-                empty = False
-                yield (at.count if self.reduction == "mean" else 1.0), at
+            empty = empty and not at.count
+            yield (at.count if self.reduction == "mean" else 1.0), at
             del at
             self._require_point()
         if empty and self.comm is None:
