@@ -322,7 +322,7 @@ class _Graph:
         push, output = Pushforward(self.at.output, [p]), self.at.output
         units = np.eye(p.size, dtype=p.dtype).reshape(-1, *p.shape)
         pushed = np.empty((p.size, *self.at.shape), output.dtype)
-        for piece, (part,) in Together()([output], lambda v: [push(v)], [units]):
+        for piece, (part,) in Together()([output], lambda v: [push(v)], [units], [p]):
             pushed[piece] = 0 if part is None else part.reshape(-1, *self.at.shape)
         found = np.zeros((1, p.size, p.size), output.dtype)
         for seeds in self.at.square_root():

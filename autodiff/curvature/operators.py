@@ -289,7 +289,7 @@ class Jacobian(ParameterOperator):
 
     def _pushed(self, V: Array) -> Array:
         self._require_point()
-        found = self._together([self._output], lambda v: [self._push(v)], self._tangents(V))
+        found = self._together([self._output], lambda v: [self._push(v)], self._tangents(V), self.params)
         width = self.shape[0]
         rows = [np.zeros((piece.stop - piece.start, width)) if y is None else y.reshape(-1, width)
                 for piece, (y,) in found]  # fmt: skip
@@ -502,7 +502,7 @@ class CurvatureOperator(ParameterOperator):
             values = {"the checksum of the vectors": fingerprint(V), "damping": self._damping}
             require_same(values, self.comm, self.name, "draw random ones from the same seed on all")
         for weight, at in self._recordings():
-            found = self._together(at.roots, at.product, self._tangents(V))
+            found = self._together(at.roots, at.product, self._tangents(V), self.params)
             rows = [self._joined(parts, piece, weight) for piece, parts in found]
             one = rows[0] if len(rows) == 1 else _stacked(rows, self.size, self.dtype)
             Y = one if Y is None else np.add(Y, one, out=Y)
