@@ -168,6 +168,40 @@ def test_losses_take_positions_and_options_from_the_processor_s_memory(loss, x, 
     same_on_a_device(found)
 
 
+SEQUENCES = np.random.default_rng(2).normal(size=(3, 4, 6))
+LAYERS = {
+    "scaled_dot_product_attention": (
+        lambda: None,
+        lambda _, x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    ),
+    "MultiheadAttention": (
+        lambda: nn.MultiheadAttention(6, 2, batch_first=True, add_zero_attn=True, add_bias_kv=True, dtype="float64"),
+        lambda m, x: m(x, x, x, key_padding_mask=ad.full_like(x[..., 0], -2.0), is_causal=True)[0],
+    ),
+    "TransformerDecoderLayer": (
+        lambda: nn.TransformerDecoderLayer(6, 2, 8, 0.0, batch_first=True, dtype="float64"),
+        lambda m, x: m(x, x, tgt_is_causal=True),
+    ),
+    "LinearGaussianSSM": (lambda: nn.LinearGaussianSSM(2, 6, dtype="float64"), lambda m, x: m(x.detach())),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_s_own_masks_and_matrices_are_on_the_device(name):
+    make, call = LAYERS[name]
+
+    def found(kind):
+        nn.manual_seed(0)
+        model, x = make(), ad.Tensor(kind(SEQUENCES), requires_grad=True)
+        if model is not None and kind is Device:
+            model.to(there())
+        y = call(model, x)
+        (y**2).sum().backward()
+        return [y, *[p.grad for p in ([x] if model is None else model.parameters())]]
+
+    same_on_a_device(found)
+
+
 def test_integers_on_a_device_are_classes_and_symbols():
     nn.manual_seed(0)
     model = nn.HMM(3, symbols=4)
