@@ -315,7 +315,7 @@ def focal_loss(input: Any, target: Any, alpha: Any = 0.25, gamma: float = 2.0, *
         raise ValueError(f"{name}: alpha of shape {a.shape}; {classes} classes need a number or ({classes},)")
     # p = σ(z) for z = the true class's logit against all others: nothing cancels where p is near 1
     z = _at(input, index) - ad.logsumexp(ad.where(one_hot(input, index, axis), -np.inf, input), axis)
-    losses = ad.softplus(-z) * (a if a.ndim == 0 else a[index])
+    losses = ad.softplus(-z) * (a if a.ndim == 0 else taken(a, index))
     return reduced(losses * ad.exp(ad.special.log_expit(-z) * gamma) if gamma else losses, reduction, name)
 
 
@@ -349,7 +349,7 @@ def multi_margin_loss(
     own = ad.expand_dims(_at(input, index), -1)
     missing = ad.relu(input - own + margin) * ~one_hot(input, index, -1)
     losses = (missing if p == 1 else ad.square(missing)).sum(axis=-1) / input.shape[-1]
-    return reduced(losses if w is None else losses * w[index], reduction, name)
+    return reduced(losses if w is None else losses * taken(w, index), reduction, name)
 
 
 @in_single
