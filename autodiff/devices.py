@@ -57,6 +57,12 @@ def put(array: Any, beside: DeviceArray | None) -> Any:
         return np.asarray(host, like=beside)
 
 
+def brought(array: Any, other: Any) -> Any:
+    """An array of NumPy's on the device where another array is; what is on a device stays, and all where that is on
+    none. For positions and options, which are small."""
+    return put(array, place_of(other)) if isinstance(array, np.ndarray) else array
+
+
 def as_numpy(value: Any) -> np.ndarray[Any, Any]:
     """A tensor or an array as one of NumPy's: a copy where it is on a device."""
     return np.asarray(put(device_array(getattr(value, "_ndarray", value)), None))

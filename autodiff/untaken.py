@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from .devices import place_of, put
 from .primitive import Primitive
 from .tensor import Array, Tensor, is_foreign
 
@@ -83,22 +84,22 @@ class Meetings:
                 if n in self.found:
                     self._through(self.nodes[n])
         if _changed_by_hooks(node):
-            return np.ones(node.shape, bool)
-        return self.found[end][1] if end in self.found else np.zeros(node.shape, bool)
+            return _filled(True, node)
+        return self.found[end][1] if end in self.found else _filled(False, node)
 
     # What moves: the entries of a value that may change
 
     def moves(self, x: Any) -> Array:
         """Which entries of an input may change as the variables move: booleans of its shape."""
         if not isinstance(x, Tensor) or not x._requires_grad:
-            return np.zeros(np.shape(x._ndarray if isinstance(x, Tensor) else x), bool)
+            return _filled(False, x)
         stack = [x]
         while stack:  # no recursion: graphs are deep
             node = stack[-1]
             if node._number in self.moving:
                 stack.pop()
             elif node._primitive is None:
-                self.moving[node._number] = np.ones(node.shape, bool)
+                self.moving[node._number] = _filled(True, node)
             else:
                 missing = [
                     z
@@ -118,26 +119,26 @@ class Meetings:
         arrays = _arrays(inputs)
         with np.errstate(all="ignore"):
             if kind == "elementwise":
-                return _broadcast(masks, y.shape)
+                return _broadcast(masks, y)
             if kind == "piecewise":
                 rules = record.vjps or record.rules(len(inputs))
-                total = np.zeros(y.shape, bool)
+                total = _filled(False, y)
                 for mask, rule in zip(masks, rules):
                     if _any(mask) and rule is not None:
-                        full = np.broadcast_to(mask, y.shape)
+                        full = _broadcast([mask], y)
                         total = total | np.broadcast_to(rule(_some(full, y), y, *arrays, **params) != 0, y.shape)
-                        total = total | (full & _kinks(record, arrays, y.shape))
+                        total = total | (full & _kinks(record, arrays))
                 return total
             if kind == "linear":
                 return _array(record.forward(*[_some(m, x) for m, x in zip(masks, arrays)], **params) != 0)
             if kind == "multilinear":
-                total = np.zeros(y.shape, bool)
+                total = _filled(False, y)
                 for i, mask in enumerate(masks):
                     if _any(mask):
                         parts = [_some(mask, y) if i == j else self._nonzero(z, y) for j, z in enumerate(inputs)]
                         total = total | (record.forward(*parts, **params) != 0)
                 return total
-        total = np.zeros(y.shape, bool)
+        total = _filled(False, y)
         for mask in masks:
             total = total | mask.any()
         return total
@@ -158,7 +159,7 @@ class Meetings:
         if node._hooks and "shared" in node._hooks:
             self.watch = params["level"].watch(self.watch)
         if _changed_by_hooks(node):
-            changes = np.ones(g.shape, bool)
+            changes = _filled(True, g)
         arrays = _arrays(inputs)
         with answered(changes):
             rules, given = record.pullbacks(len(inputs), g, y, arrays, params)
@@ -193,10 +194,10 @@ class Meetings:
         if kind in ("linear", "piecewise") or record.selects:
             found = dependent()
             if kind == "piecewise":
-                found = found | (alive & _kinks(record, arrays, y.shape))
+                found = found | (alive & _kinks(record, arrays))
             return found
         if kind == "elementwise":
-            moving = _broadcast([self.moves(x) for x in inputs], y.shape)
+            moving = _broadcast([self.moves(x) for x in inputs], y)
             return (alive & moving) | dependent()
         if kind == "multilinear":
             parts = [self._nonzero(x, y) for x in inputs]
@@ -232,6 +233,13 @@ def _any(mask: Any) -> bool:
     return is_foreign(mask) or bool(mask.any())
 
 
+def _filled(value: bool, x: Any) -> Array:
+    """A mask of the shape of a value, on its device."""
+    x = x._ndarray if isinstance(x, Tensor) else x
+    mask: Array = put(np.full(np.shape(x), value), place_of(x))
+    return mask
+
+
 def _arrays(inputs: Iterable[Any]) -> list[Any]:
     return [x._ndarray if isinstance(x, Tensor) else x for x in inputs]
 
@@ -242,19 +250,19 @@ def _some(mask: Array, y: Array) -> Array:
     kind = kind if kind.kind in "fc" else np.dtype(float)
     numbers: Any = 0.5 + np.arange(mask.size) * 0.6180339887498949 % 1
     numbers = numbers * (1 + 0.7j) if kind.kind == "c" else numbers
-    return np.where(mask, numbers.reshape(mask.shape), 0).astype(kind)
+    return np.where(mask, put(numbers.reshape(mask.shape), place_of(mask)), 0).astype(kind)
 
 
-def _broadcast(masks: Iterable[Array], shape: tuple[int, ...]) -> Array:
-    total = np.zeros(shape, bool)
+def _broadcast(masks: Iterable[Array], y: Any) -> Array:
+    total = _filled(False, y)
     for mask in masks:
-        total = total | np.broadcast_to(mask, shape)
+        total = total | mask
     return total
 
 
-def _kinks(record: Primitive, arrays: Any, shape: tuple[int, ...]) -> Array:
+def _kinks(record: Primitive, arrays: Any) -> Any:
     """Where a slope of 0 is nothing but the choice at a kink."""
-    return np.broadcast_to(False if record.kinks is None else record.kinks(*arrays), shape)
+    return False if record.kinks is None else record.kinks(*arrays)
 
 
 def _shaped(d: Any, shape: tuple[int, ...], sums: bool = False) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.devices import brought
 from autodiff.flags import flagged
 from autodiff.ops.guards import common
 from autodiff.ops.indexing import scatter_add, taken
@@ -125,9 +126,9 @@ def _look_up(
             f"{layer}: got input of {named.dtype}, shape {named.shape}; expects integers, the numbers of rows"
         )
     rows = weight.shape[0]
-    index = plain(named).astype(np.intp)  # a copy: it must not change before the backward pass
+    index = brought(plain(named).astype(np.intp), plain(weight))  # a copy: it must not change before the backward pass
     if index.size and not common((index.min() >= 0) & (index.max() < rows)):
-        wrong = index[(index < 0) | (index >= rows)].flat[0]
+        wrong = index[(index < 0) | (index >= rows)][0]
         raise IndexError(f"{layer}: index {wrong} is out of range for {rows} rows (0 … {rows - 1})")
     padding = _padding(layer, padding_idx, rows)
     if max_norm is not None:
@@ -194,7 +195,7 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Tensor:
     classes = int(index.max()) + 1 if num_classes == -1 else count("one_hot", "num_classes", num_classes, 1)
     if index.size and not common((0 <= index.min()) & (index.max() < classes)):
         raise ValueError(f"one_hot: class indices must be in 0 … {classes - 1}, got {index.min()} … {index.max()}")
-    return Tensor((index[..., None] == np.arange(classes)).astype(np.int64))
+    return Tensor((index[..., None] == np.arange(classes, like=index)).astype(np.int64))
 
 
 class Embedding(Module):

@@ -131,7 +131,7 @@ class Fisher(CurvatureOperator):
             residuals = self._drawn(z, flat, position)
         elif self.kind == "empirical":
             residuals, count = self._given(output, flat, batch)
-        scale = 1 / max(count, 1e-300) if self.reduction == "mean" else 1.0
+        scale = 1.0 if self.reduction == "sum" else 1 / count if count else 0.0
         return _FisherAt(output, flat, self.likelihood, residuals, count, scale, self.params)
 
     def _drawn(self, z: Array, flat: Array, position: int) -> Array:
@@ -220,9 +220,11 @@ class _FisherAt:
     def diagonal(self) -> Parts | None:
         """The sum of (Jₙᵀ sₙ)² over the columns s of each sample's square root."""
         rows, samples = len(self.output) if self.output.ndim else 0, self.shape[0]
+        found: list[Array | None] = [None] * len(self.params)
+        if not samples:
+            return found
         if not rows or samples % rows:
             return None
-        found: list[Array | None] = [None] * len(self.params)
         for s in itertools.chain.from_iterable(self.square_root()):
             parts = [s]
             if self.residuals is not None:  # of all samples of a row, such as the steps of a sequence

@@ -101,6 +101,8 @@ class KFAC(Kronecker, Fisher):
     def _graphs(self) -> Iterator[tuple[float, _Graph]]:
         first = None
         for weight, at in self._recordings():
+            if not at.roots[0].size:  # no examples
+                continue
             graph = _Graph(self.name, at, self.params, self.sharing, not self.separate)
             places = [layer.places for layer in graph.layers], graph.others
             first = first or places
@@ -112,7 +114,7 @@ class KFAC(Kronecker, Fisher):
 
     def _blocks(self) -> list[Block]:
         sums: list[_Sums] = []
-        total = 0.0
+        total, self._layers = 0.0, 0
         for weight, graph in self._graphs():
             if not sums:
                 sums, self._layers = graph.zeros(self.dtype), len(graph.layers)
@@ -320,7 +322,7 @@ class _Graph:
         push, output = Pushforward(self.at.output, [p]), self.at.output
         units = np.eye(p.size, dtype=p.dtype).reshape(-1, *p.shape)
         pushed = np.empty((p.size, *self.at.shape), output.dtype)
-        for piece, (part,) in Together()([output], lambda v: [push(v)], [units]):
+        for piece, (part,) in Together()([output], lambda v: [push(v)], [units], [p]):
             pushed[piece] = 0 if part is None else part.reshape(-1, *self.at.shape)
         found = np.zeros((1, p.size, p.size), output.dtype)
         for seeds in self.at.square_root():

@@ -298,7 +298,7 @@ class Jacobian(ParameterOperator):
 
     def _pushed(self, V: Array) -> Array:
         self._require_point()
-        found = self._together([self._output], lambda v: [self._push(v)], self._tangents(V))
+        found = self._together([self._output], lambda v: [self._push(v)], self._tangents(V), self.params)
         blocks = ((piece, cast(Array, y).reshape(-1, self.shape[0]).copy()) for piece, (y,) in found)
         return _stacked(blocks, V, self.shape[0], self.dtype)
 
@@ -446,10 +446,7 @@ class CurvatureOperator(ParameterOperator):
         """Each recorded graph with its weight; who drops one before asking for the next has one alive at a time."""
         self._require_point()
         if self._at is not None:
-            if self.comm is None or self.reduction == "sum":
-                yield 1.0, self._at
-            elif self._at.count:
-                yield self._at.count, self._at
+            yield (1.0 if self.comm is None or self.reduction == "sum" else self._at.count), self._at
             return
         empty = True
         assert self.batches is not None
@@ -459,9 +456,8 @@ class CurvatureOperator(ParameterOperator):
             if count == 0:
                 continue
             at = self._recorded(given, position, count)
-            if at.count:
-                empty = False
-                yield (at.count if self.reduction == "mean" else 1.0), at
+            empty = empty and not at.count
+            yield (at.count if self.reduction == "mean" else 1.0), at
             del at
             self._require_point()
         if empty and self.comm is None:
@@ -513,7 +509,7 @@ class CurvatureOperator(ParameterOperator):
             values = {"the checksum of the vectors": fingerprint(V), "damping": self._damping}
             require_same(values, self.comm, self.name, "draw random ones from the same seed on all")
         for weight, at in self._recordings():
-            found = self._together(at.roots, at.product, self._tangents(V))
+            found = self._together(at.roots, at.product, self._tangents(V), self.params)
             blocks = ((piece, self._joined(parts, piece, weight)) for piece, parts in found)
             one = _stacked(blocks, V, self.size, self.dtype)
             Y = one if Y is None else np.add(Y, one, out=Y)

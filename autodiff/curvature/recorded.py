@@ -117,12 +117,17 @@ class Together:
         self._measured: tuple[list[int], int] = [], 1  # of which roots, by number, so that no graph is kept alive
 
     def __call__(
-        self, roots: Sequence[Tensor], product: Callable[[Parts], Parts], many: Many
+        self,
+        roots: Sequence[Tensor],
+        product: Callable[[Parts], Parts],
+        many: Many,
+        beside: Sequence[Tensor] | None = None,
     ) -> Iterator[tuple[slice, Parts]]:
         """The products piece by piece: of which vectors, and their parts as `Many`, None where they are zero, in the
-        processor's memory. `roots` is what the product's graph was recorded up to."""
+        processor's memory. `roots` is what the product's graph was recorded up to; the vectors are put on the devices
+        of `beside`, by default those of the roots."""
         count, start = len(many[0]), 0
-        many = [_beside(part, roots[0]) for part in many]
+        many = [_beside(part, x) for part, x in zip(many, beside or roots)]
         room = self._room(roots) if count >= FEW else 1
         while start < count:
             piece = slice(start, min(start + room, count))

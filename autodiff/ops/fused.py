@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from ..devices import brought
 from ..primitive import Sample, constant, declare, polymorphic
 from ..protocols import REDUCTIONS, optioned
 from ..tensor import Tensor, is_foreign, wrap
@@ -113,7 +114,7 @@ def _log_softmax_rule(g: Any, y: Any, x: Any, axis: int) -> Any:
     p = np.exp(y)
     if not y.shape[axis]:
         return g - p * g.sum(axis=axis, keepdims=True)
-    hot = _one_hot(y, np.argmax(raw(y), axis=axis), axis)
+    hot = one_hot(y, np.argmax(raw(y), axis=axis), axis)
     rest = ~hot
     others, g_others = (p * rest).sum(axis=axis, keepdims=True), (g * rest).sum(axis=axis, keepdims=True)
     total = g_others + (g * hot).sum(axis=axis, keepdims=True)
@@ -254,7 +255,7 @@ def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 REDUCTIONS[np.logaddexp, "reduce"] = lambda a, axis=0, keepdims=False: logsumexp(a, axis, keepdims=keepdims)
 
 
-def _one_hot(x: Any, target: Any, axis: int) -> Any:
+def one_hot(x: Any, target: Any, axis: int) -> Any:
     """Where the classes of x along an axis are the target."""
     behind = x.ndim - 1 - axis % x.ndim
     classes = np.arange(x.shape[axis], like=raw(x)).reshape((-1,) + (1,) * behind)
@@ -273,7 +274,7 @@ def _of_classes(x: Any, target: Any, axis: int) -> Any:
 @in_single
 def _classes_rule(g: Any, y: Any, x: Any, target: Any, axis: int) -> Any:
     """softmax(x) less 1 at the target, which is less the sum of all the others: nothing cancels where it is near 1."""
-    hot = _one_hot(x, target, axis)
+    hot = one_hot(x, target, axis)
     others = _softmax_of(x, axis=axis) * ~hot
     return restored(g, axis, x.ndim, False) * (others - hot * others.sum(axis=axis, keepdims=True))
 
@@ -352,7 +353,7 @@ def cross_entropy(logits: Any, target: Any, axis: int = -1, reduction: str = "me
     t = t if isinstance(t, Tensor) or is_foreign(t) else np.asarray(t)
     classes, samples = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
     if t.dtype.kind in "iu":
-        t = t._ndarray if isinstance(t, Tensor) else t
+        t = brought(t._ndarray if isinstance(t, Tensor) else t, x._ndarray)
         if t.shape != samples:
             raise ValueError(
                 f"cross_entropy: logits of shape {x.shape} with classes along axis {axis} need class indices of shape "

@@ -17,6 +17,7 @@ import autodiff as ad
 from autodiff import Tensor
 from autodiff.backward import unbroadcast
 from autodiff.batching.batch import Batch
+from autodiff.devices import brought
 from autodiff.flags import flagged
 from autodiff.machine.kernels import rows_of
 from autodiff.ops.guards import common
@@ -261,9 +262,9 @@ def _mask(layer: str, name: str, mask: Any) -> Tensor:
     return found
 
 
-def _future(length: int, keys: int) -> Tensor:
+def _future(length: int, keys: int, query: Tensor) -> Tensor:
     """True where a key comes after its query."""
-    return as_tensor(~np.tri(length, keys, dtype=bool))
+    return as_tensor(brought(~np.tri(length, keys, dtype=bool), plain(query)))
 
 
 @flagged
@@ -335,7 +336,7 @@ def scaled_dot_product_attention(
         if hides.dtype == bool:
             hides = as_tensor(~plain(hides))
     elif is_causal:
-        hides = _future(*scores[-2:])
+        hides = _future(q.shape[-2], k.shape[-2], q)
     drop = number(name, "dropout_p", dropout_p, 0, 1)
     if scale is None:
         scale = 1 / math.sqrt(q.shape[-1]) if q.shape[-1] else 1.0
@@ -484,7 +485,7 @@ class MultiheadAttention(Module):
         q, k, v = self._project(q, k, v, along)
         more = k.shape[along] - keys
         if more and hides is not None:
-            hides = ad.concatenate([hides, np.zeros((*hides.shape[:-1], more), hides.dtype)], -1)
+            hides = ad.concatenate([hides, brought(np.zeros((*hides.shape[:-1], more), hides.dtype), plain(hides))], -1)
         q, k, v = (self._split(x, along) for x in (q, k, v))
         drop = self.dropout if self.training else 0.0
         mixed, seen = _attend(q, k, v, hides, 1 / math.sqrt(self.head_dim), drop)
@@ -512,7 +513,7 @@ class MultiheadAttention(Module):
             k = ad.concatenate([k, ad.broadcast_to(self.bias_k, shape)], along)
             v = ad.concatenate([v, ad.broadcast_to(self.bias_v, shape)], along)
         if self.add_zero_attn:
-            k, v = (ad.concatenate([x, np.zeros(shape, x.dtype)], along) for x in (k, v))
+            k, v = (ad.concatenate([x, brought(np.zeros(shape, x.dtype), plain(x))], along) for x in (k, v))
         return q, k, v
 
     def _split(self, x: Tensor, along: int) -> Tensor:
@@ -534,7 +535,7 @@ class MultiheadAttention(Module):
             if found.ndim == 3:
                 found = found.reshape((n, h, length, keys))
         elif is_causal:
-            found = _future(length, keys)
+            found = _future(length, keys, self.out_proj.weight)
         if padding is None:
             return found
         pad = _mask(name, "key_padding_mask", padding)

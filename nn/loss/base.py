@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from autodiff import Tensor
+from autodiff.devices import brought
 from autodiff.leaving import user_level
 from autodiff.ops.guards import common
 from autodiff.ops.precision import in_single
@@ -88,7 +89,7 @@ def signs(name: str, target: Tensor) -> None:
 
 
 def _stray(a: Any) -> Any:
-    return a[np.abs(a) != 1].flat[0]
+    return a[np.abs(a) != 1][0]
 
 
 def weights(name: str, what: str, weight: Any, input: Tensor) -> Any:
@@ -109,11 +110,11 @@ def weights(name: str, what: str, weight: Any, input: Tensor) -> Any:
 
 
 def constant(name: str, what: str, value: Any, like: Tensor) -> Any:
-    """An array in the dtype of `like` from what must not require a gradient."""
+    """An array in the dtype of `like`, on its device, from what must not require a gradient."""
     tensor = numbers(name, what, value)
     if tensor.requires_grad:
         raise TypeError(f"{name}: {what} is a constant; pass it detached (t.detach())")
-    return plain(tensor).astype(like.dtype, copy=False)
+    return brought(plain(tensor).astype(like.dtype, copy=False), plain(like))
 
 
 class Loss(Module):

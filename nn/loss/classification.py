@@ -11,7 +11,9 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.devices import brought
 from autodiff.flags import flagged
+from autodiff.ops.fused import one_hot
 from autodiff.ops.guards import common
 from autodiff.ops.indexing import taken
 from autodiff.ops.precision import in_single
@@ -47,7 +49,7 @@ def _indices(name: str, input: Tensor, target: Tensor, ignore_index: int | None)
         raise TypeError(f"{name}: target is class indices, integers of shape {samples}; got {describe(target)}")
     if target.shape != samples:
         raise ValueError(f"{name}: target of shape {target.shape} does not fit input {input.shape}; expects {samples}")
-    index = plain(target)
+    index = brought(plain(target), plain(input))
     ignored = index == ignore_index if ignore_index is not None else np.zeros(samples, bool)
     if not common(~ignored.any()):
         index = np.where(ignored, 0, index)
@@ -133,11 +135,8 @@ def cross_entropy(
     index, ignored = _indices(name, input, target, ignore_index)
     mass = None if w is None else taken(w, index)
     if label_smoothing:
-        ones = np.ones(input.shape[axis], input.dtype) if w is None else w
-        shares = np.zeros(input.shape, input.dtype) + share * _along_classes(ones, input)
-        place = np.expand_dims(index, axis)
-        hit = np.take_along_axis(shares, place, axis) + np.expand_dims(ones[index] * (1 - label_smoothing), axis)
-        np.put_along_axis(shares, place, hit, axis)
+        shares = share + one_hot(input, index, axis).astype(input.dtype) * (1 - label_smoothing)
+        shares = shares if w is None else shares * _along_classes(w, input)
         losses = ad.cross_entropy(input, shares, axis=axis, reduction="none")
     else:
         losses = ad.cross_entropy(input, index, axis=axis, reduction="none")
@@ -315,10 +314,8 @@ def focal_loss(input: Any, target: Any, alpha: Any = 0.25, gamma: float = 2.0, *
     if a.shape not in ((), (classes,)):
         raise ValueError(f"{name}: alpha of shape {a.shape}; {classes} classes need a number or ({classes},)")
     # p = σ(z) for z = the true class's logit against all others: nothing cancels where p is near 1
-    others = np.ones(input.shape, bool)
-    np.put_along_axis(others, np.expand_dims(index, axis), False, axis)
-    z = _at(input, index) - ad.logsumexp(ad.where(others, input, -np.inf), axis)
-    losses = ad.softplus(-z) * (a if a.ndim == 0 else a[index])
+    z = _at(input, index) - ad.logsumexp(ad.where(one_hot(input, index, axis), -np.inf, input), axis)
+    losses = ad.softplus(-z) * (a if a.ndim == 0 else taken(a, index))
     return reduced(losses * ad.exp(ad.special.log_expit(-z) * gamma) if gamma else losses, reduction, name)
 
 
@@ -350,10 +347,9 @@ def multi_margin_loss(
     index, _ = _indices(name, input, as_tensor(target), None)
     w = _class_weights(name, weight, input)
     own = ad.expand_dims(_at(input, index), -1)
-    others = np.arange(input.shape[-1]) != index[..., None]
-    missing = ad.relu(input - own + margin) * others
+    missing = ad.relu(input - own + margin) * ~one_hot(input, index, -1)
     losses = (missing if p == 1 else ad.square(missing)).sum(axis=-1) / input.shape[-1]
-    return reduced(losses if w is None else losses * w[index], reduction, name)
+    return reduced(losses if w is None else losses * taken(w, index), reduction, name)
 
 
 @in_single
@@ -431,7 +427,9 @@ class _OfClasses(_Weighted):
         if labels.dtype.kind == "f":
             return labels.size / max(labels.shape[_class_axis(labels)], 1) if labels.ndim else 1.0
         kept = labels[labels != self.ignore_index]
-        return float(kept.size if self.weight is None else plain(self.weight)[kept].sum(dtype=np.float64))
+        if self.weight is None:
+            return float(kept.size)
+        return float(brought(plain(self.weight), labels)[kept].sum(dtype=np.float64))
 
 
 class CrossEntropyLoss(_OfClasses):

@@ -8,6 +8,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.devices import brought, put
 from autodiff.flags import flagged
 from autodiff.ops.guards import common
 from autodiff.tensor import plain
@@ -17,7 +18,7 @@ from .base import Loss, reduced
 
 
 def _lengths(name: str, what: str, value: Any, n: int, most: int) -> Any:
-    a = np.atleast_1d(plain(as_tensor(value)))
+    a = np.atleast_1d(put(plain(as_tensor(value)), None))
     if a.dtype.kind not in "iu" and a.size:
         raise TypeError(f"{name}: {what} is integers, not {a.dtype}")
     if a.shape != (n,) or (n and not (0 <= a.min() and a.max() <= most)):
@@ -27,7 +28,7 @@ def _lengths(name: str, what: str, value: Any, n: int, most: int) -> Any:
 
 def _labels(name: str, targets: Any, lengths: Any, classes: int, blank: int) -> Any:
     """Class indices (N, S), those beyond a target's length being `blank`."""
-    given = plain(as_tensor(targets))
+    given = put(plain(as_tensor(targets)), None)
     n, longest = len(lengths), int(lengths.max(initial=0))
     if given.dtype.kind not in "iu" and given.size:
         raise TypeError(f"{name}: targets are class indices, integers; got {given.dtype}")
@@ -98,17 +99,23 @@ def ctc_loss(
     states[:, 1::2] = labels
     jump = np.zeros(states.shape, bool)
     jump[:, 3::2] = labels[:, 1:] != labels[:, :-1]
-    wall = np.where(jump, 0, -np.inf).astype(x.dtype)
+
+    def there(a: Any) -> Any:
+        return brought(a, plain(x))
+
+    wall = there(np.where(jump, 0, -np.inf).astype(x.dtype))
     emitted = x[:, np.arange(n)[:, None], states]
-    none = np.full((n, 2), -np.inf, x.dtype)
+    none = there(np.full((n, 2), -np.inf, x.dtype))
     # Before the first step a path is at the first blank.
-    alpha: Tensor = Tensor(np.where(np.arange(states.shape[1]) == 0, 0, np.full(states.shape, -np.inf)).astype(x.dtype))
+    first = np.where(np.arange(states.shape[1]) == 0, 0, np.full(states.shape, -np.inf))
+    alpha: Tensor = Tensor(there(first.astype(x.dtype)))
     for t in range(int(times.max(initial=0))):
         before = ad.concatenate([none, alpha], 1)
         moved = ad.stack([alpha, before[:, 1:-1], before[:, :-2] + wall])
-        alpha = ad.where((t < times)[:, None], ad.logsumexp(moved, axis=0) + emitted[t], alpha)
+        alpha = ad.where(there((t < times)[:, None]), ad.logsumexp(moved, axis=0) + emitted[t], alpha)
     rows = np.arange(n)
-    ends = ad.stack([alpha[rows, 2 * sizes], ad.where(sizes > 0, alpha[rows, np.maximum(2 * sizes - 1, 0)], -np.inf)])
+    last = ad.where(there(sizes > 0), alpha[rows, np.maximum(2 * sizes - 1, 0)], -np.inf)
+    ends = ad.stack([alpha[rows, 2 * sizes], last])
     losses = -ad.logsumexp(ends, axis=0)
     impossible = plain(losses) == np.inf
     if not common(~impossible.any()):
@@ -116,7 +123,7 @@ def ctc_loss(
         nothing = 0.0 if zero_infinity else -ad.log(ad.exp(x).sum(axis=(0, 2)) * 0.0)
         losses = ad.where(impossible, nothing, losses)
     if reduction == "mean":
-        losses = losses / np.maximum(sizes, 1).astype(x.dtype)
+        losses = losses / there(np.maximum(sizes, 1).astype(x.dtype))
     return reduced(losses if batched else losses[0], reduction, name)
 
 

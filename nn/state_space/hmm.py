@@ -219,7 +219,7 @@ class HMM(Module):
     def _emitted(self, x: Tensor) -> Tensor:
         """log p(x_t | z_t = k), shape (..., T, K)."""
         if self.symbols is not None:
-            return ad.log_softmax(self.emission, axis=-1).T[x.numpy()]
+            return ad.log_softmax(self.emission, axis=-1).T[plain(x)]
         distance = (x[..., None, :] - self.mean) ** 2 * ad.exp(-self.log_variance)
         return -(distance + self.log_variance + math.log(2 * math.pi)).sum(axis=-1) / 2
 
@@ -233,9 +233,9 @@ class HMM(Module):
             floats(self._title(), x, self.mean, "x")
         elif x.dtype.kind not in "iu":
             raise TypeError(f"{self._title()}: got x of {x.dtype}, expects integers, the numbers of symbols")
-        elif x.size and not common((0 <= x.numpy().min()) & (x.numpy().max() < self.symbols)):
+        elif x.size and not common((0 <= plain(x).min()) & (plain(x).max() < self.symbols)):
             raise ValueError(
-                f"{self._title()}: symbols are 0 … {self.symbols - 1}, but x has {x.numpy().min()} … {x.numpy().max()}"
+                f"{self._title()}: symbols are 0 … {self.symbols - 1}, but x has {plain(x).min()} … {plain(x).max()}"
             )
         return x
 

@@ -9,6 +9,8 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
+from autodiff.devices import brought
+from autodiff.tensor import plain
 
 from ..arguments import as_tensor, choice, count, floats, number
 from ..module.module import Module
@@ -235,7 +237,8 @@ class LinearGaussianSSM(Module):
     def _steps(self, x: Tensor) -> list[_Step]:
         """Kalman's filter."""
         a, c, q, r = self.transition, self.emission, self.covariance("transition"), self.covariance("emission")
-        eye, seen = np.eye(len(a), dtype=a.dtype), ~np.isnan(x.numpy())
+        eye, one = (brought(np.eye(len(m), dtype=m.dtype), plain(m)) for m in (a, r))
+        seen = ~np.isnan(plain(x))
         given = ad.where(seen, x, 0)
         mean, covariance = self.initial_mean, self.covariance("initial")
         found: list[_Step] = []
@@ -246,7 +249,7 @@ class LinearGaussianSSM(Module):
             # A missing observation is one of noise alone: 0 that was expected to be 0, of variance 1.
             here = seen[..., t, :]
             both = here[..., :, None] & here[..., None, :]
-            ct, rt = ad.where(here[..., None], c, 0), ad.where(both, r, np.eye(len(r), dtype=r.dtype))
+            ct, rt = ad.where(here[..., None], c, 0), ad.where(both, r, one)
             error = given[..., t, :] - _product(ct, mean)
             s = ct @ covariance @ ct.mT + rt
             weighted = ad.linalg.solve(s, ad.concatenate([ct, error[..., None]], axis=-1)).mT  # [C, error]ᵀ S⁻¹

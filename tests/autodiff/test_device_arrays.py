@@ -3,6 +3,7 @@ unseen."""
 
 from __future__ import annotations
 
+import copy
 import re
 import sys
 import types
@@ -109,6 +110,116 @@ def test_an_array_of_a_device_s_own_type_is_taken_as_it_is():
         TypeError, match=r"on <device 0> does not become one of NumPy's by itself; write tensor.cpu\(\)"
     ):
         np.asarray(x.detach())
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t: np.where(t > 0, np.sqrt(t), 0).sum(),
+        lambda t: (np.sqrt(t) * 0 * t.sum()).sum(),
+        lambda t: np.sqrt(t)[1:2].sum() + np.take(np.sqrt(t), [1]).sum() + np.sqrt(t).reshape(2, 2).T[1, 1],
+        lambda t: np.sqrt(t).max() + np.clip(np.log(t), -1, 1).sum() + np.maximum(np.sqrt(t) - 2, 0).sum(),
+        lambda t: np.einsum("i,i->", np.sqrt(t), np.where(t > 0, 1.0, 0.0)) + np.concatenate([np.sqrt(t), t])[5:].sum(),
+        lambda t: np.where(t.mean() > 100, np.sqrt(t), t).sum() + np.cumsum(np.sqrt(t))[:0].sum(),
+        lambda t: (t[::2].std() * 0) + np.where(abs(t + 0j) > 0, abs(t + 0j), 0).sum(),
+    ],
+)
+def test_zero_times_infinity_on_a_device_is_what_it_is_in_the_processor_s_memory(f):
+    x = np.array([0.0, 1.0, 0.0, 4.0])
+
+    def derivatives(kind):
+        twice = ad.grad(lambda t: (ad.grad(f)(t) ** 2).sum())
+        return [ad.grad(f)(ad.Tensor(kind(x))), twice(ad.Tensor(kind(x)))]
+
+    with np.errstate(all="ignore"):
+        same_on_a_device(derivatives)
+
+
+F = nn.functional
+SCORES, CLASSES, WEIGHTS = np.random.default_rng(0).normal(size=(5, 4)), np.array([2, 0, 3, 1, 2]), [1.0, 2.0, 0.5, 1.5]
+PATHS = np.random.default_rng(1).normal(size=(6, 2, 4)), np.array([[1, 2], [3, 0]])
+
+
+@pytest.mark.parametrize("where_targets_are", ["on the device", "in the processor's memory"])
+@pytest.mark.parametrize(
+    ("loss", "x", "y"),
+    [
+        (F.cross_entropy, SCORES, CLASSES),
+        (nn.CrossEntropyLoss(WEIGHTS, label_smoothing=0.1, ignore_index=3), SCORES, CLASSES),
+        (nn.CrossEntropyLoss(label_smoothing=0.1), SCORES[None].swapaxes(1, 2), CLASSES[None]),
+        (nn.NLLLoss(WEIGHTS, ignore_index=3), SCORES, CLASSES),
+        (nn.FocalLoss(WEIGHTS), SCORES, CLASSES),
+        (nn.MultiMarginLoss(weight=WEIGHTS), SCORES, CLASSES),
+        (lambda x, y: F.ctc_loss(ad.log_softmax(x, -1), y, [6, 4], [2, 1]), *PATHS),
+        (lambda x, y: F.embedding(y, x, padding_idx=1, scale_grad_by_freq=True), SCORES, CLASSES),
+        (lambda x, y: nn.BCEWithLogitsLoss(pos_weight=WEIGHTS)(x, (x.detach() > 0).astype(float)), SCORES, CLASSES),
+    ],
+)  # fmt: skip
+def test_losses_take_positions_and_options_from_the_processor_s_memory(loss, x, y, where_targets_are):
+    """Their own weights too, which are small; and derivatives go on."""
+
+    def found(kind):
+        targets = kind(y) if where_targets_are == "on the device" else y
+        scores = ad.Tensor(kind(x), requires_grad=True)
+        value = loss(scores, targets)
+        count = [loss.count(targets)] if isinstance(loss, nn.CrossEntropyLoss) else []
+        return [value, *ad.value_and_grad(lambda scores: (loss(scores, targets) ** 2).sum())(scores), *count]
+
+    same_on_a_device(found)
+
+
+SEQUENCES = np.random.default_rng(2).normal(size=(3, 4, 6))
+LAYERS = {
+    "scaled_dot_product_attention": (
+        lambda: None,
+        lambda _, x: F.scaled_dot_product_attention(x, x, x, is_causal=True),
+    ),
+    "MultiheadAttention": (
+        lambda: nn.MultiheadAttention(6, 2, batch_first=True, add_zero_attn=True, add_bias_kv=True, dtype="float64"),
+        lambda m, x: m(x, x, x, key_padding_mask=ad.full_like(x[..., 0], -2.0), is_causal=True)[0],
+    ),
+    "TransformerDecoderLayer": (
+        lambda: nn.TransformerDecoderLayer(6, 2, 8, 0.0, batch_first=True, dtype="float64"),
+        lambda m, x: m(x, x, tgt_is_causal=True),
+    ),
+    "LinearGaussianSSM": (lambda: nn.LinearGaussianSSM(2, 6, dtype="float64"), lambda m, x: m(x.detach())),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_s_own_masks_and_matrices_are_on_the_device(name):
+    make, call = LAYERS[name]
+
+    def found(kind):
+        nn.manual_seed(0)
+        model, x = make(), ad.Tensor(kind(SEQUENCES), requires_grad=True)
+        if model is not None and kind is Device:
+            model.to(there())
+        y = call(model, x)
+        (y**2).sum().backward()
+        return [y, *[p.grad for p in ([x] if model is None else model.parameters())]]
+
+    same_on_a_device(found)
+
+
+def test_integers_on_a_device_are_classes_and_symbols():
+    nn.manual_seed(0)
+    model = nn.HMM(3, symbols=4)
+    elsewhere = copy.deepcopy(model).to(there("f"))
+
+    def found(kind):
+        symbols = ad.Tensor(kind(CLASSES))
+        return F.one_hot(symbols, 4), (model if kind is np.array else elsewhere)(symbols)
+
+    same_on_a_device(found)
+
+
+def test_an_error_shows_numbers_that_are_on_a_device():
+    logits, table = ad.Tensor(Device(SCORES)), nn.Embedding(5, 3).to(there("f"))
+    with pytest.raises(ValueError, match="class indices must be in 0 … 3, got 0 … 9"):
+        F.cross_entropy(logits, ad.Tensor(Device(np.array([0, 1, 9, 1, 1]))))
+    with pytest.raises(IndexError, match="index 7 is out of range for 5 rows"):
+        table(Device(np.array([1, 7])))
 
 
 def test_arrays_on_two_devices_are_an_error_that_names_both():

@@ -82,6 +82,22 @@ def batched(kind):
     ]
 
 
+def in_two_places(kind):
+    """The first layers on the device, the last in the processor's memory, to which activations are brought."""
+    nn.manual_seed(0)
+    options = {"dtype": "float64"}
+    first = nn.Sequential(nn.Linear(3, 4, **options), nn.LayerNorm(4, **options), nn.Tanh())
+    last = nn.Sequential(nn.Linear(4, 2, **options), nn.LayerNorm(2, **options))
+    if kind is Device:
+        first.to(there())
+    params, x = [*first.parameters(), *last.parameters()], ad.Tensor(kind(ROWS))
+    output = lambda: last(first(x).cpu())
+    loss = lambda z: CROSS(z, CLASSES)
+    found = [C.Hessian(lambda: loss(output()), params), C.GaussNewton(output, loss, params), C.Jacobian(output, params),
+             C.Fisher(output, None, params), C.KFAC(output, None, params)]  # fmt: skip
+    return [op @ np.arange(1.0, op.shape[1] + 1) for op in found] + [op.to_dense() for op in found]
+
+
 def loss_and_gradient(kind):
     H = hessian(kind)
     return H.value, H.gradient, H.flatten(H.params), H.block(H.params[:1]).to_dense()
@@ -160,7 +176,8 @@ CASES = {
     "KFAC drawn": drawn_and_empirical(C.KFAC),
     "EKFAC": lambda kind: fisher(kind, C.EKFAC).to_dense(),
     "KFAC of a norm": lambda kind: [normed(kind, C.KFAC), normed(kind, C.EKFAC), normed(kind)],
-    "KFAC of four": as_many_outputs_as_examples, "batches": batched, "Jacobian": jacobian, "Inverse": inverses,
+    "KFAC of four": as_many_outputs_as_examples, "batches": batched, "in two places": in_two_places,
+    "Jacobian": jacobian, "Inverse": inverses,
     **{
         name: lambda kind, name=name: [*getattr(C, name)(gauss_newton(kind), num_probes=8, rng=0)]
         for name in ("trace", "diagonal", "norm", "xtrace", "xdiag")

@@ -76,6 +76,47 @@ def test_a_recorded_output_of_each_rank_counts_by_its_samples_as_in_one_process(
         np.testing.assert_allclose(several, one, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("name", ["Fisher", "KFAC", "EKFAC"])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_batch_of_ignored_targets_alone_counts_as_it_does_among_others(name: str, recorded: bool) -> None:
+    """Its inputs are rows of the factor A, whatever the batches."""
+    loss = nn.CrossEntropyLoss()
+    y = np.where(np.arange(30) < 7, -100, Y)
+
+    def found(comm: Any, ends: list[int]) -> list[Any]:
+        model = network()
+        parts = [slice(*ends) for ends in zip([0, *ends], [*ends, 30])]
+        parts = parts if comm is None else parts[comm.rank :: comm.size]
+        make = getattr(curvature, name)
+        options: dict[str, Any] = {"kind": "empirical", "comm": comm}
+        if recorded:
+            z, t = model(X[parts[0]]), y[parts[0]]
+            op = make(z, loss, model.parameters(), targets=t, **options)
+        else:
+            op = make(lambda x, t: model(x), lambda z, x, t: loss(z, t), model.parameters(),
+                      batches=[(X[part], y[part]) for part in parts], count=lambda x, t: loss.count(t),
+                      **options)  # fmt: skip
+        return [op @ V, op.diagonal()]
+
+    one = found(None, [])
+    for several in (on_ranks(2, lambda comm: found(comm, [7])), *([] if recorded else [found(None, [7])])):
+        for a, b in zip(one, several, strict=True):
+            np.testing.assert_allclose(b, a, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("name", ["Fisher", "KFAC", "EKFAC"])
+def test_a_recorded_output_of_no_examples_counts_nothing(name: str, reduction: str) -> None:
+    def found(comm: Any) -> list[Any]:
+        model = nn.Sequential(nn.Linear(4, 5, rng=np.random.default_rng(1)), nn.LayerNorm(5), nn.Tanh()).to("float64")
+        x = X if comm is None or comm.rank == 1 else X[:0]
+        op = getattr(curvature, name)(model(x), None, model.parameters(), reduction=reduction, comm=comm)
+        return [op.matvec(np.arange(op.size)), op.diagonal()]
+
+    for one, several in zip(found(None), on_ranks(2, found), strict=True):
+        np.testing.assert_allclose(several, one, rtol=1e-10, atol=1e-13)
+
+
 def test_the_draws_of_the_monte_carlo_kind_are_apart_on_each_rank_and_the_same_again_and_right_on_average() -> None:
     """With the same draws on all ranks, the mean over two ranks with the same samples would be that over one."""
 

@@ -778,3 +778,13 @@ def test_the_log_squared_loss_does_not_overflow():
     y = F.log_squared_loss(x, [0.0, 0.0], reduction="none")
     np.testing.assert_allclose(y.data, 2 * np.log([1e200, 1e300]), rtol=1e-14)
     np.testing.assert_allclose(ad.gradients(y.sum(), [x])[0].data, [2e-200, -2e-300], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "loss", [nn.CrossEntropyLoss, nn.NLLLoss, nn.FocalLoss, lambda w: nn.MultiMarginLoss(weight=w)]
+)
+def test_weights_of_classes_are_those_of_each_example_s_target_in_vmap(loss):
+    x, t = np.random.default_rng(0).normal(size=(5, 3)), np.array([2, 0, 1, 2, 1])
+    criterion = loss([1.0, 2.0, 0.5])
+    found = ad.vmap(lambda x, t: criterion(x[None], t[None]))(x, t)
+    np.testing.assert_allclose(found, [float(criterion(x[i : i + 1], t[i : i + 1])) for i in range(5)], rtol=1e-12)
