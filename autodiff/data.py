@@ -285,9 +285,9 @@ def _constants(value: Rows, dtype: Any, name: str, finite: bool = False, beside:
 
 
 def _array(value: Any) -> Any:
-    return (
-        plain(value) if isinstance(value, Tensor) else device_array(value) if is_foreign(value) else np.asarray(value)
-    )
+    if isinstance(value, Tensor):
+        return plain(value)
+    return device_array(value) if is_foreign(value) else np.asarray(value)
 
 
 def dtype_of(model: Any) -> Any:
@@ -341,11 +341,14 @@ def pair(batch: Any, where: str, beside: Any = None) -> tuple[Any, Any]:
 
 
 def _moved(value: Any, beside: Any) -> Any:
-    """What a batch holds, the arrays in it as constant Tensors where `beside` is."""
+    """What a batch holds, the arrays in it as constant Tensors where `beside` is. A Tensor that requires a gradient
+    stays where it is, for it would be detached; an operation that meets it there names both places."""
     if isinstance(value, Mapping):
         return {key: _moved(item, beside) for key, item in value.items()}
     if type(value) in (tuple, list):
         return type(value)(_moved(item, beside) for item in value)
+    if isinstance(value, Tensor) and value.requires_grad:
+        return value
     numbers = isinstance(value, Tensor) or getattr(getattr(value, "dtype", None), "kind", "O") in "fciub"
     return wrap(put(_array(value), beside)) if numbers else value
 

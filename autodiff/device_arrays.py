@@ -276,20 +276,20 @@ def _home(homes: dict[str, str], array: Any) -> Any:
     return None if found is None else import_module(found)
 
 
-def random_numbers(rng: np.random.Generator, method: str, shape: tuple[int, ...], dtype: Any, beside: Any) -> Any:
-    """What a generator's method "random" or "standard_normal" draws, where `beside` is (None: the processor's memory).
+def random_numbers(rng: np.random.Generator, method: str, shape: tuple[int, ...], beside: Any, **options: Any) -> Any:
+    """What a generator's method (such as "standard_normal") draws, where `beside` is; None for the processor's memory.
 
     On a device its own generator draws, Philox, begun anew with a number that rng draws. So rng's state is all that
     there is to keep, and the numbers are the same on all devices of a kind, but others than the processor's. A device
-    without generators is given those.
+    whose generators have no such method is given those.
     """
-    home = None if beside is None else _home(RANDOM, beside.array)
-    if home is None:
-        numbers = getattr(rng, method)(shape, dtype)
+    home: Any = None if beside is None else _home(RANDOM, beside.array)
+    if home is None or not hasattr(home.Generator, method):
+        numbers = getattr(rng, method)(size=shape, **options)
         return numbers if beside is None else np.asarray(numbers, like=beside)
     with on(beside):
         own = home.Generator(home.Philox4x3210(int(rng.integers(2**63))))
-        return DeviceArray(getattr(own, method)(shape, dtype))
+        return DeviceArray(getattr(own, method)(size=shape, **options))
 
 
 def on(array: DeviceArray) -> Any:

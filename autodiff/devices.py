@@ -90,7 +90,7 @@ def destination(where: str, target: Any, device: Any = None, dtype: Any = None) 
         elif asked is target and asked is not None:
             if dtype is not None:
                 raise TypeError(f"{where}: takes one dtype, not {target!r} and {dtype!r}")
-            if hasattr(target, "shape"):
+            if hasattr(target, "shape") and not isinstance(target, (type, np.dtype)):  # dtypes have shapes, too
                 dtype, beside = target.dtype, (place_of(device_array(getattr(target, "_ndarray", target))),)
             else:
                 dtype = target

@@ -329,6 +329,10 @@ class ArrayMethods(Generic[TensorType]):
         """In the processor's memory; the tensor itself, if it is there."""
         return ops.transfer(self, None)
 
+    def cuda(self) -> TensorType:
+        """``to("cuda")``."""
+        return self.to("cuda")
+
     def half(self) -> TensorType:
         """``astype("float16")``."""
         return self.astype("float16")

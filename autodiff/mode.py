@@ -135,7 +135,7 @@ class _Switch(Setting):
         if function is None:
             return setting
         if not callable(function):
-            raise TypeError(f"{cls.__name__}() takes no argument (or a function to decorate), not {function!r}")
+            raise TypeError(f"{cls.__name__}() takes no argument (or a function to decorate), not {function!r:.80}")
         setting._tokens = []
         return setting(function)
 

@@ -288,7 +288,7 @@ class Tensor(ArrayMethods["Tensor"]):
         if not self._requires_grad:
             raise RuntimeError("Tensor.register_hook: this tensor does not require a gradient, none will be computed")
         if not callable(function):
-            raise TypeError(f"Tensor.register_hook: needs a function of the gradient, not {function!r}")
+            raise TypeError(f"Tensor.register_hook: needs a function of the gradient, not {function!r:.80}")
         if self._hooks is None:
             self._hooks = {}
         handle = HookHandle(self._hooks)

@@ -34,7 +34,7 @@ def _drawn(input: Any, rng: np.random.Generator, shape: tuple[int, ...], p: floa
     keep = 1 - p
     if p == 1:
         return np.zeros_like(input, shape=shape)
-    mask = (random_numbers(rng, "random", shape, np.float32, place_of(input)) < keep).astype(input.dtype)
+    mask = (random_numbers(rng, "random", shape, place_of(input), dtype=np.float32) < keep).astype(input.dtype)
     if inverted:
         mask *= 1 / keep
     return mask

@@ -120,7 +120,7 @@ def generate(
     )
     for name, function in (("model", model), ("choose", choose)):
         if not callable(function):
-            raise TypeError(f"generate: {name} is a function, not {function!r}")
+            raise TypeError(f"generate: {name} is a function, not {function!r:.80}")
     sequence = as_numpy(as_tensor(start))
     single = sequence.ndim == 1
     sequence = sequence[None] if single else sequence

@@ -267,7 +267,7 @@ def _lambdas(scheduler: LRScheduler, optimizer: Any, functions: Any) -> list[Cal
     found = _per_group(scheduler, "lr_lambda", functions, len(getattr(optimizer, "param_groups", ())))
     for f in found:
         if not callable(f):
-            raise TypeError(f"{type(scheduler).__name__}: lr_lambda takes a function of the step, not {f!r}")
+            raise TypeError(f"{type(scheduler).__name__}: lr_lambda takes a function of the step, not {f!r:.80}")
     return found
 
 

@@ -295,9 +295,8 @@ def begin_alike(
     if hasattr(loss, "state_dict"):
         broadcast(loss, comm)
     broadcast(trained, comm)
-    require_same(
-        {"the model": model, "the loss": loss}, comm, where
-    )  # what they say of themselves, by the same weights
+    # What they say of their layers and options, now that their numbers are the same.
+    require_same({"the model": model, "the loss": loss}, comm, where)
     owners = [owner for owner in (scheduler, optimizer) if owner is not None]
     states, rng.bit_generator.state = comm.bcast(([owner.state_dict() for owner in owners], rng.bit_generator.state))
     if comm.rank:

@@ -329,10 +329,10 @@ class Generator:
     def __init__(self, bits):
         self.own = np.random.Generator(bits.own)
 
-    def random(self, size, dtype):
+    def random(self, size, dtype=float):
         return Device(self.own.random(size, dtype))
 
-    def standard_normal(self, size, dtype):
+    def standard_normal(self, size, dtype=float):
         return Device(self.own.standard_normal(size, dtype))
 
 

@@ -119,7 +119,7 @@ class _Check:
         self.where, self.f = where, f
         self.title = getattr(f, "__name__", type(f).__name__)
         if not callable(f):
-            raise TypeError(f"{where}: needs a function, not {f!r}")
+            raise TypeError(f"{where}: needs a function, not {f!r:.80}")
         arguments = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
         self.leaves, self.form = flatten(arguments)
         names = names or [f"input {p[1:].replace(']', '', 1)}" for p in self.form.paths()]

@@ -42,9 +42,9 @@ class Objective:
     ) -> None:
         require_communicator(comm, where)
         if not callable(model) or isinstance(model, type) or not hasattr(model, "parameters"):
-            raise TypeError(f"{where}: the model must be callable and have parameters(), not {model!r}")
+            raise TypeError(f"{where}: the model must be callable and have parameters(), not {model!r:.80}")
         if not callable(loss) or isinstance(loss, (type, Tensor)):
-            raise TypeError(f"{where}: loss takes a function of output and target, not {loss!r}")
+            raise TypeError(f"{where}: loss takes a function of output and target, not {loss!r:.80}")
         if (reduction := getattr(loss, "reduction", "mean")) != "mean":
             raise ValueError(f"{where}: the loss must be a mean; {loss!r} has the reduction {reduction!r}")
         self.where, self.model, self.loss = where, model, loss

@@ -222,9 +222,18 @@ def _rows(X: Array) -> Array:
     return rows
 
 
-def _stacked(rows: Sequence[Array], width: int, dtype: Any) -> Array:
-    """Blocks of rows in one array, which nobody else has."""
-    return np.concatenate(rows or [np.empty((0, width), dtype)]).astype(dtype, copy=False)
+def _stacked(blocks: Iterable[tuple[slice, Array]], V: Array, width: int, dtype: Any) -> Array:
+    """Blocks of rows, as many as V has, in one array; only one of them is there at a time beside it."""
+    if is_foreign(V):
+        return np.concatenate([rows for _, rows in blocks]).astype(dtype, copy=False)
+    found = None
+    for piece, rows in blocks:
+        if len(rows) == len(V):
+            return rows.astype(dtype, copy=False)
+        if found is None:
+            found = np.empty((len(V), width), dtype)
+        found[piece] = rows
+    return np.empty((0, width), dtype) if found is None else found
 
 
 # The Jacobian
@@ -295,16 +304,14 @@ class Jacobian(ParameterOperator):
     def _pushed(self, V: Array) -> Array:
         self._require_point()
         found = self._together([self._output], lambda v: [self._push(v)], self._tangents(V))
-        width = self.shape[0]
-        rows = [np.zeros((piece.stop - piece.start, width)) if y is None else y.reshape(-1, width)
-                for piece, (y,) in found]  # fmt: skip
-        return _stacked(rows, width, self.dtype)
+        blocks = ((piece, cast(Array, y).reshape(-1, self.shape[0]).copy()) for piece, (y,) in found)
+        return _stacked(blocks, V, self.shape[0], self.dtype)
 
     def _pulled(self, U: Array) -> Array:
         self._require_point()
         cotangents = U.reshape(-1, *self._output.shape).astype(self._output.dtype, copy=False)
         found = self._together([self._output], self._pull, [cotangents])
-        return _stacked([self._joined(parts, piece) for piece, parts in found], self.size, self.dtype)
+        return _stacked(((piece, self._joined(parts, piece)) for piece, parts in found), U, self.size, self.dtype)
 
     def _matvec(self, x: Array) -> Array:
         return self._matmat(x.reshape(-1, 1))[:, 0]
@@ -512,11 +519,11 @@ class CurvatureOperator(ParameterOperator):
             require_same(values, self.comm, self.name, "draw random ones from the same seed on all")
         for weight, at in self._recordings():
             found = self._together(at.roots, at.product, self._tangents(V))
-            rows = [self._joined(parts, piece, weight) for piece, parts in found]
-            one = rows[0] if len(rows) == 1 else _stacked(rows, self.size, self.dtype)
+            blocks = ((piece, self._joined(parts, piece, weight)) for piece, parts in found)
+            one = _stacked(blocks, V, self.size, self.dtype)
             Y = one if Y is None else np.add(Y, one, out=Y)
             total += weight
-            del at, found  # or the next graph would be recorded while this one is alive
+            del at, found, blocks  # or the next graph would be recorded while this one is alive
         Y, total = self._collected(np.zeros(V.shape, self.dtype) if Y is None else Y, total)
         if self.reduction == "mean" and total != 1:
             Y /= self.dtype.type(total)

@@ -3,6 +3,7 @@ these for many vectors at once; and what operators are made of, checked."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -158,6 +159,8 @@ class Together:
 
 def checked_parameters(where: str, params: Iterable[Tensor]) -> list[Tensor]:
     """The parameters, after checking that curvature can be taken by them."""
+    if not isinstance(params, Iterable):
+        raise TypeError(f"{where}: params takes Tensors, such as model.parameters(), not {type(params).__name__}")
     found = list(params)
     seen: dict[int, int] = {}
     for i, p in enumerate(found):
@@ -196,7 +199,11 @@ def recorded_or_function(where: str, what: str, given: Any) -> Any:
 def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], arguments: Sequence[Any]) -> Tensor:
     """The Tensor itself, or the one that the function returns, recording."""
     with differentiating():
-        y = function if isinstance(function, Tensor) else function(*arguments)
+        try:
+            y = function if isinstance(function, Tensor) else function(*arguments)
+        except TypeError:
+            _require_taken(where, what, function, len(arguments))
+            raise
     if not isinstance(y, Tensor):
         raise TypeError(
             f"{where}: {what} must return a Tensor that it computed from the parameters, not {type(y).__name__}; "
@@ -207,6 +214,25 @@ def evaluated(where: str, what: str, function: Tensor | Callable[..., Any], argu
             f"{where}: {what} is complex ({y.dtype}), and curvature is that of real numbers; take abs(y) ** 2"
         )
     return y
+
+
+_WRITTEN = {
+    ("output", 0): "lambda: model(x)", ("loss", 0): "lambda: loss(model(x), y)", ("loss", 1): "lambda z: loss(z, y)",
+}  # fmt: skip
+
+
+def _require_taken(where: str, what: str, function: Any, count: int) -> None:
+    """Raise if a function, or a module, cannot be called with so many arguments."""
+    try:
+        inspect.signature(getattr(function, "forward", function)).bind(*[None] * count)
+    except ValueError:  # a function of another language, which does not say
+        return
+    except TypeError as error:
+        written = _WRITTEN.get((what, count))
+        raise TypeError(
+            f"{where}: {what} is called with {count or 'no'} argument{'s' * (count != 1)}, and "
+            f"{type(function).__name__} cannot be: {error}" + f"; write {what}={written}" * bool(written)
+        ) from None
 
 
 def scalar(where: str, y: Tensor) -> Tensor:

@@ -67,6 +67,12 @@ class Track:
 
     def measure(self, optimizer: Any) -> None:
         """Measure at the model's present weights, in a loop of your own; `optimizer` trains them."""
+        trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not any(id(p) in trained for p in self.objective.params):
+            raise ValueError(
+                "track: the optimiser trains none of the parameters of the model that is measured; give track the "
+                "model of this training"
+            )
         limit, scale = limits(optimizer, self.objective.params)
         with self.objective.held():
             H = self.objective.hessian()

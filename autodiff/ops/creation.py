@@ -81,7 +81,10 @@ def _named(what: str, make: Any, *args: Any, **options: Any) -> Any:
     except (ValueError, TypeError, ArithmeticError, np.exceptions.AxisError) as error:
         shown = ", ".join([*map(repr, args), *(f"{k}={v!r}" for k, v in options.items() if v is not None)])
         kind = type(error) if type(error) in (TypeError, np.exceptions.AxisError) else ValueError
-        raise kind(f"{what}({shown}): {error}") from None
+        hint = ""
+        if what in ("zeros", "ones", "empty") and type(options["dtype"]) is int:
+            hint = f"; a shape of several lengths is a tuple, {what}(({args[0]}, {options['dtype']}))"
+        raise kind(f"{what}({shown}): {error}{hint}") from None
 
 
 # From nested lists

@@ -251,7 +251,7 @@ _spectral_sum = declare(
 def _checked(a: Any, f: Any, name: str) -> Any:
     a = as_matrices(as_floating(a, name), name, square=True)
     if not callable(f):
-        raise TypeError(f"{name}: f is a function of the eigenvalues, such as np.exp, not {f!r}")
+        raise TypeError(f"{name}: f is a function of the eigenvalues, such as np.exp, not {f!r:.80}")
     require_symmetric(a, name)
     return a
 

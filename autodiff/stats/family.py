@@ -78,7 +78,7 @@ def checked(y: Any, *conditions: Any) -> Any:
 
 
 def _drawn(like: Any, rng: np.random.Generator, kind: str, shape: tuple[int, ...]) -> Any:
-    return random_numbers(rng, kind, shape, np.float64, place_of(like))
+    return random_numbers(rng, kind, shape, place_of(like))
 
 
 _numbers = opaque(_drawn, "random_numbers", "a draw", draws=True, written=_drawn)

@@ -54,7 +54,7 @@ def checkpoint(f: Callable[..., Any], *args: Any, rng: Any = None, **kwargs: Any
     Tensor([ 5.43656366, 22.1671683 ])
     """
     if not callable(f):
-        raise TypeError(f"checkpoint: needs a function and its arguments, not {f!r}")
+        raise TypeError(f"checkpoint: needs a function and its arguments, not {f!r:.80}")
     call = _Call(f, args, kwargs, rng)
     if not is_grad_enabled():
         return f(*args, **kwargs)

@@ -385,7 +385,7 @@ def truth_value(where: str, value: Any) -> Any:
 
 def _function(where: str, f: Any) -> None:
     if not callable(f):
-        raise TypeError(f"{where}: needs a function, not {f!r}")
+        raise TypeError(f"{where}: needs a function, not {f!r:.80}")
 
 
 def _count(where: str, what: str, value: Any, least: int) -> int:

@@ -211,7 +211,7 @@ def _not_a_tensor(where: str, f: Any, y: Any) -> str:
 def _checked(where: str, f: Any, argnums: Any) -> tuple[int, ...]:
     """`argnums` as a tuple, after checking what can be checked before the arguments are known."""
     if not callable(f):
-        raise TypeError(f"{where}: needs a function, not {f!r}")
+        raise TypeError(f"{where}: needs a function, not {f!r:.80}")
     chosen = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
     if not chosen or not all(isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in chosen):
         raise TypeError(

@@ -64,7 +64,7 @@ def vmap(f: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0, randomness:
     True
     """
     if not callable(f):
-        raise TypeError(f"vmap: needs a function, not {f!r}")
+        raise TypeError(f"vmap: needs a function, not {f!r:.80}")
     from ..batching.draws import RANDOMNESS, drawn  # loads numpy.random, which `import autodiff` does without
 
     if randomness not in RANDOMNESS:

@@ -26,7 +26,7 @@ D = TypeVar("D", bound="_Dict[Any]")
 def _module(where: str, value: Any) -> Module:
     if not isinstance(value, Module):
         hint = f"; write {value.__name__}()" if isinstance(value, type) and issubclass(value, Module) else ""
-        raise TypeError(f"{where}: takes modules, not {value!r}{hint}")
+        raise TypeError(f"{where}: takes modules, not {value!r:.80}{hint}")
     return value
 
 
@@ -34,7 +34,7 @@ def _parameter(where: str, value: Any) -> Parameter:
     if isinstance(value, Parameter):
         return value
     if not isinstance(value, (Tensor, np.ndarray)):
-        raise TypeError(f"{where}: takes parameters, Tensors or arrays, not {value!r}")
+        raise TypeError(f"{where}: takes parameters, Tensors or arrays, not {value!r:.80}")
     return Parameter(value)
 
 

@@ -29,7 +29,7 @@ class Lambda(Module):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function) or isinstance(function, (type, Module)):
-            raise TypeError(f"Lambda: takes a function, not {function!r}")
+            raise TypeError(f"Lambda: takes a function, not {function!r:.80}")
         self.function = function
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:

@@ -31,7 +31,7 @@ class Hook(NamedTuple):
 def register(hooks: dict[Any, Hook], kind: str, function: Any, prepend: bool, with_kwargs: bool = False) -> HookHandle:
     """Put a function among the hooks, first of its kind with `prepend`."""
     if not callable(function):
-        raise TypeError(f"register_{kind}_hook: takes a function, not {function!r}")
+        raise TypeError(f"register_{kind}_hook: takes a function, not {function!r:.80}")
     handle = HookHandle(hooks)
     while handle.key in hooks:  # of an unpickled module, whose keys come from another process
         handle = HookHandle(hooks)

@@ -180,7 +180,7 @@ class Module:
             KeyError: for a name that is empty, contains a dot or is taken.
         """
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"add_module({name!r}): takes a Module or None, not {module!r}")
+            raise TypeError(f"add_module({name!r}): takes a Module or None, not {module!r:.80}")
         self._register(name, module, MODULE)
 
     register_module = add_module
@@ -371,6 +371,10 @@ class Module:
     def cpu(self: Self) -> Self:
         """Its parameters and buffers in the processor's memory."""
         return self.to("cpu")
+
+    def cuda(self: Self) -> Self:
+        """``to("cuda")``."""
+        return self.to("cuda")
 
     def to(
         self: Self, target: Any = None, dtype: Any = None, non_blocking: bool = False, *, device: Any = None

@@ -17,6 +17,9 @@ DOUBLE = np.dtype(np.float64)
 SINGLE = np.dtype(np.float32)
 
 
+_DOUBLED = "or model.double() where double precision is meant"
+
+
 class DtypeWarning(UserWarning):
     """In a layer, float32 met float64 (a parameter the one, data the other), and the output is float64.
 
@@ -50,17 +53,17 @@ def notice(layer: Any, parameters: Iterable[tuple[str, Tensor]], arguments: Sequ
     named = {p.dtype: name for name, p in parameters}
     if SINGLE in named:
         met = f"parameter {named[SINGLE]!r} is float32, and what it met is float64"
-        advice = "write x.astype('float32') (arrays are float64 unless made with dtype='float32')"
+        advice = f"write x.astype('float32') (arrays are float64 unless made with dtype='float32'), {_DOUBLED}"
     elif DOUBLE in named and is_single(arguments):
         met = f"parameter {named[DOUBLE]!r} is float64, and the input float32"
-        advice = "make the parameter of float32 values (ad.ones(n, dtype='float32'))"
+        own = "make the parameter of float32 values (ad.ones(n, dtype='float32'))"
+        if any(p.dtype is SINGLE for p in layer.parameters()):
+            advice = f"{own}, {_DOUBLED}"
+        else:
+            advice = f"write x.astype('float64'), or where single precision is meant model.float(), or {own}"
     else:
         return False
-    _warn(
-        layer,
-        f"{type(layer).__name__}: {met}, so that the output, and what is made of it, is float64; {advice}, or "
-        f"model.double() where double precision is meant",
-    )
+    _warn(layer, f"{type(layer).__name__}: {met}, so that the output, and what is made of it, is float64; {advice}")
     return SINGLE in named
 
 

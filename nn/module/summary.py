@@ -119,7 +119,7 @@ def summary(model: Module, *inputs: Any, depth: int | None = None) -> Summary:
     (2410, [(5, 10), (5, 32), (5, 32), (5, 10)])
     """
     if not isinstance(model, Module):
-        raise TypeError(f"summary: takes a module, not {model!r}")
+        raise TypeError(f"summary: takes a module, not {model!r:.80}")
     limit = None if depth is None else count("summary", "depth", depth)
     paths = {module: path for path, module in model.named_modules()}
     called: dict[Module, tuple[Any, int, int]] = {}  # the last output's shape, multiply–adds, calls

@@ -89,7 +89,7 @@ def activation_curves(f: Any, x: Any = None) -> ActivationCurves:
     where = "nn.plot.activation"
     if isinstance(f, type) or not callable(f):
         hint = f"; write nn.{f.__name__}()" if isinstance(f, type) else ""
-        raise TypeError(f"{where}: takes a module or a function, not {f!r}{hint}")
+        raise TypeError(f"{where}: takes a module or a function, not {f!r:.80}{hint}")
     try:
         points = np.asarray((-4.0, 4.0) if x is None else x, float)
     except (TypeError, ValueError):

@@ -121,8 +121,7 @@ of the gates' arguments from the input and from h, and that of h in all."""
 
 
 class Formula:
-    """A function of numbers, on arrays of one shape: `function` of arrays of any type, `kernel` as machine code, into
-    whose last arrays it writes."""
+    """A function of numbers, for arrays of one shape."""
 
     def __init__(self, function: Callable[..., Sequence[Any]], inputs: int, outputs: int) -> None:
         def write(row: Row, *arrays: Memory) -> None:
@@ -133,6 +132,14 @@ class Formula:
             row.each(step)
 
         self.function, self.kernel, self.outputs = function, Kernel(write, inputs + outputs), outputs
+
+    def write(self, native: bool, inputs: Sequence[Any], outputs: Sequence[Any]) -> None:
+        """Its values, in arrays which may be among the inputs; as machine code, where that is to be."""
+        if native:
+            self.kernel.flat(*inputs, *outputs)
+        else:
+            for a, value in zip(outputs, self.function(*inputs), strict=True):
+                a[...] = value
 
 
 def _plain_moved(y: Any, before: Any, p_: Any, a: Any, before_: Any, relu: bool) -> Sequence[Any]:

@@ -642,7 +642,7 @@ def _moved(cell: Cell, values: Any, y: Any, parts: Any, moved: Any) -> Any:
     return _tangent(np.concatenate([first[:, None], v[:, 1:]], axis=1), links, between, w_hh)
 
 
-# Tangents of arrays, step by step. The tangents alone may be arrays that are not NumPy's, many of them as a batch
+# Tangents of arrays, step by step
 
 
 def _tangents(kind: str, cell: Cell, run: Run, parts: Any, moved: Any) -> tuple[Any, Any]:
@@ -658,20 +658,14 @@ def _tangents(kind: str, cell: Cell, run: Run, parts: Any, moved: Any) -> tuple[
         of_x, by_x, of_h, by_h = [*of_x, ones], [*by_x, t_b], [*of_h, ones], [*by_h, t_c]
     weights = cell.arguments(np.concatenate(by_x, axis=-2), np.concatenate(by_h, axis=-2))
     inner = (np.concatenate([*of_x, *of_h], axis=-1) @ weights).reshape((len(weights), *y.shape[1:]))
-    w, s = np.ascontiguousarray(w_hh.swapaxes(-1, -2)), t_states
-    native, found = _native(y, *values, inner, *s), []
+    w, s, native = np.ascontiguousarray(w_hh.swapaxes(-1, -2)), t_states, _native(y, *values, inner, *t_states)
     moving, product = (_empty(a.shape, y.dtype) for a in (y, inner[: cell.gates, 0]))
     for t in range(y.shape[1]):
-        product = np.matmul(s[0], w, out=product) if native else s[0] @ w
+        np.matmul(s[0], w, out=product)
         given = [*[v[t] for v in values], *y[:, t], *(y[:, t - 1] if t else states), *inner[:, t], *product, *s]
-        if native:
-            s = moving[:, t]
-            formula.kernel.flat(*given, *inner[:, t], *s)
-        else:
-            found.append(np.stack(formula.function(*given)))
-            s = found[-1][len(inner) :]
-    every = None if native else np.stack(found, axis=1)
-    return (moving, inner) if every is None else (every[len(inner) :], every[: len(inner)])
+        s = moving[:, t]
+        formula.write(native, given, [*inner[:, t], *s])
+    return moving, inner
 
 
 def _tangents_back(
@@ -690,24 +684,18 @@ def _tangents_back(
     outside = outside if tg is None else outside + tg
     w, product = np.ascontiguousarray(w_hh), np.zeros((cell.gates, *y.shape[2:]), y.dtype)
     blocks = cell.gates * (1 if sweep.hidden is sweep.d else 2)
-    passed: Any = [np.zeros_like(y[0, 0]) for _ in range(formula.outputs - blocks)]
+    passed = [np.zeros_like(y[0, 0]) for _ in range(formula.outputs - blocks)]
     native = _native(y, *values, moving, inner, outside, *t_states)
-    found: Any = _empty((blocks, *y.shape[1:]), y.dtype) if native else []
+    d = _empty((blocks, *y.shape[1:]), y.dtype)
     for t in range(steps - 1, -1, -1):
         before, before_moving = (y[:, t - 1], moving[:, t - 1]) if t else (states, t_states)
         given = [*[v[t] for v in values], *y[:, t], *before, *inner[:, t], *moving[:, t], *before_moving]
         given += [*sweep.adjoint[:, t], *outside[:, t], *product, *passed]
-        if native:
-            formula.kernel.flat(*given, *found[:, t], *passed)
-            np.matmul(found[-cell.gates :, t], w, out=product)
-        else:
-            now = formula.function(*given)
-            found.append(np.stack(now[:blocks]))
-            passed, product = now[blocks:], found[-1][-cell.gates :] @ w
-    every = found if native else np.stack(found[::-1], axis=1)
+        formula.write(native, given, [*d[:, t], *passed])
+        np.matmul(d[-cell.gates :, t], w, out=product)
     by_h = np.add.reduce(product, axis=0) + by_w[0]
     initial = [by_h, *passed] if len(y) > len(passed) else [by_h + passed[0]]
-    return every[: cell.gates], every[-cell.gates :], initial
+    return d[: cell.gates], d[-cell.gates :], initial
 
 
 _SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -796,10 +784,19 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
         run = run or run_of(flat, constant, layout)
         if is_foreign(y):
             return _moved(cell, run.gates, y, parts, moved)
-        found = _tangents(kind, cell, run, parts, moved)
+        found = tangents(t, flat, constant, run, layout=layout)
         if run.place:
             run.place[0] = (t, *found)
         return found[0]
+
+    def tangents_of(t: Any, flat: Any, constant: Any, run: Run, layout: Layout) -> tuple[Any, Any]:
+        return _tangents(kind, cell, run, layout.parts(cell, flat, constant), moved_parts(t, constant, layout))
+
+    def tangents_written(t: Any, flat: Any, constant: Any, run: Run, layout: Layout) -> tuple[Any, None]:
+        parts = layout.parts(cell, flat, constant)
+        return _moved(cell, run.gates, run.y, parts, moved_parts(t, constant, layout)), None
+
+    tangents = opaque(tangents_of, f"{name}: tangents", _STEPS, written=tangents_written)
 
     # Backpropagation through time as an operation: F ↦ F′(flat)ᵀ g. Its derivative by g is the pushforward, and that by
     # flat is symmetric, the Hessian of g · F.
@@ -812,30 +809,28 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
             return back(g, run.y, flat, constant, run.gates, layout=layout)
         return cotangents(*sweep[:3], run.y, flat, constant, layout)
 
-    def formulas(
-        g: Any, flat: Any, constant: Any, layout: Layout, run: Run | None
-    ) -> tuple[Tensor, list[Tensor]] | None:
-        """The same in operations with derivatives, and its inputs there; None of NumPy's arrays."""
-        if not any(isinstance(x, Tensor) or is_foreign(x) for x in (g, flat, constant)):
-            return None
+    def formulas(g: Any, flat: Any, constant: Any, layout: Layout, run: Run | None) -> tuple[Tensor, list[Tensor]]:
+        """The same in operations with derivatives, and its inputs there."""
         with differentiating():
             g, flat = (x[...] if isinstance(x, Tensor) and x.requires_grad else variable(plain(x)) for x in (g, flat))
             y = operation(flat, *[] if constant is None else [constant], layout=layout, run=run)
             return swept(g, y, flat, constant, layout), [g, flat]
 
+    def numpys(*inputs: Any) -> bool:
+        return not any(isinstance(x, Tensor) or is_foreign(x) for x in inputs)
+
     def by_both(u: Any, out: Any, g: Any, flat: Any, constant: Any = None, *, layout: Layout, run: Run | None = None,
                 sweep: Sweep | None = None) -> Sequence[Any]:  # fmt: skip
-        written = formulas(g, flat, constant, layout, run)
-        if written is not None:
-            found = ad.gradients(*written, u, create_graph=isinstance(u, Tensor))
-            return *[d if isinstance(u, Tensor) else plain(d) for d in found], None
-        return *curved(u, None, g, flat, constant, layout, run, sweep), None
+        if numpys(g, flat, constant):
+            return *curved(u, None, g, flat, constant, layout, run, sweep), None
+        found = ad.gradients(*formulas(g, flat, constant, layout, run), u, create_graph=isinstance(u, Tensor))
+        return *[d if isinstance(u, Tensor) else plain(d) for d in found], None
 
     def both_moved(ts: Any, out: Any, g: Any, flat: Any, constant: Any = None, *, layout: Layout,
                    run: Run | None = None, sweep: Sweep | None = None) -> Any:  # fmt: skip
-        written = formulas(g, flat, constant, layout, run)
-        if written is not None:
-            return Pushforward([written[0]], written[1])(ts[:2], isinstance(out, Tensor))[0]
+        if not numpys(g, flat, constant):
+            y, leaves = formulas(g, flat, constant, layout, run)
+            return Pushforward([y], leaves)(ts[:2], isinstance(out, Tensor))[0]
         if ts[1] is None:
             return pulled(ts[0], flat, constant, layout=layout, run=run)
         return curved(ts[1], ts[0], g, flat, constant, layout, run, sweep)[1]
@@ -846,16 +841,27 @@ def _fused(kind: str, name: str, cell: Cell, formula: str) -> Any:
         """The tangent of the states, and that of the pullback, of those of flat and of g (or None)."""
         run = run or run_of(flat, constant, layout)
         sweep = sweep or sweep_of(g, run.y, flat, constant, run.gates, layout, np.empty_like(run.y))
-        parts, moved = layout.parts(cell, flat, constant), moved_parts(t, constant, layout)
         kept, run.place[:] = run.place and run.place[0], [None]
-        moving, inner = kept[1:] if kept and kept[0] is t else _tangents(kind, cell, run, parts, moved)
+        found = kept[1:] if kept and kept[0] is t else tangents(t, flat, constant, run, layout=layout)
+        return found[0], curvature(t, tg, *found, g, flat, constant, run, sweep, layout=layout)
+
+    def curvature_of(t: Any, tg: Any, moving: Any, inner: Any, g: Any, flat: Any, constant: Any, run: Run, sweep: Sweep,
+                     layout: Layout) -> Any:  # fmt: skip
+        parts, moved = layout.parts(cell, flat, constant), moved_parts(t, constant, layout)
         d, hidden, initial = _tangents_back(kind, cell, run, sweep, parts, moved, moving, inner, tg)
         hidden = d if sweep.hidden is sweep.d else hidden
         (w_ih, *_, states, x), (t_ih, *_, t_states, tx) = parts, moved
         first = by_parts(d, hidden, run.y, w_ih, states, x, constant is None)
         second = by_parts(sweep.d, sweep.hidden, moving, t_ih, t_states, tx, constant is None)
         whole = [a if b is None else a + b for a, b in zip(first, second)]
-        return moving, joined(d, hidden, initial, whole, layout.bias)
+        return joined(d, hidden, initial, whole, layout.bias)
+
+    def curvature_written(t: Any, tg: Any, moving: Any, inner: Any, g: Any, flat: Any, constant: Any, run: Run,
+                          sweep: Sweep, layout: Layout) -> Any:  # fmt: skip
+        y, leaves = formulas(g, flat, constant, layout, run)
+        return Pushforward([y], leaves)([tg, t])[0]
+
+    curvature = opaque(curvature_of, f"{name}: curvature", _STEPS, written=curvature_written)
 
     def expansion(flat: Tensor, constant: Any = None, *, layout: Layout, run: Run | None = None) -> Any:
         w_ih, w_hh, b_ih, b_hh, states, x = _opened(layout, cell, flat, constant)

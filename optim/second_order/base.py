@@ -46,10 +46,10 @@ class SecondOrder(Optimizer):
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         preconditioner = defaults.pop("preconditioner", None)
-        if preconditioner is not None and not callable(preconditioner):
+        if preconditioner is not None and (not callable(preconditioner) or hasattr(preconditioner, "matvec")):
             raise TypeError(
                 f"{type(self).__name__}: preconditioner must be a function of the damping that returns an operator, "
-                f"not {type(preconditioner).__name__}"
+                f"such as lambda damping: K.inverse(damping) for a KFAC K, not {type(preconditioner).__name__}"
             )
         self.preconditioner = preconditioner
         self.memory: dict[str, Any] = {}

@@ -20,6 +20,13 @@ MATRIX = ("dogleg", "trust-exact")
 
 BOUNDED = ("nelder-mead", "powell", "cobyla", "cobyqa", "l-bfgs-b", "tnc", "slsqp", "trust-constr")
 
+_INSTEAD = {
+    "args": "fun takes x alone, nested as you like; write lambda x: fun(x, *args)",
+    "jac": "the gradient comes from the engine; leave it out, and let fun return its value alone",
+    "hessp": "products with the Hessian come from the engine; leave it out",
+}
+"""SciPy's arguments that are not here."""
+
 
 def minimize(
     fun: Callable[[Any], Any],
@@ -32,6 +39,7 @@ def minimize(
     bounds: Any = None,
     constraints: Any = (),
     hess: Any = "exact",
+    **others: Any,
 ) -> Any:
     """Minimise a function of nested arrays by `scipy.optimize.minimize`, which gets the gradient and the
     Hessian–vector product (or the Hessian, where a method wants that) from the engine, and all derivatives of the
@@ -69,7 +77,8 @@ def minimize(
     Raises:
         ValueError: an unknown method, bounds, constraints or a `hess` for a method without, x0 without entries or of
             other kinds, or fun returns more than one number.
-        TypeError: fun or a constraint does not return a Tensor, where a derivative is wanted.
+        TypeError: fun or a constraint does not return a Tensor, where a derivative is wanted; others of SciPy's
+            arguments (args=, jac=, hessp=).
         FloatingPointError: fun is not finite at x0, or a derivative is not finite where fun is.
 
     >>> def rosenbrock(p):
@@ -87,6 +96,8 @@ def minimize(
 
     if not callable(fun):
         raise TypeError(f"minimize: fun must be a function of x, not {type(fun).__name__}")
+    for name, value in others.items():
+        raise TypeError(f"minimize: got {name}=; {_INSTEAD.get(name) or f'write options={{{name!r}: {value!r:.40}}}'}")
     kind = method.lower() if isinstance(method, str) else ""
     known = WITHOUT + GRADIENT + PRODUCTS + MATRIX
     if kind not in known:

@@ -153,7 +153,7 @@ def descents(f: Callable[[Any], Any], start: Any, rates: Any, steps: int = 50) -
      2.5    0.5       0.5     5.695  yes
     """
     if not callable(f):
-        raise TypeError(f"descents: f takes a function of the parameters, not {f!r}")
+        raise TypeError(f"descents: f takes a function of the parameters, not {f!r:.80}")
     try:
         etas, first = np.atleast_1d(np.asarray(rates, float)), np.asarray(start, float)
     except (TypeError, ValueError):

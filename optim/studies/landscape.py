@@ -216,7 +216,7 @@ def check_function(f: Any, where: str, seed: int | None = None) -> None:
     """
     wanted = ("x", "y") if seed is None else ("x", "y", "rng")
     if not callable(f):
-        raise TypeError(f"{where}: f takes a function of x and y, not {f!r}")
+        raise TypeError(f"{where}: f takes a function of x and y, not {f!r:.80}")
     try:
         inspect.signature(f).bind(*wanted)
     except ValueError:  # one without a signature: the call will tell

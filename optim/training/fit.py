@@ -206,7 +206,7 @@ def fit(
     >>> rng = np.random.default_rng(0)
     >>> model = nn.Sequential(nn.Linear(2, 8, rng=rng), nn.Tanh(), nn.Linear(8, 2, rng=rng))
     >>> adam = optim.Adam(model.parameters(), lr=0.1)
-    >>> history = fit(model, nn.CrossEntropyLoss(), (X, y), optimizer=adam, epochs=50, rng=rng)
+    >>> history = optim.fit(model, nn.CrossEntropyLoss(), (X, y), optimizer=adam, epochs=50, rng=rng)
     >>> model(X.astype("float32")).argmax(axis=1)
     Tensor([0, 1, 1, 0])
     >>> history.train_loss[-1] < 0.05
@@ -290,6 +290,9 @@ def fit(
         accumulate=int(accumulate), generators=found, backend=backend_of(compile),
         averaging=None if comm is None else Averaging(trained, comm),
     )  # fmt: skip
+    parts = ("train",) if validation is None else ("train", "val")
+    columns = {f"{part}_{name}" for part in parts for name in ("loss", *measured[0], *measured[1])}
+    columns |= {name for name, asked in (("penalty", penalty), ("grad_norm", clip_norm)) if asked is not None}
     run = _Run(
         model=model,
         loss=loss,
@@ -297,6 +300,7 @@ def fit(
         validation=valid,
         divided=divided,
         metrics=measured,
+        columns=columns,
         params=trained,
         step=step,
         average=average,
@@ -331,15 +335,15 @@ def check_parts(model: Any, loss: Any, optimizer: Any, where: str) -> None:
     ]
     if missing or isinstance(model, type) or not callable(model):
         raise TypeError(
-            f"{where}: the model must be a module, not {model!r}" + f" (no {', '.join(missing)})" * bool(missing)
+            f"{where}: the model must be a module, not {model!r:.80}" + f" (no {', '.join(missing)})" * bool(missing)
         )
     if not callable(loss) or isinstance(loss, type):
         raise TypeError(
-            f"{where}: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r}"
+            f"{where}: loss takes a function of output and target, such as nn.CrossEntropyLoss(), not {loss!r:.80}"
         )
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
-            f"{where}: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r}"
+            f"{where}: optimizer= takes an optimiser, such as optim.Adam(model.parameters()), not {optimizer!r:.80}"
         )
     own = {id(p) for p in model.parameters()}
     if not any(id(p) in own for group in optimizer.param_groups for p in group["params"]):
@@ -373,6 +377,7 @@ class _Run:
     validation: Any
     divided: bool  # its batches, each among the ranks
     metrics: tuple[dict[str, Metric], dict[str, str]]
+    columns: set[str]
     params: list[Tensor]
     step: Step
     average: EMA | SWA | None
@@ -398,7 +403,7 @@ class _Run:
         }
         self.parts = Parts(
             self.model, self.state.optimizer, self.state.scheduler, self.loss, self.callbacks, others, self.stopping,
-            self.generators, self.average,
+            self.generators, self.average, self.columns,
         )  # fmt: skip
         self.comm = None if self.ranks is None else self.ranks.comm
         self.every_batch = _every_batch(self.state.scheduler)

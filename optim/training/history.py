@@ -283,13 +283,14 @@ class History:
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"History.from_json: not what to_json wrote: {error}") from None
 
-    def plot(self, *names: str | Sequence[str], ax: Any = None) -> Any:
+    def plot(self, *names: str | Sequence[str], ax: Any = None, label: str | None = None) -> Any:
         """Draw columns over the epochs, and where the validation loss is lowest.
 
         Args:
             names: "loss" (the default) for "train_loss" and "val_loss", so any metric; or a column's full name. A list
                 of names will do, too.
             ax: matplotlib axes to draw into; new ones by default.
+            label: what the training is called in the legend, beside others in the same axes.
 
         Returns:
             the axes.
@@ -313,23 +314,25 @@ class History:
             chosen |= {column: chosen.get(column, i) for column in found}
         beside = ax is None and len(chosen) > 6
         ax = axes_for("History.plot", ax)
-        epochs = range(1, len(self) + 1)
+        epochs, before = range(1, len(self) + 1), 0 if label is None else len(ax.lines)
+        named = "" if label is None else f"{label}: "
         several, gap = len(set(chosen.values())) > 1, max(1, len(self) // 10)
         for name, i in chosen.items():
             kind, _, rest = name.partition("_")
-            dashes, label = {"train": ("-", f"training {rest}"), "val": ("--", f"validation {rest}")}.get(
+            dashes, curve = {"train": ("-", f"training {rest}"), "val": ("--", f"validation {rest}")}.get(
                 kind, ("-", name)
             )
             values = drawable(self[name])
-            style = line_style(i if several else int(kind == "val"), marker=several or dotted(values))
+            style = line_style(before + (i if several else int(kind == "val")), marker=several or dotted(values))
             style |= {"linestyle": dashes, "markevery": 1 if dotted(values) else gap}
-            ax.plot(epochs, values, **style, label=shown_name(label.replace("_", " ")))
+            text = curve.replace("_", " ")
+            ax.plot(epochs, values, **style, label=shown_name(named + text, 60))
         if len(self):
             note_unseen(ax, [self[name] for name in chosen])
         else:
             note(ax, "no epoch yet")
         if "val_loss" in chosen and self.best_epoch:
-            best = f"best epoch, {self.best_epoch}"
+            best = shown_name(f"{named}best epoch, {self.best_epoch}", 60)
             ax.axvline(self.best_epoch, color="0.6", linewidth=1, linestyle=":", zorder=0, label=best)
         ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)

@@ -37,6 +37,7 @@ class Parts:
         generators: the random generators that draw, by place.
         average: of the parameters, or None. The weights in the file are then the averages, the parameters themselves
             are in the state.
+        columns: of the history, but for the learning rate.
     """
 
     model: Any
@@ -48,6 +49,7 @@ class Parts:
     stopping: EarlyStopping
     generators: Callable[[], Mapping[str, Any]]
     average: EMA | SWA | None
+    columns: set[str]
 
     def __post_init__(self) -> None:
         self.owners = [self.loss, *(callback for callback in self.callbacks if _state_of(callback) is not None)]
@@ -131,6 +133,13 @@ class Parts:
             raise ValueError("the training had another loss, or other callbacks with a state_dict()")
         if [p.shape for p in self.others] != [np.shape(data) for data in saved["others"]]:
             raise ValueError("the training had other parameters outside the model")
+        had = saved["history"].keys() - {"lr"}
+        if had and had != self.columns:
+            old, new = (", ".join(sorted(columns)) for columns in (had, self.columns))
+            raise ValueError(
+                f"the history has the columns {old}, and this training {new}; resume it with the same validation=, "
+                f"metrics=, penalty= and clip_norm="
+            )
 
 
 def _progress(saved: Any) -> tuple[int, History]:

@@ -289,6 +289,8 @@ def test_random_numbers_are_drawn_on_the_device_from_the_generator_s_seed(monkey
     same(x.grad, (kept / 0.75).astype(np.float32), "its gradient")
     assert not np.array_equal(second.cpu().numpy(), first.detach().cpu().numpy())
     same(normal, 2 * np.random.Generator(np.random.Philox(seed)).standard_normal(3), "rvs")
+    laplace = ad.stats.laplace.rvs(ad.zeros(3, like=x), rng=np.random.default_rng(5))  # which it has not
+    same(laplace, np.random.default_rng(5).laplace(size=3), "rvs")
     assert (nn.functional.dropout(x, 1.0).cpu().numpy() == 0).all()
 
 

@@ -19,6 +19,7 @@ def test_to_a_dtype_is_astype_with_its_gradient_and_to_the_processor_nothing_at_
     assert x.to("cpu") is x.cpu() is x.to(device="cpu:0") is x.to("float64") is x.to(None) is x
     assert x.half().dtype == x.to("cpu", np.float16).dtype == x.to(np.zeros(1, np.float16)).dtype == np.float16
     assert x.to(int).dtype == np.dtype(int) and x.to("cpu", copy=True) is not x
+    assert x.to(np.float32).dtype == x.to(np.dtype("float32")).dtype == np.float32
     (x.to(dtype="float32", non_blocking=True) ** 2).sum().backward()
     np.testing.assert_array_equal(x.grad, [2.0, 4.0])
     assert x.grad.dtype == np.float64
@@ -30,6 +31,7 @@ def test_a_module_goes_where_a_tensor_goes_and_its_parameters_stay_the_same_obje
     assert model.to("cpu") is model.cpu() is model.to("cpu", "float64") is model and weight.dtype == np.float64
     assert model.half()[1].running_mean.dtype == weight.dtype == np.float16 and model[0].weight is weight
     assert model.to(ad.Tensor([1.0]))[0].bias.dtype == np.float64
+    assert model.to(np.float32).to(weight.dtype) is model and weight.dtype == np.float32
     with pytest.raises(TypeError, match="floating-point"):
         model.to(int)
 
@@ -41,6 +43,7 @@ def test_a_gpu_without_cupy_is_refused_with_what_to_install(device, monkeypatch)
     for call in (
         lambda: ad.Tensor(1.0).to(device), lambda: ad.Tensor(1.0).to(device=device), lambda: layer.to(device),
         lambda: layer.to(pytest.importorskip("torch").device(device)),
+        *([ad.Tensor(1.0).cuda, layer.cuda] if device == "cuda" else []),
     ):  # fmt: skip
         with pytest.raises(RuntimeError, match=message):
             call()

@@ -14,7 +14,7 @@ import scipy.special
 import autodiff as ad
 import nn
 import optim
-from autodiff.elsewhere import AXES, NAMES
+from autodiff.elsewhere import ATTRIBUTES, AXES, NAMES
 
 ROOMS = {"ad": ad, "np": np, "nn": nn, "optim": optim}
 
@@ -79,6 +79,27 @@ def test_the_advice_computes_what_the_names_compute():
     square = eval(NAMES["holomorphic_grad"], names | {"f": lambda z: z**2})
     np.testing.assert_allclose(square(1.0 + 2.0j), 2 + 4j, rtol=1e-14)
     np.testing.assert_allclose(ad.special.expit(0.3).item(), scipy.special.expit(0.3), rtol=1e-14)
+
+
+def test_the_advice_for_an_attribute_of_pytorchs_tensors_computes_what_that_one_computes():
+    torch = pytest.importorskip("torch")
+    a, b, c = np.random.default_rng(0).uniform(0.1, 2.0, (3, 3, 3))
+    names = {"ad": ad, "np": np, "t": ad.Tensor(a), "u": ad.Tensor(b), "v": c, "w": 0.3, "a": a}
+    names |= {"axis": 0, "q": 0.3, "shift": 1, "source": 0, "destination": 1, "start": 1, "length": 2, "size": 2}
+    t, u, v = torch.tensor(a), torch.tensor(b), torch.tensor(c)
+    given = {
+        **dict.fromkeys(["eq", "ne", "lt", "le", "gt", "ge"], (u,)), "lerp": (u, 0.3), "addmm": (u, v),
+        "unfold": (0, 2, 1), "narrow": (0, 1, 2), "movedim": (0, 1), "type_as": (u,), "log_softmax": (0,), "softmax": (0,), "logsumexp": (0,),
+        "quantile": (0.3, 0), "roll": (1, 0),
+    }  # fmt: skip
+    plain = ["rsqrt", "inverse", "erf", "lgamma", "exp", "log", "sqrt", "abs", "neg", "t", "new_zeros", "new_ones"]
+    same = [n for n, text in ATTRIBUTES.items() if text == f"np.{n}(t)" and n not in ("sort", "ptp")]
+    for name in [*given, *plain, *same]:
+        with pytest.raises(AttributeError, match=f"no attribute '{name}'; as in NumPy, write ") as error:
+            getattr(names["t"], name)
+        ours = eval(str(error.value).split("write ")[1], names)
+        theirs = getattr(t, name)(*given.get(name, [3, 3] if name.startswith("new_") else ()))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-13, err_msg=name)
 
 
 def test_the_digamma_function_has_both_of_scipys_names():

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import autodiff as ad
+import nn
+import optim
 from autodiff import Tensor
 
 AxisError = np.exceptions.AxisError
@@ -278,3 +280,35 @@ def test_messages_show_small_values_not_whole_arrays():
     with pytest.raises(ValueError) as raised:
         big + np.ones(999)
     assert len(str(raised.value)) < 500
+
+
+LARGE = (np.random.default_rng(0).normal(size=(60, 4)), np.arange(60))
+NO_FUNCTIONS = {
+    "grad": lambda: ad.grad(LARGE),
+    "vmap": lambda: ad.vmap(LARGE),
+    "checkpoint": lambda: ad.checkpoint(LARGE),
+    "scan": lambda: ad.scan(LARGE, 0.0, np.arange(3)),
+    "gradcheck": lambda: ad.gradcheck(LARGE, LARGE),
+    "no_grad": lambda: ad.no_grad(LARGE),
+    "funm_sym": lambda: ad.linalg.funm_sym(np.eye(2), LARGE),
+    "register_hook": lambda: A.register_hook(LARGE),
+    "curvature: the model": lambda: ad.curvature.influence(LARGE, nn.MSELoss(), LARGE, LARGE, damping=1.0),
+    "curvature: the loss": lambda: ad.curvature.influence(nn.Linear(4, 1), LARGE, LARGE, LARGE, damping=1.0),
+    "fit: the model": lambda: optim.fit(LARGE, nn.MSELoss(), LARGE, optimizer=None, epochs=1),
+    "fit: the loss": lambda: optim.fit(nn.Linear(4, 1), LARGE, LARGE, optimizer=None, epochs=1),
+    "fit: the optimiser": lambda: optim.fit(nn.Linear(4, 1), nn.MSELoss(), LARGE, optimizer=LARGE, epochs=1),
+    "Sequential": lambda: nn.Sequential(LARGE),
+    "add_module": lambda: nn.Sequential().add_module("a", LARGE),
+    "Lambda": lambda: nn.Lambda(LARGE),
+    "forward hook": lambda: nn.Tanh().register_forward_hook(LARGE),
+    "summary": lambda: nn.summary(LARGE, (4,)),
+    "generate": lambda: nn.generate(LARGE, [0], 3),
+    "figure": lambda: nn.plot.activation(LARGE),
+}
+
+
+@pytest.mark.parametrize("name", NO_FUNCTIONS)
+def test_data_in_the_place_of_a_function_or_a_model_are_named_and_not_printed_out(name):
+    with pytest.raises(TypeError, match=r"not \(array") as error:
+        NO_FUNCTIONS[name]()
+    assert len(str(error.value)) < 300

@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nn
+import optim
+
 from .. import snippets
 
 PAGES = Path(__file__).parents[2] / "docs" / "coming_from"
@@ -68,3 +71,15 @@ def test_both_sides_give_the_same_numbers(name, tmp_path, monkeypatch):
             np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9, err_msg=f"{theirs}  |  {ours}")
             compared += 1
     assert compared >= 3
+
+
+def test_what_is_said_to_be_pytorchs_alone_is():
+    torch = pytest.importorskip("torch")
+    text = re.sub(r"\(.*?\)", "", (PAGES / "pytorch.md").read_text(encoding="utf-8").replace("\n  ", " "))
+    (line,) = re.findall(r"^- Not in (.*)\.$", text, re.MULTILINE)
+    rooms = {"nn": (torch.nn, nn), "nn.functional": (torch.nn.functional, nn.functional), "optim": (torch.optim, optim)}
+    found = {re.search("`(.*)`", part)[1]: re.split(r", *", part.split(":")[1].strip()) for part in line.split(";")}
+    assert found.keys() == rooms.keys()
+    for room, names in found.items():
+        theirs, ours = rooms[room]
+        assert [name for name in names if not hasattr(theirs, name.strip()) or hasattr(ours, name.strip())] == []

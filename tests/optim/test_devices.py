@@ -110,6 +110,15 @@ def test_fit_takes_every_kind_of_data_to_the_model(name):
     same_on_a_device(lambda kind: trained(kind, DATA[name](kind), validation=DATA[name](kind)))
 
 
+def test_fit_detaches_no_tensor_of_a_batch_on_its_way():
+    latent = ad.Tensor(ROWS[:7], requires_grad=True)
+    with pytest.raises(TypeError, match=r"on <device 0> and one of NumPy's"):
+        trained(Device, [(latent, CLASSES[:7])])
+    there_too = ad.Tensor(Device(ROWS[:7]), requires_grad=True)
+    trained(Device, [(there_too, CLASSES[:7])], epochs=1)
+    assert there_too.grad is not None
+
+
 @pytest.mark.parametrize(
     "options",
     [

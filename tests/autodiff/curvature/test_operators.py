@@ -1,5 +1,6 @@
 """Curvature operators: products against torch, dense formulas and closed forms; batches, points, memory, bad input."""
 
+import re
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import LinearOperator, cg
 
 import autodiff as ad
+import nn
 from autodiff import Tensor
 from autodiff.curvature import Fisher, GaussNewton, Hessian, Jacobian, recorded
 from tests.autodiff.test_memory import NOTHING, leak
@@ -737,3 +739,28 @@ def test_non_finite_curvature_passes_through_products():
     w = Tensor([0.0, 1.0], requires_grad=True)
     product = Hessian(lambda: np.sqrt(w).sum(), w) @ np.ones(2)
     assert not np.isfinite(product[0]) and product[1] == -0.25
+
+
+def test_a_model_or_a_loss_in_the_place_of_a_function_of_less_is_told_what_to_write():
+    C, X, y = ad.curvature, np.ones((4, 3)), np.array([0, 1, 0, 1])
+    model, loss = nn.Linear(3, 2, dtype="float64"), nn.CrossEntropyLoss()
+    params = list(model.parameters())
+    for make, written in [
+        (lambda: C.Hessian(model, params), "loss is called with no arguments, .* write loss=lambda: loss(model(x), y)"),
+        (lambda: C.GaussNewton(model, loss, params), "Linear cannot be: .*'input'; write output=lambda: model(x)"),
+        (lambda: C.GaussNewton(model(X), loss, params), "with 1 argument, .*'target'; write loss=lambda z: loss(z, y)"),
+        (lambda: C.KFAC(model, None, params), "write output=lambda: model(x)"),
+        (lambda: C.per_example_gradients(model, loss, params), "write output=lambda: model(x)"),
+        (lambda: C.Hessian(lambda: loss(model(X), y), model), "params takes Tensors, such as model.parameters()"),
+    ]:
+        pattern = ".*".join(map(re.escape, written.split(".*")))
+        with pytest.raises(TypeError, match=pattern):
+            make()
+
+    def wrong():
+        raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match=r"^of its own$"):
+        C.Hessian(wrong, params)
+    with pytest.raises(TypeError, match="max"):  # a function that does not say which arguments it takes
+        C.Hessian(max, params)

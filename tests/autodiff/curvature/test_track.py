@@ -175,3 +175,12 @@ def test_what_cannot_be_tracked_is_refused(rng):
     with pytest.raises(np.linalg.LinAlgError, match="NaN or infinite"):
         seen.measure(optim.SGD(model.parameters(), 0.1))
     assert model.training
+
+
+def test_the_model_of_another_training_is_refused():
+    model, data = case()
+    other, _ = case(seed=1)
+    sgd = optim.SGD(other.parameters(), lr=0.1)
+    seen = curvature.track(model, nn.CrossEntropyLoss(), data)
+    with pytest.raises(ValueError, match="trains none of the parameters of the model that is measured"):
+        optim.fit(other, nn.CrossEntropyLoss(), data, optimizer=sgd, epochs=1, callbacks=[seen])

@@ -96,6 +96,7 @@ R = ad.Tensor(2.0, requires_grad=True)
 ERRORS = [
     (lambda: ad.zeros(-1), ValueError, ["zeros", "-1"]),
     (lambda: ad.zeros("a"), TypeError, ["zeros", "'a'"]),
+    (lambda: ad.zeros(3, 2), TypeError, ["a shape of several lengths is a tuple, zeros((3, 2))"]),
     (lambda: ad.ones(2, dtype="U3"), TypeError, ["<U3"]),
     (lambda: ad.zeros(2, name=3), TypeError, ["name", "3"]),
     (lambda: ad.full((2, 2), [1.0, 2.0, 3.0]), ValueError, ["full", "(2, 2)"]),

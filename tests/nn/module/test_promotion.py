@@ -64,6 +64,15 @@ def test_a_double_parameter_in_a_single_model_is_named():
     assert not heard(lambda: Scaled(ad.ones(4, dtype="float32"))(ad.ones((2, 4), dtype="float32")))
 
 
+def test_a_double_model_is_told_what_makes_its_input_double_or_the_model_single():
+    model, x = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)).double(), np.ones((2, 4), "float32")
+    (warning,) = heard(lambda: model(x))
+    advice = "write x.astype('float64'), or where single precision is meant model.float()"
+    assert str(warning.message).startswith("Linear: parameter 'bias' is float64, and the input float32")
+    assert advice in str(warning.message) and "double()" not in str(warning.message)
+    assert not heard(lambda: model(x.astype("float64"))) and not heard(lambda: model.float()(x))
+
+
 def test_data_that_turn_double_on_the_way_are_noticed_at_the_next_layer():
     model = nn.Linear(4, 4)
 

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.sparse.linalg
 
 import autodiff as ad
 import nn
@@ -163,6 +164,8 @@ def test_a_preconditioner_that_is_none_is_one_clear_error():
     x = ad.Tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(TypeError, match="NewtonCG: preconditioner must be a function of the damping"):
         optim.NewtonCG([x], preconditioner=np.eye(2))
+    with pytest.raises(TypeError, match=r"such as lambda damping: K\.inverse\(damping\) for a KFAC K, not .*Operator"):
+        optim.NewtonCG([x], preconditioner=scipy.sparse.linalg.aslinearoperator(np.eye(2)))
     for made, error, text in [
         (3.0, TypeError, "must return an operator or a function of a vector, not float"),
         (lambda r: r[:1], ValueError, r"of a vector of shape \(2,\) one of shape \(1,\)"),

@@ -1,5 +1,6 @@
 """`optim.minimize` is SciPy's `minimize` with the engine's derivatives, for nested arrays."""
 
+import re
 import warnings
 
 import numpy as np
@@ -295,3 +296,18 @@ def test_the_minimum_of_a_constant_is_where_it_begins(method):
             result = optim.minimize(constant, np.ones(2), method)
         np.testing.assert_array_equal(result.x, np.ones(2))
         assert result.fun == 3.0
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ({"args": (3.0,)}, "lambda x: fun(x, *args)"),
+        ({"jac": True}, "the gradient comes from the engine"),
+        ({"hessp": np.dot}, "come from the engine"),
+        ({"maxiter": 3}, "write options={'maxiter': 3}"),
+    ],
+)
+def test_arguments_of_scipys_that_are_not_here_are_told_what_stands_in_their_place(given, written):
+    (name,) = given
+    with pytest.raises(TypeError, match=f"minimize: got {name}=; .*{re.escape(written)}"):
+        optim.minimize(lambda x: (x**2).sum(), np.ones(2), **given)

@@ -209,6 +209,17 @@ def test_the_plot_shows_the_curves_and_the_best_epoch(plt):
         history.plot("accuracy")
 
 
+def test_trainings_in_one_picture_have_names_and_colours_of_their_own(plt):
+    first, second = (History.from_dict({"train_loss": losses, "val_loss": losses}) for losses in ([3, 1], [2, 1]))
+    ax = first.plot(label="Adam")
+    second.plot(ax=ax, label="KFAC")
+    lines = [line for line in ax.lines if "best" not in line.get_label()]
+    assert [line.get_label() for line in lines] == [
+        "Adam: training loss", "Adam: validation loss", "KFAC: training loss", "KFAC: validation loss"
+    ]  # fmt: skip
+    assert len({line.get_color() for line in lines}) == 4
+
+
 def test_a_list_of_names_is_drawn_like_the_names(plt):
     history = History.from_dict({"train_loss": [3, 2], "val_loss": [3, 1], "train_hits": [0, 1], "val_hits": [0, 2]})
     for names in (["loss", "hits"], ("loss", "hits")):

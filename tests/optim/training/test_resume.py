@@ -252,6 +252,36 @@ def test_the_weights_in_a_checkpoint_of_averages_are_the_averages_and_other_trai
     assert not np.array_equal(part(3, ema=0.9), final)
 
 
+OTHER_COLUMNS = {
+    "validation": {"validation": None}, "metrics": {"metrics": ["f1_macro"]}, "clip_norm": {"clip_norm": 1.0},
+    "penalty": {"penalty": lambda model: nn.penalty.l2(model, 1e-3)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("other", OTHER_COLUMNS)
+def test_a_training_that_would_note_other_numbers_refuses_a_checkpoint_before_it_goes_on(tmp_path, other):
+    X, y = np.random.default_rng(1).normal(size=(20, 4)), np.arange(20) % 3
+
+    def part(epochs, **options):
+        model = nn.Linear(4, 3, rng=np.random.default_rng(len(options)))
+        sgd = optim.SGD(model.parameters(), lr=0.1)
+        given = {"validation": (X, y), "metrics": ["accuracy"]} | options
+        before = model.weight.data.copy()
+        try:
+            optim.fit(
+                model, nn.CrossEntropyLoss(), (X, y), optimizer=sgd, epochs=epochs, rng=2, checkpoint=tmp_path,
+                resume=True, **given,
+            )  # fmt: skip
+        finally:
+            moved = not np.array_equal(model.weight.data, before)
+            assert moved == (not options)
+
+    part(2)
+    with pytest.raises(ValueError, match=rf"does not fit this training: the history has .* {other}="):
+        part(3, **OTHER_COLUMNS[other])
+    part(3)
+
+
 def test_ctrl_c_can_be_resumed(tmp_path):
     def strike(state, where):
         if state.epoch == 3 and where == "batch":
