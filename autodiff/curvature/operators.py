@@ -193,8 +193,8 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         with watch.relying():
             nodes, _ = reachable([y for y in roots if y._requires_grad])
             found = [*self.params, *(x for y in nodes.values() for x in (y, *y._inputs) if isinstance(x, Tensor))]
-            seen = {id(x): x for x in found}
-            looked_at = [x for x in seen.values() if any(hook is not None for hook in (x._hooks or {}).values())]
+            seen = {id(x): x for x in found}.values()
+            looked_at = [x for x in seen if any(hook is not None for hook in (x._hooks or {}).values())]
             if not {id(x) for x in looked_at} <= {id(x) for x in watch.closure.tensors.values()}:
                 watch.trace.refuse(
                     f"a {self.name} was recorded from results with hooks, which a program would not ask at later calls",
@@ -202,7 +202,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
                 )
 
             def state() -> Any:
-                return self._recording()[1], [(number_of(x), *(x._hooks or ())) for x in seen.values()]
+                return self._recording()[1], [number_of(x) for x in seen], [[*x._hooks] for x in seen if x._hooks]
 
             before = state()
             watch.closure.rely(self, f"what a {self.name} was recorded from", lambda: state() == before)
