@@ -136,7 +136,8 @@ def test_the_page_of_a_hessian_vector_product_is_small():
     rng = np.random.default_rng(0)
     model = nn.LSTM(2, 3, dtype=float, rng=rng)
     loss = (model(ad.Tensor(rng.normal(size=(4, 1, 2))))[0] ** 2).sum()
-    explanation = ad.explain(loss, names=model, hvp=[np.ones(p.shape) for p in model.parameters()])
+    params = list(model.parameters())
+    explanation = ad.explain(loss, wrt=params, names=model, expand=True, hvp=[np.ones(p.shape) for p in params])
     assert len(explanation.rows) > 500 and len(explanation.to_html().encode()) < 1050 * len(explanation.rows)
 
 
