@@ -424,7 +424,8 @@ INSTEAD = {
     "scipy.linalg.fractional_matrix_power": "ad.linalg.funm_sym(a, lambda v: v**p); a must be symmetric",
     "scipy.sparse.linalg.spsolve": "ad.linalg.solve(A.toarray(), t)",
     "scipy.sparse.linalg.cg": "ad.linalg.solve(A.toarray(), t)",
-    "scipy.sparse.linalg.LinearOperator": "ad.sparse_matmul(A, t), or the product by the matrix itself, A @ t",
+    "scipy.sparse.linalg.LinearOperator": "ad.sparse_matmul(A, t) for a sparse matrix, or each product of a sum of "
+    "operators by itself, 2 * (G @ t) + H @ t, and J.rmatvec(t) for J.T @ t",
     "scipy.optimize.brentq": _ROOT,
     "scipy.optimize.bisect": _ROOT,
     "scipy.optimize.newton": _ROOT,

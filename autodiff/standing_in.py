@@ -75,6 +75,7 @@ def give_operators(
 
 def _left(ufunc: Any, call: Callable[[Any, Any, Any], Any]) -> Callable[..., Any]:
     def apply(self: Any, other: Any) -> Any:
-        return NotImplemented if isinstance(other, Tensor) else call(ufunc, self, other)
+        left_to_it = isinstance(other, Tensor) or getattr(type(other), "__array_ufunc__", True) is None  # as arrays do
+        return NotImplemented if left_to_it else call(ufunc, self, other)
 
     return apply

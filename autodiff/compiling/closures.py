@@ -338,7 +338,9 @@ class Closure:
                 (f"the attributes of {name or 'the function'}", "values", vars(x), None, tuple(vars(x)))
             )
         for key, value in list(vars(x).items()):
-            if not module and _is_declared(x, key):
+            if library and _is_set(type(x), key):
+                read = True
+            elif not module and _is_declared(x, key):
                 read = value is None or _may_hold(value)
             elif (key in self._codes and not key.startswith("__")) if module else self._mentioned(key):
                 read = True
@@ -497,6 +499,12 @@ def _is_declared(x: Any, key: str) -> bool:
     return key.startswith("_") and any(
         key in vars(c).get("__annotations__", ()) for c in type(x).__mro__ if _is_of_library(c)
     )
+
+
+def _is_set(kind: type, key: str) -> bool:
+    """Whether a private attribute is what a public one of that name sets."""
+    public = getattr(kind, key[1:], None)
+    return isinstance(public, property) and public.fset is not None
 
 
 def _may_hold(x: Any) -> bool:

@@ -15,7 +15,6 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..averaging import count_of, counted
 from ..backward import gradients, reachable
-from ..devices import as_numpy
 from ..mode import mode
 from ..ranks import described, fingerprint, require_communicator, require_same, sum_over_ranks
 from ..tensor import Array, Tensor, as_array, is_foreign, number_of, plain, variable
@@ -83,7 +82,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def split(self, vector: Any) -> list[Array]:
         """Views of a vector over the parameters (`size` entries) in the parameters' shapes."""
-        return flat.split(as_numpy(vector), self.params)
+        return flat.split(in_memory(vector), self.params)
 
     def flatten(self, values: Sequence[Any]) -> Array:
         """One vector of arrays or Tensors in the parameters' shapes (None stands for zeros).
@@ -182,7 +181,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
         watch = mode.get()
         if isinstance(watch, bool) or not hasattr(watch, "relying"):
             return product(V)
-        roots, before = self._recording()
+        roots, _ = self._recording()
         if not roots:
             watch.trace.refuse(
                 f"a {self.name} with batches= or comm= records anew in every product",
@@ -195,12 +194,18 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
             nodes, _ = reachable([y for y in roots if y._requires_grad])
             found = [*self.params, *(x for y in nodes.values() for x in (y, *y._inputs) if isinstance(x, Tensor))]
             seen = {id(x): x for x in found}.values()
-            numbers = [number_of(x) for x in seen]
-            watch.closure.rely(
-                self,
-                f"what a {self.name} was recorded from",
-                lambda: self._recording()[1] == before and [number_of(x) for x in seen] == numbers,
-            )
+            looked_at = [x for x in seen if any(hook is not None for hook in (x._hooks or {}).values())]
+            if not {id(x) for x in looked_at} <= {id(x) for x in watch.closure.tensors.values()}:
+                watch.trace.refuse(
+                    f"a {self.name} was recorded from results with hooks, which a program would not ask at later calls",
+                    "record it without them",
+                )
+
+            def state() -> Any:
+                return self._recording()[1], [number_of(x) for x in seen], [[*x._hooks] for x in seen if x._hooks]
+
+            before = state()
+            watch.closure.rely(self, f"what a {self.name} was recorded from", lambda: state() == before)
             try:
                 return product(V)
             finally:

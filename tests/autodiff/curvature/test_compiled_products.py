@@ -11,7 +11,7 @@ import nn
 import optim
 from autodiff import Tensor
 from autodiff.compiling.tracer import TraceError
-from autodiff.curvature import Fisher, GaussNewton, Hessian, Jacobian
+from autodiff.curvature import KFAC, Fisher, GaussNewton, Hessian, Jacobian
 
 BACKENDS = pytest.mark.parametrize("backend", ["numpy", "native"])
 X = np.random.default_rng(0).standard_normal((7, 4))
@@ -368,3 +368,133 @@ def test_a_rule_that_no_program_can_follow_does_not_slow_the_operator_down():
     met.clear()
     np.testing.assert_allclose(H @ np.eye(4), np.diag(48 * np.arange(1.0, 5.0) ** 2))
     assert len(met) == 1  # for all columns together
+
+
+def factored(params):
+    return KFAC(lambda: output(params), None, params, likelihood="softmax", damping=0.5)
+
+
+@BACKENDS
+def test_a_product_of_kronecker_factors_has_the_damping_and_the_factors_of_the_call(backend):
+    params = weights()
+    K = factored(params)
+    product, v = ad.compile(K.matvec, backend=backend), vectors(K)[0]
+    bare = factored(params).to_dense() - 0.5 * np.eye(K.size)
+    for damping in (0.5, 3.0, 0.0):
+        K.damping = damping
+        np.testing.assert_allclose(product(v), bare @ v + damping * v, rtol=1e-9, atol=1e-9)
+    assigned(params)
+    K.refresh()
+    np.testing.assert_allclose(product(v), factored(params) @ v - 0.5 * v, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [lambda params: Hessian(lambda: loss(params), params), factored])
+def test_a_function_that_moves_the_damping_is_refused(kind):
+    params = weights()
+    op = kind(params)
+    before, v = op.damping, vectors(op)[0]
+
+    def further(x):
+        op.damping = op.damping + 1.0
+        return op @ x
+
+    with pytest.raises(TraceError, match=r"the function changes 'op\._damping'"):
+        ad.compile(further)(v)
+    assert op.damping == before
+    expected = op @ v
+    for k in (1, 2):
+        np.testing.assert_allclose(ad.compile(further, on_unsupported="eager")(v), expected + k * v, rtol=1e-9)
+
+
+def test_the_damping_of_an_operator_that_the_function_makes_may_move():
+    params = weights()
+
+    def both(x):
+        op = Hessian(lambda: loss(params), params, damping=1.0)
+        one = op @ x
+        op.damping = 2.0
+        return one, op @ x
+
+    v = vectors(Hessian(lambda: loss(params), params))[0]
+    for scale, found in zip((1.0, 2.0), ad.compile(both)(v)):
+        np.testing.assert_allclose(found, dense(params) @ v + scale * v, rtol=1e-9, atol=1e-9)
+
+
+def test_hooks_on_results_are_asked_at_every_product_or_no_program_is_made():
+    w, scale, handles = Tensor([1.0, 2.0], requires_grad=True), [2.0], []
+
+    def hooked():
+        y = w**2
+        handles.append(y.register_hook(lambda g: g * scale[0]))
+        return (y**2).sum()
+
+    H, v = Hessian(hooked, w), np.ones(2)
+    with pytest.raises(TraceError, match="a Hessian was recorded from results with hooks"):
+        ad.compile(H.matvec)(v)
+    product = ad.compile(H.matvec, on_unsupported="eager")
+    found = [product(v)]
+    scale[0] = 5.0
+    found.append(product(v))
+    handles[0].remove()
+    found.append(product(v))
+    # The gradient was recorded with the hook: 2 · 2 w² · 2w = 8 w³. Of its 24 w², the part by y = w² passes the hook.
+    of_y, of_w = 16 * w.numpy() ** 2, 8 * w.numpy() ** 2
+    for scaled, k in zip(found, (2.0, 5.0, 1.0)):
+        np.testing.assert_allclose(scaled, k * of_y + of_w, rtol=1e-12)
+
+
+def test_marks_and_watched_hooks_do_not_bar_the_way():
+    w, scale = Tensor([1.0, 2.0], requires_grad=True), [1.0]
+    w.register_hook(lambda g: g * scale[0])
+
+    def kept():
+        y = w**2
+        y.retain_grad()
+        return (y**2).sum()
+
+    H, v = Hessian(kept, w), np.ones(2)
+    product = ad.compile(H.matvec)
+    for scale[0] in (1.0, 3.0):
+        np.testing.assert_allclose(product(v), H @ v, rtol=1e-12)
+    np.testing.assert_allclose(product(v), 3.0 * 12.0 * w.numpy() ** 2, rtol=1e-12)
+
+
+def test_a_hook_that_comes_later_is_seen():
+    z = Tensor([1.0, 2.0], requires_grad=True) * 1.0  # by a result, the gradient is recorded and differentiated
+    y = z**2
+    H, v = Hessian((y**2).sum(), z), np.ones(2)
+    product = ad.compile(H.matvec, on_unsupported="eager")
+    np.testing.assert_allclose(product(v), [12.0, 48.0], rtol=1e-12)
+    y.register_hook(lambda g: 3.0 * g)  # of 12 z² the part by y, 8 z², passes it
+    np.testing.assert_allclose(product(v), [28.0, 112.0], rtol=1e-12)
+
+
+@BACKENDS
+def test_a_step_along_a_product_writes_the_parameters(backend):
+    params, others = weights(), weights()
+    G, H = Hessian(lambda: loss(params), params), Hessian(lambda: loss(others), others)
+
+    def step(op, x):
+        product = op @ x
+        for p, d in zip(op.params, op.split(product)):
+            p.data = p.data - 0.01 * d
+        return product
+
+    compiled, v = ad.compile(lambda x: step(G, x), backend=backend), vectors(G)[0]
+    for _ in range(3):
+        np.testing.assert_allclose(compiled(v), step(H, v), rtol=1e-9, atol=1e-9)
+        for p, q in zip(params, others):
+            np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-9)
+        for op in (G, H):
+            op.refresh()
+
+
+def test_what_scipy_makes_of_operators_is_refused_with_what_to_write():
+    params = weights()
+    G, H = (Hessian(lambda: loss(params), params) for _ in range(2))
+    v = vectors(H)[0]
+    for function in ((2 * G + H).matvec, lambda x: x @ H):
+        with pytest.raises(TraceError, match=r"2 \* \(G @ t\) \+ H @ t"):
+            ad.compile(function)(v)
+        np.testing.assert_allclose(ad.compile(function, on_unsupported="eager")(v), function(v), rtol=1e-12)
+    np.testing.assert_allclose(ad.compile(lambda x: 2 * (G @ x) + H @ x)(v), (2 * G + H) @ v, rtol=1e-9, atol=1e-9)
