@@ -52,7 +52,7 @@ CLOSED = {
         embedding_pullback inverse_mills inverse_or_zero matmul_transposed max_pool_choice max_pool_transposed
         normalization_pullback one_minus_square over_cosh_squared recurrence recurrence_transposed resample_transposed scatter_add
         softmax_pullback transposed_matmul lstm_pullback gru_pullback gru_new_pullback rnn_tanh_pullback
-        rnn_relu_pullback""",
+        rnn_relu_pullback lstm_cell_pullback gru_cell_pullback""",
     "changes the cotangent alone": "embedding_share hook_gate hook_junction",
 }
 """The operations that do not open, and why."""
