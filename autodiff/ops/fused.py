@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..devices import brought
-from ..primitive import Sample, constant, declare, polymorphic
+from ..primitive import Sample, constant, declare, internal, polymorphic
 from ..protocols import REDUCTIONS, optioned
 from ..tensor import Tensor, is_foreign, wrap
 from .guards import axes_of, checked_axes, checked_axis, common, count_of, raw, restored
@@ -255,6 +255,7 @@ def logsumexp(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tensor:
 REDUCTIONS[np.logaddexp, "reduce"] = lambda a, axis=0, keepdims=False: logsumexp(a, axis, keepdims=keepdims)
 
 
+@internal
 def one_hot(x: Any, target: Any, axis: int) -> Any:
     """Where the classes of x along an axis are the target."""
     behind = x.ndim - 1 - axis % x.ndim

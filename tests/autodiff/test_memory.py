@@ -191,6 +191,7 @@ def test_a_thousand_training_steps_with_an_optimiser_leave_nothing(rng):
     assert leak(step) < NOTHING
 
 
+@pytest.mark.slow
 def test_a_thousand_hessian_vector_products_by_hvp_leave_nothing(rng):
     parameters = [p.data for p in network(rng)]
     x, v = rng.standard_normal((8, 4)), [rng.standard_normal(p.shape) for p in parameters]

@@ -57,7 +57,7 @@ def iris():
 # scikit-learn's own checks
 
 
-@pytest.mark.parametrize("estimator", [NetClassifier(), NetRegressor()], ids=repr)
+@pytest.mark.parametrize("estimator", [pytest.param(NetClassifier(), marks=pytest.mark.slow), NetRegressor()], ids=repr)
 def test_the_checks_of_scikit_learn_pass(estimator):
     results = check_estimator(estimator, on_skip=None)
     assert len(results) > 50

@@ -10,7 +10,7 @@ from tests.derivatives import computed
 
 
 @pytest.mark.parametrize("name", sorted(n for n, r in REGISTRY.items() if r.samples is not None))
-@pytest.mark.parametrize("dtype", ["f8", "f4"])
+@pytest.mark.parametrize("dtype", ["f8", pytest.param("f4", marks=pytest.mark.slow)])
 def test_an_operation_and_its_derivatives_compiled_are_what_they_are(name, dtype):
     record = REGISTRY[name]
     pairs = list(zip(*(record.samples(np.random.default_rng(seed)) for seed in (0, 1))))

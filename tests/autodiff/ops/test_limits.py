@@ -75,7 +75,13 @@ def sides(x):
     return [-1, 1] if math.isfinite(x) else [math.copysign(1, x)]
 
 
-@pytest.mark.parametrize("name", sorted(REFERENCES.keys() - SHARED))
+LONG = "digamma", "erfcinv", "erfinv", "gamma"
+"""Their references take mpmath seconds."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in sorted(REFERENCES.keys() - SHARED)]
+)
 def test_at_a_point_where_a_function_ends_the_derivative_is_its_limit_or_nan(name):
     function, _ = REFERENCES[name]
     t = Tensor(POINTS, requires_grad=True)

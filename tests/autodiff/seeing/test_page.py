@@ -452,7 +452,15 @@ LIT = """(() => {
 
 
 @in_browser
-@pytest.mark.parametrize("width, height", [(1200, 900), (500, 740), (360, 740), (360, 640)])
+@pytest.mark.parametrize(
+    "width, height",
+    [
+        (1200, 900),
+        pytest.param(500, 740, marks=pytest.mark.slow),
+        pytest.param(360, 740, marks=pytest.mark.slow),
+        (360, 640),
+    ],
+)
 def test_the_lit_node_is_in_sight_at_every_step_wherever_the_page_was_scrolled_to(browser, tmp_path, width, height):
     w, v, y = layer()
     explanation = ad.explain(y, hvp=[np.ones((2, 2)), np.ones(2)], update=("sgd", 0.1))
