@@ -68,7 +68,7 @@ class Browser:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
 
-    def receive(self, seconds=60):
+    def receive(self, seconds=240):
         end = time.monotonic() + seconds
         while b"\0" not in self.buffer:
             if not select.select([self.read], [], [], max(end - time.monotonic(), 0))[0]:
