@@ -22,6 +22,7 @@ from autodiff.data import Changed, common_length, is_data_set, leaves, rows
 from autodiff.devices import as_numpy, place_of, put
 from autodiff.ranks import Disagreement, fingerprint, part, require_communicator, require_same, sum_over_ranks
 from autodiff.tensor import plain, wrap
+from autodiff.transforms.flat import listed
 
 from .array import Array
 
@@ -47,7 +48,9 @@ def broadcast(model: Any, comm: Any) -> None:
     """
     require_communicator(comm, "broadcast")
     module = hasattr(model, "load_state_dict")
-    state = model.state_dict() if module else {f"parameter {i}": p for i, p in enumerate(_listed(model, "broadcast"))}
+    state = (
+        model.state_dict() if module else {f"parameter {i}": p for i, p in enumerate(_parameters("broadcast", model))}
+    )
     odd = next((type(t).__name__ for t in state.values() if not hasattr(t, "shape")), None)
     if odd is not None:
         raise TypeError(f"broadcast: takes a model or parameters; {type(model).__name__} has a {odd} in its state")
@@ -115,7 +118,7 @@ def average_gradients(params: Iterable[Tensor], comm: Any, weight: float = 1.0) 
     >>> optimizer.step()  # doctest: +SKIP
     """
     require_communicator(comm, "average_gradients")
-    params = _listed(params, "average_gradients")
+    params = _parameters("average_gradients", params)
     kinds = [(p.shape, str(p.dtype), p.requires_grad) for p in params]
     require_same({"(shape, dtype, requires_grad) of the parameters": kinds}, comm, "average_gradients")
     total = sum(comm.allgather(float(weight) if 0 <= weight < np.inf else np.nan))
@@ -417,17 +420,11 @@ class _Part:
         return self.data[self.places[i]]
 
 
-def _listed(params: Any, where: str) -> list[Tensor]:
-    """The parameters as a list; raises unless they are Tensors, and there are some."""
-    if isinstance(params, (Tensor, Mapping, str)) or not isinstance(params, Iterable):
-        raise TypeError(f"{where}: takes a list of Tensors such as model.parameters(), not {type(params).__name__}")
-    listed = list(params)
-    for p in listed:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"{where}: takes Tensors, such as model.parameters(), and got a {type(p).__name__}")
-    if not listed:
+def _parameters(where: str, params: Any) -> list[Tensor]:
+    found = listed(where, params)
+    if not found:
         raise ValueError(f"{where}: got no parameters; a generator can be gone through only once, keep a list")
-    return listed
+    return found
 
 
 def _cut(value: Any, comm: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from autodiff import Tensor, no_grad
 from autodiff.devices import as_numpy, place_of, put
+from autodiff.transforms.flat import listed
 
 from .array import Array
 
@@ -19,12 +20,7 @@ class _Average:
 
     def __init__(self, params: Iterable[Tensor]) -> None:
         name = type(self).__name__
-        if isinstance(params, (Tensor, Mapping, str)) or not isinstance(params, Iterable):
-            raise TypeError(f"{name}: takes a list of Tensors such as model.parameters(), not {type(params).__name__}")
-        self.params = list(params)
-        for p in self.params:
-            if not isinstance(p, Tensor):
-                raise TypeError(f"{name}: takes Tensors, not {type(p).__name__}")
+        self.params = listed(name, params)
         if not self.params:
             raise ValueError(f"{name}: got an empty parameter list")
         # In half precision the small steps of an average would be lost.

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..averaging import count_of, counted
 from ..backward import gradients, reachable
-from ..mode import mode
+from ..mode import is_grad_enabled, mode
 from ..ranks import described, fingerprint, require_communicator, require_same, sum_over_ranks
 from ..tensor import Array, Tensor, as_array, is_foreign, number_of, plain, variable
 from ..transforms import flat, tree
@@ -82,7 +82,7 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
 
     def split(self, vector: Any) -> list[Array]:
         """Views of a vector over the parameters (`size` entries) in the parameters' shapes."""
-        return flat.split(in_memory(vector), self.params)
+        return flat.split(in_memory(self._constant("split", vector)), self.params)
 
     def flatten(self, values: Sequence[Any]) -> Array:
         """One vector of arrays or Tensors in the parameters' shapes (None stands for zeros).
@@ -133,8 +133,17 @@ class ParameterOperator(LinearOperator):  # type: ignore[misc]  # SciPy has no t
             return self.matmat(x) if x.ndim == 2 and x.shape[1] != 1 else self.matvec(x)
         return super().dot(x)
 
+    def _constant(self, method: str, x: Any) -> Any:
+        """A vector that no derivative is taken by; raises for a tensor that requires a gradient."""
+        if isinstance(x, Tensor) and x._requires_grad and is_grad_enabled():
+            raise TypeError(
+                f"{self.name}.{method}: the vector (shape {x.shape}) requires a gradient, which would be lost; write "
+                f"t.detach(), or ad.hvp(f, w, t), which has derivatives by t"
+            )
+        return x
+
     def _fitting(self, method: str, x: Any, length: int, ndim: int) -> Array:
-        x = in_memory(x)
+        x = in_memory(self._constant(method, x))
         column = ndim == 1 and x.shape == (length, 1)
         if (x.ndim != ndim or x.shape[0] != length) and not column:
             wanted = f"({length},)" if ndim == 1 else f"({length}, any)"

@@ -4,7 +4,7 @@ it, its real and its imaginary part.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,24 @@ from ..devices import place_of, put
 from ..tensor import Tensor, plain, writable
 
 Array = np.ndarray[Any, Any]
+
+
+def listed(where: str, params: Any) -> list[Tensor]:
+    """Tensors in a list.
+
+    Raises:
+        TypeError: for anything but an iterable of Tensors; `where` begins the message.
+
+    >>> listed("f", iter([Tensor(1.0)]))
+    [Tensor(1.)]
+    """
+    if isinstance(params, (Tensor, Mapping, str)) or not isinstance(params, Iterable):
+        raise TypeError(f"{where}: takes a list of Tensors, such as model.parameters(), not {type(params).__name__}")
+    found = list(params)
+    for p in found:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"{where}: takes Tensors, such as model.parameters(), and got a {type(p).__name__}")
+    return found
 
 
 def view_as_real(array: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 import autodiff as ad
 from autodiff import Tensor
-from autodiff.transforms.flat import assign
+from autodiff.transforms.flat import assign, listed
 
 from ..random import get_default_dtype
 
@@ -35,10 +35,10 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     >>> model.bias
     Parameter([0., 0.], dtype=float32, requires_grad=True)
     """
-    listed = _listed(parameters, "parameters_to_vector")
-    if not listed:
+    params = listed("parameters_to_vector", parameters)
+    if not params:
         return ad.zeros(0, dtype=get_default_dtype())
-    return ad.concatenate([ad.ravel(p) for p in listed])
+    return ad.concatenate([ad.ravel(p) for p in params])
 
 
 def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
@@ -52,9 +52,9 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
         TypeError: for anything but leaf Tensors of real numbers, or a vector of anything else.
         ValueError: for a vector of another length; nothing is written then.
     """
-    listed = _listed(parameters, "vector_to_parameters")
+    params = listed("vector_to_parameters", parameters)
     values = vec.data if isinstance(vec, Tensor) else np.asarray(vec)
-    needed = sum(p.size for p in listed)
+    needed = sum(p.size for p in params)
     if values.shape != (needed,):
         raise ValueError(
             f"vector_to_parameters: the parameters have {needed} values together, so the vector has shape "
@@ -62,19 +62,9 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Tensor]) -> None:
         )
     if values.dtype.kind not in "fiu":
         raise TypeError(f"vector_to_parameters: the vector holds {values.dtype}, not real numbers")
-    for p in listed:
+    for p in params:
         if not p.is_leaf:
             raise TypeError(f"vector_to_parameters: parameters are leaves, not results of {p.op}")
         if p.dtype.kind == "c":
             raise TypeError(f"vector_to_parameters: a parameter (shape {p.shape}) is complex; assign its p.data")
-    assign(listed, values.copy())  # it may be a view of the parameters
-
-
-def _listed(parameters: Any, where: str) -> list[Tensor]:
-    if isinstance(parameters, (Tensor, str, dict)) or not isinstance(parameters, Iterable):
-        raise TypeError(f"{where}: takes Tensors, such as model.parameters(), not {type(parameters).__name__}")
-    listed = list(parameters)
-    for p in listed:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"{where}: takes Tensors, such as model.parameters(), and got a {type(p).__name__}")
-    return listed
+    assign(params, values.copy())  # it may be a view of the parameters

@@ -132,13 +132,19 @@ STORED = json.loads((Path(__file__).parents[2] / "data" / "curvlinops.json").rea
 """What curvlinops 3.0.1 says of a network with a convolution, at these weights and in two batches."""
 
 
+def stored(library, array):
+    """The network, of a library of layers and its arrays."""
+    model = library.Sequential(
+        library.Conv2d(1, 2, 2), library.Tanh(), library.Flatten(), library.Linear(8, 3)
+    ).double()
+    model.load_state_dict({k: array(v) for k, v in STORED["state"].items()})
+    return model
+
+
 def curvlinops_numbers():
     """The same from the curvlinops that is installed."""
     torch, theirs = pytest.importorskip("torch"), pytest.importorskip("curvlinops")
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 2, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(8, 3)
-    ).double()  # fmt: skip
-    model.load_state_dict({k: torch.tensor(v, dtype=torch.double) for k, v in STORED["state"].items()})
+    model = stored(torch.nn, torch.tensor)
     x, y = torch.tensor(STORED["x"], dtype=torch.double), torch.tensor(STORED["y"])
     found = {}
     for name, kind in (("hessian", "Hessian"), ("gauss_newton", "GGN"), ("empirical", "EF")):
@@ -156,10 +162,7 @@ def curvlinops_numbers():
 @pytest.mark.parametrize("source", [lambda: STORED, curvlinops_numbers], ids=["stored", "installed"])
 def test_products_diagonals_norms_and_traces_over_batches_are_those_of_curvlinops(source):
     expected = source()
-    model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 3))
-    for p in model.parameters():
-        p.data = p.data.astype(float)
-    model.load_state_dict({k: np.array(v) for k, v in STORED["state"].items()})
+    model = stored(nn, np.array)
     x, y = np.array(STORED["x"]), np.array(STORED["y"])
     params, batches = list(model.parameters()), [(x[:4], y[:4]), (x[4:], y[4:])]
     loss, output = lambda z, x, y: ad.cross_entropy(z, y), lambda x, y: model(x)
@@ -185,10 +188,7 @@ def backpack_numbers():
     torch, theirs = pytest.importorskip("torch"), pytest.importorskip("backpack")
     from backpack import extensions
 
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 2, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(8, 3)
-    ).double()  # fmt: skip
-    model.load_state_dict({k: torch.tensor(v, dtype=torch.double) for k, v in STORED["state"].items()})
+    model = stored(torch.nn, torch.tensor)
     loss = theirs.extend(torch.nn.CrossEntropyLoss())(
         theirs.extend(model)(torch.tensor(STORED["x"], dtype=torch.double)), torch.tensor(STORED["y"])
     )
@@ -214,10 +214,7 @@ def backpack_numbers():
 def test_gradients_of_examples_diagonals_and_kronecker_factors_are_those_of_backpack(source):
     """Whose convolutions share their weights half by "reduce" (B) and half by "expand" (A, not divided by the rows)."""
     there = source()
-    model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(8, 3))
-    for p in model.parameters():
-        p.data = p.data.astype(float)
-    model.load_state_dict({k: np.array(v) for k, v in STORED["state"].items()})
+    model = stored(nn, np.array)
     x, y = np.array(STORED["x"]), np.array(STORED["y"])
     params, output, loss = list(model.parameters()), model(x), lambda z: ad.cross_entropy(z, y)
     near = {"rtol": 1e-9, "atol": 1e-12}

@@ -764,3 +764,19 @@ def test_a_model_or_a_loss_in_the_place_of_a_function_of_less_is_told_what_to_wr
         C.Hessian(wrong, params)
     with pytest.raises(TypeError, match="max"):  # a function that does not say which arguments it takes
         C.Hessian(max, params)
+
+
+def test_a_vector_that_requires_a_gradient_is_refused_wherever_its_derivative_would_be_lost(rng):
+    x, w = rng.standard_normal((5, 3)), Tensor(rng.standard_normal(3), requires_grad=True)
+    H, J = Hessian(lambda: ((x @ w) ** 4).mean(), [w]), Jacobian(lambda: x @ w, [w])
+    t, T, u = (Tensor(np.ones(shape), requires_grad=True) for shape in (3, (3, 2), 5))
+    for product in (
+        lambda: H.matvec(t), lambda: H.rmatvec(t), lambda: H.matmat(T), lambda: H.rmatmat(T), lambda: H.split(t),
+        lambda: J.matvec(t), lambda: J.rmatvec(u), lambda: H.block([w]).matvec(t),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=r"requires a gradient, which would be lost; write t.detach\(\)"):
+            product()
+    with ad.no_grad():
+        inside = H.matvec(t)
+    np.testing.assert_array_equal(H.matvec(t.detach()), inside)
+    np.testing.assert_allclose(inside, ad.hvp(lambda w: ((x @ w) ** 4).mean(), w, t).numpy(), rtol=1e-12)

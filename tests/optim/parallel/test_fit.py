@@ -146,7 +146,7 @@ def test_what_are_no_parameters_is_refused_and_not_passed_over(function: Any) ->
     name, spent = function.__name__, iter(model.parameters())
     list(spent)
     for wrong, kind, words in [
-        (model[0].weight, TypeError, "takes a list of Tensors such as model.parameters(), not Parameter"),
+        (model[0].weight, TypeError, "takes a list of Tensors, such as model.parameters(), not Parameter"),
         (model.named_parameters(), TypeError, "and got a tuple"),
         (spent, ValueError, "got no parameters; a generator can be gone through only once"),
         (optim.Adam(model.parameters()), TypeError, "Adam"),
