@@ -325,15 +325,16 @@ class History:
             values = drawable(self[name])
             style = line_style(before + (i if several else int(kind == "val")), marker=several or dotted(values))
             style |= {"linestyle": dashes, "markevery": 1 if dotted(values) else gap}
-            text = curve.replace("_", " ")
-            ax.plot(epochs, values, **style, label=shown_name(named + text, 60))
+            (line,) = ax.plot(epochs, values, **style, label=shown_name(named + curve.replace("_", " "), 60))
+            if name == "val_loss":
+                color = "0.6" if label is None else line.get_color()
         if len(self):
             note_unseen(ax, [self[name] for name in chosen])
         else:
             note(ax, "no epoch yet")
         if "val_loss" in chosen and self.best_epoch:
             best = shown_name(f"{named}best epoch, {self.best_epoch}", 60)
-            ax.axvline(self.best_epoch, color="0.6", linewidth=1, linestyle=":", zorder=0, label=best)
+            ax.axvline(self.best_epoch, color=color, linewidth=1, linestyle=":", zorder=0, label=best)
         ax.set_xlabel("epoch")
         ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         metrics = list(dict.fromkeys(n.removeprefix("train_").removeprefix("val_") for n in chosen))

@@ -218,6 +218,8 @@ def test_trainings_in_one_picture_have_names_and_colours_of_their_own(plt):
         "Adam: training loss", "Adam: validation loss", "KFAC: training loss", "KFAC: validation loss"
     ]  # fmt: skip
     assert len({line.get_color() for line in lines}) == 4
+    best = [line.get_color() for line in ax.lines if "best" in line.get_label()]
+    assert best == [line.get_color() for line in lines if "validation" in line.get_label()]
 
 
 def test_a_list_of_names_is_drawn_like_the_names(plt):
